@@ -1,0 +1,1 @@
+"""aeseg: how much does pretraining an autoencoder on unlabelled images improve a segmentation model?"""

@@ -1,0 +1,1 @@
+"""Images and labels from disk to batches."""

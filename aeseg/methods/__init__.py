@@ -1,0 +1,1 @@
+"""Methods: one file = one way to train.  Found by its name."""

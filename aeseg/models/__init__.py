@@ -1,0 +1,1 @@
+"""Networks: encoders give a Pyramid, decoders an image, heads logits."""

@@ -1,0 +1,1 @@
+"""Decoders: Pyramid -> image.  One file each, found by its name."""

@@ -1,0 +1,1 @@
+"""Encoders: image -> Pyramid.  One file each, found by its name."""

@@ -1,0 +1,1 @@
+"""Heads: Pyramid -> Pyramid of logits.  One file each, found by its name."""

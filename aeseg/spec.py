@@ -1,0 +1,164 @@
+"""A config is the constructor call: `spec(Class, **kwargs)` describes it, `build(node)` makes it.
+
+A description holds only what JSON holds (and references of ml_collections), every argument by name, defaults
+included: so a run's config.json says all of it even when the code's defaults change later.
+"""
+
+import difflib
+import importlib
+import inspect
+import json
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict, FieldReference
+
+from aeseg.types import UserError
+
+_LINEN_FIELDS = ("parent", "name")
+
+
+def spec(factory: Callable[..., Any], **kwargs: Any) -> ConfigDict:
+    """Describe a call without making it.
+
+    Raises TypeError, before anything is read or built, for an argument the factory does not have, for one it needs and
+    did not get, and for a value that is not plain (JSON cannot hold it, or the command line could not override it).
+    """
+    signature = inspect.signature(factory)
+    known = [name for name in signature.parameters if name not in _LINEN_FIELDS]
+    for name in kwargs:
+        if name not in known:
+            raise TypeError(f"{factory.__qualname__} has no argument {name!r}{_suggestion(name, known)}; it has {known}.")
+    fields: dict[str, Any] = {"target": f"{factory.__module__}:{factory.__qualname__}"}
+    for name in known:
+        default = signature.parameters[name].default
+        if name in kwargs:
+            fields[name] = kwargs[name]
+        elif default is not inspect.Parameter.empty:
+            fields[name] = default
+        else:
+            raise TypeError(f"{factory.__qualname__} needs {name!r}; give it in the config.")
+        _check_plain(fields[name], f"{factory.__qualname__}.{name}")
+    return ConfigDict(fields)
+
+
+def build(node: Any) -> Any:
+    """Make what a description describes, innermost first; sequences become tuples, so modules stay hashable.
+
+    Refuses targets outside `aeseg.`: a checkpoint's config.json is data and must not run other code.
+    """
+    if isinstance(node, FieldReference):
+        node = node.get()
+    if isinstance(node, list | tuple):
+        return tuple(build(item) for item in node)
+    if not isinstance(node, Mapping | ConfigDict):
+        return node
+    arguments = {name: build(value) for name, value in node.items() if name != "target"}
+    if "target" not in node:
+        return arguments
+    factory = _factory(node["target"])
+    known = [name for name in inspect.signature(factory).parameters if name not in _LINEN_FIELDS]
+    for name in arguments:
+        if name not in known:
+            raise UserError(
+                f"{node['target']} has no argument {name!r}{_suggestion(name, known)}; it has {known}. "
+                "Rename it in the config, or use the version of aeseg that wrote it."
+            )
+    return factory(**arguments)
+
+
+def recipe(package: str, name: str, size: str = "small") -> ConfigDict:
+    """The recipe of the file `name` in a package such as `aeseg.methods`; an unknown name lists the files that exist."""
+    return module(package, name).recipe(size)
+
+
+def module(package: str, name: str) -> Any:
+    """The module of the file `name` in a package; an unknown name lists the files that exist."""
+    known = names(package)
+    if name not in known:
+        raise UserError(f"{package.replace('.', '/')} has no {name!r}{_suggestion(name, known)}; it has {', '.join(known)}.")
+    return importlib.import_module(f"{package}.{name}")
+
+
+def names(package: str) -> list[str]:
+    """The files of a package, by name, sorted."""
+    return sorted(info.name for info in pkgutil.iter_modules(importlib.import_module(package).__path__))
+
+
+def to_json(config: ConfigDict) -> str:
+    """The config as stable JSON text: what a run's config.json holds."""
+    return json.dumps(plain(config), indent=2, sort_keys=True) + "\n"
+
+
+def from_json(text: str) -> ConfigDict:
+    """The config that `to_json` wrote; lists come back as tuples."""
+    return ConfigDict(_tuples(json.loads(text)))
+
+
+def plain(node: Any) -> Any:
+    """A config as dicts, lists and numbers, references resolved."""
+    if isinstance(node, FieldReference):
+        node = node.get()
+    if isinstance(node, Mapping | ConfigDict):
+        return {name: plain(value) for name, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [plain(item) for item in node]
+    return node
+
+
+def differences(old: Any, new: Any, where: str = "config") -> list[str]:
+    """One line for each value in which two configs differ: `config.seed: 0 -> 1`."""
+    old, new = plain(old), plain(new)
+    if isinstance(old, dict) and isinstance(new, dict):
+        lines = []
+        for name in sorted({*old, *new}):
+            if name not in new:
+                lines.append(f"{where}.{name}: {json.dumps(old[name])} -> (absent)")
+            elif name not in old:
+                lines.append(f"{where}.{name}: (absent) -> {json.dumps(new[name])}")
+            else:
+                lines += differences(old[name], new[name], f"{where}.{name}")
+        return lines
+    return [] if old == new else [f"{where}: {json.dumps(old)} -> {json.dumps(new)}"]
+
+
+def _factory(target: str) -> Callable[..., Any]:
+    place, _, name = target.partition(":")
+    if place.split(".")[0] != "aeseg":
+        raise UserError(f"A config may build only what stands in aeseg; this one names {target!r}. Wrap it in a function of aeseg.")
+    try:
+        found = importlib.import_module(place)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"The config names {target!r}, which aeseg does not have ({error}). Was it renamed since?") from error
+    return found
+
+
+def _check_plain(value: Any, where: str) -> None:
+    if isinstance(value, FieldReference):
+        value = value.get()
+    if isinstance(value, list | tuple):
+        for item in value:
+            _check_plain(item, where)
+    elif isinstance(value, Mapping | ConfigDict):
+        for item in value.values():
+            _check_plain(item, where)
+    elif value is None:
+        raise TypeError(f"{where} is None, which the command line cannot override; give it a default of its own type.")
+    elif not isinstance(value, bool | int | float | str):
+        raise TypeError(f"{where} is {value!r}; a config holds numbers, strings, sequences and specs (a dtype is a string).")
+
+
+def _tuples(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {name: _tuples(value) for name, value in node.items()}
+    if isinstance(node, list):
+        return tuple(_tuples(item) for item in node)
+    return node
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,41 @@
+"""The nouns of aeseg: Batch, Pyramid, Class, and the error a user can mend."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from jaxtyping import Array, Float
+
+IGNORE = 255
+"""The label of a pixel that weighs nothing: void, unlabelled, or outside the region of interest."""
+
+Batch = Mapping[str, Array]
+"""One step's arrays, by name.
+
+`image` [b h w c], uint8 on the wire and float32 in [0, 1] inside the step; `label` int32 [b h w] with IGNORE;
+`valid` bool [b], False for padding rows, which weigh nothing; `index` int32 [b], the row's place in the global batch,
+from which a method draws its random numbers; further modalities (`depth` [b h w]) are further keys.
+"""
+
+Pyramid = dict[int, Float[Array, "b _ _ _"]]
+"""{stride: features [b h/stride w/stride d]}: what every encoder returns, and the logits of every head."""
+
+
+class Class(NamedTuple):
+    """One class of a label image."""
+
+    name: str
+    colour: tuple[int, int, int]
+
+
+class UserError(ValueError):
+    """Something the user can mend.  The text says what was expected, what came, and what to do."""
+
+
+def at_stride(pyramid: Pyramid, stride: int, reader: str) -> Float[Array, "b _ _ _"]:
+    """The features of one stride; `reader` names who asks, for the error."""
+    if stride not in pyramid:
+        raise UserError(
+            f"{reader} reads stride {stride}; the encoder gives {sorted(pyramid)}. "
+            f"Set the stride of {reader} to one of these, or give the encoder another depth."
+        )
+    return pyramid[stride]

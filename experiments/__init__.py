@@ -1,0 +1,1 @@
+"""Entry points, configs, paper tables and recorded results."""
