@@ -1,0 +1,235 @@
+"""Pictures of images, label maps and losses, with nothing but Pillow and NumPy."""
+
+import colorsys
+import functools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Integer, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from aeseg.types import IGNORE, Class
+
+PAPER, INK, QUIET, RULE = (255, 255, 255), (27, 31, 36), (110, 119, 129), (222, 226, 230)
+WRONG, RIGHT = (214, 64, 50), (233, 236, 239)
+IGNORED = (224, 224, 192)
+"""The colour of IGNORE in palette files: the one PASCAL VOC gives its void."""
+
+MARGIN, GAP = 32, 14
+WIDTH = 1800  # of a panel with many columns of large images
+SMALLEST, LARGEST = 176, 480  # the longer side of one cell, in pixels
+
+
+def palette(classes: Sequence[Class]) -> UInt8[np.ndarray, "256 3"]:
+    """A colour for each id: the classes' own, then distinct ones made from the id; IGNORE has IGNORED."""
+    colours = np.empty((256, 3), np.uint8)
+    for index in range(256):
+        # The golden angle spreads hues evenly however many are taken; three lightnesses part neighbours in hue.
+        hue, lightness = (0.58 + index * 0.381966) % 1, (0.52, 0.68, 0.38)[index % 3]
+        colours[index] = np.round(255 * np.array(colorsys.hls_to_rgb(hue, lightness, 0.62)))
+    for index, one in enumerate(classes):
+        colours[index] = one.colour
+    colours[IGNORE] = IGNORED
+    return colours
+
+
+def colour_label(label: Integer[np.ndarray, "h w"], classes: Sequence[Class] = ()) -> UInt8[np.ndarray, "h w 3"]:
+    """The label map in its classes' colours; IGNORE is hatched, so that no class's colour can be taken for it."""
+    colours = palette(classes)[np.clip(label, 0, 255)]
+    return np.where((label == IGNORE)[..., None], _hatching(*label.shape), colours)
+
+
+def overlay(
+    image: Float[np.ndarray, "h w c"] | UInt8[np.ndarray, "h w c"],
+    label: Integer[np.ndarray, "h w"],
+    classes: Sequence[Class] = (),
+    alpha: float = 0.5,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The label's colours laid over the image, their borders full; pixels of IGNORE show the bare image."""
+    picture = as_rgb(image).astype(np.float32)
+    colours = palette(classes)[np.clip(label, 0, 255)].astype(np.float32)
+    strength = np.where(_borders(label), max(alpha, 0.9), alpha) * (label != IGNORE)
+    return np.round(picture + (colours - picture) * strength[..., None].astype(np.float32)).astype(np.uint8)
+
+
+def error_map(label: Integer[np.ndarray, "h w"], prediction: Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Red where the prediction is wrong, pale where it is right, hatched where the label is IGNORE."""
+    colours = np.array([RIGHT, WRONG], np.uint8)[(label != prediction).astype(np.int64)]
+    return np.where((label == IGNORE)[..., None], _hatching(*label.shape), colours)
+
+
+def as_rgb(image: Any) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture of an array [h w] or [h w c], uint8 or float in [0, 1]: grey or the first three channels; NaN is black."""
+    array = np.asarray(image)
+    if array.dtype != np.uint8:
+        array = np.round(255 * np.clip(np.nan_to_num(array.astype(np.float32)), 0, 1)).astype(np.uint8)
+    array = array[..., None] if array.ndim == 2 else array
+    return np.ascontiguousarray(array[..., :3]) if array.shape[-1] >= 3 else np.repeat(array[..., :1], 3, axis=-1)
+
+
+def panel(
+    columns: Mapping[str, Any],
+    path: str | os.PathLike[str] = "",
+    classes: Sequence[Class] = (),
+    names: Sequence[str] = (),
+    title: str = "",
+    errors: tuple[str, str] | tuple[()] = (),
+) -> UInt8[np.ndarray, "h w 3"]:
+    """One picture of many: a titled column for each array, a row for each record under its name, a legend of the classes.
+
+    `columns` holds arrays [b h w c] (uint8, or float in [0, 1]) and integer label maps [b h w], in order of display.
+    Small images are enlarged by whole numbers, so that each pixel stays a square.  `errors=("label", "prediction")`
+    adds a column that shows where the two differ.  `path` writes it as PNG (its folder is made).
+    """
+    arrays = {name: np.asarray(array) for name, array in columns.items()}
+    rows = len(next(iter(arrays.values()))) if arrays else 0
+    maps = {name for name, array in arrays.items() if _is_label(array)}
+    if errors:
+        wrong = [error_map(arrays[errors[0]][row], arrays[errors[1]][row]) for row in range(rows)]
+        arrays["errors"] = np.stack(wrong) if wrong else np.zeros((0, 1, 1, 3), np.uint8)
+    cell = _cell(next(iter(arrays.values())).shape[1:3], len(arrays)) if arrays else (1, 1)
+    entries = _legend(classes, [arrays[name] for name in maps], bool(errors))
+
+    heading, naming = _font(17), _font(14)
+    inner = max(len(arrays) * (cell[1] + GAP) - GAP, 240, math.ceil(_font(22).getlength(title)))
+    legend_rows = _wrapped(entries, inner, naming)
+    name_height = 24 if names else 0
+    height = MARGIN + (44 if title else 0) + 32 + rows * (cell[0] + name_height + GAP) + (12 + 26 * len(legend_rows) if entries else 0)
+    picture = Image.new("RGB", (inner + 2 * MARGIN, height + MARGIN - GAP), PAPER)
+    draw = ImageDraw.Draw(picture)
+
+    y = MARGIN
+    if title:
+        draw.text((MARGIN, y), title, INK, _font(22))
+        y += 44
+    for column, name in enumerate(arrays):
+        draw.text((MARGIN + column * (cell[1] + GAP), y), _shortened(name, heading, cell[1]), INK, heading)
+    y += 32
+    for row in range(rows):
+        if names:
+            draw.text((MARGIN, y), _shortened(str(names[row]), naming, inner), QUIET, naming)
+            y += name_height
+        for column, (name, array) in enumerate(arrays.items()):
+            shown = _label_cell(array[row], classes, cell) if name in maps else _image_cell(array[row], cell)
+            picture.paste(shown, (MARGIN + column * (cell[1] + GAP), y))
+        y += cell[0] + GAP
+    if entries:
+        draw.line((MARGIN, y, MARGIN + inner, y), RULE)
+        y += 14
+    for line in legend_rows:
+        for x, name, colour in line:
+            _swatch(picture, (MARGIN + x, y + 2), colour)
+            draw.text((MARGIN + x + 24, y), name, INK, naming)
+        y += 26
+    if path:
+        _write(picture, path)
+    return np.asarray(picture)
+
+
+def write_label(path: str | os.PathLike[str], label: Integer[np.ndarray, "h w"], classes: Sequence[Class] = ()) -> None:
+    """Write the label map as an 8-bit palette PNG: the ids are the indices, the palette holds the classes' colours."""
+    picture = Image.fromarray(np.ascontiguousarray(label, dtype=np.uint8), mode="L")
+    picture.putpalette(palette(classes).tobytes())
+    _write(picture, path)
+
+
+def write_image(path: str | os.PathLike[str], image: Any) -> None:
+    """Write an array that `as_rgb` takes."""
+    _write(Image.fromarray(as_rgb(image)), path)
+
+
+def _write(picture: Image.Image, path: str | os.PathLike[str]) -> None:
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    picture.save(path, optimize=True)
+
+
+def _is_label(array: np.ndarray) -> bool:
+    return array.ndim == 3 and (np.issubdtype(array.dtype, np.integer) or array.dtype == np.bool_)
+
+
+def _cell(size: tuple[int, ...], columns: int) -> tuple[int, int]:
+    """The height and width in which an image of `size` is shown: enlarged by whole numbers, or made smaller to fit."""
+    most = min(LARGEST, (WIDTH - GAP * (columns - 1)) // columns)
+    longest = max(size)
+    if longest > most:
+        return max(1, round(size[0] * most / longest)), max(1, round(size[1] * most / longest))
+    factor = min(math.ceil(SMALLEST / longest), max(1, most // longest))
+    return size[0] * factor, size[1] * factor
+
+
+def _image_cell(image: np.ndarray, cell: tuple[int, int]) -> Image.Image:
+    picture = Image.fromarray(as_rgb(image))
+    enlarged = picture.height <= cell[0]
+    return picture.resize(cell[::-1], Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS)
+
+
+def _label_cell(label: np.ndarray, classes: Sequence[Class], cell: tuple[int, int]) -> Image.Image:
+    # Coloured after resizing, so that the hatching has one width in every picture.
+    ids = Image.fromarray(np.clip(label, 0, 255).astype(np.uint8)).resize(cell[::-1], Image.Resampling.NEAREST)
+    return Image.fromarray(colour_label(np.asarray(ids), classes))
+
+
+def _legend(classes: Sequence[Class], maps: Sequence[np.ndarray], errors: bool) -> list[tuple[str, Any]]:
+    """Names and colours; with more than 24 classes, those that occur in the maps."""
+    present = set(np.unique(np.concatenate([array.ravel() for array in maps])).tolist()) if maps else set()
+    colours = [tuple(int(value) for value in colour) for colour in palette(classes)]
+    entries: list[tuple[str, Any]] = []
+    if maps:
+        shown = [index for index in range(len(classes)) if len(classes) <= 24 or index in present]
+        entries += [(classes[index].name, colours[index]) for index in shown]
+        entries += [(str(index), colours[index]) for index in sorted(present) if len(classes) <= index < IGNORE]
+    if errors:
+        entries.append(("wrong", WRONG))
+    if IGNORE in present:
+        entries.append(("ignored", "hatched"))
+    return entries
+
+
+def _wrapped(entries: Sequence[tuple[str, Any]], width: int, font: Any) -> list[list[tuple[int, str, Any]]]:
+    """The legend's lines: (x, name, colour) of each entry."""
+    lines: list[list[tuple[int, str, Any]]] = [[]]
+    x = 0
+    for name, colour in entries:
+        needed = 24 + math.ceil(font.getlength(name))
+        if lines[-1] and x + needed > width:
+            lines.append([])
+            x = 0
+        lines[-1].append((x, name, colour))
+        x += needed + 22
+    return lines
+
+
+def _swatch(picture: Image.Image, place: tuple[int, int], colour: Any, size: int = 15) -> None:
+    fill = Image.fromarray(_hatching(size, size)) if colour == "hatched" else Image.new("RGB", (size, size), colour)
+    rounded = Image.new("L", (4 * size, 4 * size), 0)  # drawn large and made smaller: smooth corners
+    ImageDraw.Draw(rounded).rounded_rectangle((0, 0, 4 * size - 1, 4 * size - 1), 14, 255)
+    picture.paste(fill, place, rounded.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def _hatching(height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
+    stripe = (np.add.outer(np.arange(height), np.arange(width)) % 8) < 3
+    return np.where(stripe[..., None], np.uint8(190), np.uint8(246)).repeat(3, axis=-1)
+
+
+def _borders(label: np.ndarray) -> np.ndarray:
+    """Where a pixel's right or lower neighbour has another label."""
+    border = np.zeros(label.shape, bool)
+    border[:, :-1] |= label[:, :-1] != label[:, 1:]
+    border[:-1] |= label[:-1] != label[1:]
+    return border
+
+
+def _shortened(text: str, font: Any, width: int) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."
+
+
+@functools.cache
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size=size)
