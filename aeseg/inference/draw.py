@@ -97,8 +97,9 @@ def panel(
     inner = max(len(arrays) * (cell[1] + GAP) - GAP, 240, math.ceil(_font(22).getlength(title)))
     legend_rows = _wrapped(entries, inner, naming)
     name_height = 24 if names else 0
-    height = MARGIN + (44 if title else 0) + 32 + rows * (cell[0] + name_height + GAP) + (12 + 26 * len(legend_rows) if entries else 0)
-    picture = Image.new("RGB", (inner + 2 * MARGIN, height + MARGIN - GAP), PAPER)
+    height = (44 if title else 0) + 32 + rows * (cell[0] + name_height + GAP)
+    height += 14 + 26 * len(legend_rows) if entries else 0
+    picture = Image.new("RGB", (inner + 2 * MARGIN, height + 2 * MARGIN - GAP), PAPER)
     draw = ImageDraw.Draw(picture)
 
     y = MARGIN

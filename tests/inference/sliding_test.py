@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from aeseg.inference.sliding import sliding, sliding_logits
+from aeseg.types import UserError
+
+SIZES = [(1, 1), (1, 9), (3, 2), (4, 6), (5, 6), (4, 7), (9, 5), (13, 17)]
+
+
+def per_pixel(images):
+    """Two logits that depend on nothing but the pixel."""
+    values = images.astype(np.float32)[..., 0]
+    return np.stack([values, 2 * values - 1], axis=-1)
+
+
+def image(size, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("weights", ["uniform", "gaussian"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_model_of_single_pixels_gives_the_same_at_any_size(size, weights, batch):
+    logits = sliding_logits(per_pixel, image(size), (4, 6), (3, 2), batch, weights)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, per_pixel(image(size)[None])[0], rtol=1e-6)  # a mean of equal floats rounds
+
+
+@pytest.mark.parametrize("weights", ["uniform", "gaussian"])
+def test_an_image_of_the_windows_size_gives_exactly_what_predict_gives(weights):
+    noise = np.random.default_rng(1).normal(size=(1, 4, 6, 5)).astype(np.float32)
+    np.testing.assert_array_equal(sliding_logits(lambda images: noise, image((4, 6)), (4, 6), weights=weights), noise[0])
+
+
+def test_where_windows_overlap_logits_are_averaged():
+    def nth_window(images):
+        return np.arange(1, 3, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 4, 1), np.float32)
+
+    logits = sliding_logits(nth_window, image((1, 6)), (1, 4), (1, 2), batch=2)
+    np.testing.assert_array_equal(logits[0, :, 0], [1, 1, 1.5, 1.5, 2, 2])
+
+
+def test_gaussian_weights_trust_the_middle_of_a_window():
+    def nth_window(images):
+        return np.arange(2, dtype=np.float32)[:, None, None, None] * np.ones((1, 8, 8, 1), np.float32)
+
+    logits = sliding_logits(nth_window, image((8, 12)), (8, 8), (8, 4), batch=2, weights="gaussian")[4, :, 0]
+    assert logits[4] < 0.1 < logits[5] < 0.5 < logits[6] < 0.9 < logits[7]  # the windows' middles are at 3.5 and 7.5
+
+
+def test_every_call_has_one_shape_and_batches_hold_windows_of_several_images():
+    shapes = []
+
+    def predict(images):
+        shapes.append(images.shape)
+        return per_pixel(images)
+
+    images = [image(size, seed) for seed, size in enumerate(SIZES)]
+    for one, logits in zip(images, sliding(predict, iter(images), (4, 6), batch=4), strict=True):
+        assert logits.shape == (*one.shape[:2], 2)
+        np.testing.assert_allclose(logits, per_pixel(one[None])[0], rtol=1e-6)
+    assert set(shapes) == {(4, 4, 6, 3)}
+    assert len(shapes) == (1 + 2 + 1 + 1 + 2 + 2 + 3 + 16) // 4  # windows of each image, in full batches
+
+
+def test_no_images_give_no_logits():
+    assert list(sliding(per_pixel, [], (4, 6))) == []
+
+
+def test_a_stride_that_would_miss_pixels_is_refused():
+    with pytest.raises(UserError, match=r"stride between 1 and the window.*got batch 1 and stride \(5, 1\)"):
+        sliding_logits(per_pixel, image((9, 9)), (4, 6), (5, 1))
+    with pytest.raises(UserError, match="uniform"):
+        sliding_logits(per_pixel, image((9, 9)), (4, 6), weights="round")
