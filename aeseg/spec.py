@@ -29,7 +29,7 @@ def spec(factory: Callable[..., Any], **kwargs: Any) -> ConfigDict:
     known = [name for name in signature.parameters if name not in _LINEN_FIELDS]
     for name in kwargs:
         if name not in known:
-            raise TypeError(f"{factory.__qualname__} has no argument {name!r}{_suggestion(name, known)}; it has {known}.")
+            raise TypeError(f"{factory.__qualname__} has no argument {name!r}{suggestion(name, known)}; it has {known}.")
     fields: dict[str, Any] = {"target": f"{factory.__module__}:{factory.__qualname__}"}
     for name in known:
         default = signature.parameters[name].default
@@ -62,7 +62,7 @@ def build(node: Any) -> Any:
     for name in arguments:
         if name not in known:
             raise UserError(
-                f"{node['target']} has no argument {name!r}{_suggestion(name, known)}; it has {known}. "
+                f"{node['target']} has no argument {name!r}{suggestion(name, known)}; it has {known}. "
                 "Rename it in the config, or use the version of aeseg that wrote it."
             )
     return factory(**arguments)
@@ -73,11 +73,18 @@ def recipe(package: str, name: str, size: str = "small") -> ConfigDict:
     return module(package, name).recipe(size)
 
 
+def choose(size: str, **sizes: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of one size of a recipe; an unknown size lists those that exist."""
+    if size not in sizes:
+        raise UserError(f"This recipe has no size {size!r}{suggestion(size, list(sizes))}; it has {', '.join(sizes)}.")
+    return sizes[size]
+
+
 def module(package: str, name: str) -> Any:
     """The module of the file `name` in a package; an unknown name lists the files that exist."""
     known = names(package)
     if name not in known:
-        raise UserError(f"{package.replace('.', '/')} has no {name!r}{_suggestion(name, known)}; it has {', '.join(known)}.")
+        raise UserError(f"{package.replace('.', '/')} has no {name!r}{suggestion(name, known)}; it has {', '.join(known)}.")
     return importlib.import_module(f"{package}.{name}")
 
 
@@ -159,6 +166,7 @@ def _tuples(node: Any) -> Any:
     return node
 
 
-def _suggestion(name: str, known: list[str]) -> str:
+def suggestion(name: str, known: list[str]) -> str:
+    """` (did you mean ...?)` for a misspelt name, or nothing."""
     close = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
