@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Set up and run anything, with nothing installed but Python >= 3.11.
+#
+#   ./launch.sh                          the commands there are
+#   ./launch.sh pretrain [flags]         python -m experiments.pretrain [flags], in .venv
+#   ./launch.sh test [pytest arguments]  the tests
+#
+# The first call makes .venv (.venv-cuda13, .venv-tpu, ... beside an accelerator) and installs requirements.txt; a later call
+# makes it again only when requirements.txt or the Python has changed.  Relative paths start at this file's folder.
+#
+#   AESEG_PYTHON       the Python to use; else the first of python3.13, 3.12, 3.11, python3 that is new enough
+#   AESEG_ACCELERATOR  cpu | cuda | cuda12 | cuda13 | tpu; else found by nvidia-smi and the TPU's devices
+#   AESEG_TEST_WORKERS processes that share the tests; else one for each core, at most 4
+#
+# Several hosts run the same line on each; jax.distributed finds the others by itself:
+#   SLURM      srun --nodes=4 --ntasks-per-node=1 ./launch.sh pretrain --workdir=/shared/run
+#   TPU slice  gcloud compute tpus tpu-vm ssh NAME --worker=all --command="cd aeseg && ./launch.sh pretrain --workdir=gs://bucket/run"
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+fail() {
+  echo "launch.sh: $*" >&2
+  exit 2
+}
+
+commands() { # every file of experiments/ that can be run, and the tests
+  grep -l '__main__' experiments/*.py | sed 's|experiments/||; s|\.py$||' | tr '\n' ' '
+  echo test
+}
+
+good_python() { "$1" -c 'import sys, venv, ensurepip, tomllib; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+find_python() {
+  if [[ -n "${AESEG_PYTHON:-}" ]]; then
+    good_python "$AESEG_PYTHON" || fail "AESEG_PYTHON=$AESEG_PYTHON is not a Python >= 3.11 with venv; name one that is."
+    echo "$AESEG_PYTHON"
+    return
+  fi
+  local candidate
+  for candidate in python3.13 python3.12 python3.11 python3; do
+    if good_python "$candidate"; then
+      echo "$candidate"
+      return
+    fi
+  done
+  fail "needs Python >= 3.11 with venv; found $(python3 --version 2>&1 || true)." \
+    "Install one (apt install python3-venv, or https://www.python.org) or name it in AESEG_PYTHON."
+}
+
+find_accelerator() {
+  local driver
+  case "${AESEG_ACCELERATOR:-auto}" in
+    cpu | tpu | cuda12 | cuda13) echo "$AESEG_ACCELERATOR" && return ;;
+    auto | cuda) ;;
+    *) fail "AESEG_ACCELERATOR is '$AESEG_ACCELERATOR'; it can be cpu, cuda, cuda12, cuda13 or tpu." ;;
+  esac
+  if driver="$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)" && [[ "$driver" =~ ^[0-9]+ ]]; then
+    # CUDA 13 needs driver 580; jax[cuda12] runs on those from 525 on.
+    if ((BASH_REMATCH[0] >= 580)); then echo cuda13; else echo cuda12; fi
+  elif [[ "${AESEG_ACCELERATOR:-}" == cuda ]]; then
+    echo cuda13
+  elif [[ -e /dev/accel0 || -n "${TPU_ACCELERATOR_TYPE:-}${TPU_WORKER_ID:-}" ]]; then
+    echo tpu
+  elif compgen -G '/dev/vfio/[0-9]*' >/dev/null && grep -qs 0x1ae0 /sys/bus/pci/devices/*/vendor; then
+    echo tpu # vfio alone may be anything; 0x1ae0 is Google
+  else
+    echo cpu
+  fi
+}
+
+extra() { # what pyproject.toml lists under an extra, one requirement a line
+  "$python" -c 'import sys, tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+for requirement in project["optional-dependencies"].get(sys.argv[1], []):
+    print(requirement)' "$1"
+}
+
+install() { # NAME, then what pip shall install; does nothing where the same was installed before
+  local stamp="$venv/installed-$1" wanted
+  wanted="$("$python" --version) $accelerator $(cksum <requirements.txt) ${*:2}"
+  if [[ -f "$stamp" && "$(<"$stamp")" == "$wanted" ]]; then return; fi
+  if [[ "$1" == aeseg ]]; then # new, out of date, or left half made
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+  fi
+  echo "launch.sh: installing what $1 needs into $venv; this takes minutes, once" >&2
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${@:2}" ||
+    fail "pip could not install what $1 needs (its message is above). Mend the network or PIP_INDEX_URL, then run the same line again."
+  echo "$wanted" >"$stamp"
+}
+
+set_up() { # one process at a time; the others wait, then find everything made
+  local requirements=(-r requirements.txt) extras=() line
+  exec 9>"$venv.lock"
+  "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)' # the lock is this shell's until 9 is closed
+  if [[ "$accelerator" != cpu ]]; then requirements+=("jax[$accelerator]"); fi
+  install aeseg "${requirements[@]}"
+  while IFS= read -r line; do extras+=("$line"); done < <(extra "$1")
+  if ((${#extras[@]})); then install "$1" -c requirements.txt "${extras[@]}"; fi
+  exec 9>&-
+}
+
+command="${1:-}"
+if [[ -z "$command" || "$command" == -h || "$command" == --help ]]; then
+  sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]##*/}"
+  echo "Commands: $(commands)"
+  exit 0
+fi
+[[ " $(commands) " == *" $command "* ]] || fail "there is no command '$command'. The commands: $(commands)"
+shift
+
+python="$(find_python)"
+accelerator="$(find_accelerator)"
+venv=".venv"
+if [[ "$accelerator" != cpu ]]; then venv=".venv-$accelerator"; fi
+set_up "$command"
+
+if [[ "$command" == test ]]; then
+  cores="$("$python" -c 'import os; print(min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), 4))')"
+  exec "$venv/bin/python" -m pytest -n "${AESEG_TEST_WORKERS:-$cores}" --dist worksteal "$@"
+fi
+exec "$venv/bin/python" -m "experiments.$command" "$@"
