@@ -1,0 +1,78 @@
+"""A plain convolutional encoder: the reference autoencoder's, and the contracting path of U-Net."""
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+from aeseg.models import layers
+from aeseg.spec import choose, spec
+from aeseg.types import Pyramid, UserError
+
+
+class ConvNet(nn.Module):
+    """Levels of 3x3 convolutions with ReLU, each followed by 2x2 max pooling.
+
+    The reference autoencoder has one convolution in each of three levels of 64, 128, 256 channels; U-Net (Ronneberger et
+    al. 2015, figure 1, but with SAME padding) two in each of 64, 128, 256, 512, and two of 1024 after the last
+    pooling.
+
+    The pyramid holds what each level gives before its pooling, at strides 1, 2, 4, ..., and at the last
+    stride, 2 ** len(widths), the pooled features, or what the `bottleneck` makes of them.
+
+    widths        channels of each level
+    convolutions  convolutions in each level, and in the bottleneck
+    bottleneck    channels of a further level after the last pooling; 0: none
+    norm          none | batch | group, between convolution and ReLU
+    mean, std     the image is standardised by these; (0,), (1,) leave it in [0, 1]
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256)
+    convolutions: int = 1
+    bottleneck: int = 0
+    norm: str = "none"
+    use_bias: bool = True
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Pyramid:
+        depth = len(self.widths)
+        _check_size(image.shape[1], image.shape[2], depth)
+        features = layers.standardise(image, self.mean, self.std).astype(self.dtype)
+        pyramid = {}
+        for level, width in enumerate(self.widths):
+            features = self._block(width, f"level{level}")(features, train=train)
+            pyramid[2**level] = features
+            features = layers.max_pool(features)
+        if self.bottleneck:
+            features = self._block(self.bottleneck, "bottleneck_level")(features, train=train)
+        pyramid[2**depth] = features
+        return pyramid
+
+    def _block(self, width: int, name: str) -> layers.ConvolutionBlock:
+        return layers.ConvolutionBlock(width, self.convolutions, self.norm, self.use_bias, self.dtype, name=name)
+
+
+def recipe(size: str = "small") -> ConfigDict:
+    """tiny (tests), small (a CPU), reference (the reference autoencoder's), unet (U-Net's contracting path)."""
+    return spec(
+        ConvNet,
+        **choose(
+            size,
+            tiny={"widths": (4, 8)},
+            small={"widths": (32, 64, 128)},
+            reference={"widths": (64, 128, 256)},
+            unet={"widths": (64, 128, 256, 512), "convolutions": 2, "bottleneck": 1024},
+        ),
+    )
+
+
+def _check_size(height: int, width: int, depth: int) -> None:
+    stride = 2**depth
+    if height % stride or width % stride:
+        near = [max(1, round(side / stride)) * stride for side in (height, width)]
+        raise UserError(
+            f"ConvNet with {depth} poolings takes sizes divisible by {stride}; the image is {height} x {width}. "
+            f"Resize or pad it to {near[0]} x {near[1]}, or give the encoder fewer widths."
+        )

@@ -1,0 +1,31 @@
+"""Linear classification of each cell: what a pretrained encoder knows without further layers."""
+
+import flax.linen as nn
+from ml_collections import ConfigDict
+
+from aeseg.models import layers
+from aeseg.spec import choose, spec
+from aeseg.types import Pyramid, at_stride
+
+
+class LinearHead(nn.Module):
+    """Batch norm and a 1x1 convolution at one stride (the linear probe of DINOv2, Oquab et al. 2023, section 7.4).
+
+    The norm puts encoders of any scale on the same footing under one learning rate; it has a scale and an offset, which a
+    linear map does not gain from.
+    """
+
+    classes: int
+    stride: int = 8
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, pyramid: Pyramid, *, train: bool) -> Pyramid:
+        features = at_stride(pyramid, self.stride, "LinearHead").astype(self.dtype)
+        features = layers.normalise(features, "batch", train=train, dtype=self.dtype, name="norm")
+        return {self.stride: layers.Convolution(self.classes, size=1, init="lecun", dtype=self.dtype, name="logits")(features)}
+
+
+def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
+    """tiny (tests; reads stride 4), small (reads stride 8)."""
+    return spec(LinearHead, classes=classes, **choose(size, tiny={"stride": 4}, small={"stride": 8}))
