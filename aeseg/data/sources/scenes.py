@@ -113,7 +113,7 @@ def paint(
     tilt = rng.uniform(-0.35, 0.35, 2)
     image *= 1 + _ramp(height, tilt[0])[:, None] + _ramp(width, tilt[1])[None]  # light
     image += rng.integers(0, 2 * rng.integers(3, 13), image.shape, dtype=np.uint8)
-    image -= 7  # the mean of the noise
+    image -= 7  # the mean of the noise over all scenes
     np.minimum(np.maximum(image, 0, out=image), 255, out=image)
     return np.ascontiguousarray(image.astype(np.uint8).transpose(1, 2, 0)), label, depth
 
@@ -140,7 +140,7 @@ def _colours(rng: np.random.Generator, regions: int) -> Float32[np.ndarray, "reg
 def _texture(
     rng: np.random.Generator, colours: Float32[np.ndarray, "2 3"], height: int, width: int, side: int
 ) -> Float32[np.ndarray, "3 h w"]:
-    """Stripes, checks or clouds that mix two colours.  `side`: the image's shorter side, to which the grain is relative."""
+    """Stripes, checks or clouds that mix two colours; `side`: the image's shorter side, is the unit of their grain."""
     kind = rng.integers(3)
     u = rng.random(4).astype(np.float32)
     if kind == 2:
@@ -148,8 +148,8 @@ def _texture(
         mix = cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR_EXACT) * np.float32(1 / 255)
     else:
         x, y = (np.arange(n, dtype=np.float32) for n in (width, height))
-        turn, pitch = 2 * u[0] - 1, (5 + 9 * u[1]) * 64 / side  # cycles per image
-        along, across = (1 - abs(turn)) * pitch / 64, turn * pitch / 64
+        turn, pitch = 2 * u[0] - 1, (5 + 9 * u[1]) / np.float32(side)  # 5 to 14 cycles across the image
+        along, across = (1 - abs(turn)) * pitch, turn * pitch
         mix = _wave(along * x[None] + across * y[:, None] + u[2])
         if kind == 1:
             mix = np.abs(mix - _wave(along * y[:, None] - across * x[None] + u[3]))
@@ -171,7 +171,6 @@ def _coverage(
     turned = [c[:, :1] * matrix[0] + c[:, 1:] * matrix[1] + centre for c in contours]
     low = np.maximum(np.floor(turned[0].min(axis=0)).astype(int), 0)
     high = np.minimum(np.ceil(turned[0].max(axis=0)).astype(int), (width, height))
-    high = np.maximum(high, low + 1)
     fine = np.zeros((high - low)[::-1] * _SUPERSAMPLING, np.uint8)
     vertices = [np.rint(((c - low) * _SUPERSAMPLING - 0.5) * 2**_FIXED).astype(np.int32) for c in turned]
     cv2.fillPoly(fine, vertices, 255, shift=_FIXED)  # even-odd: a second contour is a hole
