@@ -91,7 +91,8 @@ install() { # NAME, then what pip shall install; does nothing where the same was
 
 set_up() { # one process at a time; the others wait, then find everything made
   local requirements=(-r requirements.txt) extras=() line
-  exec 9>"$venv.lock"
+  mkdir -p .cache
+  exec 9>".cache/${venv#.}.lock"
   "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)' # the lock is this shell's until 9 is closed
   if [[ "$accelerator" != cpu ]]; then requirements+=("jax[$accelerator]"); fi
   install aeseg "${requirements[@]}"
