@@ -1,6 +1,6 @@
 """Devices and who holds what: one mesh with the axes `data` and `fsdp`, and one rule for parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,12 +13,12 @@ ROWS = PartitionSpec(("data", "fsdp"))
 """A batch is cut along its first axis over all devices."""
 
 
-def create(fsdp: int = 1, devices: int = 0) -> Mesh:
-    """All devices of all hosts as `data` x `fsdp`; `devices` > 0 takes the first so many.
+def create(fsdp: int = 1, devices: Sequence[jax.Device] = ()) -> Mesh:
+    """All devices of all hosts, or those given, as `data` x `fsdp`.
 
     `fsdp` devices share one copy of the parameters; it must divide their number.
     """
-    found = jax.devices()[: devices or None]
+    found = list(devices) or jax.devices()
     if fsdp < 1 or len(found) % fsdp:
         raise UserError(f"fsdp must divide the number of devices, {len(found)}; got {fsdp}. Set --config.fsdp to a divisor.")
     # Auto, here and nowhere else: the default (Explicit) breaks dropout, batch norm and attention of linen.

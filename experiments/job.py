@@ -1,0 +1,309 @@
+"""From a config to a finished run: what `pretrain` and `segment` share.  They differ only by the Method and its evaluation."""
+
+import dataclasses
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from aeseg import spec, tree
+from aeseg.data import loader as loaders
+from aeseg.data import wrappers
+from aeseg.inference import draw
+from aeseg.inference import evaluate as evaluation
+from aeseg.spec import build
+from aeseg.training import checkpoints as saved
+from aeseg.training import loop, step
+from aeseg.training import mesh as meshes
+from aeseg.training import state as states
+from aeseg.training.log import Log
+from aeseg.training.state import TrainState
+from aeseg.types import Class, UserError
+from experiments import cli
+
+PICTURES = 6
+"""Rows of the pictures that a run leaves."""
+
+Evaluate = Callable[[TrainState], dict[str, float]]
+
+
+class Trained(NamedTuple):
+    """What a workdir holds: its config, the method, its variables (NumPy), and the step they are of."""
+
+    config: ConfigDict
+    method: nn.Module
+    variables: dict[str, Any]
+    step: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """The built parts of one config."""
+
+    config: ConfigDict
+    method: nn.Module
+    mesh: jax.sharding.Mesh
+    train: Any
+    validation: Any
+    transforms: tuple[Any, ...]
+    loader: loaders.Loader
+
+    @property
+    def classes(self) -> tuple[Class, ...]:
+        """The classes of the data set; () for images alone."""
+        return self.validation.classes
+
+
+def start() -> None:
+    """Join the other processes, where a cluster started several, and keep compiled programs for the next run."""
+    many = int(os.environ.get("SLURM_NTASKS", "1")) > 1 or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    if (many or os.environ.get("JAX_COORDINATOR_ADDRESS")) and not jax.distributed.is_initialized():
+        jax.distributed.initialize()
+    if not jax.config.jax_compilation_cache_dir:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        jax.config.update("jax_compilation_cache_dir", os.path.join(home, "aeseg", "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def source(node: ConfigDict, data: ConfigDict, labelled: float = 1.0, seed: int = 0) -> Any:
+    """The source that a config describes: unreadable records passed over where asked, a share of it, cached in memory."""
+    found = build(node)
+    if len(found) == 0:
+        raise UserError(f"Expected records; {node.target.split(':')[-1]} of split {node.get('split', '?')!r} has none. Name another split or folder.")
+    if data.on_error not in ("raise", "skip"):
+        raise UserError(f"on_error must be 'raise' or 'skip'; got {data.on_error!r}. Set --config.data.on_error.")
+    if data.on_error == "skip":
+        found = wrappers.Tolerant(found)
+    if labelled < 1:
+        found = wrappers.Subset(found, labelled, seed)
+    return wrappers.Cached(found, data.cache_gib) if data.cache_gib > 0 else found
+
+
+def assemble(config: ConfigDict) -> Job:
+    """Build the parts and trace them once with shapes alone: what does not fit is said before anything is computed."""
+    mesh = meshes.create(config.fsdp)
+    meshes.check_batch(mesh, config.batch_size, config.microbatches)
+    train = source(config.data.train, config.data, config.data.fraction, config.seed)
+    validation = source(config.data.validation, config.data)
+    loader = loaders.Loader(
+        train,
+        build(config.data.transforms),
+        config.batch_size,
+        config.seed,
+        threads=config.data.threads,
+        workers=config.data.workers,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    job = Job(config, build(config.method), mesh, train, validation, build(config.data.evaluation_transforms), loader)
+    states.shapes(job.method, build(config.optimiser), loader[0], config.seed, config.ema > 0)
+    return job
+
+
+def train(job: Job, workdir: str, numbers_of: Evaluate, init: Mapping[str, Any] | None = None, next_command: str = "") -> dict[str, float]:
+    """Train, or go on, or say that all is done; returns the numbers of the validation set.
+
+    resume own workdir > graft `init` (a pretrained encoder) > scratch.
+    """
+    config, began = job.config, time.perf_counter()
+    cli.claim(workdir, config)
+    writes = jax.process_index() == 0
+    kept = saved.Checkpoints(
+        os.path.join(workdir, "checkpoints"), config.keep, config.best, config.keep_every, config.best in ("loss", "reconstruction")
+    )
+    pictures = Pictures(job, workdir)
+    run = loop.Run(
+        method=job.method,
+        optimiser=build(config.optimiser),
+        mesh=job.mesh,
+        batches=job.loader.batches,
+        evaluate=numbers_of,
+        picture=pictures.write,
+        **{name: config[name] for name in ("steps", "microbatches", "seed", "ema", "log_every", "evaluate_every", "save_every")},
+    )
+    state = loop.initial_state(run, job.loader[0])
+    log = Log(workdir, config.steps, max([s for s in kept.steps() if s <= config.steps], default=0), writes)
+    try:
+        resumed = kept.restore(state, log.say)
+        if resumed is not None:
+            state = resumed
+            log.say(f"Going on from step {int(state.step)} of {workdir}.")
+        elif init is not None:
+            state, taken = with_init(state, init, job.mesh)
+            log.say(f"Took {len(taken)} arrays ({tree.count(init['params'].get('encoder', {})):,} numbers) of the encoder from the checkpoint.")
+        log.say(describe(job, state))
+        if int(state.step) >= config.steps:
+            log.say("This run is finished; nothing is trained.")
+            numbers = run.evaluate(state)
+            finished = True
+        else:
+            outcome = loop.train(run, state, kept, log)
+            state, numbers, finished = outcome.state, outcome.numbers, outcome.finished
+    finally:
+        kept.close()
+        log.close()
+    if writes:
+        report(job, workdir, int(state.step), numbers, finished, time.perf_counter() - began, pictures.last, next_command)
+    return numbers
+
+
+def with_init(state: TrainState, donor: Mapping[str, Any], mesh: jax.sharding.Mesh) -> tuple[TrainState, list[str]]:
+    """The state whose encoder is the donor's; the running mean of the parameters starts from it, too."""
+    variables = {"params": state.params, **state.collections}
+    grafted, taken = saved.graft(variables, {name: part for name, part in donor.items() if name in variables})
+    placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), grafted, variables)
+    params = placed.pop("params")
+    return state.replace(params=params, collections=placed, ema=jax.tree.map(lambda leaf: leaf.copy(), params) if state.ema else {}), taken
+
+
+def encoder_of(path: str, step: int = -1) -> tuple[ConfigDict, dict[str, Any]]:
+    """(the encoder's spec, the variables) of `--init`: a workdir, or the checkpoints folder in one."""
+    workdir = os.path.dirname(os.path.abspath(path)) if os.path.basename(os.path.normpath(path)) == "checkpoints" else path
+    config = cli.stored_config(workdir)
+    found, variables = saved.load_variables(os.path.join(workdir, "checkpoints"), step)
+    if found < config.steps:
+        print(f"Note: {workdir} stopped at step {found} of {config.steps}.", file=sys.stderr)
+    return config.method.encoder, variables
+
+
+def load_trained(workdir: str, step: int = -1) -> Trained:
+    """The newest checkpoint of a run (or that of one step), and the method that fits it."""
+    config = cli.stored_config(workdir)
+    found, variables = saved.load_variables(os.path.join(workdir, "checkpoints"), step)
+    return Trained(config, build(config.method), variables, found)
+
+
+def adopt_encoder(config: ConfigDict, overrides: Mapping[str, Any], init: str) -> dict[str, Any]:
+    """Give the config the encoder that `init` was trained with; returns the variables of `init`.
+
+    An encoder that the command line describes otherwise is an error: weights and description would not belong together.
+    """
+    encoder, variables = encoder_of(init)
+    lines = spec.differences(encoder, config.method.encoder, "config.method.encoder")
+    asked = [name for name in overrides if name.startswith("method.encoder")]
+    if asked and lines:
+        raise UserError(
+            f"The encoder of {init} differs from the one that the command line describes:\n  " + "\n  ".join(lines) + "\n"
+            f"Leave out {', '.join(f'--config.{name}' for name in asked)}: the encoder of --init is taken as it is."
+        )
+    with config.unlocked():
+        config.method.encoder = encoder
+    return variables
+
+
+def score_method(job: Job) -> Evaluate:
+    """The evaluation of an autoencoder: every Mean over the validation set, divided once, without random keys."""
+    means = on_local_devices(lambda variables, batch: dict(job.method.apply(variables, step.prepare(batch), train=False)))
+
+    def numbers(state: TrainState) -> dict[str, float]:
+        variables = host_copy(state.variables)
+        found = evaluation.autoencoder(lambda batch: means(variables, batch), evaluation_batches(job), job.method.coefficients)
+        return {name: value for name, value in found.items() if name != "images"}
+
+    return numbers
+
+
+def score_segmentation(job: Job) -> Evaluate:
+    """The evaluation of a segmenter: scores from one confusion matrix over the validation set."""
+    predict = on_local_devices(lambda variables, batch: job.method.apply(variables, step.prepare(batch)["image"], method="predict"))
+
+    def numbers(state: TrainState) -> dict[str, float]:
+        variables = host_copy(state.variables)
+        found = evaluation.segmentation(
+            lambda image: np.asarray(predict(variables, {"image": image})),
+            job.validation,
+            job.transforms,
+            tuple(job.config.window),
+            [name for name, _ in job.classes],
+            batch=job.config.batch_size // jax.process_count(),
+            threads=job.config.data.threads,
+        )
+        return {name: found[name] for name in ("mean_iou", "pixel_accuracy", "class_accuracy", "mean_dice")}
+
+    return numbers
+
+
+def on_local_devices(function: Callable[[Any, Any], Any]) -> Callable[[Any, Mapping[str, np.ndarray]], Any]:
+    """`function(variables, batch)` compiled for the devices of this process, the rows spread over them where they divide."""
+    jitted = jax.jit(function)
+
+    def call(variables: Any, batch: Mapping[str, np.ndarray]) -> Any:
+        devices = jax.local_devices()
+        if len(batch["image"]) % len(devices):
+            devices = devices[:1]
+        mesh = meshes.create(devices=devices)
+        rows = jax.sharding.NamedSharding(mesh, meshes.ROWS)
+        return jitted(jax.device_put(variables, meshes.replicated(mesh)), jax.device_put(dict(batch), rows))
+
+    return call
+
+
+def host_copy(variables: Any) -> Any:
+    """Variables that this process alone can use, wherever their parts live."""
+    if jax.process_count() == 1:
+        return variables
+    return multihost_utils.process_allgather(variables, tiled=True)
+
+
+def evaluation_batches(job: Job) -> Any:
+    """One pass over the validation set in this process's padded batches."""
+    return loaders.evaluation_batches(
+        job.validation, job.transforms, job.config.batch_size, jax.process_index(), jax.process_count()
+    )
+
+
+class Pictures:
+    """Leaves `pictures/step_<n>.png` of the same few validation images each time."""
+
+    def __init__(self, job: Job, workdir: str):
+        self._job, self._folder, self.last = job, os.path.join(workdir, "pictures"), ""
+        self._show = jax.jit(lambda variables, batch: job.method.apply(variables, step.prepare(batch), method="show"))
+
+    def write(self, state: TrainState) -> None:
+        """Draw what the method shows of the first validation images."""
+        batch = next(iter(evaluation_batches(self._job)))
+        shown = self._show(state.variables, meshes.place(self._job.mesh, batch))
+        rows = min(PICTURES, len(self._job.validation))
+        columns = {name: np.asarray(jax.device_get(array))[:rows] for name, array in shown.items()}
+        if jax.process_index() == 0:
+            self.last = os.path.join(self._folder, f"step_{int(state.step):06d}.png")
+            names = [str(self._job.validation[row].get("name", row)) for row in range(rows)]
+            draw.panel(columns, self.last, self._job.classes, names)
+
+
+def describe(job: Job, state: TrainState) -> str:
+    """One line: what is trained, on what, where."""
+    device = job.mesh.devices.flat[0]
+    return (
+        f"{type(job.method).__name__}: {tree.count(state.params):,} parameters; {len(job.train):,} training and "
+        f"{len(job.validation):,} validation images; batch {job.config.batch_size}; {job.mesh.size} x {device.device_kind}."
+    )
+
+
+def report(
+    job: Job, workdir: str, at: int, numbers: Mapping[str, float], finished: bool, seconds: float, picture: str, next_command: str
+) -> None:
+    """What every run prints last: the numbers, the seconds, where the pictures are, the next command."""
+    for data in (job.train, job.validation):
+        skipped: Sequence[str] = getattr(data, "skipped", ())
+        if skipped:
+            print(f"Skipped {len(skipped)} unreadable records: {', '.join(sorted(skipped)[:5])}{' ...' if len(skipped) > 5 else ''}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    state = "Finished" if finished else "Stopped"
+    print(f"\n{state} at step {at} of {job.config.steps} after {seconds:.0f} s, {peak:.1f} GB of memory at most.")
+    print("validation  " + "  ".join(f"{name} {value:.4f}" for name, value in numbers.items()))
+    print(f"pictures    {picture or os.path.join(workdir, 'pictures')}")
+    print(f"next        {next_command if finished else 'the same command goes on from here'}", flush=True)
+
+
+def launcher() -> str:
+    """How the reader started us, for the next command: `./launch.sh ` or `python -m experiments.`."""
+    return os.environ.get("AESEG_LAUNCHER", "python -m experiments.")

@@ -1,0 +1,34 @@
+"""Pretrain an autoencoder on unlabelled images.
+
+python -m experiments.pretrain                                        the embedded scenes, about two minutes on two cores
+python -m experiments.pretrain --config=camvid_small --workdir=runs/x  another config file (experiments/configs/*.py)
+python -m experiments.pretrain --config.optimiser.learning_rate=3e-4   any field of the config
+"""
+
+from collections.abc import Sequence
+
+from experiments import cli, job
+
+
+def run(argv: Sequence[str]) -> int:
+    """The entry point; returns the exit code."""
+    flags = cli.parse(
+        argv,
+        __doc__,
+        config="pretrain",
+        workdir=("", "where the run lives; default runs/<config>"),
+        init=("", "a workdir whose encoder to start from"),
+    )
+    job.start()
+    donor = None
+    if flags.init:
+        donor = job.adopt_encoder(flags.config, flags.overrides, flags.init)
+    parts = job.assemble(flags.config)
+    workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
+    next_command = f"{job.launcher()}segment --config={flags.config.next} --init={workdir}"
+    job.train(parts, workdir, job.score_method(parts), donor, next_command)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.main(run)

@@ -1,0 +1,75 @@
+"""Train a segmentation model, from a pretrained encoder or from scratch.
+
+python -m experiments.segment --init=runs/pretrain                              fine-tune what `pretrain` has learned
+python -m experiments.segment --init=runs/pretrain --config.freeze=linear-probe  the encoder stays as it is
+python -m experiments.segment --init=runs/pretrain --config.freeze=scratch       its architecture alone: the control
+python -m experiments.segment --config=camvid_small:segment                      another config file, from scratch
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from aeseg import objectives
+from aeseg.data import wrappers
+from aeseg.types import UserError
+from experiments import cli, job
+
+FREEZE = ("fine-tune", "linear-probe", "scratch")
+CHECKED = 5_000
+"""Labels of at most so many records are read before training; in larger sets a label out of range is found on its way."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """The entry point; returns the exit code."""
+    flags = cli.parse(
+        argv,
+        __doc__,
+        config="segment",
+        workdir=("", "where the run lives; default runs/<config>"),
+        init=("", "a workdir of `pretrain` (or its checkpoints folder) whose encoder to start from"),
+    )
+    job.start()
+    config = flags.config
+    donor = job.adopt_encoder(config, flags.overrides, flags.init) if flags.init else None
+    donor = freeze(config, donor)
+    weigh_classes(config)
+    parts = job.assemble(config)
+    workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
+    next_command = f"{job.launcher()}evaluate --workdir={workdir} --split=test"
+    job.train(parts, workdir, job.score_segmentation(parts), donor, next_command)
+    return 0
+
+
+def freeze(config: ConfigDict, donor: dict | None) -> dict | None:
+    """Set the config up for its `freeze`, which is one of FREEZE; returns the weights to start from."""
+    if config.freeze not in FREEZE:
+        raise UserError(f"freeze must be one of {', '.join(FREEZE)}; got {config.freeze!r}. Set --config.freeze.")
+    if config.freeze == "scratch":
+        return None
+    if config.freeze == "linear-probe":
+        if donor is None:
+            raise UserError("A linear probe reads a pretrained encoder, and there is none. Name one with --init=<workdir>.")
+        config.method.frozen_encoder = True
+        config.optimiser.freeze = ("encoder/*",)
+    return donor
+
+
+def weigh_classes(config: ConfigDict) -> None:
+    """Check the training labels' range, and put the class weights that `class_weights` names into the method."""
+    rules = {"median_frequency": objectives.median_frequency, "inverse_square_root": objectives.inverse_square_root}
+    if config.class_weights not in ("none", *rules):
+        raise UserError(f"class_weights must be one of none, {', '.join(rules)}; got {config.class_weights!r}.")
+    train = job.source(config.data.train, config.data, config.data.fraction, config.seed)
+    if config.class_weights == "none" and len(train) > CHECKED:
+        return
+    counts, present = wrappers.class_counts(train, train.classes)
+    if config.class_weights != "none":
+        config.method.class_weights = tuple(round(float(w), 6) for w in rules[config.class_weights](counts, present))
+    if not np.any(counts):
+        raise UserError("Expected labels; every pixel of the training labels is ignored. Check the class table and the ignore ids.")
+
+
+if __name__ == "__main__":
+    cli.main(run)
