@@ -1,0 +1,48 @@
+"""Pretrain any autoencoder on the embedded scenes (64x64, 4,096 images, no labels).
+
+Command   python -m experiments.pretrain [--config=pretrain:<method>[,<size>]]     methods: aeseg/methods/*.py
+Cost      see README.md, "Results"      Expected  see experiments/results/scenes.jsonl
+"""
+
+from ml_collections import ConfigDict
+
+from aeseg.data.sources.scenes import Scenes
+from aeseg.data.transforms import HorizontalFlip
+from aeseg.spec import recipe, spec
+from aeseg.training.optimiser import adamw
+
+ARGUMENTS = ("denoising", "reconstruction", "denoising,tiny")
+
+
+def get_config(argument: str = "denoising") -> ConfigDict:
+    """The method's file name, and the size of its recipe."""
+    method, _, size = argument.partition(",")
+    config = ConfigDict()
+    config.seed = 0
+    config.steps = 1500
+    config.batch_size = 32
+    config.microbatches = 1
+    config.window = (64, 64)
+    config.method = recipe("aeseg.methods", method, size or "small")
+    config.optimiser = spec(adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=100, weight_decay=0.05, b2=0.95, clip=1.0)
+    config.ema = 0.0
+    config.data = ConfigDict()
+    config.data.train = spec(Scenes, split="train", records=4096)
+    config.data.validation = spec(Scenes, split="validation", records=256)
+    config.data.test = spec(Scenes, split="test", records=512)
+    config.data.transforms = (spec(HorizontalFlip),)
+    config.data.evaluation_transforms = ()
+    config.data.fraction = 1.0
+    config.data.cache_gib = 1.0
+    config.data.on_error = "raise"
+    config.data.threads = 2
+    config.data.workers = 0
+    config.fsdp = 1
+    config.log_every = 50
+    config.evaluate_every = 500
+    config.save_every = 500
+    config.keep = 2
+    config.keep_every = 0
+    config.best = "loss"
+    config.next = "segment"
+    return config

@@ -1,0 +1,51 @@
+"""Segment the embedded scenes with few labels: 32 of 4,096 training images have one.
+
+Command   python -m experiments.segment --init=runs/pretrain [--config=segment:<head>]     heads: aeseg/models/heads/*.py
+Cost      see README.md, "Results"      Expected  see experiments/results/scenes.jsonl
+"""
+
+from ml_collections import ConfigDict
+
+from aeseg.data.sources.scenes import CLASSES, Scenes
+from aeseg.data.transforms import HorizontalFlip
+from aeseg.methods.segmenter import Segmenter
+from aeseg.spec import recipe, spec
+from aeseg.training.optimiser import adamw
+
+ARGUMENTS = ("unet", "linear", "fcn")
+
+
+def get_config(head: str = "unet") -> ConfigDict:
+    """The head's file name."""
+    config = ConfigDict()
+    config.seed = 0
+    config.steps = 1000
+    config.batch_size = 16
+    config.microbatches = 1
+    config.window = (64, 64)
+    encoder = recipe("aeseg.models.encoders", "convnet", "small")
+    config.method = spec(Segmenter, encoder=encoder, head=recipe("aeseg.models.heads", head, "small"), classes=len(CLASSES))
+    config.method.head.classes = config.method.get_ref("classes")
+    config.optimiser = spec(adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=50, weight_decay=0.05, clip=1.0)
+    config.ema = 0.0
+    config.freeze = "fine-tune"
+    config.class_weights = "none"
+    config.data = ConfigDict()
+    config.data.train = spec(Scenes, split="train", records=4096)
+    config.data.validation = spec(Scenes, split="validation", records=256)
+    config.data.test = spec(Scenes, split="test", records=512)
+    config.data.transforms = (spec(HorizontalFlip),)
+    config.data.evaluation_transforms = ()
+    config.data.fraction = 32 / 4096  # drawn by the seed; the same images for every method
+    config.data.cache_gib = 1.0
+    config.data.on_error = "raise"
+    config.data.threads = 2
+    config.data.workers = 0
+    config.fsdp = 1
+    config.log_every = 50
+    config.evaluate_every = 500
+    config.save_every = 500
+    config.keep = 2
+    config.keep_every = 0
+    config.best = "mean_iou"
+    return config
