@@ -1,0 +1,86 @@
+"""Images on the device: values, sizes, blurring, and structural similarity.  Images are NHWC."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Num
+
+SSIM_WINDOW = 11
+SSIM_SIGMA = 1.5
+
+
+def as_float(image: Num[Array, "..."]) -> Float[Array, "..."]:
+    """uint8 in 0..255 as float32 in [0, 1]; a float image only becomes float32."""
+    if image.dtype == jnp.uint8:
+        return image.astype(jnp.float32) / 255
+    return image.astype(jnp.float32)
+
+
+def resize(image: Float[Array, "b _ _ c"], h: int, w: int) -> Float[Array, "b {h} {w} c"]:
+    """Bilinear, half-pixel centres, no antialiasing: `torch.nn.functional.interpolate(align_corners=False)`.
+
+    float32 whatever comes in: it is used on logits, right before the softmax.
+    """
+    image = image.astype(jnp.float32)
+    if image.shape[1:3] == (h, w):
+        return image
+    return jax.image.resize(image, (image.shape[0], h, w, image.shape[3]), "bilinear", antialias=False)
+
+
+def gaussian_kernel(size: int, sigma: float) -> Float[np.ndarray, "{size}"]:
+    """A Gaussian sampled at `size` (odd) places around its middle, with sum 1."""
+    distance = np.arange(size) - (size - 1) / 2
+    kernel = np.exp(-0.5 * np.square(distance / sigma))
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+def filtered(image: Float[Array, "b h w c"], kernel: Float[np.ndarray, "taps"]) -> Float[Array, "b _ _ c"]:
+    """The image filtered with the kernel along h, then along w, where the kernel fits: taps - 1 pixels are lost on each axis.
+
+    Each pass is one product with a banded matrix.  On a CPU that is 5 to 30 times faster, gradient included, than a depthwise
+    convolution or a sum of shifted products, and on an accelerator it is what the hardware is made for.
+    """
+    down, across = _band(image.shape[1], kernel), _band(image.shape[2], kernel)
+    # The lower default precision of accelerators (bfloat16, TF32) would drown the variances that ssim_map takes as differences.
+    image = jnp.einsum("vh,bhwc->bvwc", down, image, precision=jax.lax.Precision.HIGHEST)
+    return jnp.einsum("uw,bvwc->bvuc", across, image, precision=jax.lax.Precision.HIGHEST)
+
+
+def blurred(image: Float[Array, "b h w c"], sigma: float) -> Float[Array, "b h w c"]:
+    """Gaussian blur of the image's own size, cut off at 3 sigma; beyond the border the border pixel goes on."""
+    radius = max(1, int(np.ceil(3 * sigma)))
+    padded = jnp.pad(image, ((0, 0), (radius, radius), (radius, radius), (0, 0)), mode="edge")
+    return filtered(padded, gaussian_kernel(2 * radius + 1, sigma))
+
+
+def ssim_window(h: int, w: int) -> int:
+    """The width of the window of `ssim_map`: 11, or the largest odd number that fits an image with fewer than 11 pixels."""
+    smallest = min(SSIM_WINDOW, h, w)
+    return smallest if smallest % 2 else smallest - 1
+
+
+def ssim_map(a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]) -> Float[Array, "b _ _ c"]:
+    """Structural similarity of two images in [0, 1] at each place of the window (Wang et al. 2004, equation 13).
+
+    Gaussian window of 11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, only where the whole window lies inside; its mean is
+    scikit-image's `structural_similarity(gaussian_weights=True, use_sample_covariance=False, data_range=1)`.
+    Deviation: an image with fewer than 11 pixels on a side takes the largest odd window that fits (scikit-image raises).
+    """
+    kernel = gaussian_kernel(ssim_window(a.shape[1], a.shape[2]), SSIM_SIGMA)
+    a, b = a.astype(jnp.float32), b.astype(jnp.float32)
+    c1, c2 = 0.01**2, 0.03**2
+    mean_a, mean_b = filtered(a, kernel), filtered(b, kernel)
+    variance_a = filtered(a * a, kernel) - mean_a * mean_a
+    variance_b = filtered(b * b, kernel) - mean_b * mean_b
+    covariance = filtered(a * b, kernel) - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a * mean_a + mean_b * mean_b + c1)
+    return luminance * (2 * covariance + c2) / (variance_a + variance_b + c2)
+
+
+def _band(n: int, kernel: Float[np.ndarray, "taps"]) -> Float[np.ndarray, "_ {n}"]:
+    """The matrix that filters a line of n pixels where the kernel fits."""
+    places = n - kernel.size + 1
+    band = np.zeros((places, n), np.float32)
+    for place in range(places):
+        band[place, place : place + kernel.size] = kernel
+    return band

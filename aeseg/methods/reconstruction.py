@@ -1,0 +1,64 @@
+"""The plain autoencoder: give back the image through a bottleneck."""
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+from aeseg import metrics, objectives
+from aeseg.metrics import Mean
+from aeseg.spec import recipe as part
+from aeseg.spec import spec
+from aeseg.types import Batch
+
+
+class Reconstruction(nn.Module):
+    """Encoder, decoder, and the error of the decoded image (Hinton & Salakhutdinov 2006).
+
+    objective   squared_error | absolute_error | binary_cross_entropy | ssim_l1
+    output      sigmoid (values in [0, 1]) | linear
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    objective: str = "squared_error"
+    output: str = "sigmoid"
+
+    def __post_init__(self) -> None:
+        objectives.check_image_objective(self.objective, self.output)
+        super().__post_init__()
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """The Means that make the loss; PSNR and SSIM are only logged."""
+        return {self.objective: 1.0}
+
+    def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
+        image, valid = batch["image"], batch["valid"]
+        values = self._values(image, train)
+        prediction = objectives.as_prediction(values, self.output)
+        return {
+            self.objective: objectives.image_error(self.objective, self.output, values, image, valid),
+            "psnr": metrics.psnr(prediction, image, valid),
+            "ssim": metrics.ssim(prediction, image, valid),
+        }
+
+    def denominators(self, batch: Batch) -> dict[str, Array]:
+        """The weight of each Mean: the images that are not padding."""
+        return dict.fromkeys((self.objective, "psnr", "ssim"), objectives.image_count(batch["valid"]))
+
+    def show(self, batch: Batch) -> dict[str, Array]:
+        """Columns of the run's pictures."""
+        values = self._values(batch["image"], train=False)
+        return {"image": batch["image"], "reconstruction": objectives.as_prediction(values, self.output).clip(0, 1)}
+
+    def _values(self, image: Float[Array, "b h w c"], train: bool) -> Float[Array, "b h w c"]:
+        return self.decoder(self.encoder(image, train=train), train=train)
+
+
+def recipe(size: str = "small") -> ConfigDict:
+    """A convolutional autoencoder of the size that `convnet` and `convolutional` call by that name."""
+    return spec(
+        Reconstruction,
+        encoder=part("aeseg.models.encoders", "convnet", size),
+        decoder=part("aeseg.models.decoders", "convolutional", size),
+    )
