@@ -80,18 +80,18 @@ def panel(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """One picture of many: a titled column for each array, a row for each record under its name, a legend of the classes.
 
-    `columns` holds arrays [b h w c] (uint8, or float in [0, 1]) and integer label maps [b h w], in order of display.
-    Small images are enlarged by whole numbers, so that each pixel stays a square.  `errors=("label", "prediction")`
-    adds a column that shows where the two differ.  `path` writes it as PNG (its folder is made).
+    `columns` holds, in order of display, arrays [b h w c] (uint8, or float in [0, 1]) and integer label maps [b h w], or lists
+    of such without b, whose sizes may differ.  The first image sets the size of the cells: small ones are enlarged by whole
+    numbers, so that each pixel stays a square.  `errors=("label", "prediction")` adds a column that shows where the two
+    differ.  `path` writes it as PNG (its folder is made).
     """
-    arrays = {name: np.asarray(array) for name, array in columns.items()}
-    rows = len(next(iter(arrays.values()))) if arrays else 0
-    maps = {name for name, array in arrays.items() if _is_label(array)}
+    arrays = {name: [np.asarray(one) for one in column] for name, column in columns.items()}
+    rows = min((len(column) for column in arrays.values()), default=0)
+    maps = {name for name, column in arrays.items() if rows and _is_label(column[0])}
     if errors:
-        wrong = [error_map(arrays[errors[0]][row], arrays[errors[1]][row]) for row in range(rows)]
-        arrays["errors"] = np.stack(wrong) if wrong else np.zeros((0, 1, 1, 3), np.uint8)
-    cell = _cell(next(iter(arrays.values())).shape[1:3], len(arrays)) if arrays else (1, 1)
-    entries = _legend(classes, [arrays[name] for name in maps], bool(errors))
+        arrays["errors"] = [error_map(*pair) for pair in zip(arrays[errors[0]], arrays[errors[1]], strict=True)]
+    cell = _cell(next(iter(arrays.values()))[0].shape[:2], len(arrays)) if rows else (1, 1)
+    entries = _legend(classes, [one for name in maps for one in arrays[name]], bool(errors))
 
     heading, naming = _font(17), _font(14)
     inner = max(len(arrays) * (cell[1] + GAP) - GAP, 240, math.ceil(_font(22).getlength(title)))
@@ -148,7 +148,7 @@ def _write(picture: Image.Image, path: str | os.PathLike[str]) -> None:
 
 
 def _is_label(array: np.ndarray) -> bool:
-    return array.ndim == 3 and (np.issubdtype(array.dtype, np.integer) or array.dtype == np.bool_)
+    return array.ndim == 2 and (np.issubdtype(array.dtype, np.integer) or array.dtype == np.bool_)
 
 
 def _cell(size: tuple[int, ...], columns: int) -> tuple[int, int]:
@@ -162,15 +162,21 @@ def _cell(size: tuple[int, ...], columns: int) -> tuple[int, int]:
 
 
 def _image_cell(image: np.ndarray, cell: tuple[int, int]) -> Image.Image:
-    picture = Image.fromarray(as_rgb(image))
-    enlarged = picture.height <= cell[0]
-    return picture.resize(cell[::-1], Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS)
+    picture, size = Image.fromarray(as_rgb(image)), _fitted(image, cell)
+    enlarged = picture.width <= size[0]
+    return picture.resize(size, Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS)
 
 
 def _label_cell(label: np.ndarray, classes: Sequence[Class], cell: tuple[int, int]) -> Image.Image:
     # Coloured after resizing, so that the hatching has one width in every picture.
-    ids = Image.fromarray(np.clip(label, 0, 255).astype(np.uint8)).resize(cell[::-1], Image.Resampling.NEAREST)
+    ids = Image.fromarray(np.clip(label, 0, 255).astype(np.uint8)).resize(_fitted(label, cell), Image.Resampling.NEAREST)
     return Image.fromarray(colour_label(np.asarray(ids), classes))
+
+
+def _fitted(array: np.ndarray, cell: tuple[int, int]) -> tuple[int, int]:
+    """The width and height of the array's picture: as large as the cell allows."""
+    factor = min(cell[0] / array.shape[0], cell[1] / array.shape[1])
+    return max(1, round(array.shape[1] * factor)), max(1, round(array.shape[0] * factor))
 
 
 def _legend(classes: Sequence[Class], maps: Sequence[np.ndarray], errors: bool) -> list[tuple[str, Any]]:
