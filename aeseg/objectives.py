@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from aeseg import images
 from aeseg.metrics import Mean, divide
@@ -179,31 +179,31 @@ def labelled(label: Int[Array, "b h w"], valid: Bool[Array, "b"]) -> Bool[Array,
     return (label != IGNORE) & valid[:, None, None]
 
 
-def median_frequency(counts: Int[np.ndarray, "k"], presence: Int[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
-    """Class weights median(f) / f_c (Eigen & Fergus 2015, section 6.3.2; used by SegNet).
+def median_frequency(counts: Integer[np.ndarray, "k"], presence: Integer[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
+    """Class weights median(f) / f_c (Eigen & Fergus 2015, section 6.3.2; used by SegNet, section 3).
 
-    `counts`: labelled pixels of each class; `presence`: all labelled pixels of the images in which the class occurs; f is their
-    ratio.  With one image size that is SegNet's published rule.  Give the sum of all counts as every presence for plain shares.
-    A class that never occurs is left out of the median and weighs 0.
+    f_c is `counts`, the pixels of class c, over `presence`, all pixels (void too) of the images in which c occurs.  A class
+    that never occurs is left out of the median and weighs 0.
     """
-    occurs = _occurring(counts)
-    share = np.divide(counts, presence, out=np.ones(counts.shape), where=occurs)
-    return np.where(occurs, np.median(share[occurs]) / share, 0.0)
+    frequency = _frequency(counts, presence)
+    occurs = frequency > 0
+    return np.where(occurs, np.median(frequency[occurs]) / np.where(occurs, frequency, 1), 0)
 
 
-def inverse_square_root(counts: Int[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
-    """Class weights 1 / sqrt(share of the class), scaled to mean 1 over the classes that occur; the others weigh 0."""
-    occurs = _occurring(counts)
-    weights = np.where(occurs, 1 / np.sqrt(np.maximum(counts, 1)), 0.0)
+def inverse_square_root(counts: Integer[np.ndarray, "k"], presence: Integer[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
+    """Class weights 1 / sqrt(f_c), f as in `median_frequency`, with mean 1 over the classes that occur; the others weigh 0."""
+    frequency = _frequency(counts, presence)
+    occurs = frequency > 0
+    weights = np.where(occurs, 1 / np.sqrt(np.where(occurs, frequency, 1)), 0)
     return weights / weights[occurs].mean()
 
 
-def _occurring(counts: Int[np.ndarray, "k"]) -> Bool[np.ndarray, "k"]:
+def _frequency(counts: Integer[np.ndarray, "k"], presence: Integer[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
     if not counts.any():
         raise UserError(
             "Class weights need at least one labelled pixel; the labels hold none. Check them, or weigh all classes 1."
         )
-    return counts > 0
+    return counts / np.maximum(presence, 1)
 
 
 def _pixel_weights(
