@@ -1,0 +1,174 @@
+"""The numbers of a data set, in one pass over it: counted over all its pixels or images, and divided once."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Int
+
+from aeseg import metrics
+from aeseg.inference.sliding import Predict, sliding
+from aeseg.metrics import Mean
+from aeseg.types import IGNORE, UserError
+
+Record = dict[str, Any]
+Transform = Callable[[Record, np.random.Generator], Record]
+
+
+def segmentation(
+    predict: Predict,
+    source: Sequence[Record],
+    transforms: Sequence[Transform],
+    window: tuple[int, int],
+    classes: Sequence[str],
+    stride: tuple[int, int] = (0, 0),
+    batch: int = 1,
+    weights: str = "uniform",
+    threads: int = 2,
+    seen: Callable[[int, Record, np.ndarray], None] = lambda index, record, prediction: None,
+) -> dict[str, Any]:
+    """The scores of `predict` ([b h w c] uint8 -> logits [b h w k]) over a whole source; see `scores`.
+
+    Records pass through `transforms`; images that are not of the window's size are predicted in sliding windows.
+    `seen(index, record, prediction)` is called after each image.  With several processes each predicts its own share
+    of the records on its own devices, and the counts are summed.
+    """
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    images = ignored = 0
+    waiting: deque[Record] = deque()  # what `sliding` has taken and not yet given back
+
+    def taken() -> Iterator[np.ndarray]:
+        for record in records(source, transforms, threads, jax.process_index(), jax.process_count()):
+            _check_label(record, len(classes))
+            waiting.append(record)
+            yield record["image"]
+
+    for number, logits in enumerate(sliding(predict, taken(), window, stride, batch, weights)):
+        record, prediction = waiting.popleft(), np.argmax(logits, axis=-1).astype(np.int32)
+        confusion += _confusion(prediction, record["label"], len(classes), window[0] * window[1])
+        images, ignored = images + 1, ignored + int(np.sum(record["label"] == IGNORE))
+        seen(jax.process_index() + number * jax.process_count(), record, prediction)
+    confusion, images, ignored = _summed((confusion, np.int64(images), np.int64(ignored)))
+    if not confusion.any():
+        raise UserError(
+            f"Expected labelled pixels to score; all pixels of the {int(images)} images are ignored. Check the class table."
+        )
+    return {**scores(confusion, classes), "images": int(images), "ignored_pixels": int(ignored)}
+
+
+def scores(confusion: Int[np.ndarray, "k k"], classes: Sequence[str]) -> dict[str, Any]:
+    """What one confusion matrix (row: label, column: prediction) says, as JSON holds it.
+
+    `mean_iou`, `mean_dice` and `class_accuracy` leave out classes that nothing speaks of (`classes_averaged` of them are
+    left in); `mean_iou_reference` always divides by k.  A class that is left out has the value None.
+    """
+    iou, dice, accuracy = metrics.iou(confusion), metrics.dice(confusion), metrics.class_accuracies(confusion)
+    return {
+        "mean_iou": metrics.mean_iou(confusion),
+        "classes_averaged": metrics.classes_averaged(confusion),
+        "mean_iou_reference": metrics.reference_mean_iou(confusion),
+        "pixel_accuracy": metrics.pixel_accuracy(confusion),
+        "class_accuracy": metrics.class_accuracy(confusion),
+        "mean_dice": metrics.mean_dice(confusion),
+        "frequency_weighted_iou": metrics.frequency_weighted_iou(confusion),
+        "per_class": [
+            {
+                "name": name,
+                "iou": _number(iou[index]),
+                "dice": _number(dice[index]),
+                "accuracy": _number(accuracy[index]),
+                "pixels": int(confusion[index].sum()),
+            }
+            for index, name in enumerate(classes)
+        ],
+        "confusion": confusion.tolist(),
+        "pixels": int(confusion.sum()),
+    }
+
+
+def autoencoder(
+    means: Callable[[Mapping[str, Any]], Mapping[str, Mean]],
+    batches: Iterable[Mapping[str, Any]],
+    coefficients: Mapping[str, float],
+    seen: Callable[[int], None] = lambda images: None,
+) -> dict[str, Any]:
+    """Each Mean of a method over a whole data set, their `loss`, and the number of images; `seen(images)` after each batch.
+
+    `means(batch)` is a train step's without training; the weights see to it that padding rows count for nothing.  With
+    several processes each brings its own rows, and totals and weights are summed before the one division.
+    """
+    totals: dict[str, np.ndarray] = {}
+    images = 0
+    for batch in batches:
+        for name, mean in jax.device_get(dict(means(batch))).items():
+            totals[name] = totals.get(name, np.zeros(2)) + np.array([mean.total, mean.weight], np.float64)
+        images += int(np.sum(batch["valid"]))
+        seen(images)
+    totals, images = _summed((totals, np.int64(images)))
+    values = {name: float(total / weight) if weight else 0.0 for name, (total, weight) in totals.items()}
+    return {**values, "loss": sum(c * values[name] for name, c in coefficients.items() if name in values), "images": int(images)}
+
+
+def records(
+    source: Sequence[Record], transforms: Sequence[Transform], threads: int, process: int = 0, processes: int = 1
+) -> Iterator[Record]:
+    """This process's records in order, read ahead by `threads`; a transform that draws numbers gets the same each time."""
+
+    def read(index: int) -> Record:
+        record, rng = source[index], np.random.default_rng(index)
+        for transform in transforms:
+            record = transform(record, rng)
+        return record
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        ahead: deque[Any] = deque()
+        for index in range(process, len(source), processes):
+            ahead.append(pool.submit(read, index))
+            if len(ahead) > 2 * threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _check_label(record: Record, classes: int) -> None:
+    if "label" not in record:
+        raise UserError(f"{record.get('name', 'A record')} has no label, and without labels there is nothing to score.")
+    wrong = record["label"][(record["label"] >= classes) & (record["label"] != IGNORE)]
+    if wrong.size:
+        raise UserError(
+            f"{record.get('name', 'A record')} holds the label {int(wrong[0])}; the model knows 0 to {classes - 1} and {IGNORE} "
+            "(ignored). Map its labels in the data source, or train with as many classes."
+        )
+
+
+def _confusion(prediction: np.ndarray, label: np.ndarray, classes: int, pixels: int) -> np.ndarray:
+    """Counted in pieces of one length, the last filled up with IGNORE: one compilation for images of all sizes."""
+    counts = np.zeros((classes, classes), np.int64)
+    for start in range(0, label.size, pixels):
+        piece = np.full((2, pixels), IGNORE, np.int32)
+        some = label.ravel()[start : start + pixels]
+        piece[0, : some.size], piece[1, : some.size] = prediction.ravel()[start : start + pixels], some
+        counts += np.asarray(metrics.confusion(piece[:1], piece[1:], classes), np.int64)
+    return counts
+
+
+def _summed(tree: Any) -> Any:
+    """Summed over the processes."""
+    if jax.process_count() == 1:
+        return tree
+    from jax.experimental import multihost_utils
+
+    # As pairs of int32: without jax_enable_x64 the gathering would cut int64 and float64 down.
+    def one(leaf: np.ndarray) -> np.ndarray:
+        bits = np.ascontiguousarray(leaf).reshape(-1).view(np.int32)
+        gathered = np.asarray(multihost_utils.process_allgather(bits))
+        return np.ascontiguousarray(gathered).view(leaf.dtype).reshape(-1, *leaf.shape).sum(axis=0)
+
+    return jax.tree.map(one, tree)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,204 @@
+"""The numbers of a trained run over a whole split: metrics.json, a table, and a picture.
+
+python -m experiments.evaluate --workdir=runs/segment                    the test split
+python -m experiments.evaluate --workdir=runs/pretrain --split=validation  an autoencoder: PSNR, SSIM and its losses
+"""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from aeseg import images
+from aeseg.data import loader as loaders
+from aeseg.inference import draw
+from aeseg.inference import evaluate as evaluation
+from aeseg.inference.sliding import Predict
+from aeseg.spec import build
+from aeseg.training import mesh as meshes
+from aeseg.training import step
+from aeseg.types import UserError
+from experiments import cli, job
+from experiments.progress import Progress
+
+Found = tuple[dict[str, Any], dict[str, Any], list[str]]
+"""The scores, the columns of the picture, the names of its rows."""
+
+SPLITS = ("train", "validation", "test")
+
+
+def run(argv: Sequence[str]) -> int:
+    """The entry point; returns the exit code."""
+    flags = cli.parse(
+        argv,
+        __doc__,
+        workdir=("", "the run: the folder that holds its config.json and checkpoints/"),
+        split=("test", "train, validation or test"),
+        step=(-1, "the checkpoint of this step; -1 is the newest"),
+        batch=(0, "images or windows in one call; 0 is the run's batch size"),
+        weights=("uniform", "of the pixels of a sliding window: uniform or gaussian"),
+    )
+    if not flags.workdir:
+        raise UserError("Expected the workdir of a run; got none. Name it: --workdir=runs/<name>.")
+    if flags.split not in SPLITS:
+        raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
+    job.start()
+    began = time.perf_counter()
+    trained = job.load_trained(flags.workdir, flags.step)
+    source = job.source(trained.config.data[flags.split], trained.config.data)
+    batch = flags.batch or trained.config.batch_size
+    picture = os.path.join(flags.workdir, "pictures", f"{flags.split}_{trained.step:06d}.png")
+    if is_segmenter(trained):
+        scores, columns, names = segmentation_scores(trained, source, batch, flags.weights)
+    else:
+        scores, columns, names = autoencoder_scores(trained, source, batch)
+    if jax.process_index() != 0:
+        return 0
+    title = f"{os.path.basename(os.path.normpath(flags.workdir))}, {flags.split}, step {trained.step}"
+    errors = ("label", "prediction") if "prediction" in columns else ()
+    draw.panel(columns, picture, source.classes, names, title, errors)
+    path = write(flags.workdir, flags.split, {"step": trained.step, **scores})
+    print("\n" + (table(scores) if "per_class" in scores else numbers(scores)))
+    skipped = getattr(source, "skipped", ())
+    if skipped:
+        print(f"Skipped {len(skipped)} unreadable records: {', '.join(sorted(skipped)[:5])}{' ...' if len(skipped) > 5 else ''}")
+    print(f"\n{scores['images']:,} images of {flags.split} at step {trained.step} in {time.perf_counter() - began:.0f} s.")
+    print(f"numbers     {path}\npictures    {picture}")
+    following = f"{job.launcher()}predict --workdir={flags.workdir} --input=<file, folder or glob> --output=predictions"
+    print(f"next        {following}", flush=True)
+    return 0
+
+
+def is_segmenter(trained: job.Trained) -> bool:
+    """Whether the run gives logits for an image; otherwise it is an autoencoder."""
+    return hasattr(trained.method, "predict")
+
+
+def predictor(trained: job.Trained) -> Predict:
+    """[b h w c] uint8 -> a segmenter's logits, or what an autoencoder makes of the image; one compilation for each shape."""
+    method = trained.method
+
+    def apply(variables: Any, batch: Any) -> jax.Array:
+        if is_segmenter(trained):
+            return method.apply(variables, images.as_float(batch["image"]), method="predict")
+        shown = method.apply(variables, step.prepare(batch), method="show")
+        if "reconstruction" not in shown:
+            raise UserError(
+                f"Expected a method that shows a reconstruction; {type(method).__name__} shows {', '.join(shown)}. "
+                "Name the --workdir of a segmentation run, or of such an autoencoder."
+            )
+        return shown["reconstruction"]
+
+    compiled, variables = job.on_local_devices(apply), placed(trained)
+    return lambda image: np.asarray(compiled(variables, {"image": image}))
+
+
+def placed(trained: job.Trained) -> Any:
+    """The run's variables on every device of this process."""
+    return jax.device_put(trained.variables, meshes.replicated(meshes.create(devices=jax.local_devices())))
+
+
+def segmentation_scores(trained: job.Trained, source: Any, batch: int, weights: str) -> Found:
+    """The scores of a segmenter, and six images spread over the source with label and prediction."""
+    config = trained.config
+    if len(source.classes) != trained.method.classes:
+        raise UserError(
+            f"The model knows {trained.method.classes} classes; the data set has {len(source.classes)}: "
+            f"{', '.join(name for name, _ in source.classes) or 'no labels'}. Evaluate on the classes that it was trained with."
+        )
+    chosen = set(np.linspace(0, len(source) - 1, min(job.PICTURES, len(source))).round().astype(int).tolist())
+    rows: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]] = []
+    with Progress("evaluating", len(source)) as progress:
+
+        def seen(index: int, record: evaluation.Record, prediction: np.ndarray) -> None:
+            progress.at(index + 1)
+            if index in chosen:
+                known = np.mean((prediction == record["label"])[record["label"] != draw.IGNORE]) if prediction.size else 0.0
+                name = f"{record.get('name', index)}   {known:.1%} of its pixels right"
+                rows.append((name, record["image"], record["label"], prediction))
+
+        scores = evaluation.segmentation(
+            predictor(trained),
+            source,
+            build(config.data.evaluation_transforms),
+            tuple(config.window),
+            [name for name, _ in source.classes],
+            batch=batch,
+            weights=weights,
+            threads=config.data.threads,
+            seen=seen,
+        )
+    columns = {name: [row[place] for row in rows] for place, name in enumerate(("image", "label", "prediction"), start=1)}
+    return scores, columns, [row[0] for row in rows]
+
+
+def autoencoder_scores(trained: job.Trained, source: Any, batch: int) -> Found:
+    """The same of an autoencoder."""
+    method, transforms = trained.method, build(trained.config.data.evaluation_transforms)
+    variables = placed(trained)
+    means = job.on_local_devices(lambda variables, batch: dict(method.apply(variables, step.prepare(batch), train=False)))
+    show = job.on_local_devices(lambda variables, batch: method.apply(variables, step.prepare(batch), method="show"))
+
+    def batches() -> Any:
+        return loaders.evaluation_batches(source, transforms, batch, jax.process_index(), jax.process_count())
+
+    with Progress("evaluating", len(source)) as progress:
+        scores = evaluation.autoencoder(lambda batch: means(variables, batch), batches(), method.coefficients, progress.at)
+    shown = jax.device_get(show(variables, next(iter(batches()))))
+    rows = min(job.PICTURES, batch, len(source))
+    names = [str(source[row].get("name", row)) for row in range(rows)]
+    return scores, {name: np.asarray(array)[:rows] for name, array in shown.items()}, names
+
+
+def write(workdir: str, split: str, scores: dict[str, Any]) -> str:
+    """Put the scores into the run's metrics.json, which holds one entry for each split; returns its path."""
+    path = os.path.join(workdir, "metrics.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            entries = json.load(file)
+    except FileNotFoundError:
+        entries = {}
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}). Remove it and evaluate again.") from error
+    try:
+        with open(path + ".tmp", "w", encoding="utf-8") as file:
+            file.write(json.dumps({**entries, split: scores}, indent=1) + "\n")
+        os.replace(path + ".tmp", path)
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror}. Free some space, or mend its permissions.") from error
+    return path
+
+
+def table(scores: dict[str, Any]) -> str:
+    """The scores of a segmenter, a line for each class, in percent; a dash where a class does not occur."""
+    width = max(len(entry["name"]) for entry in scores["per_class"])
+    total = max(scores["pixels"], 1)
+    lines = [f"{'class':<{width}}    IoU   Dice  accuracy  share of pixels"]
+    for entry in scores["per_class"]:
+        values = f"{_percent(entry['iou']):>5}  {_percent(entry['dice']):>5}  {_percent(entry['accuracy']):>8}"
+        lines.append(f"{entry['name']:<{width}}  {values}  {_percent(entry['pixels'] / total):>15}")
+    notes = {
+        "mean_iou": f"over the {scores['classes_averaged']} classes that occur",
+        "mean_iou_reference": f"always divided by {len(scores['per_class'])}",
+    }
+    names = ("mean_iou", "mean_iou_reference", "pixel_accuracy", "class_accuracy", "mean_dice", "frequency_weighted_iou")
+    return "\n".join([*lines, "", *(f"{name:<24}{100 * scores[name]:6.2f}  {notes.get(name, '')}".rstrip() for name in names)])
+
+
+def numbers(scores: dict[str, Any]) -> str:
+    """The scores of an autoencoder, a line each."""
+    units = {"psnr": " dB"}
+    found = {name: value for name, value in scores.items() if isinstance(value, float)}
+    return "\n".join(f"{name:<24}{value:.4f}{units.get(name, '')}" for name, value in found.items())
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+if __name__ == "__main__":
+    cli.main(run)

@@ -1,0 +1,100 @@
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aeseg.inference.evaluate import autoencoder, records, scores, segmentation
+from aeseg.metrics import Mean
+from aeseg.types import IGNORE, UserError
+
+
+def red_is_class(images):
+    """Logits whose largest is the class that the red channel names."""
+    return np.eye(3, dtype=np.float32)[np.minimum(images[..., 0], 2)]
+
+
+def record(label, prediction):
+    image = np.zeros((*np.shape(label), 3), np.uint8)
+    image[..., 0] = prediction
+    return {"image": image, "label": np.array(label, np.uint8), "name": "one"}
+
+
+SOURCE = (
+    record([[0, 0, 1], [1, IGNORE, 1]], [[0, 1, 1], [1, 2, 0]]),
+    record([[1], [0], [IGNORE], [1], [0]], [[1], [0], [2], [0], [0]]),
+)
+
+
+@pytest.mark.parametrize("window", [(2, 3), (1, 1), (4, 4)])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_scores_come_from_one_confusion_matrix_over_all_pixels(window, batch):
+    found = segmentation(red_is_class, SOURCE, (), window, ("a", "b", "c"), batch=batch)
+    assert found["confusion"] == [[3, 1, 0], [2, 3, 0], [0, 0, 0]]
+    assert found["per_class"][0]["iou"] == pytest.approx(3 / 6)
+    assert found["per_class"][1]["iou"] == pytest.approx(3 / 6)
+    assert found["per_class"][2] == {"name": "c", "iou": None, "dice": None, "accuracy": None, "pixels": 0}
+    assert (found["mean_iou"], found["classes_averaged"]) == (pytest.approx(1 / 2), 2)
+    assert found["mean_iou_reference"] == pytest.approx(1 / 3)
+    assert found["pixel_accuracy"] == pytest.approx(6 / 9)
+    assert found["class_accuracy"] == pytest.approx((3 / 4 + 3 / 5) / 2)
+    assert found["mean_dice"] == pytest.approx(6 / 9)
+    assert found["frequency_weighted_iou"] == pytest.approx(1 / 2)
+    assert (found["images"], found["pixels"], found["ignored_pixels"]) == (2, 9, 2)
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_each_image_is_seen_once_with_its_prediction_in_order():
+    seen = []
+    segmentation(red_is_class, SOURCE, (), (2, 2), ("a", "b", "c"), batch=3, seen=lambda *one: seen.append(one))
+    assert [index for index, _, _ in seen] == [0, 1]
+    for (_, one, prediction), expected in zip(seen, SOURCE, strict=True):
+        assert one["label"].shape == prediction.shape
+        np.testing.assert_array_equal(prediction, expected["image"][..., 0])
+
+
+def test_transforms_act_on_image_and_label_before_they_are_scored():
+    def left_column(one, rng):
+        return {**one, "image": one["image"][:, :1], "label": one["label"][:, :1]}
+
+    assert segmentation(red_is_class, SOURCE, (left_column,), (2, 2), ("a", "b", "c"))["pixels"] == 2 + 4
+
+
+def test_a_label_without_a_class_names_the_record():
+    with pytest.raises(UserError, match="one holds the label 2; the model knows 0 to 1 and 255"):
+        segmentation(red_is_class, [record([[2]], [[0]])], (), (1, 1), ("a", "b"))
+    with pytest.raises(UserError, match="no label"):
+        segmentation(red_is_class, [{"image": np.zeros((1, 1, 3), np.uint8)}], (), (1, 1), ("a", "b"))
+    with pytest.raises(UserError, match="all pixels of the 1 images are ignored"):
+        segmentation(red_is_class, [record([[IGNORE]], [[0]])], (), (1, 1), ("a", "b", "c"))
+
+
+def test_a_perfect_prediction_scores_one():
+    found = scores(np.diag([5, 0, 2]).astype(np.int64), ("a", "b", "c"))
+    for name in ("mean_iou", "pixel_accuracy", "class_accuracy", "mean_dice", "frequency_weighted_iou"):
+        assert found[name] == 1.0
+
+
+def test_the_numbers_of_an_autoencoder_are_divided_once():
+    batches = [{"valid": np.array([True, True]), "error": 1.0}, {"valid": np.array([True, False]), "error": 4.0}]
+
+    def means(batch):
+        weight = jnp.float32(batch["valid"].sum())
+        return {"squared_error": Mean(jnp.float32(batch["error"]) * weight, weight), "psnr": Mean(jnp.float32(0), jnp.float32(0))}
+
+    seen = []
+    found = autoencoder(means, batches, {"squared_error": 0.5}, seen.append)
+    assert found == {"squared_error": 2.0, "psnr": 0.0, "loss": 1.0, "images": 3}
+    assert seen == [2, 3]
+
+
+def test_records_come_in_order_and_each_process_reads_its_share():
+    source = [{"number": index} for index in range(23)]
+
+    def drawn(one, rng):
+        return {**one, "drawn": rng.random()}
+
+    everything = list(records(source, (drawn,), threads=3))
+    assert [one["number"] for one in everything] == list(range(23))
+    shares = [list(records(source, (drawn,), 2, process, 3)) for process in range(3)]
+    assert sorted((one for share in shares for one in share), key=lambda one: one["number"]) == everything
