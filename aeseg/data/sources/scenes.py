@@ -28,8 +28,8 @@ CLASSES = (
     Class("crescent", (190, 110, 226)),
 )
 SPLITS = ("train", "validation", "test")
-RADIUS = (0.10, 0.28)
-"""Smallest and largest radius of an object, in units of the image's shorter side: 13 to 36 pixels across at 64x64."""
+RADIUS = (0.125, 0.28)
+"""Smallest and largest radius of an object, in units of the image's shorter side: 14 to 39 pixels across at 64x64."""
 
 _SUPERSAMPLING = 4
 _FIXED = 4  # fractional bits of the vertices handed to cv2

@@ -1,0 +1,45 @@
+"""What sources give and transforms change: records, and what must hold of each."""
+
+from typing import Any, Protocol, SupportsIndex, runtime_checkable
+
+import numpy as np
+
+from aeseg.types import UserError
+
+Record = dict[str, Any]
+"""One image: `image` uint8 [h w c], perhaps `label` uint8 [h w], further arrays [h w ...] such as `depth`, and `name`.
+
+Records may be shared (a cache hands out the same one again): change none in place, make a new one.
+"""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Random access to records.  Sources of labelled images also have `classes`, a tuple of Class."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: SupportsIndex) -> Record: ...
+
+
+@runtime_checkable
+class Transform(Protocol):
+    """Changes image, label and depth together; all its chance comes from `rng`."""
+
+    def __call__(self, record: Record, rng: np.random.Generator) -> Record: ...
+
+
+def check(record: Record) -> Record:
+    """The record itself, once its arrays are of one size and of the right kind."""
+    image, name = record.get("image"), record.get("name", "?")
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3:
+        came = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise UserError(f"The image of record {name} should be uint8 [h w c]; got {came}. Convert it in the source.")
+    for key, value in record.items():
+        if isinstance(value, np.ndarray) and value.shape[:2] != image.shape[:2]:
+            raise UserError(
+                f"Record {name} has an image of {image.shape[0]}x{image.shape[1]} and a {key} of "
+                f"{'x'.join(map(str, value.shape[:2]))} (height x width); they must be of one size. "
+                f"Does the {key} belong to this image?"
+            )
+    return record
