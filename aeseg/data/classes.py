@@ -97,15 +97,23 @@ def from_ids(label: Shaped[np.ndarray, "h w"], classes: Shaped[np.ndarray, "n"],
 
 
 def from_colours(
-    label: UInt8[np.ndarray, "h w 3"], colours: Mapping[tuple[int, int, int], int], name: str
+    label: UInt8[np.ndarray, "h w 3"],
+    colours: Mapping[tuple[int, int, int], int],
+    ids: Shaped[np.ndarray, "n"],
+    name: str,
 ) -> UInt8[np.ndarray, "h w"]:
-    """Colours to classes; a colour that is not in the table is a UserError with the file, the colour, the place."""
+    """Colours to classes; a colour that is not in the table is a UserError with the file, the colour, the place.
+
+    With no colours in the table, grey written as RGB is ids (`ids` of `lookup`).
+    """
+    if not colours and (label == label[..., :1]).all():
+        return from_ids(label[..., 0], ids, name)
     if not colours:
         raise UserError(
             f"{name} is colour-coded, and the class table has no colours. Give a class table with the colour of each class "
             "(classes=<file>.json), or labels of ids."
         )
-    known = sorted((_code(np.array(colour)), index) for colour, index in colours.items())
+    known = sorted((int(_code(np.array([colour]))[0]), index) for colour, index in colours.items())
     codes, classes = np.array([code for code, _ in known]), np.array([index for _, index in known], np.uint8)
     stored = _code(label)
     place = np.minimum(np.searchsorted(codes, stored), len(codes) - 1)
@@ -116,7 +124,8 @@ def from_colours(
         raise UserError(
             f"{name} holds the colour ({red}, {green}, {blue}) at x={x}, y={y}, and {len(np.unique(stored[wrong])) - 1} others, "
             f"that the class table does not have; it has {_few([str(colour) for colour in colours])}. Add them to the table, "
-            "with ignore if they are void. (A JPEG changes colours: save labels as PNG.)"
+            "with ignore if they are void. (A JPEG changes colours: save labels as PNG. Ids "
+            "written as RGB need a table without colours.)"
         )
     return classes[place]
 

@@ -55,8 +55,8 @@ def image(file: bytes | str | Path, channels: int = 3, name: str = "") -> UInt8[
 def label(file: bytes | str | Path, name: str = "") -> Shaped[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]:
     """The ids in a label file [h w], or its colours [h w 3] where it is colour-coded.
 
-    Ids are the stored numbers: grey levels of 1, 2, 4, 8, 16 or 32 bits, or the indices of a palette.  RGB whose three
-    channels are equal is grey.  Alpha is dropped.
+    Ids are the stored numbers: grey levels of 1, 2, 4, 8, 16 or 32 bits, or the indices of a palette.  Alpha is
+    dropped.
     """
     data, name = _bytes(file, name)
     stored, mode, pixels = _opened(data, name)
@@ -68,8 +68,6 @@ def label(file: bytes | str | Path, name: str = "") -> Shaped[np.ndarray, "h w"]
         pixels = pixels // {"L;2": 85, "L;4": 17}.get(stored, 1)  # Pillow stretches 2 and 4 bits to 0..255
     elif mode == "F" or mode not in ("P", "I", "I;16", "I;16B", "I;16L", "RGB"):
         raise UserError(f"A label holds whole numbers, palette indices or RGB colours; {name} is of mode {mode}. Convert it.")
-    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
-        pixels = pixels[..., 0]
     return pixels
 
 

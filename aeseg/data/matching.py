@@ -10,8 +10,8 @@ from aeseg.data.decode import KINDS
 from aeseg.types import UserError
 
 
-class Record(NamedTuple):
-    """One record's name and its files, relative to the root; "" for what it has none of."""
+class Files(NamedTuple):
+    """One record: its name and its files, relative to the root; "" for what it has none of."""
 
     name: str
     image: str
@@ -29,7 +29,7 @@ class Places(NamedTuple):
     label_suffix: str
 
 
-def records_of_folders(places: Places, only_labelled: bool) -> list[Record]:
+def records_of_folders(places: Places, only_labelled: bool) -> list[Files]:
     """The images of a folder, each with the label and region of interest of its name, sorted by name."""
     images, labels, rois = _indices(places)
     names = list(images)
@@ -51,7 +51,7 @@ def records_of_folders(places: Places, only_labelled: bool) -> list[Record]:
     return [_record(name, places, images, labels, rois) for name in names]
 
 
-def records_of_list(places: Places, list_file: str, list_prefix: str) -> list[Record]:
+def records_of_list(places: Places, list_file: str, list_prefix: str) -> list[Files]:
     """The records a list names, in its order.
 
     Each line holds the paths of an image, its label and perhaps its region of interest, separated by tabs or spaces; or each
@@ -131,17 +131,17 @@ def _files_by_name(root: str, folder: str, field: str, without: set[str]) -> dic
     return dict(sorted(found.items()))
 
 
-def _record(name: str, places: Places, images: dict[str, str], labels: dict[str, str], rois: dict[str, str]) -> Record:
+def _record(name: str, places: Places, images: dict[str, str], labels: dict[str, str], rois: dict[str, str]) -> Files:
     if places.labels and places.roi and name not in rois:
         raise UserError(
             f"The image {name} has no region of interest in {Path(places.root, places.roi)}. Add it, or set roi='' to do without."
         )
-    return Record(name, images[name], labels.get(name + places.label_suffix, ""), rois.get(name, ""))
+    return Files(name, images[name], labels.get(name + places.label_suffix, ""), rois.get(name, ""))
 
 
-def _paired(row: list[str], places: Places) -> Record:
+def _paired(row: list[str], places: Places) -> Files:
     label, roi = (row[1], row[2] if len(row) > 2 else "") if places.labels else ("", "")
-    return Record(os.path.splitext(row[0])[0], row[0], label, roi)
+    return Files(os.path.splitext(row[0])[0], row[0], label, roi)
 
 
 def _below_root(path: str, prefix: str) -> str:

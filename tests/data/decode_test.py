@@ -108,10 +108,9 @@ def test_labels_of_few_bits_are_not_stretched(bits):
     np.testing.assert_array_equal(decode.label(data), ids)
 
 
-def test_colour_labels_stay_colours_and_grey_rgb_becomes_ids():
+def test_colour_labels_stay_colours():
     np.testing.assert_array_equal(decode.label(written(COLOURS, "PNG")), COLOURS)
     np.testing.assert_array_equal(decode.label(written(COLOURS, "PNG", "RGBA")), COLOURS)
-    np.testing.assert_array_equal(decode.label(written(IDS[..., None].repeat(3, -1), "PNG")), IDS)
 
 
 def test_a_mask_counts_a_palette_by_its_colours_and_one_bit_as_0_and_255():

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from aeseg.data import decode
 from aeseg.data.classes import Table, from_colours, from_ids, lookup, table
-from aeseg.data.matching import Places, Record, passed_over, records_of_folders, records_of_list
+from aeseg.data.matching import Files, Places, passed_over, records_of_folders, records_of_list
 from aeseg.spec import spec
 from aeseg.types import IGNORE, Class, UserError
 
@@ -81,7 +81,7 @@ class Folder:
         return self._table.classes if self.labels else ()
 
     @cached_property
-    def records(self) -> tuple[Record, ...]:
+    def records(self) -> tuple[Files, ...]:
         """Name and files of each record, in order."""
         places = Places(self.root, self.images, self.labels, self.roi, self.label_suffix)
         if self.list_file:
@@ -124,13 +124,13 @@ class Folder:
     def _lookup(self) -> Shaped[np.ndarray, "n"]:
         return lookup(self._table.ids)
 
-    def _label(self, files: Record) -> UInt8[np.ndarray, "h w"]:
+    def _label(self, files: Files) -> UInt8[np.ndarray, "h w"]:
         path = Path(self.root, files.label)
         if self.binary_threshold:
             return decode.mask(path, self.binary_threshold).astype(np.uint8)
         stored = decode.label(path)
         if stored.ndim == 3:
-            return from_colours(stored, self._table.colours, str(path))
+            return from_colours(stored, self._table.colours, self._lookup, str(path))
         return from_ids(stored, self._lookup, str(path))
 
     def _check_size(self, image_file: str, image: np.ndarray, file: str, other: np.ndarray) -> None:
