@@ -91,8 +91,8 @@ def stacked(records: Sequence[Record]) -> Arrays:
                 )
             if record[key].shape != first[key].shape:
                 raise UserError(
-                    f"A batch needs records of one size; {first['name']} has a {key} of {_size(first[key])} and {record['name']} "
-                    f"one of {_size(record[key])}. Add RandomCrop or Resize to the transforms."
+                    f"A batch needs records of one size; {key} is {_size(first[key])} in {first['name']} and {_size(record[key])} "
+                    f"in {record['name']}. Add RandomCrop or Resize to the transforms."
                 )
     batch = {key: np.stack([record[key] for record in records]) for key in keys}
     if "label" in batch:
@@ -172,7 +172,9 @@ def _ahead(source: _Steps | _Pass, threads: int, workers: int) -> Iterator[Array
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
     iterator = iter(batches)
     try:
-        yield from iterator
+        for batch in iterator:
+            # What a worker sends lies in shared memory that goes away with its array; a copy is plain memory.
+            yield {key: np.array(value) for key, value in batch.items()} if workers else batch
     finally:
         iterator.close()
 

@@ -120,8 +120,9 @@ class Tolerant(_Wrapper):
 
     def __getitem__(self, index: SupportsIndex) -> Record:
         index = index.__index__()
-        for place in range(index, index + len(self)):
-            place %= len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(f"There are the records 0..{len(self) - 1}; got {index}.")
+        for place in (*range(index, len(self)), *range(index)):
             if place in self._corrupt:
                 continue
             try:

@@ -47,12 +47,12 @@ def test_image_label_and_depth_stay_aligned(transform):
 
 @pytest.mark.parametrize("transform", ALL, ids=repr)
 def test_an_edge_of_the_image_is_an_edge_of_the_label(transform):
-    """Half a pixel of shift along every edge would be 5 % of these pixels."""
+    """Half a pixel of shift would cost about 10 % of these pixels; ties on edges cost up to 4 %."""
     y, x = np.mgrid[:40, :60]
     label = ((x // 10 + y // 10) % 2).astype(np.uint8)
     after = transform({"image": np.repeat(label[..., None] * np.uint8(200), 3, axis=2), "label": label}, np.random.default_rng(0))
     inside = after["label"] != IGNORE
-    assert np.mean((after["image"][..., 1] >= 100)[inside] == after["label"][inside]) > 0.975
+    assert np.mean((after["image"][..., 1] >= 100)[inside] == after["label"][inside]) > 0.96
 
 
 @pytest.mark.parametrize("transform", ALL, ids=repr)
