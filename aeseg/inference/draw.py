@@ -81,7 +81,7 @@ def panel(
     """One picture of many: a titled column for each array, a row for each record under its name, a legend of the classes.
 
     `columns` holds, in order of display, arrays [b h w c] (uint8, or float in [0, 1]) and integer label maps [b h w], or lists
-    of such without b, whose sizes may differ.  The first image sets the size of the cells: small ones are enlarged by whole
+    of such without b, whose sizes may differ.  The largest image sets the size of the cells: small ones are enlarged by whole
     numbers, so that each pixel stays a square.  `errors=("label", "prediction")` adds a column that shows where the two
     differ.  `path` writes it as PNG (its folder is made).
     """
@@ -90,14 +90,16 @@ def panel(
     maps = {name for name, column in arrays.items() if rows and _is_label(column[0])}
     if errors:
         arrays["errors"] = [error_map(*pair) for pair in zip(arrays[errors[0]], arrays[errors[1]], strict=True)]
-    cell = _cell(next(iter(arrays.values()))[0].shape[:2], len(arrays)) if rows else (1, 1)
+    sizes = [one.shape[:2] for column in arrays.values() for one in column]
+    cell = _cell(max(sizes, key=max), len(arrays)) if rows else (1, 1)
+    heights = [max(_fitted(column[row], cell)[1] for column in arrays.values()) for row in range(rows)]
     entries = _legend(classes, [one for name in maps for one in arrays[name]], bool(errors))
 
     heading, naming = _font(17), _font(14)
     inner = max(len(arrays) * (cell[1] + GAP) - GAP, 240, math.ceil(_font(22).getlength(title)))
     legend_rows = _wrapped(entries, inner, naming)
     name_height = 24 if names else 0
-    height = (44 if title else 0) + 32 + rows * (cell[0] + name_height + GAP)
+    height = (44 if title else 0) + 32 + sum(heights) + rows * (name_height + GAP)
     height += 14 + 26 * len(legend_rows) if entries else 0
     picture = Image.new("RGB", (inner + 2 * MARGIN, height + 2 * MARGIN - GAP), PAPER)
     draw = ImageDraw.Draw(picture)
@@ -116,7 +118,7 @@ def panel(
         for column, (name, array) in enumerate(arrays.items()):
             shown = _label_cell(array[row], classes, cell) if name in maps else _image_cell(array[row], cell)
             picture.paste(shown, (MARGIN + column * (cell[1] + GAP), y))
-        y += cell[0] + GAP
+        y += heights[row] + GAP
     if entries:
         draw.line((MARGIN, y, MARGIN + inner, y), RULE)
         y += 14

@@ -10,17 +10,15 @@ import numpy as np
 from jaxtyping import Int
 
 from aeseg import metrics
+from aeseg.data.records import Record, Source, Transform, check
 from aeseg.inference.sliding import Predict, sliding
 from aeseg.metrics import Mean
 from aeseg.types import IGNORE, UserError
 
-Record = dict[str, Any]
-Transform = Callable[[Record, np.random.Generator], Record]
-
 
 def segmentation(
     predict: Predict,
-    source: Sequence[Record],
+    source: Source,
     transforms: Sequence[Transform],
     window: tuple[int, int],
     classes: Sequence[str],
@@ -113,12 +111,12 @@ def autoencoder(
 
 
 def records(
-    source: Sequence[Record], transforms: Sequence[Transform], threads: int, process: int = 0, processes: int = 1
+    source: Source, transforms: Sequence[Transform], threads: int, process: int = 0, processes: int = 1
 ) -> Iterator[Record]:
     """This process's records in order, read ahead by `threads`; a transform that draws numbers gets the same each time."""
 
     def read(index: int) -> Record:
-        record, rng = source[index], np.random.default_rng(index)
+        record, rng = check(source[index]), np.random.default_rng((0, index))  # as the loader's evaluation_batches
         for transform in transforms:
             record = transform(record, rng)
         return record

@@ -63,8 +63,8 @@ def test_transforms_act_on_image_and_label_before_they_are_scored():
 def test_a_label_without_a_class_names_the_record():
     with pytest.raises(UserError, match="one holds the label 2; the model knows 0 to 1 and 255"):
         segmentation(red_is_class, [record([[2]], [[0]])], (), (1, 1), ("a", "b"))
-    with pytest.raises(UserError, match="no label"):
-        segmentation(red_is_class, [{"image": np.zeros((1, 1, 3), np.uint8)}], (), (1, 1), ("a", "b"))
+    with pytest.raises(UserError, match="one has no label"):
+        segmentation(red_is_class, [{"image": np.zeros((1, 1, 3), np.uint8), "name": "one"}], (), (1, 1), ("a", "b"))
     with pytest.raises(UserError, match="all pixels of the 1 images are ignored"):
         segmentation(red_is_class, [record([[IGNORE]], [[0]])], (), (1, 1), ("a", "b", "c"))
 
@@ -89,10 +89,10 @@ def test_the_numbers_of_an_autoencoder_are_divided_once():
 
 
 def test_records_come_in_order_and_each_process_reads_its_share():
-    source = [{"number": index} for index in range(23)]
+    source = [{"image": np.zeros((1, 1, 3), np.uint8), "number": index} for index in range(23)]
 
     def drawn(one, rng):
-        return {**one, "drawn": rng.random()}
+        return {"number": one["number"], "drawn": rng.random()}
 
     everything = list(records(source, (drawn,), threads=3))
     assert [one["number"] for one in everything] == list(range(23))

@@ -1,0 +1,242 @@
+"""What a trained run makes of images of any size: label files and overlays, or an autoencoder's reconstructions.
+
+python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions        a folder, with those in it
+python -m experiments.predict --workdir=runs/segment --input='a/**/*.jpg' --output=predictions --logits
+
+Below --output: labels/<name>.png (8-bit palette: class ids), overlays/<name>.png, logits/<name>.npz (with --logits, key
+`logits`, float32 [h w k]), overview.png.  Everything has the input's own size, as stored (EXIF rotation is not applied).
+A run whose evaluation resizes images (data.evaluation_transforms) predicts at that size, and probabilities are brought back
+bilinearly (--logits then holds their logarithms); any other slides its window over the image at full resolution.
+Files that cannot be read are listed, and the exit code is 1.
+"""
+
+import glob
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int32, UInt8
+from ml_collections import ConfigDict
+
+from aeseg.data import decode, transforms
+from aeseg.inference import draw
+from aeseg.inference.sliding import sliding
+from aeseg.spec import build
+from aeseg.types import Class, UserError
+from experiments import cli, job
+from experiments.evaluate import is_segmenter, predictor
+from experiments.progress import Progress
+
+
+class Item(NamedTuple):
+    """One input file: where its results go, and its pixels."""
+
+    name: str
+    image: UInt8[np.ndarray, "h w c"]
+
+
+def run(argv: Sequence[str]) -> int:
+    """The entry point; returns the exit code: 1 if a file could not be read."""
+    flags = cli.parse(
+        argv,
+        __doc__,
+        workdir=("", "the run: the folder that holds its config.json and checkpoints/"),
+        input=("", "an image, a folder (with the folders in it), or a glob in quotes"),
+        output=("predictions", "the folder for the results"),
+        step=(-1, "the checkpoint of this step; -1 is the newest"),
+        logits=(False, "write the logits, too"),
+        batch=(8, "windows in one call"),
+        weights=("gaussian", "of the pixels of a sliding window: uniform or gaussian"),
+    )
+    if not flags.workdir:
+        raise UserError("Expected the workdir of a run; got none. Name it: --workdir=runs/<name>.")
+    job.start()
+    began = time.perf_counter()
+    paths = input_files(flags.input, flags.output)
+    trained = job.load_trained(flags.workdir, flags.step)
+    classes = known_classes(trained) if is_segmenter(trained) else ()
+    if flags.logits and not classes:
+        raise UserError("Only a segmenter has logits; this run is an autoencoder. Leave out --logits.")
+    shown, unreadable = predict(trained, paths, classes, flags)
+    done = len(paths) - len(unreadable)
+    if shown:
+        columns = {name: [row[name] for row in shown] for name in shown[0] if name != "name"}
+        overview = os.path.join(flags.output, "overview.png")
+        draw.panel(columns, overview, classes, [row["name"] for row in shown])
+    for path, reason in unreadable:
+        print(f"Skipped {path}: {reason.removeprefix(path).strip()}", file=sys.stderr)
+    print(f"\n{done} of {len(paths)} images at step {trained.step} in {time.perf_counter() - began:.0f} s.")
+    if shown:
+        kinds = ("labels", "overlays", *(["logits"] if flags.logits else [])) if classes else ("reconstructions",)
+        print(f"results     {', '.join(os.path.join(flags.output, kind) for kind in kinds)}")
+        print(f"pictures    {overview}", flush=True)
+    return 1 if unreadable else 0
+
+
+def predict(
+    trained: job.Trained, paths: Sequence[str], classes: tuple[Class, ...], flags: Any
+) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """Write the results of every file; returns the rows of the overview, and (path, reason) of those that cannot be read."""
+    config, output = trained.config, flags.output
+    changes = [build(node) for node in config.data.evaluation_transforms if not _cuts(node)]
+    resizes = any(isinstance(change, transforms.Resize) for change in changes)
+    channels = config.data.test.get("channels", 3)
+    names = output_names(paths)
+    taken: list[Item] = []
+    unreadable: list[tuple[str, str]] = []
+    rows: list[dict[str, Any]] = []
+
+    def images() -> Iterator[np.ndarray]:
+        for path, name in zip(paths, names, strict=True):
+            try:
+                image = decode.image(path, channels)
+            except UserError as error:
+                unreadable.append((path, str(error)))
+                continue
+            record = {"image": image, "name": name}
+            for change in changes:
+                record = change(record, np.random.default_rng(0))
+            taken.append(Item(name, image))
+            yield record["image"]
+
+    with Progress("predicting", len(paths)) as progress:
+        network = predictor(trained._replace(method=build(_without_noise(config.method))))
+        found = sliding(network, images(), tuple(config.window), batch=flags.batch, weights=flags.weights)
+        for number, values in enumerate(found):
+            item = taken.pop(0)
+            row = {"name": item.name, "image": item.image}
+            try:
+                row |= _segmented(item, values, classes, flags, resizes) if classes else _reconstructed(item, values, output)
+            except OSError as error:
+                raise UserError(f"Cannot write to {output}: {error.strerror}. Free space or name another --output.") from error
+            if len(rows) < job.PICTURES:
+                rows.append(row)
+            progress.at(number + 1 + len(unreadable))
+    return rows, unreadable
+
+
+def input_files(pattern: str, output: str) -> list[str]:
+    """The files that --input means, sorted: the file itself, the images in a folder and below, or what a glob matches.
+
+    Results of an earlier run (anything below `output`) are no input.
+    """
+    if os.path.isfile(pattern):
+        return [pattern]
+    if os.path.isdir(pattern):
+        found = [os.path.join(folder, name) for folder, _, names in os.walk(pattern) for name in names]
+        found = [path for path in found if path.lower().endswith(decode.KINDS)]
+    else:
+        found = [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
+    results = os.path.join(os.path.realpath(output), "")
+    found = sorted(path for path in found if not os.path.realpath(path).startswith(results))
+    if not found:
+        raise UserError(
+            f"Expected images; --input={pattern!r} matches none. Name a file, a folder that holds {', '.join(decode.KINDS)}, "
+            "or a glob in quotes, such as 'photos/**/*.jpg'."
+        )
+    return found
+
+
+def output_names(paths: Sequence[str]) -> list[str]:
+    """A name for the results of each file, without an ending, no two alike (also where case does not count).
+
+    The files' common folder is left out.  a.png beside a.jpg become a_png and a_jpg.
+    """
+    root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    stems = [os.path.splitext(os.path.relpath(os.path.abspath(path), root)) for path in paths]
+    alike = Counter(stem.lower() for stem, _ in stems)
+    used = {stem.lower() for stem, _ in stems if alike[stem.lower()] == 1}
+    names = []
+    for stem, ending in stems:
+        name = stem
+        if alike[stem.lower()] > 1:
+            name, number = f"{stem}_{ending[1:]}", 2
+            while name.lower() in used:
+                name, number = f"{stem}_{ending[1:]}_{number}", number + 1
+            used.add(name.lower())
+        names.append(name)
+    return names
+
+
+def known_classes(trained: job.Trained) -> tuple[Class, ...]:
+    """Names and colours of the run's classes, from its data; numbers where the data is not at hand."""
+    data = trained.config.data
+    for split in ("test", "validation", "train"):
+        try:
+            classes = tuple(build(data[split]).classes)
+        except UserError:
+            continue
+        if len(classes) == trained.method.classes:
+            return classes
+    print("Note: the data set of the run is not at hand, so classes are shown by number.", file=sys.stderr)
+    colours = draw.palette(()).tolist()
+    return tuple(Class(str(index), tuple(colours[index])) for index in range(trained.method.classes))
+
+
+def most_likely(probabilities: Float[np.ndarray, "_ _ k"], size: tuple[int, int]) -> Int32[np.ndarray, "h w"]:
+    """The class of the largest probability after bilinear resizing to `size` (h, w); one class at a time, to spare memory."""
+    label = np.zeros(size, np.int32)
+    best = np.full(size, -np.inf, np.float32)
+    for index in range(probabilities.shape[-1]):
+        plane = _resized(probabilities[..., index], size)
+        label[plane > best] = index
+        np.maximum(best, plane, out=best)
+    return label
+
+
+def _segmented(item: Item, logits: np.ndarray, classes: tuple[Class, ...], flags: Any, resizes: bool) -> dict[str, Any]:
+    """Write one file's results; the columns of its row in the overview."""
+    size = item.image.shape[:2]
+    if resizes:
+        probabilities = np.exp(logits - logits.max(-1, keepdims=True))
+        probabilities /= probabilities.sum(-1, keepdims=True)
+        label = most_likely(probabilities, size)
+    else:
+        label = np.argmax(logits, axis=-1).astype(np.int32)
+    if flags.logits:
+        if resizes:
+            planes = [_resized(probabilities[..., index], size) for index in range(probabilities.shape[-1])]
+            logits = np.log(np.maximum(np.stack(planes, axis=-1), np.finfo(np.float32).tiny))
+        path = os.path.join(flags.output, "logits", item.name + ".npz")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        np.savez_compressed(path, logits=logits.astype(np.float32))
+    overlay = draw.overlay(item.image, label, classes)
+    draw.write_label(os.path.join(flags.output, "labels", item.name + ".png"), label, classes)
+    draw.write_image(os.path.join(flags.output, "overlays", item.name + ".png"), overlay)
+    return {"prediction": label, "overlay": overlay}
+
+
+def _reconstructed(item: Item, values: np.ndarray, output: str) -> dict[str, Any]:
+    reconstruction = np.stack([_resized(values[..., c], item.image.shape[:2]) for c in range(values.shape[-1])], axis=-1)
+    draw.write_image(os.path.join(output, "reconstructions", item.name + ".png"), reconstruction)
+    return {"reconstruction": reconstruction}
+
+
+def _resized(plane: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    if plane.shape == tuple(size):
+        return plane
+    return cv2.resize(np.ascontiguousarray(plane, np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def _cuts(node: ConfigDict) -> bool:
+    """Whether a transform changes what part of the image is seen; resizing does not, and colours' transforms do not."""
+    place, _, name = node.target.partition(":")
+    return place == transforms.__name__ and name != "Resize"
+
+
+def _without_noise(method: ConfigDict) -> ConfigDict:
+    """A denoising method that takes the image as it is."""
+    if "noise" not in method:
+        return method
+    clean = method.copy_and_resolve_references()
+    clean.noise = ()
+    return clean
+
+
+if __name__ == "__main__":
+    cli.main(run)

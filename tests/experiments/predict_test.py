@@ -1,0 +1,182 @@
+"""`predict` and `evaluate` on an untrained network: what they read, write, and refuse."""
+
+import json
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from aeseg.data.sources.scenes import CLASSES, Scenes
+from aeseg.data.transforms import CenterCrop, Resize
+from aeseg.methods import denoising
+from aeseg.methods.segmenter import Segmenter
+from aeseg.spec import build, recipe, spec
+from aeseg.types import UserError
+from experiments import cli, evaluate, job, predict
+
+
+def config_of(method, transforms=()):
+    scenes = {split: spec(Scenes, split=split, records=3, height=16, width=24) for split in evaluate.SPLITS}
+    data = {**scenes, "evaluation_transforms": transforms, "on_error": "raise", "cache_gib": 0.0, "threads": 1}
+    return ConfigDict({"method": method, "window": (16, 16), "batch_size": 2, "data": data})
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    head = recipe("aeseg.models.heads", "linear", "tiny")
+    head.classes = len(CLASSES)
+    method = spec(Segmenter, encoder=recipe("aeseg.models.encoders", "convnet", "tiny"), head=head, classes=len(CLASSES))
+    image = jnp.zeros((1, 16, 16, 3))
+    variables = build(method).init(jax.random.key(0), image, method="predict")
+    return job.Trained(config_of(method), build(method), variables, 7)
+
+
+@pytest.fixture(scope="module")
+def autoencoder():
+    method = denoising.recipe("tiny")
+    batch = {"image": jnp.zeros((1, 16, 16, 3)), "valid": jnp.ones(1, bool), "index": jnp.zeros(1, jnp.int32)}
+    variables = build(method).init(jax.random.key(0), batch, train=False)
+    return job.Trained(config_of(method), build(method), variables, 7)
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Runs an entry point on a trained network that stands in for the workdir; returns the exit code."""
+
+    def call(entry_point, trained, *flags):
+        monkeypatch.setattr(job, "load_trained", lambda workdir, step: trained)
+        monkeypatch.setattr(job, "start", lambda: None)
+        return cli.guarded(entry_point.run, ["program", f"--workdir={tmp_path}", *flags])
+
+    return call
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for name, size in (("a.png", (20, 33)), ("a.bmp", (5, 7)), ("more/a.png", (16, 16)), ("b.jpg", (40, 16))):
+        Image.fromarray(rng.integers(0, 256, (*size, 3)).astype(np.uint8)).save(folder / name)
+    return folder
+
+
+def test_every_file_gets_a_label_an_overlay_and_logits_of_its_own_size(run, segmenter, photos, tmp_path):
+    output = tmp_path / "results"
+    assert run(predict, segmenter, f"--input={photos}", f"--output={output}", "--logits", "--batch=3") == 0
+    sizes = {"a_png": (20, 33), "a_bmp": (5, 7), "more/a": (16, 16), "b": (40, 16)}
+    for name, size in sizes.items():
+        label = np.asarray(Image.open(output / "labels" / f"{name}.png"))
+        logits = np.load(output / "logits" / f"{name}.npz")["logits"]
+        assert label.shape == size
+        assert np.asarray(Image.open(output / "overlays" / f"{name}.png")).shape == (*size, 3)
+        assert logits.shape == (*size, len(CLASSES))
+        np.testing.assert_array_equal(np.argmax(logits, -1), label)
+    image = np.asarray(Image.open(photos / "more" / "a.png"))
+    expected = segmenter.method.apply(segmenter.variables, jnp.float32(image[None]) / 255, method="predict")[0]
+    np.testing.assert_allclose(np.load(output / "logits" / "more" / "a.npz")["logits"], expected, atol=1e-5)  # batch of 3 or 1
+    assert (output / "overview.png").exists()
+
+
+def test_a_run_that_resizes_predicts_at_that_size_and_brings_probabilities_back(run, segmenter, photos, tmp_path):
+    output = tmp_path / "results"
+    transforms = (spec(Resize, height=16, width=16), spec(CenterCrop, height=8, width=8))
+    resizing = segmenter._replace(config=config_of(segmenter.config.method, transforms))
+    assert run(predict, resizing, f"--input={photos / 'b.jpg'}", f"--output={output}", "--logits") == 0
+    image = Resize(16, 16)({"image": cv2.imread(str(photos / "b.jpg"))[..., ::-1]}, np.random.default_rng(0))["image"]
+    small = segmenter.method.apply(segmenter.variables, jnp.float32(image[None]) / 255, method="predict")[0]
+    large = cv2.resize(np.asarray(jax.nn.softmax(small)), (16, 40), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(np.exp(np.load(output / "logits" / "b.npz")["logits"]), large, atol=1e-5)
+    label = np.asarray(Image.open(output / "labels" / "b.png"))
+    np.testing.assert_array_equal(label, np.argmax(np.load(output / "logits" / "b.npz")["logits"], -1))
+
+
+def test_unreadable_files_are_listed_and_the_exit_code_is_1(run, segmenter, photos, tmp_path, capsys):
+    (photos / "broken.png").write_bytes(b"\x89PNG nothing")
+    assert run(predict, segmenter, f"--input={photos}", f"--output={tmp_path / 'results'}") == 1
+    printed = capsys.readouterr()
+    assert "4 of 5 images" in printed.out
+    assert f"Skipped {photos / 'broken.png'}: is not an image that can be read" in printed.err
+
+
+def test_an_autoencoder_writes_reconstructions(run, autoencoder, photos, tmp_path):
+    output = tmp_path / "results"
+    assert run(predict, autoencoder, f"--input={photos}", f"--output={output}") == 0
+    assert np.asarray(Image.open(output / "reconstructions" / "a_png.png")).shape == (20, 33, 3)
+    assert run(predict, autoencoder, f"--input={photos}", f"--output={output}", "--logits") == 2
+
+
+def test_results_of_an_earlier_run_are_no_input(photos):
+    (photos / "out").mkdir()
+    Image.new("RGB", (4, 4)).save(photos / "out" / "label.png")
+    found = predict.input_files(str(photos), str(photos / "out"))
+    assert len(found) == 4
+    found = predict.input_files(str(photos / "**" / "*.png"), str(photos / "out"))
+    assert found == [str(photos / "a.png"), str(photos / "more" / "a.png")]
+    assert predict.input_files(str(photos / "b.jpg"), "") == [str(photos / "b.jpg")]
+
+
+def test_nothing_found_is_an_error(run, segmenter, tmp_path, capsys):
+    assert run(predict, segmenter, f"--input={tmp_path / 'nowhere'}") == 2
+    assert "matches none. Name a file, a folder" in capsys.readouterr().err
+
+
+def test_no_two_files_share_a_name():
+    names = predict.output_names(["x/a.png", "x/a.jpg", "x/A.JPG", "x/a_png.bmp", "x/y/a.png", "x/b.c.png"])
+    assert names == ["a_png_2", "a_jpg", "A_JPG_2", "a_png", "y/a", "b.c"]
+    assert predict.output_names(["/one/a.png", "/two/a.png"]) == ["one/a", "two/a"]
+    assert predict.output_names(["a.png"]) == ["a"]
+
+
+def test_evaluate_writes_one_entry_for_each_split(run, segmenter, tmp_path, capsys):
+    assert run(evaluate, segmenter) == 0
+    assert run(evaluate, segmenter, "--split=validation", "--weights=gaussian") == 0
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert set(written) == {"test", "validation"}
+    assert (written["test"]["images"], written["test"]["step"], written["test"]["pixels"]) == (3, 7, 3 * 16 * 24)
+    assert np.sum(written["test"]["confusion"]) == 3 * 16 * 24
+    assert (tmp_path / "pictures" / "test_000007.png").exists()
+    printed = capsys.readouterr().out
+    assert "mean_iou" in printed
+    assert "star" in printed
+    assert "experiments.predict" in printed
+
+
+def test_evaluate_scores_an_autoencoder_by_psnr_and_ssim(run, autoencoder, tmp_path, capsys):
+    assert run(evaluate, autoencoder) == 0
+    written = json.loads((tmp_path / "metrics.json").read_text())["test"]
+    assert {"psnr", "ssim", "squared_error", "loss"} < set(written)
+    assert written["loss"] == written["squared_error"]
+    assert "dB" in capsys.readouterr().out
+
+
+def test_a_record_that_cannot_be_read_is_left_out_of_the_scores_and_counted_once(monkeypatch):
+    class Half(list):
+        def __getitem__(self, index):
+            if index % 2:
+                raise UserError(f"record {index} is damaged.")
+            return super().__getitem__(index)
+
+    monkeypatch.setattr(job, "source", lambda node, data: Half("abcde"))
+    found, reasons = evaluate.readable(ConfigDict({"test": {}, "on_error": "skip", "cache_gib": 0.0}), "test")
+    assert [found[index] for index in range(len(found))] == ["a", "c", "e"]
+    assert reasons == ["record 1 is damaged.", "record 3 is damaged."]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [(["--split=tset"], "The splits are train, validation, test; got 'tset'"), (["--workdir="], "Expected the workdir of a run")],
+)
+def test_wrong_flags_are_sentences(run, segmenter, flags, message, capsys):
+    assert run(evaluate, segmenter, *flags) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_data_set_with_other_classes_is_refused(run, segmenter, capsys):
+    other = segmenter._replace(method=segmenter.method.clone(classes=3, head=segmenter.method.head.clone(classes=3)))
+    assert run(evaluate, other) == 2
+    assert "The model knows 3 classes; the data set has 8: background" in capsys.readouterr().err
