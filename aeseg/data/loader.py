@@ -80,9 +80,9 @@ def evaluation_batches(
 def stacked(records: Sequence[Record]) -> Arrays:
     """A batch of records: labels become int32, names and other values that are not arrays are dropped, all rows are valid."""
     first = records[0]
-    keys = [key for key, value in first.items() if isinstance(value, np.ndarray)]
+    keys = _arrays(first)
     for record in records:
-        for key in {*keys, *(key for key, value in record.items() if isinstance(value, np.ndarray))}:
+        for key in dict.fromkeys(keys + _arrays(record)):
             if (key in record) != (key in first):
                 have, lack = (record, first) if key in record else (first, record)
                 raise UserError(
@@ -90,9 +90,9 @@ def stacked(records: Sequence[Record]) -> Arrays:
                     f"Add the missing {key}, or take the records without it out of the source."
                 )
             if record[key].shape != first[key].shape:
+                sizes = f"{_size(first[key])} in {first['name']} and {_size(record[key])} in {record['name']}"
                 raise UserError(
-                    f"A batch needs records of one size; {key} is {_size(first[key])} in {first['name']} and {_size(record[key])} "
-                    f"in {record['name']}. Add RandomCrop or Resize to the transforms."
+                    f"A batch needs records of one size; {key} is {sizes}. Add RandomCrop or Resize to the transforms."
                 )
     batch = {key: np.stack([record[key] for record in records]) for key in keys}
     if "label" in batch:
@@ -202,6 +202,10 @@ def _check_source(source: Source) -> None:
 def _check_parallelism(threads: int, workers: int) -> None:
     if threads < 0 or workers < 0:
         raise UserError(f"threads and workers must be at least 0; got {threads} and {workers}. 0 loads between the steps.")
+
+
+def _arrays(record: Record) -> list[str]:
+    return [key for key, value in record.items() if isinstance(value, np.ndarray)]
 
 
 def _size(array: np.ndarray) -> str:
