@@ -166,7 +166,7 @@ class Tfds:
         try:
             size = splits[self.split].num_examples
         except (ValueError, KeyError, AssertionError) as error:
-            raise UserError(f"{self.dataset} has the splits {', '.join(splits)}; got {self.split!r} ({error}). Name one.") from error
+            raise UserError(f"{self.dataset} has the splits {', '.join(splits)}; got {self.split!r} ({error}).") from error
         if not size:
             raise UserError(f"The split {self.split!r} of {self.dataset} is empty. Name another, or a larger slice.")
         try:

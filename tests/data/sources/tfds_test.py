@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import tensorflow_datasets
 from PIL import Image
+from tensorflow_datasets.core.features import image_feature
 
 from aeseg import spec
 from aeseg.data.sources.tfds import CITYSCAPES_IDS, DATASETS, Tfds, dataset, from_segments, prepared, recipe
 from aeseg.types import IGNORE, UserError
+from tests.contract import check_source
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (4, 6, 8, 3), dtype=np.uint8)
@@ -69,6 +71,19 @@ class Little(tensorflow_datasets.core.GeneratorBasedBuilder):
             )
 
 
+class Plain(Little):
+    """Without the segments, of which mock_data would make sequences that do not fit each other."""
+
+    def _info(self):
+        info = super()._info()
+        features = {key: value for key, value in info.features.items() if key != "segments"}
+        return tensorflow_datasets.core.DatasetInfo(builder=self, features=tensorflow_datasets.features.FeaturesDict(features))
+
+    def _generate_examples(self, numbers):
+        for i, example in super()._generate_examples(numbers):
+            yield i, {key: value for key, value in example.items() if key != "segments"}
+
+
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     place = str(tmp_path_factory.mktemp("tfds"))
@@ -78,6 +93,10 @@ def data_dir(tmp_path_factory):
 
 def little(data_dir, **fields):
     return Tfds(**{"dataset": "little", "data_dir": data_dir, "name_key": "file_name", **fields})
+
+
+def test_the_contract_of_a_source(data_dir):
+    check_source(little(data_dir, label_key="trimap", depth_key="depth", label_map=(-1, 0, 1, 2)))
 
 
 def test_what_a_builder_wrote_is_read_back_bit_for_bit(data_dir):
@@ -206,3 +225,20 @@ def test_every_recipe_survives_json_and_names_its_classes():
     assert recipe("tiny").dataset == "cifar10"
     with pytest.raises(UserError, match="tfds has no recipe 'huge'"):
         recipe("huge")
+
+
+def test_mock_data_reads_like_the_real_ones(tmp_path, monkeypatch):
+    # mock_data makes examples from the features of the builder's code and reads no file; TFDS would encode them by TensorFlow.
+    monkeypatch.setattr(image_feature._ImageEncoder, "_encode_image", lambda encoder, pixels: png(pixels.squeeze()))
+    builder = Plain(data_dir=str(tmp_path), file_format="array_record")
+    builder.download_and_prepare()
+    monkeypatch.setattr(tensorflow_datasets, "builder_from_directory", lambda directory: builder)
+    with tensorflow_datasets.testing.mock_data(num_examples=5, data_dir=str(tmp_path)):
+        source = little(str(tmp_path), dataset="plain", depth_key="depth", label_key="trimap", class_table="255")
+        record = source[4]
+    assert len(source) == 5
+    assert record["image"].dtype == record["label"].dtype == np.uint8
+    assert record["image"].shape[-1] == 3
+    assert record["label"].ndim == 2
+    assert record["depth"].shape == (6, 8)
+    assert "tensorflow" not in sys.modules
