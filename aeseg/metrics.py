@@ -58,8 +58,8 @@ def accuracy(logits: Float[Array, "b h w k"], label: Int[Array, "b h w"], valid:
 
 @functools.partial(jax.jit, static_argnames="classes")
 def confusion(
-    prediction: Int[Array | np.ndarray, "b *p"],
-    label: Int[Array | np.ndarray, "b *p"],
+    prediction: Integer[Array | np.ndarray, "b *p"],
+    label: Integer[Array | np.ndarray, "b *p"],
     classes: int,
     valid: Bool[Array | np.ndarray, "b"] | None = None,
 ) -> Int32[Array, "{classes} {classes}"]:

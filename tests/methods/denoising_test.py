@@ -1,0 +1,106 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aeseg import keys, masking
+from aeseg.methods import denoising
+from aeseg.methods.denoising import Denoising
+from aeseg.spec import build
+from aeseg.types import UserError
+from tests.methods import cases
+
+BATCH = cases.batch()
+NOISE = (masking.Gaussian(0.1), masking.SaltAndPepper(0.1), masking.Blur(0.8), masking.Squares(4, 0.3))
+RESIDUAL = {"predicts": "noise", "output": "linear"}
+
+
+def method(**fields):
+    return Denoising(cases.PlainEncoder(), cases.Decoder(), **{"noise": NOISE, **fields})
+
+
+def initial(ours):
+    return ours.init({"params": jax.random.key(0), "noise": jax.random.key(1)}, BATCH, train=True)
+
+
+@pytest.mark.parametrize("fields", [{}, RESIDUAL, {"hidden_weight": 5.0}, {"objective": "ssim_l1", "hidden_weight": 2.0}])
+def test_microbatches_add_up_to_the_batch_noise_included(fields):
+    cases.assert_microbatches_change_nothing(method(**fields), BATCH)
+
+
+@pytest.mark.parametrize("fields", [{}, RESIDUAL, {"hidden_weight": 5.0}])
+def test_denominators_are_the_weights_of_the_means(fields):
+    cases.assert_denominators_are_the_weights(method(**fields), BATCH)
+
+
+def test_training_draws_noise_from_its_key_and_evaluation_draws_the_same_each_time():
+    ours = method()
+    variables = initial(ours)
+
+    def error(train, key=0):
+        means = ours.apply(variables, BATCH, train=train, rngs={"noise": jax.random.key(key)} if train else {})
+        return float(means["squared_error"].total)
+
+    assert error(True, 0) != error(True, 1)
+    assert error(True, 0) == error(True, 0)
+    assert error(False) == error(False)
+
+
+def test_the_error_is_against_the_clean_image():
+    ours = method()
+    variables = initial(ours)
+    shown = ours.apply(variables, BATCH, method="show")
+    mean = ours.apply(variables, BATCH, train=False)["squared_error"]
+    error = np.square(shown["reconstruction"] - BATCH["image"]).mean(axis=(1, 2, 3))
+    assert mean.value() == pytest.approx(error[np.asarray(BATCH["valid"])].mean(), rel=1e-5)
+
+
+def test_a_network_that_predicts_no_noise_gives_the_noisy_image_back():
+    ours = method(**RESIDUAL)
+    variables = jax.tree.map(jnp.zeros_like, initial(ours))
+    shown = ours.apply(variables, BATCH, method="show")
+    np.testing.assert_array_equal(shown["reconstruction"], shown["noisy"])
+    noisy = masking.corrupted(NOISE, keys.per_row(jax.random.key(0), BATCH["index"]), BATCH["image"])
+    error = np.square(noisy - BATCH["image"]).mean(axis=(1, 2, 3))[np.asarray(BATCH["valid"])].mean()
+    assert ours.apply(variables, BATCH, train=False)["squared_error"].value() == pytest.approx(error, rel=1e-5)
+
+
+def test_the_hidden_weight_counts_the_pixels_that_the_noise_changed():
+    squares = (masking.Squares(4, 0.3),)
+    plain, more = method(noise=squares), method(noise=squares, hidden_weight=3.0)
+    variables = initial(plain)
+    shown = plain.apply(variables, BATCH, method="show")
+    hidden = np.any(shown["noisy"] != shown["image"], axis=-1, keepdims=True)
+    each = np.where(hidden, 3, 1) * np.square(shown["reconstruction"] - BATCH["image"])
+    expected = each.mean(axis=(1, 2, 3))[np.asarray(BATCH["valid"])].sum()
+    found = more.apply(variables, BATCH, train=False)["squared_error"]
+    assert found.total == pytest.approx(expected, rel=1e-5)
+    assert found.weight == plain.apply(variables, BATCH, train=False)["squared_error"].weight
+
+
+def test_pictures_are_the_image_the_noisy_one_and_the_reconstruction_in_0_to_1():
+    ours = method()
+    shown = ours.apply(initial(ours), BATCH, method="show")
+    assert list(shown) == ["image", "noisy", "reconstruction"]
+    for picture in shown.values():
+        assert picture.shape == BATCH["image"].shape
+        assert jnp.all((picture >= 0) & (picture <= 1))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"predicts": "edges"}, "predicts is one of image, noise; got 'edges'"),
+        ({"predicts": "noise"}, "predicts='noise' has values below 0 .* got output='sigmoid'"),
+        ({**RESIDUAL, "objective": "ssim_l1"}, "got output='linear', objective='ssim_l1'"),
+    ],
+)
+def test_fields_that_do_not_go_together_are_named(fields, message):
+    with pytest.raises(UserError, match=message):
+        method(**fields)
+
+
+def test_the_recipe_builds_with_its_noise():
+    ours = build(denoising.recipe("tiny"))
+    assert ours.noise == (masking.Gaussian(0.1), masking.Squares(8, 0.25))
+    assert np.isfinite(ours.apply(initial(ours), BATCH, train=False)["squared_error"].value())
