@@ -120,4 +120,4 @@ if [[ "$command" == test ]]; then
   cores="$("$python" -c 'import os; print(min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), 4))')"
   exec "$venv/bin/python" -m pytest -n "${AESEG_TEST_WORKERS:-$cores}" --dist worksteal "$@"
 fi
-exec "$venv/bin/python" -m "experiments.$command" "$@"
+AESEG_LAUNCHER="./launch.sh " exec "$venv/bin/python" -m "experiments.$command" "$@"

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.sharding import Mesh
-from jaxtyping import Array, Int
 
 from aeseg import keys
 from aeseg.training import mesh as meshes
@@ -21,7 +20,7 @@ class TrainState(flax.struct.PyTreeNode):
     the parameters, or {} when none is kept.
     """
 
-    step: Int[Array, ""]
+    step: Any  # int32 []; a shape or a sharding in trees of those
     params: Any
     collections: Any
     opt_state: Any

@@ -70,7 +70,7 @@ def train_step(
         new = jax.lax.with_sharding_constraint(new, meshes.shardings(mesh, new))
         terms = dict(means)
         terms["loss"] = Mean(sum(c * divide(means[n].total, weights[n]) for n, c in coefficients.items()), jnp.float32(1))
-        terms["gradient_norm"] = Mean(optax.global_norm(gradient), jnp.float32(1))
+        terms["gradient_norm"] = Mean(optax.tree.norm(gradient), jnp.float32(1))
         return new, terms
 
     return jax.jit(step, donate_argnums=0)

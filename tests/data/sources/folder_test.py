@@ -11,6 +11,7 @@ from PIL import Image
 from aeseg import spec
 from aeseg.data.sources.folder import Folder, camvid, drive, recipe
 from aeseg.types import IGNORE, UserError
+from tests.contract import check_source
 
 RNG = np.random.default_rng(0)
 DATA = Path(os.environ.get("AESEG_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -41,6 +42,10 @@ def tree(tmp_path):
 
 def folder(root, **fields):
     return Folder(root=str(root), **{"class_table": "3", **fields})
+
+
+def test_the_contract_of_a_source(tree):
+    check_source(folder(tree))
 
 
 def test_folders_are_matched_by_name_in_order(tree):

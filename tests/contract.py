@@ -1,0 +1,229 @@
+"""What every method, encoder, decoder, head and source must keep: found by file name, so a new file is covered at once.
+
+This file makes the parts and their tiny inputs, compiled once for all checks; contract_test.py holds the checks.
+"""
+
+import functools
+import os
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from aeseg import keys, spec, tree
+from aeseg.metrics import divide
+from aeseg.types import IGNORE, UserError
+
+PACKAGES = {
+    "method": "aeseg.methods",
+    "encoder": "aeseg.models.encoders",
+    "decoder": "aeseg.models.decoders",
+    "head": "aeseg.models.heads",
+    "source": "aeseg.data.sources",
+}
+GOLDEN = Path(__file__).parent / "golden"
+LARGE = 224
+"""Shapes are checked at this size: it is divisible by all strides up to 32, and by patches of 14 and 16."""
+
+
+class Case(NamedTuple):
+    """One part built from recipe("tiny"), tiny inputs, and its call, compiled.
+
+    `apply(variables, inputs, seed, train)` -> (output, updated collections);
+    `slope(variables, inputs, weights, seed)` -> (gradient, output, updated collections), of the loss with train=True.
+    """
+
+    module: nn.Module
+    inputs: Any
+    variables: dict[str, Any]
+    apply: Callable[..., Any]
+    slope: Callable[..., Any]
+
+
+def members(*kinds: str) -> list[tuple[str, str]]:
+    """(kind, file name) of every part of these kinds."""
+    return [(kind, name) for kind in kinds for name in spec.names(PACKAGES[kind])]
+
+
+def every(*kinds: str) -> Any:
+    """Run a test for every part of these kinds."""
+    found = members(*kinds)
+    return pytest.mark.parametrize(("kind", "name"), found, ids=[f"{kind}-{name}" for kind, name in found])
+
+
+@functools.cache
+def sizes(kind: str, name: str) -> tuple[str, ...]:
+    """The sizes of a recipe, which an unknown one lists; a method has those that all of its parts have."""
+    with pytest.raises(UserError) as caught:
+        spec.recipe(PACKAGES[kind], name, "no such size")
+    listed = re.search(r"(?:it has|the sizes) ([\w, ]+)[.;]", str(caught.value))
+    assert listed, f"an unknown size should list those that exist: {caught.value}"
+    return tuple(size for size in listed.group(1).split(", ") if kind != "method" or _is_offered(kind, name, size))
+
+
+def _is_offered(kind: str, name: str, size: str) -> bool:
+    try:
+        spec.recipe(PACKAGES[kind], name, size)
+    except UserError:
+        return False
+    return True
+
+
+def built(kind: str, name: str, size: str) -> Any:
+    """The part that a recipe describes."""
+    return spec.build(spec.recipe(PACKAGES[kind], name, size))
+
+
+@functools.cache
+def case(kind: str, name: str) -> Case:
+    """The part from recipe("tiny"), ready to be called."""
+    module = built(kind, name, "tiny")
+    inputs = tiny_inputs(kind)
+    variables = dict(jax.jit(lambda: module.init(jax.random.key(0), inputs, train=False))())
+
+    def call(variables: Any, inputs: Any, seed: Any, train: bool) -> tuple[Any, Any]:
+        if not train:
+            return module.apply(variables, inputs, train=False), {}
+        rngs = {name: keys.stream(jax.random.key(seed), name, 0) for name in keys.STREAMS}
+        return module.apply(variables, inputs, train=True, rngs=rngs, mutable=[n for n in variables if n != "params"])
+
+    def loss(params: Any, variables: Any, inputs: Any, weights: Any, seed: Any) -> Any:
+        output, updated = call({**variables, "params": params}, inputs, seed, True)
+        if kind == "method":
+            return sum(c * divide(output[n].total, weights[n]) for n, c in module.coefficients.items()), (output, updated)
+        return scattered_sum(output), (output, updated)
+
+    def slope(variables: Any, inputs: Any, weights: Any, seed: Any) -> tuple[Any, Any, Any]:
+        gradient, (output, updated) = jax.grad(loss, has_aux=True)(variables["params"], variables, inputs, weights, seed)
+        return gradient, output, updated
+
+    return Case(module, inputs, variables, jax.jit(call, static_argnums=3), jax.jit(slope))
+
+
+def weights(tested: Case) -> dict[str, Any]:
+    """The weights of the whole tiny batch; {} for parts that are no methods."""
+    return tested.module.denominators(tested.inputs) if hasattr(tested.module, "denominators") else {}
+
+
+def tiny_inputs(kind: str) -> Any:
+    """16 x 16: a batch for a method, an image for an encoder, a pyramid for what reads one."""
+    return {"method": batch, "encoder": image}.get(kind, pyramid)()
+
+
+def batch(rows: int = 4) -> dict[str, jax.Array]:
+    """A batch as a Method sees it; labels 0 and 1, and some IGNORE."""
+    random = np.random.default_rng(0)
+    label = random.integers(0, 2, (rows, 16, 16))
+    label[:, :3] = IGNORE
+    return {
+        "image": jnp.asarray(random.random((rows, 16, 16, 3)), jnp.float32),
+        "label": jnp.asarray(label, jnp.int32),
+        "depth": jnp.asarray(random.random((rows, 16, 16)), jnp.float32),
+        "valid": jnp.ones((rows,), bool),
+        "index": jnp.arange(rows, dtype=jnp.int32),
+    }
+
+
+def image() -> jax.Array:
+    """Two images in [0, 1]."""
+    return batch(2)["image"]
+
+
+def pyramid() -> dict[int, jax.Array]:
+    """Two images' features at strides 1, 2 and 4, of both signs."""
+    random = np.random.default_rng(0)
+    shapes = {stride: (2, 16 // stride, 16 // stride, 8) for stride in (1, 2, 4)}
+    return {stride: jnp.asarray(random.normal(size=shape), jnp.float32) for stride, shape in shapes.items()}
+
+
+def large_inputs(kind: str) -> Any:
+    """Shapes alone, LARGE x LARGE, pyramids with all strides up to 32."""
+    if kind not in ("method", "encoder"):
+        return {2**i: jax.ShapeDtypeStruct((2, LARGE // 2**i, LARGE // 2**i, 16), jnp.float32) for i in range(6)}
+    large = {
+        name: jax.ShapeDtypeStruct((2, *((LARGE, LARGE) if array.ndim > 1 else ()), *array.shape[3:]), array.dtype)
+        for name, array in batch().items()
+    }
+    return large if kind == "method" else large["image"]
+
+
+def shapes(module: nn.Module, inputs: Any, train: bool) -> tuple[dict[str, Any], Any]:
+    """(variables, output) as shapes: nothing is computed."""
+
+    def call(inputs: Any) -> Any:
+        rngs = {"params": jax.random.key(0)}
+        variables = module.init(rngs, inputs, train=False)
+        rngs = {name: jax.random.key(1) for name in keys.STREAMS} if train else {}
+        output, _ = module.apply(variables, inputs, train=train, rngs=rngs, mutable=[n for n in variables if n != "params"])
+        return dict(variables), output
+
+    return jax.eval_shape(call, inputs)
+
+
+def scattered_sum(output: Any) -> Any:
+    """The output weighted by fixed random numbers of both signs, so that no gradient cancels."""
+    random = np.random.default_rng(1)
+    return sum(jnp.sum(leaf * jnp.asarray(random.normal(size=leaf.shape), jnp.float32)) for leaf in jax.tree.leaves(output))
+
+
+def assert_close(left: Any, right: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
+    """Two trees hold the same numbers, to rounding; the message names the leaf."""
+    left, right = tree.flatten(left), tree.flatten(right)
+    assert left.keys() == right.keys()
+    for name in left:
+        np.testing.assert_allclose(left[name], right[name], rtol, atol, err_msg=name)
+
+
+def assert_equal(left: Any, right: Any) -> None:
+    """Two trees hold the same bits."""
+    assert_close(left, right, rtol=0, atol=0)
+
+
+def assert_golden(name: str, text: str, meaning: str) -> None:
+    """The text is that of tests/golden/<name>; AESEG_GOLDEN=write writes it instead."""
+    path = GOLDEN / name
+    if os.environ.get("AESEG_GOLDEN") == "write":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    again = "If that is meant, run `AESEG_GOLDEN=write ./launch.sh test tests/contract_test.py` and commit what it writes."
+    assert path.exists(), f"{path} is missing: a new part needs its golden file. {again}"
+    assert text == path.read_text(), f"{meaning} {again}"
+
+
+def check_source(source: Any) -> None:
+    """The contract of a source's records; a source that reads files is checked by its own test, on files it makes."""
+    again = pickle.loads(pickle.dumps(source))  # worker processes get a copy
+    assert len(again) == len(source) > 0
+    for index in {0, len(source) // 2, len(source) - 1}:
+        record = source[index]
+        _check_record(record, source.classes)
+        for other in (source[np.int64(index)], again[index]):
+            assert other.keys() == record.keys()
+            for field in record:
+                np.testing.assert_array_equal(other[field], record[field], err_msg=f"{field}: the same index, another record")
+    for beyond in (len(source), -1):
+        with pytest.raises(IndexError):
+            source[beyond]
+
+
+def _check_record(record: dict[str, Any], classes: tuple[Any, ...]) -> None:
+    assert isinstance(record["name"], str)
+    assert record["image"].dtype == np.uint8
+    assert record["image"].ndim == 3
+    assert ("label" in record) == bool(classes), "labels and classes come together"
+    size = record["image"].shape[:2]
+    if "label" in record:
+        assert record["label"].dtype == np.uint8
+        assert record["label"].shape == size
+        assert set(np.unique(record["label"]).tolist()) <= {*range(len(classes)), IGNORE}
+        assert len({entry.name for entry in classes}) == len(classes)
+    if "depth" in record:
+        assert record["depth"].dtype == np.float32
+        assert record["depth"].shape == size
