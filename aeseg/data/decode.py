@@ -19,6 +19,8 @@ from aeseg.types import UserError
 KINDS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """The endings, in small letters, of the files that are read."""
 
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged file is a UserError with its name; enough said
+
 _UNTURN: dict[int, Callable] = {  # TIFF tag 274 -> from the picture as shown back to the pixels as stored
     2: np.fliplr,
     3: lambda shown: np.rot90(shown, 2),
@@ -41,7 +43,7 @@ def image(file: bytes | str | Path, channels: int = 3, name: str = "") -> UInt8[
         raise UserError(f"Images are read with 1 or 3 channels; got channels={channels}. Choose one of these.")
     data, name = _bytes(file, name)
     pixels = None
-    if not _is_turned_tiff(data, name) and not _is_cut_jpeg(data):
+    if not _is_turned_tiff(data, name) and not _is_cut(data):
         pixels = _by_opencv(data, channels)
     if pixels is None:
         pixels = _by_pillow(data, name, "RGB" if channels == 3 else "L")
@@ -139,6 +141,8 @@ def _is_turned_tiff(data: bytes, name: str) -> bool:
         raise UserError(f"{name} is damaged: {error}. Replace it or take it out of the data.") from error
 
 
-def _is_cut_jpeg(data: bytes) -> bool:
-    # OpenCV 4 fills the rest of a truncated JPEG with grey and says nothing; Pillow refuses it.
-    return data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-64:]
+def _is_cut(data: bytes) -> bool:
+    # OpenCV 4 fills the rest of a truncated JPEG with grey and says nothing; Pillow refuses it.  libpng complains on stderr.
+    if data[:2] == b"\xff\xd8":
+        return b"\xff\xd9" not in data[-64:]
+    return data[:4] == b"\x89PNG" and b"IEND" not in data[-64:]

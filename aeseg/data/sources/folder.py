@@ -73,8 +73,7 @@ class Folder:
                 "or the number of classes), or binary_threshold (say 128) for masks, or labels='' to read images alone."
             )
         # Made here, so that what is wrong is said when the source is built and not at its first record.
-        assert self.records
-        assert not self.labels or self._table
+        _ = self.records, self.classes
 
     @property
     def classes(self) -> tuple[Class, ...]:

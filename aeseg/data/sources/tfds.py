@@ -82,9 +82,8 @@ class Tfds:
     channels: int = 3
 
     def __post_init__(self) -> None:
-        assert len(self)  # opens the files, so that what is missing is said now
+        _ = len(self), self.classes  # opens the files, so that what is missing is said now
         if self.label_key:
-            assert self._table
             outside = [value for value in self.label_map if value >= len(self.classes) and value != IGNORE]
             if outside:
                 raise UserError(f"label_map gives classes below {len(self.classes)}, or {IGNORE}; got {outside[:5]}. Mend it.")
