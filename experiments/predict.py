@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -223,9 +223,9 @@ def _resized(plane: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return cv2.resize(np.ascontiguousarray(plane, np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
-def _cuts(node: ConfigDict) -> bool:
+def _cuts(node: Mapping[str, Any]) -> bool:
     """Whether a transform changes what part of the image is seen; resizing does not, and colours' transforms do not."""
-    place, _, name = node.target.partition(":")
+    place, _, name = node["target"].partition(":")
     return place == transforms.__name__ and name != "Resize"
 
 

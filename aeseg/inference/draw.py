@@ -146,7 +146,7 @@ def write_image(path: str | os.PathLike[str], image: Any) -> None:
 
 def _write(picture: Image.Image, path: str | os.PathLike[str]) -> None:
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    picture.save(path, optimize=True)
+    picture.save(path, optimize=picture.mode == "P")  # of photographs it takes seconds and gains little
 
 
 def _is_label(array: np.ndarray) -> bool:

@@ -14,7 +14,7 @@ from aeseg.data.sources.scenes import CLASSES, Scenes
 from aeseg.data.transforms import CenterCrop, Resize
 from aeseg.methods import denoising
 from aeseg.methods.segmenter import Segmenter
-from aeseg.spec import build, recipe, spec
+from aeseg.spec import build, from_json, recipe, spec, to_json
 from aeseg.types import UserError
 from experiments import cli, evaluate, job, predict
 
@@ -22,7 +22,8 @@ from experiments import cli, evaluate, job, predict
 def config_of(method, transforms=()):
     scenes = {split: spec(Scenes, split=split, records=3, height=16, width=24) for split in evaluate.SPLITS}
     data = {**scenes, "evaluation_transforms": transforms, "on_error": "raise", "cache_gib": 0.0, "threads": 1}
-    return ConfigDict({"method": method, "window": (16, 16), "batch_size": 2, "data": data})
+    config = ConfigDict({"method": method, "window": (16, 16), "batch_size": 2, "data": data})
+    return from_json(to_json(config))  # as it stands in a workdir
 
 
 @pytest.fixture(scope="module")
