@@ -1,0 +1,119 @@
+"""Nothing rots unseen: modules are imported, configs build and trace, every file has a test, old configs still build."""
+
+import ast
+import importlib
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+from ml_collections import ConfigDict
+
+from aeseg import spec, tree
+from experiments import cli
+from tests.contract import GOLDEN, PACKAGES, assert_golden
+from tests.imports_test import ROOT, files, imported
+
+CONFIGS = sorted(path.stem for path in (ROOT / "experiments/configs").glob("*.py") if path.stem != "__init__")
+MODULES = {name: importlib.import_module(f"experiments.configs.{name}") for name in CONFIGS}
+ARGUMENTS = [f"{name}:{argument}" for name, module in MODULES.items() for argument in module.ARGUMENTS]
+NEEDED = ("seed", "steps", "batch_size", "microbatches", "window", "method", "optimiser", "data", "log_every", "evaluate_every")
+
+
+def config_of(described: str) -> ConfigDict:
+    """The config of `file:argument`."""
+    return cli.load_config(described)
+
+
+def parameter_count(config: ConfigDict) -> int:
+    """Build the method and trace it on its own window, with shapes alone."""
+    method = spec.build(config.method)
+    h, w = config.window
+    row = {
+        "image": jnp.zeros((1, h, w, channels(config))),
+        "label": jnp.zeros((1, h, w), jnp.int32),
+        "depth": jnp.zeros((1, h, w)),
+        "valid": jnp.ones((1,), bool),
+        "index": jnp.zeros((1,), jnp.int32),
+    }
+    return tree.count(jax.eval_shape(lambda: method.init(jax.random.key(0), row, train=False))["params"])
+
+
+def channels(config: ConfigDict) -> int:
+    """What the decoder gives back, or the source reads; 3 where neither says so."""
+    return config.method.get("decoder", {}).get("channels", config.data.train.get("channels", 3))
+
+
+@pytest.mark.parametrize("module", sorted(files()))
+def test_it_can_be_imported_and_says_what_it_is(module):
+    found = importlib.import_module(module)
+    assert found.__doc__, f"{module} needs a first line that says what it holds"
+
+
+@pytest.mark.parametrize("described", ARGUMENTS)
+def test_a_config_builds_and_traces(described):
+    config = config_of(described)
+    missing = [name for name in NEEDED if name not in config]
+    assert missing == []
+    assert parameter_count(config) > 0
+    assert spec.build(config.optimiser)
+    for field in ("transforms", "evaluation_transforms"):
+        assert isinstance(spec.build(config.data[field]), tuple)
+    for split in ("train", "validation", "test"):
+        assert config.data[split].target.startswith("aeseg.data.sources.")
+    assert spec.differences(config, spec.from_json(spec.to_json(config))) == []
+    json.loads(spec.to_json(config), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_file_says_its_command_and_what_it_costs(name):
+    module = MODULES[name]
+    for word in ("Command", "Cost", "Expected"):
+        assert word in module.__doc__, f"experiments/configs/{name}.py: the header says Command, Cost, Expected"
+    assert module.get_config.__doc__
+    assert module.get_config() is not module.get_config()
+
+
+@pytest.mark.parametrize("described", ARGUMENTS)
+def test_the_config_of_today_is_golden(described):
+    """What a run of today writes must build tomorrow: new configs join tests/golden/configs, none leaves it."""
+    path = GOLDEN / "configs" / f"{described.replace(':', '-')}.json"
+    if not path.exists():
+        text = spec.to_json(config_of(described))
+        assert_golden(f"configs/{path.name}", text, "never compared: a config may change, an old one must build")
+
+
+@pytest.mark.parametrize("path", sorted((GOLDEN / "configs").glob("*.json")), ids=lambda path: path.stem)
+def test_a_saved_config_still_builds(path):
+    config = spec.from_json(path.read_text())
+    assert parameter_count(config) > 0, "a class or field that stands in saved configs was moved or renamed: that breaks old runs"
+    assert spec.build(config.optimiser)
+    spec.build(config.data.transforms)
+    spec.build(config.data.evaluation_transforms)
+
+
+def test_every_file_is_imported_by_some_test():
+    """Parts that are found by name are covered by the contract; every other file by the test that names it."""
+    named = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                named |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                named |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    by_name = ("experiments.configs.", "experiments.papers.", *(f"{package}." for package in PACKAGES.values()))
+    known = files()
+    covered = {name for name, path in known.items() if path.name == "__init__.py" or name.startswith(by_name)}
+    for name in list(covered):
+        named |= imported(name, known[name])  # what a part stands on is covered with it
+    left = sorted(known.keys() - covered - named)
+    assert left == [], "no test imports these; write one, or take the file out"
+
+
+def test_tests_mirror_the_code():
+    """tests/data/loader_test.py is of aeseg/data/loader.py; what has no such file is of the whole (listed here)."""
+    whole = {"contract", "imports", "everything", "bad_input", "readme", "end_to_end", "launch"}
+    for path in sorted((ROOT / "tests").rglob("*_test.py")):
+        relative = path.relative_to(ROOT / "tests").with_name(path.name.replace("_test.py", ".py"))
+        of = [ROOT / "aeseg" / relative, ROOT / relative]
+        assert relative.stem in whole or any(place.exists() for place in of), f"{path} mirrors no file of aeseg/ or experiments/"

@@ -1,0 +1,145 @@
+"""Who imports whom: down only (DESIGN: L0 to L5), nothing heavy, and fast."""
+
+import ast
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aeseg
+from tests.contract import PACKAGES
+
+ROOT = Path(aeseg.__file__).parents[1]
+LAYERS = (
+    ("aeseg.types", "aeseg.spec", "aeseg.tree", "aeseg.images", "aeseg.keys"),
+    ("aeseg.objectives", "aeseg.metrics", "aeseg.masking", "aeseg.positions"),
+    ("aeseg.models", "aeseg.data"),
+    ("aeseg.methods", "aeseg.importers"),
+    ("aeseg.training", "aeseg.inference"),
+    ("experiments",),
+)
+NEVER = ("tensorflow", "torch", "matplotlib", "clu", "pandas", "sklearn", "skimage", "scipy.stats", "IPython")
+BUDGET = 2.5
+"""Seconds in which all that the main job needs is imported, on two quiet cores."""
+
+
+def files() -> dict[str, Path]:
+    """{module: file} of aeseg and experiments."""
+    found = {}
+    for path in sorted([*ROOT.glob("aeseg/**/*.py"), *ROOT.glob("experiments/**/*.py")]):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported(module: str, path: Path) -> set[str]:
+    """Every module of ours that a file imports, wherever in the file."""
+    known, found = files(), set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: write imports out in full"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                found.add(whole if whole in known else node.module)
+    return {name for name in found if name.split(".")[0] in ("aeseg", "experiments")}
+
+
+def layer(module: str) -> int:
+    """The layer of a module; the package itself is below all."""
+    for number, names in enumerate(LAYERS):
+        if any(module == name or module.startswith(name + ".") for name in names):
+            return number
+    assert module == "aeseg", f"{module} stands in no layer: DESIGN section 3 says where it belongs (tests/imports_test.py)"
+    return -1
+
+
+def below(module: str, package: str) -> bool:
+    """Whether a module stands in a package."""
+    return module == package or module.startswith(package + ".")
+
+
+def test_imports_go_down_only():
+    for module, path in files().items():
+        for other in imported(module, path):
+            assert layer(other) <= layer(module), f"{module} imports {other}, which stands above it"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("aeseg.models", "aeseg.data"),
+        ("aeseg.data", "aeseg.models"),
+        ("aeseg.models", "aeseg.objectives"),
+        ("aeseg.training", "aeseg.methods"),
+        ("aeseg.training", "aeseg.models"),
+        ("aeseg.inference", "aeseg.methods"),
+        ("aeseg.inference", "aeseg.models"),
+        ("aeseg.methods", "aeseg.data"),
+        ("aeseg", "experiments"),
+    ],
+)
+def test_what_never_meets(one, other):
+    meeting = [
+        (module, name)
+        for module, path in files().items()
+        if below(module, one)
+        for name in imported(module, path)
+        if below(name, other)
+    ]
+    assert meeting == []
+
+
+def test_parts_do_not_import_one_another():
+    """Methods, encoders, decoders, heads and sources stand alone; a recipe finds the others by name."""
+    for package in PACKAGES.values():
+        for module, path in files().items():
+            if below(module, package) and module != package:
+                others = {name for name in imported(module, path) if below(name, package) and name != module}
+                assert others <= set(), f"{module} imports its neighbour {others}"
+
+
+def test_no_cycle_of_imports():
+    known = files()
+    edges = {module: imported(module, path) & known.keys() for module, path in known.items()}
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, f"a cycle: {' -> '.join((*above[above.index(module) :], module))}"
+        if module not in done:
+            for other in edges[module]:
+                visit(other, (*above, module))
+            done.add(module)
+
+    for module in edges:
+        visit(module, ())
+
+
+def test_importing_all_of_aeseg_and_the_main_job_pulls_in_nothing_heavy():
+    """In one process; a module that would import TensorFlow, torch or matplotlib is named."""
+    modules = [info.name for info in pkgutil.walk_packages(aeseg.__path__, "aeseg.")]
+    script = f"""
+import importlib, sys
+for module in {[*modules, "experiments.pretrain", "experiments.segment", "experiments.evaluate", "experiments.predict"]}:
+    importlib.import_module(module)
+    heavy = [name for name in {NEVER} if name in sys.modules]
+    assert not heavy, f"{{module}} imports {{heavy}}"
+"""
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_what_the_main_job_needs_is_imported_in_time():
+    """The best of a few runs, in processor seconds: other work on the machine must not fail it."""
+    script = "import time; import experiments.pretrain, experiments.segment; print(time.process_time())"
+    seconds = []
+    for _ in range(4):
+        run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+        seconds.append(float(run.stdout))
+        if seconds[-1] < BUDGET:
+            break
+    print(f"\nimports of the main job: {min(seconds):.2f} s of processor time")
+    assert min(seconds) < BUDGET, f"{seconds}: see `python -X importtime -m experiments.pretrain --help`"
