@@ -1,0 +1,207 @@
+"""The layers against their plain forms in jax and in PyTorch."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from aeseg.models import fast_cpu, layers
+from aeseg.types import UserError
+
+
+def plain_convolve(image, kernel, stride=1, padding="SAME"):
+    return lax.conv_general_dilated(image, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def normal(seed, *shape, dtype="float32"):
+    return jax.random.normal(jax.random.key(seed), shape, dtype)
+
+
+def value_and_gradients(function, *arrays):
+    """The value, and the gradients of a weighted sum of it."""
+
+    def weighted(*arrays):
+        value = function(*arrays)
+        return jnp.sum(value * normal(9, *value.shape).astype(value.dtype)).astype(jnp.float32), value
+
+    gradients, value = jax.jit(jax.grad(weighted, argnums=tuple(range(len(arrays))), has_aux=True))(*arrays)
+    return (value, *gradients)
+
+
+def assert_near(ours, plain, tolerance=2e-5):
+    for our, their in zip(ours, plain, strict=True):
+        our, their = np.asarray(our, np.float32), np.asarray(their, np.float32)
+        assert our.shape == their.shape
+        np.testing.assert_allclose(our, their, atol=tolerance * max(1, np.abs(their).max()), rtol=0)
+
+
+@pytest.mark.parametrize("pixels", [12, 512])
+@pytest.mark.parametrize(
+    ("size", "stride", "h", "w", "c", "d"),
+    [
+        (3, 1, 8, 8, 2, 3),
+        (3, 1, 13, 6, 4, 2),
+        (3, 1, 1, 3, 2, 4),
+        (3, 2, 7, 9, 3, 2),
+        (1, 2, 5, 4, 1, 1),
+        (7, 2, 13, 6, 4, 2),
+        (2, 1, 5, 4, 3, 2),
+    ],
+)
+def test_convolutions_equal_the_plain_form_in_value_and_gradients(monkeypatch, pixels, size, stride, h, w, c, d):
+    monkeypatch.setattr(fast_cpu, "PIXELS", pixels)
+    image, kernel = normal(0, 2, h, w, c), normal(1, size, size, c, d)
+    ours = value_and_gradients(lambda image, kernel: layers.convolve(image, kernel, stride), image, kernel)
+    assert_near(ours, value_and_gradients(lambda image, kernel: plain_convolve(image, kernel, stride), image, kernel))
+
+
+@pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((3, 0), (0, 2))])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_any_zeros_may_stand_around_the_image(padding, stride):
+    image, kernel = normal(0, 2, 7, 6, 3), normal(1, 2, 3, 3, 2)
+    ours = value_and_gradients(lambda image, kernel: layers.convolve(image, kernel, stride, padding), image, kernel)
+    assert_near(ours, value_and_gradients(lambda image, kernel: plain_convolve(image, kernel, stride, padding), image, kernel))
+
+
+def test_convolutions_in_bfloat16_are_near_those_in_float32():
+    image, kernel = normal(0, 2, 9, 8, 3), normal(1, 3, 3, 3, 4)
+    low = [array.astype(jnp.bfloat16) for array in (image, kernel)]
+    ours = value_and_gradients(layers.convolve, *low)
+    assert {array.dtype for array in ours} == {jnp.dtype("bfloat16")}
+    assert_near(ours, value_and_gradients(plain_convolve, image, kernel), tolerance=2e-2)
+
+
+@pytest.mark.parametrize("function", [layers.convolve, layers.upsample_convolve])
+def test_convolutions_work_under_vmap_remat_and_a_second_derivative(function):
+    images, kernel = normal(0, 3, 1, 5, 6, 2), normal(1, 3, 3, 2, 2)
+
+    def error(image, kernel):
+        return jnp.sum(function(image, kernel) ** 2)
+
+    alone = jnp.stack([jax.grad(error, argnums=1)(image, kernel) for image in images])
+    mapped = jax.jit(jax.vmap(jax.grad(jax.checkpoint(error), argnums=1), in_axes=(0, None)))(images, kernel)
+    assert_near([mapped], [alone])
+    _, change = jax.jvp(jax.grad(error, argnums=1), (images[0], kernel), (jnp.zeros_like(images[0]), kernel))
+    assert_near([change], [alone[0]])  # the error is quadratic in the kernel
+
+
+def test_convolutions_are_the_same_on_eight_devices():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    image, kernel = normal(0, 8, 16, 20, 3), normal(1, 3, 3, 3, 4)
+    shared = jax.device_put(image, NamedSharding(mesh, PartitionSpec("data")))
+    for function in (
+        layers.convolve,
+        layers.upsample_convolve,
+        lambda image, kernel: layers.max_pool(plain_convolve(image, kernel)),
+    ):
+        assert_near(value_and_gradients(function, shared, kernel), value_and_gradients(function, image, kernel), 1e-5)
+
+
+def test_the_choice_of_form_leaves_no_conditional_in_the_program():
+    image, kernel = normal(0, 2, 8, 8, 3), normal(1, 3, 3, 3, 4)
+    program = jax.jit(jax.grad(lambda image, kernel: jnp.sum(layers.convolve(image, kernel) ** 2), argnums=1)).lower(
+        image, kernel
+    )
+    assert "conditional" not in program.compile().as_text()
+
+
+def test_convolution_has_the_parameters_and_values_of_linen():
+    image = normal(0, 2, 7, 6, 3)
+    for size, stride in ((3, 1), (3, 2), (1, 1)):
+        ours, plain = layers.Convolution(5, size=size, stride=stride), nn.Conv(5, (size, size), (stride, stride))
+        variables = ours.init(jax.random.key(1), image)
+        assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, plain.init(jax.random.key(1), image))
+        variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)  # a bias that is not 0
+        assert_near([ours.apply(variables, image)], [plain.apply(variables, image)])
+
+
+def test_convolution_equals_torch():
+    image, kernel = normal(0, 2, 6, 8, 3), normal(1, 3, 3, 3, 4)
+    theirs = [torch.tensor(np.asarray(image).transpose(0, 3, 1, 2)), torch.tensor(np.asarray(kernel).transpose(3, 2, 0, 1))]
+    for tensor in theirs:
+        tensor.requires_grad_()
+    value = torch.nn.functional.conv2d(*theirs, padding=1)
+    value.backward(torch.tensor(np.asarray(normal(9, 2, 6, 8, 4)).transpose(0, 3, 1, 2).copy()))
+    ours = value_and_gradients(layers.convolve, image, kernel)
+    expected = [
+        value.detach().numpy().transpose(0, 2, 3, 1),
+        theirs[0].grad.numpy().transpose(0, 2, 3, 1),
+        theirs[1].grad.numpy().transpose(2, 3, 1, 0),
+    ]
+    assert_near(ours, expected)
+
+
+@pytest.mark.parametrize(("h", "w"), [(4, 4), (3, 5), (1, 1), (1, 6)])
+def test_upsampling_and_convolution_in_one_equal_the_two(h, w):
+    image, kernel = normal(0, 2, h, w, 3), normal(1, 3, 3, 3, 4)
+
+    def two(image, kernel):
+        return plain_convolve(layers.upsample(image), kernel)
+
+    assert_near(value_and_gradients(layers.upsample_convolve, image, kernel), value_and_gradients(two, image, kernel))
+
+
+def test_upsampling_repeats_each_pixel():
+    np.testing.assert_array_equal(
+        layers.upsample(jnp.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1))[0, :, :, 0],
+        [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]],
+    )
+
+
+@pytest.mark.parametrize(("h", "w"), [(4, 6), (5, 7), (2, 2), (3, 2)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_max_pooling_equals_the_plain_form_bit_for_bit_ties_included(h, w, dtype):
+    image = jnp.round(normal(0, 2, h, w, 3)).astype(dtype)  # many ties
+    ours = value_and_gradients(layers.max_pool, image)
+    plain = value_and_gradients(lambda image: nn.max_pool(image, (2, 2), (2, 2)), image)
+    for our, their in zip(ours, plain, strict=True):
+        np.testing.assert_array_equal(our, their)
+
+
+def test_max_pooling_equals_torch():
+    image = jnp.round(normal(0, 2, 5, 6, 3))
+    theirs = torch.tensor(np.asarray(image).transpose(0, 3, 1, 2), requires_grad=True)
+    value = torch.nn.functional.max_pool2d(theirs, 2)
+    value.backward(torch.tensor(np.asarray(normal(9, 2, 2, 3, 3)).transpose(0, 3, 1, 2).copy()))
+    ours, gradient = value_and_gradients(layers.max_pool, image)
+    np.testing.assert_array_equal(ours, value.detach().numpy().transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(gradient, theirs.grad.numpy().transpose(0, 2, 3, 1))
+
+
+def test_the_up_convolution_equals_torch():
+    image = normal(0, 2, 3, 5, 4)
+    module = layers.UpConvolution(6)
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, module.init(jax.random.key(1), image))
+    assert jax.tree.map(jnp.shape, variables["params"]) == {"kernel": (2, 2, 4, 6), "bias": (6,)}
+    theirs = torch.nn.ConvTranspose2d(4, 6, 2, 2)
+    theirs.weight.data = torch.tensor(np.asarray(variables["params"]["kernel"]).transpose(2, 3, 0, 1))
+    theirs.bias.data = torch.tensor(np.asarray(variables["params"]["bias"]))
+    expected = theirs(torch.tensor(np.asarray(image).transpose(0, 3, 1, 2))).detach().numpy().transpose(0, 2, 3, 1)
+    assert_near([module.apply(variables, image)], [expected])
+
+
+def test_the_start_of_the_kernels_is_that_of_he():
+    image = jnp.zeros((1, 8, 8, 64))
+    kernel = layers.Convolution(256).init(jax.random.key(0), image)["params"]["kernel"]
+    assert float(jnp.std(kernel)) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_norms_give_zero_mean_and_unit_variance(norm):
+    image = 3 * normal(0, 4, 8, 8, 4) + 2
+    module = layers.ConvolutionBlock(4, norm=norm)
+    variables = module.init(jax.random.key(0), image, train=True)
+    value, state = module.apply(variables, image, train=True, capture_intermediates=True, mutable=True)
+    before_relu = state["intermediates"]["norm0"]["__call__"][0]
+    np.testing.assert_allclose(before_relu.mean(), 0, atol=1e-5)
+    np.testing.assert_allclose(before_relu.std(), 1, atol=1e-2)
+    np.testing.assert_array_equal(value, nn.relu(before_relu))
+
+
+def test_an_unknown_norm_is_named():
+    with pytest.raises(UserError, match=r"one of none, batch, group; this model's is 'layer'. Set norm"):
+        layers.ConvolutionBlock(4, norm="layer").init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)), train=True)
