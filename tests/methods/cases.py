@@ -79,8 +79,12 @@ def loss_and_gradient(method, variables, batch, microbatches=1):
     return jax.tree.map(lambda *leaves: sum(leaves), *values)
 
 
+def initial(method, batch):
+    return method.init({"params": jax.random.key(0), "noise": jax.random.key(1)}, batch, train=True)
+
+
 def assert_microbatches_change_nothing(method, batch):
-    variables = method.init({"params": jax.random.key(0), "noise": jax.random.key(1)}, batch, train=True)
+    variables = initial(method, batch)
     whole = loss_and_gradient(method, variables, batch)
     assert np.isfinite(whole[0])
     for microbatches in (2, 4):
@@ -89,7 +93,7 @@ def assert_microbatches_change_nothing(method, batch):
 
 
 def assert_denominators_are_the_weights(method, batch):
-    variables = method.init({"params": jax.random.key(0), "noise": jax.random.key(1)}, batch, train=True)
+    variables = initial(method, batch)
     denominators = method.denominators(batch)
     means = method.apply(variables, batch, train=False)
     assert set(means) == set(denominators)

@@ -20,15 +20,15 @@ def method(**fields):
 
 
 def initial(ours):
-    return ours.init({"params": jax.random.key(0), "noise": jax.random.key(1)}, BATCH, train=True)
+    return cases.initial(ours, BATCH)
 
 
-@pytest.mark.parametrize("fields", [{}, RESIDUAL, {"hidden_weight": 5.0}, {"objective": "ssim_l1", "hidden_weight": 2.0}])
+@pytest.mark.parametrize("fields", [{**RESIDUAL, "hidden_weight": 5.0}, {"objective": "ssim_l1", "hidden_weight": 2.0}])
 def test_microbatches_add_up_to_the_batch_noise_included(fields):
     cases.assert_microbatches_change_nothing(method(**fields), BATCH)
 
 
-@pytest.mark.parametrize("fields", [{}, RESIDUAL, {"hidden_weight": 5.0}])
+@pytest.mark.parametrize("fields", [{}, {**RESIDUAL, "hidden_weight": 5.0}])
 def test_denominators_are_the_weights_of_the_means(fields):
     cases.assert_denominators_are_the_weights(method(**fields), BATCH)
 

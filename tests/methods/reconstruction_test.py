@@ -17,7 +17,7 @@ def method(**fields):
     return Reconstruction(cases.PlainEncoder(), cases.Decoder(), **fields)
 
 
-@pytest.mark.parametrize("objective", objectives.IMAGE_OBJECTIVES)
+@pytest.mark.parametrize("objective", ["squared_error", "ssim_l1"])
 def test_microbatches_add_up_to_the_batch(objective):
     cases.assert_microbatches_change_nothing(method(objective=objective), BATCH)
 
@@ -29,7 +29,7 @@ def test_denominators_are_the_weights_of_the_means(objective):
 
 def test_the_loss_is_the_error_of_the_images_that_are_not_padding():
     ours = method(output="linear")
-    variables = ours.init(jax.random.key(0), BATCH, train=False)
+    variables = cases.initial(ours, BATCH)
     mean = ours.apply(variables, BATCH, train=False)["squared_error"]
     shown = ours.apply(variables, BATCH, method=lambda module, batch: module._values(batch["image"], False))
     error = np.square(shown - BATCH["image"]).mean(axis=(1, 2, 3))
@@ -42,7 +42,7 @@ def test_the_loss_takes_every_objective_once():
 
 def test_pictures_are_the_image_and_its_reconstruction_in_0_to_1():
     ours = method(output="linear")
-    shown = ours.apply(ours.init(jax.random.key(0), BATCH, train=False), BATCH, method="show")
+    shown = ours.apply(cases.initial(ours, BATCH), BATCH, method="show")
     assert list(shown) == ["image", "reconstruction"]
     assert shown["reconstruction"].shape == BATCH["image"].shape
     assert jnp.all((shown["reconstruction"] >= 0) & (shown["reconstruction"] <= 1))
@@ -55,7 +55,7 @@ def test_an_unknown_objective_is_refused_when_the_method_is_built():
 
 def test_the_recipe_builds_and_learns_one_batch():
     ours = build(reconstruction.recipe("tiny"))
-    variables = ours.init(jax.random.key(0), BATCH, train=True)
+    variables = cases.initial(ours, BATCH)
     losses = []
     params = variables["params"]
     step = jax.jit(lambda params: cases.loss_and_gradient(ours, {"params": params}, BATCH))

@@ -13,10 +13,8 @@ from tests.methods import cases
 BATCH = cases.batch()
 WEIGHTS = (0.5, 1.0, 4.0)
 VARIANTS = [
-    {},
     {"objective": "dice"},
-    {"objective": "cross_entropy_dice", "class_weights": WEIGHTS},
-    {"head": cases.Head(deep_supervision=2), "class_weights": WEIGHTS},
+    {"objective": "cross_entropy_dice", "class_weights": WEIGHTS, "head": cases.Head(deep_supervision=2)},
 ]
 
 
@@ -25,7 +23,7 @@ def method(**fields):
 
 
 def initial(ours):
-    return ours.init(jax.random.key(0), BATCH, train=True)
+    return cases.initial(ours, BATCH)
 
 
 @pytest.mark.parametrize("fields", VARIANTS)
