@@ -27,6 +27,8 @@ def spec(factory: Callable[..., Any], **kwargs: Any) -> ConfigDict:
     """
     signature = inspect.signature(factory)
     known = [name for name in signature.parameters if name not in _LINEN_FIELDS]
+    if "target" in known:
+        raise TypeError(f"{factory.__qualname__} has an argument 'target', which is where a spec keeps its name; call it otherwise.")
     for name in kwargs:
         if name not in known:
             raise TypeError(f"{factory.__qualname__} has no argument {name!r}{suggestion(name, known)}; it has {known}.")

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 from jaxtyping import Array, Float
 
 IGNORE = 255
 """The label of a pixel that weighs nothing: void, unlabelled, or outside the region of interest."""
 
-Batch = Mapping[str, Array]
+Batch = Mapping[str, Array | np.ndarray]
 """One step's arrays, by name.
 
 `image` [b h w c], uint8 on the wire and float32 in [0, 1] inside the step; `label` int32 [b h w] with IGNORE;

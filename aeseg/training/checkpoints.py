@@ -35,7 +35,7 @@ class Checkpoints:
             policies.append(managers.EveryNSteps(keep_every))
 
         def score(metrics: dict[str, float]) -> float:
-            return sign * metrics.get(best, -np.inf * sign)
+            return sign * metrics[best] if best in metrics else -np.inf
 
         if best:
             policies.append(managers.BestN(get_metric_fn=score, n=1))

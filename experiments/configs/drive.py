@@ -1,0 +1,69 @@
+"""DRIVE: the vessels of the retina, 565x584, inside the field of view.  18 images train, 2 validate, the official 20 test.
+
+Command   python -m experiments.segment --config=drive
+          python -m experiments.evaluate --workdir=runs/drive --split=test
+Cost      see README.md, "Results"      Expected  Dice of the vessels in experiments/results/drive.jsonl
+          (published: U-Net 0.8157, R2U-Net 0.8171; Sci Rep 2023, s41598-023-50141-0, table 2)
+"""
+
+from ml_collections import ConfigDict
+
+from aeseg.data.colours import PhotometricJitter
+from aeseg.data.sources.folder import drive
+from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomRotate, VerticalFlip
+from aeseg.methods.segmenter import Segmenter
+from aeseg.models.encoders.convnet import ConvNet
+from aeseg.models.heads.unet import UNetHead
+from aeseg.spec import names, recipe, spec
+from aeseg.training.optimiser import adamw
+
+ARGUMENTS = ("unet", "denoising")
+
+
+def get_config(argument: str = "unet") -> ConfigDict:
+    """`unet` segments; a method's file name pretrains on the same 18 images."""
+    segments = argument in names("aeseg.models.heads")
+    config = ConfigDict()
+    config.seed = 0
+    config.steps = 1200
+    config.batch_size = 8
+    config.microbatches = 1
+    config.window = (96, 96)
+    encoder = spec(ConvNet, widths=(16, 32, 64), convolutions=2, bottleneck=128, mean=(0.4,), std=(0.25,))
+    if segments:
+        config.method = spec(Segmenter, encoder=encoder, head=spec(UNetHead, classes=2), classes=2, objective="cross_entropy_dice")
+        config.method.head.classes = config.method.get_ref("classes")
+        config.freeze = "fine-tune"
+        config.class_weights = "none"
+    else:
+        config.method = recipe("aeseg.methods", argument)
+        config.method.encoder = encoder
+        config.next = "drive:unet"
+    config.optimiser = spec(adamw, learning_rate=2e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0)
+    config.ema = 0.0
+    config.data = ConfigDict()
+    config.data.root = "data/drive"
+    for split in ("train", "validation", "test"):
+        config.data[split] = drive(split)
+        config.data[split].root = config.data.get_ref("root")
+    config.data.transforms = (
+        spec(RandomRotate, degrees=180.0),
+        spec(RandomCrop, height=96, width=96),
+        spec(HorizontalFlip),
+        spec(VerticalFlip),
+        spec(PhotometricJitter),
+    )
+    config.data.evaluation_transforms = ()
+    config.data.fraction = 1.0
+    config.data.cache_gib = 1.0
+    config.data.on_error = "raise"
+    config.data.threads = 2
+    config.data.workers = 0
+    config.fsdp = 1
+    config.log_every = 50
+    config.evaluate_every = 400
+    config.save_every = 400
+    config.keep = 1
+    config.keep_every = 0
+    config.best = "mean_iou" if segments else "loss"
+    return config

@@ -1,0 +1,83 @@
+"""aeseg/spec.py: a config is the constructor call."""
+
+import flax.linen as nn
+import pytest
+from ml_collections import ConfigDict
+
+from aeseg import spec
+from aeseg.data.sources.scenes import Scenes
+from aeseg.models.encoders.convnet import ConvNet
+from aeseg.types import UserError
+
+
+def test_a_spec_holds_every_argument_and_builds_the_thing():
+    described = spec.spec(Scenes, records=3, height=32)
+    assert described.to_dict() == {
+        "target": "aeseg.data.sources.scenes:Scenes", "split": "train", "records": 3, "height": 32, "width": 64, "seed": 0,
+    }  # fmt: skip
+    assert spec.build(described) == Scenes(records=3, height=32)
+
+
+def test_a_misspelt_argument_is_refused_when_the_config_is_written():
+    with pytest.raises(TypeError, match=r"Scenes has no argument 'record' \(did you mean 'records'\?\)"):
+        spec.spec(Scenes, record=3)
+
+
+def test_a_needed_argument_a_none_and_an_object_are_refused():
+    def needs(a, b=None):
+        return a, b
+
+    with pytest.raises(TypeError, match="needs 'a'"):
+        spec.spec(needs)
+    with pytest.raises(TypeError, match="is None, which the command line cannot override"):
+        spec.spec(needs, a=1)
+    with pytest.raises(TypeError, match="a config holds numbers, strings"):
+        spec.spec(needs, a=object(), b=1)
+
+
+def test_an_argument_called_target_is_refused():
+    def aims(target="here"):
+        return target
+
+    with pytest.raises(TypeError, match="call it otherwise"):
+        spec.spec(aims)
+
+
+def test_building_does_not_leave_aeseg():
+    with pytest.raises(UserError, match=r"only what stands in aeseg; this one names 'os:system'"):
+        spec.build(ConfigDict({"target": "os:system", "command": "true"}))
+
+
+def test_a_config_of_another_version_says_what_does_not_fit():
+    with pytest.raises(UserError, match="has no argument 'colour'"):
+        spec.build(ConfigDict({"target": "aeseg.data.sources.scenes:Scenes", "colour": 1}))
+    with pytest.raises(UserError, match="which aeseg does not have"):
+        spec.build(ConfigDict({"target": "aeseg.data.sources.scenes:Scenery"}))
+
+
+def test_json_gives_back_what_builds_the_same():
+    described = spec.spec(ConvNet, widths=(4, 8))
+    again = spec.from_json(spec.to_json(described))
+    assert spec.build(again) == spec.build(described)
+    assert isinstance(spec.build(again), nn.Module)
+    assert isinstance(again.widths, tuple)
+
+
+def test_references_are_resolved_in_json_and_in_build():
+    config = ConfigDict({"size": 48})
+    config.data = spec.spec(Scenes)
+    config.data.height = config.get_ref("size")
+    config.size = 96
+    assert spec.build(config.data).height == 96
+    assert spec.plain(config)["data"]["height"] == 96
+
+
+def test_differences_name_each_value():
+    old, new = ConfigDict({"a": {"b": 1, "gone": 2}}), ConfigDict({"a": {"b": 3, "new": (1,)}})
+    assert spec.differences(old, new) == ["config.a.b: 1 -> 3", "config.a.gone: 2 -> (absent)", "config.a.new: (absent) -> [1]"]
+    assert spec.differences(spec.spec(ConvNet), spec.from_json(spec.to_json(spec.spec(ConvNet)))) == []
+
+
+def test_an_unknown_file_name_lists_those_that_exist():
+    with pytest.raises(UserError, match=r"aeseg/methods has no 'denoisin' \(did you mean 'denoising'\?\); it has denoising, "):
+        spec.recipe("aeseg.methods", "denoisin")

@@ -1,0 +1,103 @@
+"""aeseg/training/loop.py: exact on resume, the same on any number of devices, stopped by what is not finite."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from aeseg.training import loop, mesh
+from aeseg.training.checkpoints import Checkpoints
+from aeseg.training.log import Log
+from aeseg.types import UserError
+from tests.training.cases import batches, run
+
+
+def trained(workdir, chosen):
+    """Resume or start, train, and return the outcome."""
+    kept = Checkpoints(os.path.join(workdir, "checkpoints"), keep=5)
+    state = loop.initial_state(chosen, next(batches(0)))
+    state = kept.restore(state, say=pytest.fail) or state
+    log = Log(str(workdir), chosen.steps, int(state.step))
+    try:
+        return loop.train(chosen, state, kept, log)
+    finally:
+        kept.close()
+        log.close()
+
+
+def rows_of(workdir):
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in rows if any(name.startswith(("train/", "loss")) for name in row)]
+
+
+def equal(left, right):
+    left, right = jax.device_get(left), jax.device_get(right)
+    return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True))
+
+
+@pytest.fixture
+def one_device():
+    return jax.devices()[:1]
+
+
+@pytest.mark.parametrize("method", ["denoising", "reconstruction"])
+def test_a_run_that_stopped_and_went_on_equals_one_that_did_not_to_the_bit(tmp_path, one_device, method):
+    whole = trained(tmp_path / "whole", run(6, one_device, method=method, ema=0.9))
+
+    def interrupted(start):
+        for step, batch in enumerate(batches(start), start):
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    stopped = trained(tmp_path / "parts", run(6, one_device, method=method, ema=0.9, batches=interrupted))
+    assert not stopped.finished
+    assert int(stopped.state.step) == 4
+    resumed = trained(tmp_path / "parts", run(6, one_device, method=method, ema=0.9))
+    assert resumed.finished
+    assert equal(whole.state, resumed.state)
+    rows = rows_of(tmp_path / "parts")
+    assert [row["step"] for row in rows] == [2, 4, 6]
+
+
+def test_devices_and_microbatches_change_rounding_only(tmp_path):
+    reference = trained(tmp_path / "1", run(3, jax.devices()[:1])).state.params
+    for devices, microbatches in ((8, 1), (4, 2), (1, 4), (2, 4)):
+        params = trained(tmp_path / f"{devices}-{microbatches}", run(3, jax.devices()[:devices], microbatches)).state.params
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), reference, params)
+
+
+def test_parameters_cut_over_fsdp_devices_train_the_same(tmp_path):
+    reference = trained(tmp_path / "1", run(2, jax.devices()[:1])).state.params
+    cut = dataclasses.replace(run(2), mesh=mesh.create(fsdp=4))
+    params = trained(tmp_path / "8", cut).state.params
+    assert any("fsdp" in str(leaf.sharding.spec) for leaf in jax.tree.leaves(params))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), reference, jax.device_get(params))
+
+
+def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_checkpoint_before_it(tmp_path, one_device):
+    def poisoned(start):
+        for step, batch in enumerate(batches(start), start):
+            image = batch["image"].astype(np.float32) / 255
+            yield {"image": image * (np.nan if step == 2 else 1)}
+
+    with pytest.raises(UserError, match=r"Step 3: .*loss.* is not finite\. The checkpoints from before it are kept"):
+        trained(tmp_path, run(6, one_device, batches=poisoned))
+    assert Checkpoints(str(tmp_path / "checkpoints")).steps() == [2]
+
+
+def test_rows_after_the_last_checkpoint_are_forgotten(tmp_path):
+    first = Log(str(tmp_path), 10)
+    for step in (2, 4, 6):
+        first.write(step, {"loss": 1.0 / step})
+    first.close()
+    again = Log(str(tmp_path), 10, start=4)
+    again.write(6, {"loss": float("nan")})
+    again.close()
+    rows = rows_of(tmp_path)
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    assert rows[-1]["loss"] is None
