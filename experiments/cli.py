@@ -1,5 +1,6 @@
 """What every entry point shares: flags, the config file, errors as sentences, and the workdir."""
 
+import errno
 import importlib.util
 import os
 import re
@@ -16,6 +17,9 @@ from aeseg.types import UserError
 
 CONFIGS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs")
 
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
+"""What an operating system says when there is no space or no permission."""
+
 MAY_CHANGE = ("log_every", "keep", "data.threads", "data.workers", "data.cache_gib")
 """Fields that another run in the same workdir may set otherwise: they change no number."""
 
@@ -31,6 +35,12 @@ def guarded(command: Callable[[Sequence[str]], int | None], argv: Sequence[str])
         return command(argv) or 0
     except UserError as error:
         print(f"\n{error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        refusal = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        print(f"\nCannot write ({refusal}). Free some space or mend the permissions; the same command goes on.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on from the last checkpoint.", file=sys.stderr)

@@ -32,6 +32,9 @@ from experiments import cli
 PICTURES = 6
 """Rows of the pictures that a run leaves."""
 
+DTYPES = ("float32", "bfloat16", "float16")
+"""What activations may be."""
+
 Evaluate = Callable[[TrainState], dict[str, float]]
 
 
@@ -89,6 +92,7 @@ def source(node: ConfigDict, data: ConfigDict, labelled: float = 1.0, seed: int 
 
 def assemble(config: ConfigDict) -> Job:
     """Build the parts and trace them once with shapes alone: what does not fit is said before anything is computed."""
+    check(config)
     mesh = meshes.create(config.fsdp)
     meshes.check_batch(mesh, config.batch_size, config.microbatches)
     train = source(config.data.train, config.data, config.data.fraction, config.seed)
@@ -106,6 +110,25 @@ def assemble(config: ConfigDict) -> Job:
     job = Job(config, build(config.method), mesh, train, validation, build(config.data.evaluation_transforms), loader)
     states.shapes(job.method, build(config.optimiser), loader[0], config.seed, config.ema > 0)
     return job
+
+
+def check(config: ConfigDict) -> None:
+    """Raise UserError for numbers that no run can have."""
+    for name in ("steps", "microbatches", "log_every", "evaluate_every", "save_every", "keep"):
+        if config[name] < 1:
+            raise UserError(f"{name} must be at least 1; got {config[name]}. Set --config.{name}.")
+    if len(config.window) != 2 or min(config.window) < 1:
+        raise UserError(f"window is the height and width that the network is trained at; got {config.window}. Set --config.window=(h,w).")
+    if not 0 < config.data.fraction <= 1:
+        raise UserError(
+            f"fraction is the share of the training records, above 0 and at most 1; got {config.data.fraction}. Set --config.data.fraction."
+        )
+    if not 0 <= config.ema < 1:
+        raise UserError(f"ema is the decay of the running mean, from 0 (none) to below 1; got {config.ema}. Set --config.ema.")
+    for path, dtype in tree.flatten(spec.plain(config.method)).items():
+        field = "config.method." + path.replace("/", ".")
+        if field.endswith(".dtype") and dtype not in DTYPES:
+            raise UserError(f"A dtype is one of {', '.join(DTYPES)}; {field} is {dtype!r}. Set --{field}.")
 
 
 def train(job: Job, workdir: str, numbers_of: Evaluate, init: Mapping[str, Any] | None = None, next_command: str = "") -> dict[str, float]:
@@ -177,8 +200,19 @@ def encoder_of(path: str, step: int = -1) -> tuple[ConfigDict, dict[str, Any]]:
 def load_trained(workdir: str, step: int = -1) -> Trained:
     """The newest checkpoint of a run (or that of one step), and the method that fits it."""
     config = cli.stored_config(workdir)
+    method = build(config.method)
     found, variables = saved.load_variables(os.path.join(workdir, "checkpoints"), step)
-    return Trained(config, build(config.method), variables, found)
+    shapes = jax.eval_shape(lambda: dict(method.init(jax.random.key(0), states.example(one_row(config)), train=False)))
+    saved.check_fit(shapes, variables, f"{workdir}/config.json describes another model than the one saved there. Restore the file.")
+    return Trained(config, method, variables, found)
+
+
+def one_row(config: ConfigDict) -> dict[str, Any]:
+    """A row of zeros as large as the network is trained at, with everything that a method may read."""
+    h, w = config.window
+    channels = config.method.get("decoder", {}).get("channels", config.data.train.get("channels", 3))
+    row = {"image": np.zeros((1, h, w, channels), np.uint8), "label": np.zeros((1, h, w), np.int32)}
+    return {**row, "depth": np.zeros((1, h, w), np.float32)}
 
 
 def adopt_encoder(config: ConfigDict, overrides: Mapping[str, Any], init: str) -> dict[str, Any]:

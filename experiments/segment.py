@@ -62,6 +62,11 @@ def weigh_classes(config: ConfigDict) -> None:
     if config.class_weights not in ("none", *rules):
         raise UserError(f"class_weights must be one of none, {', '.join(rules)}; got {config.class_weights!r}.")
     train = job.source(config.data.train, config.data, config.data.fraction, config.seed)
+    if len(train.classes) != config.method.classes:
+        raise UserError(
+            f"The model has {config.method.classes} classes; the training data have {len(train.classes)}: "
+            f"{', '.join(name for name, _ in train.classes) or 'no labels'}. Set --config.method.classes, or the data's class_table."
+        )
     if config.class_weights == "none" and len(train) > CHECKED:
         return
     counts, present = wrappers.class_counts(train, train.classes)

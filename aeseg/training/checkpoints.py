@@ -73,6 +73,7 @@ class Checkpoints:
         if step >= 0 and not steps:
             raise UserError(f"No checkpoint of step {step} in {self.directory}; there are {self.steps()}.")
         for candidate in steps:
+            _check_fit(like, self.directory, candidate)
             try:
                 found = self._manager.restore(
                     candidate, args=ocp.args.Composite(state=ocp.args.StandardRestore(like), meta=ocp.args.JsonRestore())
@@ -116,11 +117,7 @@ def load_variables(directory: str, step: int = -1, ema: bool = True) -> tuple[in
     problems = []
     for candidate in [step] if step >= 0 else reversed(steps):
         try:
-            with ocp.CheckpointManager(
-                directory,
-                item_handlers={"state": ocp.PyTreeCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()},
-                options=ocp.CheckpointManagerOptions(read_only=True),
-            ) as manager:
+            with _reader(directory) as manager:
                 shape = manager.item_metadata(candidate)["state"].tree
                 target = jax.tree.map(lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray), shape)
                 found = manager.restore(
@@ -145,24 +142,50 @@ def graft(variables: dict[str, Any], donor: dict[str, Any], parts: Sequence[str]
     fresh, given = tree.flatten(variables), tree.flatten(donor)
     wanted = {name for name in fresh if tree.matches(_inner(name), parts)}
     offered = {name for name in given if tree.matches(_inner(name), parts)}
-    missing, extra = sorted(wanted - offered), sorted(offered - wanted)
-    wrong = [name for name in sorted(wanted & offered) if fresh[name].shape != given[name].shape]
-    if missing or extra or wrong or not wanted:
+    if not wanted:
+        raise UserError(f"Nothing in the model matches {tuple(parts)}; it has {_few(sorted(fresh))}. Name its parts otherwise.")
+    remedy = "Give the model the encoder that the checkpoint was trained with, or name another --init."
+    check_fit({name: fresh[name] for name in wanted}, {name: given[name] for name in offered}, remedy)
+    taken = tree.map_with_name(lambda name, leaf: given[name].astype(leaf.dtype) if name in wanted else leaf, variables)
+    return taken, sorted(wanted)
+
+
+def check_fit(model: Any, checkpoint: Any, remedy: str) -> None:
+    """Raise UserError, with the paths, unless both trees (of arrays or shapes) have the same leaves of the same shapes."""
+    fresh, given = tree.flatten(model), tree.flatten(checkpoint)
+    missing, extra = sorted(fresh.keys() - given.keys()), sorted(given.keys() - fresh.keys())
+    wrong = [name for name in sorted(fresh.keys() & given.keys()) if tuple(fresh[name].shape) != tuple(given[name].shape)]
+    if missing or extra or wrong:
         lines = ["The checkpoint does not fit the model."]
         lines += ["Missing: " + _few(missing)] if missing else []
         lines += ["Extra: " + _few(extra)] if extra else []
         lines += ["Wrong shape:", *(f"  {n}: model {fresh[n].shape}, checkpoint {given[n].shape}" for n in wrong[:8])] if wrong else []
-        lines += [f"Nothing in the model matches {tuple(parts)}."] if not wanted else []
-        lines += ["Give the model the encoder that the checkpoint was trained with, or name another --init."]
-        raise UserError("\n".join(lines))
-    taken = tree.map_with_name(lambda name, leaf: given[name].astype(leaf.dtype) if name in wanted else leaf, variables)
-    return taken, sorted(wanted)
+        raise UserError("\n".join([*lines, remedy]))
 
 
 def checksums(state: Any) -> dict[str, int]:
     """CRC-32 of every leaf that this process holds whole, by path."""
     whole = {n: leaf for n, leaf in tree.flatten(state).items() if getattr(leaf, "is_fully_addressable", True)}
     return {name: zlib.crc32(np.ascontiguousarray(np.asarray(leaf)).tobytes()) for name, leaf in whole.items()}
+
+
+def _check_fit(like: TrainState, directory: str, step: int) -> None:
+    """Raise UserError where a checkpoint holds another model's parameters; a damaged one is left to who restores it."""
+    try:
+        with _reader(directory) as manager:
+            stored = manager.item_metadata(step)["state"].tree["params"]
+    except Exception:  # Orbax raises bare Exception for a damaged file
+        return
+    check_fit(like.params, stored, "The workdir holds another model's run, or its config.json was edited. Name another --workdir.")
+
+
+def _reader(directory: str) -> ocp.CheckpointManager:
+    """A manager that reads trees without knowing their shapes."""
+    return ocp.CheckpointManager(
+        directory,
+        item_handlers={"state": ocp.PyTreeCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()},
+        options=ocp.CheckpointManagerOptions(read_only=True),
+    )
 
 
 def _check(state: Any, saved: dict[str, int]) -> None:
