@@ -139,15 +139,16 @@ class Tolerant(_Wrapper):
 
 
 def class_counts(source: Source, classes: Sequence[Class]) -> tuple[Int64[np.ndarray, "k"], Int64[np.ndarray, "k"]]:
-    """Over the whole source: the pixels of each class, and all labelled pixels of the images in which it occurs.
+    """Over the whole source: the pixels of each class, and all pixels (IGNORE too) of the images in which it occurs.
 
-    IGNORE is left out of both.  Raises UserError for the first label outside the classes, naming record and value.
+    Raises UserError for the first label outside the classes, naming record and value.
     """
     counts, presence = np.zeros((2, len(classes)), np.int64)
     for index in range(len(source)):
-        here = _label_counts(source[index], len(classes))
+        record = source[index]
+        here = _label_counts(record, len(classes))
         counts += here
-        presence += np.where(here > 0, here.sum(), 0)
+        presence += np.where(here > 0, record["label"].size, 0)
     return counts, presence
 
 

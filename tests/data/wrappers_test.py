@@ -136,10 +136,10 @@ def test_only_corrupt_records_are_skipped():
         Tolerant(Listed([[0], None]))[1]
 
 
-def test_class_counts_leave_ignored_pixels_out():
+def test_class_counts_leave_ignored_pixels_out_of_a_class_and_leave_them_in_the_size_of_its_images():
     counts, presence = class_counts(Listed([[0, 0, 1, IGNORE], [1, 1, 1, 1]]), CLASSES)
     np.testing.assert_array_equal(counts, [2, 5, 0])
-    np.testing.assert_array_equal(presence, [3, 7, 0])
+    np.testing.assert_array_equal(presence, [4, 8, 0])
     assert counts.dtype == presence.dtype == np.int64
 
 
