@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from absl import flags as absl_flags
+from absl import logging
 from ml_collections import ConfigDict, config_flags
 
 from aeseg import spec
@@ -31,6 +32,7 @@ def main(command: Callable[[Sequence[str]], int | None]) -> None:
 
 def guarded(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
     """The command's exit code; 2, and one message on stderr, for an error the user can mend."""
+    logging.set_verbosity(logging.ERROR)  # Orbax warns of what it was asked to do
     try:
         return command(argv) or 0
     except UserError as error:
@@ -72,7 +74,11 @@ def parse(argv: Sequence[str], usage: str, config: str = "", **options: tuple[An
         raise UserError(f"A flag cannot be read: {error}") from None
     if values.help:
         print(usage.strip(), "\n")
-        print(values.get_help() if not node else f"{values.get_help()}\n\nThe config ({described}), each line a flag --config.<name>=...:\n{node}")
+        print(
+            values.get_help()
+            if not node
+            else f"{values.get_help()}\n\nThe config ({described}), each line a flag --config.<name>=...:\n{node}"
+        )
         raise SystemExit(0)
     if len(rest) > 1:
         raise UserError(f"Expected flags only (--name=value); got {rest[1]!r}.")
@@ -89,7 +95,9 @@ def load_config(described: str) -> ConfigDict:
     if not path.endswith(".py"):
         path = os.path.join(CONFIGS, path + ".py")
     if not os.path.isfile(path):
-        raise UserError(f"Expected a config file; {path!r} does not exist. Those of aeseg are {', '.join(known)} (experiments/configs/*.py).")
+        raise UserError(
+            f"Expected a config file; {path!r} does not exist. Those of aeseg are {', '.join(known)} (experiments/configs/*.py)."
+        )
     loader = importlib.util.spec_from_file_location("aeseg_config", path)
     module = importlib.util.module_from_spec(loader)  # type: ignore[arg-type]
     try:

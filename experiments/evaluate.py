@@ -4,7 +4,6 @@ python -m experiments.evaluate --workdir=runs/segment                    the tes
 python -m experiments.evaluate --workdir=runs/pretrain --split=validation  an autoencoder: PSNR, SSIM and its losses
 """
 
-import dataclasses
 import json
 import os
 import time
@@ -13,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from aeseg import images
 from aeseg.data import loader as loaders
@@ -51,7 +49,7 @@ def run(argv: Sequence[str]) -> int:
     job.start()
     began = time.perf_counter()
     trained = job.load_trained(flags.workdir, flags.step)
-    source, skipped = readable(trained.config.data, flags.split)
+    source, skipped = job.readable(trained.config.data, flags.split)
     batch = flags.batch or trained.config.batch_size
     picture = os.path.join(flags.workdir, "pictures", f"{flags.split}_{trained.step:06d}.png")
     if is_segmenter(trained):
@@ -74,45 +72,6 @@ def run(argv: Sequence[str]) -> int:
     following = f"{job.launcher()}predict --workdir={flags.workdir} --input=<file, folder or glob> --output=predictions"
     print(f"next        {following}", flush=True)
     return 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """Some of a source's records."""
-
-    source: Any
-    kept: tuple[int, ...]
-
-    @property
-    def classes(self) -> Any:
-        """The source's."""
-        return self.source.classes
-
-    def __len__(self) -> int:
-        return len(self.kept)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.source[self.kept[index]]
-
-
-def readable(data: ConfigDict, split: str) -> tuple[Any, list[str]]:
-    """The records of a split, and why some are left out (`on_error=skip`).
-
-    Training puts another record in a corrupt one's place; in a score that one would count twice.
-    """
-    whole = job.source(data[split], ConfigDict({"on_error": "raise", "cache_gib": data.cache_gib}))
-    if data.on_error == "raise":
-        return whole, []
-    kept, reasons = [], []
-    for index in range(len(whole)):
-        try:
-            whole[index]
-            kept.append(index)
-        except UserError as error:
-            reasons.append(str(error))
-    if not kept:
-        raise UserError(f"None of the {len(whole)} records of {split} can be read. {reasons[0]}")
-    return Part(whole, tuple(kept)), reasons
 
 
 def is_segmenter(trained: job.Trained) -> bool:

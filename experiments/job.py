@@ -5,7 +5,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -56,6 +56,7 @@ class Job:
     mesh: jax.sharding.Mesh
     train: Any
     validation: Any
+    left_out: list[str]
     transforms: tuple[Any, ...]
     loader: loaders.Loader
 
@@ -80,7 +81,9 @@ def source(node: ConfigDict, data: ConfigDict, labelled: float = 1.0, seed: int 
     """The source that a config describes: unreadable records passed over where asked, a share of it, cached in memory."""
     found = build(node)
     if len(found) == 0:
-        raise UserError(f"Expected records; {node.target.split(':')[-1]} of split {node.get('split', '?')!r} has none. Name another split or folder.")
+        raise UserError(
+            f"Expected records; {node.target.split(':')[-1]} of split {node.get('split', '?')!r} has none. Name another split or folder."
+        )
     if data.on_error not in ("raise", "skip"):
         raise UserError(f"on_error must be 'raise' or 'skip'; got {data.on_error!r}. Set --config.data.on_error.")
     if data.on_error == "skip":
@@ -90,13 +93,52 @@ def source(node: ConfigDict, data: ConfigDict, labelled: float = 1.0, seed: int 
     return wrappers.Cached(found, data.cache_gib) if data.cache_gib > 0 else found
 
 
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Some of a source's records."""
+
+    source: Any
+    kept: tuple[int, ...]
+
+    @property
+    def classes(self) -> Any:
+        """The source's."""
+        return self.source.classes
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.source[self.kept[index]]
+
+
+def readable(data: ConfigDict, split: str) -> tuple[Any, list[str]]:
+    """The records of a split, and why some are left out (`on_error=skip`).
+
+    Training puts another record in a corrupt one's place; in a score that one would count twice.
+    """
+    whole = source(data[split], ConfigDict({"on_error": "raise", "cache_gib": data.cache_gib}))
+    if data.on_error == "raise":
+        return whole, []
+    kept, reasons = [], []
+    for index in range(len(whole)):
+        try:
+            whole[index]
+            kept.append(index)
+        except UserError as error:
+            reasons.append(str(error))
+    if not kept:
+        raise UserError(f"None of the {len(whole)} records of {split} can be read. {reasons[0]}")
+    return Part(whole, tuple(kept)), reasons
+
+
 def assemble(config: ConfigDict) -> Job:
     """Build the parts and trace them once with shapes alone: what does not fit is said before anything is computed."""
     check(config)
     mesh = meshes.create(config.fsdp)
     meshes.check_batch(mesh, config.batch_size, config.microbatches)
     train = source(config.data.train, config.data, config.data.fraction, config.seed)
-    validation = source(config.data.validation, config.data)
+    validation, left_out = readable(config.data, "validation")
     loader = loaders.Loader(
         train,
         build(config.data.transforms),
@@ -107,7 +149,7 @@ def assemble(config: ConfigDict) -> Job:
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    job = Job(config, build(config.method), mesh, train, validation, build(config.data.evaluation_transforms), loader)
+    job = Job(config, build(config.method), mesh, train, validation, left_out, build(config.data.evaluation_transforms), loader)
     states.shapes(job.method, build(config.optimiser), loader[0], config.seed, config.ema > 0)
     return job
 
@@ -161,7 +203,9 @@ def train(job: Job, workdir: str, numbers_of: Evaluate, init: Mapping[str, Any] 
             log.say(f"Going on from step {int(state.step)} of {workdir}.")
         elif init is not None:
             state, taken = with_init(state, init, job.mesh)
-            log.say(f"Took {len(taken)} arrays ({tree.count(init['params'].get('encoder', {})):,} numbers) of the encoder from the checkpoint.")
+            log.say(
+                f"Took {len(taken)} arrays ({tree.count(init['params'].get('encoder', {})):,} numbers) of the encoder from the checkpoint."
+            )
         log.say(describe(job, state))
         if int(state.step) >= config.steps:
             log.say("This run is finished; nothing is trained.")
@@ -289,9 +333,7 @@ def host_copy(variables: Any) -> Any:
 
 def evaluation_batches(job: Job) -> Any:
     """One pass over the validation set in this process's padded batches."""
-    return loaders.evaluation_batches(
-        job.validation, job.transforms, job.config.batch_size, jax.process_index(), jax.process_count()
-    )
+    return loaders.evaluation_batches(job.validation, job.transforms, job.config.batch_size, jax.process_index(), jax.process_count())
 
 
 class Pictures:
@@ -299,12 +341,12 @@ class Pictures:
 
     def __init__(self, job: Job, workdir: str):
         self._job, self._folder, self.last = job, os.path.join(workdir, "pictures"), ""
-        self._show = jax.jit(lambda variables, batch: job.method.apply(variables, step.prepare(batch), method="show"))
+        self._show = on_local_devices(lambda variables, batch: job.method.apply(variables, step.prepare(batch), method="show"))
 
     def write(self, state: TrainState) -> None:
         """Draw what the method shows of the first validation images."""
         batch = next(iter(evaluation_batches(self._job)))
-        shown = self._show(state.variables, meshes.place(self._job.mesh, batch))
+        shown = self._show(host_copy(state.variables), batch)
         rows = min(PICTURES, len(self._job.validation))
         columns = {name: np.asarray(jax.device_get(array))[:rows] for name, array in shown.items()}
         if jax.process_index() == 0:
@@ -319,6 +361,7 @@ def describe(job: Job, state: TrainState) -> str:
     return (
         f"{type(job.method).__name__}: {tree.count(state.params):,} parameters; {len(job.train):,} training and "
         f"{len(job.validation):,} validation images; batch {job.config.batch_size}; {job.mesh.size} x {device.device_kind}."
+        + (f" {job.train.text}" if isinstance(job.train, wrappers.Cached) else "")
     )
 
 
@@ -326,10 +369,9 @@ def report(
     job: Job, workdir: str, at: int, numbers: Mapping[str, float], finished: bool, seconds: float, picture: str, next_command: str
 ) -> None:
     """What every run prints last: the numbers, the seconds, where the pictures are, the next command."""
-    for data in (job.train, job.validation):
-        skipped: Sequence[str] = getattr(data, "skipped", ())
+    for split, skipped in (("training", getattr(job.train, "skipped", ())), ("validation", job.left_out)):
         if skipped:
-            print(f"Skipped {len(skipped)} unreadable records: {', '.join(sorted(skipped)[:5])}{' ...' if len(skipped) > 5 else ''}")
+            print(f"Skipped {len(skipped)} unreadable {split} records: {' '.join(sorted(skipped)[:3])}{' ...' if len(skipped) > 3 else ''}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     state = "Finished" if finished else "Stopped"
     print(f"\n{state} at step {at} of {job.config.steps} after {seconds:.0f} s, {peak:.1f} GB of memory at most.")

@@ -36,11 +36,13 @@ class Reconstruction(nn.Module):
         image, valid = batch["image"], batch["valid"]
         values = self._values(image, train)
         prediction = objectives.as_prediction(values, self.output)
-        return {
+        means = {
             self.objective: objectives.image_error(self.objective, self.output, values, image, valid),
             "psnr": metrics.psnr(prediction, image, valid),
-            "ssim": metrics.ssim(prediction, image, valid),
         }
+        if not train:  # it costs as much as some layers, and is read in evaluation only
+            means["ssim"] = metrics.ssim(prediction, image, valid)
+        return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
         """The weight of each Mean: the images that are not padding."""

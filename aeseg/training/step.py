@@ -46,9 +46,7 @@ def train_step(
             microbatch, number = microbatch_and_number
             gradient, collections, means = carry
             rngs = {n: jax.random.fold_in(k, number) if n in keys.PER_MICROBATCH else k for n, k in streams.items()}
-            (_, (more, collections)), slope = jax.value_and_grad(loss, has_aux=True)(
-                state.params, collections, microbatch, weights, rngs
-            )
+            (_, (more, collections)), slope = jax.value_and_grad(loss, has_aux=True)(state.params, collections, microbatch, weights, rngs)
             return (jax.tree.map(jnp.add, gradient, slope), collections, add(means, more)), None
 
         if microbatches == 1:

@@ -31,9 +31,7 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     config.steps = config.get_ref("epochs") * TRAINING_IMAGES // config.get_ref("batch_size")
     config.microbatches = 1
     config.window = (360, 480)
-    encoder = spec(
-        ConvNet, widths=(64, 128, 256), convolutions=2, bottleneck=512, norm="batch", use_bias=False, mean=(0.4,), std=(0.25,)
-    )
+    encoder = spec(ConvNet, widths=(64, 128, 256), convolutions=2, bottleneck=512, norm="batch", use_bias=False, mean=(0.4,), std=(0.25,))
     if segments:
         head = spec(UNetHead, classes=11, norm="batch", use_bias=False)
         config.method = spec(Segmenter, encoder=encoder, head=head, classes=11)
@@ -45,7 +43,9 @@ def get_config(argument: str = "denoising") -> ConfigDict:
         config.method.encoder = encoder
         config.method.decoder = spec(ConvolutionalDecoder, widths=(256, 128, 64), norm="batch")
         config.next = "camvid:unet"
-    config.optimiser = spec(adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0)
+    config.optimiser = spec(
+        adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
+    )
     config.ema = 0.0
     config.data = ConfigDict()
     config.data.root = "data/camvid"

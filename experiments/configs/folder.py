@@ -39,7 +39,9 @@ def get_config(argument: str = "denoising") -> ConfigDict:
         config.method = recipe("aeseg.methods", argument)
         config.method.encoder = encoder
         config.next = "folder:unet"
-    config.optimiser = spec(adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0)
+    config.optimiser = spec(
+        adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
+    )
     config.ema = 0.0
     config.data = ConfigDict()
     config.data.root = "data/folder"

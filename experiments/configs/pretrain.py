@@ -24,7 +24,9 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     config.microbatches = 1
     config.window = (64, 64)
     config.method = recipe("aeseg.methods", method, size or "small")
-    config.optimiser = spec(adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, b2=0.95, clip=1.0)
+    config.optimiser = spec(
+        adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, b2=0.95, clip=1.0
+    )
     config.ema = 0.0
     config.data = ConfigDict()
     config.data.train = spec(Scenes, split="train", records=4096)

@@ -26,7 +26,9 @@ def get_config(head: str = "unet") -> ConfigDict:
     encoder = recipe("aeseg.models.encoders", "convnet", "small")
     config.method = spec(Segmenter, encoder=encoder, head=recipe("aeseg.models.heads", head, "small"), classes=len(CLASSES))
     config.method.head.classes = config.method.get_ref("classes")
-    config.optimiser = spec(adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0)
+    config.optimiser = spec(
+        adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
+    )
     config.ema = 0.0
     config.freeze = "fine-tune"
     config.class_weights = "none"

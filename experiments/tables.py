@@ -1,0 +1,174 @@
+"""Tables of measured results, with seeds, intervals and provenance.
+
+python -m experiments.tables --table=camvid_small            print what experiments/results/camvid_small.jsonl holds
+python -m experiments.tables --table=camvid_small --run      train the rows and seeds that are missing, then print
+python -m experiments.tables --readme                        write every table with results into README.md
+
+A row and seed is one workdir below --runs, trained by the entry point that its row names and scored once on the table's
+split; its result is one line of the results file.  What is there is not run again, what was interrupted goes on.
+"""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from aeseg import spec
+from aeseg.types import UserError
+from experiments import cli
+from experiments.papers import Row
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+RESULTS = os.path.join(HERE, "results")
+README = os.path.join(os.path.dirname(HERE), "README.md")
+MARKS = ("<!-- results: written by `python -m experiments.tables --readme` -->", "<!-- end of results -->")
+
+
+def run(argv: Sequence[str]) -> int:
+    """The entry point; returns the exit code."""
+    flags = cli.parse(
+        argv,
+        __doc__,
+        table=("", "a file of experiments/papers"),
+        run=(False, "train what is missing"),
+        runs=("runs", "where the workdirs live"),
+        set=("", "config fields for every row, comma-separated: data.root=/data/camvid,data.threads=4"),
+        readme=(False, "write the tables into README.md"),
+    )
+    if flags.readme:
+        write_readme()
+        return 0
+    paper = spec.module("experiments.papers", flags.table)
+    if flags.run:
+        extra = dict(item.split("=", 1) for item in flags.set.split(",") if item)
+        for seed in range(paper.SEEDS):
+            for row in paper.ROWS:
+                measure(flags.table, paper, row, seed, flags.runs, extra)
+    print(markdown(flags.table))
+    return 0
+
+
+def measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict[str, object]) -> None:
+    """Train and score one row and seed, and append its line; nothing where the line is already there."""
+    description = json.dumps([row.command, row.config, row.overrides, row.init, spec.plain(cli.load_config(row.config))], sort_keys=True)
+    key = hashlib.sha256(description.encode()).hexdigest()[:12]
+    if any((line["row"], line["seed"], line["config"]) == (row.name, seed, key) for line in lines(table)):
+        return
+    workdir = os.path.join(runs, table, f"{cli.run_name(row.name)}-{seed}")
+    command = [sys.executable, "-m", f"experiments.{row.command}", f"--config={row.config}", f"--workdir={workdir}"]
+    command += [f"--config.{name}={value}" for name, value in {"seed": seed, **row.overrides, **extra}.items()]
+    if row.init:
+        command.append(f"--init={os.path.join(runs, table, f'{cli.run_name(row.init)}-{seed}')}")
+    print(f"[{table}] {row.name}, seed {seed}", flush=True)
+    began = time.perf_counter()
+    _call(command)
+    seconds = time.perf_counter() - began
+    _call([sys.executable, "-m", "experiments.evaluate", f"--workdir={workdir}", f"--split={paper.SPLIT}"])
+    with open(os.path.join(workdir, "metrics.json"), encoding="utf-8") as file:
+        scores = json.load(file)[paper.SPLIT]
+    numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
+    for each in scores.get("per_class", ()):
+        numbers |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
+    line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(seconds, 1), "config": key}
+    os.makedirs(RESULTS, exist_ok=True)
+    with open(os.path.join(RESULTS, f"{table}.jsonl"), "a", encoding="utf-8") as file:
+        file.write(json.dumps({**line, **provenance()}) + "\n")
+
+
+def provenance() -> dict[str, object]:
+    """Device, commit (with + when files differ from it) and versions."""
+    import jax
+
+    git = ["git", "-C", HERE]
+    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    changed = subprocess.run([*git, "status", "--porcelain", "-uno", "--", "../aeseg", "."], capture_output=True, text=True, check=False)
+    edited = any(not line.endswith(".jsonl") for line in changed.stdout.splitlines())
+    devices = jax.devices()
+    return {
+        "device": f"{len(devices)} x {devices[0].device_kind}, {os.cpu_count()} cores",
+        "commit": (commit or "unknown") + ("+" if edited else ""),
+        "jax": jax.__version__,
+    }
+
+
+def lines(table: str) -> list[dict[str, Any]]:
+    """What was measured of a table, oldest first."""
+    path = os.path.join(RESULTS, f"{table}.jsonl")
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """(mean, half the width of its 95 % interval) by Student's t; one value has no interval (NaN)."""
+    array = np.asarray(values, np.float64)
+    if len(array) < 2:
+        return float(array.mean()), float("nan")
+    return float(array.mean()), float(stats.t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array)))
+
+
+def markdown(table: str) -> str:
+    """The table as Markdown; differences are taken seed by seed."""
+    paper = spec.module("experiments.papers", table)
+    found = lines(table)
+    if not found:
+        raise UserError(f"Nothing of {table} has been measured. Run python -m experiments.tables --table={table} --run.")
+    rows = [f"**{paper.TITLE}**", ""]
+    scored = [row for row in paper.ROWS if any(line["row"] == row.name for line in found)]
+    metrics = [metric for metric in paper.METRICS if any(metric in line["numbers"] for line in found)]
+    rows.append("| | " + " | ".join(metric.replace("_", " ") for metric in metrics) + " | difference of the first | seeds | seconds |")
+    rows.append("|---|" + "---|" * (len(metrics) + 3))
+    for row in scored:
+        mine = {line["seed"]: line for line in found if line["row"] == row.name}
+        if not any(metric in line["numbers"] for line in mine.values() for metric in metrics):
+            continue  # a pretraining row: it is scored by what it leads to
+        cells = [_cell([line["numbers"][metric] for line in mine.values()]) for metric in metrics]
+        other = {line["seed"]: line for line in found if line["row"] == row.compare}
+        both = sorted(mine.keys() & other.keys())
+        change = [mine[seed]["numbers"][metrics[0]] - other[seed]["numbers"][metrics[0]] for seed in both]
+        seconds = np.mean([line["seconds"] for line in mine.values()])
+        rows.append(f"| {row.name} | " + " | ".join(cells) + f" | {_cell(change, '+') if change else ''} | {len(mine)} | {seconds:.0f} |")
+    devices = sorted({line["device"] for line in found})
+    commits = sorted({line["commit"] for line in found})
+    rows += ["", f"Mean ± half of the 95 % interval over seeds, in %; {'; '.join(devices)}; commit {', '.join(commits)}."]
+    return "\n".join(rows)
+
+
+def write_readme() -> None:
+    """Put every table that has results between the marks in README.md."""
+    with open(README, encoding="utf-8") as file:
+        text = file.read()
+    with open(README, "w", encoding="utf-8") as file:
+        file.write(_with_results(text))
+
+
+def _with_results(text: str) -> str:
+    tables = "\n\n".join(markdown(name) for name in spec.names("experiments.papers") if lines(name))
+    pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
+    if not re.search(pattern, text, re.DOTALL):
+        raise UserError(f"README.md has no place for results: expected the lines\n{MARKS[0]}\n{MARKS[1]}")
+    return re.sub(pattern, lambda _: f"{MARKS[0]}\n\n{tables}\n\n{MARKS[1]}", text, flags=re.DOTALL)
+
+
+def _cell(values: Sequence[float], sign: str = "") -> str:
+    mean, half = interval(values)
+    return f"{100 * mean:{sign}.1f}" + (f" ± {100 * half:.1f}" if half == half else "")
+
+
+def _call(command: list[str]) -> None:
+    done = subprocess.run(command, check=False)
+    if done.returncode:
+        raise UserError(f"This run failed with exit code {done.returncode} (see above):\n  {' '.join(command)}")
+
+
+if __name__ == "__main__":
+    cli.main(run)
