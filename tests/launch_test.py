@@ -1,0 +1,119 @@
+"""launch.sh with a Python that only notes what it is asked to install and run."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.imports_test import ROOT
+
+PYTHON = f"""#!/usr/bin/env bash
+if [[ "$1 $2" == "-m venv" ]]; then mkdir -p "$3/bin"; cp note "$3/bin/python"; else exec {sys.executable} "$@"; fi
+"""
+NOTE = """#!/usr/bin/env bash
+echo "$*" >>log
+if [[ "$2" == pip ]]; then sleep 0.2; exit "${PIP_FAILS:-0}"; fi
+"""
+
+
+@pytest.fixture
+def launch(tmp_path, monkeypatch):
+    """Run launch.sh in a folder of its own; returns (exit code, what was installed and run, stderr)."""
+    for name in ("launch.sh", "requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments/pretrain.py").write_text('if __name__ == "__main__": pass')
+    (tmp_path / "experiments/cli.py").write_text("")
+    for name, text in (("python", PYTHON), ("note", NOTE)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("AESEG_PYTHON", "./python")
+    monkeypatch.setenv("AESEG_ACCELERATOR", "cpu")
+
+    def run(*arguments, **environment):
+        (tmp_path / "log").write_text("")
+        result = subprocess.run(
+            [tmp_path / "launch.sh", *arguments], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        )
+        return result.returncode, (tmp_path / "log").read_text().splitlines(), result.stderr
+
+    return run
+
+
+def installed(lines):
+    return [line.partition("version-check ")[2] for line in lines if line.startswith("-m pip")]
+
+
+def test_the_first_run_installs_and_the_second_does_not(launch):
+    code, lines, _ = launch("pretrain", "--config.steps=2", "--workdir=a b")
+    assert code == 0
+    assert installed(lines) == ["-r requirements.txt"]
+    assert lines[-1] == "-m experiments.pretrain --config.steps=2 --workdir=a b"
+    assert launch("pretrain")[1] == ["-m experiments.pretrain"]
+
+
+def test_changed_requirements_are_installed_again(launch, tmp_path):
+    launch("pretrain")
+    with (tmp_path / "requirements.txt").open("a") as file:
+        file.write("one-more\n")
+    assert installed(launch("pretrain")[1]) == ["-r requirements.txt"]
+
+
+def test_a_half_made_environment_is_made_again(launch, tmp_path):
+    code, _, error = launch("pretrain", PIP_FAILS="1")
+    assert code == 2
+    assert "pip could not install" in error
+    (tmp_path / ".venv/left_over").write_text("")
+    assert installed(launch("pretrain")[1]) == ["-r requirements.txt"]
+    assert not (tmp_path / ".venv/left_over").exists()
+
+
+def test_the_tests_install_their_extra_once(launch, tmp_path):
+    _, lines, _ = launch("test", "-x", AESEG_TEST_WORKERS="2")
+    assert len(installed(lines)) == 2
+    assert installed(lines)[1].startswith("-c requirements.txt pytest>=8")
+    assert lines[-1] == "-m pytest -n 2 --dist worksteal -x"
+    assert installed(launch("test")[1]) == []
+    text = (tmp_path / "pyproject.toml").read_text()
+    (tmp_path / "pyproject.toml").write_text(text.replace("pytest>=8", "pytest>=8.1"))
+    assert len(installed(launch("test")[1])) == 1
+
+
+@pytest.mark.parametrize(("driver", "extra"), [("580.65.06", "jax[cuda13]"), ("535.104.05", "jax[cuda12]")])
+def test_a_gpu_is_found_and_its_driver_picks_cuda(launch, tmp_path, driver, extra):
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho {driver}\necho {driver}\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    _, lines, _ = launch("pretrain", AESEG_ACCELERATOR="", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert installed(lines) == [f"-r requirements.txt {extra}"]
+    assert (tmp_path / f".venv-{extra[4:-1]}").is_dir()  # another host of the cluster, without a GPU, keeps its own
+
+
+def test_an_accelerator_may_be_named(launch):
+    assert installed(launch("pretrain", AESEG_ACCELERATOR="tpu")[1]) == ["-r requirements.txt jax[tpu]"]
+    code, _, error = launch("pretrain", AESEG_ACCELERATOR="gpu")
+    assert code == 2
+    assert "cpu, cuda, cuda12, cuda13 or tpu" in error
+
+
+def test_two_at_once_install_once(launch, tmp_path):
+    (tmp_path / "log").write_text("")
+    both = [subprocess.Popen([tmp_path / "launch.sh", "pretrain"], stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert len(installed(lines)) == 1
+    assert lines.count("-m experiments.pretrain") == 2
+
+
+def test_an_unknown_command_lists_those_there_are(launch):
+    code, _, error = launch("pretrian")
+    assert code == 2
+    assert "no command 'pretrian'. The commands: pretrain test" in error
+    assert launch("cli")[0] == 2
+
+
+def test_no_python_is_said(launch):
+    code, _, error = launch("pretrain", AESEG_PYTHON="./nothing")
+    assert code == 2
+    assert "./nothing is not a Python >= 3.11" in error
