@@ -103,9 +103,7 @@ def test_convolutions_are_the_same_on_eight_devices():
 
 def test_the_choice_of_form_leaves_no_conditional_in_the_program():
     image, kernel = normal(0, 2, 8, 8, 3), normal(1, 3, 3, 3, 4)
-    program = jax.jit(jax.grad(lambda image, kernel: jnp.sum(layers.convolve(image, kernel) ** 2), argnums=1)).lower(
-        image, kernel
-    )
+    program = jax.jit(jax.grad(lambda image, kernel: jnp.sum(layers.convolve(image, kernel) ** 2), argnums=1)).lower(image, kernel)
     assert "conditional" not in program.compile().as_text()
 
 

@@ -1,0 +1,58 @@
+import builtins
+import json
+
+import pytest
+
+from aeseg.types import UserError
+from experiments import bench
+
+
+@pytest.mark.parametrize("form", ["fast", "plain"])
+@pytest.mark.parametrize("name", ["autoencoder", "unet"])
+def test_both_do_the_same_arithmetic(monkeypatch, name, form):
+    import torch
+
+    small = {"autoencoder": {"widths": (4, 4, 6)}, "unet": {"widths": (4, 4, 6, 6), "convolutions": 2, "bottleneck": 8}}[name]
+    monkeypatch.setattr(bench.convnet, "recipe", lambda size: bench.convnet.spec(bench.convnet.ConvNet, **small))
+    row = bench.measured(torch, name, 16, 1, form)  # raises when the losses differ
+    assert row["ratio"] > 0
+    assert row["low"] == row["high"] == row["ratio"]
+    json.dumps(row)
+
+
+def test_losses_that_differ_are_an_error():
+    with pytest.raises(AssertionError, match="the losses of the first steps differ"):
+        bench.check("unet", [1.0, 0.9], [1.0, 0.8])
+
+
+def test_the_plain_forms_are_gone_afterwards():
+    before = bench.layers.convolve
+    with bench.plain_layers():
+        assert bench.layers.convolve is not before
+    assert bench.layers.convolve is before
+
+
+def test_without_pytorch_it_says_what_to_install(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest, **named):
+        if name == "torch":
+            raise ImportError(name)
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match=r"needs PyTorch, which is not installed. Install it: pip install -e '.\[bench\]'"):
+        bench.imported_torch()
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--networks=vgg", r"The networks are autoencoder, unet; got 'vgg'"),
+        ("--form=slow", r"The forms are fast and plain; got 'slow'"),
+        ("--pairs=0", r"at least one pair of steps; got --pairs=0"),
+    ],
+)
+def test_a_wrong_flag_is_named(flag, message):
+    with pytest.raises(UserError, match=message):
+        bench.run(["bench", flag])

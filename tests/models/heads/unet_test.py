@@ -1,0 +1,71 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aeseg import tree
+from aeseg.models.encoders import convnet
+from aeseg.models.heads import unet
+from aeseg.spec import build
+from aeseg.types import UserError
+
+
+class Network(nn.Module):
+    encoder: nn.Module
+    head: nn.Module
+
+    @nn.compact
+    def __call__(self, image):
+        return self.head(self.encoder(image, train=True), train=True)
+
+
+@pytest.mark.parametrize(
+    ("channels", "classes", "fields", "count"),
+    [
+        (3, 2, {}, 31_031_810),
+        (1, 2, {}, 31_030_658),
+        (3, 2, {"norm": "batch", "use_bias": False}, 31_037_698),
+        (3, 11, {"norm": "batch", "use_bias": False}, 31_038_283),
+        (3, 11, {"norm": "batch"}, 31_044_171),
+    ],
+)
+def test_with_its_encoder_it_has_the_published_number_of_parameters(channels, classes, fields, count):
+    encoder, head = convnet.recipe("unet"), unet.recipe("reference", classes=classes)
+    encoder.update(fields)
+    head.update(fields)
+    image = jax.ShapeDtypeStruct((1, 32, 32, channels), jnp.float32)
+    variables = jax.eval_shape(lambda image: Network(build(encoder), build(head)).init(jax.random.key(0), image), image)
+    assert tree.count(variables["params"]) == count
+
+
+def pyramid(*strides, side=16, width=4):
+    return {stride: jax.random.normal(jax.random.key(stride), (1, side // stride, side // stride, width)) for stride in strides}
+
+
+def test_logits_stand_at_the_finest_stride_and_depend_on_every_stride():
+    features = pyramid(2, 4, 8)
+    head = unet.UNetHead(classes=3)
+    logits, variables = head.init_with_output(jax.random.key(0), features, train=False)
+    assert {stride: found.shape for stride, found in logits.items()} == {2: (1, 8, 8, 3)}
+    slopes = jax.grad(lambda features: jnp.sum(head.apply(variables, features, train=False)[2] ** 2))(features)
+    assert all(np.any(slope != 0) for slope in slopes.values())
+
+
+def test_deep_supervision_gives_logits_at_coarser_strides_too():
+    logits, _ = unet.UNetHead(classes=3, deep_supervision=1).init_with_output(jax.random.key(0), pyramid(1, 2, 4), train=False)
+    assert {stride: found.shape for stride, found in logits.items()} == {1: (1, 16, 16, 3), 2: (1, 8, 8, 3)}
+
+
+@pytest.mark.parametrize(
+    ("head", "strides", "message"),
+    [
+        (unet.UNetHead(2), (8,), r"UNetHead joins features whose strides double .*; the encoder gives \[8\]. Take such an encoder"),
+        (unet.UNetHead(2), (2, 8), r"the encoder gives \[2, 8\]"),
+        (unet.UNetHead(2, widths=(8,)), (1, 2, 4), r"has 1 widths \(8,\); the encoder gives 2 strides to climb to, \[2, 1\]. Give one"),
+        (unet.UNetHead(2, deep_supervision=2), (1, 2, 4), r"deep_supervision is at most 1; it is 2. Lower it, or give"),
+    ],
+)
+def test_what_does_not_fit_the_pyramid_is_refused(head, strides, message):
+    with pytest.raises(UserError, match=message):
+        head.init(jax.random.key(0), pyramid(*strides), train=False)
