@@ -1,7 +1,9 @@
 """Eight virtual CPU devices, shapes checked at every call, no silent broadcasting; warnings are errors (pyproject.toml)."""
 
 import os
+from pathlib import Path
 
+os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".cache")  # compiled programs stay out of the home directory
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -9,6 +11,6 @@ from jaxtyping import install_import_hook
 
 install_import_hook("aeseg", "beartype.beartype")
 
-import jax
+import jax  # noqa: E402  (after its environment is set)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
