@@ -49,7 +49,7 @@ def run(argv: Sequence[str]) -> int:
     job.start()
     began = time.perf_counter()
     trained = job.load_trained(flags.workdir, flags.step)
-    source, skipped = job.readable(trained.config.data, flags.split)
+    source = job.scored_source(trained.config.data, flags.split)
     batch = flags.batch or trained.config.batch_size
     picture = os.path.join(flags.workdir, "pictures", f"{flags.split}_{trained.step:06d}.png")
     if is_segmenter(trained):
@@ -63,6 +63,7 @@ def run(argv: Sequence[str]) -> int:
     draw.panel(columns, picture, source.classes, names, title, errors)
     path = write(flags.workdir, flags.split, {"step": trained.step, **scores})
     print("\n" + (table(scores) if "per_class" in scores else numbers(scores)))
+    skipped = getattr(source, "skipped", ())
     if skipped:
         print(
             f"\nLeft out {len(skipped)} records that cannot be read: {' '.join(skipped[:3])}{' ...' if len(skipped) > 3 else ''}"

@@ -56,7 +56,6 @@ class Job:
     mesh: jax.sharding.Mesh
     train: Any
     validation: Any
-    left_out: list[str]
     transforms: tuple[Any, ...]
     loader: loaders.Loader
 
@@ -93,43 +92,10 @@ def source(node: ConfigDict, data: ConfigDict, labelled: float = 1.0, seed: int 
     return wrappers.Cached(found, data.cache_gib) if data.cache_gib > 0 else found
 
 
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """Some of a source's records."""
-
-    source: Any
-    kept: tuple[int, ...]
-
-    @property
-    def classes(self) -> Any:
-        """The source's."""
-        return self.source.classes
-
-    def __len__(self) -> int:
-        return len(self.kept)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.source[self.kept[index]]
-
-
-def readable(data: ConfigDict, split: str) -> tuple[Any, list[str]]:
-    """The records of a split, and why some are left out (`on_error=skip`).
-
-    Training puts another record in a corrupt one's place; in a score that one would count twice.
-    """
-    whole = source(data[split], ConfigDict({"on_error": "raise", "cache_gib": data.cache_gib}))
-    if data.on_error == "raise":
-        return whole, []
-    kept, reasons = [], []
-    for index in range(len(whole)):
-        try:
-            whole[index]
-            kept.append(index)
-        except UserError as error:
-            reasons.append(str(error))
-    if not kept:
-        raise UserError(f"None of the {len(whole)} records of {split} can be read. {reasons[0]}")
-    return Part(whole, tuple(kept)), reasons
+def scored_source(data: ConfigDict, split: str) -> Any:
+    """The source of a split that is scored: each record once, unreadable ones left out where `on_error` is skip."""
+    found = source(data[split], ConfigDict({"on_error": "raise", "cache_gib": data.cache_gib}))
+    return wrappers.Readable(found) if data.on_error == "skip" else found
 
 
 def assemble(config: ConfigDict) -> Job:
@@ -138,7 +104,7 @@ def assemble(config: ConfigDict) -> Job:
     mesh = meshes.create(config.fsdp)
     meshes.check_batch(mesh, config.batch_size, config.microbatches)
     train = source(config.data.train, config.data, config.data.fraction, config.seed)
-    validation, left_out = readable(config.data, "validation")
+    validation = scored_source(config.data, "validation")
     loader = loaders.Loader(
         train,
         build(config.data.transforms),
@@ -149,7 +115,7 @@ def assemble(config: ConfigDict) -> Job:
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    job = Job(config, build(config.method), mesh, train, validation, left_out, build(config.data.evaluation_transforms), loader)
+    job = Job(config, build(config.method), mesh, train, validation, build(config.data.evaluation_transforms), loader)
     states.shapes(job.method, build(config.optimiser), loader[0], config.seed, config.ema > 0)
     return job
 
@@ -369,7 +335,7 @@ def report(
     job: Job, workdir: str, at: int, numbers: Mapping[str, float], finished: bool, seconds: float, picture: str, next_command: str
 ) -> None:
     """What every run prints last: the numbers, the seconds, where the pictures are, the next command."""
-    for split, skipped in (("training", getattr(job.train, "skipped", ())), ("validation", job.left_out)):
+    for split, skipped in (("training", getattr(job.train, "skipped", ())), ("validation", getattr(job.validation, "skipped", ()))):
         if skipped:
             print(f"Skipped {len(skipped)} unreadable {split} records: {' '.join(sorted(skipped)[:3])}{' ...' if len(skipped) > 3 else ''}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -138,6 +138,38 @@ class Tolerant(_Wrapper):
         return tuple(reason for _, reason in sorted(self._corrupt.items()))
 
 
+class Readable(_Wrapper):
+    """The records of a source that can be read (`on_error=skip`, where records are scored): each is tried once, at the start.
+
+    `Tolerant` puts another record in a corrupt one's place; in a score that one would count twice.
+    """
+
+    def __init__(self, source: Source):
+        self.source = source
+        self._kept: list[int] = []
+        reasons = []
+        for index in range(len(source)):
+            try:
+                source[index]
+                self._kept.append(index)
+            except UserError as error:
+                reasons.append(str(error))
+        if not self._kept:
+            raise UserError(f"None of the {len(source)} records can be read; on_error=skip needs at least one that can. {reasons[0]}")
+        self._reasons = tuple(reasons)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: SupportsIndex) -> Record:
+        return self.source[self._kept[index.__index__()]]
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Why records were left out, a sentence each."""
+        return self._reasons
+
+
 def class_counts(source: Source, classes: Sequence[Class]) -> tuple[Int64[np.ndarray, "k"], Int64[np.ndarray, "k"]]:
     """Over the whole source: the pixels of each class, and all pixels (IGNORE too) of the images in which it occurs.
 

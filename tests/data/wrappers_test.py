@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aeseg.data.sources.scenes import Scenes
-from aeseg.data.wrappers import Cached, Subset, Tolerant, check_labels, class_counts
+from aeseg.data.wrappers import Cached, Readable, Subset, Tolerant, check_labels, class_counts
 from aeseg.types import IGNORE, Class, UserError
 
 CLASSES = (Class("a", (0, 0, 0)), Class("b", (1, 1, 1)), Class("c", (2, 2, 2)))
@@ -127,6 +127,14 @@ def test_what_was_skipped_is_seen_through_other_wrappers():
 def test_a_source_of_corrupt_records_alone_is_an_error():
     with pytest.raises(UserError, match=r"None of the 2 records can be read.*0\.png cannot be read\. 1\.png cannot be read\."):
         Tolerant(Listed([[0]] * 2, corrupt=(0, 1)))[0]
+
+
+def test_where_records_are_scored_a_corrupt_one_is_left_out():
+    readable = Readable(Listed([[0]] * 4, corrupt=(1, 3)))
+    assert places(readable) == [0, 2]
+    assert readable.skipped == ("1.png cannot be read.", "3.png cannot be read.")
+    with pytest.raises(UserError, match="None of the 1 records can be read"):
+        Readable(Listed([[0]], corrupt=(0,)))
 
 
 def test_only_corrupt_records_are_skipped():

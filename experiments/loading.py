@@ -1,0 +1,53 @@
+"""What loading costs a run: its steps with the loader, and with one batch that is already there, in alternation.
+
+`python -m experiments.bench --loading=camvid_small:unet` calls this.
+"""
+
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from aeseg.spec import build
+from aeseg.training import mesh as meshes
+from aeseg.training import state as states
+from aeseg.training import step
+from experiments import job
+
+
+def measured(name: str, config: ConfigDict, pairs: int, steps: int = 20) -> dict[str, Any]:
+    """Median and quartiles of the share of the step time that loading adds, over `pairs` of `steps` steps each.
+
+    The cache is filled first, as it is after a run's first epoch.  The loader's threads work while XLA computes, so its cost
+    is not what the host waits but how much longer the same steps take.
+    """
+    parts = job.assemble(config)
+    optimiser = build(config.optimiser)
+    run = step.train_step(parts.method, optimiser, parts.mesh, config.microbatches, config.seed, config.ema)
+    state = states.create(parts.method, optimiser, parts.loader[0], config.seed, config.ema > 0, parts.mesh)
+    for index in range(len(parts.train)):
+        parts.train[index]
+    fixed, batches = parts.loader[0], parts.loader.batches(0)
+
+    def seconds(loads: bool) -> float:
+        nonlocal state
+        began = time.perf_counter()
+        for _ in range(steps):
+            state, _ = run(state, meshes.place(parts.mesh, next(batches) if loads else fixed))
+        jax.block_until_ready(state)
+        return time.perf_counter() - began
+
+    seconds(True)  # compiles, and fills the queue
+    times = np.array([(seconds(True), seconds(False)) for _ in range(pairs)]) / steps
+    low, share, high = np.quantile(times[:, 0] / times[:, 1] - 1, (0.25, 0.5, 0.75))
+    return {
+        "loading": name,
+        "share": round(float(share), 4),
+        "low": round(float(low), 4),
+        "high": round(float(high), 4),
+        "seconds": round(float(np.median(times[:, 0])), 4),
+        "seconds_without": round(float(np.median(times[:, 1])), 4),
+        "pairs": pairs,
+    }
