@@ -23,11 +23,11 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     segments = argument in names("aeseg.models.heads")
     config = ConfigDict()
     config.seed = 0
-    config.steps = 600 if segments else 1200
+    config.steps = 400 if segments else 600
     config.batch_size = 8 if segments else 16
     config.microbatches = 1
     config.window = (96, 128)
-    encoder = spec(ConvNet, widths=(32, 64, 128), bottleneck=128, mean=(0.4,), std=(0.25,))
+    encoder = spec(ConvNet, widths=(16, 32, 64), convolutions=2, bottleneck=128, mean=(0.4,), std=(0.25,))
     if segments:
         config.method = spec(Segmenter, encoder=encoder, head=recipe("aeseg.models.heads", argument), classes=11)
         config.method.head.classes = config.method.get_ref("classes")
@@ -36,9 +36,10 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     else:
         config.method = recipe("aeseg.methods", argument)
         config.method.encoder = encoder
+        config.method.decoder.widths = (64, 32, 16)
         config.next = "camvid_small:unet"
     config.optimiser = spec(
-        adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
+        adamw, learning_rate=2e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
     )
     config.ema = 0.0
     config.data = ConfigDict()
@@ -55,8 +56,8 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     config.data.workers = 0
     config.fsdp = 1
     config.log_every = 50
-    config.evaluate_every = 200 if segments else 400
-    config.save_every = 200 if segments else 400
+    config.evaluate_every = 200
+    config.save_every = 200
     config.keep = 1
     config.keep_every = 0
     config.best = "mean_iou" if segments else "loss"
