@@ -30,7 +30,7 @@ class ConvolutionalDecoder(nn.Module):
             features = convolution(width, dtype=self.dtype, name=f"convolution{place}")(features)
             features = nn.relu(layers.normalise(features, self.norm, train=train, dtype=self.dtype, name=f"norm{place}"))
         last = layers.UpsampledConvolution if self.widths else layers.Convolution
-        return last(self.channels, init="lecun", dtype=self.dtype, name="last")(features)
+        return last(self.channels, initialiser="lecun", dtype=self.dtype, name="last")(features)
 
 
 def recipe(size: str = "small") -> ConfigDict:

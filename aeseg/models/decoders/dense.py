@@ -27,7 +27,7 @@ class DenseDecoder(nn.Module):
         for place, units in enumerate(self.hidden):
             features = nn.relu(layers.dense(self, features, units, f"dense{place}"))
         shape = (rows * stride, columns * stride, self.channels)
-        return layers.dense(self, features, shape[0] * shape[1] * shape[2], "last", init="lecun").reshape(b, *shape)
+        return layers.dense(self, features, shape[0] * shape[1] * shape[2], "last", initialiser="lecun").reshape(b, *shape)
 
 
 def recipe(size: str = "small") -> ConfigDict:

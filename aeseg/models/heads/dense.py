@@ -34,7 +34,7 @@ class DenseHead(nn.Module):
             )
         features = nn.relu(layers.Convolution(self.width, dtype=self.dtype, name="convolution")(features)).reshape(b, -1)
         shape = (h // self.output_stride, w // self.output_stride, self.classes)
-        logits = layers.dense(self, features, shape[0] * shape[1] * shape[2], "logits", init="lecun")
+        logits = layers.dense(self, features, shape[0] * shape[1] * shape[2], "logits", initialiser="lecun")
         return {self.output_stride: logits.reshape(b, *shape)}
 
 

@@ -38,7 +38,7 @@ class FCNHead(nn.Module):
         return {min(self.strides): logits}
 
     def _scores(self, stride: int) -> layers.Convolution:
-        return layers.Convolution(self.classes, size=1, init="lecun", dtype=self.dtype, name=f"logits{stride}")
+        return layers.Convolution(self.classes, size=1, initialiser="lecun", dtype=self.dtype, name=f"logits{stride}")
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:

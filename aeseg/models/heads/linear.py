@@ -23,7 +23,7 @@ class LinearHead(nn.Module):
     def __call__(self, pyramid: Pyramid, *, train: bool) -> Pyramid:
         features = at_stride(pyramid, self.stride, "LinearHead").astype(self.dtype)
         features = layers.normalise(features, "batch", train=train, dtype=self.dtype, name="norm")
-        return {self.stride: layers.Convolution(self.classes, size=1, init="lecun", dtype=self.dtype, name="logits")(features)}
+        return {self.stride: layers.Convolution(self.classes, size=1, initialiser="lecun", dtype=self.dtype, name="logits")(features)}
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:

@@ -43,7 +43,7 @@ class UNetHead(nn.Module):
             block = layers.ConvolutionBlock(width, self.convolutions, self.norm, self.use_bias, self.dtype, name=f"level{stride}")
             features = block(features, train=train)
             if place >= len(strides) - 1 - self.deep_supervision:
-                score = layers.Convolution(self.classes, size=1, init="lecun", dtype=self.dtype, name=f"logits{stride}")
+                score = layers.Convolution(self.classes, size=1, initialiser="lecun", dtype=self.dtype, name=f"logits{stride}")
                 logits[stride] = score(features)
         return logits
 
