@@ -15,7 +15,6 @@ from aeseg.data.transforms import CenterCrop, Resize
 from aeseg.methods import denoising
 from aeseg.methods.segmenter import Segmenter
 from aeseg.spec import build, from_json, recipe, spec, to_json
-from aeseg.types import UserError
 from experiments import cli, evaluate, job, predict
 
 
@@ -153,19 +152,6 @@ def test_evaluate_scores_an_autoencoder_by_psnr_and_ssim(run, autoencoder, tmp_p
     assert {"psnr", "ssim", "squared_error", "loss"} < set(written)
     assert written["loss"] == written["squared_error"]
     assert "dB" in capsys.readouterr().out
-
-
-def test_a_record_that_cannot_be_read_is_left_out_of_the_scores_and_counted_once(monkeypatch):
-    class Half(list):
-        def __getitem__(self, index):
-            if index % 2:
-                raise UserError(f"record {index} is damaged.")
-            return super().__getitem__(index)
-
-    monkeypatch.setattr(job, "source", lambda node, data: Half("abcde"))
-    found, reasons = evaluate.readable(ConfigDict({"test": {}, "on_error": "skip", "cache_gib": 0.0}), "test")
-    assert [found[index] for index in range(len(found))] == ["a", "c", "e"]
-    assert reasons == ["record 1 is damaged.", "record 3 is damaged."]
 
 
 @pytest.mark.parametrize(
