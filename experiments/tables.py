@@ -2,6 +2,7 @@
 
 python -m experiments.tables --table=camvid_small            print what experiments/results/camvid_small.jsonl holds
 python -m experiments.tables --table=camvid_small --run      train the rows and seeds that are missing, then print
+python -m experiments.tables --table=camvid_small --picture  draw its PICTURE rows side by side, from the runs of the first seed
 python -m experiments.tables --readme                        write every table with results into README.md
 
 A row and seed is one workdir below --runs, trained by the entry point that its row names and scored once on the table's
@@ -22,8 +23,11 @@ import numpy as np
 from scipy import stats
 
 from aeseg import spec
+from aeseg.inference import draw
+from aeseg.inference.sliding import sliding
+from aeseg.spec import build
 from aeseg.types import UserError
-from experiments import cli
+from experiments import cli, evaluate, job
 from experiments.papers import Row
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -41,6 +45,7 @@ def run(argv: Sequence[str]) -> int:
         run=(False, "train what is missing"),
         runs=("runs", "where the workdirs live"),
         set=("", "config fields for every row, comma-separated: data.root=/data/camvid,data.threads=4"),
+        picture=(False, "draw label and predictions into experiments/results/pictures"),
         readme=(False, "write the tables into README.md"),
     )
     if flags.readme:
@@ -52,6 +57,9 @@ def run(argv: Sequence[str]) -> int:
         for seed in range(paper.SEEDS):
             for row in paper.ROWS:
                 measure(flags.table, paper, row, seed, flags.runs, extra)
+    if flags.picture:
+        print(draw_rows(flags.table, paper, flags.runs))
+        return 0
     print(markdown(flags.table))
     return 0
 
@@ -81,6 +89,25 @@ def measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict[
     os.makedirs(RESULTS, exist_ok=True)
     with open(os.path.join(RESULTS, f"{table}.jsonl"), "a", encoding="utf-8") as file:
         file.write(json.dumps({**line, **provenance()}) + "\n")
+
+
+def draw_rows(table: str, paper: Any, runs: str) -> str:
+    """Image, label and the prediction of each PICTURE row, of records spread over the split; returns the picture's path."""
+    columns: dict[str, list[np.ndarray]] = {}
+    names, classes = [], ()
+    for title, row in paper.PICTURE.items():
+        trained = job.load_trained(os.path.join(runs, table, f"{cli.run_name(row)}-0"))
+        source = job.scored_source(trained.config.data, paper.SPLIT)
+        chosen = [source[index] for index in np.linspace(0, len(source) - 1, 5).round().astype(int)]
+        for transform in build(trained.config.data.evaluation_transforms):
+            chosen = [transform(record, np.random.default_rng(0)) for record in chosen]
+        columns["image"], columns["label"] = [record["image"] for record in chosen], [record["label"] for record in chosen]
+        names, classes = [record["name"] for record in chosen], source.classes
+        logits = sliding(evaluate.predictor(trained), columns["image"], tuple(trained.config.window), batch=trained.config.batch_size)
+        columns[title] = [np.argmax(each, axis=-1).astype(np.int32) for each in logits]
+    path = os.path.join(RESULTS, "pictures", f"{table}.png")
+    draw.panel(columns, path, classes, names)
+    return path
 
 
 def provenance() -> dict[str, object]:

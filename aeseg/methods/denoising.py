@@ -98,5 +98,5 @@ def recipe(size: str = "small") -> ConfigDict:
         Denoising,
         encoder=part("aeseg.models.encoders", "convnet", size),
         decoder=part("aeseg.models.decoders", "convolutional", size),
-        noise=(spec(masking.Gaussian, sigma=0.1), spec(masking.Squares, size=8, share=0.25)),
+        noise=(spec(masking.Gaussian, sigma=0.1), spec(masking.Squares, size=8, share=0.5)),
     )

@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 from aeseg.data.sources.folder import camvid
 from aeseg.data.transforms import HorizontalFlip, RandomResizedCrop, Resize
 from aeseg.methods.segmenter import Segmenter
-from aeseg.models.encoders.convnet import ConvNet
 from aeseg.spec import names, recipe, spec
 from aeseg.training.optimiser import adamw
 
@@ -23,11 +22,11 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     segments = argument in names("aeseg.models.heads")
     config = ConfigDict()
     config.seed = 0
-    config.steps = 300 if segments else 600
+    config.steps = 200 if segments else 400
     config.batch_size = 8 if segments else 16
     config.microbatches = 1
     config.window = (96, 128)
-    encoder = spec(ConvNet, widths=(16, 32, 64), convolutions=2, bottleneck=128, mean=(0.4,), std=(0.25,))
+    encoder = recipe("aeseg.models.encoders", "convnet")
     if segments:
         config.method = spec(Segmenter, encoder=encoder, head=recipe("aeseg.models.heads", argument), classes=11)
         config.method.head.classes = config.method.get_ref("classes")
@@ -36,7 +35,6 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     else:
         config.method = recipe("aeseg.methods", argument)
         config.method.encoder = encoder
-        config.method.decoder.widths = (64, 32, 16)
         config.next = "camvid_small:unet"
     config.optimiser = spec(
         adamw, learning_rate=2e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
@@ -56,8 +54,8 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     config.data.workers = 0
     config.fsdp = 1
     config.log_every = 50
-    config.evaluate_every = 300 if segments else 200
-    config.save_every = 300 if segments else 200
+    config.evaluate_every = 200
+    config.save_every = 200
     config.keep = 1
     config.keep_every = 0
     config.best = "mean_iou" if segments else "loss"

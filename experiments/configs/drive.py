@@ -12,7 +12,6 @@ from aeseg.data.colours import PhotometricJitter
 from aeseg.data.sources.folder import drive
 from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomRotate, VerticalFlip
 from aeseg.methods.segmenter import Segmenter
-from aeseg.models.encoders.convnet import ConvNet
 from aeseg.models.heads.unet import UNetHead
 from aeseg.spec import names, recipe, spec
 from aeseg.training.optimiser import adamw
@@ -25,13 +24,13 @@ def get_config(argument: str = "unet") -> ConfigDict:
     segments = argument in names("aeseg.models.heads")
     config = ConfigDict()
     config.seed = 0
-    config.steps = 1200
+    config.steps = 800
     config.batch_size = 8
     config.microbatches = 1
     config.window = (96, 96)
-    encoder = spec(ConvNet, widths=(16, 32, 64), convolutions=2, bottleneck=128, mean=(0.4,), std=(0.25,))
+    encoder = recipe("aeseg.models.encoders", "convnet")
     if segments:
-        config.method = spec(Segmenter, encoder=encoder, head=spec(UNetHead, classes=2), classes=2, objective="cross_entropy_dice")
+        config.method = spec(Segmenter, encoder=encoder, head=spec(UNetHead, classes=2, norm="batch"), classes=2, objective="cross_entropy_dice")
         config.method.head.classes = config.method.get_ref("classes")
         config.freeze = "fine-tune"
         config.class_weights = "none"

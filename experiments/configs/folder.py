@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 from aeseg.data.sources.folder import Folder
 from aeseg.data.transforms import HorizontalFlip, RandomResizedCrop
 from aeseg.methods.segmenter import Segmenter
-from aeseg.models.encoders.convnet import ConvNet
 from aeseg.spec import names, recipe, spec
 from aeseg.training.optimiser import adamw
 
@@ -29,7 +28,7 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     config.batch_size = 16
     config.microbatches = 1
     config.window = (128, 128)
-    encoder = spec(ConvNet, widths=(32, 64, 128), bottleneck=128, mean=(0.4,), std=(0.25,))
+    encoder = recipe("aeseg.models.encoders", "convnet")
     if segments:
         config.method = spec(Segmenter, encoder=encoder, head=recipe("aeseg.models.heads", argument), classes=2)
         config.method.head.classes = config.method.get_ref("classes")

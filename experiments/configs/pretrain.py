@@ -19,13 +19,13 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     method, _, size = argument.partition(",")
     config = ConfigDict()
     config.seed = 0
-    config.steps = 1500
+    config.steps = 400
     config.batch_size = 32
     config.microbatches = 1
     config.window = (64, 64)
     config.method = recipe("aeseg.methods", method, size or "small")
     config.optimiser = spec(
-        adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, b2=0.95, clip=1.0
+        adamw, learning_rate=2e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, b2=0.95, clip=1.0
     )
     config.ema = 0.0
     config.data = ConfigDict()
@@ -41,8 +41,8 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     config.data.workers = 0
     config.fsdp = 1
     config.log_every = 50
-    config.evaluate_every = 500
-    config.save_every = 500
+    config.evaluate_every = 200
+    config.save_every = 200
     config.keep = 2
     config.keep_every = 0
     config.best = "loss"

@@ -1,4 +1,4 @@
-"""Segment the embedded scenes with few labels: 32 of 4,096 training images have one.
+"""Segment the embedded scenes with few labels: 128 of 4,096 training images have one.
 
 Command   python -m experiments.segment --init=runs/pretrain [--config=segment:<head>]     heads: aeseg/models/heads/*.py
 Cost      see README.md, "Results"      Expected  see experiments/results/scenes.jsonl
@@ -19,7 +19,7 @@ def get_config(head: str = "unet") -> ConfigDict:
     """The head's file name."""
     config = ConfigDict()
     config.seed = 0
-    config.steps = 1000
+    config.steps = 300
     config.batch_size = 16
     config.microbatches = 1
     config.window = (64, 64)
@@ -27,7 +27,7 @@ def get_config(head: str = "unet") -> ConfigDict:
     config.method = spec(Segmenter, encoder=encoder, head=recipe("aeseg.models.heads", head, "small"), classes=len(CLASSES))
     config.method.head.classes = config.method.get_ref("classes")
     config.optimiser = spec(
-        adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
+        adamw, learning_rate=4e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
     )
     config.ema = 0.0
     config.freeze = "fine-tune"
@@ -38,15 +38,15 @@ def get_config(head: str = "unet") -> ConfigDict:
     config.data.test = spec(Scenes, split="test", records=512)
     config.data.transforms = (spec(HorizontalFlip),)
     config.data.evaluation_transforms = ()
-    config.data.fraction = 32 / 4096  # drawn by the seed; the same images for every method
+    config.data.fraction = 128 / 4096  # drawn by the seed; the same images for every method
     config.data.cache_gib = 1.0
     config.data.on_error = "raise"
     config.data.threads = 2
     config.data.workers = 0
     config.fsdp = 1
     config.log_every = 50
-    config.evaluate_every = 500
-    config.save_every = 500
+    config.evaluate_every = 150
+    config.save_every = 150
     config.keep = 2
     config.keep_every = 0
     config.best = "mean_iou"

@@ -6,6 +6,7 @@ TITLE = "CamVid at 96x128, 11 classes, test split (233 images)"
 METRICS = ("mean_iou", "pixel_accuracy", "class_accuracy")
 SEEDS = 3
 SPLIT = "test"
+PICTURE = {"scratch, 10 % of labels": "scratch, 10 %", "pretrained, 10 %": "pretrained, 10 %", "pretrained, 100 %": "pretrained, 100 %"}
 FRACTIONS = {"100 %": 1.0, "25 %": 0.25, "10 %": 0.1}
 ROWS = (
     Row("denoising", "pretrain", "camvid_small:denoising"),

@@ -28,8 +28,10 @@ CLASSES = (
     Class("crescent", (190, 110, 226)),
 )
 SPLITS = ("train", "validation", "test")
-RADIUS = (0.125, 0.28)
-"""Smallest and largest radius of an object, in units of the image's shorter side: 14 to 39 pixels across at 64x64."""
+RADIUS = (0.16, 0.30)
+"""Smallest and largest radius of an object, in units of the image's shorter side: 20 to 38 pixels across at 64x64."""
+OBJECT_TEXTURE = 0.4
+"""Contrast of an object's texture over that of the background's."""
 
 _SUPERSAMPLING = 4
 _FIXED = 4  # fractional bits of the vertices handed to cv2
@@ -88,13 +90,14 @@ def paint(
 ) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
     """One scene: image, label, depth, painted from the farthest object to the nearest."""
     side = min(height, width)
-    objects = int(rng.integers(3, 7))
+    objects = int(rng.integers(2, 6))
     colours = _colours(rng, objects + 1)
     kinds = rng.integers(1, len(CLASSES), objects)
     cells = rng.permutation(9)[:objects]  # spread over a 3x3 grid, so that few objects are hidden altogether
     place = rng.random((objects, 5))
     depths = np.sort(rng.uniform(0.1, 0.9, objects))[::-1]
 
+    colours[1:, 1] += (colours[1:, 0] - colours[1:, 1]) * np.float32(1 - OBJECT_TEXTURE)
     image = _texture(rng, colours[0], height, width, side)  # channels first until the end: NumPy broadcasts it faster
     label = np.zeros((height, width), np.uint8)
     depth = np.ones((height, width), np.float32)
@@ -130,7 +133,7 @@ def _colours(rng: np.random.Generator, regions: int) -> Float32[np.ndarray, "reg
     u = rng.random((5, regions))
     hue = (rng.permutation(regions) + u[0]) / regions
     value = 0.35 + 0.6 * (rng.permutation(regions) + u[1]) / regions
-    second = np.clip(value + np.where(u[2] < 0.5, -1, 1) * (0.1 + 0.25 * u[3]), 0.15, 1)
+    second = np.clip(value + np.where(u[2] < 0.5, -1, 1) * (0.05 + 0.2 * u[3]), 0.15, 1)
     saturation = 0.15 + 0.7 * u[4]
     sector = (np.array([5, 3, 1]) + np.stack([hue, hue + 0.06], axis=1)[..., None] * 6) % 6
     shade = np.clip(np.minimum(sector, 4 - sector), 0, 1) * saturation[:, None, None]  # hue, saturation, value to RGB

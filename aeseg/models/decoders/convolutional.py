@@ -37,5 +37,5 @@ def recipe(size: str = "small") -> ConfigDict:
     """tiny (tests; reads stride 4), small (reads stride 8; a CPU), reference (the reference autoencoder's; stride 8)."""
     return spec(
         ConvolutionalDecoder,
-        **choose(size, tiny={"widths": (8, 4)}, small={"widths": (128, 64, 32)}, reference={"widths": (256, 128, 64)}),
+        **choose(size, tiny={"widths": (8, 4)}, small={"widths": (64, 32, 16), "norm": "batch"}, reference={"widths": (256, 128, 64)}),
     )

@@ -55,13 +55,15 @@ class ConvNet(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (a CPU), reference (the reference autoencoder's), unet (U-Net's contracting path)."""
+    """tiny (tests), small (a CPU; two convolutions a level and batch norm), reference (the reference autoencoder's), unet (U-Net's contracting path)."""
     return spec(
         ConvNet,
         **choose(
             size,
             tiny={"widths": (4, 8)},
-            small={"widths": (32, 64, 128)},
+            small={
+                "widths": (16, 32, 64), "convolutions": 2, "bottleneck": 128, "norm": "batch", "mean": (0.45,), "std": (0.25,),
+            },
             reference={"widths": (64, 128, 256)},
             unet={"widths": (64, 128, 256, 512), "convolutions": 2, "bottleneck": 1024},
         ),

@@ -67,9 +67,9 @@ class UNetHead(nn.Module):
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
-    """tiny (tests), small (one convolution a stride; a CPU), reference (the paper's).  Widths are the encoder's."""
+    """tiny (tests), small (one convolution a stride and batch norm; a CPU), reference (the paper's).  Widths are the encoder's."""
     return spec(
         UNetHead,
         classes=classes,
-        **choose(size, tiny={"convolutions": 1}, small={"convolutions": 1}, reference={"convolutions": 2}),
+        **choose(size, tiny={"convolutions": 1}, small={"convolutions": 1, "norm": "batch"}, reference={"convolutions": 2}),
     )
