@@ -74,6 +74,7 @@ def run(argv: Sequence[str]) -> int:
             f"a step takes {row['seconds']:.3f} s, PyTorch's {row['torch_seconds']:.3f} s ({row['torch_format']})"
         )
         if flags.record:
+            os.makedirs(os.path.dirname(RESULTS), exist_ok=True)
             with open(RESULTS, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
     return 0
@@ -270,7 +271,7 @@ def imported_torch() -> Any:
 def circumstances(torch: Any) -> dict[str, Any]:
     """Where a row was measured."""
     found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=os.path.dirname(RESULTS), check=False
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=os.path.dirname(os.path.abspath(__file__)), check=False
     )
     return {
         "device": f"{processor()}, {len(os.sched_getaffinity(0))} cores",

@@ -30,7 +30,9 @@ def get_config(argument: str = "unet") -> ConfigDict:
     config.window = (96, 96)
     encoder = recipe("aeseg.models.encoders", "convnet")
     if segments:
-        config.method = spec(Segmenter, encoder=encoder, head=spec(UNetHead, classes=2, norm="batch"), classes=2, objective="cross_entropy_dice")
+        config.method = spec(
+            Segmenter, encoder=encoder, head=spec(UNetHead, classes=2, norm="batch"), classes=2, objective="cross_entropy_dice"
+        )
         config.method.head.classes = config.method.get_ref("classes")
         config.freeze = "fine-tune"
         config.class_weights = "none"

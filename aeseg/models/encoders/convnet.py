@@ -55,7 +55,7 @@ class ConvNet(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (a CPU; two convolutions a level and batch norm), reference (the reference autoencoder's), unet (U-Net's contracting path)."""
+    """tiny (tests), small (a CPU), reference (the reference autoencoder's), unet (U-Net's contracting path)."""
     return spec(
         ConvNet,
         **choose(
