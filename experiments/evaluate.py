@@ -14,7 +14,6 @@ import jax
 import numpy as np
 
 from aeseg import images
-from aeseg.data import loader as loaders
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.inference.sliding import Predict
@@ -139,14 +138,14 @@ def segmentation_scores(trained: job.Trained, source: Any, batch: int, weights: 
 
 
 def autoencoder_scores(trained: job.Trained, source: Any, batch: int) -> Found:
-    """The same of an autoencoder."""
-    method, transforms = trained.method, build(trained.config.data.evaluation_transforms)
+    """The same of an autoencoder, on the middle window of each image."""
+    method = trained.method
     variables = placed(trained)
     means = job.on_local_devices(lambda variables, batch: dict(method.apply(variables, step.prepare(batch), train=False)))
     show = job.on_local_devices(lambda variables, batch: method.apply(variables, step.prepare(batch), method="show"))
 
     def batches() -> Any:
-        return loaders.evaluation_batches(source, transforms, batch, jax.process_index(), jax.process_count())
+        return job.windows(trained.config, source, batch)
 
     with Progress("evaluating", len(source)) as progress:
         scores = evaluation.autoencoder(lambda batch: means(variables, batch), batches(), method.coefficients, progress.at)

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from aeseg import spec, tree
 from aeseg.data import loader as loaders
 from aeseg.data import wrappers
+from aeseg.data.transforms import CenterCrop
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.spec import build
@@ -298,8 +299,17 @@ def host_copy(variables: Any) -> Any:
 
 
 def evaluation_batches(job: Job) -> Any:
-    """One pass over the validation set in this process's padded batches."""
-    return loaders.evaluation_batches(job.validation, job.transforms, job.config.batch_size, jax.process_index(), jax.process_count())
+    """One pass over the validation set in this process's padded batches of windows."""
+    return windows(job.config, job.validation, job.config.batch_size)
+
+
+def windows(config: ConfigDict, records: Any, batch_size: int) -> Any:
+    """One pass over a source, each record cut to the middle window of the size that the network is trained at.
+
+    Batches need one size, and an encoder one that its stride divides; segmenters are scored on whole images instead.
+    """
+    transforms = (*build(config.data.evaluation_transforms), CenterCrop(*config.window))
+    return loaders.evaluation_batches(records, transforms, batch_size, jax.process_index(), jax.process_count())
 
 
 class Pictures:

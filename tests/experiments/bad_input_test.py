@@ -190,7 +190,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoints(tmp_p
 def test_a_workdir_of_another_config_shows_the_differences(refused, finished):
     message = refused(pretrain, *PRETRAIN, "--config.seed=1", "--config.optimiser.learning_rate=0.5", workdir=str(finished))
     assert "config.seed: 0 -> 1" in message
-    assert "config.optimiser.learning_rate: 0.001 -> 0.5" in message
+    assert "config.optimiser.learning_rate: 0.002 -> 0.5" in message
     assert "--workdir" in message
 
 

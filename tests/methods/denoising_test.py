@@ -102,5 +102,5 @@ def test_fields_that_do_not_go_together_are_named(fields, message):
 
 def test_the_recipe_builds_with_its_noise():
     ours = build(denoising.recipe("tiny"))
-    assert ours.noise == (masking.Gaussian(0.1), masking.Squares(8, 0.25))
+    assert ours.noise == (masking.Gaussian(0.1), masking.Squares(8, 0.5))
     assert np.isfinite(ours.apply(initial(ours), BATCH, train=False)["squared_error"].value())
