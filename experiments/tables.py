@@ -26,7 +26,7 @@ from aeseg import spec
 from aeseg.inference import draw
 from aeseg.inference.sliding import sliding
 from aeseg.spec import build
-from aeseg.types import UserError
+from aeseg.types import IGNORE, UserError
 from experiments import cli, evaluate, job
 from experiments.papers import Row
 
@@ -98,14 +98,17 @@ def draw_rows(table: str, paper: Any, runs: str) -> str:
     for title, row in paper.PICTURE.items():
         trained = job.load_trained(os.path.join(runs, table, f"{cli.run_name(row)}-0"))
         source = job.scored_source(trained.config.data, paper.SPLIT)
-        chosen = [source[index] for index in np.linspace(0, len(source) - 1, 5).round().astype(int)]
+        chosen = [source[index] for index in np.linspace(0, len(source) - 1, 3).round().astype(int)]
         for transform in build(trained.config.data.evaluation_transforms):
             chosen = [transform(record, np.random.default_rng(0)) for record in chosen]
         columns["image"], columns["label"] = [record["image"] for record in chosen], [record["label"] for record in chosen]
         names, classes = [record["name"] for record in chosen], source.classes
         logits = sliding(evaluate.predictor(trained), columns["image"], tuple(trained.config.window), batch=trained.config.batch_size)
-        columns[title] = [np.argmax(each, axis=-1).astype(np.int32) for each in logits]
-    path = os.path.join(RESULTS, "pictures", f"{table}.png")
+        # Where nothing is scored nothing is shown: what a network says outside a field of view is noise.
+        columns[title] = [
+            np.where(record["label"] == IGNORE, IGNORE, np.argmax(each, axis=-1)) for record, each in zip(chosen, logits, strict=True)
+        ]
+    path = os.path.join(RESULTS, "pictures", f"{table}.jpg")
     draw.panel(columns, path, classes, names)
     return path
 

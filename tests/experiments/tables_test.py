@@ -1,0 +1,59 @@
+"""experiments/tables.py: intervals, paired differences, and no row twice."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from aeseg.types import UserError
+from experiments import cli, tables
+from experiments.papers import scenes
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A results folder in which scenes has three seeds."""
+    monkeypatch.setattr(tables, "RESULTS", str(tmp_path))
+    found = {"scratch": (0.20, 0.22, 0.27), "pretrained": (0.25, 0.26, 0.33)}
+    with open(tmp_path / "scenes.jsonl", "w", encoding="utf-8") as file:
+        for row, values in found.items():
+            for seed, value in enumerate(values):
+                numbers = {"mean_iou": value, "pixel_accuracy": 0.5}
+                line = {"row": row, "seed": seed, "numbers": numbers, "seconds": 10.0, "device": "1 x cpu", "commit": "abc", "config": "k"}
+                file.write(json.dumps(line) + "\n")
+    return tmp_path
+
+
+def test_the_interval_is_that_of_student():
+    values = [0.2, 0.25, 0.4, 0.3]
+    mean, half = tables.interval(values)
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    np.testing.assert_allclose([mean - half, mean + half], [low, high])
+    assert math.isnan(tables.interval([0.5])[1])
+
+
+def test_differences_are_taken_seed_by_seed(results):
+    table = tables.markdown("scenes")
+    line = next(line for line in table.splitlines() if line.startswith("| pretrained"))
+    mean, half = tables.interval([0.05, 0.04, 0.06])
+    assert f"| +{100 * mean:.1f} ± {100 * half:.1f} |" in line
+    assert scenes.TITLE in table
+    assert "1 x cpu; commit abc" in table
+
+
+def test_an_unknown_table_and_one_without_results_are_sentences(results, capsys):
+    assert cli.guarded(tables.run, ["program", "--table=scene"]) == 2
+    assert "did you mean 'scenes'?" in capsys.readouterr().err
+    with pytest.raises(UserError, match="Nothing of drive has been measured"):
+        tables.markdown("drive")
+
+
+def test_what_is_there_is_not_run_again(results, monkeypatch):
+    calls = []
+    monkeypatch.setattr(tables, "_call", calls.append)
+    monkeypatch.setattr(tables.hashlib, "sha256", lambda text: type("Hash", (), {"hexdigest": lambda self: "k"})())
+    row = next(row for row in scenes.ROWS if row.name == "scratch")
+    tables.measure("scenes", scenes, row, 2, str(results), {})
+    assert calls == []
