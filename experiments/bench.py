@@ -2,6 +2,7 @@
 
 python -m experiments.bench                     both networks, 10 pairs of steps each; needs the extra: pip install -e '.[bench]'
 python -m experiments.bench --form=plain        with XLA's own convolutions, pooling and upsampling: what `layers` gains
+python -m experiments.bench --loading=camvid_small:unet   what loading adds to the steps of a config (experiments/loading.py)
 python -m experiments.bench --record            also appends the rows to experiments/results/bench.jsonl
 
 autoencoder   the reference's, 64-128-256 channels, 256 x 256, batch 4, binary cross-entropy, Adam
@@ -36,7 +37,7 @@ from aeseg.models.encoders import convnet
 from aeseg.models.heads import unet
 from aeseg.spec import build
 from aeseg.types import UserError
-from experiments import cli
+from experiments import cli, loading
 
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "bench.jsonl")
 CLASSES = 11
@@ -56,6 +57,7 @@ def run(argv: Sequence[str]) -> int:
         pairs=(10, "pairs of steps to time"),
         form=("fast", "fast: as aeseg trains; plain: XLA's own forms"),
         size=(0, "side of the images; 0 is the one above"),
+        loading=("", "a config: time its steps with and without the loader instead"),
         record=(False, "append the rows to experiments/results/bench.jsonl"),
     )
     names = flags.networks.split(",")
@@ -66,6 +68,14 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"The forms are fast and plain; got {flags.form!r}. Set --form to one of these.")
     if flags.pairs < 1:
         raise UserError(f"Expected at least one pair of steps; got --pairs={flags.pairs}.")
+    if flags.loading:
+        row = loading.measured(flags.loading, cli.load_config(flags.loading), flags.pairs) | circumstances()
+        print(
+            f"{flags.loading}: loading adds {100 * row['share']:.1f} % to a step (half of the pairs in {100 * row['low']:.1f} to "
+            f"{100 * row['high']:.1f} %); a step takes {row['seconds']:.3f} s with it, {row['seconds_without']:.3f} s without"
+        )
+        keep([row] if flags.record else [])
+        return 0
     torch = imported_torch()
     for name in names:
         row = measured(torch, name, flags.size or SIZES[name], flags.pairs, flags.form)
@@ -73,11 +83,15 @@ def run(argv: Sequence[str]) -> int:
             f"{name}: {row['ratio']:.2f}x of PyTorch eager (half of the pairs in {row['low']:.2f} to {row['high']:.2f}); "
             f"a step takes {row['seconds']:.3f} s, PyTorch's {row['torch_seconds']:.3f} s ({row['torch_format']})"
         )
-        if flags.record:
-            os.makedirs(os.path.dirname(RESULTS), exist_ok=True)
-            with open(RESULTS, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+        keep([row] if flags.record else [])
     return 0
+
+
+def keep(rows: Sequence[dict[str, Any]]) -> None:
+    """Append rows to the results."""
+    os.makedirs(os.path.dirname(RESULTS), exist_ok=True)
+    with open(RESULTS, "a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 def measured(torch: Any, name: str, size: int, pairs: int, form: str) -> dict[str, Any]:
@@ -268,15 +282,16 @@ def imported_torch() -> Any:
     return torch
 
 
-def circumstances(torch: Any) -> dict[str, Any]:
+def circumstances(torch: Any = None) -> dict[str, Any]:
     """Where a row was measured."""
     found = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=os.path.dirname(os.path.abspath(__file__)), check=False
     )
+    others = {"torch": str(torch.__version__)} if torch else {}
     return {
         "device": f"{processor()}, {len(os.sched_getaffinity(0))} cores",
         "commit": found.stdout.strip() or "unknown",
-        "versions": {"jax": jax.__version__, "flax": importlib.metadata.version("flax"), "torch": str(torch.__version__)},
+        "versions": {"jax": jax.__version__, "flax": importlib.metadata.version("flax"), **others},
     }
 
 
