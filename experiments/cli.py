@@ -109,8 +109,8 @@ def load_config(described: str) -> ConfigDict:
         raise UserError(f"The config {described} cannot be read: {type(error).__name__}: {error}") from error
 
 
-def claim(workdir: str, config: ConfigDict) -> None:
-    """Make the workdir this config's own: write config.json, or compare with the one that is there."""
+def claim(workdir: str, config: ConfigDict, writes: bool = True) -> None:
+    """Make the workdir this config's own: write config.json (one process `writes`), or compare with the one that is there."""
     path = os.path.join(workdir, "config.json")
     if os.path.exists(path):
         old = stored_config(workdir)
@@ -120,6 +120,8 @@ def claim(workdir: str, config: ConfigDict) -> None:
                 f"{workdir} holds a run of another config:\n  " + "\n  ".join(lines) + "\n"
                 "Name another --workdir, or remove this one to start again."
             )
+        return
+    if not writes:
         return
     try:
         os.makedirs(workdir, exist_ok=True)

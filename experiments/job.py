@@ -146,8 +146,8 @@ def train(job: Job, workdir: str, numbers_of: Evaluate, init: Mapping[str, Any] 
     resume own workdir > graft `init` (a pretrained encoder) > scratch.
     """
     config, began = job.config, time.perf_counter()
-    cli.claim(workdir, config)
     writes = jax.process_index() == 0
+    cli.claim(workdir, config, writes)
     kept = saved.Checkpoints(
         os.path.join(workdir, "checkpoints"), config.keep, config.best, config.keep_every, config.best in ("loss", "reconstruction")
     )

@@ -1,6 +1,9 @@
 """The main job from end to end, on a folder of images of many sizes: pretrain, segment in three ways, evaluate."""
 
 import json
+import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -90,3 +93,28 @@ def test_the_last_lines_give_numbers_pictures_and_the_next_command_which_runs(ru
     scores = json.loads((workdir / "metrics.json").read_text())["test"]
     assert 0 <= scores["mean_iou"] <= 1
     assert sum(map(sum, scores["confusion"])) == scores["pixels"]
+
+
+TINY = (
+    "--config=pretrain:reconstruction,tiny", "--config.steps=3", "--config.evaluate_every=3", "--config.batch_size=8",
+    "--config.data.train.records=16", "--config.data.validation.records=8",
+)  # fmt: skip
+
+
+def test_two_processes_train_the_model_that_one_does(tmp_path):
+    """SLURM's own variables start them; each loads its rows, and both write one checkpoint."""
+    job = str(os.getpid())
+    cluster = {"SLURM_JOB_ID": job, "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+    command = [sys.executable, "-m", "experiments.pretrain", *TINY, f"--workdir={tmp_path / 'two'}"]
+    runs = []
+    for rank in ("0", "1"):
+        devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "SLURM_PROCID": rank, "SLURM_LOCALID": rank}
+        runs.append(subprocess.Popen(command, env={**os.environ, **cluster, **devices}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+    printed = [run.communicate(timeout=300)[0].decode() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], printed
+    assert "Finished at step 3" in printed[0]
+    assert "Finished at step 3" not in printed[1]
+    assert cli.guarded(pretrain.run, ["program", *TINY, f"--workdir={tmp_path / 'one'}"]) == 0
+    (_, one), (_, two) = (load_variables(str(tmp_path / name / "checkpoints")) for name in ("one", "two"))
+    for name, leaf in tree.flatten(one).items():
+        np.testing.assert_allclose(tree.flatten(two)[name], leaf, rtol=1e-4, atol=1e-6, err_msg=name)
