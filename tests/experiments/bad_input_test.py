@@ -5,8 +5,10 @@ import re
 import resource
 import shutil
 
+import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from aeseg import spec
@@ -247,11 +249,15 @@ def test_a_workdir_that_cannot_be_made(refused, tmp_path, module):
 def test_a_disk_that_is_full(tmp_path, capsys):
     """Files may grow to 16 kB here: the config fits, a checkpoint does not."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    jax.config.update("jax_enable_compilation_cache", False)  # its files would be cut short, too, and met by other tests
+    compilation_cache.reset_cache()  # or the setting is not looked at again
     resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, limits[1]))
     try:
         code = cli.guarded(pretrain.run, ["program", *PRETRAIN, f"--workdir={tmp_path / 'run'}"])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        jax.config.update("jax_enable_compilation_cache", True)
+        compilation_cache.reset_cache()
     message = capsys.readouterr().err
     assert code == 2
     assert "Traceback" not in message
