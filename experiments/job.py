@@ -169,7 +169,7 @@ def train(job: Job, workdir: str, numbers_of: Evaluate, init: Mapping[str, Any] 
             state = resumed
             log.say(f"Going on from step {int(state.step)} of {workdir}.")
         elif init is not None:
-            state, taken = with_init(state, init, job.mesh)
+            state, taken = with_init(state, init)
             log.say(
                 f"Took {len(taken)} arrays ({tree.count(init['params'].get('encoder', {})):,} numbers) of the encoder from the checkpoint."
             )
@@ -189,7 +189,7 @@ def train(job: Job, workdir: str, numbers_of: Evaluate, init: Mapping[str, Any] 
     return numbers
 
 
-def with_init(state: TrainState, donor: Mapping[str, Any], mesh: jax.sharding.Mesh) -> tuple[TrainState, list[str]]:
+def with_init(state: TrainState, donor: Mapping[str, Any]) -> tuple[TrainState, list[str]]:
     """The state whose encoder is the donor's; the running mean of the parameters starts from it, too."""
     variables = {"params": state.params, **state.collections}
     grafted, taken = saved.graft(variables, {name: part for name, part in donor.items() if name in variables})

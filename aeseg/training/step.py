@@ -1,4 +1,4 @@
-"""The one jitted train step, and its counterpart without gradients."""
+"""The one jitted train step, and what it makes of a batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -72,15 +72,6 @@ def train_step(
         return new, terms
 
     return jax.jit(step, donate_argnums=0)
-
-
-def evaluation_step(method: nn.Module) -> Callable[[Any, Batch], Terms]:
-    """(variables, batch) -> the Means with train=False, compiled once; no random keys."""
-
-    def step(variables: Any, batch: Batch) -> Terms:
-        return dict(method.apply(variables, prepare(batch), train=False))
-
-    return jax.jit(step)
 
 
 def prepare(batch: Batch) -> dict[str, Array]:
