@@ -54,7 +54,8 @@ find_accelerator() {
     auto | cuda) ;;
     *) fail "AESEG_ACCELERATOR is '$AESEG_ACCELERATOR'; it can be cpu, cuda, cuda12, cuda13 or tpu." ;;
   esac
-  if driver="$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)" && [[ "$driver" =~ ^[0-9]+ ]]; then
+  # A line for each GPU, read whole: "| head" would close the pipe on nvidia-smi, whose failure would then hide the GPUs.
+  if driver="$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null)" && [[ "$driver" =~ ^[0-9]+ ]]; then
     # CUDA 13 needs driver 580; jax[cuda12] runs on those from 525 on.
     if ((BASH_REMATCH[0] >= 580)); then echo cuda13; else echo cuda12; fi
   elif [[ "${AESEG_ACCELERATOR:-}" == cuda ]]; then

@@ -83,7 +83,8 @@ def test_the_tests_install_their_extra_once(launch, tmp_path):
 
 @pytest.mark.parametrize(("driver", "extra"), [("580.65.06", "jax[cuda13]"), ("535.104.05", "jax[cuda12]")])
 def test_a_gpu_is_found_and_its_driver_picks_cuda(launch, tmp_path, driver, extra):
-    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho {driver}\necho {driver}\n")
+    # Two GPUs, the second told a moment later, when a reader of the first line alone would be gone.
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho {driver}\nsleep 0.2\necho {driver}\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     _, lines, _ = launch("pretrain", AESEG_ACCELERATOR="", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert installed(lines) == [f"-r requirements.txt {extra}"]
