@@ -27,6 +27,11 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def is_stacked(name: str) -> bool:
+    """Whether the leaf holds all layers of a scanned stack along its first axis: the path has the part `blocks`."""
+    return "blocks" in name.split("/")
+
+
 def count(tree: Any) -> int:
     """The number of numbers in a tree of arrays or shapes."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -4,7 +4,6 @@ Each is a gradient transformation over the whole parameter tree with one learnin
 by path patterns (`encoder/*`); see `aeseg.tree.matches`.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,10 +11,18 @@ import jax
 import optax
 
 from aeseg import tree
+from aeseg.training.layer_decay import scale_by_layer
+from aeseg.training.matrices import matrix_labels, scale_by_orthogonal
+from aeseg.training.schedules import learning_rate_schedule, weight_decay_schedule
+from aeseg.training.trust import scale_by_lamb_ratio, scale_by_lars_ratio
 from aeseg.types import UserError
 
 NO_DECAY = ("*bias", "*scale", "*gamma", "*beta", "*position*", "*token*")
 """Biases, norms' scales, response normalisation, position tables and tokens: never decayed (He et al. 2022, A.1)."""
+
+
+NOT_HIDDEN = ("encoder/stem*", "encoder/patch*", "*/prediction/*", "*/logits*", "*/classifier*")
+"""First and last layers of encoders, decoders and heads."""
 
 
 class Optimiser(NamedTuple):
@@ -24,26 +31,6 @@ class Optimiser(NamedTuple):
     init: Callable[[Any], Any]
     update: Callable[..., Any]
     learning_rate: Callable[[Any], Any]
-
-
-def learning_rate_schedule(peak: float, steps: int, warmup: int, shape: str, end: float, power: float) -> optax.Schedule:
-    """Linear warm-up from 0 over `warmup` steps, then `shape`: constant | cosine | polynomial, to `end` * peak at `steps`.
-
-    Cosine: Loshchilov & Hutter 2017, eq. 5 (no restarts).  Polynomial: (1 - t)^power (Chen et al. 2018, DeepLab).
-    """
-    if not 0 <= warmup <= steps:
-        raise UserError(f"warmup must lie between 0 and steps ({steps}); got {warmup}. Set --config.optimiser.warmup.")
-    rest = max(1, steps - warmup)
-    shapes = {
-        "constant": lambda: optax.constant_schedule(peak),
-        "cosine": lambda: optax.cosine_decay_schedule(peak, rest, alpha=end),
-        "polynomial": lambda: optax.polynomial_schedule(peak, peak * end, power, rest),
-    }
-    if shape not in shapes:
-        raise UserError(f"schedule must be one of {sorted(shapes)}; got {shape!r}. Set --config.optimiser.schedule.")
-    if warmup == 0:
-        return shapes[shape]()
-    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), shapes[shape]()], [warmup])
 
 
 def adamw(
@@ -57,6 +44,7 @@ def adamw(
     b2: float = 0.999,
     epsilon: float = 1e-8,
     weight_decay: float = 0.05,
+    weight_decay_growth: float = 1.0,
     no_decay: Sequence[str] = NO_DECAY,
     clip: float = 0.0,
     layer_decay: float = 1.0,
@@ -65,12 +53,13 @@ def adamw(
     """AdamW (Loshchilov & Hutter 2019, algorithm 2): decay is not part of the gradient, and scales with the schedule.
 
     `clip` > 0 clips the gradient's global norm; `layer_decay` < 1 gives layer l of L the rate times layer_decay^(L-l)
-    (Bao et al. 2022); `freeze` names what does not move at all.  weight_decay 0 is Adam (Kingma & Ba 2015).
+    (Bao et al. 2022); `freeze` names what does not move at all; the weight decay becomes `weight_decay_growth` times itself along
+    half a cosine (Caron et al. 2021).  weight_decay 0 is Adam (Kingma & Ba 2015).
     """
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [
         optax.scale_by_adam(b1, b2, epsilon),
-        optax.add_decayed_weights(weight_decay, mask=lambda params: decayed(params, no_decay)),
+        _decay(weight_decay_schedule(weight_decay, weight_decay_growth, steps), no_decay),
     ]
     return _assembled(core, rate, clip, layer_decay, freeze)
 
@@ -92,10 +81,94 @@ def sgd(
 ) -> Optimiser:
     """Stochastic gradient descent with momentum; weight decay joins the gradient, before the momentum, as in Caffe and torch."""
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
+    core = [_decay(weight_decay, no_decay), optax.trace(momentum, nesterov)]
+    return _assembled(core, rate, clip, layer_decay, freeze)
+
+
+def lamb(
+    learning_rate: float,
+    steps: int,
+    warmup: int = 0,
+    schedule: str = "cosine",
+    end: float = 0.0,
+    power: float = 0.9,
+    b1: float = 0.9,
+    b2: float = 0.95,
+    epsilon: float = 1e-6,
+    weight_decay: float = 0.04,
+    weight_decay_growth: float = 1.0,
+    no_decay: Sequence[str] = NO_DECAY,
+    clip: float = 0.0,
+    layer_decay: float = 1.0,
+    freeze: Sequence[str] = (),
+) -> Optimiser:
+    """LAMB (You et al. 2020, algorithm 2): each layer of AdamW moves by the schedule's rate times the norm of its weights.
+
+    phi(z) = z.  What `no_decay` names (biases, norms) moves as in AdamW, and each slice of a stack is a layer of its own.  The
+    defaults are SparK's (Tian et al. 2023, appendix B); its weight decay grows from .04 to .2: weight_decay_growth 5.
+    """
+    rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [
-        optax.add_decayed_weights(weight_decay, mask=lambda params: decayed(params, no_decay)),
-        optax.trace(momentum, nesterov),
+        optax.scale_by_adam(b1, b2, epsilon),
+        _decay(weight_decay_schedule(weight_decay, weight_decay_growth, steps), no_decay),
+        scale_by_lamb_ratio(no_decay),
     ]
+    return _assembled(core, rate, clip, layer_decay, freeze)
+
+
+def lars(
+    learning_rate: float,
+    steps: int,
+    warmup: int = 0,
+    schedule: str = "cosine",
+    end: float = 0.0,
+    power: float = 0.9,
+    momentum: float = 0.9,
+    trust: float = 0.001,
+    weight_decay: float = 0.0,
+    no_decay: Sequence[str] = NO_DECAY,
+    clip: float = 0.0,
+    layer_decay: float = 1.0,
+    freeze: Sequence[str] = (),
+) -> Optimiser:
+    """LARS (You et al. 2017, algorithm 1): each layer's gradient is brought to `trust` times the norm of its weights.
+
+    What `no_decay` names (biases, norms) moves as in SGD (as in MAE's linear probe, He et al. 2022, appendix A.1); each
+    slice of a stack is a layer of its own.  Deviation: the rate multiplies the momentum, as in torch, not what enters it.
+    """
+    rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
+    core = [scale_by_lars_ratio(trust, weight_decay, no_decay), optax.trace(momentum)]
+    return _assembled(core, rate, clip, layer_decay, freeze)
+
+
+def muon(
+    learning_rate: float,
+    steps: int,
+    warmup: int = 0,
+    schedule: str = "cosine",
+    end: float = 0.0,
+    power: float = 0.9,
+    momentum: float = 0.95,
+    nesterov: bool = True,
+    rms: float = 0.2,
+    b1: float = 0.9,
+    b2: float = 0.95,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.05,
+    no_decay: Sequence[str] = NO_DECAY,
+    adam: Sequence[str] = NOT_HIDDEN,
+    clip: float = 0.0,
+    layer_decay: float = 1.0,
+    freeze: Sequence[str] = (),
+) -> Optimiser:
+    """Muon (Jordan et al. 2024): matrices and convolutions move by orthogonal matrices; all else, and `adam`, as in AdamW.
+
+    With `rms` .2 a change is as large as AdamW's, so that rate and weight decay of an AdamW recipe hold for both (Liu et al.
+    2025, section 2.2).  `adam` names the first and last layers, whose matrices do not map hidden features to hidden features.
+    """
+    rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
+    parts = {"matrix": scale_by_orthogonal(momentum, nesterov, rms), "other": optax.scale_by_adam(b1, b2, epsilon)}
+    core = [optax.partition(parts, lambda params: matrix_labels(params, adam)), _decay(weight_decay, no_decay)]
     return _assembled(core, rate, clip, layer_decay, freeze)
 
 
@@ -104,30 +177,15 @@ def decayed(params: Any, no_decay: Sequence[str] = NO_DECAY) -> Any:
     return tree.map_with_name(lambda name, _: not tree.matches(name, no_decay), params)
 
 
-def layer_scales(params: Any, decay: float) -> Any:
-    """The factor of each parameter's learning rate: decay^(top - layer).
-
-    The layer of `encoder/<name><number>/...` is number + 1, that of the encoder's other parameters (stem, positions) 0,
-    and that of everything outside the encoder the top, one above the encoder's last.
-    """
-    layers = {name: _layer(name) for name in tree.flatten(params)}
-    top = 1 + max((layer for layer in layers.values() if layer is not None), default=0)
-    return tree.map_with_name(lambda name, _: decay ** (top - (top if layers[name] is None else layers[name])), params)
-
-
-def _layer(name: str) -> int | None:
-    parts = name.split("/")
-    if parts[0] != "encoder":
-        return None
-    number = re.search(r"(\d+)$", parts[1])
-    return int(number.group(1)) + 1 if number else 0
+def _decay(weight_decay: optax.ScalarOrSchedule, no_decay: Sequence[str]) -> optax.GradientTransformation:
+    return optax.add_decayed_weights(weight_decay, mask=lambda params: decayed(params, no_decay))
 
 
 def _assembled(core: list[Any], rate: optax.Schedule, clip: float, layer_decay: float, freeze: Sequence[str]) -> Optimiser:
     parts = [optax.clip_by_global_norm(clip)] if clip > 0 else []
     parts += core
     if layer_decay != 1.0:
-        parts.append(_scale_by_layer(layer_decay))
+        parts.append(scale_by_layer(layer_decay))
     chain = optax.chain(*parts, optax.scale_by_learning_rate(rate))
     if freeze:
 
@@ -141,10 +199,3 @@ def _assembled(core: list[Any], rate: optax.Schedule, clip: float, layer_decay: 
 
         chain = optax.partition({"moving": chain, "still": optax.set_to_zero()}, labels)
     return Optimiser(chain.init, chain.update, rate)
-
-
-def _scale_by_layer(decay: float) -> optax.GradientTransformation:
-    def update(updates: Any, state: Any, params: Any) -> tuple[Any, Any]:
-        return jax.tree.map(lambda scale, leaf: scale * leaf, layer_scales(params, decay), updates), state
-
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

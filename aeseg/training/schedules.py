@@ -1,0 +1,35 @@
+"""What changes with the step: the learning rate and the weight decay."""
+
+import optax
+
+from aeseg.types import UserError
+
+
+def learning_rate_schedule(peak: float, steps: int, warmup: int, shape: str, end: float, power: float) -> optax.Schedule:
+    """Linear warm-up from 0 over `warmup` steps, then `shape`: constant | cosine | polynomial, to `end` * peak at `steps`.
+
+    Cosine: Loshchilov & Hutter 2017, eq. 5 (no restarts).  Polynomial: (1 - t)^power (Chen et al. 2018, DeepLab).
+    """
+    if not 0 <= warmup <= steps:
+        raise UserError(f"warmup must lie between 0 and steps ({steps}); got {warmup}. Set --config.optimiser.warmup.")
+    rest = max(1, steps - warmup)
+    shapes = {
+        "constant": lambda: optax.constant_schedule(peak),
+        "cosine": lambda: optax.cosine_decay_schedule(peak, rest, alpha=end),
+        "polynomial": lambda: optax.polynomial_schedule(peak, peak * end, power, rest),
+    }
+    if shape not in shapes:
+        raise UserError(f"schedule must be one of {sorted(shapes)}; got {shape!r}. Set --config.optimiser.schedule.")
+    if warmup == 0:
+        return shapes[shape]()
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), shapes[shape]()], [warmup])
+
+
+def weight_decay_schedule(start: float, growth: float, steps: int) -> optax.ScalarOrSchedule:
+    """From `start` to `growth` * start at `steps` along half a cosine (Caron et al. 2021, DINO, section 3.2: .04 to .4).
+
+    SparK's goes from .04 to .2: growth 5.  A growth of 1 gives the number itself: nothing is scheduled.
+    """
+    if growth < 0:
+        raise UserError(f"weight_decay_growth must be at least 0; got {growth}. Set --config.optimiser.weight_decay_growth.")
+    return start if growth == 1 else optax.cosine_decay_schedule(start, steps, alpha=growth)

@@ -1,0 +1,62 @@
+"""aeseg/training/layer_decay.py: the papers' layers, and stacks against the same layers one by one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aeseg import tree
+from aeseg.training import layer_decay
+
+
+def layers(params):
+    """{path: layer}, top = 0 downwards made upwards again: with decay 1/2 the factor is 2^-(top - layer)."""
+    scales = tree.flatten(layer_decay.layer_scales(params, 0.5))
+    depth = -min(float(np.log2(scale).min()) for scale in scales.values())
+    return {name: (depth + np.log2(scale)).astype(int).ravel().tolist() for name, scale in scales.items()}
+
+
+def test_layer_decay_gives_lower_layers_a_smaller_rate():
+    params = {"encoder": {"stem": {"kernel": 0}, "level0": {"kernel": 0}, "level1": {"kernel": 0}}, "head": 0}
+    scales = {"encoder": {"stem": {"kernel": 0.125}, "level0": {"kernel": 0.25}, "level1": {"kernel": 0.5}}, "head": 1.0}
+    assert layer_decay.layer_scales(params, 0.5) == scales
+
+
+def test_what_follows_the_last_layer_moves_as_the_head_does():
+    names = {"patches": 0, "position_table": 0, "class_token": 0, "block0": 0, "block1": 0, "norm": 0}
+    assert layers({"encoder": names, "head": 0}) == {
+        "encoder/patches": [0], "encoder/position_table": [0], "encoder/class_token": [0],
+        "encoder/block0": [1], "encoder/block1": [2], "encoder/norm": [3], "head": [3],
+    }  # fmt: skip
+
+
+def test_a_stack_moves_as_its_layers_do_one_by_one():
+    slopes = {"kernel": jax.random.normal(jax.random.key(0), (3, 4, 5)), "scale": jax.random.normal(jax.random.key(1), (3, 4))}
+    stacked = {"encoder": {"patches": jnp.ones((2, 2)), "blocks": slopes}, "head": jnp.ones(2)}
+    single = {f"block{number}": jax.tree.map(lambda leaf, n=number: leaf[n], slopes) for number in range(3)}
+    apart = {"encoder": {"patches": jnp.ones((2, 2)), **single}, "head": jnp.ones(2)}
+    transform = layer_decay.scale_by_layer(0.65)
+    one, other = (transform.update(params, transform.init(params), params)[0] for params in (stacked, apart))
+    for number in range(3):
+        for name in ("kernel", "scale"):
+            np.testing.assert_array_equal(one["encoder"]["blocks"][name][number], other["encoder"][f"block{number}"][name])
+    np.testing.assert_array_equal(one["encoder"]["patches"], other["encoder"]["patches"])
+
+
+def test_a_convnext_has_the_twelve_layers_of_its_paper():
+    """Liu et al. 2022: the third stage's 27 blocks are nine layers of three, every other stage is one."""
+    depths = (3, 3, 27, 3)
+    encoder = {"stem": {"kernel": 0}, "norm": {"scale": 0}}
+    for stage, depth in enumerate(depths):
+        encoder[f"stage{stage}"] = {"downsample": {"kernel": 0}, **{f"block{number}": {"kernel": 0} for number in range(depth)}}
+    found = layers({"encoder": encoder, "head": 0})
+    for stage, start in enumerate((1, 2, 3, 12)):
+        assert found[f"encoder/stage{stage}/downsample/kernel"] == [start]
+        for number in range(depths[stage]):
+            assert found[f"encoder/stage{stage}/block{number}/kernel"] == [start + number // 3]
+    assert (found["encoder/stem/kernel"], found["encoder/norm/scale"], found["head"]) == ([0], [13], [13])
+
+
+def test_a_stage_may_hold_a_stack():
+    encoder = {f"stage{stage}": {"blocks": {"kernel": np.zeros((depth, 2, 2))}} for stage, depth in enumerate((3, 6, 2))}
+    found = layers({"encoder": {"stem": 0, **encoder}})
+    assert [found[f"encoder/stage{stage}/blocks/kernel"] for stage in range(3)] == [[1] * 3, [2] * 3 + [3] * 3, [4] * 2]
