@@ -1,6 +1,8 @@
 """What is taken from an image before an encoder sees it.
 
 A noise is a small frozen dataclass, called with a key and one image [h w c] in [0, 1]; it gives an image of that shape.
+A sampler is one too, called with a key and the rows and columns of one image's units (patches, or squares of patches); it
+gives which of them are `hidden`, always `count(h, w)` of them, so that shapes are known before anything is drawn.
 """
 
 import dataclasses
@@ -104,6 +106,145 @@ def corrupted(noise: tuple[Noise, ...], key: Key[Array, "b"], image: Float[Array
         return image
 
     return jax.vmap(one)(key, image)
+
+
+@dataclasses.dataclass(frozen=True)
+class Random:
+    """Hides round(ratio * n) of the n units, any of them as likely as any other (He et al. 2022, section 3, "Masking").
+
+    As there, the visible units are those with the smallest of n uniform numbers.
+    """
+
+    ratio: float = 0.75
+
+    def __post_init__(self) -> None:
+        _check_ratio("Random", self.ratio)
+
+    def __call__(self, key: Key[Array, ""], h: int, w: int) -> Bool[Array, "{h} {w}"]:
+        visible = h * w - self.count(h, w)
+        return (_rank(jax.random.uniform(key, (h * w,))) >= visible).reshape(h, w)
+
+    def count(self, h: int, w: int) -> int:
+        """How many units are hidden."""
+        return _hidden_count("Random", self.ratio, h, w)
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Hides round(ratio * n) units in rectangles (Bao et al. 2022, "BEiT", algorithm 1; MAE's block-wise sampling, table 1f).
+
+    Each rectangle has an area between `smallest` units and what is left to hide, and sides in a ratio of 0.3 to 1 / 0.3.
+    Deviations: the ratio of the sides is uniform in its logarithm, as in BEiT's code; sides are cut to the grid; and the last
+    rectangle loses its last units, so that every image has equally many hidden.
+    """
+
+    ratio: float = 0.5
+    smallest: int = 16
+
+    def __post_init__(self) -> None:
+        _check_ratio("Block", self.ratio)
+        _check("Block", "smallest", self.smallest, self.smallest >= 1, "1 or more")
+
+    def __call__(self, key: Key[Array, ""], h: int, w: int) -> Bool[Array, "{h} {w}"]:
+        count, none = self.count(h, w), jnp.iinfo(jnp.int32).max
+
+        def more(carry: tuple[Array, Array]) -> Array:
+            return jnp.sum(carry[1] < none) < count
+
+        def add(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            place, first = carry
+            area, shape, top, left = jax.random.uniform(jax.random.fold_in(key, place), (4,))
+            area = self.smallest + area * jnp.maximum(0, count - jnp.sum(first < none) - self.smallest)
+            sides = jnp.exp(math.log(0.3) * (2 * shape - 1))
+            rows = _between(jnp.sqrt(area * sides), top, h)
+            columns = _between(jnp.sqrt(area / sides), left, w)
+            new = (first == none) & rows[:, None] & columns[None]
+            return place + 1, jnp.where(new, place, first)
+
+        _, first = jax.lax.while_loop(more, add, (jnp.int32(0), jnp.full((h, w), none, jnp.int32)))
+        return (_rank(first.reshape(-1)) < count).reshape(h, w)
+
+    def count(self, h: int, w: int) -> int:
+        """How many units are hidden."""
+        return _hidden_count("Block", self.ratio, h, w)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Hides the same 4 * ratio units of every 2x2: at 0.75 one of four stays (He et al. 2022, table 1f and figure 6).
+
+    Which ones is drawn for each image; the paper does not say.
+    """
+
+    ratio: float = 0.75
+
+    def __post_init__(self) -> None:
+        _check("Grid", "ratio", self.ratio, self.ratio in (0.25, 0.5, 0.75), "0.25, 0.5 or 0.75")
+
+    def __call__(self, key: Key[Array, ""], h: int, w: int) -> Bool[Array, "{h} {w}"]:
+        self.count(h, w)  # raises for an odd side
+        hidden = _rank(jax.random.uniform(key, (4,))) < round(4 * self.ratio)
+        return jnp.tile(hidden.reshape(2, 2), (h // 2, w // 2))
+
+    def count(self, h: int, w: int) -> int:
+        """How many units are hidden."""
+        if h % 2 or w % 2:
+            raise UserError(
+                f"Grid hides the same of every 2x2 units; the image has {h} x {w} of them. "
+                "Take an image with an even number of units on both sides, or Random."
+            )
+        return h * w * round(4 * self.ratio) // 4
+
+
+Sampler = Random | Block | Grid
+
+
+def hidden_units(sampler: Sampler, key: Key[Array, "b"], h: int, w: int) -> Bool[Array, "b {h} {w}"]:
+    """The hidden ones among h x w units of each image; a row's depend on that row's key alone."""
+    return jax.vmap(lambda key: sampler(key, h, w))(key)
+
+
+def spread(hidden: Bool[Array, "b h w"], times: int) -> Bool[Array, "b h*{times} w*{times}"]:
+    """Each unit as `times` x `times` finer ones: units of 16 pixels as pixels with 16, as cells of stride 4 with 4."""
+    return jnp.repeat(jnp.repeat(hidden, times, axis=1), times, axis=2)
+
+
+def unit_grid(h: int, w: int, unit: int) -> tuple[int, int]:
+    """The rows and columns of units of `unit` pixels in an image of h x w pixels."""
+    if h % unit or w % unit:
+        near = [max(1, round(side / unit)) * unit for side in (h, w)]
+        raise UserError(
+            f"Hidden units are {unit} x {unit} pixels; the image is {h} x {w}, which they do not fill. "
+            f"Resize or crop it to {near[0]} x {near[1]}, or set the unit to a divisor of both sides."
+        )
+    return h // unit, w // unit
+
+
+def _rank(values: Array) -> Int[Array, "n"]:
+    """The place of each value in ascending order; equal ones keep theirs."""
+    return jnp.argsort(jnp.argsort(values, stable=True), stable=True)
+
+
+def _between(length: Float[Array, ""], place: Float[Array, ""], side: int) -> Bool[Array, "{side}"]:
+    """Which of `side` units lie in a stretch of `length` (rounded) that starts at the share `place` of where it can."""
+    length = jnp.clip(jnp.round(length), 1, side)
+    start = jnp.floor(place * (side - length + 1))
+    unit = jnp.arange(side)
+    return (unit >= start) & (unit < start + length)
+
+
+def _hidden_count(sampler: str, ratio: float, h: int, w: int) -> int:
+    count = round(ratio * h * w)
+    if not 0 < count < h * w:
+        raise UserError(
+            f"{sampler} hides {ratio:g} of {h} x {w} units, which is {'all' if count else 'none'} of them; some must be hidden and some "
+            "visible. Change ratio, or take larger images or smaller units."
+        )
+    return count
+
+
+def _check_ratio(sampler: str, ratio: float) -> None:
+    _check(sampler, "ratio", ratio, 0 < ratio < 1, "more than 0 and less than 1")
 
 
 def _check(noise: str, name: str, value: float | int, good: bool, expected: str) -> None:

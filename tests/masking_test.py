@@ -98,3 +98,77 @@ def test_no_noise_leaves_the_image():
 def test_a_number_out_of_range_is_named(make, message):
     with pytest.raises(UserError, match=message):
         make()
+
+
+SAMPLERS = (masking.Random(0.6), masking.Block(0.5), masking.Block(0.75, smallest=4), masking.Grid(0.75), masking.Grid(0.5))
+
+
+def drawn(sampler, h, w, rows=200):
+    return np.asarray(jax.jit(lambda key: masking.hidden_units(sampler, key, h, w))(keys.per_row(KEY, jnp.arange(rows))))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_sampler_hides_equally_many_units_of_every_image_but_not_the_same(sampler):
+    hidden = drawn(sampler, 6, 10, rows=40)
+    assert set(hidden.sum(axis=(1, 2)).tolist()) == {sampler.count(6, 10)} == {round(sampler.ratio * 60)}
+    assert np.any(hidden[0] != hidden[1:])
+    assert build(from_json(to_json(spec(type(sampler), **vars(sampler))))) == sampler
+
+
+def test_the_papers_counts():
+    """He et al. 2022: 75 % of ViT-B/16's 196 patches and of ViT-H/14's 256."""
+    assert masking.Random(0.75).count(14, 14) == masking.Grid(0.75).count(14, 14) == 147
+    assert masking.Random(0.75).count(16, 16) == 192
+
+
+def test_random_sampling_hides_every_unit_equally_often():
+    often = drawn(masking.Random(0.75), 4, 6, rows=2000).mean(axis=0)
+    np.testing.assert_allclose(often, 0.75, atol=0.05)
+
+
+def test_a_grid_is_alike_in_every_2x2_and_differs_from_image_to_image():
+    hidden = drawn(masking.Grid(0.75), 4, 6)
+    cells = hidden.reshape(-1, 2, 2, 3, 2).transpose(0, 1, 3, 2, 4).reshape(-1, 6, 4)
+    np.testing.assert_array_equal(cells, cells[:, :1].repeat(6, axis=1))
+    assert {tuple(cell) for cell in (~cells[:, 0]).astype(int).tolist()} == {(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)}
+
+
+def test_blocks_lie_together_where_random_units_do_not():
+    def together(sampler):
+        hidden = drawn(sampler, 14, 14, rows=40)
+        return (hidden[:, 1:] == hidden[:, :-1]).mean()
+
+    assert together(masking.Block(0.5)) > 0.85
+    assert together(masking.Random(0.5)) == pytest.approx(0.5, abs=0.04)
+
+
+def test_one_block_is_a_rectangle_of_its_size():
+    """With all that is to hide in the smallest rectangle, the first one is large enough wherever it is not cut."""
+    hidden = drawn(masking.Block(0.1, smallest=40), 20, 20, rows=60)
+    rows, columns = hidden.any(axis=2).sum(axis=1), hidden.any(axis=1).sum(axis=1)
+    assert np.median(rows * columns) == pytest.approx(40, abs=6)
+    assert {True, False} == set((rows > columns).tolist())
+
+
+def test_units_spread_to_pixels_and_a_grid_that_they_do_not_fill_is_named():
+    hidden = jnp.array([[[True, False]]])
+    assert masking.spread(hidden, 2).astype(int).tolist() == [[[1, 1, 0, 0], [1, 1, 0, 0]]]
+    assert masking.unit_grid(96, 64, 32) == (3, 2)
+    with pytest.raises(UserError, match=r"units are 32 x 32 pixels; the image is 100 x 16.*to 96 x 32"):
+        masking.unit_grid(100, 16, 32)
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (lambda: masking.Random(1.0), "Random takes a ratio of more than 0 and less than 1; got 1.0"),
+        (lambda: masking.Grid(0.6), "Grid takes a ratio of 0.25, 0.5 or 0.75; got 0.6"),
+        (lambda: masking.Block(0.5, 0), "Block takes a smallest of 1 or more; got 0"),
+        (lambda: masking.Random(0.1)(KEY, 2, 2), "Random hides 0.1 of 2 x 2 units, which is none of them"),
+        (lambda: masking.Block(0.9)(KEY, 2, 2), "Block hides 0.9 of 2 x 2 units, which is all of them"),
+        (lambda: masking.Grid()(KEY, 3, 4), "Grid hides the same of every 2x2 units; the image has 3 x 4"),
+    ],
+)
+def test_what_would_hide_all_or_nothing_is_named(sample, message):
+    with pytest.raises(UserError, match=message):
+        sample()
