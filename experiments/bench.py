@@ -14,11 +14,8 @@ over aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first 
 """
 
 import contextlib
-import importlib.metadata
 import json
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -38,6 +35,7 @@ from aeseg.models.heads import unet
 from aeseg.spec import build
 from aeseg.types import UserError
 from experiments import cli, loading
+from experiments.provenance import provenance
 
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "bench.jsonl")
 CLASSES = 11
@@ -69,7 +67,7 @@ def run(argv: Sequence[str]) -> int:
     if flags.pairs < 1:
         raise UserError(f"Expected at least one pair of steps; got --pairs={flags.pairs}.")
     if flags.loading:
-        row = loading.measured(flags.loading, cli.load_config(flags.loading), flags.pairs) | circumstances()
+        row = loading.measured(flags.loading, cli.load_config(flags.loading), flags.pairs) | provenance()
         print(
             f"{flags.loading}: loading adds {100 * row['share']:.1f} % to a step (half of the pairs in {100 * row['low']:.1f} to "
             f"{100 * row['high']:.1f} %); a step takes {row['seconds']:.3f} s with it, {row['seconds_without']:.3f} s without"
@@ -128,7 +126,7 @@ def measured(torch: Any, name: str, size: int, pairs: int, form: str) -> dict[st
         "torch_format": memory_format,
         "pairs": pairs,
         "loss": losses[-1],
-        **circumstances(torch),
+        **provenance(("jax", "flax", "torch")),
     }
 
 
@@ -280,31 +278,6 @@ def imported_torch() -> Any:
     if jax.default_backend() != "cpu":
         raise UserError(f"The comparison is of CPUs; JAX runs on {jax.default_backend()}. Set JAX_PLATFORMS=cpu.")
     return torch
-
-
-def circumstances(torch: Any = None) -> dict[str, Any]:
-    """Where a row was measured."""
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=os.path.dirname(os.path.abspath(__file__)), check=False
-    )
-    others = {"torch": str(torch.__version__)} if torch else {}
-    return {
-        "device": f"{processor()}, {len(os.sched_getaffinity(0))} cores",
-        "commit": found.stdout.strip() or "unknown",
-        "versions": {"jax": jax.__version__, "flax": importlib.metadata.version("flax"), **others},
-    }
-
-
-def processor() -> str:
-    """The processor's name, and the widest vectors that it multiplies."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            lines = dict(line.split(":", 1) for line in file.read().split("\n\n")[0].splitlines() if ":" in line)
-        fields = {key.strip(): value.strip() for key, value in lines.items()}
-        vectors = next((name for name in ("avx512f", "avx2") if name in fields.get("flags", "").split()), "")
-        return f"{fields['model name']} {vectors}".strip()
-    except (OSError, KeyError, ValueError):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

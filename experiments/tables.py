@@ -29,6 +29,7 @@ from aeseg.spec import build
 from aeseg.types import IGNORE, UserError
 from experiments import cli, evaluate, job
 from experiments.papers import Row
+from experiments.provenance import provenance
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RESULTS = os.path.join(HERE, "results")
@@ -111,22 +112,6 @@ def draw_rows(table: str, paper: Any, runs: str) -> str:
     path = os.path.join(RESULTS, "pictures", f"{table}.jpg")
     draw.panel(columns, path, classes, names)
     return path
-
-
-def provenance() -> dict[str, object]:
-    """Device, commit (with + when files differ from it) and versions."""
-    import jax
-
-    git = ["git", "-C", HERE]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    changed = subprocess.run([*git, "status", "--porcelain", "-uno", "--", "../aeseg", "."], capture_output=True, text=True, check=False)
-    edited = any(not line.endswith(".jsonl") for line in changed.stdout.splitlines())
-    devices = jax.devices()
-    return {
-        "device": f"{len(devices)} x {devices[0].device_kind}, {os.cpu_count()} cores",
-        "commit": (commit or "unknown") + ("+" if edited else ""),
-        "jax": jax.__version__,
-    }
 
 
 def lines(table: str) -> list[dict[str, Any]]:

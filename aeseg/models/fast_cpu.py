@@ -1,11 +1,8 @@
-"""Exact forms of a convolution's gradients, which XLA computes slowly on a CPU.  Only `layers` uses them."""
+"""Exact forms of a convolution and its gradients, where XLA is slow on a CPU.  Only `forms` uses them."""
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
-
-PIXELS = 512
-"""Pixels of one matrix product: as many as keep patches and gradients in the second-level cache."""
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -16,60 +13,85 @@ def kernel_gradient(
     """The gradient of a convolution's kernel: patches, as a matrix, times what lies under them, a few rows at a time.
 
     kernel[y, x, c, d] gets sum over b, i, j of image[b, stride i + y, stride j + x, c] gradient[b, i, j, d].  Patches are made
-    of the image or, at stride 1, of the gradient where it has no more channels: seen from there, the same sum is that of a
-    flipped kernel.  Both ways the products lie as the kernel does, d last: turning a large kernel round costs as much.
+    of the image or, at stride 1, of the gradient where it has fewer channels: seen from there, the same sum is that of a
+    flipped kernel.
     """
     c, d = image.shape[-1], gradient.shape[-1]
     other = tuple((length - 1 - before, length - 1 - after) for length, (before, after) in zip(size, padding, strict=True))
-    if stride == 1 and c >= d and all(side >= 0 for sides in other for side in sides):
-        total = _patch_products(gradient, image, size, 1, other, patches_first=False)
-        return total.reshape(c, *size, d).transpose(1, 2, 0, 3)[::-1, ::-1].astype(image.dtype)
-    total = _patch_products(image, gradient, size, stride, padding, patches_first=True)
-    return total.reshape(*size, c, d).astype(image.dtype)
+    if stride == 1 and c > d and all(side >= 0 for sides in other for side in sides):
+        total = _patch_products(gradient, image, size, 1, other)
+        return total.transpose(0, 1, 3, 2)[::-1, ::-1].astype(image.dtype)
+    return _patch_products(image, gradient, size, stride, padding).astype(image.dtype)
 
 
 def _patch_products(
-    image: Array, under: Array, size: tuple[int, int], stride: int, padding: Padding, patches_first: bool
-) -> Float[Array, "_ _"]:
-    """Sum over b, i, j of (patch of `image` at i, j) x (`under` at i, j), or the other way round."""
+    image: Float[Array, "b h w c"], under: Float[Array, "b i j d"], size: tuple[int, int], stride: int, padding: Padding
+) -> Float[Array, "y x c d"]:
+    """Sum over b, i, j of (patch of `image` at i, j) x (`under` at i, j).
+
+    Channels come first in the patches: a product whose left matrix lies that way is twice as fast as one that turns it round.
+    """
     (b, rows, columns, d), c = under.shape, image.shape[-1]
     # A block of rows; the last block is filled up with rows of zeros, which add nothing.
-    block = min(rows, max(1, _pixels(c, d) // (b * columns)))
+    block = min(rows, max(1, pixels(c) // (b * columns)))
     blocks = -(-rows // block)
     under = jnp.pad(under, ((0, 0), (0, blocks * block - rows), (0, 0), (0, 0)))
     span = (block - 1) * stride + size[0]
     missing = (blocks * block - 1) * stride + size[0] - image.shape[1] - padding[0][0]
-    image = lax.pad(image, jnp.zeros((), image.dtype), ((0, 0, 0), (padding[0][0], missing, 0), (*padding[1], 0), (0, 0, 0)))
+    sides = ((0, 0, 0), (0, 0, 0), (padding[0][0], missing, 0), (*padding[1], 0))
+    image = lax.pad(image.transpose(3, 0, 1, 2), jnp.zeros((), image.dtype), sides)
 
     def product(place: Array | int) -> Array:
-        part = lax.dynamic_slice_in_dim(image, place * block * stride, span, axis=1)
-        patches = [
-            part[:, y : y + (block - 1) * stride + 1 : stride, x : x + (columns - 1) * stride + 1 : stride]
-            for y in range(size[0])
-            for x in range(size[1])
-        ]
-        pair = (
-            jnp.concatenate(patches, axis=-1).reshape(-1, len(patches) * c),
-            lax.dynamic_slice_in_dim(under, place * block, block, axis=1).reshape(-1, d),
+        part = lax.dynamic_slice_in_dim(image, place * block * stride, span, axis=2)
+        patches = jnp.stack(
+            [
+                part[:, :, y : y + (block - 1) * stride + 1 : stride, x : x + (columns - 1) * stride + 1 : stride]
+                for y in range(size[0])
+                for x in range(size[1])
+            ]
         )
-        left, right = pair if patches_first else pair[::-1]
-        return lax.dot_general(left, right, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
+        below = lax.dynamic_slice_in_dim(under, place * block, block, axis=1).reshape(-1, d)
+        return _product(patches.reshape(-1, below.shape[0]), below)
 
     if blocks == 1:
-        return product(0)
-    start = jnp.zeros_like(product(0))
-    return lax.scan(lambda total, place: (total + product(place), None), start, jnp.arange(blocks))[0]
+        total = product(0)
+    else:
+        start = jnp.zeros((size[0] * size[1] * c, d), jnp.float32)
+        total = lax.scan(lambda total, place: (total + product(place), None), start, jnp.arange(blocks))[0]
+    return total.reshape(*size, c, d)
 
 
-def _pixels(c: int, d: int) -> int:
-    # The running sum is read and written for each block: a large one wants larger blocks.
-    return PIXELS if c * d <= 2**18 else 4 * PIXELS
+def pixels(c: int) -> int:
+    """How many pixels one matrix product takes: as many as keep their patches in the second-level cache."""
+    return max(512, 2**17 // c)
+
+
+def suits_convolution(kernel: tuple[int, ...], image: tuple[int, ...], stride: int) -> bool:
+    """Whether `convolution` is the faster form: the kernel is large beside the image."""
+    b, h, w, c = image
+    return b * h * w <= kernel[3] * stride**2 and c > 1
+
+
+def convolution(
+    image: Float[Array, "b h w c"], kernel: Float[Array, "y x c d"], stride: int, padding: Padding
+) -> Float[Array, "b i j d"]:
+    """A convolution as one product of patches with the kernel as it lies."""
+    (height, width, c, d), b = kernel.shape, image.shape[0]
+    image = jnp.pad(image, ((0, 0), *padding, (0, 0)))
+    rows, columns = ((side - length) // stride + 1 for side, length in zip(image.shape[1:3], (height, width), strict=True))
+    patches = [
+        image[:, y : y + (rows - 1) * stride + 1 : stride, x : x + (columns - 1) * stride + 1 : stride]
+        for y in range(height)
+        for x in range(width)
+    ]
+    product = _product(jnp.concatenate(patches, axis=-1).reshape(b * rows * columns, -1), kernel.reshape(-1, d))
+    return product.reshape(b, rows, columns, d).astype(image.dtype)
 
 
 def suits_image_gradient(kernel: tuple[int, ...], gradient: tuple[int, ...]) -> bool:
     """Whether `image_gradient` is the faster form: the kernel is large beside the image, so that turning it round costs most."""
     b, rows, columns, d = gradient
-    return b * rows * columns <= d and kernel[2] > 1
+    return b * rows * columns <= 2 * d and kernel[2] > 1
 
 
 def image_gradient(
@@ -89,3 +111,7 @@ def image_gradient(
             ]
             total += lax.pad(product[:, :, :, y, x], jnp.zeros((), jnp.float32), ((0, 0, 0), *sides, (0, 0, 0)))
     return total.astype(gradient.dtype)
+
+
+def _product(left: Float[Array, "m k"], right: Float[Array, "k n"]) -> Float[Array, "m n"]:
+    return lax.dot_general(left, right, (((1,), (0,)), ((), ())), preferred_element_type=jnp.float32)

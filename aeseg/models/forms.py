@@ -1,7 +1,7 @@
 """Convolution, pooling and upsampling as functions: plain forms, and exact ones that are faster.
 
-XLA on a CPU is slow in three places: the gradient of a convolution's kernel, the gradient of max pooling (select-and-scatter) and the
-gradients of a transposed convolution.  These functions have gradients of their own, equal to the plain ones; which form
+XLA on a CPU is slow in four places: the gradient of a convolution's kernel, convolutions of small images with large kernels,
+the gradient of max pooling (select-and-scatter) and the gradients of a transposed convolution.  These functions have gradients of their own, equal to the plain ones; which form
 a convolution's gradient takes is settled while compiling, by platform, and leaves no branch in the program.
 """
 
@@ -68,11 +68,19 @@ def resize(image: Float[Array, "b h w c"], height: int, width: int) -> Float[Arr
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _convolve(image: Array, kernel: Array, stride: int, padding: Padding) -> Array:
-    return _plain_convolve(image, kernel, stride, padding)
+    return _value(image, kernel, stride, padding)
 
 
 def _convolve_forward(image: Array, kernel: Array, stride: int, padding: Padding) -> tuple[Array, tuple[Array, Array]]:
-    return _plain_convolve(image, kernel, stride, padding), (image, kernel)
+    return _value(image, kernel, stride, padding), (image, kernel)
+
+
+def _value(image: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    plain = functools.partial(_plain_convolve, stride=stride, padding=padding)
+    if fast_cpu.suits_convolution(kernel.shape, image.shape, stride):
+        fast = functools.partial(fast_cpu.convolution, stride=stride, padding=padding)
+        return lax.platform_dependent(image, kernel, cpu=fast, default=plain)
+    return plain(image, kernel)
 
 
 def _convolve_backward(stride: int, padding: Padding, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
