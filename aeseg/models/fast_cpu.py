@@ -76,7 +76,7 @@ def convolution(
     image: Float[Array, "b h w c"], kernel: Float[Array, "y x c d"], stride: int, padding: Padding
 ) -> Float[Array, "b i j d"]:
     """A convolution as one product of patches with the kernel as it lies."""
-    (height, width, c, d), b = kernel.shape, image.shape[0]
+    (height, width, _, d), b = kernel.shape, image.shape[0]
     image = jnp.pad(image, ((0, 0), *padding, (0, 0)))
     rows, columns = ((side - length) // stride + 1 for side, length in zip(image.shape[1:3], (height, width), strict=True))
     patches = [
