@@ -23,12 +23,12 @@ def initial(ours):
     return cases.initial(ours, BATCH)
 
 
-@pytest.mark.parametrize("fields", [{**RESIDUAL, "hidden_weight": 5.0}, {"objective": "ssim_l1", "hidden_weight": 2.0}])
+@pytest.mark.parametrize("fields", [{**RESIDUAL, "visible_weight": 0.2}, {"objective": "ssim_l1", "visible_weight": 0.5}])
 def test_microbatches_add_up_to_the_batch_noise_included(fields):
     cases.assert_microbatches_change_nothing(method(**fields), BATCH)
 
 
-@pytest.mark.parametrize("fields", [{}, {**RESIDUAL, "hidden_weight": 5.0}])
+@pytest.mark.parametrize("fields", [{}, {**RESIDUAL, "visible_weight": 0.2}])
 def test_denominators_are_the_weights_of_the_means(fields):
     cases.assert_denominators_are_the_weights(method(**fields), BATCH)
 
@@ -65,15 +65,15 @@ def test_a_network_that_predicts_no_noise_gives_the_noisy_image_back():
     assert ours.apply(variables, BATCH, train=False)["squared_error"].value() == pytest.approx(error, rel=1e-5)
 
 
-def test_the_hidden_weight_counts_the_pixels_that_the_noise_changed():
+def test_the_visible_weight_counts_the_pixels_that_the_noise_left():
     squares = (masking.Squares(4, 0.3),)
-    plain, more = method(noise=squares), method(noise=squares, hidden_weight=3.0)
+    plain, less = method(noise=squares), method(noise=squares, visible_weight=0.25)
     variables = initial(plain)
     shown = plain.apply(variables, BATCH, method="show")
     hidden = np.any(shown["noisy"] != shown["image"], axis=-1, keepdims=True)
-    each = np.where(hidden, 3, 1) * np.square(shown["reconstruction"] - BATCH["image"])
+    each = np.where(hidden, 1, 0.25) * np.square(shown["reconstruction"] - BATCH["image"])
     expected = each.mean(axis=(1, 2, 3))[np.asarray(BATCH["valid"])].sum()
-    found = more.apply(variables, BATCH, train=False)["squared_error"]
+    found = less.apply(variables, BATCH, train=False)["squared_error"]
     assert found.total == pytest.approx(expected, rel=1e-5)
     assert found.weight == plain.apply(variables, BATCH, train=False)["squared_error"].weight
 
@@ -102,5 +102,5 @@ def test_fields_that_do_not_go_together_are_named(fields, message):
 
 def test_the_recipe_builds_with_its_noise():
     ours = build(denoising.recipe("tiny"))
-    assert ours.noise == (masking.Gaussian(0.1), masking.Squares(8, 0.5))
+    assert ours.noise == (masking.Squares(16, 0.6),)
     assert np.isfinite(ours.apply(initial(ours), BATCH, train=False)["squared_error"].value())
