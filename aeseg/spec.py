@@ -95,6 +95,17 @@ def names(package: str) -> list[str]:
     return sorted(info.name for info in pkgutil.iter_modules(importlib.import_module(package).__path__))
 
 
+def follow(node: ConfigDict, name: str, reference: FieldReference) -> None:
+    """Let every field `name` in a config, at any depth, follow a reference, until it is set by itself: one `dtype` for all parts."""
+    for field, value in node.items():
+        parts = value if isinstance(value, list | tuple) else (value,)
+        for part in parts:
+            if isinstance(part, ConfigDict):
+                follow(part, name, reference)
+        if field == name:
+            node[field] = reference.identity()
+
+
 def to_json(config: ConfigDict) -> str:
     """The config as stable JSON text: what a run's config.json holds."""
     return json.dumps(plain(config), indent=2, sort_keys=True) + "\n"

@@ -81,3 +81,13 @@ def test_differences_name_each_value():
 def test_an_unknown_file_name_lists_those_that_exist():
     with pytest.raises(UserError, match=r"aeseg/methods has no 'denoisin' \(did you mean 'denoising'\?\); it has denoising, "):
         spec.recipe("aeseg.methods", "denoisin")
+
+
+def test_all_fields_of_a_name_follow_one_until_they_are_set():
+    config = ConfigDict({"dtype": "float32", "method": {"encoder": {"dtype": "float32", "depth": 2}, "head": {"dtype": "float16"}}})
+    config.method.necks = (ConfigDict({"dtype": "float32"}),)
+    spec.follow(config.method, "dtype", config.get_ref("dtype"))
+    config.dtype = "bfloat16"
+    assert [part.dtype for part in (config.method.encoder, config.method.head, *config.method.necks)] == ["bfloat16"] * 3
+    config.method.head.dtype = "float32"
+    assert (config.dtype, config.method.encoder.dtype, config.method.head.dtype) == ("bfloat16", "bfloat16", "float32")

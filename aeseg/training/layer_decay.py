@@ -11,7 +11,10 @@ import optax
 from aeseg import tree
 
 FIRST = ("stem*", "patch*", "*position*", "*token*")
-"""Parts of an encoder that come before its first layer; other parts without a number (the last norm) come after its last."""
+"""Parts of an encoder that come before its first layer."""
+
+LAST = ("*norm*",)
+"""Parts that come after its last one, as others without a number do."""
 
 GROUP = 3
 """Blocks of a stage that share one layer (Liu et al. 2022, ConvNeXt, appendix A.1: 12 layers for depths 3, 3, 27, 3)."""
@@ -48,10 +51,10 @@ def _layers(name: str, shape: tuple[int, ...], first: dict[int, int]) -> int | n
         return None
     if parts[1] == "blocks":
         return np.arange(1, shape[0] + 1).reshape(-1, *(1,) * (len(shape) - 1))
+    if tree.matches(parts[1], FIRST):
+        return 0
     number = _number(parts[1])
-    if number is None:
-        return 0 if tree.matches(parts[1], FIRST) else None
-    return first[number] + _block(parts, shape) // GROUP
+    return None if number is None else first[number] + _block(parts, shape) // GROUP
 
 
 def _first_layers(shapes: dict[str, tuple[int, ...]]) -> dict[int, int]:
@@ -80,4 +83,4 @@ def _block(parts: list[str], shape: tuple[int, ...]) -> int | np.ndarray:
 
 def _number(part: str) -> int | None:
     found = re.search(r"(\d+)$", part)
-    return int(found.group(1)) if found else None
+    return int(found.group(1)) if found and not tree.matches(part, LAST) else None

@@ -1,6 +1,6 @@
 """Devices and who holds what: one mesh with the axes `data` and `fsdp`, and one rule for parameters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -48,6 +48,22 @@ def parameter_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
         return replicated(mesh)
     largest = max(axes, key=lambda axis: (shape[axis], axis))
     return NamedSharding(mesh, PartitionSpec(*(("fsdp" if axis == largest else None) for axis in range(len(shape)))))
+
+
+def rows_stay_spread(mesh: Mesh, rows: int) -> Callable[..., Any]:
+    """What linen's `intercept_methods` takes: arrays of so many rows leave every module cut by rows, where parameters are cut.
+
+    Cut parameters alone leave the choice to the compiler, which inside a scan over layers cuts the features and gathers the whole
+    batch's activations on every device.  With the rows held where they are, it gathers each layer's parameters when they are needed.
+    """
+    held = NamedSharding(mesh, ROWS)
+    cuts = mesh.shape["fsdp"] > 1 and rows % mesh.size == 0
+
+    def spread(leaf: Any) -> Any:
+        is_rows = cuts and isinstance(leaf, jax.Array) and leaf.ndim > 1 and leaf.shape[0] == rows
+        return jax.lax.with_sharding_constraint(leaf, held) if is_rows else leaf
+
+    return lambda call, arguments, options, context: jax.tree.map(spread, call(*arguments, **options))
 
 
 def shardings(mesh: Mesh, tree: Any) -> Any:

@@ -21,7 +21,7 @@ NO_DECAY = ("*bias", "*scale", "*gamma", "*beta", "*position*", "*token*")
 """Biases, norms' scales, response normalisation, position tables and tokens: never decayed (He et al. 2022, A.1)."""
 
 
-NOT_HIDDEN = ("encoder/stem*", "encoder/patch*", "*/prediction/*", "*/logits*", "*/classifier*")
+NOT_HIDDEN = ("encoder/stem*", "encoder/patch*", "encoder/stage0/patch*", "*/pixels/*", "decoder/last/*", "*logits*")
 """First and last layers of encoders, decoders and heads."""
 
 

@@ -32,7 +32,8 @@ def train_step(
 
     def loss(params: Any, collections: Any, batch: Batch, weights: dict[str, Array], rngs: dict[str, Array]):
         variables = {"params": params, **collections}
-        means, updated = method.apply(variables, batch, train=True, rngs=rngs, mutable=list(collections))
+        with nn.intercept_methods(meshes.rows_stay_spread(mesh, len(batch["valid"]))):
+            means, updated = method.apply(variables, batch, train=True, rngs=rngs, mutable=list(collections))
         total = sum(c * divide(means[name].total, weights[name]) for name, c in coefficients.items())
         return total, (means, dict(updated))
 

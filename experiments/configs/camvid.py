@@ -14,7 +14,7 @@ from aeseg.methods.segmenter import Segmenter
 from aeseg.models.decoders.convolutional import ConvolutionalDecoder
 from aeseg.models.encoders.convnet import ConvNet
 from aeseg.models.heads.unet import UNetHead
-from aeseg.spec import names, recipe, spec
+from aeseg.spec import follow, names, recipe, spec
 from aeseg.training.optimiser import adamw
 
 ARGUMENTS = ("denoising", "reconstruction", "unet")
@@ -43,6 +43,8 @@ def get_config(argument: str = "denoising") -> ConfigDict:
         config.method.encoder = encoder
         config.method.decoder = spec(ConvolutionalDecoder, widths=(256, 128, 64), norm="batch")
         config.next = "camvid:unet"
+    config.dtype = "float32"
+    follow(config.method, "dtype", config.get_ref("dtype"))
     config.optimiser = spec(
         adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
     )

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from aeseg.data.sources.folder import Folder
 from aeseg.data.sources.tfds import dataset
 from aeseg.methods.reconstruction import Reconstruction
-from aeseg.spec import recipe, spec
+from aeseg.spec import follow, recipe, spec
 from aeseg.training.optimiser import adamw
 
 ARGUMENTS = ("tfds", "folder")
@@ -36,6 +36,8 @@ def get_config(source: str = "tfds") -> ConfigDict:
         decoder=recipe("aeseg.models.decoders", "convolutional", "reference"),
         objective="binary_cross_entropy",
     )
+    config.dtype = "float32"
+    follow(config.method, "dtype", config.get_ref("dtype"))
     config.optimiser = spec(adamw, learning_rate=1e-3, steps=config.get_ref("steps"), schedule="constant", weight_decay=0.0)
     config.ema = 0.0
     config.data = ConfigDict()

@@ -13,7 +13,7 @@ from aeseg.data.sources.folder import drive
 from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomRotate, VerticalFlip
 from aeseg.methods.segmenter import Segmenter
 from aeseg.models.heads.unet import UNetHead
-from aeseg.spec import names, recipe, spec
+from aeseg.spec import follow, names, recipe, spec
 from aeseg.training.optimiser import adamw
 
 ARGUMENTS = ("unet", "denoising")
@@ -40,6 +40,8 @@ def get_config(argument: str = "unet") -> ConfigDict:
         config.method = recipe("aeseg.methods", argument)
         config.method.encoder = encoder
         config.next = "drive:unet"
+    config.dtype = "float32"
+    follow(config.method, "dtype", config.get_ref("dtype"))
     config.optimiser = spec(
         adamw, learning_rate=2e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
     )

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from aeseg.data.sources.folder import Folder
 from aeseg.data.transforms import HorizontalFlip, RandomResizedCrop
 from aeseg.methods.segmenter import Segmenter
-from aeseg.spec import names, recipe, spec
+from aeseg.spec import follow, names, recipe, spec
 from aeseg.training.optimiser import adamw
 
 ARGUMENTS = ("denoising", "unet")
@@ -38,6 +38,8 @@ def get_config(argument: str = "denoising") -> ConfigDict:
         config.method = recipe("aeseg.methods", argument)
         config.method.encoder = encoder
         config.next = "folder:unet"
+    config.dtype = "float32"
+    follow(config.method, "dtype", config.get_ref("dtype"))
     config.optimiser = spec(
         adamw, learning_rate=1e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
     )

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from aeseg.data.sources.scenes import Scenes
 from aeseg.data.transforms import HorizontalFlip
-from aeseg.spec import recipe, spec
+from aeseg.spec import follow, recipe, spec
 from aeseg.training.optimiser import adamw
 
 ARGUMENTS = ("denoising", "reconstruction", "denoising,tiny")
@@ -24,6 +24,8 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     config.microbatches = 1
     config.window = (64, 64)
     config.method = recipe("aeseg.methods", method, size or "small")
+    config.dtype = "float32"
+    follow(config.method, "dtype", config.get_ref("dtype"))
     config.optimiser = spec(
         adamw, learning_rate=2e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, b2=0.95, clip=1.0
     )

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from aeseg.data.sources.scenes import CLASSES, Scenes
 from aeseg.data.transforms import HorizontalFlip
 from aeseg.methods.segmenter import Segmenter
-from aeseg.spec import recipe, spec
+from aeseg.spec import follow, recipe, spec
 from aeseg.training.optimiser import adamw
 
 ARGUMENTS = ("unet", "linear", "fcn")
@@ -26,6 +26,8 @@ def get_config(head: str = "unet") -> ConfigDict:
     encoder = recipe("aeseg.models.encoders", "convnet", "small")
     config.method = spec(Segmenter, encoder=encoder, head=recipe("aeseg.models.heads", head, "small"), classes=len(CLASSES))
     config.method.head.classes = config.method.get_ref("classes")
+    config.dtype = "float32"
+    follow(config.method, "dtype", config.get_ref("dtype"))
     config.optimiser = spec(
         adamw, learning_rate=4e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
     )

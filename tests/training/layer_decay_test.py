@@ -45,7 +45,7 @@ def test_a_stack_moves_as_its_layers_do_one_by_one():
 def test_a_convnext_has_the_twelve_layers_of_its_paper():
     """Liu et al. 2022: the third stage's 27 blocks are nine layers of three, every other stage is one."""
     depths = (3, 3, 27, 3)
-    encoder = {"stem": {"kernel": 0}, "norm": {"scale": 0}}
+    encoder = {"stem": {"kernel": 0}, "norm": {"scale": 0}, "stem_norm": {"scale": 0}, "output_norm4": {"scale": 0}}
     for stage, depth in enumerate(depths):
         encoder[f"stage{stage}"] = {"downsample": {"kernel": 0}, **{f"block{number}": {"kernel": 0} for number in range(depth)}}
     found = layers({"encoder": encoder, "head": 0})
@@ -53,7 +53,8 @@ def test_a_convnext_has_the_twelve_layers_of_its_paper():
         assert found[f"encoder/stage{stage}/downsample/kernel"] == [start]
         for number in range(depths[stage]):
             assert found[f"encoder/stage{stage}/block{number}/kernel"] == [start + number // 3]
-    assert (found["encoder/stem/kernel"], found["encoder/norm/scale"], found["head"]) == ([0], [13], [13])
+    assert [found[f"encoder/{name}"] for name in ("stem/kernel", "stem_norm/scale")] == [[0], [0]]
+    assert [found[name] for name in ("encoder/norm/scale", "encoder/output_norm4/scale", "head")] == [[13], [13], [13]]
 
 
 def test_a_stage_may_hold_a_stack():
