@@ -77,6 +77,27 @@ def ssim_map(a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]) -> Float[Ar
     return luminance * (2 * covariance + c2) / (variance_a + variance_b + c2)
 
 
+def patches(image: Float[Array, "b h w c"], size: int) -> Float[Array, "b h//{size} w//{size} _"]:
+    """The numbers of each size x size square, in reading order, a pixel's channels together (MAE's `patchify`)."""
+    b, h, w, c = image.shape
+    squares = image.reshape(b, h // size, size, w // size, size, c).transpose(0, 1, 3, 2, 4, 5)
+    return squares.reshape(b, h // size, w // size, size * size * c)
+
+
+def from_patches(values: Float[Array, "b h w p"], size: int) -> Float[Array, "b h*{size} w*{size} _"]:
+    """The image whose `patches` these are."""
+    b, h, w, p = values.shape
+    squares = values.reshape(b, h, w, size, size, p // size**2).transpose(0, 1, 3, 2, 4, 5)
+    return squares.reshape(b, h * size, w * size, p // size**2)
+
+
+def patch_statistics(values: Float[Array, "b h w p"]) -> tuple[Float[Array, "b h w 1"], Float[Array, "b h w 1"]]:
+    """(mean, standard deviation) of each patch: sqrt(variance + 1e-6), the variance over p - 1 (He et al. 2022, section 3; its code)."""
+    mean = jnp.mean(values, axis=-1, keepdims=True)
+    variance = jnp.sum(jnp.square(values - mean), axis=-1, keepdims=True) / (values.shape[-1] - 1)
+    return mean, jnp.sqrt(variance + 1e-6)
+
+
 def _band(n: int, kernel: Float[np.ndarray, "taps"]) -> Float[np.ndarray, "_ {n}"]:
     """The matrix that filters a line of n pixels where the kernel fits."""
     places = n - kernel.size + 1

@@ -209,6 +209,11 @@ def spread(hidden: Bool[Array, "b h w"], times: int) -> Bool[Array, "b h*{times}
     return jnp.repeat(jnp.repeat(hidden, times, axis=1), times, axis=2)
 
 
+def visible_first(hidden: Bool[Array, "b n"]) -> Int[Array, "b n"]:
+    """The places of the visible ones, ascending, and then of the hidden ones."""
+    return jnp.argsort(hidden, axis=1, stable=True)
+
+
 def unit_grid(h: int, w: int, unit: int) -> tuple[int, int]:
     """The rows and columns of units of `unit` pixels in an image of h x w pixels."""
     if h % unit or w % unit:

@@ -111,6 +111,17 @@ def ssim_l1(
     return Mean(SSIM_SHARE * structure.total + (1 - SSIM_SHARE) * colour.total, colour.weight)
 
 
+def hidden_error(error: Float[Array, "b h w p"], hidden: Bool[Array, "b h w"], valid: Bool[Array, "b"]) -> Mean:
+    """The mean of an error over its last axis, then over what is hidden, then over images (He et al. 2022, section 3).
+
+    h w are patches, or pixels.  Where every image hides equally many this is the mean over all that is hidden, as in the
+    papers.  An image with nothing hidden counts 0.
+    """
+    each = jnp.sum(jnp.where(hidden, jnp.mean(error.astype(jnp.float32), axis=-1), 0), axis=(1, 2))
+    each = divide(each, jnp.sum(hidden, axis=(1, 2), dtype=jnp.int32).astype(jnp.float32))
+    return Mean(jnp.sum(jnp.where(valid, each, 0)), image_count(valid))
+
+
 def image_count(valid: Bool[Array, "b"]) -> Float[Array, ""]:
     """The weight of every objective on images: the rows that are not padding."""
     return jnp.sum(valid, dtype=jnp.int32).astype(jnp.float32)

@@ -23,6 +23,7 @@ class Segmenter(nn.Module):
     auxiliary_weight   of the cross-entropy of the coarser logits, their mean, where the head offers them: its field
                        `deep_supervision` says how many (Lee et al. 2015; 0.4 as in PSPNet, Zhao et al. 2017, section 4.2)
     frozen_encoder     the encoder is as in evaluation and gets no gradient: a probe
+    neck               what makes of the encoder's pyramid the one that the head reads, one after the other (aeseg/models/neck.py)
 
     Logits are resized to the image before the loss (bilinear), so a pixel weighs the same whatever the head's stride.
     """
@@ -34,6 +35,7 @@ class Segmenter(nn.Module):
     class_weights: tuple[float, ...] = ()
     auxiliary_weight: float = 0.4
     frozen_encoder: bool = False
+    neck: tuple[nn.Module, ...] = ()
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
@@ -50,6 +52,8 @@ class Segmenter(nn.Module):
                 f"Segmenter has {self.classes} classes; its {type(self.head).__name__} has {self.head.classes}. "
                 "Give both the number of classes in the labels."
             )
+        for neck in self.neck:
+            neck.check(self.encoder)
         super().__post_init__()
 
     @property
@@ -102,6 +106,8 @@ class Segmenter(nn.Module):
         pyramid = self.encoder(image, train=train and not self.frozen_encoder)
         if self.frozen_encoder:
             pyramid = jax.lax.stop_gradient(pyramid)
+        for neck in self.neck:
+            pyramid = neck(pyramid, train=train)
         return self.head(pyramid, train=train)
 
     def _at_image_size(self, logits: Float[Array, "b _ _ k"], batch: Batch) -> Float[Array, "b h w k"]:

@@ -26,6 +26,7 @@ __all__ = [
     "normalise",
     "resize",
     "standardise",
+    "unstandardise",
     "up_convolve",
     "upsample",
     "upsample_convolve",
@@ -130,6 +131,11 @@ def standardise(image: Float[Array, "b h w c"], mean: Sequence[float], std: Sequ
     if all(value == 0 for value in mean) and all(value == 1 for value in std):
         return image
     return (image - jnp.asarray(mean).reshape(1, 1, 1, -1)) / jnp.asarray(std).reshape(1, 1, 1, -1)
+
+
+def unstandardise(image: Float[Array, "b h w c"], mean: Sequence[float], std: Sequence[float]) -> Float[Array, "b h w c"]:
+    """The inverse of `standardise`."""
+    return image * jnp.asarray(std).reshape(1, 1, 1, -1) + jnp.asarray(mean).reshape(1, 1, 1, -1)
 
 
 def dense(module: nn.Module, features: Float[Array, "b n"], units: int, name: str, initialiser: str = "he") -> Float[Array, "b _"]:

@@ -11,7 +11,7 @@ from aeseg.data.transforms import HorizontalFlip
 from aeseg.spec import follow, recipe, spec
 from aeseg.training.optimiser import adamw
 
-ARGUMENTS = ("denoising", "reconstruction", "denoising,tiny")
+ARGUMENTS = ("denoising", "reconstruction", "masked", "simmim", "denoising,tiny")
 
 
 def get_config(argument: str = "denoising") -> ConfigDict:

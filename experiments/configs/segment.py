@@ -1,6 +1,6 @@
 """Segment the embedded scenes with few labels: 128 of 4,096 training images have one.
 
-Command   python -m experiments.segment --init=runs/pretrain [--config=segment:<head>]     heads: aeseg/models/heads/*.py
+Command   python -m experiments.segment --init=runs/pretrain [--config=segment:<head>[,<encoder>]]     aeseg/models/heads, encoders/*.py
 Cost      see README.md, "Results"      Expected  see experiments/results/scenes.jsonl
 """
 
@@ -9,23 +9,27 @@ from ml_collections import ConfigDict
 from aeseg.data.sources.scenes import CLASSES, Scenes
 from aeseg.data.transforms import HorizontalFlip
 from aeseg.methods.segmenter import Segmenter
+from aeseg.models import neck
 from aeseg.spec import follow, recipe, spec
 from aeseg.training.optimiser import adamw
 
-ARGUMENTS = ("unet", "linear", "fcn")
+ARGUMENTS = ("unet", "linear", "fcn", "unet,vit")
 
 
-def get_config(head: str = "unet") -> ConfigDict:
-    """The head's file name."""
+def get_config(argument: str = "unet") -> ConfigDict:
+    """The head's file name, and the encoder's; for vit, whose features have one stride, a neck makes the others."""
+    head, _, name = argument.partition(",")
     config = ConfigDict()
     config.seed = 0
     config.steps = 300
     config.batch_size = 16
     config.microbatches = 1
     config.window = (64, 64)
-    encoder = recipe("aeseg.models.encoders", "convnet", "small")
+    encoder = recipe("aeseg.models.encoders", name or "convnet", "small")
     config.method = spec(Segmenter, encoder=encoder, head=recipe("aeseg.models.heads", head, "small"), classes=len(CLASSES))
     config.method.head.classes = config.method.get_ref("classes")
+    if name == "vit":
+        config.method.neck = (neck.unet(encoder.patch, encoder.width),)
     config.dtype = "float32"
     follow(config.method, "dtype", config.get_ref("dtype"))
     config.optimiser = spec(

@@ -1,0 +1,132 @@
+"""MAE: see a quarter of the patches, and give back the pixels of the others."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+from ml_collections import ConfigDict
+
+from aeseg import images, keys, masking, metrics, objectives
+from aeseg.metrics import Mean
+from aeseg.models import layers, modes
+from aeseg.models.token_decoder import TokenDecoder
+from aeseg.spec import choose, spec
+from aeseg.spec import recipe as part
+from aeseg.types import Batch, UserError
+
+HIDDEN_COLOUR = 0.5
+"""What hidden patches look like in the pictures."""
+
+
+class Masked(nn.Module):
+    """The masked autoencoder (He et al. 2022, section 3): the encoder sees visible patches alone, a small decoder all of them.
+
+    sampler                 which patches are hidden: Random | Block | Grid of aeseg/masking.py
+    standardised            each patch is to be given back with mean 0 and variance 1 ("normalized pixels", section 3); else as the
+                            encoder sees the image, standardised as a whole by its `mean` and `std`
+    mask_token_in_encoder   hidden patches go through the encoder, too, as a learned token (table 1c); it needs has_mask_token
+
+    The loss is the squared error, a mean over a patch's numbers and over the hidden patches.  Evaluation hides with a constant key: the
+    same row the same patches in every evaluation.  PSNR there is that of the image with only its hidden patches given back; for
+    standardised patches their own mean and deviation are taken from the image, so it says nothing about these.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    sampler: masking.Sampler
+    standardised: bool = False
+    mask_token_in_encoder: bool = False
+
+    def __post_init__(self) -> None:
+        modes.check_embeds_visible(self.encoder, "Masked")
+        if self.mask_token_in_encoder != self.encoder.has_mask_token:
+            raise UserError(
+                f"mask_token_in_encoder is {self.mask_token_in_encoder}, has_mask_token of the encoder {self.encoder.has_mask_token}; both "
+                "are needed for a mask token in the encoder, neither without. Set them alike."
+            )
+        super().__post_init__()
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """The Means that make the loss; PSNR is only logged."""
+        return {"squared_error": 1.0}
+
+    def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
+        image, valid = batch["image"], batch["valid"]
+        hidden = self._hidden(batch, train)
+        values = self._values(image, hidden, train)
+        means = {"squared_error": objectives.hidden_error(jnp.square(values - self._wanted(image)), hidden, valid)}
+        if not train:
+            means["psnr"] = metrics.psnr(self._pasted(image, hidden, self._prediction(image, values)), image, valid)
+        return means
+
+    def denominators(self, batch: Batch) -> dict[str, Array]:
+        """The weight of each Mean: the images that are not padding (each hides equally many patches)."""
+        return dict.fromkeys(("squared_error", "psnr"), objectives.image_count(batch["valid"]))
+
+    def show(self, batch: Batch) -> dict[str, Array]:
+        """Columns of the run's pictures: the image, what the encoder sees, the hidden patches given back, and all patches given back."""
+        image, hidden = batch["image"], self._hidden(batch, train=False)
+        prediction = self._prediction(image, self._values(image, hidden, train=False))
+        return {
+            "image": image,
+            "visible": self._pasted(image, hidden, jnp.full_like(image, HIDDEN_COLOUR)),
+            "reconstruction": self._pasted(image, hidden, prediction).clip(0, 1),
+            "prediction": prediction.clip(0, 1),
+        }
+
+    def _hidden(self, batch: Batch, train: bool) -> Bool[Array, "b h w"]:
+        key = self.make_rng("hidden") if train else jax.random.key(0)
+        grid = masking.unit_grid(*batch["image"].shape[1:3], self.encoder.patch)
+        return masking.hidden_units(self.sampler, keys.per_row(key, batch["index"]), *grid)
+
+    def _values(self, image: Float[Array, "b _ _ c"], hidden: Bool[Array, "b h w"], train: bool) -> Float[Array, "b h w p"]:
+        """What the decoder says of each patch, float32."""
+        if self.mask_token_in_encoder:
+            tokens = self.encoder.embed(image, hidden, train=train)
+        else:
+            visible = hidden.shape[1] * hidden.shape[2] - self.sampler.count(*hidden.shape[1:])
+            tokens = self.encoder.embed_visible(image, hidden, visible, train=train)
+        leading, numbers = int(self.encoder.has_class_token), self.encoder.patch**2 * image.shape[-1]
+        return self.decoder(tokens, hidden, leading, numbers, train=train).astype(jnp.float32)
+
+    def _seen(self, image: Float[Array, "b _ _ c"]) -> Float[Array, "b h w p"]:
+        return images.patches(layers.standardise(image, self.encoder.mean, self.encoder.std), self.encoder.patch)
+
+    def _wanted(self, image: Float[Array, "b _ _ c"]) -> Float[Array, "b h w p"]:
+        patches = self._seen(image)
+        if not self.standardised:
+            return patches
+        mean, deviation = images.patch_statistics(patches)
+        return (patches - mean) / deviation
+
+    def _prediction(self, image: Float[Array, "b _ _ c"], values: Float[Array, "b h w p"]) -> Float[Array, "b _ _ c"]:
+        """The decoder's values as an image."""
+        if self.standardised:
+            mean, deviation = images.patch_statistics(self._seen(image))
+            values = values * deviation + mean
+        return layers.unstandardise(images.from_patches(values, self.encoder.patch), self.encoder.mean, self.encoder.std)
+
+    def _pasted(
+        self, image: Float[Array, "b _ _ c"], hidden: Bool[Array, "b h w"], other: Float[Array, "b _ _ c"]
+    ) -> Float[Array, "b _ _ c"]:
+        return jnp.where(masking.spread(hidden, self.encoder.patch)[..., None], other, image)
+
+
+def recipe(size: str = "small") -> ConfigDict:
+    """tiny (tests), small (a CPU: patches of 8), b16, l16, h14 (the paper's, with its decoder of 8 blocks and 512 channels)."""
+    paper = {"width": 512, "depth": 8, "heads": 16}
+    decoder = choose(
+        size,
+        tiny={"width": 8, "depth": 1, "heads": 2, "grid": (4, 4)},
+        small={"width": 128, "depth": 2, "heads": 4, "grid": (8, 8)},
+        b16=paper,
+        l16=paper,
+        h14={**paper, "grid": (16, 16)},
+    )
+    return spec(
+        Masked,
+        encoder=part("aeseg.models.encoders", "vit", size),
+        decoder=spec(TokenDecoder, **decoder),
+        sampler=spec(masking.Random, ratio=0.75),
+    )

@@ -1,0 +1,105 @@
+"""SimMIM: hidden squares, any encoder, one linear layer back to the pixels."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+from ml_collections import ConfigDict
+
+from aeseg import keys, masking, metrics, objectives
+from aeseg.metrics import Mean
+from aeseg.models import layers, modes
+from aeseg.spec import choose, spec
+from aeseg.spec import recipe as part
+from aeseg.types import Batch
+
+HIDDEN_COLOUR = 0.5
+"""What hidden units look like in the pictures."""
+
+
+class SimMIM(nn.Module):
+    """Absolute error on the hidden pixels, from an encoder that sees the whole image but them (Xie et al. 2022, section 3).
+
+    sampler   which units are hidden: Random (the paper's) | Block | Grid of aeseg/masking.py
+    unit      the pixels on a unit's side; a multiple of the encoder's patch
+
+    The pixels are those that the encoder sees, standardised by its `mean` and `std`.  An encoder that leaves hidden parts out (masked_mode
+    "sparse") gives zeros there: it needs a decoder that looks around, such as `unet`; the paper's linear one would see nothing.
+    Evaluation hides with a constant key; PSNR there is that of the image with only its hidden pixels given back.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    sampler: masking.Sampler
+    unit: int = 32
+
+    def __post_init__(self) -> None:
+        modes.check_masked_mode(self.encoder, "SimMIM")
+        super().__post_init__()
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """The Means that make the loss; PSNR is only logged."""
+        return {"absolute_error": 1.0}
+
+    def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
+        image, valid = batch["image"], batch["valid"]
+        hidden = self._hidden(batch, train)
+        values = self._values(image, hidden, train)
+        error = jnp.abs(values - layers.standardise(image, *self._statistics))
+        means = {"absolute_error": objectives.hidden_error(error, masking.spread(hidden, self.unit), valid)}
+        if not train:
+            prediction = layers.unstandardise(values, *self._statistics)
+            means["psnr"] = metrics.psnr(self._pasted(image, hidden, prediction), image, valid)
+        return means
+
+    def denominators(self, batch: Batch) -> dict[str, Array]:
+        """The weight of each Mean: the images that are not padding (each hides equally many pixels)."""
+        return dict.fromkeys(("absolute_error", "psnr"), objectives.image_count(batch["valid"]))
+
+    def show(self, batch: Batch) -> dict[str, Array]:
+        """Columns of the run's pictures: the image, what the encoder sees, the hidden pixels given back, and all pixels given back."""
+        image, hidden = batch["image"], self._hidden(batch, train=False)
+        prediction = layers.unstandardise(self._values(image, hidden, train=False), *self._statistics)
+        return {
+            "image": image,
+            "visible": self._pasted(image, hidden, jnp.full_like(image, HIDDEN_COLOUR)),
+            "reconstruction": self._pasted(image, hidden, prediction).clip(0, 1),
+            "prediction": prediction.clip(0, 1),
+        }
+
+    @property
+    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return self.encoder.mean, self.encoder.std
+
+    def _hidden(self, batch: Batch, train: bool) -> Bool[Array, "b h w"]:
+        key = self.make_rng("hidden") if train else jax.random.key(0)
+        grid = masking.unit_grid(*batch["image"].shape[1:3], self.unit)
+        return masking.hidden_units(self.sampler, keys.per_row(key, batch["index"]), *grid)
+
+    def _values(self, image: Float[Array, "b _ _ c"], hidden: Bool[Array, "b h w"], train: bool) -> Float[Array, "b _ _ c"]:
+        return self.decoder(self.encoder(image, train=train, hidden=hidden), train=train).astype(jnp.float32)
+
+    def _pasted(
+        self, image: Float[Array, "b _ _ c"], hidden: Bool[Array, "b h w"], other: Float[Array, "b _ _ c"]
+    ) -> Float[Array, "b _ _ c"]:
+        return jnp.where(masking.spread(hidden, self.unit)[..., None], other, image)
+
+
+def recipe(size: str = "small") -> ConfigDict:
+    """tiny (tests), small (a CPU: units of 16 pixels, patches of 8), b16 (the paper's ViT-B: units of 32).
+
+    Deviations of b16: fixed positions (the paper's are learned, relative ones), a class token, no mean of tokens.
+    """
+    fields = choose(size, tiny={"unit": 4}, small={"unit": 16}, b16={"unit": 32})
+    encoder = part("aeseg.models.encoders", "vit", size)
+    encoder.has_mask_token = True
+    if size == "b16":
+        encoder.layer_scale = 0.1
+    return spec(
+        SimMIM,
+        encoder=encoder,
+        decoder=part("aeseg.models.decoders", "linear", size),
+        sampler=spec(masking.Random, ratio=0.6),
+        **fields,
+    )

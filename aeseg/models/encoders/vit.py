@@ -1,0 +1,175 @@
+"""The vision transformer: patches as tokens; what MAE and SimMIM pretrain."""
+
+from typing import ClassVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+from ml_collections import ConfigDict
+
+from aeseg import images, masking, positions
+from aeseg.models import layers, transformer
+from aeseg.spec import choose, spec
+from aeseg.types import Pyramid, UserError
+
+POSITIONS = ("fixed", "learned")
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+
+class ViT(nn.Module):
+    """Patches, linearly embedded, with their positions, through `depth` pre-norm blocks (Dosovitskiy et al. 2021, section 3.1).
+
+    The pyramid has one stride, `patch`: the normed tokens of the last block, without the class token.  `outputs` names
+    other blocks (from 0), whose tokens then stand side by side in the channels, each after the same norm (DINOv2's; MAE's
+    segmentation code leaves it out).  For heads that read several strides, `aeseg.models.neck.PyramidNeck` between encoder and
+    head (`Segmenter.neck`) makes them: of the last block's tokens, or each stride of a block of its own (MAE's UPerNet).
+
+    has_class_token   a learned token more, which nothing reads here but the other tokens (MAE's encoder has one)
+    has_mask_token    a learned token for hidden patches; `hidden` needs it, in a call and in `embed`
+    positions         fixed (sines and cosines, for any grid) | learned (for `grid`, rows and columns; resized for others)
+    layer_scale       0: none; drop_path: the last block's rate, see `transformer.blocks`
+    mean, std         the image is standardised by these; (0,), (1,) leave it in [0, 1]
+
+    An image of any size that `patch` divides will do.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    patch: int
+    ratio: float = 4.0
+    has_class_token: bool = True
+    has_mask_token: bool = False
+    positions: str = "fixed"
+    grid: tuple[int, int] = (14, 14)
+    layer_scale: float = 0.0
+    drop_path: float = 0.0
+    outputs: tuple[int, ...] = ()
+    epsilon: float = 1e-6
+    remat: bool = False
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    dtype: str = "float32"
+
+    masked_mode: ClassVar[str] = "tokens"
+    adjustable: ClassVar[tuple[str, ...]] = ("drop_path", "outputs", "remat", "dtype")
+    """Fields that another use of the same weights may set otherwise."""
+
+    def __post_init__(self) -> None:
+        if self.positions not in POSITIONS:
+            raise UserError(f"positions is one of {', '.join(POSITIONS)}; got {self.positions!r}. Set positions to one of these.")
+        wrong = [block for block in self.outputs if not 0 <= block < self.depth]
+        if wrong:
+            raise UserError(f"outputs names blocks from 0 to {self.depth - 1}; got {wrong}. Name others, or () for the last.")
+        super().__post_init__()
+
+    def __call__(self, image: Float[Array, "b h w c"], *, train: bool, hidden: Bool[Array, "b _ _"] | None = None) -> Pyramid:
+        tokens = self._tokens(image, hidden, 0, train, self.outputs)
+        patches = tokens[:, int(self.has_class_token) :]
+        return {self.patch: patches.reshape(patches.shape[0], *self._grid(image), -1)}
+
+    def embed(self, image: Float[Array, "b h w c"], hidden: Bool[Array, "b _ _"] | None = None, *, train: bool) -> Float[Array, "b _ d"]:
+        """The normed tokens of all patches in reading order, after the class token's; the mask token stands in for hidden patches."""
+        return self._tokens(image, hidden, 0, train, ())
+
+    def embed_visible(
+        self, image: Float[Array, "b h w c"], hidden: Bool[Array, "b _ _"], visible: int, *, train: bool
+    ) -> Float[Array, "b _ d"]:
+        """The normed tokens of the `visible` patches alone in reading order, after the class token's (He et al. 2022, section 3).
+
+        `hidden` says for each patch whether it is hidden; `visible` is how many of each image are not, which a sampler's `count` tells.
+        """
+        return self._tokens(image, hidden, visible, train, ())
+
+    @nn.compact
+    def _tokens(
+        self, image: Float[Array, "b h w c"], hidden: Bool[Array, "b _ _"] | None, visible: int, train: bool, outputs: tuple[int, ...]
+    ) -> Float[Array, "b _ _"]:
+        grid = self._grid(image)
+        patches = images.patches(layers.standardise(image, self.mean, self.std).astype(self.dtype), self.patch)
+        patches = patches.reshape(image.shape[0], grid[0] * grid[1], -1)  # b n p
+        leading = int(self.has_class_token)
+        table = self._table(grid, leading).astype(self.dtype)
+        places = table[None, leading:]
+        if visible:
+            order = masking.visible_first(hidden.reshape(*patches.shape[:2]))[:, :visible]
+            patches = jnp.take_along_axis(patches, order[..., None], axis=1)
+            places = jnp.take(places[0], order, axis=0)  # b visible d
+        tokens = PatchEmbedding(self.width, self.patch, self.dtype, name="patches")(patches)
+        if hidden is not None and not visible:
+            tokens = jnp.where(self._hidden_patches(hidden, grid)[..., None], self._mask_token(), tokens)
+        tokens = tokens + places
+        if self.has_class_token:
+            token = self.param("class_token", transformer.TOKEN, (1, 1, self.width)).astype(self.dtype) + table[None, :1]
+            tokens = jnp.concatenate([jnp.broadcast_to(token, (tokens.shape[0], 1, self.width)), tokens], axis=1)
+        fields = {name: getattr(self, name) for name in ("ratio", "epsilon", "layer_scale", "drop_path", "remat", "dtype")}
+        tokens, every = transformer.blocks(tokens, self.depth, self.heads, train=train, collects=bool(outputs), **fields)
+        norm = transformer.layer_norm(self.epsilon, self.dtype, "norm")
+        return jnp.concatenate([norm(every[block]) for block in outputs], axis=-1) if outputs else norm(tokens)
+
+    def _grid(self, image: Float[Array, "b h w c"]) -> tuple[int, int]:
+        h, w = image.shape[1:3]
+        if h % self.patch or w % self.patch:
+            near = [max(1, round(side / self.patch)) * self.patch for side in (h, w)]
+            raise UserError(
+                f"ViT with patches of {self.patch} takes sizes divisible by {self.patch}; the image is {h} x {w}. "
+                f"Resize or pad it to {near[0]} x {near[1]}, or give the encoder another patch."
+            )
+        return h // self.patch, w // self.patch
+
+    def _table(self, grid: tuple[int, int], leading: int) -> Array:
+        if self.positions == "fixed":
+            return jnp.asarray(positions.sine_cosine(*grid, self.width, leading))
+        table = self.param("position_table", transformer.TOKEN, (leading + self.grid[0] * self.grid[1], self.width))
+        return jnp.asarray(positions.resized(table, tuple(self.grid), grid, leading))
+
+    def _mask_token(self) -> Array:
+        if not self.has_mask_token:
+            raise UserError("ViT sees hidden patches as a learned token, which this one lacks. Set has_mask_token=True in its config.")
+        return jnp.asarray(self.param("mask_token", transformer.TOKEN, (1, 1, self.width)), self.dtype)
+
+    def _hidden_patches(self, hidden: Bool[Array, "b _ _"], grid: tuple[int, int]) -> Bool[Array, "b n"]:
+        times = grid[0] // hidden.shape[1]
+        if (hidden.shape[1] * times, hidden.shape[2] * times) != grid:
+            raise UserError(
+                f"The hidden units are {hidden.shape[1]} x {hidden.shape[2]}, the patches {grid[0]} x {grid[1]}; a unit is a whole number "
+                f"of patches on both sides. Set the unit to a multiple of the patch, {self.patch}."
+            )
+        return masking.spread(hidden, times).reshape(hidden.shape[0], -1)
+
+
+class PatchEmbedding(nn.Module):
+    """The linear layer from a patch's pixels to a token; its kernel has a convolution's shape, patch x patch x channels x width."""
+
+    width: int
+    patch: int
+    dtype: str
+
+    @nn.compact
+    def __call__(self, patches: Float[Array, "b n p"]) -> Float[Array, "b n _"]:
+        pixels = patches.shape[-1]
+        shape = (self.patch, self.patch, pixels // self.patch**2, self.width)
+        kernel = self.param("kernel", lambda key, shape: transformer.XAVIER(key, (pixels, self.width)).reshape(shape), shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.width,))
+        return patches @ kernel.reshape(pixels, self.width).astype(self.dtype) + bias.astype(self.dtype).reshape(1, 1, -1)
+
+
+def recipe(size: str = "small") -> ConfigDict:
+    """tiny (tests; patch 4), small (a CPU; patch 8), and ti16, s16, b16, l16, h14, the papers' sizes with their patch.
+
+    Ti, S: Touvron et al. 2021 ("DeiT"), table 1; B, L, H: Dosovitskiy et al. 2021, table 1, H with MAE's patch of 14.
+    """
+    small = {"mean": (0.45,), "std": (0.25,)}
+    return spec(
+        ViT,
+        **choose(
+            size,
+            tiny={"width": 8, "depth": 2, "heads": 2, "patch": 4, "grid": (4, 4)},
+            small={"width": 128, "depth": 6, "heads": 4, "patch": 8, "grid": (8, 8), **small},
+            ti16={"width": 192, "depth": 12, "heads": 3, "patch": 16, **IMAGENET},
+            s16={"width": 384, "depth": 12, "heads": 6, "patch": 16, **IMAGENET},
+            b16={"width": 768, "depth": 12, "heads": 12, "patch": 16, **IMAGENET},
+            l16={"width": 1024, "depth": 24, "heads": 16, "patch": 16, **IMAGENET},
+            h14={"width": 1280, "depth": 32, "heads": 16, "patch": 14, "grid": (16, 16), **IMAGENET},
+        ),
+    )

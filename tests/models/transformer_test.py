@@ -1,0 +1,100 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aeseg.models import transformer
+
+
+class Stack(nn.Module):
+    fields: dict
+    depth: int = 3
+
+    @nn.compact
+    def __call__(self, tokens, train=False):
+        return transformer.blocks(tokens, self.depth, 2, dtype="float32", train=train, **self.fields)
+
+
+TOKENS = jnp.asarray(np.random.default_rng(0).normal(size=(64, 5, 8)), jnp.float32)
+
+
+def variables(**fields):
+    start = Stack(fields).init(jax.random.key(0), TOKENS[:1])
+    return jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), start)
+
+
+def plain(params, tokens):
+    """The same blocks in a loop, every layer written out."""
+
+    def norm(x, p):
+        mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+        return (x - mean) / np.sqrt(variance + 1e-6) * p["scale"] + p["bias"]
+
+    def linear(x, p):
+        return x @ p["kernel"] + p["bias"]
+
+    for layer in range(3):
+        p = jax.tree.map(lambda leaf, layer=layer: np.asarray(leaf[layer], np.float64), params["blocks"])
+        x = norm(tokens, p["norm_before"])
+        query, key, value = (linear(x, p[name]).reshape(*x.shape[:2], 2, 4) for name in ("query", "key", "value"))
+        weights = np.asarray(jax.nn.softmax(np.einsum("bnhd,bmhd->bhnm", query, key) / 2, axis=-1))
+        x = np.einsum("bhnm,bmhd->bnhd", weights, value).reshape(x.shape)
+        tokens = tokens + p.get("attention_scale", 1) * linear(x, p["projection"])
+        x = linear(norm(tokens, p["norm_after"]), p["expand"])
+        x = x * 0.5 * (1 + np.asarray(jax.scipy.special.erf(x / 2**0.5)))
+        tokens = tokens + p.get("mlp_scale", 1) * linear(x, p["contract"])
+    return tokens
+
+
+@pytest.mark.parametrize("fields", [{}, {"layer_scale": 0.1, "remat": True}])
+def test_the_blocks_are_those_of_a_plain_loop(fields):
+    weights = variables(**fields)
+    tokens, _ = Stack(fields).apply(weights, TOKENS[:2])
+    np.testing.assert_allclose(tokens, plain(weights["params"], np.asarray(TOKENS[:2])), rtol=1e-4, atol=1e-5)
+
+
+def test_remat_changes_no_gradient():
+    weights = variables()
+
+    def loss(params, remat):
+        return jnp.sum(jnp.sin(Stack({"remat": remat}).apply({"params": params}, TOKENS[:2])[0]))
+
+    kept, again = (jax.grad(loss)(weights["params"], remat) for remat in (False, True))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), kept, again)
+
+
+def test_collected_tokens_are_those_after_each_block():
+    tokens, every = Stack({"collects": True}).apply(variables(), TOKENS)
+    assert every.shape == (3, *TOKENS.shape)
+    np.testing.assert_array_equal(every[2], tokens)
+
+
+def test_drop_path_leaves_out_branches_of_whole_images_more_often_in_later_blocks():
+    weights = variables()
+    fields = {"drop_path": 0.8, "collects": True}
+    many = jnp.tile(TOKENS, (16, 1, 1))
+    _, every = Stack(fields).apply(weights, many, True, rngs={"drop_path": jax.random.key(0)})
+    before = jnp.concatenate([many[None], every[:-1]])
+    untouched = np.asarray(jnp.all(every == before, axis=(2, 3)).mean(axis=1))  # both branches left out: rate^2
+    np.testing.assert_allclose(untouched, [0, 0.16, 0.64], atol=0.05)
+    evaluated, _ = Stack({"drop_path": 0.8}).apply(weights, TOKENS)
+    np.testing.assert_array_equal(evaluated, Stack({}).apply(weights, TOKENS)[0])
+
+
+def test_drop_path_keeps_the_mean():
+    fields = {"drop_path": 0.5}
+    single = Stack(fields, depth=2)
+    start = single.init(jax.random.key(0), TOKENS[:1])
+    start["params"]["blocks"]["contract"] = jax.tree.map(jnp.zeros_like, start["params"]["blocks"]["contract"])  # attention alone
+    same = jnp.broadcast_to(TOKENS[:1], (4000, 5, 8))
+    dropped, _ = single.apply(start, same, True, rngs={"drop_path": jax.random.key(0)})
+    np.testing.assert_allclose(dropped.mean(axis=0), single.apply(start, TOKENS[:1])[0][0], atol=0.05)
+
+
+def test_the_softmax_is_float32_in_half_precision():
+    query, key, value = (jnp.asarray(np.random.default_rng(i).normal(size=(1, 64, 1, 8)), jnp.bfloat16) for i in range(3))
+    ours = transformer.attention(query, key, value)
+    full = transformer.attention(*(array.astype(jnp.float32) for array in (query, key, value)))
+    assert ours.dtype == jnp.bfloat16
+    np.testing.assert_allclose(ours.astype(jnp.float32), full, atol=0.01)
