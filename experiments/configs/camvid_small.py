@@ -11,35 +11,49 @@ from ml_collections import ConfigDict
 from aeseg.data.sources.folder import camvid
 from aeseg.data.transforms import HorizontalFlip, RandomResizedCrop, Resize
 from aeseg.methods.segmenter import Segmenter
+from aeseg.models import neck
 from aeseg.spec import follow, names, recipe, spec
 from aeseg.training.optimiser import adamw
 
-ARGUMENTS = ("denoising", "reconstruction", "unet")
+ARGUMENTS = ("denoising", "reconstruction", "masked", "simmim", "unet", "unet,vit")
+ENCODERS = {"masked": "vit", "simmim": "vit"}
+"""Methods whose encoder is not `convnet`."""
 
 
 def get_config(argument: str = "denoising") -> ConfigDict:
-    """A method's file name pretrains; a head's file name segments."""
-    segments = argument in names("aeseg.models.heads")
+    """A method's file name pretrains; a head's file name, and after a comma that of the encoder it reads, segments.
+
+    A vit has patches of 8 pixels, which a neck makes the strides 1, 2, 4 and 8 of; `--init` brings its own size of it.
+    """
+    name, _, kind = argument.partition(",")
+    segments = name in names("aeseg.models.heads")
+    kind = kind or ENCODERS.get(name, "convnet")
     config = ConfigDict()
     config.seed = 0
     config.steps = 600
     config.batch_size = 8 if segments else 16
     config.microbatches = 1
     config.window = (96, 128)
-    encoder = recipe("aeseg.models.encoders", "convnet")
     if segments:
-        config.method = spec(Segmenter, encoder=encoder, head=recipe("aeseg.models.heads", argument), classes=11)
+        encoder = recipe("aeseg.models.encoders", kind)
+        config.method = spec(Segmenter, encoder=encoder, head=recipe("aeseg.models.heads", name), classes=11)
+        if kind == "vit":
+            config.method.neck = (neck.unet(encoder.patch, encoder.width),)
         config.method.head.classes = config.method.get_ref("classes")
         config.freeze = "fine-tune"
         config.class_weights = "none"
     else:
-        config.method = recipe("aeseg.methods", argument)
-        config.method.encoder = encoder
-        config.next = "camvid_small:unet"
+        config.method = recipe("aeseg.methods", name)
+        config.next = "camvid_small:unet" if kind == "convnet" else f"camvid_small:unet,{kind}"
     config.dtype = "float32"
     follow(config.method, "dtype", config.get_ref("dtype"))
     config.optimiser = spec(
-        adamw, learning_rate=2e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
+        adamw,
+        learning_rate=2e-3 if kind == "convnet" else 1e-3,
+        steps=config.get_ref("steps"),
+        warmup=config.get_ref("steps") // 20,
+        weight_decay=0.05,
+        clip=1.0,
     )
     config.ema = 0.0
     config.data = ConfigDict()

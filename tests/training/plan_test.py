@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from aeseg import spec
 from aeseg.metrics import Mean
 from aeseg.training import mesh as meshes
 from aeseg.training import plan
 from aeseg.training.optimiser import adamw
 from aeseg.types import UserError
+from experiments import cli
 
 HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
 IMAGE = {"image": jax.ShapeDtypeStruct((16, 8, 8, 3), jnp.uint8)}
@@ -73,3 +75,13 @@ def test_a_step_compiles_for_a_slice_of_tpus():
     found = plan.step_needs(Stack(), adamw(1e-3, steps=10), mesh, IMAGE)
     assert found.bytes < 2**30
     assert [shape for shape in found.gathered if 16 in shape] == []
+
+
+def test_the_papers_mae_step_compiles_for_eight_devices():
+    """ViT-B, 224 px, 32 images a device: the paper's 4096 over its 128 chips."""
+    config = cli.load_config("mae:b16")
+    images = {"image": jax.ShapeDtypeStruct((8 * 32, 224, 224, 3), jnp.uint8)}
+    found = plan.step_needs(spec.build(config.method), spec.build(config.optimiser), meshes.create(8), images)
+    assert found.bytes < 16 * 2**30
+    assert (768, 3072) in found.gathered, "a layer's parameters"
+    assert [shape for shape in found.gathered if 8 * 32 in shape] == []
