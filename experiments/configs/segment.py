@@ -21,8 +21,8 @@ def get_config(argument: str = "unet") -> ConfigDict:
     head, _, name = argument.partition(",")
     config = ConfigDict()
     config.seed = 0
-    config.steps = 300
-    config.batch_size = 16
+    config.steps = 1600
+    config.batch_size = 8
     config.microbatches = 1
     config.window = (64, 64)
     encoder = recipe("aeseg.models.encoders", name or "convnet", "small")
@@ -33,7 +33,7 @@ def get_config(argument: str = "unet") -> ConfigDict:
     config.dtype = "float32"
     follow(config.method, "dtype", config.get_ref("dtype"))
     config.optimiser = spec(
-        adamw, learning_rate=4e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
+        adamw, learning_rate=2e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
     )
     config.ema = 0.0
     config.freeze = "fine-tune"
@@ -51,8 +51,8 @@ def get_config(argument: str = "unet") -> ConfigDict:
     config.data.workers = 0
     config.fsdp = 1
     config.log_every = 50
-    config.evaluate_every = 150
-    config.save_every = 150
+    config.evaluate_every = 400
+    config.save_every = 400
     config.keep = 2
     config.keep_every = 0
     config.best = "mean_iou"
