@@ -64,9 +64,7 @@ def run(argv: Sequence[str]) -> int:
     print("\n" + (table(scores) if "per_class" in scores else numbers(scores)))
     skipped = getattr(source, "skipped", ())
     if skipped:
-        print(
-            f"\nLeft out {len(skipped)} records that cannot be read: {' '.join(skipped[:3])}{' ...' if len(skipped) > 3 else ''}"
-        )
+        print(f"\nLeft out {len(skipped)} records that cannot be read: {' '.join(skipped[:3])}{' ...' if len(skipped) > 3 else ''}")
     print(f"\n{scores['images']:,} images of {flags.split} at step {trained.step} in {time.perf_counter() - began:.0f} s.")
     print(f"numbers     {path}\npictures    {picture}")
     following = f"{job.launcher()}predict --workdir={flags.workdir} --input=<file, folder or glob> --output=predictions"

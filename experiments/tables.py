@@ -155,6 +155,20 @@ def markdown(table: str) -> str:
     devices = sorted({line["device"] for line in found})
     commits = sorted({line["commit"] for line in found})
     rows += ["", f"Mean ± half of the 95 % interval over seeds, in %; {'; '.join(devices)}; commit {', '.join(commits)}."]
+    return "\n".join([*rows, *(["", paper.NOTE] if hasattr(paper, "NOTE") else [])])
+
+
+def speed() -> str:
+    """What `experiments.bench` measured last of each network and form, as Markdown; nothing where it measured nothing."""
+    last = {(line["network"], line["form"]): line for line in lines("bench") if "network" in line}
+    if not last:
+        return ""
+    rows = ["**A training step on the CPU beside PyTorch's (eager), in alternation**", ""]
+    rows += ["| | layers | times PyTorch's speed (quartiles) | seconds | PyTorch | pairs | device |", "|---|---|---|---|---|---|---|"]
+    for (network, form), line in sorted(last.items()):
+        ratio = f"{line['ratio']:.2f} ({line['low']:.2f} to {line['high']:.2f})"
+        times = f"{line['seconds']:.2f} | {line['torch_seconds']:.2f} | {line['pairs']}"
+        rows.append(f"| {network}, {line['size']}x{line['size']}, batch {line['batch']} | {form} | {ratio} | {times} | {line['device']} |")
     return "\n".join(rows)
 
 
@@ -167,7 +181,7 @@ def write_readme() -> None:
 
 
 def _with_results(text: str) -> str:
-    tables = "\n\n".join(markdown(name) for name in spec.names("experiments.papers") if lines(name))
+    tables = "\n\n".join([*(markdown(name) for name in spec.names("experiments.papers") if lines(name)), *filter(None, [speed()])])
     pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
     if not re.search(pattern, text, re.DOTALL):
         raise UserError(f"README.md has no place for results: expected the lines\n{MARKS[0]}\n{MARKS[1]}")

@@ -57,3 +57,29 @@ def test_what_is_there_is_not_run_again(results, monkeypatch):
     row = next(row for row in scenes.ROWS if row.name == "scratch")
     tables.measure("scenes", scenes, row, 2, str(results), {})
     assert calls == []
+
+
+def test_of_each_network_and_form_the_last_speed_is_shown(results):
+    assert tables.speed() == ""
+    common = {
+        "network": "unet",
+        "size": 128,
+        "batch": 4,
+        "low": 0.8,
+        "high": 0.9,
+        "seconds": 1.0,
+        "torch_seconds": 0.9,
+        "pairs": 7,
+        "device": "x",
+    }
+    rows = [{**common, "form": "fast", "ratio": 0.5}, {**common, "form": "plain", "ratio": 0.3}, {**common, "form": "fast", "ratio": 0.85}]
+    (results / "bench.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in [*rows, {"loading": "camvid_small:unet", "share": 0.04}])
+    )
+    shown = [line for line in tables.speed().splitlines() if line.startswith("| unet")]
+    assert [line.split(" | ")[1:3] for line in shown] == [["fast", "0.85 (0.80 to 0.90)"], ["plain", "0.30 (0.80 to 0.90)"]]
+
+
+def test_a_tables_note_stands_below_it(results, monkeypatch):
+    monkeypatch.setattr(scenes, "NOTE", "What was tried.", raising=False)
+    assert tables.markdown("scenes").endswith("\n\nWhat was tried.")
