@@ -48,5 +48,5 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     config.keep = 2
     config.keep_every = 0
     config.best = "loss"
-    config.next = "segment"
+    config.next = "segment:unet,vit" if config.method.encoder.target.endswith(":ViT") else "segment"
     return config
