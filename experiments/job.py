@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import resource
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -37,6 +36,9 @@ DTYPES = ("float32", "bfloat16", "float16")
 """What activations may be."""
 
 Evaluate = Callable[[TrainState], dict[str, float]]
+
+Init = Callable[[TrainState], tuple[TrainState, list[str]]]
+"""A fresh state with pretrained weights in it, and what to say of that."""
 
 
 class Trained(NamedTuple):
@@ -140,10 +142,10 @@ def check(config: ConfigDict) -> None:
             raise UserError(f"A dtype is one of {', '.join(DTYPES)}; {field} is {dtype!r}. Set --{field}.")
 
 
-def train(job: Job, workdir: str, numbers_of: Evaluate, init: Mapping[str, Any] | None = None, next_command: str = "") -> dict[str, float]:
+def train(job: Job, workdir: str, numbers_of: Evaluate, init: Init | None = None, next_command: str = "") -> dict[str, float]:
     """Train, or go on, or say that all is done; returns the numbers of the validation set.
 
-    resume own workdir > graft `init` (a pretrained encoder) > scratch.
+    resume own workdir > `init` (pretrained weights) > scratch.
     """
     config, began = job.config, time.perf_counter()
     writes = jax.process_index() == 0
@@ -169,10 +171,9 @@ def train(job: Job, workdir: str, numbers_of: Evaluate, init: Mapping[str, Any] 
             state = resumed
             log.say(f"Going on from step {int(state.step)} of {workdir}.")
         elif init is not None:
-            state, taken = with_init(state, init)
-            log.say(
-                f"Took {len(taken)} arrays ({tree.count(init['params'].get('encoder', {})):,} numbers) of the encoder from the checkpoint."
-            )
+            state, lines = init(state)
+            for line in lines:
+                log.say(line)
         log.say(describe(job, state))
         if int(state.step) >= config.steps:
             log.say("This run is finished; nothing is trained.")
@@ -189,28 +190,11 @@ def train(job: Job, workdir: str, numbers_of: Evaluate, init: Mapping[str, Any] 
     return numbers
 
 
-def with_init(state: TrainState, donor: Mapping[str, Any]) -> tuple[TrainState, list[str]]:
-    """The state whose encoder is the donor's; the running mean of the parameters starts from it, too."""
-    variables = {"params": state.params, **state.collections}
-    grafted, taken = saved.graft(variables, {name: part for name, part in donor.items() if name in variables})
-    placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), grafted, variables)
-    params = placed.pop("params")
-    return state.replace(params=params, collections=placed, ema=jax.tree.map(lambda leaf: leaf.copy(), params) if state.ema else {}), taken
-
-
-def encoder_of(path: str, step: int = -1) -> tuple[ConfigDict, dict[str, Any]]:
-    """(the encoder's spec, the variables) of `--init`: a workdir, or the checkpoints folder in one."""
-    workdir = os.path.dirname(os.path.abspath(path)) if os.path.basename(os.path.normpath(path)) == "checkpoints" else path
-    config = cli.stored_config(workdir)
-    found, variables = saved.load_variables(os.path.join(workdir, "checkpoints"), step)
-    if found < config.steps:
-        print(f"Note: {workdir} stopped at step {found} of {config.steps}.", file=sys.stderr)
-    return config.method.encoder, variables
-
-
 def load_trained(workdir: str, step: int = -1) -> Trained:
     """The newest checkpoint of a run (or that of one step), and the method that fits it."""
     config = cli.stored_config(workdir)
+    if "target" not in config.method:
+        raise UserError(f"{workdir} holds an encoder alone, as `convert` left it. Train a head on it: segment --init={workdir}.")
     method = build(config.method)
     found, variables = saved.load_variables(os.path.join(workdir, "checkpoints"), step)
     shapes = jax.eval_shape(lambda: dict(method.init(jax.random.key(0), states.example(one_row(config)), train=False)))
@@ -224,24 +208,6 @@ def one_row(config: ConfigDict) -> dict[str, Any]:
     channels = config.method.get("decoder", {}).get("channels", config.data.train.get("channels", 3))
     row = {"image": np.zeros((1, h, w, channels), np.uint8), "label": np.zeros((1, h, w), np.int32)}
     return {**row, "depth": np.zeros((1, h, w), np.float32)}
-
-
-def adopt_encoder(config: ConfigDict, overrides: Mapping[str, Any], init: str) -> dict[str, Any]:
-    """Give the config the encoder that `init` was trained with; returns the variables of `init`.
-
-    An encoder that the command line describes otherwise is an error: weights and description would not belong together.
-    """
-    encoder, variables = encoder_of(init)
-    lines = spec.differences(encoder, config.method.encoder, "config.method.encoder")
-    asked = [name for name in overrides if name.startswith("method.encoder")]
-    if asked and lines:
-        raise UserError(
-            f"The encoder of {init} differs from the one that the command line describes:\n  " + "\n  ".join(lines) + "\n"
-            f"Leave out {', '.join(f'--config.{name}' for name in asked)}: the encoder of --init is taken as it is."
-        )
-    with config.unlocked():
-        config.method.encoder = encoder
-    return variables
 
 
 def score_method(job: Job) -> Evaluate:

@@ -3,11 +3,12 @@
 python -m experiments.pretrain                                        the embedded scenes, about two minutes on two cores
 python -m experiments.pretrain --config=camvid_small --workdir=runs/x  another config file (experiments/configs/*.py)
 python -m experiments.pretrain --config.optimiser.learning_rate=3e-4   any field of the config
+python -m experiments.pretrain --config=pretrain:masked --init=vit-mae  warm start: another run, or a directory of Hugging Face
 """
 
 from collections.abc import Sequence
 
-from experiments import cli, job
+from experiments import cli, init, job
 
 
 def run(argv: Sequence[str]) -> int:
@@ -17,16 +18,14 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         config="pretrain",
         workdir=("", "where the run lives; default runs/<config>"),
-        init=("", "a workdir whose encoder to start from"),
+        init=("", "weights to start from, and of the same method the decoder, too: a workdir, or a Hugging Face directory"),
     )
     job.start()
-    donor = None
-    if flags.init:
-        donor = job.adopt_encoder(flags.config, flags.overrides, flags.init)
+    weights = init.weights(flags.config, flags.overrides, flags.init, whole=True) if flags.init else None
     parts = job.assemble(flags.config)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
     next_command = f"{job.launcher()}segment --config={flags.config.next} --init={workdir}"
-    job.train(parts, workdir, job.score_method(parts), donor, next_command)
+    job.train(parts, workdir, job.score_method(parts), weights, next_command)
     return 0
 
 

@@ -3,6 +3,7 @@
 python -m experiments.segment --init=runs/pretrain                              fine-tune what `pretrain` has learned
 python -m experiments.segment --init=runs/pretrain --config.freeze=linear-probe  the encoder stays as it is
 python -m experiments.segment --init=runs/pretrain --config.freeze=scratch       its architecture alone: the control
+python -m experiments.segment --init=vit-mae-base                               a directory of Hugging Face: config.json, model.safetensors
 python -m experiments.segment --config=camvid_small:segment                      another config file, from scratch
 """
 
@@ -14,7 +15,7 @@ from ml_collections import ConfigDict
 from aeseg import objectives
 from aeseg.data import wrappers
 from aeseg.types import UserError
-from experiments import cli, job
+from experiments import cli, init, job
 
 FREEZE = ("fine-tune", "linear-probe", "scratch")
 CHECKED = 5_000
@@ -28,32 +29,32 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         config="segment",
         workdir=("", "where the run lives; default runs/<config>"),
-        init=("", "a workdir of `pretrain` (or its checkpoints folder) whose encoder to start from"),
+        init=("", "whose encoder to start from: a workdir of `pretrain` (or its checkpoints folder), or a Hugging Face directory"),
     )
     job.start()
     config = flags.config
-    donor = job.adopt_encoder(config, flags.overrides, flags.init) if flags.init else None
-    donor = freeze(config, donor)
+    weights = init.weights(config, flags.overrides, flags.init, whole=False) if flags.init else None
+    weights = freeze(config, weights)
     weigh_classes(config)
     parts = job.assemble(config)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
     next_command = f"{job.launcher()}evaluate --workdir={workdir} --split=test"
-    job.train(parts, workdir, job.score_segmentation(parts), donor, next_command)
+    job.train(parts, workdir, job.score_segmentation(parts), weights, next_command)
     return 0
 
 
-def freeze(config: ConfigDict, donor: dict | None) -> dict | None:
+def freeze(config: ConfigDict, weights: job.Init | None) -> job.Init | None:
     """Set the config up for its `freeze`, which is one of FREEZE; returns the weights to start from."""
     if config.freeze not in FREEZE:
         raise UserError(f"freeze must be one of {', '.join(FREEZE)}; got {config.freeze!r}. Set --config.freeze.")
     if config.freeze == "scratch":
         return None
     if config.freeze == "linear-probe":
-        if donor is None:
+        if weights is None:
             raise UserError("A linear probe reads a pretrained encoder, and there is none. Name one with --init=<workdir>.")
         config.method.frozen_encoder = True
         config.optimiser.freeze = ("encoder/*",)
-    return donor
+    return weights
 
 
 def weigh_classes(config: ConfigDict) -> None:

@@ -1,0 +1,129 @@
+"""`--init`: the weights that a run starts from, of a workdir of ours or of a directory of Hugging Face.
+
+The encoder is taken whole or not at all.  Pretraining takes the rest of the method, too, where it is the same method and fits;
+what does not fit keeps its fresh value, and each such part is named with the reason.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from aeseg import spec, tree
+from aeseg.importers import adapt, families, files
+from aeseg.training import checkpoints as saved
+from aeseg.training.state import TrainState
+from aeseg.types import UserError
+from experiments import cli, job
+
+
+def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, whole: bool) -> job.Init:
+    """Give the config the encoder of `path`; what puts its weights into a fresh state, and where `whole` the rest of the method's.
+
+    Of a workdir, an encoder that the command line describes otherwise is an error: weights and description would not belong
+    together.  Of foreign weights the decoder's description is taken, too, where the method is the same; what the command line
+    says of either holds (patch, dtype), and the weights are made to fit.  Fields that an encoder calls `adjustable` are the run's own.
+    """
+    foreign = files.is_foreign(path)
+    if foreign:
+        model = families.load(path)
+        found, donor, notes = model.described, model.variables, list(model.notes)
+        encoder = found if families.is_encoder(found) else found.encoder
+    else:
+        stored, donor = of_workdir(path)
+        found, encoder, notes = stored.method, stored.method.encoder, []
+        _refuse_others(encoder, config.method.encoder, overrides, path)
+    rest = whole and found.get("target") == config.method.target
+    parts = {"encoder": encoder, **({"decoder": found.decoder} if foreign and rest and "decoder" in found else {})}
+    grids = {part: tuple(described.grid) for part, described in parts.items() if "grid" in described}
+    channels = job.one_row(config)["image"].shape[-1]
+    for part, described in parts.items():
+        before = described.copy_and_resolve_references()
+        _follow(described, config.method[part], part, overrides, path)
+        if foreign:
+            _fit(described, parts["encoder"], tuple(config.window), channels)
+        notes += spec.differences(before, described, f"config.method.{part}")
+        with config.unlocked():
+            config.method[part] = described
+    grids = {part: (old, tuple(config.method[part].grid)) for part, old in grids.items()}
+
+    def init(state: TrainState) -> tuple[TrainState, list[str]]:
+        started, lines = with_weights(state, donor, rest, grids)
+        return started, [*notes, *lines]
+
+    return init
+
+
+def with_weights(state: TrainState, donor: Mapping[str, Any], rest: bool, grids: adapt.Grids | None = None) -> tuple[TrainState, list[str]]:
+    """The state with the donor's encoder and, where asked, the rest of it that fits; a line for each step.
+
+    `grids`: see `adapt.adapted`.  The running mean of the parameters starts from the same weights.
+    """
+    variables = {"params": state.params, **state.collections}
+    given, lines = adapt.adapted({name: leaves for name, leaves in donor.items() if name in variables}, variables, grids or {})
+    found, taken = saved.graft(variables, given)
+    lines.append(f"Took {len(taken)} arrays ({tree.count(given['params']['encoder']):,} numbers) of the encoder from the checkpoint.")
+    others = {part for leaves in variables.values() for part in leaves} - {"encoder"} if rest else ()
+    for part in sorted(others):
+        try:
+            found, taken = saved.graft(found, given, (part, f"{part}/*"))
+            lines.append(f"Took {len(taken)} arrays of the {part}, too.")
+        except UserError as error:
+            lines.append(f"The {part} keeps its fresh values. " + "\n".join(str(error).splitlines()[:-1]))
+    placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), found, variables)
+    params = placed.pop("params")
+    ema = jax.tree.map(lambda leaf: leaf.copy(), params) if state.ema else {}
+    return state.replace(params=params, collections=placed, ema=ema), lines
+
+
+def of_workdir(path: str, step: int = -1) -> tuple[ConfigDict, dict[str, Any]]:
+    """(config, variables) of a workdir, or of the checkpoints folder in one."""
+    workdir = os.path.dirname(os.path.abspath(path)) if os.path.basename(os.path.normpath(path)) == "checkpoints" else path
+    config = cli.stored_config(workdir)
+    found, variables = saved.load_variables(os.path.join(workdir, "checkpoints"), step)
+    if found < config.steps:
+        print(f"Note: {workdir} stopped at step {found} of {config.steps}.", file=sys.stderr)
+    return config, variables
+
+
+def _refuse_others(encoder: ConfigDict, described: ConfigDict, overrides: Mapping[str, Any], path: str) -> None:
+    free = tuple(f"config.method.encoder.{name}:" for name in _adjustable(encoder))
+    lines = [line for line in spec.differences(encoder, described, "config.method.encoder") if not line.startswith(free)]
+    asked = [name for name in overrides if name.startswith("method.encoder") and name.split(".")[-1] not in _adjustable(encoder)]
+    if asked and lines:
+        raise UserError(
+            f"The encoder of {path} differs from the one that the command line describes:\n  " + "\n  ".join(lines) + "\n"
+            f"Leave out {', '.join(f'--config.{name}' for name in asked)}: the encoder of --init is taken as it is."
+        )
+
+
+def _follow(described: ConfigDict, of_run: ConfigDict, part: str, overrides: Mapping[str, Any], path: str) -> None:
+    """Set in the description of the weights what the run may, and what the command line does, say otherwise."""
+    asked = {name.removeprefix(f"method.{part}."): value for name, value in overrides.items() if name.startswith(f"method.{part}.")}
+    if described.target != of_run.target:
+        if asked:
+            raise UserError(
+                f"{path} holds {described.target}; the command line describes {of_run.target}. "
+                f"Leave out {', '.join(f'--config.method.{part}.{name}' for name in asked)}, or name a config with that {part}."
+            )
+        return
+    for name in (*_adjustable(described), "channels"):
+        if name in described:
+            described[name] = of_run[name]
+    described.update_from_flattened_dict(asked)
+
+
+def _adjustable(described: ConfigDict) -> tuple[str, ...]:
+    """The fields that another use of the same weights may set otherwise, as the class says."""
+    return getattr(type(spec.build(described)), "adjustable", ())
+
+
+def _fit(described: ConfigDict, encoder: ConfigDict, window: tuple[int, int], channels: int) -> None:
+    """Describe a part for the run's images: the grid of learned positions, and mean and std where the channels are others."""
+    if described.get("positions") == "learned" and not any(side % encoder.patch for side in window):
+        described.grid = tuple(side // encoder.patch for side in window)
+    if {"mean", "std"} <= set(described) and not {len(described.mean), len(described.std)} <= {1, channels}:
+        described.mean, described.std = ((sum(values) / len(values),) for values in (described.mean, described.std))

@@ -1,0 +1,82 @@
+"""experiments/init.py: what a run starts from, of a workdir or of Hugging Face, adapted to the run's images."""
+
+import cv2
+import numpy as np
+import pytest
+
+from aeseg import tree
+from aeseg.training.checkpoints import load_variables
+from experiments import cli, pretrain, segment
+from tests.importers.cases import find_toys, toy_directory
+
+SCENES = [f"--config.data.{split}.{field}=16" for split in ("train", "validation") for field in ("height", "width", "records")]
+SMALL = ["--config.window=(16,16)", "--config.batch_size=8", "--config.steps=1", *SCENES]
+SEGMENT = ["--config=segment:linear", "--config.data.fraction=1.0", "--config.method.head.stride=4", "--config.freeze=linear-probe", *SMALL]
+PRETRAIN = ["--config=pretrain:reconstruction,tiny", *SMALL]
+STILL = ("--config.optimiser.learning_rate=1e-30", "--config.optimiser.weight_decay=0.0")
+
+
+@pytest.fixture(autouse=True)
+def _toys(monkeypatch):
+    find_toys(monkeypatch)
+
+
+def run(module, *flags):
+    return cli.guarded(module.run, ["program", *map(str, flags)])
+
+
+def params(workdir):
+    return tree.flatten(load_variables(str(workdir / "checkpoints"))[1]["params"])
+
+
+def test_a_segmenter_starts_from_the_encoder_of_a_foreign_model(tmp_path, capsys):
+    path, tensors = toy_directory(tmp_path / "theirs", "segmenter")
+    assert run(segment, *SEGMENT, f"--init={path}", f"--workdir={tmp_path / 'run'}") == 0
+    assert "Took 12 arrays (" in capsys.readouterr().err
+    np.testing.assert_array_equal(
+        params(tmp_path / "run")["encoder/level0/convolution0/kernel"], tensors["toy.level.0.convolution.weight"].transpose(2, 3, 1, 0)
+    )
+
+
+def test_pretraining_goes_on_from_the_whole_of_its_own_method(tmp_path, capsys):
+    path, tensors = toy_directory(tmp_path / "theirs", "autoencoder")
+    assert run(pretrain, *PRETRAIN, *STILL, f"--init={path}", f"--workdir={tmp_path / 'warm'}") == 0
+    assert "Took 6 arrays of the decoder, too." in capsys.readouterr().err
+    last = tensors["decoder.last.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_allclose(params(tmp_path / "warm")["decoder/last/kernel"], last, rtol=1e-6)
+    assert run(pretrain, *PRETRAIN, *STILL, f"--init={tmp_path / 'warm'}", f"--workdir={tmp_path / 'warmer'}") == 0
+    np.testing.assert_allclose(params(tmp_path / "warmer")["decoder/last/kernel"], last, rtol=1e-6)
+
+
+def test_a_decoder_that_does_not_fit_is_listed_and_keeps_its_fresh_values(tmp_path, capsys):
+    path, _ = toy_directory(tmp_path / "theirs", "autoencoder")
+    assert run(pretrain, *PRETRAIN, f"--init={path}", "--config.method.decoder.widths=(6,4)", f"--workdir={tmp_path / 'run'}") == 0
+    said = capsys.readouterr().err
+    assert "The decoder keeps its fresh values." in said
+    assert "params/decoder/convolution0/bias: model (6,), checkpoint (8,)" in said
+    assert run(pretrain, "--config=pretrain:denoising,tiny", *SMALL, f"--init={path}", f"--workdir={tmp_path / 'other'}") == 0
+    assert "decoder" not in capsys.readouterr().err, "of another method only the encoder is taken"
+
+
+def test_weights_follow_the_run_s_channels_line_by_line(tmp_path, capsys):
+    for index in range(16):
+        (tmp_path / "own" / "images").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "own" / "images" / f"{index:02d}.png"), np.full((16, 16), index, np.uint8))
+    path, tensors = toy_directory(tmp_path / "theirs", "encoder")
+    grey = [f"--config.data.{split}.channels=1" for split in ("train", "validation")]
+    own = ["--config=folder:reconstruction", f"--config.data.root={tmp_path / 'own'}", *grey, "--config.method.decoder.channels=1"]
+    fitting = ["--config.method.decoder.widths=(8,4)", "--config.window=(16,16)", "--config.batch_size=8", "--config.steps=1"]
+    assert run(pretrain, *own, *fitting, *STILL, f"--init={path}", f"--workdir={tmp_path / 'run'}") == 0
+    said = capsys.readouterr().err
+    assert "config.method.encoder.mean: [0.5, 0.5, 0.5] -> [0.5]" in said
+    assert "encoder/level0/convolution0/kernel: 3 channels to 1 (their sum)." in said
+    expected = tensors["toy.level.0.convolution.weight"].transpose(2, 3, 1, 0).sum(axis=2, keepdims=True)
+    np.testing.assert_allclose(params(tmp_path / "run")["encoder/level0/convolution0/kernel"], expected, rtol=1e-5)
+
+
+def test_what_the_command_line_says_of_a_foreign_encoder_holds_or_is_refused(tmp_path, capsys):
+    path, _ = toy_directory(tmp_path / "theirs", "encoder")
+    assert run(segment, *SEGMENT, f"--init={path}", "--config.method.encoder.dtype=bfloat16", f"--workdir={tmp_path / 'run'}") == 0
+    assert 'config.method.encoder.dtype: "float32" -> "bfloat16"' in capsys.readouterr().err
+    assert run(segment, *SEGMENT, f"--init={path}", "--config.method.encoder.widths=(4,16)", f"--workdir={tmp_path / 'no'}") == 2
+    assert "encoder/level1/convolution0/bias: model (16,), checkpoint (8,)" in capsys.readouterr().err

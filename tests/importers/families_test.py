@@ -1,0 +1,93 @@
+"""aeseg/importers/families.py: a foreign model whole, in and out."""
+
+import json
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from aeseg.importers import families, files
+from aeseg.spec import recipe
+from aeseg.types import UserError
+from tests.importers.cases import CONFIGS, find_toys, random_variables, same, toy_directory
+
+
+@pytest.fixture(autouse=True)
+def _toys(monkeypatch):
+    find_toys(monkeypatch)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_there_and_back_is_exact(kind, tmp_path):
+    path, tensors = toy_directory(tmp_path / "theirs", kind)
+    model = families.load(path)
+    assert families.is_encoder(model.described) == (kind == "encoder")
+    method = ConfigDict({"encoder": model.described}) if kind == "encoder" else model.described
+    assert families.save(str(tmp_path / "back"), method, model.variables) == []
+    config, back = files.read(str(tmp_path / "back"))
+    assert same(back, tensors)
+    assert config["architectures"] == CONFIGS[kind]["architectures"]
+    again = families.load(str(tmp_path / "back"))
+    assert same(again.variables, model.variables)
+    assert model.size == {"autoencoder": (16, 32)}.get(kind, (16, 16))
+
+
+def test_names_may_lack_the_prefix_and_a_classifier_is_left_out_aloud(tmp_path):
+    path, tensors = toy_directory(tmp_path / "whole", "encoder")
+    bare = {name.removeprefix("toy."): array for name, array in tensors.items()}
+    files.write(str(tmp_path / "bare"), CONFIGS["encoder"], bare, {})
+    files.write(str(tmp_path / "more"), CONFIGS["encoder"], {**tensors, "classifier.weight": np.zeros((9, 8))}, {})
+    assert same(families.load(str(tmp_path / "bare")).variables, families.load(path).variables)
+    assert families.load(str(tmp_path / "more")).notes == ("Left out classifier.weight (9, 8).",)
+
+
+def test_images_are_standardised_as_the_directory_says_and_said_again_on_export(tmp_path):
+    path, tensors = toy_directory(tmp_path / "plain", "autoencoder")
+    assert families.load(path).described.encoder.mean == (0.5, 0.5, 0.5)
+    files.write(str(tmp_path / "said"), CONFIGS["autoencoder"], tensors, {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 2]})
+    model = families.load(str(tmp_path / "said"))
+    assert (model.described.encoder.mean, model.described.encoder.std) == ((0.1, 0.2, 0.3), (1.0, 1.0, 2.0))
+    assert model.notes == ("Images are standardised with mean (0.1, 0.2, 0.3) and std (1.0, 1.0, 2.0).",)
+    families.save(str(tmp_path / "back"), model.described, model.variables)
+    said = json.loads((tmp_path / "back" / "preprocessor_config.json").read_text())
+    assert said["image_mean"] == [0.1, 0.2, 0.3]
+
+
+def test_what_a_family_has_no_place_for_is_left_out_aloud(tmp_path):
+    method = recipe("aeseg.methods", "segmenter", "tiny")
+    method.encoder.norm = "batch"
+    variables = random_variables(families.shapes(method, (16, 16), 3))
+    notes = families.save(str(tmp_path), method, variables)
+    [note] = notes
+    assert note.startswith("Left out: head (")
+    assert note.endswith(" numbers), for which ToyModel has no place.")
+    model = families.load(toy_directory(tmp_path / "segmenter", "segmenter")[0])
+    model.described.frozen_encoder = True
+    notes = families.save(str(tmp_path / "back"), model.described, model.variables)
+    assert notes == ["Not said by config.json: method.frozen_encoder: false -> true"]
+    method = ConfigDict({"encoder": recipe("aeseg.models.encoders", "dense", "tiny")})
+    with pytest.raises(UserError, match=r"(?s)No family .* has a place for this model or its encoder:\n.*  toy: Toy is a ConvNet"):
+        families.save(str(tmp_path), method, {})
+
+
+def test_an_unknown_architecture_lists_those_that_are_read(tmp_path):
+    path, _ = toy_directory(tmp_path / "bert", "encoder", model_type="bert")
+    config = json.loads((tmp_path / "bert" / "config.json").read_text())
+    (tmp_path / "bert" / "config.json").write_text(json.dumps({**config, "architectures": ["BertModel"]}))
+    with pytest.raises(UserError, match=r"names the architecture 'BertModel' \(model_type 'bert'\); aeseg reads .*ToyModel"):
+        families.load(path)
+    (tmp_path / "bert" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="names the architecture '' "):
+        families.load(path)
+
+
+def test_weights_of_another_size_are_listed(tmp_path):
+    path, _ = toy_directory(tmp_path / "small", "encoder")
+    (tmp_path / "small" / "config.json").write_text(json.dumps({**CONFIGS["encoder"], "widths": [4, 16]}))
+    with pytest.raises(UserError, match=r"toy.level.1.convolution.weight: expected \(16, 4, 3, 3\), got \(8, 4, 3, 3\)"):
+        families.load(path)
+
+
+def test_no_architecture_is_read_by_two_families():
+    names = [name for family in families.families().values() for name in family.architectures]
+    assert len(names) == len(set(names))
