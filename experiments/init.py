@@ -25,7 +25,8 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, whole: 
 
     Of a workdir, an encoder that the command line describes otherwise is an error: weights and description would not belong
     together.  Of foreign weights the decoder's description is taken, too, where the method is the same; what the command line
-    says of either holds (patch, dtype), and the weights are made to fit.  Fields that an encoder calls `adjustable` are the run's own.
+    says of either holds (patch, grid), and the weights are made to fit.  The dtype, and fields that an encoder calls `adjustable`,
+    are the run's own.
     """
     foreign = files.is_foreign(path)
     if foreign:
@@ -92,7 +93,7 @@ def of_workdir(path: str, step: int = -1) -> tuple[ConfigDict, dict[str, Any]]:
 def _refuse_others(encoder: ConfigDict, described: ConfigDict, overrides: Mapping[str, Any], path: str) -> None:
     free = tuple(f"config.method.encoder.{name}:" for name in _adjustable(encoder))
     lines = [line for line in spec.differences(encoder, described, "config.method.encoder") if not line.startswith(free)]
-    asked = [name for name in overrides if name.startswith("method.encoder") and name.split(".")[-1] not in _adjustable(encoder)]
+    asked = [name for name in overrides if name.startswith("method.encoder") and name.split(".")[2] not in _adjustable(encoder)]
     if asked and lines:
         raise UserError(
             f"The encoder of {path} differs from the one that the command line describes:\n  " + "\n  ".join(lines) + "\n"
@@ -103,22 +104,22 @@ def _refuse_others(encoder: ConfigDict, described: ConfigDict, overrides: Mappin
 def _follow(described: ConfigDict, of_run: ConfigDict, part: str, overrides: Mapping[str, Any], path: str) -> None:
     """Set in the description of the weights what the run may, and what the command line does, say otherwise."""
     asked = {name.removeprefix(f"method.{part}."): value for name, value in overrides.items() if name.startswith(f"method.{part}.")}
-    if described.target != of_run.target:
-        if asked:
-            raise UserError(
-                f"{path} holds {described.target}; the command line describes {of_run.target}. "
-                f"Leave out {', '.join(f'--config.method.{part}.{name}' for name in asked)}, or name a config with that {part}."
-            )
-        return
-    for name in (*_adjustable(described), "channels"):
-        if name in described:
+    alike = described.target == of_run.target
+    if asked.keys() - {"dtype"} and not alike:
+        raise UserError(
+            f"{path} holds {described.target}; the command line describes {of_run.target}. "
+            f"Leave out {', '.join(f'--config.method.{part}.{name}' for name in asked)}, or name a config with that {part}."
+        )
+    for name in (*_adjustable(described), "channels") if alike else ("dtype",):
+        if name in described and name in of_run:
             described[name] = of_run[name]
-    described.update_from_flattened_dict(asked)
+    if alike:
+        described.update_from_flattened_dict(asked)
 
 
 def _adjustable(described: ConfigDict) -> tuple[str, ...]:
-    """The fields that another use of the same weights may set otherwise, as the class says."""
-    return getattr(type(spec.build(described)), "adjustable", ())
+    """The fields that another use of the same weights may set otherwise: dtype, and what the class calls so."""
+    return ("dtype", *getattr(type(spec.build(described)), "adjustable", ()))
 
 
 def _fit(described: ConfigDict, encoder: ConfigDict, window: tuple[int, int], channels: int) -> None:

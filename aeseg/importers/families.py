@@ -63,11 +63,12 @@ def load(path: str) -> Model:
 
 def save(directory: str, method: ConfigDict, variables: Mapping[str, Any]) -> list[str]:
     """Write a method, or its encoder where no family holds it whole, as a directory of Hugging Face; a line for each thing left out."""
-    family, described, config = _holder(method)
+    family, described, config, refusals = _holder(method)
     kept = {"encoder"} if is_encoder(described) else {part for leaves in variables.values() for part in leaves}
     chosen = {name: {part: leaf for part, leaf in leaves.items() if part in kept} for name, leaves in variables.items()}
     left = {part: leaf for leaves in variables.values() for part, leaf in leaves.items() if part not in kept}
-    notes = [
+    notes = ["No family holds the method whole:", *refusals] if is_encoder(described) and "target" in method else []
+    notes += [
         f"Left out: {part} ({tree.count(leaf):,} numbers), for which {config['architectures'][0]} has no place."
         for part, leaf in left.items()
     ]
@@ -102,14 +103,14 @@ def _family(config: Mapping[str, Any], path: str) -> ModuleType:
     )
 
 
-def _holder(method: ConfigDict) -> tuple[ModuleType, ConfigDict, dict[str, Any]]:
-    """(the family, the spec it holds, their config) of the method, or else of its encoder."""
-    refusals = []
+def _holder(method: ConfigDict) -> tuple[ModuleType, ConfigDict, dict[str, Any], list[str]]:
+    """(the family, the spec it holds, their config) of the method, or else of its encoder; and the refusals until then."""
+    refusals: list[str] = []
     whole = [method] if "target" in method else []
     for described in (*whole, method.encoder):
         for name, family in families().items():
             try:
-                return family, described, family.config_of(described)
+                return family, described, family.config_of(described), refusals
             except UserError as error:
                 refusals.append(f"  {name}: {error}")
     raise UserError("\n".join(["No family of aeseg/importers has a place for this model or its encoder:", *refusals]))

@@ -37,6 +37,11 @@ def config_of(described: ConfigDict) -> dict[str, Any]:
             f"{described.encoder.epsilon} and {described.decoder.epsilon}, {tuple(described.encoder.grid)} and "
             f"{tuple(described.decoder.grid)}. Set them alike."
         )
+    if described.encoder.grid[0] != described.encoder.grid[1]:
+        raise UserError(
+            f"ViTMAE of transformers cannot be made for a grid that is not square; this one has {tuple(described.encoder.grid)}. "
+            "Fixed positions fit any grid: with them, set a square one. Learned ones need a square window in training."
+        )
     return {
         **vit.config_of(described.encoder),
         "architectures": ["ViTMAEForPreTraining"],

@@ -1,13 +1,18 @@
 """experiments/init.py: what a run starts from, of a workdir or of Hugging Face, adapted to the run's images."""
 
 import cv2
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from aeseg import tree
+from aeseg.importers import families
+from aeseg.spec import recipe
 from aeseg.training.checkpoints import load_variables
-from experiments import cli, pretrain, segment
-from tests.importers.cases import find_toys, toy_directory
+from aeseg.training.state import TrainState
+from experiments import cli, init, pretrain, segment
+from tests.importers.cases import find_toys, random_variables, toy_directory
 
 SCENES = [f"--config.data.{split}.{field}=16" for split in ("train", "validation") for field in ("height", "width", "records")]
 SMALL = ["--config.window=(16,16)", "--config.batch_size=8", "--config.steps=1", *SCENES]
@@ -80,3 +85,25 @@ def test_what_the_command_line_says_of_a_foreign_encoder_holds_or_is_refused(tmp
     assert 'config.method.encoder.dtype: "float32" -> "bfloat16"' in capsys.readouterr().err
     assert run(segment, *SEGMENT, f"--init={path}", "--config.method.encoder.widths=(4,16)", f"--workdir={tmp_path / 'no'}") == 2
     assert "encoder/level1/convolution0/bias: model (16,), checkpoint (8,)" in capsys.readouterr().err
+
+
+def test_a_vision_transformer_s_positions_and_what_is_the_run_s_own_follow_the_run(tmp_path):
+    described = recipe("aeseg.methods", "masked", "tiny")
+    described.encoder.update({"positions": "learned", "drop_path": 0.1})
+    described.decoder.update({"positions": "learned", "depth": 2})
+    families.save(str(tmp_path), described, random_variables(families.shapes(described, (16, 16), 3)))
+    config = cli.load_config("pretrain:masked,tiny")
+    config.window, config.dtype, config.method.encoder.remat = (16, 32), "bfloat16", True
+    begin = init.weights(config, {}, str(tmp_path), whole=True)
+    encoder, decoder = config.method.encoder, config.method.decoder
+    assert (encoder.grid, encoder.positions, encoder.dtype, encoder.remat) == ((4, 8), "learned", "bfloat16", True)
+    assert (decoder.grid, decoder.depth, decoder.dtype) == ((4, 8), 2, "bfloat16")
+    fresh = jax.tree.map(jnp.asarray, random_variables(families.shapes(config.method, (16, 32), 3), seed=1))
+    started, lines = begin(TrainState(jnp.int32(0), fresh["params"], {}, opt_state={}, ema={}))
+    assert "params/decoder/position_table: positions of a grid 4x4 resized to 4x8 (bicubic)." in lines
+    assert "Took 24 arrays of the decoder, too." in lines
+    assert started.params["encoder"]["position_table"].shape == (33, 8)
+    config = cli.load_config("segment:unet")
+    config.dtype = "bfloat16"
+    init.weights(config, {}, str(tmp_path), whole=False)
+    assert config.method.encoder.dtype == "bfloat16", "of any encoder"

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+import torch
+import transformers
 from ml_collections import ConfigDict
 
 from aeseg.importers import families, files
@@ -58,7 +60,9 @@ def test_what_a_family_has_no_place_for_is_left_out_aloud(tmp_path):
     method.encoder.norm = "batch"
     variables = random_variables(families.shapes(method, (16, 16), 3))
     notes = families.save(str(tmp_path), method, variables)
-    [note] = notes
+    assert notes[0] == "No family holds the method whole:"
+    assert "  toy: Toy has a linear head; this is aeseg.models.heads.unet:UNetHead." in notes
+    note = notes[-1]
     assert note.startswith("Left out: head (")
     assert note.endswith(" numbers), for which ToyModel has no place.")
     model = families.load(toy_directory(tmp_path / "segmenter", "segmenter")[0])
@@ -86,6 +90,56 @@ def test_weights_of_another_size_are_listed(tmp_path):
     (tmp_path / "small" / "config.json").write_text(json.dumps({**CONFIGS["encoder"], "widths": [4, 16]}))
     with pytest.raises(UserError, match=r"toy.level.1.convolution.weight: expected \(16, 4, 3, 3\), got \(8, 4, 3, 3\)"):
         families.load(path)
+
+
+VIT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "patch_size": 16, "image_size": 64}
+DECODER = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+CONVNEXT = {"hidden_sizes": [4, 8, 12, 16], "depths": [1, 1, 2, 1]}
+BACKBONE = {**CONVNEXT, "out_features": ["stage1", "stage2", "stage3", "stage4"]}
+MIT = {"hidden_sizes": [4, 8, 8, 16], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 2, 2, 4], "decoder_hidden_size": 8}
+UPERNET = {"hidden_size": 16, "auxiliary_in_channels": 12, "auxiliary_channels": 8, "num_labels": 5}
+
+
+def in_transformers(name):
+    """A small model of that class with EVERY tensor random: fresh ones hold zeros, of which a comparison says nothing."""
+    config = {
+        "ViTModel": lambda: transformers.ViTConfig(**VIT),
+        "ViTMAEForPreTraining": lambda: transformers.ViTMAEConfig(**VIT, **{f"decoder_{key}": value for key, value in DECODER.items()}),
+        "ConvNextV2Model": lambda: transformers.ConvNextV2Config(**CONVNEXT),
+        "SegformerForSemanticSegmentation": lambda: transformers.SegformerConfig(**MIT, num_labels=5),
+        "UperNetForSemanticSegmentation": lambda: transformers.UperNetConfig(
+            backbone_config=transformers.ConvNextConfig(**BACKBONE), **UPERNET
+        ),
+    }[name]()
+    model = getattr(transformers, name)(config, **POOLER.get(name, {}))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for key, tensor in model.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.2 + (0.5 if key.endswith("var") else -0.1))
+    return model.eval()
+
+
+POOLER = {"ViTModel": {"add_pooling_layer": False}}
+"""ViTModel's pooler, a layer on the class token, is of no use to us: neither read nor written."""
+
+OTHERS = {"ConvNextV2Model": ("layernorm.",)}
+"""Tensors that are not ours: they come back as ones that change nothing."""
+
+
+@pytest.mark.parametrize("name", ["ViTModel", "ViTMAEForPreTraining"])
+def test_transformers_reads_what_is_written_whole_and_to_the_bit(name, tmp_path):
+    theirs = in_transformers(name)
+    theirs.save_pretrained(tmp_path / "theirs")
+    model = families.load(str(tmp_path / "theirs"))
+    alone = families.is_encoder(model.described)
+    families.save(str(tmp_path / "back"), ConfigDict({"encoder": model.described}) if alone else model.described, model.variables)
+    back, report = type(theirs).from_pretrained(tmp_path / "back", output_loading_info=True, **POOLER.get(name, {}))
+    assert {key: names for key, names in report.items() if names} == {}
+    tensors = theirs.state_dict()
+    kept = [key for key in back.state_dict() if not key.startswith(OTHERS.get(name, ())) and "num_batches" not in key]
+    assert [key for key in kept if not torch.equal(back.state_dict()[key], tensors[key])] == []
+    assert same(families.load(str(tmp_path / "back")).variables, model.variables)
 
 
 def test_no_architecture_is_read_by_two_families():
