@@ -1,8 +1,11 @@
-"""Exact forms of a convolution and its gradients, where XLA is slow on a CPU.  Only `forms` uses them."""
+"""Exact forms of convolutions and their gradients, where XLA is slow on a CPU.  Only `forms` uses them."""
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+TERMS = 64
+"""Products that one fused loop of `depthwise_kernel_gradient` adds up: more make it no faster, but slow to compile."""
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -111,6 +114,47 @@ def image_gradient(
             ]
             total += lax.pad(product[:, :, :, y, x], jnp.zeros((), jnp.float32), ((0, 0, 0), *sides, (0, 0, 0)))
     return total.astype(gradient.dtype)
+
+
+def depthwise_convolution(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c"]) -> Float[Array, "b h w c"]:
+    """Each channel's convolution with its own kernel, SAME, odd sizes: shifted products, which XLA fuses into one loop."""
+    (_, h, w, _), (height, width, _) = image.shape, kernel.shape
+    padded = jnp.pad(image, ((0, 0), (height // 2, height // 2), (width // 2, width // 2), (0, 0))).astype(jnp.float32)
+    taps = kernel.astype(jnp.float32)[:, :, None, None, None]
+    shifted = [padded[:, y : y + h, x : x + w] * taps[y, x] for y in range(height) for x in range(width)]
+    return sum(shifted).astype(image.dtype)
+
+
+def depthwise_kernel_gradient(
+    image: Float[Array, "b h w c"], gradient: Float[Array, "b h w c"], size: tuple[int, int]
+) -> Float[Array, "y x c"]:
+    """The gradient of `depthwise_convolution`'s kernel: sum over b, i, j of image[b, i + y, j + x, c] gradient[b, i, j, c].
+
+    So it is itself a convolution, with the gradient as a very large kernel: blocks of at most TERMS of its pixels, in turn, are
+    shifted products over the few places of the kernel, fused into one loop.
+    """
+    (b, h, w, c), (height, width), dtype = gradient.shape, size, image.dtype
+    across = -(-w // TERMS)
+    columns = -(-w // across)
+    rows = min(h, TERMS // columns)
+    down = -(-h // rows)
+    beyond = (down * rows - h, across * columns - w)
+    sides = [(side // 2, side // 2 + more) for side, more in zip(size, beyond, strict=True)]
+    image = jnp.pad(image, ((0, 0), *sides, (0, 0))).astype(jnp.float32)
+    gradient = jnp.pad(gradient, ((0, 0), (0, beyond[0]), (0, beyond[1]), (0, 0))).astype(jnp.float32)
+
+    def add(total: Array, place: Array) -> tuple[Array, None]:
+        corner = (0, place // across * rows, place % across * columns, 0)
+        part = lax.dynamic_slice(image, corner, (b, rows + height - 1, columns + width - 1, c))
+        taps = lax.dynamic_slice(gradient, corner, (b, rows, columns, c))
+        products = [
+            part[:, y : y + height, x : x + width] * taps[:, y : y + 1, x : x + 1] for y in range(rows) for x in range(columns)
+        ]
+        return total + sum(products), None
+
+    start = jnp.zeros((b, height, width, c), jnp.float32)
+    total, _ = lax.scan(add, start, jnp.arange(down * across))
+    return jnp.sum(total, axis=0).astype(dtype)
 
 
 def _product(left: Float[Array, "m k"], right: Float[Array, "k n"]) -> Float[Array, "m n"]:

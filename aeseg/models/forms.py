@@ -1,8 +1,9 @@
 """Convolution, pooling and upsampling as functions: plain forms, and exact ones that are faster.
 
-XLA on a CPU is slow in four places: the gradient of a convolution's kernel, convolutions of small images with large kernels,
-the gradient of max pooling (select-and-scatter) and the gradients of a transposed convolution.  These functions have gradients of their own, equal to the plain ones; which form
-a convolution's gradient takes is settled while compiling, by platform, and leaves no branch in the program.
+XLA on a CPU is slow in five places: the gradient of a convolution's kernel, convolutions of small images with large kernels, the
+gradient of max pooling (select-and-scatter), the gradients of a transposed convolution, and depthwise convolutions.  These
+functions have gradients of their own, equal to the plain ones; which form is taken is settled while compiling, by platform, and
+leaves no branch in the program.
 """
 
 import functools
@@ -26,6 +27,12 @@ def convolve(
     return _convolve(image, kernel, stride, padding)
 
 
+@jax.jit  # traced once for all blocks of one shape: the fast form has a hundred operations
+def depthwise_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c"]) -> Float[Array, "b h w c"]:
+    """The convolution of each channel with its own kernel, of odd size, zeros around the image (SAME)."""
+    return _depthwise(image, kernel)
+
+
 def upsample_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]) -> Float[Array, "b 2*h 2*w d"]:
     """Nearest upsampling by 2 and a 3x3 convolution, exactly, without the large image: 4/9 of the arithmetic.
 
@@ -46,6 +53,17 @@ def up_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "2 2 c d"])
     (b, h, w, c), d = image.shape, kernel.shape[-1]
     product = image.reshape(-1, c) @ kernel.transpose(2, 0, 1, 3).reshape(c, 4 * d)
     return product.reshape(b, h, w, 2, 2, d).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, d)
+
+
+def transpose_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "4 4 c d"]) -> Float[Array, "b 2*h 2*w d"]:
+    """The transposed convolution with stride 2 and one row and column less on every side: four 2x2 convolutions, exactly.
+
+    An even row of the output sees rows 3 and 1 of the kernel, an odd one rows 2 and 0; so with columns (see `upsample_convolve`).
+    """
+    c, d = kernel.shape[2:]
+    parts = kernel[::-1, ::-1].reshape(2, 2, 2, 2, c, d)  # tap, parity, tap, parity, c, d
+    small = parts.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, c, 4 * d).astype(image.dtype)
+    return _interleave(convolve(image, small, padding=((1, 1), (1, 1))))
 
 
 def upsample(image: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
@@ -111,6 +129,39 @@ _convolve.defvjp(_convolve_forward, _convolve_backward)
 def _plain_convolve(image: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     layout = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(image, kernel, (stride, stride), padding, dimension_numbers=layout)
+
+
+@jax.custom_vjp
+def _depthwise(image: Array, kernel: Array) -> Array:
+    return _depthwise_value(image, kernel)
+
+
+def _depthwise_value(image: Array, kernel: Array) -> Array:
+    return lax.platform_dependent(image, kernel, cpu=fast_cpu.depthwise_convolution, default=_plain_depthwise)
+
+
+def _depthwise_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    image, kernel = saved
+
+    def plain_kernel(image: Array, gradient: Array) -> Array:
+        return jax.vjp(lambda kernel: _plain_depthwise(image, kernel), kernel)[1](gradient)[0]
+
+    def fast_kernel(image: Array, gradient: Array) -> Array:
+        return fast_cpu.depthwise_kernel_gradient(image, gradient, kernel.shape[:2])
+
+    # The gradient of the image is a depthwise convolution too, with the kernel turned round.
+    to_image = _depthwise_value(gradient, kernel[::-1, ::-1])
+    return to_image, lax.platform_dependent(image, gradient, cpu=fast_kernel, default=plain_kernel)
+
+
+_depthwise.defvjp(lambda image, kernel: (_depthwise_value(image, kernel), (image, kernel)), _depthwise_backward)
+
+
+def _plain_depthwise(image: Array, kernel: Array) -> Array:
+    layout = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(
+        image, kernel[:, :, None], (1, 1), "SAME", dimension_numbers=layout, feature_group_count=kernel.shape[-1]
+    )
 
 
 @jax.custom_vjp

@@ -2,7 +2,7 @@
 
 Parameters are float32, and have the names and shapes of linen's own layers (`kernel` height, width, in, out; `bias`).
 Kernels start as He et al. 2015 (arXiv 1502.01852, equation 10), for the ReLU that follows; `initialiser="lecun"` is for
-layers that no ReLU follows.
+layers that no ReLU follows, "narrow" (normal, 0.02, cut at two standard deviations) is that of transformers and ConvNeXt.
 """
 
 import math
@@ -10,35 +10,58 @@ from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from aeseg.models.forms import convolve, max_pool, resize, up_convolve, upsample, upsample_convolve
+from aeseg.models.forms import (
+    Padding,
+    convolve,
+    depthwise_convolve,
+    max_pool,
+    resize,
+    transpose_convolve,
+    up_convolve,
+    upsample,
+    upsample_convolve,
+)
+from aeseg.models.sparse import check_hidden, check_size, visible_at, visible_only
 from aeseg.types import UserError
 
 __all__ = [
     "Convolution",
     "ConvolutionBlock",
+    "DepthwiseConvolution",
+    "TransposedConvolution",
     "UpConvolution",
     "UpsampledConvolution",
+    "check_hidden",
+    "check_size",
     "convolve",
     "dense",
+    "depthwise_convolve",
+    "layer_norm",
     "max_pool",
     "normalise",
     "resize",
     "standardise",
+    "transpose_convolve",
     "unstandardise",
     "up_convolve",
     "upsample",
     "upsample_convolve",
+    "visible_only",
 ]
 
-INITIALISERS = {"he": nn.initializers.he_normal(), "lecun": nn.initializers.lecun_normal()}
+INITIALISERS = {
+    "he": nn.initializers.he_normal(),
+    "lecun": nn.initializers.lecun_normal(),
+    "narrow": nn.initializers.truncated_normal(0.02),
+}
 
 
 class Convolution(nn.Module):
     """A convolution with a square kernel; SAME padding as XLA means it: output size ceil(size / stride).
 
-    `stride` > 1 with SAME pads more after than before; importers of PyTorch weights must pad by hand.
+    `stride` > 1 with SAME pads more after than before; `padding` pads as it says, as models from PyTorch need it.
     """
 
     features: int
@@ -47,11 +70,27 @@ class Convolution(nn.Module):
     use_bias: bool = True
     initialiser: str = "he"
     dtype: str = "float32"
+    padding: Padding | None = None
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"]) -> Float[Array, "b _ _ _"]:
         kernel, bias = _parameters(self, image.shape[-1])
-        return _add_bias(convolve(image.astype(self.dtype), kernel.astype(self.dtype), self.stride), bias)
+        return _add_bias(convolve(image.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.padding), bias)
+
+
+class DepthwiseConvolution(nn.Module):
+    """A convolution of each channel with a square kernel of its own, of odd size, SAME padding; `kernel` is size, size, 1, c."""
+
+    size: int = 7
+    initialiser: str = "narrow"
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        kernel = self.param("kernel", _initialiser(self.initialiser), (self.size, self.size, 1, image.shape[-1]))
+        bias = self.param("bias", nn.initializers.zeros_init(), image.shape[-1:])
+        convolved = depthwise_convolve(image.astype(self.dtype), kernel[:, :, 0].astype(self.dtype))
+        return _add_bias(convolved, bias.astype(self.dtype))
 
 
 class UpsampledConvolution(nn.Module):
@@ -88,6 +127,21 @@ class UpConvolution(nn.Module):
         return _add_bias(up_convolve(image.astype(self.dtype), kernel.astype(self.dtype)), bias)
 
 
+class TransposedConvolution(nn.Module):
+    """A 4x4 transposed convolution with stride 2: torch's ConvTranspose2d(4, 2, 1), its weight as height, width, in, out."""
+
+    features: int
+    use_bias: bool = True
+    initialiser: str = "lecun"
+    dtype: str = "float32"
+    size = 4
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w _"]:
+        kernel, bias = _parameters(self, image.shape[-1])
+        return _add_bias(transpose_convolve(image.astype(self.dtype), kernel.astype(self.dtype)), bias)
+
+
 class ConvolutionBlock(nn.Module):
     """`convolutions` times: 3x3 convolution, norm, ReLU."""
 
@@ -98,26 +152,46 @@ class ConvolutionBlock(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w _"]:
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool, hidden: Bool[Array, "b i j"] | None = None
+    ) -> Float[Array, "b h w _"]:
         for place in range(self.convolutions):
             image = Convolution(self.features, use_bias=self.use_bias, dtype=self.dtype, name=f"convolution{place}")(image)
-            image = nn.relu(normalise(image, self.norm, train=train, dtype=self.dtype, name=f"norm{place}"))
+            image = nn.relu(normalise(image, self.norm, train=train, dtype=self.dtype, name=f"norm{place}", hidden=hidden))
+            image = visible_only(image, hidden)
         return image
 
 
-def normalise(image: Float[Array, "b h w c"], norm: str, *, train: bool, dtype: str, name: str) -> Float[Array, "b h w c"]:
+def normalise(
+    image: Float[Array, "b h w c"],
+    norm: str,
+    *,
+    train: bool,
+    dtype: str,
+    name: str,
+    hidden: Bool[Array, "b i j"] | None = None,
+) -> Float[Array, "b h w c"]:
     """The image after a norm: "none", "batch" (Ioffe & Szegedy 2015) or "group" (Wu & He 2018).  Call it inside a module.
 
     Batch: running averages move by 0.1 a step, epsilon 1e-5 (PyTorch's defaults); under jit over several devices the
     statistics are those of the global batch.  Group: 32 groups, or as many as divide both 32 and the channels.
+    Statistics are over visible positions; what stands at hidden ones afterwards means nothing.
     """
+    counted = None if hidden is None else jnp.broadcast_to(visible_at(image, hidden), image.shape)
     if norm == "none":
         return image
     if norm == "batch":
-        return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype, name=name)(image)
+        layer = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype, name=name)
+        return layer(image, mask=counted)
     if norm == "group":
-        return nn.GroupNorm(num_groups=math.gcd(image.shape[-1], 32), epsilon=1e-5, dtype=dtype, name=name)(image)
+        layer = nn.GroupNorm(num_groups=math.gcd(image.shape[-1], 32), epsilon=1e-5, dtype=dtype, name=name)
+        return layer(image, mask=counted)
     raise UserError(f"A norm is one of none, batch, group; this model's is {norm!r}. Set norm to one of them.")
+
+
+def layer_norm(features: Float[Array, "b h w d"], dtype: str, name: str) -> Float[Array, "b h w d"]:
+    """Each position's features with mean 0 and variance 1 (Ba et al. 2016), epsilon 1e-6.  Call it inside a module."""
+    return nn.LayerNorm(epsilon=1e-6, use_fast_variance=False, dtype=dtype, name=name)(features)
 
 
 def standardise(image: Float[Array, "b h w c"], mean: Sequence[float], std: Sequence[float]) -> Float[Array, "b h w c"]:

@@ -78,9 +78,10 @@ def test_convolutions_in_bfloat16_are_near_those_in_float32():
     assert_near(ours, value_and_gradients(plain_convolve, image, kernel), tolerance=2e-2)
 
 
-@pytest.mark.parametrize("function", [layers.convolve, layers.upsample_convolve])
+@pytest.mark.parametrize("function", [layers.convolve, layers.upsample_convolve, layers.depthwise_convolve])
 def test_convolutions_work_under_vmap_remat_and_a_second_derivative(function):
-    images, kernel = normal(0, 3, 1, 5, 6, 2), normal(1, 3, 3, 2, 2)
+    images = normal(0, 3, 1, 5, 6, 2)
+    kernel = normal(1, 3, 3, 2) if function is layers.depthwise_convolve else normal(1, 3, 3, 2, 2)
 
     def error(image, kernel):
         return jnp.sum(function(image, kernel) ** 2)
@@ -108,6 +109,40 @@ def test_the_choice_of_form_leaves_no_conditional_in_the_program():
     image, kernel = normal(0, 2, 8, 8, 3), normal(1, 3, 3, 3, 4)
     program = jax.jit(jax.grad(lambda image, kernel: jnp.sum(layers.convolve(image, kernel) ** 2), argnums=1)).lower(image, kernel)
     assert " conditional(" not in program.compile().as_text()
+
+
+@pytest.mark.parametrize("terms", [4, 64])
+@pytest.mark.parametrize(("size", "h", "w"), [(7, 9, 6), (7, 1, 3), (3, 5, 13), (5, 2, 2)])
+def test_depthwise_convolutions_equal_the_plain_form_in_value_and_gradients(monkeypatch, terms, size, h, w):
+    monkeypatch.setattr(fast_cpu, "TERMS", terms)
+    image, kernel = normal(0, 2, h, w, 5), normal(1, size, size, 5)
+    layers.depthwise_convolve.clear_cache()  # it was traced with other terms
+    ours = value_and_gradients(layers.depthwise_convolve, image, kernel)
+
+    def plain(image, kernel):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_general_dilated(image, kernel[:, :, None], (1, 1), "SAME", dimension_numbers=layout, feature_group_count=5)
+
+    assert_near(ours, value_and_gradients(plain, image, kernel))
+
+
+def test_the_depthwise_form_of_a_cpu_is_the_one_that_runs():
+    image, kernel = normal(0, 2, 8, 8, 3), normal(1, 7, 7, 3)
+    program = jax.jit(jax.grad(lambda image, kernel: jnp.sum(layers.depthwise_convolve(image, kernel) ** 2), argnums=(0, 1)))
+    text = program.lower(image, kernel).compile().as_text()
+    assert " convolution(" not in text
+    assert " conditional(" not in text
+
+
+def test_the_depthwise_convolution_equals_torch():
+    image = normal(0, 2, 6, 9, 4)
+    module = layers.DepthwiseConvolution(7)
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, module.init(jax.random.key(1), image))
+    theirs = torch.nn.Conv2d(4, 4, 7, padding=3, groups=4)
+    theirs.weight.data = torch.tensor(np.asarray(variables["params"]["kernel"]).transpose(3, 2, 0, 1))
+    theirs.bias.data = torch.tensor(np.asarray(variables["params"]["bias"]))
+    expected = theirs(torch.tensor(np.asarray(image).transpose(0, 3, 1, 2))).detach().numpy().transpose(0, 2, 3, 1)
+    assert_near([module.apply(variables, image)], [expected])
 
 
 def test_convolution_has_the_parameters_and_values_of_linen():
@@ -185,6 +220,17 @@ def test_the_up_convolution_equals_torch():
     assert_near([module.apply(variables, image)], [expected])
 
 
+def test_the_transposed_convolution_equals_torch():
+    image = normal(0, 2, 3, 5, 4)
+    module = layers.TransposedConvolution(6)
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, module.init(jax.random.key(1), image))
+    theirs = torch.nn.ConvTranspose2d(4, 6, 4, 2, 1)
+    theirs.weight.data = torch.tensor(np.asarray(variables["params"]["kernel"]).transpose(2, 3, 0, 1))
+    theirs.bias.data = torch.tensor(np.asarray(variables["params"]["bias"]))
+    expected = theirs(torch.tensor(np.asarray(image).transpose(0, 3, 1, 2))).detach().numpy().transpose(0, 2, 3, 1)
+    assert_near([module.apply(variables, image)], [expected])
+
+
 def test_the_start_of_the_kernels_is_that_of_he():
     image = jnp.zeros((1, 8, 8, 64))
     kernel = layers.Convolution(256).init(jax.random.key(0), image)["params"]["kernel"]
@@ -201,6 +247,27 @@ def test_norms_give_zero_mean_and_unit_variance(norm):
     np.testing.assert_allclose(before_relu.mean(), 0, atol=1e-5)
     np.testing.assert_allclose(before_relu.std(), 1, atol=1e-2)
     np.testing.assert_array_equal(value, nn.relu(before_relu))
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "group"])
+@pytest.mark.parametrize("train", [False, True])
+def test_norms_in_masked_mode_have_the_statistics_of_the_visible_positions(norm, train):
+    """As if the visible positions, equally many in each image, were all there is."""
+    image = 3 * normal(0, 2, 4, 6, 4) + 2
+    hidden = jnp.array([[[True, False, False], [False, True, True]], [[False, True, False], [True, False, True]]])
+    visible = ~np.kron(np.asarray(hidden), np.ones((1, 2, 2), bool))
+    alone = jnp.stack([image[row][visible[row]] for row in range(2)])[:, :, None]  # b n 1 c
+
+    class Norm(nn.Module):
+        @nn.compact
+        def __call__(self, image, hidden=None):
+            return layers.normalise(image, norm, train=train, dtype="float32", name="norm", hidden=hidden)
+
+    variables = jax.tree.map(lambda leaf: leaf + 0.5, Norm().init(jax.random.key(0), image))
+    found, statistics = Norm().apply(variables, image, hidden, mutable=["batch_stats"])
+    expected, expected_statistics = Norm().apply(variables, alone, mutable=["batch_stats"])
+    assert_near([found[row][visible[row]] for row in range(2)], list(expected[:, :, 0]), 1e-5)
+    assert_near(jax.tree.leaves(statistics), jax.tree.leaves(expected_statistics), 1e-5)
 
 
 def test_an_unknown_norm_is_named():

@@ -1,7 +1,9 @@
 """A plain convolutional encoder: the reference autoencoder's, and the contracting path of U-Net."""
 
+from typing import ClassVar
+
 import flax.linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
 from aeseg.models import layers
@@ -24,7 +26,11 @@ class ConvNet(nn.Module):
     bottleneck    channels of a further level after the last pooling; 0: none
     norm          none | batch | group, between convolution and ReLU
     mean, std     the image is standardised by these; (0,), (1,) leave it in [0, 1]
+
+    `hidden` [b i j] hides units of the image: the pyramid is zero there, and nothing there influences the rest of it.
     """
+
+    masked_mode: ClassVar[str] = "sparse"
 
     widths: tuple[int, ...] = (64, 128, 256)
     convolutions: int = 1
@@ -36,17 +42,18 @@ class ConvNet(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Pyramid:
+    def __call__(self, image: Float[Array, "b h w c"], *, train: bool, hidden: Bool[Array, "b i j"] | None = None) -> Pyramid:
         depth = len(self.widths)
         _check_size(image.shape[1], image.shape[2], depth)
-        features = layers.standardise(image, self.mean, self.std).astype(self.dtype)
+        layers.check_hidden(image, hidden, 2**depth, "ConvNet")
+        features = layers.visible_only(layers.standardise(image, self.mean, self.std).astype(self.dtype), hidden)
         pyramid = {}
         for level, width in enumerate(self.widths):
-            features = self._block(width, f"level{level}")(features, train=train)
+            features = self._block(width, f"level{level}")(features, train=train, hidden=hidden)
             pyramid[2**level] = features
             features = layers.max_pool(features)
         if self.bottleneck:
-            features = self._block(self.bottleneck, "bottleneck_level")(features, train=train)
+            features = self._block(self.bottleneck, "bottleneck_level")(features, train=train, hidden=hidden)
         pyramid[2**depth] = features
         return pyramid
 
