@@ -48,6 +48,7 @@ __all__ = [
     "up_convolve",
     "upsample",
     "upsample_convolve",
+    "visible_at",
     "visible_only",
 ]
 
@@ -171,11 +172,12 @@ def normalise(
     name: str,
     hidden: Bool[Array, "b i j"] | None = None,
 ) -> Float[Array, "b h w c"]:
-    """The image after a norm: "none", "batch" (Ioffe & Szegedy 2015) or "group" (Wu & He 2018).  Call it inside a module.
+    """The image after a norm: "none", "batch" (Ioffe & Szegedy 2015), "group" (Wu & He 2018), "layer" (Ba et al. 2016).
 
     Batch: running averages move by 0.1 a step, epsilon 1e-5 (PyTorch's defaults); under jit over several devices the
-    statistics are those of the global batch.  Group: 32 groups, or as many as divide both 32 and the channels.
-    Statistics are over visible positions; what stands at hidden ones afterwards means nothing.
+    statistics are those of the global batch.  Group: 32 groups, or as many as divide both 32 and the channels.  Layer: of each
+    position alone.  Statistics are over visible positions; what stands at hidden ones afterwards means nothing.  Call it inside a
+    module.
     """
     counted = None if hidden is None else jnp.broadcast_to(visible_at(image, hidden), image.shape)
     if norm == "none":
@@ -186,7 +188,9 @@ def normalise(
     if norm == "group":
         layer = nn.GroupNorm(num_groups=math.gcd(image.shape[-1], 32), epsilon=1e-5, dtype=dtype, name=name)
         return layer(image, mask=counted)
-    raise UserError(f"A norm is one of none, batch, group; this model's is {norm!r}. Set norm to one of them.")
+    if norm == "layer":
+        return layer_norm(image, dtype, name)
+    raise UserError(f"A norm is one of none, batch, group, layer; this model's is {norm!r}. Set norm to one of them.")
 
 
 def layer_norm(features: Float[Array, "b h w d"], dtype: str, name: str) -> Float[Array, "b h w d"]:

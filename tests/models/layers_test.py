@@ -271,5 +271,5 @@ def test_norms_in_masked_mode_have_the_statistics_of_the_visible_positions(norm,
 
 
 def test_an_unknown_norm_is_named():
-    with pytest.raises(UserError, match=r"one of none, batch, group; this model's is 'layer'. Set norm"):
-        layers.ConvolutionBlock(4, norm="layer").init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)), train=True)
+    with pytest.raises(UserError, match=r"one of none, batch, group, layer; this model's is 'instance'. Set norm"):
+        layers.ConvolutionBlock(4, norm="instance").init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)), train=True)

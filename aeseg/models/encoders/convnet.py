@@ -24,7 +24,7 @@ class ConvNet(nn.Module):
     widths        channels of each level
     convolutions  convolutions in each level, and in the bottleneck
     bottleneck    channels of a further level after the last pooling; 0: none
-    norm          none | batch | group, between convolution and ReLU
+    norm          none | batch | group | layer, between convolution and ReLU
     mean, std     the image is standardised by these; (0,), (1,) leave it in [0, 1]
 
     `hidden` [b i j] hides units of the image: the pyramid is zero there, and nothing there influences the rest of it.
