@@ -8,29 +8,26 @@ from aeseg.models.decoders.light import LightDecoder
 from aeseg.spec import choose, spec
 from aeseg.spec import recipe as part
 
-STRIDES = (4, 8, 16, 32)
-"""The scales of SparK's decoder (Tian et al. 2023, section 3.2)."""
-
 
 def recipe(size: str = "small") -> ConfigDict:
     """`SparseMasked` with SparK's decoder (Tian et al. 2023): tiny (tests), small (a CPU: `convnet`, units of 8 pixels),
     convnextv2 (that encoder's small, units of 8 pixels), resnet50, resnet101, v1_small, v1_base (the paper's; units of 32 pixels).
     """
-    batch, layer = {"strides": STRIDES}, {"strides": STRIDES, "densify_norm": "layer"}
-    name, encoder, unit, decoder = choose(
+    cpu, paper = {"width": 64}, {"strides": (4, 8, 16, 32)}  # the scales of section 3.2
+    fields = choose(
         size,
-        tiny=("convnet", "tiny", 4, {"width": 8}),
-        small=("convnet", "small", 8, {"width": 64, "strides": (2, 4, 8)}),
-        convnextv2=("convnextv2", "small", 8, {"width": 64, "densify_norm": "layer"}),
-        resnet50=("resnet", "resnet50", 32, batch),
-        resnet101=("resnet", "resnet101", 32, batch),
-        v1_small=("convnextv2", "v1_small", 32, layer),
-        v1_base=("convnextv2", "v1_base", 32, layer),
+        tiny={"encoder": ("convnet", "tiny"), "unit": 4, "decoder": {"width": 8}},
+        small={"encoder": ("convnet", "small"), "unit": 8, "decoder": {**cpu, "strides": (2, 4, 8)}},
+        convnextv2={"encoder": ("convnextv2", "small"), "unit": 8, "decoder": {**cpu, "densify_norm": "layer"}},
+        resnet50={"encoder": ("resnet", "resnet50"), "unit": 32, "decoder": paper},
+        resnet101={"encoder": ("resnet", "resnet101"), "unit": 32, "decoder": paper},
+        v1_small={"encoder": ("convnextv2", "v1_small"), "unit": 32, "decoder": {**paper, "densify_norm": "layer"}},
+        v1_base={"encoder": ("convnextv2", "v1_base"), "unit": 32, "decoder": {**paper, "densify_norm": "layer"}},
     )
     return spec(
         SparseMasked,
-        encoder=part("aeseg.models.encoders", name, encoder),
-        decoder=spec(LightDecoder, **decoder),
+        encoder=part("aeseg.models.encoders", *fields["encoder"]),
+        decoder=spec(LightDecoder, **fields["decoder"]),
         sampler=spec(masking.Random, ratio=0.6),
-        unit=unit,
+        unit=fields["unit"],
     )
