@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 from aeseg import images, keys, masking, metrics, objectives
 from aeseg.metrics import Mean
 from aeseg.models import layers, modes
+from aeseg.spec import choose, spec
 from aeseg.spec import recipe as part
-from aeseg.spec import spec
 from aeseg.types import Batch
 
 HIDDEN_COLOUR = 0.5
@@ -101,8 +101,14 @@ class SparseMasked(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """FCMAE with `convnextv2` of that size: tiny (tests), small (a CPU; units of 8 pixels), others with the paper's decoder and units."""
-    encoder = part("aeseg.models.encoders", "convnextv2", size)
-    decoder = part("aeseg.models.decoders", "convnext", size if size in ("tiny", "small") else "reference")
-    unit = {"tiny": 4, "small": 8}.get(size, 32)
-    return spec(SparseMasked, encoder=encoder, decoder=decoder, sampler=spec(masking.Random, ratio=0.6), unit=unit)
+    """FCMAE on `convnextv2` of that size: tiny (tests), small (a CPU; units of 8 pixels), the paper's eight with its decoder and units."""
+    paper = {"unit": 32, "decoder": "reference"}
+    sizes = dict.fromkeys(("atto", "femto", "pico", "nano", "v2_tiny", "base", "large", "huge"), paper)
+    fields = choose(size, tiny={"unit": 4, "decoder": "tiny"}, small={"unit": 8, "decoder": "small"}, **sizes)
+    return spec(
+        SparseMasked,
+        encoder=part("aeseg.models.encoders", "convnextv2", size),
+        decoder=part("aeseg.models.decoders", "convnext", fields["decoder"]),
+        sampler=spec(masking.Random, ratio=0.6),
+        unit=fields["unit"],
+    )

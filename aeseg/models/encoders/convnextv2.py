@@ -102,7 +102,7 @@ class ConvNeXtV2(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (a CPU; strides 2, 4 and 8), the papers' eight of version 2 (their tiny is v2_tiny), and v1_tiny to v1_large."""
+    """tiny (tests), small (a CPU; strides 2, 4, 8), the paper's atto to huge (its tiny: v2_tiny), and version 1's v1_tiny to v1_base."""
     first = {"response_norm": False, "layer_scale": 1e-6}
     return spec(
         ConvNeXtV2,
@@ -121,6 +121,5 @@ def recipe(size: str = "small") -> ConfigDict:
             v1_tiny={**first, "widths": (96, 192, 384, 768), "depths": (3, 3, 9, 3)},
             v1_small={**first, "widths": (96, 192, 384, 768), "depths": (3, 3, 27, 3)},
             v1_base={**first, "widths": (128, 256, 512, 1024), "depths": (3, 3, 27, 3)},
-            v1_large={**first, "widths": (192, 384, 768, 1536), "depths": (3, 3, 27, 3)},
         ),
     )

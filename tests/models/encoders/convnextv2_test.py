@@ -32,7 +32,6 @@ CLASSIFIERS = {
     "v1_tiny": 28_589_128,
     "v1_small": 50_223_688,
     "v1_base": 88_591_464,
-    "v1_large": 197_767_336,
 }
 
 
@@ -60,10 +59,11 @@ def test_drop_path_leaves_out_whole_branches_of_rows_and_only_in_training():
     still = encoder.apply(variables, image, train=False)[2]
     np.testing.assert_allclose(still, np.broadcast_to(still[:1], still.shape), atol=1e-6)
     trained = np.asarray(encoder.apply(variables, image, train=True, rngs={"drop_path": jax.random.key(2)})[2])
-    kinds = np.unique(trained.reshape(200, -1).round(4), axis=0)
-    assert len(kinds) == 2  # the last block's branch is there, twice as strong, or not; the first block's always is
-    share = np.mean(np.all(np.isclose(trained.reshape(200, -1), kinds[0], atol=1e-3), axis=1))
-    assert 0.35 < share < 0.65
+    like_first = np.max(np.abs(trained - trained[:1]), axis=(1, 2, 3)) < 1e-5  # those like the first row, or those unlike it
+    others = trained[~like_first]
+    np.testing.assert_allclose(others, np.broadcast_to(others[:1], others.shape), atol=1e-5)
+    assert 0.35 < like_first.mean() < 0.65
+    np.testing.assert_allclose((trained[0] + others[0]) / 2, still[0], atol=1e-4)  # the branch is there twice as strong, or not at all
 
 
 @pytest.mark.parametrize(
