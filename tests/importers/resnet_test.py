@@ -65,10 +65,11 @@ def test_features_and_gradients_are_theirs(kind, h, w, train):
     (slopes, slope), pyramid = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(variables["params"], image)
     for stride, array in expected.items():
         near(pyramid[stride], array.detach().numpy().transpose(0, 2, 3, 1), f"stride {stride}")
-    near(slope, pixels.grad.numpy().transpose(0, 2, 3, 1), "image", 5e-5)
+    tolerance = 2e-4 if train else 5e-5  # gradients through the statistics of few positions are small differences
+    near(slope, pixels.grad.numpy().transpose(0, 2, 3, 1), "image", tolerance)
     ours = to_foreign(rules, {"params": slopes, "batch_stats": variables["batch_stats"]})
     for name, parameter in theirs.named_parameters():
-        near(ours[timm_name(name)], parameter.grad.numpy(), name, 5e-5)
+        near(ours[timm_name(name)], parameter.grad.numpy(), name, tolerance)
 
 
 def test_a_resnet_of_timm_comes_back_exactly_and_says_its_name_and_statistics():

@@ -38,10 +38,12 @@ class Decoder(nn.Module):
         return jnp.broadcast_to(jnp.where(at, self.hidden, self.visible), (*at.shape[:3], 3))
 
 
-def apply(method, train=False, **kwargs):
-    rngs = {"hidden": jax.random.key(3)} if train else {}
-    kwargs = kwargs or {"train": train}
-    return method.apply({}, batch(), rngs=rngs, **kwargs)
+def means(tested, train=False):
+    return tested.apply({}, batch(), train=train, rngs={"hidden": jax.random.key(3)} if train else {})
+
+
+def pictures():
+    return method().apply({}, batch(), method="show")
 
 
 def method(visible=0.0, hidden=0.0):
@@ -56,7 +58,7 @@ def standardised_patches():
 
 
 def hidden_patches():
-    shown = apply(method(), method="show")
+    shown = pictures()
     changed = np.any(np.asarray(shown["visible"]) != IMAGE, axis=-1)
     return changed.reshape(4, 4, 4, 4, 4).any(axis=(2, 4)).reshape(4, 16)
 
@@ -67,23 +69,23 @@ def test_the_loss_is_the_squared_error_of_hidden_standardised_units_alone():
     assert np.any(hidden[0] != hidden[1])
     for visible, value in ((0.0, 0.0), (7.0, 0.3)):
         expected = np.mean((value - standardised_patches()[hidden]) ** 2)
-        np.testing.assert_allclose(apply(method(visible, value))["squared_error"].value(), expected, rtol=1e-5)
+        np.testing.assert_allclose(means(method(visible, value))["squared_error"].value(), expected, rtol=1e-5)
 
 
 def test_training_hides_other_units_at_every_step_and_evaluation_the_same():
-    first = apply(method(0, 1), train=True)["squared_error"].total
-    assert float(first) != float(apply(method(0, 1))["squared_error"].total)
-    assert float(apply(method(0, 1))["squared_error"].total) == float(apply(method(0, 1))["squared_error"].total)
+    first = means(method(0, 1), train=True)["squared_error"].total
+    assert float(first) != float(means(method(0, 1))["squared_error"].total)
+    assert float(means(method(0, 1))["squared_error"].total) == float(means(method(0, 1))["squared_error"].total)
 
 
 def test_pictures_paste_what_is_hidden_into_the_image_and_show_the_whole_prediction():
-    shown = apply(method(), method="show")
+    shown = pictures()
     assert list(shown) == ["image", "visible", "reconstruction", "prediction"]
     hidden = np.kron(hidden_patches().reshape(4, 4, 4), np.ones((4, 4), bool))
-    means = IMAGE.reshape(4, 4, 4, 4, 4, 3).mean(axis=(2, 4, 5)).repeat(4, 1).repeat(4, 2)[..., None]  # 0 is the mean of a unit
-    np.testing.assert_allclose(shown["prediction"], np.broadcast_to(means, IMAGE.shape), atol=1e-5)
+    average = IMAGE.reshape(4, 4, 4, 4, 4, 3).mean(axis=(2, 4, 5)).repeat(4, 1).repeat(4, 2)[..., None]  # 0 is the mean of a unit
+    np.testing.assert_allclose(shown["prediction"], np.broadcast_to(average, IMAGE.shape), atol=1e-5)
     np.testing.assert_array_equal(np.asarray(shown["reconstruction"])[~hidden], IMAGE[~hidden])
-    np.testing.assert_allclose(np.asarray(shown["reconstruction"])[hidden], np.broadcast_to(means, IMAGE.shape)[hidden], atol=1e-5)
+    np.testing.assert_allclose(np.asarray(shown["reconstruction"])[hidden], np.broadcast_to(average, IMAGE.shape)[hidden], atol=1e-5)
     assert np.all(np.asarray(shown["visible"])[hidden] == 0.5)
 
 
