@@ -3,10 +3,12 @@
 from ml_collections import ConfigDict
 
 from aeseg import masking
-from aeseg.methods.fcmae import SparseMasked
 from aeseg.models.decoders.light import LightDecoder
-from aeseg.spec import choose, spec
+from aeseg.spec import choose, module, spec
 from aeseg.spec import recipe as part
+
+SparseMasked = module("aeseg.methods", "fcmae").SparseMasked
+"""FCMAE and SparK are one method, with other parts."""
 
 
 def recipe(size: str = "small") -> ConfigDict:

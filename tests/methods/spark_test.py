@@ -1,6 +1,6 @@
 from aeseg import masking
 from aeseg.methods import spark
-from aeseg.methods.fcmae import SparseMasked
+from aeseg.methods.spark import SparseMasked
 from aeseg.models.encoders import convnet, convnextv2, resnet
 from aeseg.spec import build
 from tests.contract import large_inputs, shapes
