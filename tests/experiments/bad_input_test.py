@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
+from safetensors.numpy import save_file
 
 from aeseg import spec
 from experiments import cli, evaluate, predict, pretrain, segment
@@ -214,6 +215,27 @@ def test_a_checkpoint_that_does_not_fit_the_model(refused, copied, module, width
     flags = (*PRETRAIN, f"--config.method.encoder.widths={widths}", f"--config.method.decoder.widths={widths[::-1]}")
     message = refused(module, *(flags if module is pretrain else ("--split=validation",)), workdir=str(copied))
     assert_says(message, f"does not fit.*{says}")
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"config.json": b'{"architectures": ["BertModel"]}'}, "names the architecture 'BertModel'.*aeseg reads .*ViTModel"),
+        ({"config.json": b'{"model_type": "vit"}', "pytorch_model.bin": b""}, "is a pickle, .* safetensors only.*python -c"),
+        ({"config.json": b'{"architectures": ["ViTModel"]}', "model.safetensors": b"\xff" * 99}, "cannot be read as safetensors"),
+        ({"config.json": b'{"architectures": ["ViTModel"]}'}, "Expected model.safetensors"),
+    ],
+    ids=["another family", "a pickle", "a header that lies", "no weights"],
+)
+@pytest.mark.parametrize("module", [pretrain, segment])
+def test_init_from_foreign_weights_that_cannot_be_read(refused, tmp_path, module, files, says):
+    (tmp_path / "foreign").mkdir()
+    if "Bert" in says:
+        save_file({"a": np.zeros(1)}, tmp_path / "foreign" / "model.safetensors")
+    for name, content in files.items():
+        (tmp_path / "foreign" / name).write_bytes(content)
+    given = {pretrain: PRETRAIN, segment: SEGMENT}[module]
+    assert_says(refused(module, *given, f"--init={tmp_path / 'foreign'}"), says)
 
 
 def test_init_from_an_encoder_that_the_command_line_describes_otherwise(refused, finished):
