@@ -1,5 +1,6 @@
 """What a training step needs of each device, from its compiled program: nothing is computed, no accelerator need be there."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -71,7 +72,9 @@ def needs(compiled: Any) -> Needs:
 
 def tpu_devices(topology: str) -> list[Any]:
     """The chips of a TPU slice such as "v5e:4x4", for programs to be compiled for; it needs the wheel of libtpu, and no TPU."""
-    from jax.experimental import topologies  # it asks for libtpu
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # or it asks a metadata server, which only a TPU's host has, for minutes
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # no chip is opened, so another process may plan, too
+    from jax.experimental import topologies  # after its environment is set
 
     try:
         return list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
