@@ -52,6 +52,8 @@ class ConvNeXtV2(nn.Module):
     """
 
     masked_mode: ClassVar[str] = "sparse"
+    adjustable: ClassVar[tuple[str, ...]] = ("drop_path",)
+    """Fields that another use of the same weights may set otherwise."""
 
     widths: tuple[int, ...] = (96, 192, 384, 768)
     depths: tuple[int, ...] = (3, 3, 9, 3)
