@@ -153,9 +153,9 @@ def autoencoder_scores(trained: job.Trained, source: Any, batch: int) -> Found:
     return scores, {name: np.asarray(array)[:rows] for name, array in shown.items()}, names
 
 
-def write(workdir: str, split: str, scores: dict[str, Any]) -> str:
-    """Put the scores into the run's metrics.json, which holds one entry for each split; returns its path."""
-    path = os.path.join(workdir, "metrics.json")
+def write(workdir: str, split: str, scores: dict[str, Any], name: str = "metrics.json") -> str:
+    """Put the scores into the run's metrics.json (or `name`), which holds one entry for each split; returns its path."""
+    path = os.path.join(workdir, name)
     try:
         with open(path, encoding="utf-8") as file:
             entries = json.load(file)

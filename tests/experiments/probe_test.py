@@ -1,0 +1,79 @@
+import json
+
+import pytest
+
+from experiments import cli, job, pretrain, probe
+from tests.experiments.bad_input_test import PRETRAIN, assert_says
+
+SMALL = [f"--config.data.{split}.{field}=16" for split in ("train", "validation", "test") for field in ("height", "width")]
+SMALL += [f"--config.data.{split}.records=8" for split in ("train", "validation", "test")]
+FLAGS = ("--config=segment:linear", "--config.window=(16,16)", "--config.batch_size=8", "--config.data.fraction=1.0", *SMALL)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """The workdir of a tiny pretraining run."""
+    workdir = tmp_path_factory.mktemp("pretrained") / "run"
+    assert cli.guarded(pretrain.run, ["program", *PRETRAIN, f"--workdir={workdir}"]) == 0
+    return workdir
+
+
+def entries(workdir):
+    return json.loads((workdir / "probe.json").read_text())
+
+
+def probed(*flags):
+    assert cli.guarded(probe.run, ["program", *FLAGS, *flags]) == 0
+
+
+def test_each_probe_reads_a_pretrained_encoder_and_leaves_its_numbers_beside_it(pretrained, capsys):
+    probed(f"--init={pretrained}", "--kind=knn", "--split=validation", "--stride=2")
+    probed(f"--init={pretrained}", "--kind=logistic", "--patches=20")
+    assert "Kept 20 of 128 labelled patches (--patches=20)." in capsys.readouterr().out
+    probed(f"--init={pretrained}", "--kind=linear", "--steps=2", "--stride=2")
+    found = entries(pretrained)
+    assert set(found) == {"knn validation", "logistic test", "linear test"}
+    assert (found["logistic test"]["patches"], found["logistic test"]["stride"]) == (20, 4)
+    assert found["linear test"]["steps"] == 2
+    for entry in found.values():
+        assert entry["images"] == 8
+        assert {"mean_iou", "init", "config", "seed", "device", "commit", "versions", "seconds"} <= set(entry)
+
+
+def test_a_fresh_encoder_s_patches_are_their_own_nearest_neighbours(tmp_path):
+    probed(f"--workdir={tmp_path / 'fresh'}", "--split=train", "--stride=1", "--neighbours=1")
+    found = entries(tmp_path / "fresh")["knn train"]
+    assert found["init"] == ""
+    assert found["patches"] == found["patches_offered"] == 8 * 16 * 16
+    assert found["pixel_accuracy"] > 0.95
+
+
+def test_a_split_of_other_classes_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(job, "scored_source", lambda data, split: job.source(data[split], data) if split != "test" else Stripes())
+    assert cli.guarded(probe.run, ["program", *FLAGS, f"--workdir={tmp_path / 'run'}"]) == 2
+    assert_says(capsys.readouterr().err, "The config has 8 classes; the data have 2. Set --config.method.classes")
+
+
+class Stripes:
+    """Other labels."""
+
+    classes = (("left", (0, 0, 0)), ("right", (255, 255, 255)))
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--kind=svm",), "The probes are knn, logistic, linear; got 'svm'. Set --kind"),
+        (("--split=half",), "The splits are train, validation, test; got 'half'"),
+        (("--stride=3",), r"The probe reads stride 3; the encoder gives \[1, 2, 4, 8\]"),
+        (("--patches=0",), "at least 1 patch; got 0"),
+        (("--neighbours=0",), "at least 1 neighbour"),
+        (("--kind=logistic", "--strength=0"), "a strength above 0"),
+        (("--init=nowhere",), "Expected a run in 'nowhere'"),
+        (("--config.method.classes=3",), "The model has 3 classes; the training data have 8"),
+    ],
+)
+def test_what_cannot_be_probed_is_refused(flags, says, tmp_path, capsys):
+    assert cli.guarded(probe.run, ["program", *FLAGS, f"--workdir={tmp_path / 'run'}", *flags]) == 2
+    assert_says(capsys.readouterr().err, says)
+    assert not (tmp_path / "run").exists()
