@@ -40,3 +40,10 @@ def at_stride(pyramid: Pyramid, stride: int, reader: str) -> Float[Array, "b _ _
             f"Set the stride of {reader} to one of these, or give the encoder another depth."
         )
     return pyramid[stride]
+
+
+def chosen_strides(pyramid: Pyramid, strides: tuple[int, ...], reader: str) -> tuple[int, ...]:
+    """The strides that a head of several reads, fine to coarse: those it names, or with () the coarsest four (or all) that there are."""
+    for stride in strides:
+        at_stride(pyramid, stride, reader)
+    return tuple(sorted(strides)) if strides else tuple(sorted(pyramid)[-4:])

@@ -265,3 +265,27 @@ def test_no_golden_file_is_left_of_a_part_that_is_gone():
     known = {f"{kind}_{name}.txt" for kind, name in members(*NETWORKS)}
     left = {path.name for path in GOLDEN.glob("*.txt") if path.name.split("_")[0] in NETWORKS}
     assert left <= known
+
+
+@pytest.mark.parametrize("encoder", spec.names(PACKAGES["encoder"]))
+@pytest.mark.parametrize("head", spec.names(PACKAGES["head"]))
+def test_every_head_reads_every_encoder(head, encoder):
+    """Only what joins several strides may refuse an encoder that gives one, and says so."""
+    network, described = built("encoder", encoder, "tiny"), spec.recipe(PACKAGES["head"], head, "tiny")
+    image = jax.ShapeDtypeStruct((2, 32, 64, 3), jnp.float32)
+    _, pyramid = shapes(network, image, False)
+    if "stride" in described:
+        described.stride = max(pyramid)
+    if described.get("strides"):
+        described.strides = tuple(pyramid)
+    if "deep_supervision" in described and len(pyramid) < 3:
+        described.deep_supervision = 0
+    reader = spec.build(described)
+    if head == "unet" and len(pyramid) == 1:
+        with pytest.raises(UserError, match=r"UNetHead joins features whose strides double .*; the encoder gives .* Take such an encoder"):
+            shapes(reader, pyramid, False)
+        return
+    for train in (False, True):
+        _, logits = shapes(reader, pyramid, train)
+        for stride, found in logits.items():
+            assert found.shape == (2, 32 // stride, 64 // stride, described.classes)

@@ -87,7 +87,7 @@ def blocks(
 
 
 def attention(
-    query: Float[Array, "b n heads d"], key: Float[Array, "b n heads d"], value: Float[Array, "b n heads d"]
+    query: Float[Array, "b n heads d"], key: Float[Array, "b m heads d"], value: Float[Array, "b m heads d"]
 ) -> Float[Array, "b n heads d"]:
     """softmax(q k / sqrt(d)) v (Vaswani et al. 2017, equation 1), the softmax in float32; on a GPU cuDNN's kernel where it has one.
 

@@ -127,7 +127,10 @@ OTHERS = {"ConvNextV2Model": ("layernorm.",)}
 """Tensors that are not ours: they come back as ones that change nothing."""
 
 
-@pytest.mark.parametrize("name", ["ViTModel", "ViTMAEForPreTraining", "ConvNextV2Model"])
+WHOLE = ("ViTModel", "ViTMAEForPreTraining", "ConvNextV2Model", "SegformerForSemanticSegmentation", "UperNetForSemanticSegmentation")
+
+
+@pytest.mark.parametrize("name", WHOLE)
 def test_transformers_reads_what_is_written_whole_and_to_the_bit(name, tmp_path):
     theirs = in_transformers(name)
     theirs.save_pretrained(tmp_path / "theirs")

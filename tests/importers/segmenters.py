@@ -1,0 +1,113 @@
+"""A model of transformers beside ours: the same random numbers in both, their outputs, loss and gradients compared."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from aeseg.importers.rules import from_foreign, to_foreign
+from aeseg.spec import build
+from aeseg.types import IGNORE
+
+torch.set_num_threads(1)
+
+
+def randomised(model):
+    """The model with random numbers in EVERY tensor, running statistics too (fresh ones are zeros and ones), and without dropout."""
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if not tensor.is_floating_point():
+                continue
+            scale = 1 / np.sqrt(max(tensor[0].numel(), 4)) if tensor.ndim > 1 else 0.3
+            values = scale * torch.randn(tensor.shape, generator=random)
+            positive = "running_var" in name or (tensor.ndim == 1 and name.endswith("weight"))
+            tensor.copy_(values.abs() + 0.5 if positive else values)
+    return model.eval()
+
+
+def saved(model, directory):
+    """(config, tensors) as transformers writes them: the names in files are not those in memory."""
+    model.save_pretrained(directory)
+    return json.loads((directory / "config.json").read_text()), load_file(directory / "model.safetensors")
+
+
+def segmentation_batch(size, classes):
+    """Two images and labels, some of them IGNORE."""
+    random = np.random.default_rng(1)
+    label = random.integers(0, classes, (2, *size))
+    label[:, :5, 3:] = IGNORE
+    return {
+        "image": jnp.asarray(random.normal(size=(2, *size, 3)), jnp.float32),
+        "label": jnp.asarray(label, jnp.int32),
+        "valid": jnp.ones(2, bool),
+        "index": jnp.arange(2, dtype=jnp.int32),
+    }
+
+
+def compare(theirs, family, directory, size):
+    """Logits within 1e-5 of the largest; loss; the gradient of every parameter, by the name it has in a file."""
+    config, tensors = saved(theirs, directory / "weights")
+    described = family.spec_of(config)
+    described.encoder.update({"mean": (0.0,), "std": (1.0,)})  # transformers standardises images elsewhere
+    rules, method = family.rules(described), build(described)
+    batch = segmentation_batch(size, described.classes)
+    example = jax.eval_shape(lambda: dict(method.init(jax.random.key(0), batch, train=False)))
+    variables = jax.tree.map(jnp.asarray, from_foreign(rules, tensors, example))
+
+    def loss(params):
+        model = {**variables, "params": params}
+        means = method.apply(model, batch, train=False)
+        logits = method.apply(model, batch["image"], method="predict")
+        return sum(c * means[name].value() for name, c in method.coefficients.items()), logits
+
+    (ours, logits), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
+    pixels, label = torch.tensor(np.array(batch["image"])).permute(0, 3, 1, 2), torch.tensor(np.array(batch["label"])).long()
+    answer = theirs(pixel_values=pixels, labels=label)
+    expected = torch.nn.functional.interpolate(answer.logits, size=size, mode="bilinear", align_corners=False)
+    near(logits, expected.detach().numpy().transpose(0, 2, 3, 1), "logits")
+    near(ours, answer.loss.item(), "loss")
+    theirs.zero_grad()
+    answer.loss.backward()
+    slopes = slopes_by_file_name(theirs, directory / "slopes")
+    statistics = {name: leaf for name, leaf in variables.items() if name != "params"}
+    found = to_foreign(rules, {"params": jax.device_get(gradient), **statistics})
+    trained = {name for name in found if "running_" not in name and "num_batches" not in name}
+    assert trained == {name for name in slopes if "running_" not in name and "num_batches" not in name}
+    for name in trained:
+        near(found[name], slopes[name], name)
+
+
+def slopes_by_file_name(model, directory):
+    """The gradients, written and read as if they were the weights; the model keeps its own."""
+    kept = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.grad)
+        _, slopes = saved(model, directory)
+        for name, parameter in model.named_parameters():
+            parameter.copy_(kept[name])
+    return slopes
+
+
+def near(ours, expected, name, tolerance=1e-5):
+    """Within 1e-5 of the largest number; gradients that must vanish (of a bias that a softmax or norm takes out) are rounding."""
+    scale = max(np.abs(expected).max(), 1e-3)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=tolerance * scale, err_msg=name)
+
+
+def loaded_in_transformers(kind, family, described, directory, size):
+    """What `from_pretrained` says of an encoder with random weights, exported."""
+    module = build(described)
+    variables = jax.eval_shape(lambda: dict(module.init(jax.random.key(0), jnp.zeros((1, *size, 3)), train=False)))
+    random = np.random.default_rng(0)
+    variables = {name: {"encoder": leaves} for name, leaves in variables.items()}
+    variables = jax.tree.map(lambda leaf: random.uniform(0.1, 1, leaf.shape).astype(np.float32), variables)
+    directory.mkdir()
+    (directory / "config.json").write_text(json.dumps(family.config_of(described)))
+    save_file(to_foreign(family.rules(described), variables), directory / "model.safetensors", metadata={"format": "pt"})
+    _, info = kind.from_pretrained(directory, output_loading_info=True)
+    return {name: set(found) for name, found in info.items() if name.endswith("keys")}

@@ -1,0 +1,48 @@
+"""UPerNet with ConvNeXt against transformers: logits, loss and every gradient, with random numbers in every tensor."""
+
+import numpy as np
+import pytest
+import transformers
+
+from aeseg.importers import upernet
+from aeseg.importers.rules import from_foreign, to_foreign
+from aeseg.spec import differences, recipe
+from aeseg.types import UserError
+from tests.importers import segmenters
+
+CONVNEXT = {"depths": [1, 1, 2, 1], "hidden_sizes": [4, 6, 8, 10], "out_features": list(upernet.STAGES)}
+CONFIG = {"hidden_size": 8, "auxiliary_channels": 6, "num_labels": 3}
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    config = transformers.UperNetConfig(backbone_config=transformers.ConvNextConfig(**CONVNEXT), **CONFIG)
+    return segmenters.randomised(transformers.UperNetForSemanticSegmentation(config))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (32, 96)])
+def test_logits_loss_and_gradients_are_those_of_transformers(theirs, tmp_path, size):
+    segmenters.compare(theirs, upernet, tmp_path, size)
+
+
+def test_weights_and_config_come_back_as_they_were(theirs, tmp_path):
+    config, tensors = segmenters.saved(theirs, tmp_path)
+    described = upernet.spec_of(config)
+    again = to_foreign(upernet.rules(described), from_foreign(upernet.rules(described), tensors))
+    assert again.keys() == tensors.keys()
+    assert all(np.array_equal(again[name], tensors[name]) for name in tensors if "num_batches" not in name)
+    assert differences(upernet.spec_of(upernet.config_of(described)), described) == []
+
+
+def test_what_upernet_has_no_place_for_is_refused():
+    with pytest.raises(UserError, match=r"read with backbone model_type 'convnext'; config.json has 'swin'. Such weights"):
+        upernet.spec_of({"backbone_config": {"model_type": "swin"}})
+    with pytest.raises(UserError, match="UPerNet is a segmenter whole; this is a ConvNet"):
+        upernet.config_of(recipe("aeseg.models.encoders", "convnet"))
+    described = upernet.spec_of({"backbone_config": {"model_type": "convnext", "out_features": upernet.STAGES}})
+    described.encoder.normed = (32,)
+    with pytest.raises(UserError, match=r"reads all four strides .*; this head reads \(\), and of its encoder \(32,\) are normed"):
+        upernet.config_of(described)
+    described.head = recipe("aeseg.models.heads", "linear")
+    with pytest.raises(UserError, match="UPerNet has a UPerNetHead; this model has a LinearHead"):
+        upernet.config_of(described)

@@ -1,0 +1,50 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aeseg import tree
+from aeseg.models.encoders import mit
+from aeseg.spec import build
+from aeseg.types import UserError
+
+
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [("b0", 3_319_392), ("b1", 13_151_424), ("b2", 24_196_288), ("b3", 44_072_128), ("b4", 60_842_688), ("b5", 81_443_008)],
+)
+def test_the_paper_s_sizes_have_the_published_number_of_parameters(size, count):
+    encoder, image = build(mit.recipe(size)), jax.ShapeDtypeStruct((1, 64, 96, 3), jnp.float32)
+    pyramid, variables = jax.eval_shape(lambda image: encoder.init_with_output(jax.random.key(0), image, train=False), image)
+    assert tree.count(variables["params"]) == count
+    assert {stride: features.shape[1:3] for stride, features in pyramid.items()} == {4: (16, 24), 8: (8, 12), 16: (4, 6), 32: (2, 3)}
+
+
+def test_drop_path_leaves_out_whole_branches_of_some_images():
+    described = mit.recipe("tiny")
+    described.drop_path = 0.5
+    encoder = build(described)
+
+    @jax.jit
+    def features():
+        image = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (1, 8, 8, 3)), (16, 8, 8, 3))
+        variables = encoder.init(jax.random.key(1), image, train=False)
+        dropped = encoder.apply(variables, image, train=True, rngs={"drop_path": jax.random.key(2)})
+        return dropped[4], encoder.apply(variables, image, train=False)[4]
+
+    dropped, still = map(np.asarray, features())
+    assert 2 <= len(np.unique(dropped.reshape(16, -1).round(4), axis=0)) <= 4  # the last block's two branches; the first has rate 0
+    np.testing.assert_allclose(still, np.broadcast_to(still[:1], still.shape), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "size", "message"),
+    [
+        ({}, (48, 64), r"MiT with strides \[4, 8, 16, 32\] takes sizes divisible by 32; the image is 48 x 64. Resize or pad it to 64 x 64"),
+        ({"depths": (1, 1)}, (32, 32), r"one number for each stage in widths, depths, .*'depths': 2.*Give all the same length"),
+        ({"heads": (3, 1, 1, 1)}, (32, 32), "shares the channels of a stage among its heads; 32 do not divide by 3"),
+    ],
+)
+def test_what_does_not_fit_is_refused(fields, size, message):
+    with pytest.raises(UserError, match=message):
+        jax.eval_shape(lambda: mit.MiT(**fields).init(jax.random.key(0), jnp.zeros((1, *size, 3)), train=False))

@@ -1,0 +1,46 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aeseg import tree
+from aeseg.models.encoders import mit
+from aeseg.models.heads import segformer
+from aeseg.spec import build
+from aeseg.types import UserError
+from tests.models.heads.unet_test import Network, pyramid
+
+TOTALS = {
+    "b0": (3_752_694, 3_716_971),
+    "b1": (13_715_798, 13_680_075),
+    "b2": (27_461_974, 27_355_083),
+    "b3": (47_337_814, 47_230_923),
+    "b4": (64_108_374, 64_001_483),
+    "b5": (84_708_694, 84_601_803),
+}
+
+
+@pytest.mark.parametrize("size", TOTALS)
+def test_with_its_encoder_it_has_the_published_number_of_parameters(size):
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1), "drop_path": jax.random.key(2)}
+    for classes, count in zip((150, 11), TOTALS[size], strict=True):
+        network = Network(build(mit.recipe(size)), build(segformer.recipe("b0" if size in ("b0", "b1") else "b2", classes)))
+        assert tree.count(jax.eval_shape(lambda image, network=network: network.init(keys, image), image)["params"]) == count
+
+
+def test_it_reads_the_coarsest_four_strides_or_those_it_is_told():
+    five = pyramid(1, 2, 4, 8, 16)
+    for strides, seen in (((), [2, 4, 8, 16]), ((8, 4), [4, 8])):
+        head = segformer.SegFormerHead(2, width=4, strides=strides)
+
+        @jax.jit
+        def square(features, head=head, stride=seen[0]):
+            logits = head.init_with_output(jax.random.key(0), features, train=False)[0]
+            assert {stride: found.shape for stride, found in logits.items()} == {stride: (1, 16 // stride, 16 // stride, 2)}
+            return jnp.sum(logits[stride] ** 2)
+
+        found = jax.grad(square)(five)
+        assert [stride for stride, slope in found.items() if np.any(slope)] == seen
+    with pytest.raises(UserError, match=r"SegFormerHead reads stride 32; the encoder gives \[1, 2, 4, 8, 16\]"):
+        segformer.SegFormerHead(2, strides=(4, 32)).init(jax.random.key(0), five, train=False)

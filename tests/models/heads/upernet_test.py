@@ -1,0 +1,69 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from aeseg import tree
+from aeseg.models.heads import upernet
+from aeseg.spec import build, recipe
+from aeseg.types import UserError
+from tests.models.heads.unet_test import Network, pyramid
+
+
+@pytest.mark.parametrize(("size", "count"), [("v1_tiny", 60_242_636), ("v1_base", 122_102_956)])
+def test_on_convnext_it_has_the_published_number_of_parameters(size, count):
+    encoder = recipe("aeseg.models.encoders", "convnextv2", size)
+    encoder.normed = (4, 8, 16, 32)
+    network = Network(build(encoder), build(upernet.recipe("reference", classes=150)))
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1), "drop_path": jax.random.key(2)}
+    assert tree.count(jax.eval_shape(lambda image: network.init(keys, image), image)["params"]) == count
+
+
+@pytest.mark.parametrize(("size", "cells"), [((7, 10), 3), ((6, 6), 6), ((2, 5), 6), ((9, 4), 1)])
+def test_pooling_into_cells_is_torch_s_whatever_the_size(size, cells):
+    features = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
+    theirs = torch.nn.AdaptiveAvgPool2d(cells)(torch.tensor(features).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(upernet.adaptive_average_pool(jnp.asarray(features), cells), theirs, atol=1e-6)
+
+
+def read(head, features):
+    """({stride: logits' shape}, {stride of logits: strides whose features they depend on})."""
+
+    def logits(features):
+        return head.init_with_output(jax.random.key(0), features, train=False)[0]
+
+    @jax.jit
+    def slopes(features):
+        return {stride: jax.grad(lambda features, at=stride: jnp.sum(logits(features)[at] ** 2))(features) for stride in shapes}
+
+    shapes = {stride: found.shape for stride, found in jax.eval_shape(logits, features).items()}
+    found = slopes(features)
+    return shapes, {at: [stride for stride, slope in found[at].items() if np.any(slope)] for at in shapes}
+
+
+def test_logits_stand_at_the_finest_stride_and_depend_on_every_stride():
+    shapes, seen = read(upernet.UPerNetHead(classes=3, width=4, pools=(1, 2)), pyramid(2, 4, 8))
+    assert shapes == {2: (1, 8, 8, 3)}
+    assert seen == {2: [2, 4, 8]}
+
+
+def test_the_auxiliary_head_reads_the_second_coarsest_stride_alone():
+    head = upernet.UPerNetHead(classes=3, width=4, pools=(1,), deep_supervision=1, auxiliary_width=4)
+    shapes, seen = read(head, pyramid(1, 2, 4))
+    assert shapes == {1: (1, 16, 16, 3), 2: (1, 8, 8, 3)}
+    assert seen == {1: [1, 2, 4], 2: [2]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"deep_supervision": 2}, "one auxiliary head, so deep_supervision is 0 or 1; it is 2"),
+        ({"deep_supervision": 1}, r"second coarsest of at least 3 strides; it reads \[4, 8\]. Set deep_supervision=0"),
+        ({"strides": (16,)}, r"UPerNetHead reads stride 16; the encoder gives \[4, 8\]"),
+    ],
+)
+def test_what_does_not_fit_the_pyramid_is_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        upernet.UPerNetHead(classes=2, **fields).init(jax.random.key(0), pyramid(4, 8), train=False)
