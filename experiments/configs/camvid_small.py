@@ -15,7 +15,7 @@ from aeseg.models import neck
 from aeseg.spec import follow, names, recipe, spec
 from aeseg.training.optimiser import adamw
 
-ARGUMENTS = ("denoising", "reconstruction", "masked", "simmim", "fcmae", "spark", "unet", "unet,vit", "unet,convnextv2")
+ARGUMENTS = ("denoising", "reconstruction", "masked", "simmim", "fcmae", "spark", "unet", "unet,vit", "unet,convnextv2", "upernet,vit")
 ENCODERS = {"masked": "vit", "simmim": "vit", "fcmae": "convnextv2"}
 """Methods whose encoder is not `convnet`."""
 

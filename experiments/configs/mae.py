@@ -72,5 +72,5 @@ def get_config(argument: str = "b16") -> ConfigDict:
     config.keep = 2
     config.keep_every = 0
     config.best = "loss"
-    config.next = "linear_probe"
+    config.next = "mae_finetune"
     return config
