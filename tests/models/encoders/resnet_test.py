@@ -1,6 +1,8 @@
 import jax
 import jax.numpy as jnp
 import pytest
+import torch
+import transformers
 
 from aeseg import tree
 from aeseg.models.encoders import resnet
@@ -8,9 +10,6 @@ from aeseg.models.encoders.resnet import ResNet
 from aeseg.spec import build
 from aeseg.types import UserError
 from tests.models.sparse_cases import pyramid_shapes, shapes
-
-transformers = pytest.importorskip("transformers")
-torch = pytest.importorskip("torch")
 
 SIZES = {
     "resnet18": {"depths": [2, 2, 2, 2], "hidden_sizes": [64, 128, 256, 512], "layer_type": "basic"},
