@@ -234,8 +234,8 @@ def torch_step(
 def plain_layers() -> Iterator[None]:
     """Within it, `layers` is traced with the plain forms: what one would write without knowing this CPU."""
 
-    def convolve(image: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-        return lax.conv_general_dilated(image, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    def convolve(image: jax.Array, kernel: jax.Array, stride: int = 1, padding: layers.Padding | None = None) -> jax.Array:
+        return lax.conv_general_dilated(image, kernel, (stride, stride), padding or "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     def up_convolve(image: jax.Array, kernel: jax.Array) -> jax.Array:
         return lax.conv_transpose(image, kernel[::-1, ::-1], (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
