@@ -9,7 +9,7 @@ from aeseg.importers.rules import from_foreign, to_foreign
 from aeseg.methods.segmenter import Segmenter
 from aeseg.spec import differences, recipe, spec
 from aeseg.types import UserError
-from tests.importers import segmenters
+from tests.importers import oracle, segmenters
 
 CONFIG = {
     "depths": (2, 1, 1, 1),
@@ -28,13 +28,13 @@ def theirs():
     return model
 
 
-@pytest.mark.parametrize("size", [(64, 64), (32, 96)])
-def test_logits_loss_and_gradients_are_those_of_transformers(theirs, tmp_path, size):
-    segmenters.compare(theirs, segformer, tmp_path, size)
+@pytest.mark.parametrize(("size", "slopes"), [((64, 64), False), ((32, 96), True)])
+def test_logits_loss_and_gradients_are_those_of_transformers(theirs, tmp_path, size, slopes):
+    segmenters.compare(theirs, segformer, tmp_path, size, slopes)
 
 
 def test_weights_and_config_come_back_as_they_were(theirs, tmp_path):
-    config, tensors = segmenters.saved(theirs, tmp_path)
+    config, tensors = oracle.saved(theirs, tmp_path)
     described = segformer.spec_of(config)
     again = to_foreign(segformer.rules(described), from_foreign(segformer.rules(described), tensors))
     assert again.keys() == tensors.keys()

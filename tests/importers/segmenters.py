@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from aeseg.importers.rules import from_foreign, to_foreign
 from aeseg.spec import build
 from aeseg.types import IGNORE
+from tests.importers.oracle import saved, torch_image
 
 torch.set_num_threads(1)
 
@@ -29,12 +30,6 @@ def randomised(model):
     return model.eval()
 
 
-def saved(model, directory):
-    """(config, tensors) as transformers writes them: the names in files are not those in memory."""
-    model.save_pretrained(directory)
-    return json.loads((directory / "config.json").read_text()), load_file(directory / "model.safetensors")
-
-
 def segmentation_batch(size, classes):
     """Two images and labels, some of them IGNORE."""
     random = np.random.default_rng(1)
@@ -48,8 +43,8 @@ def segmentation_batch(size, classes):
     }
 
 
-def compare(theirs, family, directory, size):
-    """Logits within 1e-5 of the largest; loss; the gradient of every parameter, by the name it has in a file."""
+def compare(theirs, family, directory, size, slopes):
+    """Logits within 1e-5 of the largest; loss; with `slopes` the gradient of every parameter, by the name it has in a file."""
     config, tensors = saved(theirs, directory / "weights")
     described = family.spec_of(config)
     described.encoder.update({"mean": (0.0,), "std": (1.0,)})  # transformers standardises images elsewhere
@@ -64,21 +59,25 @@ def compare(theirs, family, directory, size):
         logits = method.apply(model, batch["image"], method="predict")
         return sum(c * means[name].value() for name, c in method.coefficients.items()), logits
 
-    (ours, logits), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
-    pixels, label = torch.tensor(np.array(batch["image"])).permute(0, 3, 1, 2), torch.tensor(np.array(batch["label"])).long()
-    answer = theirs(pixel_values=pixels, labels=label)
+    if slopes:
+        (ours, logits), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
+    else:
+        ours, logits = jax.jit(loss)(variables["params"])
+    answer = theirs(pixel_values=torch_image(batch["image"]), labels=torch.tensor(np.array(batch["label"])).long())
     expected = torch.nn.functional.interpolate(answer.logits, size=size, mode="bilinear", align_corners=False)
     near(logits, expected.detach().numpy().transpose(0, 2, 3, 1), "logits")
     near(ours, answer.loss.item(), "loss")
+    if not slopes:
+        return
     theirs.zero_grad()
     answer.loss.backward()
-    slopes = slopes_by_file_name(theirs, directory / "slopes")
+    expected = slopes_by_file_name(theirs, directory / "slopes")
     statistics = {name: leaf for name, leaf in variables.items() if name != "params"}
     found = to_foreign(rules, {"params": jax.device_get(gradient), **statistics})
     trained = {name for name in found if "running_" not in name and "num_batches" not in name}
-    assert trained == {name for name in slopes if "running_" not in name and "num_batches" not in name}
+    assert trained == {name for name in expected if "running_" not in name and "num_batches" not in name}
     for name in trained:
-        near(found[name], slopes[name], name)
+        near(found[name], expected[name], name)
 
 
 def slopes_by_file_name(model, directory):

@@ -21,20 +21,15 @@ def test_the_paper_s_sizes_have_the_published_number_of_parameters(size, count):
 
 
 def test_drop_path_leaves_out_whole_branches_of_some_images():
-    described = mit.recipe("tiny")
-    described.drop_path = 0.5
-    encoder = build(described)
-
-    @jax.jit
-    def features():
-        image = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (1, 8, 8, 3)), (16, 8, 8, 3))
-        variables = encoder.init(jax.random.key(1), image, train=False)
-        dropped = encoder.apply(variables, image, train=True, rngs={"drop_path": jax.random.key(2)})
-        return dropped[4], encoder.apply(variables, image, train=False)[4]
-
-    dropped, still = map(np.asarray, features())
-    assert 2 <= len(np.unique(dropped.reshape(16, -1).round(4), axis=0)) <= 4  # the last block's two branches; the first has rate 0
-    np.testing.assert_allclose(still, np.broadcast_to(still[:1], still.shape), rtol=1e-5)
+    block = mit.Block(heads=1, reduction=1, ratio=1, drops=True, dtype="float32")
+    image = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (1, 2, 2, 4)), (16, 2, 2, 4))
+    keys = {"params": jax.random.key(1), "drop_path": jax.random.key(2)}
+    features = jax.jit(lambda rate: block.init_with_output(keys, image, rate)[0][0])
+    dropped, still = (np.asarray(features(jnp.float32(rate))).reshape(16, -1).round(4) for rate in (0.5, 0.0))
+    kinds = np.unique(dropped, axis=0)
+    assert 3 <= len(kinds) <= 4  # none, one, the other or both of the two branches
+    assert np.any(np.all(kinds == np.asarray(image[:1]).reshape(1, -1).round(4), axis=1)), "both left out: the image itself"
+    assert len(np.unique(still, axis=0)) == 1
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from aeseg import tree
+from aeseg.methods.segmenter import Segmenter
 from aeseg.models.heads import upernet
-from aeseg.spec import build, recipe
+from aeseg.models.neck import PyramidNeck
+from aeseg.spec import build, recipe, spec
 from aeseg.types import UserError
+from tests.contract import batch
 from tests.models.heads.unet_test import Network, pyramid
 
 
@@ -19,6 +22,18 @@ def test_on_convnext_it_has_the_published_number_of_parameters(size, count):
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1), "drop_path": jax.random.key(2)}
     assert tree.count(jax.eval_shape(lambda image: network.init(keys, image), image)["params"]) == count
+
+
+@pytest.mark.parametrize(("width", "count"), [(768, 163_288_364), (512, 127_657_772)])
+def test_on_vit_b_with_a_neck_it_has_the_published_number_of_parameters(width, count):
+    """MAE's segmentation (He et al. 2022, appendix A.4): blocks 3, 5, 7 and 11 of a ViT-B with learned positions at 512 x 512."""
+    encoder = recipe("aeseg.models.encoders", "vit", "b16")
+    encoder.update({"outputs": (3, 5, 7, 11), "positions": "learned", "grid": (32, 32)})
+    head = upernet.recipe("reference", classes=150)
+    head.width = width
+    method = build(spec(Segmenter, encoder=encoder, head=head, classes=150, neck=(spec(PyramidNeck, blocks=4),)))
+    row = {**batch(1), "image": jnp.zeros((1, 512, 512, 3)), "label": jnp.zeros((1, 512, 512), jnp.int32)}
+    assert tree.count(jax.eval_shape(lambda: method.init(jax.random.key(0), row, train=False))["params"]) == count
 
 
 @pytest.mark.parametrize(("size", "cells"), [((7, 10), 3), ((6, 6), 6), ((2, 5), 6), ((9, 4), 1)])
