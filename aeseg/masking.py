@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from aeseg import images
-from aeseg.types import UserError
+from aeseg import images, keys
+from aeseg.types import Batch, UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,10 +198,38 @@ class Grid:
 
 Sampler = Random | Block | Grid
 
+HIDDEN_COLOUR = 0.5
+"""What hidden units look like in pictures."""
+
 
 def hidden_units(sampler: Sampler, key: Key[Array, "b"], h: int, w: int) -> Bool[Array, "b {h} {w}"]:
     """The hidden ones among h x w units of each image; a row's depend on that row's key alone."""
     return jax.vmap(lambda key: sampler(key, h, w))(key)
+
+
+def hidden_in(sampler: Sampler, batch: Batch, unit: int, key: Key[Array, ""]) -> Bool[Array, "b _ _"]:
+    """The hidden units, of `unit` pixels, of a batch's images; each row's by its place in the global batch."""
+    grid = unit_grid(*batch["image"].shape[1:3], unit)
+    return hidden_units(sampler, keys.per_row(key, batch["index"]), *grid)
+
+
+def pasted(
+    image: Float[Array, "b h w c"], hidden: Bool[Array, "b _ _"], unit: int, other: Float[Array, "b h w c"]
+) -> Float[Array, "b h w c"]:
+    """The image with the pixels of another one under its hidden units."""
+    return jnp.where(spread(hidden, unit)[..., None], other, image)
+
+
+def columns(
+    image: Float[Array, "b h w c"], hidden: Bool[Array, "b _ _"], unit: int, prediction: Float[Array, "b h w c"]
+) -> dict[str, Array]:
+    """Columns of pictures: the image, what the encoder sees, the hidden units given back, and all units given back."""
+    return {
+        "image": image,
+        "visible": pasted(image, hidden, unit, jnp.full_like(image, HIDDEN_COLOUR)),
+        "reconstruction": pasted(image, hidden, unit, prediction).clip(0, 1),
+        "prediction": prediction.clip(0, 1),
+    }
 
 
 def spread(hidden: Bool[Array, "b h w"], times: int) -> Bool[Array, "b h*{times} w*{times}"]:

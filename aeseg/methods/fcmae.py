@@ -6,15 +6,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
-from aeseg import images, keys, masking, metrics, objectives
+from aeseg import images, masking, metrics, objectives
 from aeseg.metrics import Mean
 from aeseg.models import layers, modes
 from aeseg.spec import choose, spec
 from aeseg.spec import recipe as part
 from aeseg.types import Batch
-
-HIDDEN_COLOUR = 0.5
-"""What hidden units look like in the pictures."""
 
 
 class SparseMasked(nn.Module):
@@ -57,7 +54,7 @@ class SparseMasked(nn.Module):
         mean, deviation = images.patch_statistics(seen)
         means = {"squared_error": objectives.hidden_error(jnp.square(values - (seen - mean) / deviation), hidden, valid)}
         if not train:
-            means["psnr"] = metrics.psnr(self._pasted(image, hidden, self._prediction(image, values)), image, valid)
+            means["psnr"] = metrics.psnr(masking.pasted(image, hidden, self.unit, self._prediction(image, values)), image, valid)
         return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
@@ -68,17 +65,10 @@ class SparseMasked(nn.Module):
         """Columns of the run's pictures: the image, what the encoder sees, the hidden units given back, and all units given back."""
         image, hidden = batch["image"], self._hidden(batch, train=False)
         prediction = self._prediction(image, self._values(image, hidden, train=False))
-        return {
-            "image": image,
-            "visible": self._pasted(image, hidden, jnp.full_like(image, HIDDEN_COLOUR)),
-            "reconstruction": self._pasted(image, hidden, prediction).clip(0, 1),
-            "prediction": prediction.clip(0, 1),
-        }
+        return masking.columns(image, hidden, self.unit, prediction)
 
     def _hidden(self, batch: Batch, train: bool) -> Bool[Array, "b i j"]:
-        key = self.make_rng("hidden") if train else jax.random.key(0)
-        grid = masking.unit_grid(*batch["image"].shape[1:3], self.unit)
-        return masking.hidden_units(self.sampler, keys.per_row(key, batch["index"]), *grid)
+        return masking.hidden_in(self.sampler, batch, self.unit, self.make_rng("hidden") if train else jax.random.key(0))
 
     def _values(self, image: Float[Array, "b h w c"], hidden: Bool[Array, "b i j"], train: bool) -> Float[Array, "b i j p"]:
         """What the decoder says of each unit, float32."""
@@ -93,11 +83,6 @@ class SparseMasked(nn.Module):
         mean, deviation = images.patch_statistics(self._seen(image))
         seen = images.from_patches(values * deviation + mean, self.unit)
         return layers.unstandardise(seen, self.encoder.mean, self.encoder.std)
-
-    def _pasted(
-        self, image: Float[Array, "b h w c"], hidden: Bool[Array, "b i j"], other: Float[Array, "b h w c"]
-    ) -> Float[Array, "b h w c"]:
-        return jnp.where(masking.spread(hidden, self.unit)[..., None], other, image)
 
 
 def recipe(size: str = "small") -> ConfigDict:

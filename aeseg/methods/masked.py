@@ -6,16 +6,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
-from aeseg import images, keys, masking, metrics, objectives
+from aeseg import images, masking, metrics, objectives
 from aeseg.metrics import Mean
 from aeseg.models import layers, modes
 from aeseg.models.token_decoder import TokenDecoder
 from aeseg.spec import choose, spec
 from aeseg.spec import recipe as part
 from aeseg.types import Batch, UserError
-
-HIDDEN_COLOUR = 0.5
-"""What hidden patches look like in the pictures."""
 
 
 class Masked(nn.Module):
@@ -57,7 +54,7 @@ class Masked(nn.Module):
         values = self._values(image, hidden, train)
         means = {"squared_error": objectives.hidden_error(jnp.square(values - self._wanted(image)), hidden, valid)}
         if not train:
-            means["psnr"] = metrics.psnr(self._pasted(image, hidden, self._prediction(image, values)), image, valid)
+            means["psnr"] = metrics.psnr(masking.pasted(image, hidden, self.encoder.patch, self._prediction(image, values)), image, valid)
         return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
@@ -68,17 +65,10 @@ class Masked(nn.Module):
         """Columns of the run's pictures: the image, what the encoder sees, the hidden patches given back, and all patches given back."""
         image, hidden = batch["image"], self._hidden(batch, train=False)
         prediction = self._prediction(image, self._values(image, hidden, train=False))
-        return {
-            "image": image,
-            "visible": self._pasted(image, hidden, jnp.full_like(image, HIDDEN_COLOUR)),
-            "reconstruction": self._pasted(image, hidden, prediction).clip(0, 1),
-            "prediction": prediction.clip(0, 1),
-        }
+        return masking.columns(image, hidden, self.encoder.patch, prediction)
 
     def _hidden(self, batch: Batch, train: bool) -> Bool[Array, "b h w"]:
-        key = self.make_rng("hidden") if train else jax.random.key(0)
-        grid = masking.unit_grid(*batch["image"].shape[1:3], self.encoder.patch)
-        return masking.hidden_units(self.sampler, keys.per_row(key, batch["index"]), *grid)
+        return masking.hidden_in(self.sampler, batch, self.encoder.patch, self.make_rng("hidden") if train else jax.random.key(0))
 
     def _values(self, image: Float[Array, "b _ _ c"], hidden: Bool[Array, "b h w"], train: bool) -> Float[Array, "b h w p"]:
         """What the decoder says of each patch, float32."""
@@ -106,11 +96,6 @@ class Masked(nn.Module):
             mean, deviation = images.patch_statistics(self._seen(image))
             values = values * deviation + mean
         return layers.unstandardise(images.from_patches(values, self.encoder.patch), self.encoder.mean, self.encoder.std)
-
-    def _pasted(
-        self, image: Float[Array, "b _ _ c"], hidden: Bool[Array, "b h w"], other: Float[Array, "b _ _ c"]
-    ) -> Float[Array, "b _ _ c"]:
-        return jnp.where(masking.spread(hidden, self.encoder.patch)[..., None], other, image)
 
 
 def recipe(size: str = "small") -> ConfigDict:

@@ -6,15 +6,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
-from aeseg import keys, masking, metrics, objectives
+from aeseg import masking, metrics, objectives
 from aeseg.metrics import Mean
 from aeseg.models import layers, modes
 from aeseg.spec import choose, spec
 from aeseg.spec import recipe as part
 from aeseg.types import Batch
-
-HIDDEN_COLOUR = 0.5
-"""What hidden units look like in the pictures."""
 
 
 class SimMIM(nn.Module):
@@ -50,7 +47,7 @@ class SimMIM(nn.Module):
         means = {"absolute_error": objectives.hidden_error(error, masking.spread(hidden, self.unit), valid)}
         if not train:
             prediction = layers.unstandardise(values, *self._statistics)
-            means["psnr"] = metrics.psnr(self._pasted(image, hidden, prediction), image, valid)
+            means["psnr"] = metrics.psnr(masking.pasted(image, hidden, self.unit, prediction), image, valid)
         return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
@@ -61,29 +58,17 @@ class SimMIM(nn.Module):
         """Columns of the run's pictures: the image, what the encoder sees, the hidden pixels given back, and all pixels given back."""
         image, hidden = batch["image"], self._hidden(batch, train=False)
         prediction = layers.unstandardise(self._values(image, hidden, train=False), *self._statistics)
-        return {
-            "image": image,
-            "visible": self._pasted(image, hidden, jnp.full_like(image, HIDDEN_COLOUR)),
-            "reconstruction": self._pasted(image, hidden, prediction).clip(0, 1),
-            "prediction": prediction.clip(0, 1),
-        }
+        return masking.columns(image, hidden, self.unit, prediction)
 
     @property
     def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return self.encoder.mean, self.encoder.std
 
     def _hidden(self, batch: Batch, train: bool) -> Bool[Array, "b h w"]:
-        key = self.make_rng("hidden") if train else jax.random.key(0)
-        grid = masking.unit_grid(*batch["image"].shape[1:3], self.unit)
-        return masking.hidden_units(self.sampler, keys.per_row(key, batch["index"]), *grid)
+        return masking.hidden_in(self.sampler, batch, self.unit, self.make_rng("hidden") if train else jax.random.key(0))
 
     def _values(self, image: Float[Array, "b _ _ c"], hidden: Bool[Array, "b h w"], train: bool) -> Float[Array, "b _ _ c"]:
         return self.decoder(self.encoder(image, train=train, hidden=hidden), train=train).astype(jnp.float32)
-
-    def _pasted(
-        self, image: Float[Array, "b _ _ c"], hidden: Bool[Array, "b h w"], other: Float[Array, "b _ _ c"]
-    ) -> Float[Array, "b _ _ c"]:
-        return jnp.where(masking.spread(hidden, self.unit)[..., None], other, image)
 
 
 def recipe(size: str = "small") -> ConfigDict:

@@ -101,7 +101,7 @@ def test_reconstructions_are_shown_with_visible_patches_pasted_in_and_without():
     shown = ours.apply(variables, BATCH, method="show")
     hidden = np.asarray(masking.spread(ours._hidden(BATCH, False), 4))
     assert hidden.mean() == 0.75
-    np.testing.assert_array_equal(shown["visible"][hidden], masked.HIDDEN_COLOUR)
+    np.testing.assert_array_equal(shown["visible"][hidden], masking.HIDDEN_COLOUR)
     for name in ("visible", "reconstruction"):
         np.testing.assert_array_equal(shown[name][~hidden], BATCH["image"][~hidden])
     np.testing.assert_array_equal(shown["reconstruction"][hidden], shown["prediction"][hidden])

@@ -50,7 +50,7 @@ def test_hidden_pixels_change_no_value_and_pictures_show_which_they_are():
     np.testing.assert_array_equal(first, second)
     shown = ours.apply(variables, BATCH, method="show")
     assert list(shown) == ["image", "visible", "reconstruction", "prediction"]
-    np.testing.assert_array_equal(shown["visible"][pixels], simmim.HIDDEN_COLOUR)
+    np.testing.assert_array_equal(shown["visible"][pixels], masking.HIDDEN_COLOUR)
     np.testing.assert_array_equal(shown["reconstruction"][~pixels], BATCH["image"][~pixels])
     np.testing.assert_array_equal(shown["reconstruction"][pixels], shown["prediction"][pixels])
 
