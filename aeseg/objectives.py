@@ -211,9 +211,7 @@ def inverse_square_root(counts: Integer[np.ndarray, "k"], presence: Integer[np.n
 
 def _frequency(counts: Integer[np.ndarray, "k"], presence: Integer[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
     if not counts.any():
-        raise UserError(
-            "Class weights need at least one labelled pixel; the labels hold none. Check them, or weigh all classes 1."
-        )
+        raise UserError("Class weights need at least one labelled pixel; the labels hold none. Check them, or weigh all classes 1.")
     return counts / np.maximum(presence, 1)
 
 

@@ -21,9 +21,7 @@ def test_bytes_become_numbers_from_0_to_1_and_floats_stay():
 @pytest.mark.parametrize("size", [(7, 5), (14, 10), (28, 9), (3, 2), (1, 1), (8, 5)])
 def test_resizing_is_that_of_torch(size):
     image = picture(0, 2, 7, 5, 3)
-    expected = torch.nn.functional.interpolate(
-        torch.from_numpy(image).permute(0, 3, 1, 2), size, mode="bilinear", align_corners=False
-    )
+    expected = torch.nn.functional.interpolate(torch.from_numpy(image).permute(0, 3, 1, 2), size, mode="bilinear", align_corners=False)
     np.testing.assert_allclose(images.resize(jnp.asarray(image), *size), expected.permute(0, 2, 3, 1), atol=1e-6)
 
 
@@ -61,9 +59,7 @@ def test_blurring_keeps_a_flat_image():
 def test_structural_similarity_is_that_of_scikit_image(size):
     a, b = picture(3, *size, 3), picture(4, *size, 3)
     b = 0.6 * a + 0.4 * b
-    mean, full = structural_similarity(
-        a, b, gaussian_weights=True, use_sample_covariance=False, data_range=1, channel_axis=-1, full=True
-    )
+    mean, full = structural_similarity(a, b, gaussian_weights=True, use_sample_covariance=False, data_range=1, channel_axis=-1, full=True)
     found = images.ssim_map(jnp.asarray(a[None]), jnp.asarray(b[None]))[0]
     np.testing.assert_allclose(found, full[5:-5, 5:-5], atol=2e-5)
     assert found.mean() == pytest.approx(mean, abs=2e-6)

@@ -84,11 +84,7 @@ def test_imports_go_down_only():
 )
 def test_what_never_meets(one, other):
     meeting = [
-        (module, name)
-        for module, path in files().items()
-        if below(module, one)
-        for name in imported(module, path)
-        if below(name, other)
+        (module, name) for module, path in files().items() if below(module, one) for name in imported(module, path) if below(name, other)
     ]
     assert meeting == []
 

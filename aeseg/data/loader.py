@@ -91,9 +91,7 @@ def stacked(records: Sequence[Record]) -> Arrays:
                 )
             if record[key].shape != first[key].shape:
                 sizes = f"{_size(first[key])} in {first['name']} and {_size(record[key])} in {record['name']}"
-                raise UserError(
-                    f"A batch needs records of one size; {key} is {sizes}. Add RandomCrop or Resize to the transforms."
-                )
+                raise UserError(f"A batch needs records of one size; {key} is {sizes}. Add RandomCrop or Resize to the transforms.")
     batch = {key: np.stack([record[key] for record in records]) for key in keys}
     if "label" in batch:
         batch["label"] = batch["label"].astype(np.int32)
@@ -194,9 +192,7 @@ def _rows(batch_size: int, process_index: int, process_count: int) -> range:
 
 def _check_source(source: Source) -> None:
     if len(source) == 0:
-        raise UserError(
-            f"{type(source).__name__} has no records; at least 1 is needed. Check its folder, split or number of records."
-        )
+        raise UserError(f"{type(source).__name__} has no records; at least 1 is needed. Check its folder, split or number of records.")
 
 
 def _check_parallelism(threads: int, workers: int) -> None:

@@ -187,9 +187,7 @@ class RandomRotate:
 
         def rotated(pixels: Pixels, key: str) -> Pixels:
             how = cv2.INTER_LINEAR if key == "image" else cv2.INTER_NEAREST
-            return cv2.warpAffine(
-                pixels, matrix, (width, height), flags=how, borderMode=cv2.BORDER_CONSTANT, borderValue=_outside(key)
-            )
+            return cv2.warpAffine(pixels, matrix, (width, height), flags=how, borderMode=cv2.BORDER_CONSTANT, borderValue=_outside(key))
 
         return _mapped(record, rotated)
 
@@ -202,9 +200,7 @@ def resized(record: Record, height: int, width: int) -> Record:
     smooth = cv2.INTER_AREA if height * width < present[0] * present[1] else cv2.INTER_LINEAR
     # INTER_NEAREST_EXACT samples at the middle of a pixel, as the image's modes do; INTER_NEAREST is half a pixel off.
     how = {"image": smooth}
-    return _mapped(
-        record, lambda pixels, key: cv2.resize(pixels, (width, height), interpolation=how.get(key, cv2.INTER_NEAREST_EXACT))
-    )
+    return _mapped(record, lambda pixels, key: cv2.resize(pixels, (width, height), interpolation=how.get(key, cv2.INTER_NEAREST_EXACT)))
 
 
 def window(record: Record, top: int, left: int, height: int, width: int) -> Record:
@@ -245,9 +241,7 @@ def _mapped(record: Record, change: Callable[[Pixels, str], Pixels]) -> Record:
 
 def _check_size(transform: Resize | RandomCrop | CenterCrop | RandomResizedCrop | Pad) -> None:
     if min(transform.height, transform.width) < 1:
-        raise UserError(
-            f"{type(transform).__name__} needs a height and width of at least 1; got {transform.height}x{transform.width}."
-        )
+        raise UserError(f"{type(transform).__name__} needs a height and width of at least 1; got {transform.height}x{transform.width}.")
 
 
 def _check_interval(transform: object, low_name: str, low: float, high_name: str, high: float, limit: float = np.inf) -> None:

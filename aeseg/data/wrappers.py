@@ -193,9 +193,7 @@ def check_labels(source: Source, classes: Sequence[Class]) -> None:
 def _label_counts(record: Record, classes: int) -> Int64[np.ndarray, "k"]:
     name = record.get("name", "a record")
     if "label" not in record:
-        raise UserError(
-            f"{name} has no label, and its classes are asked for. Add the label, or train on images alone with pretrain."
-        )
+        raise UserError(f"{name} has no label, and its classes are asked for. Add the label, or train on images alone with pretrain.")
     counts = np.bincount(record["label"].reshape(-1), minlength=IGNORE + 1)
     strange = [value for value in np.flatnonzero(counts) if value >= classes and value != IGNORE]
     if strange:

@@ -51,9 +51,7 @@ def segmentation(
         seen(jax.process_index() + number * jax.process_count(), record, prediction)
     confusion, images, ignored = _summed((confusion, np.int64(images), np.int64(ignored)))
     if not confusion.any():
-        raise UserError(
-            f"Expected labelled pixels to score; all pixels of the {int(images)} images are ignored. Check the class table."
-        )
+        raise UserError(f"Expected labelled pixels to score; all pixels of the {int(images)} images are ignored. Check the class table.")
     return {**scores(confusion, classes), "images": int(images), "ignored_pixels": int(ignored)}
 
 
@@ -110,9 +108,7 @@ def autoencoder(
     return {**values, "loss": sum(c * values[name] for name, c in coefficients.items() if name in values), "images": int(images)}
 
 
-def records(
-    source: Source, transforms: Sequence[Transform], threads: int, process: int = 0, processes: int = 1
-) -> Iterator[Record]:
+def records(source: Source, transforms: Sequence[Transform], threads: int, process: int = 0, processes: int = 1) -> Iterator[Record]:
     """This process's records in order, read ahead by `threads`; a transform that draws numbers gets the same each time."""
 
     def read(index: int) -> Record:

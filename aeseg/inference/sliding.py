@@ -68,9 +68,7 @@ def sliding(
         if image is not None:
             padded = _padded(image, window)
             corners = [
-                (y, x)
-                for y in _starts(padded.shape[0], window[0], stride[0])
-                for x in _starts(padded.shape[1], window[1], stride[1])
+                (y, x) for y in _starts(padded.shape[0], window[0], stride[0]) for x in _starts(padded.shape[1], window[1], stride[1])
             ]
             open_images.append(_Sum(image.shape[:2], padded.shape[:2], len(corners)))
             for y, x in corners:

@@ -39,9 +39,7 @@ class Segmenter(nn.Module):
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
-            raise UserError(
-                f"objective is one of {', '.join(OBJECTIVES)}; got {self.objective!r}. Set objective to one of these."
-            )
+            raise UserError(f"objective is one of {', '.join(OBJECTIVES)}; got {self.objective!r}. Set objective to one of these.")
         if self.class_weights and len(self.class_weights) != self.classes:
             raise UserError(
                 f"class_weights needs one number for each of the {self.classes} classes; got {len(self.class_weights)}. "

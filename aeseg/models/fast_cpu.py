@@ -75,9 +75,7 @@ def suits_convolution(kernel: tuple[int, ...], image: tuple[int, ...], stride: i
     return b * h * w <= kernel[3] * stride**2 and c > 1
 
 
-def convolution(
-    image: Float[Array, "b h w c"], kernel: Float[Array, "y x c d"], stride: int, padding: Padding
-) -> Float[Array, "b i j d"]:
+def convolution(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c d"], stride: int, padding: Padding) -> Float[Array, "b i j d"]:
     """A convolution as one product of patches with the kernel as it lies."""
     (height, width, _, d), b = kernel.shape, image.shape[0]
     image = jnp.pad(image, ((0, 0), *padding, (0, 0)))
@@ -147,9 +145,7 @@ def depthwise_kernel_gradient(
         corner = (0, place // across * rows, place % across * columns, 0)
         part = lax.dynamic_slice(image, corner, (b, rows + height - 1, columns + width - 1, c))
         taps = lax.dynamic_slice(gradient, corner, (b, rows, columns, c))
-        products = [
-            part[:, y : y + height, x : x + width] * taps[:, y : y + 1, x : x + 1] for y in range(rows) for x in range(columns)
-        ]
+        products = [part[:, y : y + height, x : x + width] * taps[:, y : y + 1, x : x + 1] for y in range(rows) for x in range(columns)]
         return total + sum(products), None
 
     start = jnp.zeros((b, height, width, c), jnp.float32)

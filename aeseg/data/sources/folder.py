@@ -1,7 +1,7 @@
 """The reader's own images: two folders matched by name, a list file, or images alone.
 
-    <root>/images/a.jpg       <root>/labels/a.png
-    <root>/images/b/c.tif     <root>/labels/b/c.gif
+<root>/images/a.jpg       <root>/labels/a.png
+<root>/images/b/c.tif     <root>/labels/b/c.gif
 """
 
 from dataclasses import dataclass

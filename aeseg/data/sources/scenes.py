@@ -104,9 +104,7 @@ def paint(
     for colour, kind, cell, u, far in zip(colours[1:], kinds, cells, place, depths, strict=True):
         centre = np.array([(cell % 3 + u[0]) * width, (cell // 3 + u[1]) * height]) * 0.3 + [0.05 * width, 0.05 * height]
         radius = side * (RADIUS[0] + (RADIUS[1] - RADIUS[0]) * u[2])
-        alpha, rows, columns = _coverage(
-            _SHAPES[kind], centre, radius, turn=u[3], aspect=0.8 + 0.4 * u[4], height=height, width=width
-        )
+        alpha, rows, columns = _coverage(_SHAPES[kind], centre, radius, turn=u[3], aspect=0.8 + 0.4 * u[4], height=height, width=width)
         shown = alpha >= 128
         label[rows, columns][shown] = kind
         depth[rows, columns][shown] = far

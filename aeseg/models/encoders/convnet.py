@@ -69,7 +69,12 @@ def recipe(size: str = "small") -> ConfigDict:
             size,
             tiny={"widths": (4, 8)},
             small={
-                "widths": (16, 32, 64), "convolutions": 2, "bottleneck": 128, "norm": "batch", "mean": (0.45,), "std": (0.25,),
+                "widths": (16, 32, 64),
+                "convolutions": 2,
+                "bottleneck": 128,
+                "norm": "batch",
+                "mean": (0.45,),
+                "std": (0.25,),
             },
             reference={"widths": (64, 128, 256)},
             unet={"widths": (64, 128, 256, 512), "convolutions": 2, "bottleneck": 1024},

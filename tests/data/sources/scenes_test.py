@@ -29,9 +29,7 @@ def test_a_record_depends_on_seed_split_and_index_alone():
     first, again = Scenes(records=5), Scenes(records=50)
     for name in ("image", "label", "depth"):
         np.testing.assert_array_equal(first[3][name], again[np.int64(3)][name])
-    seen = [
-        Scenes(split=split, seed=seed)[index]["image"].tobytes() for split in scenes.SPLITS for seed in (0, 1) for index in (0, 1)
-    ]
+    seen = [Scenes(split=split, seed=seed)[index]["image"].tobytes() for split in scenes.SPLITS for seed in (0, 1) for index in (0, 1)]
     assert len(set(seen)) == 12
 
 
