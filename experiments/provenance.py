@@ -1,6 +1,7 @@
-"""Where and with what a number was measured: it stands beside every result."""
+"""Where and with what a number was measured: it stands beside every result; `python -m experiments.provenance` prints it."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -44,3 +45,7 @@ def processor() -> str:
 
 def _git(*arguments: str) -> str:
     return subprocess.run(["git", "-C", HERE, *arguments], capture_output=True, text=True, check=False).stdout
+
+
+if __name__ == "__main__":
+    print(json.dumps(provenance()))

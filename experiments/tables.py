@@ -1,7 +1,7 @@
 """Tables of measured results, with seeds, intervals and provenance.
 
 python -m experiments.tables --table=camvid_small            print what experiments/results/camvid_small.jsonl holds
-python -m experiments.tables --table=camvid_small --run      train the rows and seeds that are missing, then print
+python -m experiments.tables --table=camvid_small --run      train the rows and seeds that are missing, then print (--jobs=2: two at once)
 python -m experiments.tables --table=camvid_small --picture  draw its PICTURE rows side by side, from the runs of the first seed
 python -m experiments.tables --readme                        write every table with results into README.md
 
@@ -9,13 +9,9 @@ A row and seed is one workdir below --runs, trained by the entry point that its 
 split; its result is one line of the results file.  What is there is not run again, what was interrupted goes on.
 """
 
-import hashlib
-import json
 import os
 import re
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,24 +23,23 @@ from aeseg.inference import draw
 from aeseg.inference.sliding import sliding
 from aeseg.spec import build
 from aeseg.types import IGNORE, UserError
-from experiments import cli, evaluate, job
-from experiments.papers import Row
-from experiments.provenance import provenance
+from experiments import cli, evaluate, job, measurements
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-RESULTS = os.path.join(HERE, "results")
 README = os.path.join(os.path.dirname(HERE), "README.md")
 MARKS = ("<!-- results: written by `python -m experiments.tables --readme` -->", "<!-- end of results -->")
 
 
 def run(argv: Sequence[str]) -> int:
     """The entry point; returns the exit code."""
+    failed: list[str] = []
     flags = cli.parse(
         argv,
         __doc__,
         table=("", "a file of experiments/papers"),
         run=(False, "train what is missing"),
         runs=("runs", "where the workdirs live"),
+        jobs=(1, "runs at once, each on its own GPU or its own part of the cores"),
         set=("", "config fields for every row, comma-separated: data.root=/data/camvid,data.threads=4"),
         picture=(False, "draw label and predictions into experiments/results/pictures"),
         readme=(False, "write the tables into README.md"),
@@ -55,41 +50,15 @@ def run(argv: Sequence[str]) -> int:
     paper = spec.module("experiments.papers", flags.table)
     if flags.run:
         extra = dict(item.split("=", 1) for item in flags.set.split(",") if item)
-        for seed in range(paper.SEEDS):
-            for row in paper.ROWS:
-                measure(flags.table, paper, row, seed, flags.runs, extra)
+        failed = measurements.measure_missing(flags.table, paper, flags.runs, extra, flags.jobs)
     if flags.picture:
         print(draw_rows(flags.table, paper, flags.runs))
         return 0
+    if failed:
+        print("\nNot measured; the same command tries again:\n" + "\n".join(failed), file=sys.stderr)
+        return 1
     print(markdown(flags.table))
     return 0
-
-
-def measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict[str, object]) -> None:
-    """Train and score one row and seed, and append its line; nothing where the line is already there."""
-    description = json.dumps([row.command, row.config, row.overrides, row.init, spec.plain(cli.load_config(row.config))], sort_keys=True)
-    key = hashlib.sha256(description.encode()).hexdigest()[:12]
-    if any((line["row"], line["seed"], line["config"]) == (row.name, seed, key) for line in lines(table)):
-        return
-    workdir = os.path.join(runs, table, f"{cli.run_name(row.name)}-{seed}")
-    command = [sys.executable, "-m", f"experiments.{row.command}", f"--config={row.config}", f"--workdir={workdir}"]
-    command += [f"--config.{name}={value}" for name, value in {"seed": seed, **row.overrides, **extra}.items()]
-    if row.init:
-        command.append(f"--init={os.path.join(runs, table, f'{cli.run_name(row.init)}-{seed}')}")
-    print(f"[{table}] {row.name}, seed {seed}", flush=True)
-    began = time.perf_counter()
-    _call(command)
-    seconds = time.perf_counter() - began
-    _call([sys.executable, "-m", "experiments.evaluate", f"--workdir={workdir}", f"--split={paper.SPLIT}"])
-    with open(os.path.join(workdir, "metrics.json"), encoding="utf-8") as file:
-        scores = json.load(file)[paper.SPLIT]
-    numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
-    for each in scores.get("per_class", ()):
-        numbers |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
-    line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(seconds, 1), "config": key}
-    os.makedirs(RESULTS, exist_ok=True)
-    with open(os.path.join(RESULTS, f"{table}.jsonl"), "a", encoding="utf-8") as file:
-        file.write(json.dumps({**line, **provenance()}) + "\n")
 
 
 def draw_rows(table: str, paper: Any, runs: str) -> str:
@@ -97,7 +66,7 @@ def draw_rows(table: str, paper: Any, runs: str) -> str:
     columns: dict[str, list[np.ndarray]] = {}
     names, classes = [], ()
     for title, row in paper.PICTURE.items():
-        trained = job.load_trained(os.path.join(runs, table, f"{cli.run_name(row)}-0"))
+        trained = job.load_trained(measurements.workdir(runs, table, row, 0))
         source = job.scored_source(trained.config.data, paper.SPLIT)
         chosen = [source[index] for index in np.linspace(0, len(source) - 1, 3).round().astype(int)]
         for transform in build(trained.config.data.evaluation_transforms):
@@ -109,18 +78,9 @@ def draw_rows(table: str, paper: Any, runs: str) -> str:
         columns[title] = [
             np.where(record["label"] == IGNORE, IGNORE, np.argmax(each, axis=-1)) for record, each in zip(chosen, logits, strict=True)
         ]
-    path = os.path.join(RESULTS, "pictures", f"{table}.jpg")
+    path = os.path.join(measurements.RESULTS, "pictures", f"{table}.jpg")
     draw.panel(columns, path, classes, names)
     return path
-
-
-def lines(table: str) -> list[dict[str, Any]]:
-    """What was measured of a table, oldest first."""
-    path = os.path.join(RESULTS, f"{table}.jsonl")
-    if not os.path.exists(path):
-        return []
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -134,7 +94,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 def markdown(table: str) -> str:
     """The table as Markdown; differences are taken seed by seed."""
     paper = spec.module("experiments.papers", table)
-    found = lines(table)
+    found = measurements.lines(table)
     if not found:
         raise UserError(f"Nothing of {table} has been measured. Run python -m experiments.tables --table={table} --run.")
     rows = [f"**{paper.TITLE}**", ""]
@@ -160,7 +120,7 @@ def markdown(table: str) -> str:
 
 def speed() -> str:
     """What `experiments.bench` measured last of each network and form, as Markdown; nothing where it measured nothing."""
-    last = {(line["network"], line["form"]): line for line in lines("bench") if "network" in line}
+    last = {(line["network"], line["form"]): line for line in measurements.lines("bench") if "network" in line}
     if not last:
         return ""
     rows = ["**A training step on the CPU beside PyTorch's (eager), in alternation**", ""]
@@ -181,7 +141,8 @@ def write_readme() -> None:
 
 
 def _with_results(text: str) -> str:
-    tables = "\n\n".join([*(markdown(name) for name in spec.names("experiments.papers") if lines(name)), *filter(None, [speed()])])
+    measured = [name for name in spec.names("experiments.papers") if measurements.lines(name)]
+    tables = "\n\n".join([*map(markdown, measured), *filter(None, [speed()])])
     pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
     if not re.search(pattern, text, re.DOTALL):
         raise UserError(f"README.md has no place for results: expected the lines\n{MARKS[0]}\n{MARKS[1]}")
@@ -191,12 +152,6 @@ def _with_results(text: str) -> str:
 def _cell(values: Sequence[float], sign: str = "") -> str:
     mean, half = interval(values)
     return f"{100 * mean:{sign}.1f}" + (f" ± {100 * half:.1f}" if half == half else "")
-
-
-def _call(command: list[str]) -> None:
-    done = subprocess.run(command, check=False)
-    if done.returncode:
-        raise UserError(f"This run failed with exit code {done.returncode} (see above):\n  {' '.join(command)}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from aeseg import spec, tree
-from experiments import cli, tables
+from experiments import cli, measurements, tables
 from tests.contract import GOLDEN, PACKAGES, assert_golden
 from tests.imports_test import ROOT, files, imported
 
@@ -105,14 +105,14 @@ def test_the_rows_of_a_table_are_runs_that_exist(table):
         for name, value in row.overrides.items():
             config.update_from_flattened_dict({name: value})  # refuses another type
             assert functools.reduce(lambda node, part: node[part], name.split("."), config) == value
-    measured = tables.lines(table)
+    measured = measurements.lines(table)
     assert {line["row"] for line in measured} <= set(rows), "results of a row that is gone"
 
 
 def test_the_readme_shows_what_was_measured():
     text = (ROOT / "README.md").read_text()
     assert all(mark in text for mark in tables.MARKS)
-    if any(tables.lines(table) for table in spec.names("experiments.papers")):
+    if any(measurements.lines(table) for table in spec.names("experiments.papers")):
         assert tables._with_results(text) == text, "run python -m experiments.tables --readme"
 
 

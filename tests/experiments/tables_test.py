@@ -8,14 +8,14 @@ import pytest
 from scipy import stats
 
 from aeseg.types import UserError
-from experiments import cli, tables
+from experiments import cli, measurements, tables
 from experiments.papers import scenes
 
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     """A results folder in which scenes has three seeds."""
-    monkeypatch.setattr(tables, "RESULTS", str(tmp_path))
+    monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     found = {"scratch": (0.20, 0.22, 0.27), "pretrained": (0.25, 0.26, 0.33)}
     with open(tmp_path / "scenes.jsonl", "w", encoding="utf-8") as file:
         for row, values in found.items():
@@ -48,15 +48,6 @@ def test_an_unknown_table_and_one_without_results_are_sentences(results, capsys)
     assert "did you mean 'scenes'?" in capsys.readouterr().err
     with pytest.raises(UserError, match="Nothing of drive has been measured"):
         tables.markdown("drive")
-
-
-def test_what_is_there_is_not_run_again(results, monkeypatch):
-    calls = []
-    monkeypatch.setattr(tables, "_call", calls.append)
-    monkeypatch.setattr(tables.hashlib, "sha256", lambda text: type("Hash", (), {"hexdigest": lambda self: "k"})())
-    row = next(row for row in scenes.ROWS if row.name == "scratch")
-    tables.measure("scenes", scenes, row, 2, str(results), {})
-    assert calls == []
 
 
 def test_of_each_network_and_form_the_last_speed_is_shown(results):

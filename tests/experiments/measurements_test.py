@@ -1,0 +1,123 @@
+"""experiments/measurements.py: no row twice, each after the one it starts from, and a failure stops none but those that need it."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import types
+
+import pytest
+
+from aeseg.types import UserError
+from experiments import measurements
+from experiments.papers import Row
+
+PAPER = types.SimpleNamespace(
+    SEEDS=2,
+    SPLIT="test",
+    ROWS=(
+        Row("denoising", "pretrain", "pretrain"),
+        Row("scratch", "segment", "segment", {"freeze": "scratch"}),
+        Row("pretrained", "segment", "segment", init="denoising", compare="scratch"),
+    ),
+)
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """The commands called, none of which trains; those whose workdir is in `failing` fail."""
+    seen = types.SimpleNamespace(commands=[], shares=[], failing=set(), most=0)
+    lock, running = threading.Lock(), []
+
+    def call(command, share, log="", capture=False):
+        if capture:
+            return json.dumps({"device": "none", "commit": "abc"})
+        place = next(flag.split("=", 1)[1] for flag in command if flag.startswith("--workdir="))
+        with lock:
+            seen.commands.append(command)
+            seen.shares.append(share)
+            running.append(place)
+            seen.most = max(seen.most, len(running))
+        if os.path.basename(place) in seen.failing:
+            running.remove(place)
+            raise UserError("failed with exit code 3")
+        for flag in command:
+            if flag.startswith("--init="):
+                assert os.path.isdir(flag.split("=", 1)[1]), "it was started before what it starts from"
+        os.makedirs(place, exist_ok=True)
+        with open(os.path.join(place, "metrics.json"), "w", encoding="utf-8") as file:
+            per_class = [{"name": "disc", "iou": 0.25, "dice": 0.4}]
+            json.dump({"test": {"mean_iou": 0.5, "per_class": per_class, "confusion": [[1]]}}, file)
+        running.remove(place)
+        return ""
+
+    monkeypatch.setattr(measurements, "RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(measurements, "_call", call)
+    return seen
+
+
+def measure(tmp_path, jobs=1):
+    return measurements.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, jobs)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_every_row_and_seed_is_measured_once(calls, tmp_path, monkeypatch, jobs):
+    monkeypatch.setattr(measurements, "_gpus", lambda: ["0", "1"])
+    assert measure(tmp_path, jobs) == []
+    found = measurements.lines("table")
+    assert sorted((line["row"], line["seed"]) for line in found) == sorted((row.name, seed) for row in PAPER.ROWS for seed in range(2))
+    assert found[0]["numbers"] == {"mean_iou": 0.5, "iou_disc": 0.25, "dice_disc": 0.4}
+    assert found[0]["device"] == "none"
+    before = len(calls.commands)
+    assert measure(tmp_path, jobs) == []
+    assert len(calls.commands) == before == 12
+    assert calls.most <= jobs
+    assert {share.get("gpu") for share in calls.shares} <= ({None} if jobs == 1 else {"0", "1"})
+
+
+def test_a_row_that_fails_stops_only_those_that_start_from_it(calls, tmp_path):
+    calls.failing = {"denoising-0"}
+    failed = measure(tmp_path)
+    assert failed == ["denoising, seed 0: failed with exit code 3", "pretrained, seed 0: left out, because denoising failed"]
+    assert len(measurements.lines("table")) == 4
+    calls.failing = set()
+    assert measure(tmp_path) == []
+    assert len(measurements.lines("table")) == 6
+
+
+def test_a_changed_config_is_measured_anew():
+    row = PAPER.ROWS[1]
+    assert measurements.config_key(row) == measurements.config_key(Row(*row))
+    assert measurements.config_key(row) != measurements.config_key(row._replace(overrides={"freeze": "none"}))
+    assert measurements.config_key(row) != measurements.config_key(row._replace(config="drive"))
+
+
+def test_more_runs_than_devices_are_refused(monkeypatch):
+    monkeypatch.setattr(measurements, "_gpus", lambda: ["3"])
+    with pytest.raises(UserError, match=r"Expected --jobs of 1 to 1, the GPUs of this machine; got 2\."):
+        measurements._shares(2)
+    monkeypatch.setattr(measurements, "_gpus", list)
+    with pytest.raises(UserError, match="got 0"):
+        measurements._shares(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system knows no affinity")
+def test_a_command_runs_on_its_cores_and_its_gpu_and_its_output_is_in_the_log(tmp_path):
+    core = min(os.sched_getaffinity(0))
+    log = tmp_path / "logs" / "a.log"
+    code = "import os; print(sorted(os.sched_getaffinity(0)), os.environ['CUDA_VISIBLE_DEVICES'])"
+    command = [sys.executable, "-c", code]
+    thread = threading.Thread(target=measurements._call, args=(command, {"cores": [core], "gpu": "7"}, str(log)))
+    thread.start()
+    thread.join()
+    assert log.read_text() == f"[{core}] 7\n"
+    assert measurements._call([sys.executable, "-c", "print(1)"], {}, capture=True) == "1\n"
+    with pytest.raises(UserError, match=r"failed with exit code 3 \(see above\)"):
+        measurements._call([sys.executable, "-c", "raise SystemExit(3)"], {})
+
+
+def test_provenance_is_printed_by_a_process_of_its_own():
+    """So that the process that starts the runs never takes a GPU's memory from them."""
+    done = subprocess.run([sys.executable, "-m", "experiments.provenance"], capture_output=True, text=True, check=True)
+    assert {"device", "commit", "versions"} <= json.loads(done.stdout).keys()
