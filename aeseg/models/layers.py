@@ -23,7 +23,7 @@ from aeseg.models.forms import (
     upsample,
     upsample_convolve,
 )
-from aeseg.models.sparse import check_hidden, check_size, visible_at, visible_only
+from aeseg.models.sparse import check_hidden, visible_at, visible_only
 from aeseg.types import UserError
 
 __all__ = [
@@ -196,6 +196,17 @@ def normalise(
 def layer_norm(features: Float[Array, "b h w d"], dtype: str, name: str) -> Float[Array, "b h w d"]:
     """Each position's features with mean 0 and variance 1 (Ba et al. 2016), epsilon 1e-6.  Call it inside a module."""
     return nn.LayerNorm(epsilon=1e-6, use_fast_variance=False, dtype=dtype, name=name)(features)
+
+
+def check_size(image: Float[Array, "b h w c"], stride: int, reader: str, remedy: str) -> None:
+    """Raises UserError, with the nearest size that would do, where `stride` does not divide the image that `reader` reads."""
+    h, w = image.shape[1:3]
+    if h % stride or w % stride:
+        near = [max(1, round(side / stride)) * stride for side in (h, w)]
+        raise UserError(
+            f"{reader} takes sizes divisible by {stride}; the image is {h} x {w}. "
+            f"Resize or pad it to {near[0]} x {near[1]}, or give the encoder {remedy}."
+        )
 
 
 def standardise(image: Float[Array, "b h w c"], mean: Sequence[float], std: Sequence[float]) -> Float[Array, "b h w c"]:

@@ -18,17 +18,6 @@ def visible_only(features: Float[Array, "b h w d"], hidden: Bool[Array, "b i j"]
     return features if hidden is None else jnp.where(visible_at(features, hidden), features, 0)
 
 
-def check_size(image: Float[Array, "b h w c"], stride: int, encoder: str) -> None:
-    """Raises UserError, with the nearest size that would do, where the encoder's coarsest stride does not divide the image."""
-    h, w = image.shape[1:3]
-    if h % stride or w % stride:
-        near = [max(1, round(side / stride)) * stride for side in (h, w)]
-        raise UserError(
-            f"{encoder} with coarsest stride {stride} takes sizes divisible by {stride}; the image is {h} x {w}. "
-            f"Resize or pad it to {near[0]} x {near[1]}, or give the encoder fewer levels."
-        )
-
-
 def check_hidden(image: Float[Array, "b h w c"], hidden: Bool[Array, "b i j"] | None, stride: int, encoder: str) -> None:
     """Raises UserError where hidden units are no squares, or smaller than a position of the encoder's coarsest stride."""
     if hidden is None:

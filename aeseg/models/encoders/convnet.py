@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from aeseg.models import layers
 from aeseg.spec import choose, spec
-from aeseg.types import Pyramid, UserError
+from aeseg.types import Pyramid
 
 
 class ConvNet(nn.Module):
@@ -44,7 +44,7 @@ class ConvNet(nn.Module):
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool, hidden: Bool[Array, "b i j"] | None = None) -> Pyramid:
         depth = len(self.widths)
-        _check_size(image.shape[1], image.shape[2], depth)
+        layers.check_size(image, 2**depth, f"ConvNet with {depth} poolings", "fewer widths")
         layers.check_hidden(image, hidden, 2**depth, "ConvNet")
         features = layers.visible_only(layers.standardise(image, self.mean, self.std).astype(self.dtype), hidden)
         pyramid = {}
@@ -80,13 +80,3 @@ def recipe(size: str = "small") -> ConfigDict:
             unet={"widths": (64, 128, 256, 512), "convolutions": 2, "bottleneck": 1024},
         ),
     )
-
-
-def _check_size(height: int, width: int, depth: int) -> None:
-    stride = 2**depth
-    if height % stride or width % stride:
-        near = [max(1, round(side / stride)) * stride for side in (height, width)]
-        raise UserError(
-            f"ConvNet with {depth} poolings takes sizes divisible by {stride}; the image is {height} x {width}. "
-            f"Resize or pad it to {near[0]} x {near[1]}, or give the encoder fewer widths."
-        )

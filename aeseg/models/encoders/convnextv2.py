@@ -86,7 +86,7 @@ class ConvNeXtV2(nn.Module):
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool, hidden: Bool[Array, "b i j"] | None = None) -> Pyramid:
-        layers.check_size(image, self.strides[-1], "ConvNeXtV2")
+        layers.check_size(image, self.strides[-1], f"ConvNeXtV2 with coarsest stride {self.strides[-1]}", "fewer levels")
         layers.check_hidden(image, hidden, self.strides[-1], "ConvNeXtV2")
         features = layers.visible_only(layers.standardise(image, self.mean, self.std).astype(self.dtype), hidden)
         stem = layers.Convolution(self.widths[0], self.stem, self.stem, initialiser="narrow", dtype=self.dtype, name="stem")

@@ -61,7 +61,9 @@ class MiT(nn.Module):
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Pyramid:
-        self._check_size(*image.shape[1:3])
+        strides = np.cumprod(self.strides).tolist()
+        unit = math.lcm(*(stride * reduction for stride, reduction in zip(strides, self.reductions, strict=True)))
+        layers.check_size(image, unit, f"MiT with strides {strides}", "smaller strides")
         features = layers.standardise(image, self.mean, self.std).astype(self.dtype)
         rates = iter(np.linspace(0, self.drop_path, sum(self.depths)).tolist())
         pyramid, stride = {}, 1
@@ -81,16 +83,6 @@ class MiT(nn.Module):
             stride *= self.strides[place]
             pyramid[stride] = features
         return pyramid
-
-    def _check_size(self, height: int, width: int) -> None:
-        strides = np.cumprod(self.strides).tolist()
-        unit = math.lcm(*(stride * reduction for stride, reduction in zip(strides, self.reductions, strict=True)))
-        if height % unit or width % unit:
-            near = [max(1, round(side / unit)) * unit for side in (height, width)]
-            raise UserError(
-                f"MiT with strides {strides} takes sizes divisible by {unit}; the image is {height} x {width}. "
-                f"Resize or pad it to {near[0]} x {near[1]}, or give the encoder smaller strides."
-            )
 
 
 class Stage(nn.Module):

@@ -97,7 +97,7 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool, hidden: Bool[Array, "b i j"] | None = None) -> Pyramid:
         coarsest = 2 ** (1 + len(self.widths))
-        layers.check_size(image, coarsest, "ResNet")
+        layers.check_size(image, coarsest, f"ResNet with coarsest stride {coarsest}", "fewer levels")
         layers.check_hidden(image, hidden, coarsest, "ResNet")
         features = layers.visible_only(layers.standardise(image, self.mean, self.std).astype(self.dtype), hidden)
         features = convolution(self.stem, 7, 2, self.dtype, "stem")(features)

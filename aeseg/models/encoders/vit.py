@@ -108,14 +108,8 @@ class ViT(nn.Module):
         return jnp.concatenate([norm(every[block]) for block in outputs], axis=-1) if outputs else norm(tokens)
 
     def _grid(self, image: Float[Array, "b h w c"]) -> tuple[int, int]:
-        h, w = image.shape[1:3]
-        if h % self.patch or w % self.patch:
-            near = [max(1, round(side / self.patch)) * self.patch for side in (h, w)]
-            raise UserError(
-                f"ViT with patches of {self.patch} takes sizes divisible by {self.patch}; the image is {h} x {w}. "
-                f"Resize or pad it to {near[0]} x {near[1]}, or give the encoder another patch."
-            )
-        return h // self.patch, w // self.patch
+        layers.check_size(image, self.patch, f"ViT with patches of {self.patch}", "another patch")
+        return image.shape[1] // self.patch, image.shape[2] // self.patch
 
     def _table(self, grid: tuple[int, int], leading: int) -> Array:
         if self.positions == "fixed":
