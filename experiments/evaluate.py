@@ -21,7 +21,7 @@ from aeseg.spec import build
 from aeseg.training import mesh as meshes
 from aeseg.training import step
 from aeseg.types import UserError
-from experiments import cli, job
+from experiments import assembly, cli, job
 from experiments.progress import Progress
 
 Found = tuple[dict[str, Any], dict[str, Any], list[str]]
@@ -47,8 +47,8 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
     job.start()
     began = time.perf_counter()
-    trained = job.load_trained(flags.workdir, flags.step)
-    source = job.scored_source(trained.config.data, flags.split)
+    trained = assembly.load_trained(flags.workdir, flags.step)
+    source = assembly.scored_source(trained.config.data, flags.split)
     batch = flags.batch or trained.config.batch_size
     picture = os.path.join(flags.workdir, "pictures", f"{flags.split}_{trained.step:06d}.png")
     if is_segmenter(trained):
@@ -72,12 +72,12 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def is_segmenter(trained: job.Trained) -> bool:
+def is_segmenter(trained: assembly.Trained) -> bool:
     """Whether the run gives logits for an image; otherwise it is an autoencoder."""
     return hasattr(trained.method, "predict")
 
 
-def predictor(trained: job.Trained) -> Predict:
+def predictor(trained: assembly.Trained) -> Predict:
     """[b h w c] uint8 -> a segmenter's logits, or what an autoencoder makes of the image; one compilation for each shape."""
     method = trained.method
 
@@ -96,12 +96,12 @@ def predictor(trained: job.Trained) -> Predict:
     return lambda image: np.asarray(compiled(variables, {"image": image}))
 
 
-def placed(trained: job.Trained) -> Any:
+def placed(trained: assembly.Trained) -> Any:
     """The run's variables on every device of this process."""
     return jax.device_put(trained.variables, meshes.replicated(meshes.create(devices=jax.local_devices())))
 
 
-def segmentation_scores(trained: job.Trained, source: Any, batch: int, weights: str) -> Found:
+def segmentation_scores(trained: assembly.Trained, source: Any, batch: int, weights: str) -> Found:
     """The scores of a segmenter, and six images spread over the source with label and prediction."""
     config = trained.config
     if len(source.classes) != trained.method.classes:
@@ -135,7 +135,7 @@ def segmentation_scores(trained: job.Trained, source: Any, batch: int, weights: 
     return scores, columns, [row[0] for row in rows]
 
 
-def autoencoder_scores(trained: job.Trained, source: Any, batch: int) -> Found:
+def autoencoder_scores(trained: assembly.Trained, source: Any, batch: int) -> Found:
     """The same of an autoencoder, on the middle window of each image."""
     method = trained.method
     variables = placed(trained)

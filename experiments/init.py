@@ -17,7 +17,7 @@ from aeseg.importers import adapt, families, files
 from aeseg.training import checkpoints as saved
 from aeseg.training.state import TrainState
 from aeseg.types import UserError
-from experiments import cli, job
+from experiments import assembly, cli, job
 
 
 def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, whole: bool) -> job.Init:
@@ -40,7 +40,7 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, whole: 
     rest = whole and found.get("target") == config.method.target
     parts = {"encoder": encoder, **({"decoder": found.decoder} if foreign and rest and "decoder" in found else {})}
     grids = {part: tuple(described.grid) for part, described in parts.items() if "grid" in described}
-    channels = job.one_row(config)["image"].shape[-1]
+    channels = assembly.one_row(config)["image"].shape[-1]
     for part, described in parts.items():
         before = described.copy_and_resolve_references()
         _follow(described, config.method[part], part, overrides, path)

@@ -14,7 +14,7 @@ from aeseg.spec import build
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
 from aeseg.training import step
-from experiments import job
+from experiments import assembly
 
 
 def measured(name: str, config: ConfigDict, pairs: int, steps: int = 20) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def measured(name: str, config: ConfigDict, pairs: int, steps: int = 20) -> dict
     The cache is filled first, as it is after a run's first epoch.  The loader's threads work while XLA computes, so its cost
     is not what the host waits but how much longer the same steps take.
     """
-    parts = job.assemble(config)
+    parts = assembly.assemble(config)
     optimiser = build(config.optimiser)
     run = step.train_step(parts.method, optimiser, parts.mesh, config.microbatches, config.seed, config.ema)
     state = states.create(parts.method, optimiser, parts.loader[0], config.seed, config.ema > 0, parts.mesh)

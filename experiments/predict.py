@@ -28,7 +28,7 @@ from aeseg.inference import draw
 from aeseg.inference.sliding import sliding
 from aeseg.spec import build
 from aeseg.types import Class, UserError
-from experiments import cli, job
+from experiments import assembly, cli, job
 from experiments.evaluate import is_segmenter, predictor
 from experiments.progress import Progress
 
@@ -58,7 +58,7 @@ def run(argv: Sequence[str]) -> int:
     job.start()
     began = time.perf_counter()
     paths = input_files(flags.input, flags.output)
-    trained = job.load_trained(flags.workdir, flags.step)
+    trained = assembly.load_trained(flags.workdir, flags.step)
     classes = known_classes(trained) if is_segmenter(trained) else ()
     if flags.logits and not classes:
         raise UserError("Only a segmenter has logits; this run is an autoencoder. Leave out --logits.")
@@ -79,7 +79,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def predict(
-    trained: job.Trained, paths: Sequence[str], classes: tuple[Class, ...], flags: Any
+    trained: assembly.Trained, paths: Sequence[str], classes: tuple[Class, ...], flags: Any
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Write the results of every file; returns the rows of the overview, and (path, reason) of those that cannot be read."""
     config, output = trained.config, flags.output
@@ -163,7 +163,7 @@ def output_names(paths: Sequence[str]) -> list[str]:
     return names
 
 
-def known_classes(trained: job.Trained) -> tuple[Class, ...]:
+def known_classes(trained: assembly.Trained) -> tuple[Class, ...]:
     """Names and colours of the run's classes, from its data; numbers where the data is not at hand."""
     data = trained.config.data
     for split in ("test", "validation", "train"):

@@ -8,7 +8,7 @@ python -m experiments.pretrain --config=pretrain:masked --init=vit-mae  warm sta
 
 from collections.abc import Sequence
 
-from experiments import cli, init, job
+from experiments import assembly, cli, init, job
 
 
 def run(argv: Sequence[str]) -> int:
@@ -22,7 +22,7 @@ def run(argv: Sequence[str]) -> int:
     )
     job.start()
     weights = init.weights(flags.config, flags.overrides, flags.init, whole=True) if flags.init else None
-    parts = job.assemble(flags.config)
+    parts = assembly.assemble(flags.config)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
     next_command = f"{job.launcher()}segment --config={flags.config.next} --init={workdir}"
     job.train(parts, workdir, job.score_method(parts), weights, next_command)

@@ -33,7 +33,7 @@ from aeseg.training import step
 from aeseg.training.optimiser import adamw
 from aeseg.training.state import TrainState
 from aeseg.types import UserError, at_stride
-from experiments import cli, evaluate, init, job, segment
+from experiments import assembly, cli, evaluate, init, job, segment
 from experiments.progress import Progress
 from experiments.provenance import provenance
 
@@ -71,8 +71,8 @@ def run(argv: Sequence[str]) -> int:
     segment.weigh_classes(config)  # checks classes and labels
     stride = chosen_stride(config, flags.stride)
     prepare(config, stride, flags.steps)
-    parts = job.assemble(config)
-    scored = job.scored_source(config.data, flags.split)
+    parts = assembly.assemble(config)
+    scored = assembly.scored_source(config.data, flags.split)
     if len(scored.classes) != config.method.classes:
         raise UserError(
             f"The config has {config.method.classes} classes; the data have {len(scored.classes)}. Set --config.method.classes."
@@ -105,7 +105,7 @@ def run(argv: Sequence[str]) -> int:
 
 def chosen_stride(config: ConfigDict, asked: int) -> int:
     """The stride to read: the one asked for, or the encoder's coarsest."""
-    encoder, row = build(config.method.encoder), job.one_row(config)
+    encoder, row = build(config.method.encoder), assembly.one_row(config)
 
     def pyramid(image: jax.Array) -> Any:
         found = encoder.init_with_output(jax.random.key(0), image, train=False)[0]
@@ -150,7 +150,7 @@ def prepare(config: ConfigDict, stride: int, steps: int) -> None:
         )
 
 
-def linear(parts: job.Job, state: TrainState) -> tuple[Predict, dict[str, Any]]:
+def linear(parts: assembly.Job, state: TrainState) -> tuple[Predict, dict[str, Any]]:
     """The head trained on augmented images, and what it was trained with; the encoder stands still."""
     config = parts.config
     advance = step.train_step(parts.method, build(config.optimiser), parts.mesh, config.microbatches, config.seed, ema=0.0)
@@ -165,7 +165,7 @@ def linear(parts: job.Job, state: TrainState) -> tuple[Predict, dict[str, Any]]:
     return lambda image: np.asarray(found(state.variables, {"image": image})), settings
 
 
-def patchwise(parts: job.Job, state: TrainState, stride: int, flags: Any) -> tuple[Predict, dict[str, Any]]:
+def patchwise(parts: assembly.Job, state: TrainState, stride: int, flags: Any) -> tuple[Predict, dict[str, Any]]:
     """A probe of patches whose features are extracted once, from the middle window of each training image."""
     config, encoder = parts.config, build(parts.config.method.encoder)
     classes, height, width = config.method.classes, *config.window

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from aeseg import objectives
 from aeseg.data import wrappers
 from aeseg.types import UserError
-from experiments import cli, init, job
+from experiments import assembly, cli, init, job
 
 FREEZE = ("fine-tune", "linear-probe", "scratch")
 CHECKED = 5_000
@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
     weights = init.weights(config, flags.overrides, flags.init, whole=False) if flags.init else None
     weights = freeze(config, weights)
     weigh_classes(config)
-    parts = job.assemble(config)
+    parts = assembly.assemble(config)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
     next_command = f"{job.launcher()}evaluate --workdir={workdir} --split=test"
     job.train(parts, workdir, job.score_segmentation(parts), weights, next_command)
@@ -62,7 +62,7 @@ def weigh_classes(config: ConfigDict) -> None:
     rules = {"median_frequency": objectives.median_frequency, "inverse_square_root": objectives.inverse_square_root}
     if config.class_weights not in ("none", *rules):
         raise UserError(f"class_weights must be one of none, {', '.join(rules)}; got {config.class_weights!r}.")
-    train = job.source(config.data.train, config.data, config.data.fraction, config.seed)
+    train = assembly.source(config.data.train, config.data, config.data.fraction, config.seed)
     if len(train.classes) != config.method.classes:
         raise UserError(
             f"The model has {config.method.classes} classes; the training data have {len(train.classes)}: "

@@ -23,7 +23,7 @@ from aeseg.inference import draw
 from aeseg.inference.sliding import sliding
 from aeseg.spec import build
 from aeseg.types import IGNORE, UserError
-from experiments import cli, evaluate, job, measurements
+from experiments import assembly, cli, evaluate, measurements
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 README = os.path.join(os.path.dirname(HERE), "README.md")
@@ -66,8 +66,8 @@ def draw_rows(table: str, paper: Any, runs: str) -> str:
     columns: dict[str, list[np.ndarray]] = {}
     names, classes = [], ()
     for title, row in paper.PICTURE.items():
-        trained = job.load_trained(measurements.workdir(runs, table, row, 0))
-        source = job.scored_source(trained.config.data, paper.SPLIT)
+        trained = assembly.load_trained(measurements.workdir(runs, table, row, 0))
+        source = assembly.scored_source(trained.config.data, paper.SPLIT)
         chosen = [source[index] for index in np.linspace(0, len(source) - 1, 3).round().astype(int)]
         for transform in build(trained.config.data.evaluation_transforms):
             chosen = [transform(record, np.random.default_rng(0)) for record in chosen]

@@ -15,7 +15,7 @@ from aeseg.data.transforms import CenterCrop, Resize
 from aeseg.methods import denoising
 from aeseg.methods.segmenter import Segmenter
 from aeseg.spec import build, from_json, recipe, spec, to_json
-from experiments import cli, evaluate, job, predict
+from experiments import assembly, cli, evaluate, job, predict
 
 
 def config_of(method, transforms=()):
@@ -32,7 +32,7 @@ def segmenter():
     method = spec(Segmenter, encoder=recipe("aeseg.models.encoders", "convnet", "tiny"), head=head, classes=len(CLASSES))
     image = jnp.zeros((1, 16, 16, 3))
     variables = build(method).init(jax.random.key(0), image, method="predict")
-    return job.Trained(config_of(method), build(method), variables, 7)
+    return assembly.Trained(config_of(method), build(method), variables, 7)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def autoencoder():
     method = denoising.recipe("tiny")
     batch = {"image": jnp.zeros((1, 16, 16, 3)), "valid": jnp.ones(1, bool), "index": jnp.zeros(1, jnp.int32)}
     variables = build(method).init(jax.random.key(0), batch, train=False)
-    return job.Trained(config_of(method), build(method), variables, 7)
+    return assembly.Trained(config_of(method), build(method), variables, 7)
 
 
 @pytest.fixture

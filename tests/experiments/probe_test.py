@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from experiments import cli, job, pretrain, probe
+from experiments import assembly, cli, pretrain, probe
 from tests.experiments.bad_input_test import PRETRAIN, assert_says
 
 SMALL = [f"--config.data.{split}.{field}=16" for split in ("train", "validation", "test") for field in ("height", "width")]
@@ -49,7 +49,7 @@ def test_a_fresh_encoder_s_patches_are_their_own_nearest_neighbours(tmp_path):
 
 
 def test_a_split_of_other_classes_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(job, "scored_source", lambda data, split: job.source(data[split], data) if split != "test" else Stripes())
+    monkeypatch.setattr(assembly, "scored_source", lambda data, split: assembly.source(data[split], data) if split != "test" else Stripes())
     assert cli.guarded(probe.run, ["program", *FLAGS, f"--workdir={tmp_path / 'run'}"]) == 2
     assert_says(capsys.readouterr().err, "The config has 8 classes; the data have 2. Set --config.method.classes")
 
