@@ -20,7 +20,7 @@ from aeseg.importers import families
 from aeseg.training import checkpoints as saved
 from aeseg.training.state import TrainState
 from aeseg.types import UserError
-from experiments import cli, init, job
+from experiments import cli, init, process
 
 
 def run(argv: Sequence[str]) -> int:
@@ -70,8 +70,10 @@ def from_foreign(path: str, workdir: str, data: str) -> int:
     kept.save(jax.tree.map(jnp.asarray, state), {})
     kept.close()
     print(f"\n{tree.count(state.params):,} parameters of {model.described.target.rpartition(':')[2]} in {workdir}")
-    following = f"{job.launcher()}segment --init={workdir}"
-    print(f"next        {f'{job.launcher()}predict --workdir={workdir} --input=<files> --output=predictions' if segments else following}")
+    following = f"{process.launcher()}segment --init={workdir}"
+    print(
+        f"next        {f'{process.launcher()}predict --workdir={workdir} --input=<files> --output=predictions' if segments else following}"
+    )
     return 0
 
 

@@ -21,7 +21,7 @@ from aeseg.spec import build
 from aeseg.training import mesh as meshes
 from aeseg.training import step
 from aeseg.types import UserError
-from experiments import assembly, cli, job
+from experiments import assembly, cli, job, process
 from experiments.progress import Progress
 
 Found = tuple[dict[str, Any], dict[str, Any], list[str]]
@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
         raise UserError("Expected the workdir of a run; got none. Name it: --workdir=runs/<name>.")
     if flags.split not in SPLITS:
         raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
-    job.start()
+    process.start()
     began = time.perf_counter()
     trained = assembly.load_trained(flags.workdir, flags.step)
     source = assembly.scored_source(trained.config.data, flags.split)
@@ -67,7 +67,7 @@ def run(argv: Sequence[str]) -> int:
         print(f"\nLeft out {len(skipped)} records that cannot be read: {' '.join(skipped[:3])}{' ...' if len(skipped) > 3 else ''}")
     print(f"\n{scores['images']:,} images of {flags.split} at step {trained.step} in {time.perf_counter() - began:.0f} s.")
     print(f"numbers     {path}\npictures    {picture}")
-    following = f"{job.launcher()}predict --workdir={flags.workdir} --input=<file, folder or glob> --output=predictions"
+    following = f"{process.launcher()}predict --workdir={flags.workdir} --input=<file, folder or glob> --output=predictions"
     print(f"next        {following}", flush=True)
     return 0
 

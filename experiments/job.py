@@ -35,17 +35,6 @@ Init = Callable[[TrainState], tuple[TrainState, list[str]]]
 """A fresh state with pretrained weights in it, and what to say of that."""
 
 
-def start() -> None:
-    """Join the other processes, where a cluster started several, and keep compiled programs for the next run."""
-    many = int(os.environ.get("SLURM_NTASKS", "1")) > 1 or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
-    if (many or os.environ.get("JAX_COORDINATOR_ADDRESS")) and not jax.distributed.is_initialized():
-        jax.distributed.initialize()
-    if not jax.config.jax_compilation_cache_dir:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        jax.config.update("jax_compilation_cache_dir", os.path.join(home, "aeseg", "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
 def train(job: Job, workdir: str, numbers_of: Evaluate, init: Init | None = None, next_command: str = "") -> dict[str, float]:
     """Train, or go on, or say that all is done; returns the numbers of the validation set.
 
@@ -204,8 +193,3 @@ def report(
     print("validation  " + "  ".join(f"{name} {value:.4f}" for name, value in numbers.items()))
     print(f"pictures    {picture or os.path.join(workdir, 'pictures')}")
     print(f"next        {next_command if finished else 'the same command goes on from here'}", flush=True)
-
-
-def launcher() -> str:
-    """How the reader started us, for the next command: `./launch.sh ` or `python -m experiments.`."""
-    return os.environ.get("AESEG_LAUNCHER", "python -m experiments.")

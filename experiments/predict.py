@@ -28,7 +28,7 @@ from aeseg.inference import draw
 from aeseg.inference.sliding import sliding
 from aeseg.spec import build
 from aeseg.types import Class, UserError
-from experiments import assembly, cli, job
+from experiments import assembly, cli, job, process
 from experiments.evaluate import is_segmenter, predictor
 from experiments.progress import Progress
 
@@ -55,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
     )
     if not flags.workdir:
         raise UserError("Expected the workdir of a run; got none. Name it: --workdir=runs/<name>.")
-    job.start()
+    process.start()
     began = time.perf_counter()
     paths = input_files(flags.input, flags.output)
     trained = assembly.load_trained(flags.workdir, flags.step)

@@ -8,7 +8,7 @@ python -m experiments.pretrain --config=pretrain:masked --init=vit-mae  warm sta
 
 from collections.abc import Sequence
 
-from experiments import assembly, cli, init, job
+from experiments import assembly, cli, init, job, process
 
 
 def run(argv: Sequence[str]) -> int:
@@ -20,11 +20,11 @@ def run(argv: Sequence[str]) -> int:
         workdir=("", "where the run lives; default runs/<config>"),
         init=("", "weights to start from, and of the same method the decoder, too: a workdir, or a Hugging Face directory"),
     )
-    job.start()
+    process.start()
     weights = init.weights(flags.config, flags.overrides, flags.init, whole=True) if flags.init else None
     parts = assembly.assemble(flags.config)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
-    next_command = f"{job.launcher()}segment --config={flags.config.next} --init={workdir}"
+    next_command = f"{process.launcher()}segment --config={flags.config.next} --init={workdir}"
     job.train(parts, workdir, job.score_method(parts), weights, next_command)
     return 0
 

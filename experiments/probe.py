@@ -33,7 +33,7 @@ from aeseg.training import step
 from aeseg.training.optimiser import adamw
 from aeseg.training.state import TrainState
 from aeseg.types import UserError, at_stride
-from experiments import assembly, cli, evaluate, init, job, segment
+from experiments import assembly, cli, evaluate, init, job, process, segment
 from experiments.progress import Progress
 from experiments.provenance import provenance
 
@@ -63,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"The probes are {', '.join(KINDS)}; got {flags.kind!r}. Set --kind to one of these.")
     if flags.split not in evaluate.SPLITS:
         raise UserError(f"The splits are {', '.join(evaluate.SPLITS)}; got {flags.split!r}. Set --split to one of these.")
-    job.start()
+    process.start()
     if jax.process_count() > 1:
         raise UserError(f"A probe runs in one process; there are {jax.process_count()}. Start it on one host.")
     began, config = time.perf_counter(), flags.config

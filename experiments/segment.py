@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from aeseg import objectives
 from aeseg.data import wrappers
 from aeseg.types import UserError
-from experiments import assembly, cli, init, job
+from experiments import assembly, cli, init, job, process
 
 FREEZE = ("fine-tune", "linear-probe", "scratch")
 CHECKED = 5_000
@@ -31,14 +31,14 @@ def run(argv: Sequence[str]) -> int:
         workdir=("", "where the run lives; default runs/<config>"),
         init=("", "whose encoder to start from: a workdir of `pretrain` (or its checkpoints folder), or a Hugging Face directory"),
     )
-    job.start()
+    process.start()
     config = flags.config
     weights = init.weights(config, flags.overrides, flags.init, whole=False) if flags.init else None
     weights = freeze(config, weights)
     weigh_classes(config)
     parts = assembly.assemble(config)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
-    next_command = f"{job.launcher()}evaluate --workdir={workdir} --split=test"
+    next_command = f"{process.launcher()}evaluate --workdir={workdir} --split=test"
     job.train(parts, workdir, job.score_segmentation(parts), weights, next_command)
     return 0
 

@@ -2,7 +2,7 @@
 
 python -m experiments.tables --table=camvid_small            print what experiments/results/camvid_small.jsonl holds
 python -m experiments.tables --table=camvid_small --run      train the rows and seeds that are missing, then print (--jobs=2: two at once)
-python -m experiments.tables --table=camvid_small --picture  draw its PICTURE rows side by side, from the runs of the first seed
+python -m experiments.tables --table=camvid_small --picture  draw predictions and reconstructions, from the runs of the first seed
 python -m experiments.tables --readme                        write every table with results into README.md
 
 A row and seed is one workdir below --runs, trained by the entry point that its row names and scored once on the table's
@@ -13,17 +13,13 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from aeseg import spec
-from aeseg.inference import draw
-from aeseg.inference.sliding import sliding
-from aeseg.spec import build
-from aeseg.types import IGNORE, UserError
-from experiments import assembly, cli, evaluate, measurements
+from aeseg.types import UserError
+from experiments import cli, figures, measurements
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 README = os.path.join(os.path.dirname(HERE), "README.md")
@@ -41,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
         runs=("runs", "where the workdirs live"),
         jobs=(1, "runs at once, each on its own GPU or its own part of the cores"),
         set=("", "config fields for every row, comma-separated: data.root=/data/camvid,data.threads=4"),
-        picture=(False, "draw label and predictions into experiments/results/pictures"),
+        picture=(False, "draw predictions and reconstructions into experiments/results/pictures"),
         readme=(False, "write the tables into README.md"),
     )
     if flags.readme:
@@ -52,35 +48,13 @@ def run(argv: Sequence[str]) -> int:
         extra = dict(item.split("=", 1) for item in flags.set.split(",") if item)
         failed = measurements.measure_missing(flags.table, paper, flags.runs, extra, flags.jobs)
     if flags.picture:
-        print(draw_rows(flags.table, paper, flags.runs))
+        print("\n".join(figures.write(flags.table, paper, flags.runs)))
         return 0
     if failed:
         print("\nNot measured; the same command tries again:\n" + "\n".join(failed), file=sys.stderr)
         return 1
     print(markdown(flags.table))
     return 0
-
-
-def draw_rows(table: str, paper: Any, runs: str) -> str:
-    """Image, label and the prediction of each PICTURE row, of records spread over the split; returns the picture's path."""
-    columns: dict[str, list[np.ndarray]] = {}
-    names, classes = [], ()
-    for title, row in paper.PICTURE.items():
-        trained = assembly.load_trained(measurements.workdir(runs, table, row, 0))
-        source = assembly.scored_source(trained.config.data, paper.SPLIT)
-        chosen = [source[index] for index in np.linspace(0, len(source) - 1, 3).round().astype(int)]
-        for transform in build(trained.config.data.evaluation_transforms):
-            chosen = [transform(record, np.random.default_rng(0)) for record in chosen]
-        columns["image"], columns["label"] = [record["image"] for record in chosen], [record["label"] for record in chosen]
-        names, classes = [record["name"] for record in chosen], source.classes
-        logits = sliding(evaluate.predictor(trained), columns["image"], tuple(trained.config.window), batch=trained.config.batch_size)
-        # Where nothing is scored nothing is shown: what a network says outside a field of view is noise.
-        columns[title] = [
-            np.where(record["label"] == IGNORE, IGNORE, np.argmax(each, axis=-1)) for record, each in zip(chosen, logits, strict=True)
-        ]
-    path = os.path.join(measurements.RESULTS, "pictures", f"{table}.jpg")
-    draw.panel(columns, path, classes, names)
-    return path
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

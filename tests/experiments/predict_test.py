@@ -7,40 +7,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
-from aeseg.data.sources.scenes import CLASSES, Scenes
+from aeseg.data.sources.scenes import CLASSES
 from aeseg.data.transforms import CenterCrop, Resize
-from aeseg.methods import denoising
-from aeseg.methods.segmenter import Segmenter
-from aeseg.spec import build, from_json, recipe, spec, to_json
-from experiments import assembly, cli, evaluate, job, predict
-
-
-def config_of(method, transforms=()):
-    scenes = {split: spec(Scenes, split=split, records=3, height=16, width=24) for split in evaluate.SPLITS}
-    data = {**scenes, "evaluation_transforms": transforms, "on_error": "raise", "cache_gib": 0.0, "threads": 1}
-    config = ConfigDict({"method": method, "window": (16, 16), "batch_size": 2, "data": data})
-    return from_json(to_json(config))  # as it stands in a workdir
+from aeseg.spec import spec
+from experiments import assembly, cli, evaluate, predict, process
+from tests.experiments import untrained
 
 
 @pytest.fixture(scope="module")
 def segmenter():
-    head = recipe("aeseg.models.heads", "linear", "tiny")
-    head.classes = len(CLASSES)
-    method = spec(Segmenter, encoder=recipe("aeseg.models.encoders", "convnet", "tiny"), head=head, classes=len(CLASSES))
-    image = jnp.zeros((1, 16, 16, 3))
-    variables = build(method).init(jax.random.key(0), image, method="predict")
-    return assembly.Trained(config_of(method), build(method), variables, 7)
+    return untrained.segmenter()
 
 
 @pytest.fixture(scope="module")
 def autoencoder():
-    method = denoising.recipe("tiny")
-    batch = {"image": jnp.zeros((1, 16, 16, 3)), "valid": jnp.ones(1, bool), "index": jnp.zeros(1, jnp.int32)}
-    variables = build(method).init(jax.random.key(0), batch, train=False)
-    return assembly.Trained(config_of(method), build(method), variables, 7)
+    return untrained.autoencoder()
 
 
 @pytest.fixture
@@ -48,8 +31,8 @@ def run(monkeypatch, tmp_path):
     """Runs an entry point on a trained network that stands in for the workdir; returns the exit code."""
 
     def call(entry_point, trained, *flags):
-        monkeypatch.setattr(job, "load_trained", lambda workdir, step: trained)
-        monkeypatch.setattr(job, "start", lambda: None)
+        monkeypatch.setattr(assembly, "load_trained", lambda workdir, step: trained)
+        monkeypatch.setattr(process, "start", lambda: None)
         return cli.guarded(entry_point.run, ["program", f"--workdir={tmp_path}", *flags])
 
     return call

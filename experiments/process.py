@@ -1,0 +1,38 @@
+"""What a process does before it computes anything, and how it was started."""
+
+import ctypes
+import os
+import sys
+
+import jax
+
+KEPT = {-4: 0, -1: 2**31 - 1, -8: 1}
+"""glibc's M_MMAP_MAX, M_TRIM_THRESHOLD, M_ARENA_MAX (malloc.h): all memory from one heap that never shrinks."""
+
+
+def start() -> None:
+    """Join the other processes, where a cluster started several, and keep memory and compiled programs for the next step and run."""
+    many = int(os.environ.get("SLURM_NTASKS", "1")) > 1 or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    if (many or os.environ.get("JAX_COORDINATOR_ADDRESS")) and not jax.distributed.is_initialized():
+        jax.distributed.initialize()
+    keep_freed_memory()
+    if not jax.config.jax_compilation_cache_dir:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        jax.config.update("jax_compilation_cache_dir", os.path.join(home, "aeseg", "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def keep_freed_memory() -> None:
+    """Reuse the memory that a step frees, on Linux with glibc; nothing elsewhere.
+
+    XLA allocates a step's large buffers anew each time.  glibc takes them from the system and gives them back, so that every page is
+    mapped and zeroed again in each step.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
+        for parameter, value in KEPT.items():
+            libc.mallopt(parameter, value)
+
+
+def launcher() -> str:
+    """How the reader started us, for the next command: `./launch.sh ` or `python -m experiments.`."""
+    return os.environ.get("AESEG_LAUNCHER", "python -m experiments.")

@@ -1,0 +1,36 @@
+"""Networks that nothing trained, as `assembly.load_trained` would return them: on scenes of 16x24, seen in windows of 16x16."""
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from aeseg.data.sources.scenes import CLASSES, Scenes
+from aeseg.methods import denoising
+from aeseg.methods.segmenter import Segmenter
+from aeseg.spec import build, from_json, recipe, spec, to_json
+from experiments import assembly, evaluate
+
+
+def config_of(method, transforms=()):
+    """A config around a method's."""
+    scenes = {split: spec(Scenes, split=split, records=3, height=16, width=24) for split in evaluate.SPLITS}
+    data = {**scenes, "evaluation_transforms": transforms, "on_error": "raise", "cache_gib": 0.0, "threads": 1}
+    config = ConfigDict({"method": method, "window": (16, 16), "batch_size": 2, "data": data})
+    return from_json(to_json(config))  # as it stands in a workdir
+
+
+def segmenter():
+    """A convnet with a linear head."""
+    head = recipe("aeseg.models.heads", "linear", "tiny")
+    head.classes = len(CLASSES)
+    method = spec(Segmenter, encoder=recipe("aeseg.models.encoders", "convnet", "tiny"), head=head, classes=len(CLASSES))
+    variables = build(method).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), method="predict")
+    return assembly.Trained(config_of(method), build(method), variables, 7)
+
+
+def autoencoder(method=None):
+    """A denoising autoencoder, or that of a recipe."""
+    method = method or denoising.recipe("tiny")
+    batch = {"image": jnp.zeros((1, 16, 16, 3)), "valid": jnp.ones(1, bool), "index": jnp.zeros(1, jnp.int32)}
+    variables = build(method).init(jax.random.key(0), batch, train=False)
+    return assembly.Trained(config_of(method), build(method), variables, 7)
