@@ -1,4 +1,8 @@
-"""CamVid at 96x128 (not a published protocol): denoising on the 367 training frames, then 100 %, 25 % and 10 % of their labels."""
+"""CamVid at 96x128 (not a published protocol): autoencoders pretrained on the 367 training frames, then shares of their labels.
+
+Each method has the encoder that it is made for, so there is a network from scratch for each encoder, and each pretrained one
+is compared with its own.
+"""
 
 from experiments.papers import Row
 
@@ -6,16 +10,25 @@ TITLE = "CamVid at 96x128, 11 classes, test split (233 images)"
 METRICS = ("mean_iou", "pixel_accuracy", "class_accuracy")
 SEEDS = 3
 SPLIT = "test"
-PICTURE = {"scratch, 10 % of labels": "scratch, 10 %", "pretrained, 10 %": "pretrained, 10 %", "pretrained, 100 %": "pretrained, 100 %"}
-FRACTIONS = {"100 %": 1.0, "25 %": 0.25, "10 %": 0.1}
+NAMES = {"denoising": "denoising"}
+"""The methods, and what they are called in the table."""
+STEPS = {"denoising": 600}
+"""What each trains in the same time."""
+ENCODERS = {"convnet": ("denoising",)}
+SHARES = {"100 %": 1.0, "25 %": 0.25, "10 %": 0.1}
+PICTURE = {"scratch, 10 % of labels": "scratch convnet, 10 %", "denoising, 10 %": "denoising, 10 %", "denoising, 100 %": "denoising, 100 %"}
+RECONSTRUCTIONS = {name: method for method, name in NAMES.items()}
 ROWS = (
-    Row("denoising", "pretrain", "camvid_small:denoising"),
+    *(Row(method, "pretrain", f"camvid_small:{method}", {"steps": steps}) for method, steps in STEPS.items()),
     *(
         row
-        for share, fraction in FRACTIONS.items()
+        for encoder, methods in ENCODERS.items()
+        for share, fraction in SHARES.items()
+        for config in (f"camvid_small:unet,{encoder}",)
+        for scratch in (f"scratch {encoder}, {share}",)
         for row in (
-            Row(f"scratch, {share}", "segment", "camvid_small:unet", {"data.fraction": fraction, "freeze": "scratch"}, "denoising"),
-            Row(f"pretrained, {share}", "segment", "camvid_small:unet", {"data.fraction": fraction}, "denoising", f"scratch, {share}"),
+            Row(scratch, "segment", config, {"data.fraction": fraction, "freeze": "scratch"}, methods[0]),
+            *(Row(f"{NAMES[each]}, {share}", "segment", config, {"data.fraction": fraction}, each, scratch) for each in methods),
         )
     ),
 )
