@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from aeseg.types import IGNORE, Class
 
@@ -216,6 +216,9 @@ def _swatch(picture: Image.Image, place: tuple[int, int], colour: Any, size: int
     rounded = Image.new("L", (4 * size, 4 * size), 0)  # drawn large and made smaller: smooth corners
     ImageDraw.Draw(rounded).rounded_rectangle((0, 0, 4 * size - 1, 4 * size - 1), 14, 255)
     picture.paste(fill, place, rounded.resize((size, size), Image.Resampling.LANCZOS))
+    if colour != "hatched" and min(ImageColor.getrgb(colour) if isinstance(colour, str) else colour) > 225:  # white on white paper
+        x, y = place
+        ImageDraw.Draw(picture).rounded_rectangle((x, y, x + size - 1, y + size - 1), 3, outline=QUIET)
 
 
 def _hatching(height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
