@@ -92,6 +92,14 @@ def markdown(table: str) -> str:
     return "\n".join([*rows, *(["", paper.NOTE] if hasattr(paper, "NOTE") else [])])
 
 
+def pictures(table: str) -> str:
+    """Links to what was drawn of a table."""
+    names = {f"{table}.jpg": "predictions", f"{table}_reconstructions.jpg": "reconstructions"}
+    folder = os.path.join(measurements.RESULTS, "pictures")
+    found = [f"[{text}](experiments/results/pictures/{name})" for name, text in names.items() if os.path.exists(os.path.join(folder, name))]
+    return f"\n\nPictures: {', '.join(found)}." if found else ""
+
+
 def speed() -> str:
     """What `experiments.bench` measured last of each network and form, as Markdown; nothing where it measured nothing."""
     last = {(line["network"], line["form"]): line for line in measurements.lines("bench") if "network" in line}
@@ -116,7 +124,7 @@ def write_readme() -> None:
 
 def _with_results(text: str) -> str:
     measured = [name for name in spec.names("experiments.papers") if measurements.lines(name)]
-    tables = "\n\n".join([*map(markdown, measured), *filter(None, [speed()])])
+    tables = "\n\n".join([*(markdown(name) + pictures(name) for name in measured), *filter(None, [speed()])])
     pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
     if not re.search(pattern, text, re.DOTALL):
         raise UserError(f"README.md has no place for results: expected the lines\n{MARKS[0]}\n{MARKS[1]}")

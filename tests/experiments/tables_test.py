@@ -74,3 +74,10 @@ def test_of_each_network_and_form_the_last_speed_is_shown(results):
 def test_a_tables_note_stands_below_it(results, monkeypatch):
     monkeypatch.setattr(scenes, "NOTE", "What was tried.", raising=False)
     assert tables.markdown("scenes").endswith("\n\nWhat was tried.")
+
+
+def test_what_was_drawn_of_a_table_is_linked(results):
+    assert tables.pictures("scenes") == ""
+    (results / "pictures").mkdir()
+    (results / "pictures" / "scenes_reconstructions.jpg").touch()
+    assert tables.pictures("scenes") == "\n\nPictures: [reconstructions](experiments/results/pictures/scenes_reconstructions.jpg)."
