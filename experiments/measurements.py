@@ -38,11 +38,14 @@ def workdir(runs: str, table: str, row: str, seed: int) -> str:
 def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object], jobs: int = 1) -> list[str]:
     """Train and score every row and seed without a line, `jobs` at once; one sentence for each that failed.
 
-    A row waits for the one it starts from and is left out where that failed; the others go on.
+    A row waits for the one it starts from and is left out where that failed; the others go on.  Where the workdir of the one it
+    starts from is gone, that is trained again, and its line stays as it was.
     """
     shares = _shares(jobs)
-    done = {(line["row"], line["seed"], line["config"]) for line in lines(table)}
-    todo = [(row, seed) for seed in range(paper.SEEDS) for row in paper.ROWS if (row.name, seed, config_key(row)) not in done]
+    every = [(row, seed) for seed in range(paper.SEEDS) for row in paper.ROWS]
+    todo = [(row, seed) for row, seed in every if not _measured(table, row, seed)]
+    gone = {(row.init, seed) for row, seed in todo if row.init and not os.path.isdir(workdir(runs, table, row.init, seed))}
+    todo = [(row, seed) for row, seed in every if (row, seed) in todo or (row.name, seed) in gone]
     failed: dict[tuple[str, int], str] = {}
     running: dict[concurrent.futures.Future[None], tuple[Row, int, dict[str, Any]]] = {}
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
@@ -73,6 +76,10 @@ def config_key(row: Row) -> str:
     return hashlib.sha256(described.encode()).hexdigest()[:12]
 
 
+def _measured(table: str, row: Row, seed: int) -> bool:
+    return (row.name, seed, config_key(row)) in {(line["row"], line["seed"], line["config"]) for line in lines(table)}
+
+
 def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict[str, object], share: dict[str, Any]) -> None:
     """Train and score one row and seed, and append its line."""
     place = workdir(runs, table, row.name, seed)
@@ -85,6 +92,8 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
     log = f"{place}.log" if share["jobs"] > 1 else ""
     _call(command, share, log)
     seconds = time.perf_counter() - began
+    if _measured(table, row, seed):
+        return
     _call([sys.executable, "-m", "experiments.evaluate", f"--workdir={place}", f"--split={paper.SPLIT}"], share, log)
     with open(os.path.join(place, "metrics.json"), encoding="utf-8") as file:
         scores = json.load(file)[paper.SPLIT]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -83,6 +84,17 @@ def test_a_row_that_fails_stops_only_those_that_start_from_it(calls, tmp_path):
     assert len(measurements.lines("table")) == 4
     calls.failing = set()
     assert measure(tmp_path) == []
+    assert len(measurements.lines("table")) == 6
+
+
+def test_where_a_workdir_is_gone_it_is_trained_again_for_those_that_start_from_it(calls, tmp_path):
+    calls.failing = {"pretrained-1"}
+    measure(tmp_path)
+    shutil.rmtree(tmp_path / "runs")
+    calls.failing, calls.commands[:] = set(), []
+    assert measure(tmp_path) == []
+    trained = [flag for command in calls.commands for flag in command if flag.startswith("--workdir=")]
+    assert [os.path.basename(flag) for flag in trained] == ["denoising-1", "pretrained-1", "pretrained-1"]  # the last one scores
     assert len(measurements.lines("table")) == 6
 
 
