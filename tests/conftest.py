@@ -7,6 +7,11 @@ os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".cache")  # comp
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+if (worker := os.environ.get("PYTEST_XDIST_WORKER", "")) and hasattr(os, "sched_setaffinity"):
+    # Each worker has a core of its own: two that share two cores take turns, and both lose.
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
 from jaxtyping import install_import_hook
 
 install_import_hook("aeseg", "beartype.beartype")

@@ -43,6 +43,21 @@ def pyramid(*strides, side=16, width=4):
     return {stride: jax.random.normal(jax.random.key(stride), (1, side // stride, side // stride, width)) for stride in strides}
 
 
+def read(head, features):
+    """({stride: logits' shape}, {stride of logits: strides whose features they depend on})."""
+
+    def logits(features):
+        return head.init_with_output(jax.random.key(0), features, train=False)[0]
+
+    @jax.jit
+    def slopes(features):
+        return {stride: jax.grad(lambda features, at=stride: jnp.sum(logits(features)[at] ** 2))(features) for stride in shapes}
+
+    shapes = {stride: found.shape for stride, found in jax.eval_shape(logits, features).items()}
+    found = slopes(features)
+    return shapes, {at: [stride for stride, slope in found[at].items() if np.any(slope)] for at in shapes}
+
+
 def test_logits_stand_at_the_finest_stride_and_depend_on_every_stride():
     features = pyramid(2, 4, 8)
     head = unet.UNetHead(classes=3)

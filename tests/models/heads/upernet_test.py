@@ -11,7 +11,7 @@ from aeseg.models.neck import PyramidNeck
 from aeseg.spec import build, recipe, spec
 from aeseg.types import UserError
 from tests.contract import batch
-from tests.models.heads.unet_test import Network, pyramid
+from tests.models.heads.unet_test import Network, pyramid, read
 
 
 @pytest.mark.parametrize(("size", "count"), [("v1_tiny", 60_242_636), ("v1_base", 122_102_956)])
@@ -41,21 +41,6 @@ def test_pooling_into_cells_is_torch_s_whatever_the_size(size, cells):
     features = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
     theirs = torch.nn.AdaptiveAvgPool2d(cells)(torch.tensor(features).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     np.testing.assert_allclose(upernet.adaptive_average_pool(jnp.asarray(features), cells), theirs, atol=1e-6)
-
-
-def read(head, features):
-    """({stride: logits' shape}, {stride of logits: strides whose features they depend on})."""
-
-    def logits(features):
-        return head.init_with_output(jax.random.key(0), features, train=False)[0]
-
-    @jax.jit
-    def slopes(features):
-        return {stride: jax.grad(lambda features, at=stride: jnp.sum(logits(features)[at] ** 2))(features) for stride in shapes}
-
-    shapes = {stride: found.shape for stride, found in jax.eval_shape(logits, features).items()}
-    found = slopes(features)
-    return shapes, {at: [stride for stride, slope in found[at].items() if np.any(slope)] for at in shapes}
 
 
 def test_logits_stand_at_the_finest_stride_and_depend_on_every_stride():
