@@ -51,8 +51,9 @@ def reconstructions(table: str, paper: Any, runs: str) -> str:
     for title, row in paper.RECONSTRUCTIONS.items():
         trained = assembly.load_trained(measurements.workdir(runs, table, row, 0))
         chosen, _ = _chosen(trained, paper.SPLIT)
-        batch = step.prepare(next(iter(job.windows(trained.config, chosen, len(chosen)))))
-        shown = jax.device_get(trained.method.apply(trained.variables, batch, method="show"))
+        apply = trained.method.apply
+        show = job.on_local_devices(lambda variables, batch, apply=apply: apply(variables, step.prepare(batch), method="show"))
+        shown = jax.device_get(show(trained.variables, next(iter(job.windows(trained.config, chosen, len(chosen))))))
         columns["image"], names = shown["image"], [record["name"] for record in chosen]
         seen = next((name for name in ("visible", "noisy") if name in shown), "")
         columns |= {f"{title}: {seen}": shown[seen]} if seen else {}
