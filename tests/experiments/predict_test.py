@@ -68,7 +68,7 @@ def test_every_file_gets_a_label_an_overlay_and_logits_of_its_own_size(run, segm
 def test_a_run_that_resizes_predicts_at_that_size_and_brings_probabilities_back(run, segmenter, photos, tmp_path):
     output = tmp_path / "results"
     transforms = (spec(Resize, height=16, width=16), spec(CenterCrop, height=8, width=8))
-    resizing = segmenter._replace(config=config_of(segmenter.config.method, transforms))
+    resizing = segmenter._replace(config=untrained.config_of(segmenter.config.method, transforms))
     assert run(predict, resizing, f"--input={photos / 'b.jpg'}", f"--output={output}", "--logits") == 0
     image = Resize(16, 16)({"image": cv2.imread(str(photos / "b.jpg"))[..., ::-1]}, np.random.default_rng(0))["image"]
     small = segmenter.method.apply(segmenter.variables, jnp.float32(image[None]) / 255, method="predict")[0]
