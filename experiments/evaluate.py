@@ -58,7 +58,7 @@ def run(argv: Sequence[str]) -> int:
     if jax.process_index() != 0:
         return 0
     title = f"{os.path.basename(os.path.normpath(flags.workdir))}, {flags.split}, step {trained.step}"
-    errors = ("label", "prediction") if "prediction" in columns else ()
+    errors = ("label", "prediction") if is_segmenter(trained) else ()
     draw.panel(columns, picture, source.classes, names, title, errors)
     path = write(flags.workdir, flags.split, {"step": trained.step, **scores})
     print("\n" + (table(scores) if "per_class" in scores else numbers(scores)))

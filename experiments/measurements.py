@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from aeseg import spec
@@ -88,10 +89,8 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
     if row.init:
         command.append(f"--init={workdir(runs, table, row.init, seed)}")
     print(f"[{table}] {row.name}, seed {seed}: begins", flush=True)
-    began = time.perf_counter()
     log = f"{place}.log" if share["jobs"] > 1 else ""
-    _call(command, share, log)
-    seconds = time.perf_counter() - began
+    seconds = _timed(lambda: _call(command, share, log), os.path.join(place, "seconds.txt"))
     if _measured(table, row, seed):
         return
     _call([sys.executable, "-m", "experiments.evaluate", f"--workdir={place}", f"--split={paper.SPLIT}"], share, log)
@@ -106,6 +105,19 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
     with _appending, open(os.path.join(RESULTS, f"{table}.jsonl"), "a", encoding="utf-8") as file:
         file.write(json.dumps({**line, "config": config_key(row), **where}) + "\n")
     print(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s", flush=True)
+
+
+def _timed(call: Callable[[], object], path: str) -> float:
+    """The seconds of a call and of those before it that were cut off: each adds its own to the file."""
+    began = time.perf_counter()
+    try:
+        call()
+    finally:
+        if os.path.isdir(os.path.dirname(path)):
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(f"{time.perf_counter() - began:.1f}\n")
+    with open(path, encoding="utf-8") as file:
+        return sum(float(line) for line in file)
 
 
 def _shares(jobs: int) -> list[dict[str, Any]]:
