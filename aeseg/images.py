@@ -53,6 +53,21 @@ def blurred(image: Float[Array, "b h w c"], sigma: float) -> Float[Array, "b h w
     return filtered(padded, gaussian_kernel(2 * radius + 1, sigma))
 
 
+def local_contrast(image: Float[Array, "b h w c"], sigma: float) -> Float[Array, "b h w c"]:
+    """Local contrast normalisation (Jarrett et al. 2009, "local contrast normalization layer"): differences from the surroundings, by their size there.
+
+    v = image - blurred image, y = v / max(s, mean of s), where s is the square root of blurred v^2; the Gaussian window (`sigma`
+    pixels, cut off at 3) is over all channels, the mean over each image.  A flat image gives 0.
+    """
+
+    def around(values: Array) -> Array:
+        return blurred(jnp.mean(values, axis=-1, keepdims=True), sigma)
+
+    difference = image - around(image)
+    deviation = jnp.sqrt(around(jnp.square(difference)) + 1e-8)
+    return difference / jnp.maximum(deviation, jnp.mean(deviation, axis=(1, 2, 3), keepdims=True))
+
+
 def ssim_window(h: int, w: int) -> int:
     """The width of the window of `ssim_map`: 11, or the largest odd number that fits an image with fewer than 11 pixels."""
     smallest = min(SSIM_WINDOW, h, w)

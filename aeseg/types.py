@@ -1,5 +1,6 @@
 """The nouns of aeseg: Batch, Pyramid, Class, and the error a user can mend."""
 
+import itertools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -47,3 +48,14 @@ def chosen_strides(pyramid: Pyramid, strides: tuple[int, ...], reader: str) -> t
     for stride in strides:
         at_stride(pyramid, stride, reader)
     return tuple(sorted(strides)) if strides else tuple(sorted(pyramid)[-4:])
+
+
+def doubling_strides(pyramid: Pyramid, reader: str) -> tuple[int, ...]:
+    """The strides of a pyramid, coarse to fine, for a head that climbs from each to the next, twice as fine."""
+    found = sorted(pyramid)
+    if len(found) < 2 or any(coarse != 2 * fine for fine, coarse in itertools.pairwise(found)):
+        raise UserError(
+            f"{reader} joins features whose strides double (such as [1, 2, 4, 8]); the encoder gives {found}. "
+            "Take such an encoder (convnet), or a head that reads one stride (linear, fcn)."
+        )
+    return tuple(reversed(found))

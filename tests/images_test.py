@@ -83,3 +83,19 @@ def test_an_image_smaller_than_the_window_takes_the_largest_odd_window_that_fits
     found = images.ssim_map(jnp.asarray(picture(6, 1, *size, 1)), jnp.asarray(picture(7, 1, *size, 1)))
     assert found.shape == (1, size[0] - window + 1, size[1] - window + 1, 1)
     assert np.all(np.isfinite(found))
+
+
+def test_local_contrast_is_the_difference_from_the_surroundings_by_its_size():
+    image = 0.5 + 0.1 * picture(0, 12, 15, 3)
+    image[4:8] *= np.float32(1.8)
+
+    def around(values):
+        return gaussian_filter(values.mean(axis=-1), 2.0, mode="nearest", radius=6)[..., None]
+
+    difference = image - around(image)
+    deviation = np.sqrt(around(difference**2))
+    expected = difference / np.maximum(deviation, deviation.mean())
+    np.testing.assert_allclose(images.local_contrast(jnp.asarray(image[None]), 2.0)[0], expected, rtol=1e-3, atol=1e-3)
+    again = images.local_contrast(jnp.asarray(3 * image[None] - 1), 2.0)[0]
+    np.testing.assert_allclose(again, expected, rtol=1e-2, atol=1e-2, err_msg="brightness and contrast are gone")
+    assert not np.any(images.local_contrast(jnp.full((1, 8, 8, 3), 0.5), 2.0))

@@ -55,15 +55,15 @@ def up_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "2 2 c d"])
     return product.reshape(b, h, w, 2, 2, d).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, d)
 
 
-def transpose_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "4 4 c d"]) -> Float[Array, "b 2*h 2*w d"]:
-    """The transposed convolution with stride 2 and one row and column less on every side: four 2x2 convolutions, exactly.
+def transpose_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y y c d"]) -> Float[Array, "b 2*h 2*w d"]:
+    """The transposed convolution with stride 2 and a kernel of 4, 8, ... pixels, cut to twice the size: four small convolutions, exactly.
 
-    An even row of the output sees rows 3 and 1 of the kernel, an odd one rows 2 and 0; so with columns (see `upsample_convolve`).
+    With 4x4 an even row of the output sees rows 3 and 1 of the kernel, an odd one rows 2 and 0; so with columns (see `upsample_convolve`).
     """
-    c, d = kernel.shape[2:]
-    parts = kernel[::-1, ::-1].reshape(2, 2, 2, 2, c, d)  # tap, parity, tap, parity, c, d
-    small = parts.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, c, 4 * d).astype(image.dtype)
-    return _interleave(convolve(image, small, padding=((1, 1), (1, 1))))
+    (size, _, c, d), half = kernel.shape, kernel.shape[0] // 2
+    parts = kernel[::-1, ::-1].reshape(half, 2, half, 2, c, d)  # tap, parity, tap, parity, c, d
+    small = parts.transpose(0, 2, 4, 1, 3, 5).reshape(half, half, c, 4 * d).astype(image.dtype)
+    return _interleave(convolve(image, small, padding=((size // 4, size // 4), (size // 4, size // 4))))
 
 
 def upsample(image: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
@@ -76,6 +76,21 @@ def upsample(image: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
 def max_pool(image: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
     """The greatest of each 2x2 pixels; an odd last row or column is left out.  The first of equals gets the gradient."""
     return _greatest(image)
+
+
+def max_unpool(pooled: Float[Array, "b h w c"], image: Float[Array, "b y x c"]) -> Float[Array, "b y x c"]:
+    """`pooled` back in the size of `image`, each number where the greatest of its 2x2 pixels of `image` stands, and 0 elsewhere.
+
+    The indices of SegNet's poolings (Badrinarayanan et al. 2017, section 3.1), found again from what was pooled; of equals the
+    first, as in torch's MaxUnpool2d.  An odd last row or column is a 2x2 of its own, as if zeros followed it.
+    """
+    padded = even(jax.lax.stop_gradient(image))
+    return _placed(pooled, padded, _greatest(padded))[:, : image.shape[1], : image.shape[2]]
+
+
+def even(image: Float[Array, "b h w c"]) -> Float[Array, "b _ _ c"]:
+    """The image with a row or column of zeros after an odd last one: pooled then, no pixel of an image >= 0 is left out."""
+    return jnp.pad(image, ((0, 0), (0, image.shape[1] % 2), (0, image.shape[2] % 2), (0, 0)))
 
 
 def resize(image: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b height width c"]:
@@ -202,14 +217,19 @@ def _max_pool_forward(image: Array) -> tuple[Array, tuple[Array, Array]]:
 
 def _max_pool_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array]:
     image, pooled = saved
+    whole = _placed(gradient, image, pooled)
+    return (jnp.pad(whole, ((0, 0), (0, image.shape[1] % 2), (0, image.shape[2] % 2), (0, 0))),)
+
+
+def _placed(numbers: Array, image: Array, pooled: Array) -> Array:
+    """[b h w c] numbers, each where `pooled` stands in its 2x2 pixels of the image, and 0 elsewhere."""
     b, h, w, c = pooled.shape
     parts, taken = [], jnp.zeros(pooled.shape, bool)
     for quarter in _quarters(image):
         greatest = (quarter == pooled) & ~taken
         taken |= greatest
-        parts.append(jnp.where(greatest, gradient, 0))
-    whole = jnp.stack([jnp.stack(parts[:2], axis=3), jnp.stack(parts[2:], axis=3)], axis=2).reshape(b, 2 * h, 2 * w, c)
-    return (jnp.pad(whole, ((0, 0), (0, image.shape[1] % 2), (0, image.shape[2] % 2), (0, 0))),)
+        parts.append(jnp.where(greatest, numbers, 0))
+    return jnp.stack([jnp.stack(parts[:2], axis=3), jnp.stack(parts[2:], axis=3)], axis=2).reshape(b, 2 * h, 2 * w, c)
 
 
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)

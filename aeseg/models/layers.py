@@ -2,7 +2,8 @@
 
 Parameters are float32, and have the names and shapes of linen's own layers (`kernel` height, width, in, out; `bias`).
 Kernels start as He et al. 2015 (arXiv 1502.01852, equation 10), for the ReLU that follows; `initialiser="lecun"` is for
-layers that no ReLU follows, "narrow" (normal, 0.02, cut at two standard deviations) is that of transformers and ConvNeXt.
+layers that no ReLU follows, "bilinear" upsamples, and "narrow" (normal, 0.02, cut at two standard deviations) is that of transformers
+and ConvNeXt.
 """
 
 import math
@@ -16,7 +17,9 @@ from aeseg.models.forms import (
     Padding,
     convolve,
     depthwise_convolve,
+    even,
     max_pool,
+    max_unpool,
     resize,
     transpose_convolve,
     up_convolve,
@@ -38,8 +41,10 @@ __all__ = [
     "convolve",
     "dense",
     "depthwise_convolve",
+    "even",
     "layer_norm",
     "max_pool",
+    "max_unpool",
     "normalise",
     "resize",
     "standardise",
@@ -52,7 +57,16 @@ __all__ = [
     "visible_only",
 ]
 
+
+def _bilinear(key: Array, shape: tuple[int, int, int, int], dtype: str = "float32") -> Array:
+    """Bilinear upsampling by 2 as the kernel of a transposed convolution: each channel to itself (Long et al. 2015, section 3.3)."""
+    del key
+    tent = jnp.pad(jnp.array([0.25, 0.75, 0.75, 0.25], dtype), (shape[0] - 4) // 2)
+    return jnp.einsum("y,x,cd->yxcd", tent, tent, jnp.eye(*shape[2:], dtype=dtype))
+
+
 INITIALISERS = {
+    "bilinear": _bilinear,
     "he": nn.initializers.he_normal(),
     "lecun": nn.initializers.lecun_normal(),
     "narrow": nn.initializers.truncated_normal(0.02),
@@ -129,13 +143,16 @@ class UpConvolution(nn.Module):
 
 
 class TransposedConvolution(nn.Module):
-    """A 4x4 transposed convolution with stride 2: torch's ConvTranspose2d(4, 2, 1), its weight as height, width, in, out."""
+    """A transposed convolution with stride 2, its kernel of 4 or 8 pixels: torch's ConvTranspose2d(size, 2, size // 2 - 1).
+
+    `kernel` is height, width, in, out; it starts at bilinear upsampling of each channel with `initialiser="bilinear"`.
+    """
 
     features: int
+    size: int = 4
     use_bias: bool = True
     initialiser: str = "lecun"
     dtype: str = "float32"
-    size = 4
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w _"]:
@@ -144,20 +161,22 @@ class TransposedConvolution(nn.Module):
 
 
 class ConvolutionBlock(nn.Module):
-    """`convolutions` times: 3x3 convolution, norm, ReLU."""
+    """`convolutions` times: convolution (3x3, or of another `size`), norm, ReLU."""
 
     features: int
     convolutions: int = 1
     norm: str = "none"
     use_bias: bool = True
     dtype: str = "float32"
+    size: int = 3
 
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool, hidden: Bool[Array, "b i j"] | None = None
     ) -> Float[Array, "b h w _"]:
         for place in range(self.convolutions):
-            image = Convolution(self.features, use_bias=self.use_bias, dtype=self.dtype, name=f"convolution{place}")(image)
+            convolution = Convolution(self.features, self.size, use_bias=self.use_bias, dtype=self.dtype, name=f"convolution{place}")
+            image = convolution(image)
             image = nn.relu(normalise(image, self.norm, train=train, dtype=self.dtype, name=f"norm{place}", hidden=hidden))
             image = visible_only(image, hidden)
         return image

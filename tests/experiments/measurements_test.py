@@ -87,6 +87,19 @@ def test_a_row_that_fails_stops_only_those_that_start_from_it(calls, tmp_path):
     assert len(measurements.lines("table")) == 6
 
 
+def test_the_seconds_of_a_run_that_was_cut_off_count_too(tmp_path):
+    path = tmp_path / "seconds.txt"
+    path.write_text("100.0\n")
+
+    def cut_off():
+        raise UserError("failed")
+
+    with pytest.raises(UserError, match="failed"):
+        measurements._timed(cut_off, str(path))
+    assert len(path.read_text().splitlines()) == 2
+    assert 100 <= measurements._timed(lambda: None, str(path)) < 110
+
+
 def test_where_a_workdir_is_gone_it_is_trained_again_for_those_that_start_from_it(calls, tmp_path):
     calls.failing = {"pretrained-1"}
     measure(tmp_path)

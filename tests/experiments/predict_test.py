@@ -11,7 +11,7 @@ from PIL import Image
 
 from aeseg.data.sources.scenes import CLASSES
 from aeseg.data.transforms import CenterCrop, Resize
-from aeseg.spec import spec
+from aeseg.spec import recipe, spec
 from experiments import assembly, cli, evaluate, predict, process
 from tests.experiments import untrained
 
@@ -135,6 +135,13 @@ def test_evaluate_scores_an_autoencoder_by_psnr_and_ssim(run, autoencoder, tmp_p
     assert {"psnr", "ssim", "squared_error", "loss"} < set(written)
     assert written["loss"] == written["squared_error"]
     assert "dB" in capsys.readouterr().out
+
+
+def test_evaluate_draws_what_a_masked_autoencoder_predicts(run, tmp_path):
+    """Its prediction is an image, not a label map."""
+    assert run(evaluate, untrained.autoencoder(recipe("aeseg.methods", "masked", "tiny"))) == 0
+    assert "psnr" in json.loads((tmp_path / "metrics.json").read_text())["test"]
+    assert (tmp_path / "pictures" / "test_000007.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,21 @@ def test_max_pooling_equals_torch():
     np.testing.assert_array_equal(gradient, theirs.grad.numpy().transpose(0, 2, 3, 1))
 
 
+@pytest.mark.parametrize(("h", "w"), [(4, 6), (5, 7)])
+def test_index_unpooling_equals_torch(h, w):
+    image = nn.relu(jnp.round(2 * normal(0, 2, h, w, 3)))  # many ties
+    numbers = normal(1, 2, -(-h // 2), -(-w // 2), 3)
+    before, theirs = (torch.tensor(np.asarray(each).transpose(0, 3, 1, 2).copy(), requires_grad=True) for each in (image, numbers))
+    pooled, places = torch.nn.functional.max_pool2d(before, 2, ceil_mode=True, return_indices=True)
+    value = torch.nn.functional.max_unpool2d(theirs, places, 2, output_size=(h, w))
+    value.backward(torch.tensor(np.asarray(normal(9, 2, h, w, 3)).transpose(0, 3, 1, 2).copy()))
+    np.testing.assert_array_equal(layers.max_pool(layers.even(image)), pooled.detach().numpy().transpose(0, 2, 3, 1))
+    ours, gradient, none = value_and_gradients(layers.max_unpool, numbers, image)
+    np.testing.assert_array_equal(ours, value.detach().numpy().transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(gradient, theirs.grad.numpy().transpose(0, 2, 3, 1))
+    assert not none.any()
+
+
 def test_the_up_convolution_equals_torch():
     image = normal(0, 2, 3, 5, 4)
     module = layers.UpConvolution(6)
@@ -220,11 +235,12 @@ def test_the_up_convolution_equals_torch():
     assert_near([module.apply(variables, image)], [expected])
 
 
-def test_the_transposed_convolution_equals_torch():
+@pytest.mark.parametrize("size", [4, 8])
+def test_the_transposed_convolution_equals_torch(size):
     image = normal(0, 2, 3, 5, 4)
-    module = layers.TransposedConvolution(6)
+    module = layers.TransposedConvolution(6, size)
     variables = jax.tree.map(lambda leaf: leaf + 0.1, module.init(jax.random.key(1), image))
-    theirs = torch.nn.ConvTranspose2d(4, 6, 4, 2, 1)
+    theirs = torch.nn.ConvTranspose2d(4, 6, size, 2, size // 2 - 1)
     theirs.weight.data = torch.tensor(np.asarray(variables["params"]["kernel"]).transpose(2, 3, 0, 1))
     theirs.bias.data = torch.tensor(np.asarray(variables["params"]["bias"]))
     expected = theirs(torch.tensor(np.asarray(image).transpose(0, 3, 1, 2))).detach().numpy().transpose(0, 2, 3, 1)
@@ -235,6 +251,13 @@ def test_the_start_of_the_kernels_is_that_of_he():
     image = jnp.zeros((1, 8, 8, 64))
     kernel = layers.Convolution(256).init(jax.random.key(0), image)["params"]["kernel"]
     assert float(jnp.std(kernel)) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.01)
+
+
+def test_a_bilinear_start_upsamples_as_resizing_does():
+    image = normal(0, 1, 6, 5, 3)
+    for size in (4, 8):
+        upsampled, _ = layers.TransposedConvolution(3, size, initialiser="bilinear").init_with_output(jax.random.key(0), image)
+        assert_near([upsampled[:, 1:-1, 1:-1]], [layers.resize(image, 12, 10)[:, 1:-1, 1:-1]])  # beyond the border it sees zeros
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])

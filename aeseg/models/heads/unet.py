@@ -1,14 +1,12 @@
 """The expanding path of U-Net."""
 
-import itertools
-
 import flax.linen as nn
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from aeseg.models import layers
 from aeseg.spec import choose, spec
-from aeseg.types import Pyramid, UserError
+from aeseg.types import Pyramid, UserError, doubling_strides
 
 
 class UNetHead(nn.Module):
@@ -17,6 +15,8 @@ class UNetHead(nn.Module):
     From the coarsest stride of the pyramid to the finest: a 2x2 up-convolution, the encoder's features of that
     stride beside it, `convolutions` 3x3 convolutions with ReLU; at last a 1x1 convolution to the logits.  With
     `ConvNet` of recipe("unet"), 3 channels and 2 classes it has the paper's 31,031,810 parameters.
+
+    Where the encoder pooled an odd last row or column alone (`VGG`), what would stand beyond it is cut off.
 
     widths             channels at each stride, coarse to fine; (): as many as the encoder's features of that stride
     deep_supervision   how many further, coarser strides get logits of their own (Lee et al. 2015; U-Net++), for the loss
@@ -32,14 +32,15 @@ class UNetHead(nn.Module):
 
     @nn.compact
     def __call__(self, pyramid: Pyramid, *, train: bool) -> Pyramid:
-        coarsest, *strides = sorted(pyramid, reverse=True)
-        self._check(coarsest, strides)
+        coarsest, *strides = doubling_strides(pyramid, "UNetHead")
+        self._check(strides)
         widths = self.widths or tuple(pyramid[stride].shape[-1] for stride in strides)
         features = pyramid[coarsest].astype(self.dtype)
         logits = {}
         for place, (stride, width) in enumerate(zip(strides, widths, strict=True)):
             features = layers.UpConvolution(width, dtype=self.dtype, name=f"up{stride}")(features)
-            features = jnp.concatenate([pyramid[stride].astype(self.dtype), features], axis=-1)
+            h, w = pyramid[stride].shape[1:3]
+            features = jnp.concatenate([pyramid[stride].astype(self.dtype), features[:, :h, :w]], axis=-1)
             block = layers.ConvolutionBlock(width, self.convolutions, self.norm, self.use_bias, self.dtype, name=f"level{stride}")
             features = block(features, train=train)
             if place >= len(strides) - 1 - self.deep_supervision:
@@ -47,13 +48,7 @@ class UNetHead(nn.Module):
                 logits[stride] = score(features)
         return logits
 
-    def _check(self, coarsest: int, strides: list[int]) -> None:
-        found = [*reversed(strides), coarsest]
-        if not strides or any(coarse != 2 * fine for fine, coarse in itertools.pairwise(found)):
-            raise UserError(
-                f"UNetHead joins features whose strides double (such as [1, 2, 4, 8]); the encoder gives {found}. "
-                "Take such an encoder (convnet), or a head that reads one stride (linear, fcn)."
-            )
+    def _check(self, strides: list[int]) -> None:
         if self.widths and len(self.widths) != len(strides):
             raise UserError(
                 f"UNetHead has {len(self.widths)} widths {self.widths}; the encoder gives {len(strides)} strides to climb to, "

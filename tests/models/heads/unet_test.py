@@ -16,8 +16,8 @@ class Network(nn.Module):
     head: nn.Module
 
     @nn.compact
-    def __call__(self, image):
-        return self.head(self.encoder(image, train=True), train=True)
+    def __call__(self, image, train=True):
+        return self.head(self.encoder(image, train=train), train=train)
 
 
 @pytest.mark.parametrize(

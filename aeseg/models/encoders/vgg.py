@@ -1,0 +1,82 @@
+"""VGG's convolutions with batch norm: SegNet's encoders."""
+
+from typing import ClassVar
+
+import flax.linen as nn
+from jaxtyping import Array, Bool, Float
+from ml_collections import ConfigDict
+
+from aeseg import images
+from aeseg.models import layers
+from aeseg.spec import choose, spec
+from aeseg.types import Pyramid, UserError
+
+
+class VGG(nn.Module):
+    """Levels of convolutions, each with batch norm and ReLU, and 2x2 max pooling after each level.
+
+    The 13 convolutions of VGG16 (Simonyan & Zisserman 2015, table 1, column D) with batch norm are SegNet's encoder (Badrinarayanan et
+    al. 2017, section 3); four levels of one 7x7 convolution with 64 channels are that of SegNet-Basic (section 3.2).
+
+    The pyramid holds what each level gives before its pooling, at strides 1, 2, 4, ..., so a head finds where the maxima were; and at
+    the last stride, 2 ** len(widths), what was pooled last.  An odd row or column is pooled alone (Caffe's rule), so any size will do:
+    360 x 480 becomes 23 x 30 at stride 16.
+
+    widths          channels of each level
+    convolutions    how many convolutions each level has, one number for each
+    size            of the kernels
+    contrast        sigma, in pixels, of the local contrast normalisation of the image (see `images.local_contrast`); 0: none
+    mean, std       where there is none, the image is standardised by these
+
+    `hidden` [b i j] hides units of the image: the pyramid is zero there, and nothing there influences the rest of it.
+    """
+
+    masked_mode: ClassVar[str] = "sparse"
+
+    widths: tuple[int, ...] = (64, 128, 256, 512, 512)
+    convolutions: tuple[int, ...] = (2, 2, 3, 3, 3)
+    size: int = 3
+    norm: str = "batch"
+    contrast: float = 0.0
+    mean: tuple[float, ...] = (0.45,)
+    std: tuple[float, ...] = (0.25,)
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if len(self.convolutions) != len(self.widths):
+            raise UserError(
+                f"VGG has {len(self.widths)} levels, as its widths {tuple(self.widths)} say; its convolutions are "
+                f"{tuple(self.convolutions)}. Give one number of convolutions for each level."
+            )
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "b h w c"], *, train: bool, hidden: Bool[Array, "b i j"] | None = None) -> Pyramid:
+        coarsest = 2 ** len(self.widths)
+        layers.check_hidden(image, hidden, coarsest, "VGG")
+        image = layers.visible_only(image, hidden)
+        if self.contrast:
+            image = images.local_contrast(image, self.contrast)
+        else:
+            image = layers.standardise(image, self.mean, self.std)
+        features = layers.visible_only(image.astype(self.dtype), hidden)
+        pyramid = {}
+        for level, (width, convolutions) in enumerate(zip(self.widths, self.convolutions, strict=True)):
+            block = layers.ConvolutionBlock(width, convolutions, self.norm, dtype=self.dtype, size=self.size, name=f"level{level}")
+            pyramid[2**level] = block(features, train=train, hidden=hidden)
+            features = layers.max_pool(layers.even(pyramid[2**level]))
+        return {**pyramid, coarsest: features}
+
+
+def recipe(size: str = "small") -> ConfigDict:
+    """tiny (tests), small (a CPU), vgg16 (SegNet's), basic (SegNet-Basic's, which normalises the image's local contrast)."""
+    return spec(
+        VGG,
+        **choose(
+            size,
+            tiny={"widths": (4, 8), "convolutions": (1, 2)},
+            small={"widths": (16, 32, 64, 64), "convolutions": (1, 1, 2, 2)},
+            vgg16={},
+            basic={"widths": (64, 64, 64, 64), "convolutions": (1, 1, 1, 1), "size": 7, "contrast": 3.0},
+        ),
+    )

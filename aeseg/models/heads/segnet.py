@@ -1,0 +1,89 @@
+"""SegNet's decoder: it climbs with the places that the poolings took their maxima from."""
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+from aeseg.models import layers
+from aeseg.spec import choose, spec
+from aeseg.types import Pyramid, UserError, doubling_strides
+
+
+class SegNetHead(nn.Module):
+    """Each stride's features go where the greatest of the finer ones were, and convolutions fill the gaps.
+
+    Badrinarayanan et al. 2017, section 3.1.  From the coarsest stride of the pyramid to the finest: index unpooling
+    (`layers.max_unpool`), then convolutions with batch norm that end with the channels of the next finer stride; at last a
+    convolution to the logits.  With `VGG` of recipe("vgg16") and 11 classes it has 29,449,355 parameters, with recipe("basic")
+    1,416,587.  Where an encoder's channels differ from those of its finer stride, a 1x1 convolution (`bridge`) fits them.
+
+    convolutions   after each unpooling, coarse to fine; () for one each
+    size           of their kernels
+    relu           after each batch norm; SegNet-Basic's decoder has none (section 3.2)
+    depthwise      the convolutions filter each channel alone (SegNet-SingleChannelDecoder)
+    addition       the encoder's features are added to what each stride's convolutions give (SegNet-Basic-EncoderAddition)
+    last           the size of the last convolution's kernel, the one to the logits
+    """
+
+    classes: int
+    convolutions: tuple[int, ...] = ()
+    size: int = 3
+    relu: bool = True
+    depthwise: bool = False
+    addition: bool = False
+    last: int = 3
+    norm: str = "batch"
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, pyramid: Pyramid, *, train: bool) -> Pyramid:
+        coarsest, *strides = doubling_strides(pyramid, "SegNetHead")
+        numbers = self.convolutions or (1,) * len(strides)
+        if len(numbers) != len(strides):
+            raise UserError(
+                f"SegNetHead has convolutions {tuple(numbers)}; the encoder gives {len(strides)} strides to climb to, {strides}. "
+                "Give one number for each, coarse to fine, or () for one convolution each."
+            )
+        channels = [pyramid[stride].shape[-1] for stride in strides]
+        features = pyramid[coarsest].astype(self.dtype)
+        for stride, number, width, following in zip(strides, numbers, channels, [*channels[1:], channels[-1]], strict=True):
+            features = layers.max_unpool(self._fitted(features, width, f"bridge{stride}"), pyramid[stride])
+            for place in range(number):
+                widened = following if place == number - 1 else width
+                features = self._convolved(features, widened, f"level{stride}_{place}", train)
+            if self.addition:
+                features = features + self._fitted(pyramid[stride].astype(self.dtype), features.shape[-1], f"addition{stride}")
+        score = layers.Convolution(self.classes, size=self.last, initialiser="lecun", dtype=self.dtype, name="logits")
+        return {strides[-1]: score(features)}
+
+    def _fitted(self, features: Float[Array, "b h w d"], width: int, name: str) -> Float[Array, "b h w _"]:
+        """The features, through a 1x1 convolution where they have other channels."""
+        if features.shape[-1] == width:
+            return features
+        return layers.Convolution(width, size=1, initialiser="lecun", dtype=self.dtype, name=name)(features)
+
+    def _convolved(self, features: Float[Array, "b h w d"], width: int, name: str, train: bool) -> Float[Array, "b h w _"]:
+        if self.depthwise:
+            features = layers.DepthwiseConvolution(self.size, "he", self.dtype, name=f"{name}_convolution")(features)
+        else:
+            features = layers.Convolution(width, self.size, dtype=self.dtype, name=f"{name}_convolution")(features)
+        features = layers.normalise(features, self.norm, train=train, dtype=self.dtype, name=f"{name}_norm")
+        return nn.relu(features) if self.relu else features
+
+
+def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
+    """tiny (tests), small (a CPU), vgg16 (SegNet); basic, addition, single (SegNet-Basic and two of its variants)."""
+    basic = {"size": 7, "relu": False, "last": 1}
+    return spec(
+        SegNetHead,
+        classes=classes,
+        **choose(
+            size,
+            tiny={"size": 3, "last": 1},
+            small={"size": 3, "last": 1},
+            vgg16={"convolutions": (3, 3, 3, 2, 1)},
+            basic=basic,
+            addition={**basic, "addition": True},
+            single={**basic, "depthwise": True},
+        ),
+    )
