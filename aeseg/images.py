@@ -54,7 +54,7 @@ def blurred(image: Float[Array, "b h w c"], sigma: float) -> Float[Array, "b h w
 
 
 def local_contrast(image: Float[Array, "b h w c"], sigma: float) -> Float[Array, "b h w c"]:
-    """Local contrast normalisation (Jarrett et al. 2009, "local contrast normalization layer"): differences from the surroundings, by their size there.
+    """Local contrast normalisation (Jarrett et al. 2009, its layer of that name): differences from the surroundings, by their size.
 
     v = image - blurred image, y = v / max(s, mean of s), where s is the square root of blurred v^2; the Gaussian window (`sigma`
     pixels, cut off at 3) is over all channels, the mean over each image.  A flat image gives 0.

@@ -56,10 +56,13 @@ def up_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "2 2 c d"])
 
 
 def transpose_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y y c d"]) -> Float[Array, "b 2*h 2*w d"]:
-    """The transposed convolution with stride 2 and a kernel of 4, 8, ... pixels, cut to twice the size: four small convolutions, exactly.
+    """The transposed convolution with stride 2, cut to twice the size: four small convolutions, exactly.
 
-    With 4x4 an even row of the output sees rows 3 and 1 of the kernel, an odd one rows 2 and 0; so with columns (see `upsample_convolve`).
+    The kernel has 4, 8, ... pixels, or 3, which are the last of 4.  With 4x4 an even row of the output sees rows 3 and 1 of the
+    kernel, an odd one rows 2 and 0; so with columns (see `upsample_convolve`).
     """
+    if kernel.shape[0] == 3:
+        kernel = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
     (size, _, c, d), half = kernel.shape, kernel.shape[0] // 2
     parts = kernel[::-1, ::-1].reshape(half, 2, half, 2, c, d)  # tap, parity, tap, parity, c, d
     small = parts.transpose(0, 2, 4, 1, 3, 5).reshape(half, half, c, 4 * d).astype(image.dtype)
@@ -82,15 +85,15 @@ def max_unpool(pooled: Float[Array, "b h w c"], image: Float[Array, "b y x c"]) 
     """`pooled` back in the size of `image`, each number where the greatest of its 2x2 pixels of `image` stands, and 0 elsewhere.
 
     The indices of SegNet's poolings (Badrinarayanan et al. 2017, section 3.1), found again from what was pooled; of equals the
-    first, as in torch's MaxUnpool2d.  An odd last row or column is a 2x2 of its own, as if zeros followed it.
+    first, as in torch's MaxUnpool2d.  An odd last row or column was pooled alone, as `even` lets it.
     """
     padded = even(jax.lax.stop_gradient(image))
     return _placed(pooled, padded, _greatest(padded))[:, : image.shape[1], : image.shape[2]]
 
 
 def even(image: Float[Array, "b h w c"]) -> Float[Array, "b _ _ c"]:
-    """The image with a row or column of zeros after an odd last one: pooled then, no pixel of an image >= 0 is left out."""
-    return jnp.pad(image, ((0, 0), (0, image.shape[1] % 2), (0, image.shape[2] % 2), (0, 0)))
+    """The image with an odd last row or column twice: pooling then leaves no pixel out (Caffe's rule; torch's ceil_mode)."""
+    return jnp.pad(image, ((0, 0), (0, image.shape[1] % 2), (0, image.shape[2] % 2), (0, 0)), mode="edge")
 
 
 def resize(image: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b height width c"]:

@@ -143,9 +143,9 @@ class UpConvolution(nn.Module):
 
 
 class TransposedConvolution(nn.Module):
-    """A transposed convolution with stride 2, its kernel of 4 or 8 pixels: torch's ConvTranspose2d(size, 2, size // 2 - 1).
+    """A transposed convolution with stride 2: torch's ConvTranspose2d(4, 2, 1) or (8, 2, 3), or (3, 2) cut at its end.
 
-    `kernel` is height, width, in, out; it starts at bilinear upsampling of each channel with `initialiser="bilinear"`.
+    `kernel` is height, width, in, out; with `initialiser="bilinear"` it starts at bilinear upsampling of each channel.
     """
 
     features: int

@@ -210,7 +210,7 @@ def test_max_pooling_equals_torch():
 
 @pytest.mark.parametrize(("h", "w"), [(4, 6), (5, 7)])
 def test_index_unpooling_equals_torch(h, w):
-    image = nn.relu(jnp.round(2 * normal(0, 2, h, w, 3)))  # many ties
+    image = jnp.round(2 * normal(0, 2, h, w, 3))  # many ties
     numbers = normal(1, 2, -(-h // 2), -(-w // 2), 3)
     before, theirs = (torch.tensor(np.asarray(each).transpose(0, 3, 1, 2).copy(), requires_grad=True) for each in (image, numbers))
     pooled, places = torch.nn.functional.max_pool2d(before, 2, ceil_mode=True, return_indices=True)
@@ -235,16 +235,16 @@ def test_the_up_convolution_equals_torch():
     assert_near([module.apply(variables, image)], [expected])
 
 
-@pytest.mark.parametrize("size", [4, 8])
-def test_the_transposed_convolution_equals_torch(size):
+@pytest.mark.parametrize(("size", "padding"), [(3, 0), (4, 1), (8, 3)])
+def test_the_transposed_convolution_equals_torch(size, padding):
     image = normal(0, 2, 3, 5, 4)
     module = layers.TransposedConvolution(6, size)
     variables = jax.tree.map(lambda leaf: leaf + 0.1, module.init(jax.random.key(1), image))
-    theirs = torch.nn.ConvTranspose2d(4, 6, size, 2, size // 2 - 1)
+    theirs = torch.nn.ConvTranspose2d(4, 6, size, 2, padding)
     theirs.weight.data = torch.tensor(np.asarray(variables["params"]["kernel"]).transpose(2, 3, 0, 1))
     theirs.bias.data = torch.tensor(np.asarray(variables["params"]["bias"]))
     expected = theirs(torch.tensor(np.asarray(image).transpose(0, 3, 1, 2))).detach().numpy().transpose(0, 2, 3, 1)
-    assert_near([module.apply(variables, image)], [expected])
+    assert_near([module.apply(variables, image)], [expected[:, :6, :10]])
 
 
 def test_the_start_of_the_kernels_is_that_of_he():
