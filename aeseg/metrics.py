@@ -79,34 +79,34 @@ def confusion(
 def iou(confusion: Integer[np.ndarray, "k k"]) -> Float[np.ndarray, "k"]:
     """Intersection over union of each class (Jaccard index); NaN for a class that is neither labelled nor predicted."""
     labelled, predicted, right = _sums(confusion)
-    return _ratio(right, labelled + predicted - right)
+    return ratio(right, labelled + predicted - right)
 
 
 def dice(confusion: Integer[np.ndarray, "k k"]) -> Float[np.ndarray, "k"]:
     """Twice the intersection over the sum of both (F1) of each class; NaN for one that is neither labelled nor predicted."""
     labelled, predicted, right = _sums(confusion)
-    return _ratio(2 * right, labelled + predicted)
+    return ratio(2 * right, labelled + predicted)
 
 
 def class_accuracies(confusion: Integer[np.ndarray, "k k"]) -> Float[np.ndarray, "k"]:
     """The share of each class's labelled pixels that were predicted so (recall); NaN for a class that is not labelled."""
     labelled, _, right = _sums(confusion)
-    return _ratio(right, labelled)
+    return ratio(right, labelled)
 
 
 def mean_iou(confusion: Integer[np.ndarray, "k k"]) -> float:
     """The mean of `iou` over the classes that are labelled or predicted; `classes_averaged` says how many.  NaN for none."""
-    return _mean(iou(confusion))
+    return mean_over_classes(iou(confusion))
 
 
 def mean_dice(confusion: Integer[np.ndarray, "k k"]) -> float:
     """The mean of `dice` over the classes that are labelled or predicted; NaN for none."""
-    return _mean(dice(confusion))
+    return mean_over_classes(dice(confusion))
 
 
 def class_accuracy(confusion: Integer[np.ndarray, "k k"]) -> float:
     """The mean of `class_accuracies` over the classes that are labelled; NaN for none."""
-    return _mean(class_accuracies(confusion))
+    return mean_over_classes(class_accuracies(confusion))
 
 
 def classes_averaged(confusion: Integer[np.ndarray, "k k"]) -> int:
@@ -121,13 +121,25 @@ def reference_mean_iou(confusion: Integer[np.ndarray, "k k"]) -> float:
 
 def pixel_accuracy(confusion: Integer[np.ndarray, "k k"]) -> float:
     """The share of labelled pixels predicted right ("global accuracy"); NaN for none."""
-    return float(_ratio(np.trace(confusion), confusion.sum()))
+    return float(ratio(np.trace(confusion), confusion.sum()))
 
 
 def frequency_weighted_iou(confusion: Integer[np.ndarray, "k k"]) -> float:
     """`iou` weighed with each class's share of the labelled pixels (Long et al. 2015, section 5); NaN for none."""
     labelled, _, _ = _sums(confusion)
-    return float(np.sum(np.nan_to_num(iou(confusion)) * _ratio(labelled, labelled.sum())))
+    return float(np.sum(np.nan_to_num(iou(confusion)) * ratio(labelled, labelled.sum())))
+
+
+def ratio(part: np.ndarray | np.generic, whole: np.ndarray | np.generic) -> np.ndarray:
+    """part / whole in float64; NaN where both are 0."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(part / np.asarray(whole, np.float64))
+
+
+def mean_over_classes(values: Float[np.ndarray, "k"]) -> float:
+    """The mean of the values that are not NaN; NaN for none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def _over_images(each: Float[Array, "b"], valid: Bool[Array, "b"]) -> Mean:
@@ -138,13 +150,3 @@ def _sums(confusion: Integer[np.ndarray, "k k"]) -> tuple[Integer[np.ndarray, "k
     """The pixels labelled, predicted, and both, of each class."""
     counts = confusion.astype(np.int64)
     return counts.sum(axis=1), counts.sum(axis=0), np.diagonal(counts)
-
-
-def _ratio(part: np.ndarray | np.generic, whole: np.ndarray | np.generic) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        return np.asarray(part / np.asarray(whole, np.float64))
-
-
-def _mean(values: Float[np.ndarray, "k"]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")

@@ -16,6 +16,7 @@ import numpy as np
 from aeseg import images
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
+from aeseg.inference.measures import BOUNDARIES, CALIBRATION
 from aeseg.inference.sliding import Predict
 from aeseg.spec import build
 from aeseg.training import mesh as meshes
@@ -29,6 +30,26 @@ Found = tuple[dict[str, Any], dict[str, Any], list[str]]
 
 SPLITS = ("train", "validation", "test")
 
+MEANS = (
+    "mean_iou",
+    "mean_iou_reference",
+    "pixel_accuracy",
+    "class_accuracy",
+    "mean_dice",
+    "frequency_weighted_iou",
+    "mean_boundary_f1",
+    "mean_boundary_f1_reference",
+    "mean_boundary_iou",
+    "expected_calibration_error",
+)
+"""What a segmenter's table ends with, as far as it was measured."""
+
+VIEWS = {
+    "scales": ("1", "average each image's probabilities over these sizes of it, such as 0.75,1,1.25"),
+    "flip": (False, "average them over the image and its mirror image"),
+}
+"""The flags of test-time augmentation, which `predict` has, too."""
+
 
 def run(argv: Sequence[str]) -> int:
     """The entry point; returns the exit code."""
@@ -40,6 +61,8 @@ def run(argv: Sequence[str]) -> int:
         step=(-1, "the checkpoint of this step; -1 is the newest"),
         batch=(0, "images or windows in one call; 0 is the run's batch size"),
         weights=("uniform", "of the pixels of a sliding window: uniform or gaussian"),
+        boundaries=(True, "score the classes' borders, too: 7 ms for an image of 360x480, 1 s for one of 1024x2048"),
+        **VIEWS,
     )
     if not flags.workdir:
         raise UserError("Expected the workdir of a run; got none. Name it: --workdir=runs/<name>.")
@@ -48,11 +71,14 @@ def run(argv: Sequence[str]) -> int:
     process.start()
     began = time.perf_counter()
     trained = assembly.load_trained(flags.workdir, flags.step)
+    views = chosen_views(flags, is_segmenter(trained))
     source = assembly.scored_source(trained.config.data, flags.split)
     batch = flags.batch or trained.config.batch_size
     picture = os.path.join(flags.workdir, "pictures", f"{flags.split}_{trained.step:06d}.png")
     if is_segmenter(trained):
-        scores, columns, names = segmentation_scores(trained, source, batch, flags.weights)
+        measures = (CALIBRATION, *([BOUNDARIES] if flags.boundaries else []))
+        scores, columns, names = segmentation_scores(trained, source, batch=batch, weights=flags.weights, measures=measures, **views)
+        scores["views"] = views
     else:
         scores, columns, names = autoencoder_scores(trained, source, batch)
     if jax.process_index() != 0:
@@ -101,8 +127,21 @@ def placed(trained: assembly.Trained) -> Any:
     return jax.device_put(trained.variables, meshes.replicated(meshes.create(devices=jax.local_devices())))
 
 
-def segmentation_scores(trained: assembly.Trained, source: Any, batch: int, weights: str) -> Found:
-    """The scores of a segmenter, and six images spread over the source with label and prediction."""
+def chosen_views(flags: Any, averages: bool) -> dict[str, Any]:
+    """{"scales": ..., "flip": ...} of the flags; more than one view is for a model that `averages` probabilities."""
+    try:
+        scales = tuple(float(scale) for scale in flags.scales.split(","))
+    except ValueError:
+        raise UserError(f"Expected numbers between commas; got --scales={flags.scales!r}. Write --scales=0.75,1,1.25.") from None
+    if not averages and (flags.flip or scales != (1,)):
+        raise UserError(
+            "Only a segmenter's probabilities are averaged over views; this run is an autoencoder. Leave out --flip and --scales."
+        )
+    return {"scales": scales, "flip": flags.flip}
+
+
+def segmentation_scores(trained: assembly.Trained, source: Any, **how: Any) -> Found:
+    """The scores of a segmenter, and six images spread over the source with label and prediction; `how`: see `segmentation`."""
     config = trained.config
     if len(source.classes) != trained.method.classes:
         raise UserError(
@@ -126,10 +165,9 @@ def segmentation_scores(trained: assembly.Trained, source: Any, batch: int, weig
             build(config.data.evaluation_transforms),
             tuple(config.window),
             [name for name, _ in source.classes],
-            batch=batch,
-            weights=weights,
             threads=config.data.threads,
             seen=seen,
+            **how,
         )
     columns = {name: [row[place] for row in rows] for place, name in enumerate(("image", "label", "prediction"), start=1)}
     return scores, columns, [row[0] for row in rows]
@@ -183,9 +221,10 @@ def table(scores: dict[str, Any]) -> str:
     notes = {
         "mean_iou": f"over the {scores['classes_averaged']} classes that occur",
         "mean_iou_reference": f"always divided by {len(scores['per_class'])}",
+        "mean_boundary_f1_reference": "over images, each the mean over its classes",
     }
-    names = ("mean_iou", "mean_iou_reference", "pixel_accuracy", "class_accuracy", "mean_dice", "frequency_weighted_iou")
-    return "\n".join([*lines, "", *(f"{name:<24}{100 * scores[name]:6.2f}  {notes.get(name, '')}".rstrip() for name in names)])
+    names = [name for name in MEANS if scores.get(name) is not None]
+    return "\n".join([*lines, "", *(f"{name:<28}{100 * scores[name]:6.2f}  {notes.get(name, '')}".rstrip() for name in names)])
 
 
 def numbers(scores: dict[str, Any]) -> str:

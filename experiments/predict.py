@@ -6,10 +6,12 @@ python -m experiments.predict --workdir=runs/segment --input='a/**/*.jpg' --outp
 Below --output: labels/<name>.png (8-bit palette: class ids), overlays/<name>.png, logits/<name>.npz (with --logits, key
 `logits`, float32 [h w k]), overview.png.  Everything has the input's own size, as stored (EXIF rotation is not applied).
 A run whose evaluation resizes images (data.evaluation_transforms) predicts at that size, and probabilities are brought back
-bilinearly (--logits then holds their logarithms); any other slides its window over the image at full resolution.
+bilinearly; any other slides its window over the image at full resolution.  Where probabilities were brought back, or averaged over
+views (--flip, --scales), --logits holds their logarithms.
 Files that cannot be read are listed, and the exit code is 1.
 """
 
+import functools
 import glob
 import os
 import sys
@@ -18,7 +20,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Int32, UInt8
 from ml_collections import ConfigDict
@@ -26,10 +27,11 @@ from ml_collections import ConfigDict
 from aeseg.data import decode, transforms
 from aeseg.inference import draw
 from aeseg.inference.sliding import sliding
+from aeseg.inference.views import averaged, resized, softmax
 from aeseg.spec import build
 from aeseg.types import Class, UserError
 from experiments import assembly, cli, job, process
-from experiments.evaluate import is_segmenter, predictor
+from experiments.evaluate import VIEWS, chosen_views, is_segmenter, predictor
 from experiments.progress import Progress
 
 
@@ -52,6 +54,7 @@ def run(argv: Sequence[str]) -> int:
         logits=(False, "write the logits, too"),
         batch=(8, "windows in one call"),
         weights=("gaussian", "of the pixels of a sliding window: uniform or gaussian"),
+        **VIEWS,
     )
     if not flags.workdir:
         raise UserError("Expected the workdir of a run; got none. Name it: --workdir=runs/<name>.")
@@ -82,7 +85,7 @@ def predict(
     trained: assembly.Trained, paths: Sequence[str], classes: tuple[Class, ...], flags: Any
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Write the results of every file; returns the rows of the overview, and (path, reason) of those that cannot be read."""
-    config, output = trained.config, flags.output
+    config, output, views = trained.config, flags.output, chosen_views(flags, bool(classes))
     changes = [build(node) for node in config.data.evaluation_transforms if not _cuts(node)]
     resizes = any(isinstance(change, transforms.Resize) for change in changes)
     channels = config.data.test.get("channels", 3)
@@ -106,8 +109,8 @@ def predict(
 
     with Progress("predicting", len(paths)) as progress:
         network = predictor(trained._replace(method=build(_without_noise(config.method))))
-        found = sliding(network, images(), tuple(config.window), batch=flags.batch, weights=flags.weights)
-        for number, values in enumerate(found):
+        slide = functools.partial(sliding, network, window=tuple(config.window), batch=flags.batch, weights=flags.weights)
+        for number, values in enumerate(averaged(slide, images(), **views)):
             item = taken.pop(0)
             row = {"name": item.name, "image": item.image}
             try:
@@ -183,7 +186,7 @@ def most_likely(probabilities: Float[np.ndarray, "_ _ k"], size: tuple[int, int]
     label = np.zeros(size, np.int32)
     best = np.full(size, -np.inf, np.float32)
     for index in range(probabilities.shape[-1]):
-        plane = _resized(probabilities[..., index], size)
+        plane = resized(probabilities[..., index : index + 1], size)[..., 0]
         label[plane > best] = index
         np.maximum(best, plane, out=best)
     return label
@@ -193,15 +196,13 @@ def _segmented(item: Item, logits: np.ndarray, classes: tuple[Class, ...], flags
     """Write one file's results; the columns of its row in the overview."""
     size = item.image.shape[:2]
     if resizes:
-        probabilities = np.exp(logits - logits.max(-1, keepdims=True))
-        probabilities /= probabilities.sum(-1, keepdims=True)
+        probabilities = softmax(logits)
         label = most_likely(probabilities, size)
     else:
         label = np.argmax(logits, axis=-1).astype(np.int32)
     if flags.logits:
         if resizes:
-            planes = [_resized(probabilities[..., index], size) for index in range(probabilities.shape[-1])]
-            logits = np.log(np.maximum(np.stack(planes, axis=-1), np.finfo(np.float32).tiny))
+            logits = np.log(np.maximum(resized(probabilities, size), np.finfo(np.float32).tiny))
         path = os.path.join(flags.output, "logits", item.name + ".npz")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         np.savez_compressed(path, logits=logits.astype(np.float32))
@@ -212,15 +213,9 @@ def _segmented(item: Item, logits: np.ndarray, classes: tuple[Class, ...], flags
 
 
 def _reconstructed(item: Item, values: np.ndarray, output: str) -> dict[str, Any]:
-    reconstruction = np.stack([_resized(values[..., c], item.image.shape[:2]) for c in range(values.shape[-1])], axis=-1)
+    reconstruction = resized(values, item.image.shape[:2])
     draw.write_image(os.path.join(output, "reconstructions", item.name + ".png"), reconstruction)
     return {"reconstruction": reconstruction}
-
-
-def _resized(plane: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    if plane.shape == tuple(size):
-        return plane
-    return cv2.resize(np.ascontiguousarray(plane, np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
 def _cuts(node: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """The numbers of a data set, in one pass over it: counted over all its pixels or images, and divided once."""
 
+import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,9 @@ from jaxtyping import Int
 
 from aeseg import metrics
 from aeseg.data.records import Record, Source, Transform, check
+from aeseg.inference.measures import Measure
 from aeseg.inference.sliding import Predict, sliding
+from aeseg.inference.views import averaged
 from aeseg.metrics import Mean
 from aeseg.types import IGNORE, UserError
 
@@ -25,16 +28,22 @@ def segmentation(
     stride: tuple[int, int] = (0, 0),
     batch: int = 1,
     weights: str = "uniform",
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    measures: Sequence[Measure] = (),
     threads: int = 2,
     seen: Callable[[int, Record, np.ndarray], None] = lambda index, record, prediction: None,
 ) -> dict[str, Any]:
-    """The scores of `predict` ([b h w c] uint8 -> logits [b h w k]) over a whole source; see `scores`.
+    """The scores of `predict` ([b h w c] uint8 -> logits [b h w k]) over a whole source: `scores` and those of `measures`.
 
-    Records pass through `transforms`; images that are not of the window's size are predicted in sliding windows.
+    Records pass through `transforms`; images that are not of the window's size are predicted in sliding windows, and with
+    `scales` or `flip` in several views (see `views.averaged`).
     `seen(index, record, prediction)` is called after each image.  With several processes each predicts its own share
     of the records on its own devices, and the counts are summed.
     """
     confusion = np.zeros((len(classes), len(classes)), np.int64)
+    nothing = np.zeros((1, 1, len(classes)), np.float32), np.zeros((1, 1), np.int32), np.full((1, 1), IGNORE)
+    counted = [measure.counts(*nothing) for measure in measures]  # zeros, for a process without images, too
     images = ignored = 0
     waiting: deque[Record] = deque()  # what `sliding` has taken and not yet given back
 
@@ -44,15 +53,20 @@ def segmentation(
             waiting.append(record)
             yield record["image"]
 
-    for number, logits in enumerate(sliding(predict, taken(), window, stride, batch, weights)):
+    slide = functools.partial(sliding, predict, window=window, stride=stride, batch=batch, weights=weights)
+    for number, logits in enumerate(averaged(slide, taken(), scales, flip)):
         record, prediction = waiting.popleft(), np.argmax(logits, axis=-1).astype(np.int32)
         confusion += _confusion(prediction, record["label"], len(classes), window[0] * window[1])
+        counted = jax.tree.map(np.add, counted, [measure.counts(logits, prediction, record["label"]) for measure in measures])
         images, ignored = images + 1, ignored + int(np.sum(record["label"] == IGNORE))
         seen(jax.process_index() + number * jax.process_count(), record, prediction)
-    confusion, images, ignored = _summed((confusion, np.int64(images), np.int64(ignored)))
+    confusion, counted, images, ignored = _summed((confusion, counted, np.int64(images), np.int64(ignored)))
     if not confusion.any():
         raise UserError(f"Expected labelled pixels to score; all pixels of the {int(images)} images are ignored. Check the class table.")
-    return {**scores(confusion, classes), "images": int(images), "ignored_pixels": int(ignored)}
+    found = scores(confusion, classes)
+    for measure, sums in zip(measures, counted, strict=True):
+        found = _joined(found, measure.scores(sums))
+    return {**found, "images": int(images), "ignored_pixels": int(ignored)}
 
 
 def scores(confusion: Int[np.ndarray, "k k"], classes: Sequence[str]) -> dict[str, Any]:
@@ -127,6 +141,15 @@ def records(source: Source, transforms: Sequence[Transform], threads: int, proce
             yield ahead.popleft().result()
 
 
+def _joined(found: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores with those of a measure: what holds a number for each class goes to `per_class`."""
+    each = {name: values for name, values in more.items() if np.ndim(values)}
+    per_class = [
+        {**entry, **{name: _number(values[index]) for name, values in each.items()}} for index, entry in enumerate(found["per_class"])
+    ]
+    return {**found, **{name: _number(value) for name, value in more.items() if name not in each}, "per_class": per_class}
+
+
 def _check_label(record: Record, classes: int) -> None:
     if "label" not in record:
         raise UserError(f"{record.get('name', 'A record')} has no label, and without labels there is nothing to score.")
@@ -156,7 +179,7 @@ def _summed(tree: Any) -> Any:
     from jax.experimental import multihost_utils
 
     # As pairs of int32: without jax_enable_x64 the gathering would cut int64 and float64 down.
-    def one(leaf: np.ndarray) -> np.ndarray:
+    def one(leaf: np.ndarray | np.generic) -> np.ndarray | np.generic:
         bits = np.ascontiguousarray(leaf).reshape(-1).view(np.int32)
         gathered = np.asarray(multihost_utils.process_allgather(bits))
         return np.ascontiguousarray(gathered).view(leaf.dtype).reshape(-1, *leaf.shape).sum(axis=0)

@@ -122,11 +122,33 @@ def test_evaluate_writes_one_entry_for_each_split(run, segmenter, tmp_path, caps
     assert set(written) == {"test", "validation"}
     assert (written["test"]["images"], written["test"]["step"], written["test"]["pixels"]) == (3, 7, 3 * 16 * 24)
     assert np.sum(written["test"]["confusion"]) == 3 * 16 * 24
+    borders = {"mean_boundary_f1", "mean_boundary_f1_reference", "mean_boundary_iou"}
+    assert borders | {"expected_calibration_error"} < set(written["test"])
+    assert {"boundary_f1", "boundary_iou"} < set(written["test"]["per_class"][0])
+    assert written["test"]["views"] == {"scales": [1.0], "flip": False}
     assert (tmp_path / "pictures" / "test_000007.png").exists()
     printed = capsys.readouterr().out
     assert "mean_iou" in printed
     assert "star" in printed
     assert "experiments.predict" in printed
+
+
+def test_evaluate_leaves_borders_out_where_asked_and_averages_views(run, segmenter, tmp_path, capsys):
+    assert run(evaluate, segmenter, "--noboundaries", "--flip", "--scales=0.5,1") == 0
+    written = json.loads((tmp_path / "metrics.json").read_text())["test"]
+    assert not any("boundary" in name for name in (*written, *written["per_class"][0]))
+    assert written["views"] == {"scales": [0.5, 1.0], "flip": True}
+    assert "boundary" not in capsys.readouterr().out
+
+
+def test_predict_averages_views(run, segmenter, photos, tmp_path):
+    output = tmp_path / "results"
+    assert run(predict, segmenter, f"--input={photos / 'more'}", f"--output={output}", "--logits", "--flip") == 0
+    image = np.asarray(Image.open(photos / "more" / "a.png"))
+    both = jnp.float32(np.stack([image, image[:, ::-1]])) / 255
+    own, mirrored = jax.nn.softmax(segmenter.method.apply(segmenter.variables, both, method="predict"))
+    found = np.exp(np.load(output / "logits" / "a.npz")["logits"])
+    np.testing.assert_allclose(found, (own + mirrored[:, ::-1]) / 2, atol=1e-5)
 
 
 def test_evaluate_scores_an_autoencoder_by_psnr_and_ssim(run, autoencoder, tmp_path, capsys):
@@ -146,11 +168,24 @@ def test_evaluate_draws_what_a_masked_autoencoder_predicts(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("flags", "message"),
-    [(["--split=tset"], "The splits are train, validation, test; got 'tset'"), (["--workdir="], "Expected the workdir of a run")],
+    [
+        (["--split=tset"], "The splits are train, validation, test; got 'tset'"),
+        (["--workdir="], "Expected the workdir of a run"),
+        (["--scales=1;2"], "Expected numbers between commas; got --scales='1;2'. Write --scales=0.75,1,1.25."),
+        (["--scales=1,0"], "Views need one or more scales, each above 0; got (1.0, 0.0)"),
+    ],
 )
 def test_wrong_flags_are_sentences(run, segmenter, flags, message, capsys):
     assert run(evaluate, segmenter, *flags) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("entry_point", [evaluate, predict])
+def test_views_of_an_autoencoder_are_refused(run, autoencoder, photos, entry_point, capsys):
+    for flags in (["--flip"], ["--scales=2"]):
+        inputs = [f"--input={photos}"] if entry_point is predict else []
+        assert run(entry_point, autoencoder, *inputs, *flags) == 2
+        assert "this run is an autoencoder. Leave out --flip and --scales." in capsys.readouterr().err
 
 
 def test_a_data_set_with_other_classes_is_refused(run, segmenter, capsys):

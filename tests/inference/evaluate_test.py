@@ -1,10 +1,14 @@
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 
+from aeseg.boundaries import boundary_f1, boundary_overlap
 from aeseg.inference.evaluate import autoencoder, records, scores, segmentation
+from aeseg.inference.measures import BOUNDARIES, CALIBRATION
 from aeseg.metrics import Mean
 from aeseg.types import IGNORE, UserError
 
@@ -42,6 +46,69 @@ def test_scores_come_from_one_confusion_matrix_over_all_pixels(window, batch):
     assert found["frequency_weighted_iou"] == pytest.approx(1 / 2)
     assert (found["images"], found["pixels"], found["ignored_pixels"]) == (2, 9, 2)
     assert json.loads(json.dumps(found)) == found
+
+
+def test_boundary_f1_is_a_mean_over_images_and_boundary_iou_a_ratio_of_sums_over_all_pixels():
+    found = segmentation(red_is_class, SOURCE, (), (2, 3), ("a", "b", "c"), measures=(BOUNDARIES,))
+    maps = [(one["image"][..., 0].astype(np.int32), one["label"].astype(np.int32), 3) for one in SOURCE]
+    f1 = np.array([boundary_f1(*one) for one in maps])[:, :2]  # the third class is nowhere labelled
+    intersection, union = sum(boundary_overlap(*one) for one in maps)
+    assert not np.isnan(f1).any()
+    assert [entry["boundary_f1"] for entry in found["per_class"]] == [*f1.mean(axis=0), None]
+    assert [entry["boundary_iou"] for entry in found["per_class"]] == [intersection[0] / union[0], intersection[1] / union[1], None]
+    assert found["mean_boundary_f1"] == found["mean_boundary_f1_reference"] == pytest.approx(f1.mean())
+    assert found["mean_boundary_iou"] == pytest.approx((intersection / np.maximum(union, 1))[:2].mean())
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_the_reference_rule_of_boundary_f1_averages_the_classes_of_an_image_first():
+    right, wrong = record([[0, 0, 0, 0, 1]], [[0, 0, 0, 0, 1]]), record([[0, 0, 0, 0, 2]], [[0, 0, 0, 0, 0]])
+    found = segmentation(red_is_class, (right, right, wrong), (), (1, 5), ("a", "b", "c"), measures=(BOUNDARIES,))
+    assert [entry["boundary_f1"] for entry in found["per_class"]] == [pytest.approx(2 / 3), 1, 0]
+    assert found["mean_boundary_f1"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert found["mean_boundary_f1_reference"] == pytest.approx((1 + 1 + 0) / 3)
+
+
+def test_borders_that_nothing_speaks_of_are_none():
+    found = segmentation(red_is_class, [record([[0, 0]], [[0, 0]])], (), (1, 2), ("a", "b", "c"), measures=(BOUNDARIES,))
+    assert (found["mean_boundary_f1"], found["mean_boundary_f1_reference"], found["mean_boundary_iou"]) == (None, None, 1)
+
+
+def test_calibration_counts_labelled_pixels_alone():
+    confidence = np.exp(1) / (np.exp(1) + 2)  # of logits 1, 0, 0; 6 of 9 labelled pixels are right
+    found = segmentation(red_is_class, SOURCE, (), (2, 3), ("a", "b", "c"), measures=(CALIBRATION,))
+    assert found["expected_calibration_error"] == pytest.approx(abs(6 / 9 - confidence))
+
+
+def test_processes_with_and_without_images_sum_to_the_scores_of_one(monkeypatch):
+    arguments = (red_is_class, SOURCE, (), (2, 3), ("a", "b", "c"))
+    expected = segmentation(*arguments, measures=(BOUNDARIES, CALIBRATION))
+    sent: list[list[np.ndarray]] = []
+
+    def gathered(bits):
+        """What this process and those before it sent as the same leaf."""
+        leaf = len(sent[-1])
+        sent[-1].append(bits)
+        return np.stack([leaves[leaf] for leaves in sent])
+
+    monkeypatch.setattr(multihost_utils, "process_allgather", gathered)
+    monkeypatch.setattr(jax, "process_count", lambda: 3)
+    for process in range(3):
+        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+        sent.append([])
+        found = segmentation(*arguments, measures=(BOUNDARIES, CALIBRATION))
+    assert found == expected
+
+
+def test_views_are_averaged_before_the_largest_is_taken():
+    def left_is_class_0(images):
+        """Class 0 is sure in the left column and class 2 likely in the others."""
+        return np.broadcast_to(np.float32([[9, 0, 0], [0, 0, 1], [0, 0, 1]]), (*images.shape[:3], 3))
+
+    source = [record([[0, 2, 0]], [[0, 0, 0]])]
+    assert segmentation(left_is_class_0, source, (), (1, 3), ("a", "b", "c"))["confusion"][0] == [1, 0, 1]
+    found = segmentation(left_is_class_0, source, (), (1, 3), ("a", "b", "c"), flip=True)
+    assert found["confusion"] == [[2, 0, 0], [0, 0, 0], [0, 0, 1]]
 
 
 def test_each_image_is_seen_once_with_its_prediction_in_order():

@@ -19,9 +19,9 @@ def image(size, seed=0):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("weights", ["uniform", "gaussian"])
-@pytest.mark.parametrize("batch", [1, 3])
-def test_a_model_of_single_pixels_gives_the_same_at_any_size(size, weights, batch):
-    logits = sliding_logits(per_pixel, image(size), (4, 6), (3, 2), batch, weights)
+@pytest.mark.parametrize(("stride", "batch"), [((3, 2), 1), ((3, 2), 3), ((1, 1), 4), ((4, 6), 2), ((0, 0), 3)])
+def test_a_model_of_single_pixels_gives_the_same_at_any_size_and_stride(size, weights, stride, batch):
+    logits = sliding_logits(per_pixel, image(size), (4, 6), stride, batch, weights)
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, per_pixel(image(size)[None])[0], rtol=1e-6)  # a mean of equal floats rounds
 

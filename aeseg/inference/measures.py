@@ -1,0 +1,63 @@
+"""Numbers of a segmentation that a confusion matrix does not hold: each is counted image by image, summed, and divided once."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from aeseg import boundaries, calibration, metrics
+from aeseg.types import IGNORE
+
+
+class Measure(NamedTuple):
+    """A pair of pure functions, as `evaluate.segmentation` takes them.
+
+    `counts(logits [h w k], prediction [h w], label [h w])` gives arrays of int64 and float64 by name, zeros where nothing is
+    labelled.  `scores(sums)`, of their sums over all images, gives a number or one for each class by name; NaN where nothing speaks.
+    """
+
+    counts: Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]
+    scores: Callable[[Mapping[str, np.ndarray]], dict[str, Any]]
+
+
+def _boundary_counts(logits: np.ndarray, prediction: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
+    f1 = boundaries.boundary_f1(prediction, label, logits.shape[-1])
+    known = ~np.isnan(f1)
+    return {
+        "f1": np.nan_to_num(f1),
+        "f1_images": known.astype(np.int64),
+        "image_f1": np.float64(f1[known].mean() if known.any() else 0),
+        "images": np.int64(known.any()),
+        "overlap": boundaries.boundary_overlap(prediction, label, logits.shape[-1]),
+    }
+
+
+def _boundary_scores(sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    f1, iou = metrics.ratio(sums["f1"], sums["f1_images"]), metrics.ratio(*sums["overlap"])
+    return {
+        "mean_boundary_f1": metrics.mean_over_classes(f1),
+        "mean_boundary_f1_reference": metrics.ratio(sums["image_f1"], sums["images"]),
+        "mean_boundary_iou": metrics.mean_over_classes(iou),
+        "boundary_f1": f1,
+        "boundary_iou": iou,
+    }
+
+
+def _calibration_counts(logits: np.ndarray, prediction: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
+    known = label != IGNORE
+    return calibration.reliability(calibration.confidence(logits, prediction)[known], prediction[known] == label[known])._asdict()
+
+
+def _calibration_scores(sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return {"expected_calibration_error": calibration.expected_calibration_error(calibration.Reliability(**sums))}
+
+
+BOUNDARIES = Measure(_boundary_counts, _boundary_scores)
+"""`boundary_f1` and `boundary_iou` of each class, over the images where it is labelled and over all pixels, and their means.
+
+`mean_boundary_f1_reference` is "BF" in SegNet's tables (Badrinarayanan et al. 2017, section 3.3): first the mean over the classes of
+an image, then over the images.
+"""
+
+CALIBRATION = Measure(_calibration_counts, _calibration_scores)
+"""`expected_calibration_error` over the labelled pixels."""

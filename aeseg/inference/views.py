@@ -1,0 +1,64 @@
+"""Several views of an image, predicted one by one and averaged: test-time augmentation."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from aeseg.data import transforms
+from aeseg.types import UserError
+
+Slide = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
+"""`sliding` of a network: images [h w c] of any size -> the logits [h w k] of each, in order."""
+
+
+def averaged(
+    slide: Slide, images: Iterable[Shaped[np.ndarray, "_ _ c"]], scales: Sequence[float] = (1.0,), flip: bool = False
+) -> Iterator[Float[np.ndarray, "_ _ k"]]:
+    """The logarithm of each image's mean softmax over its views (mmsegmentation's TTA): at each of `scales`, with `flip` also mirrored.
+
+    An image is scaled by area where it shrinks and bilinearly where it grows; probabilities are brought back bilinearly.
+    `slide` gets the views of all images in one stream, so that its batches stay full.  With nothing but the image itself
+    (scale 1, no flip) its logits pass unchanged.
+    """
+    if not scales or not all(0 < scale < math.inf for scale in scales):
+        raise UserError(f"Views need one or more scales, each above 0; got {tuple(scales)}. Give (1.0,) for the image's own size.")
+    views = [(scale, mirrored) for scale in scales for mirrored in (False, True)[: 1 + flip]]
+    if views == [(1, False)]:
+        yield from slide(images)
+        return
+    sizes: deque[tuple[int, ...]] = deque()
+
+    def viewed() -> Iterator[np.ndarray]:
+        for image in images:
+            sizes.append(image.shape[:2])
+            for scale, mirrored in views:
+                scaled = transforms.resized({"image": image}, *(max(1, round(scale * size)) for size in image.shape[:2]))["image"]
+                yield scaled[:, ::-1] if mirrored else scaled
+
+    for number, logits in enumerate(slide(viewed())):
+        view = number % len(views)
+        if view == 0:
+            size = sizes.popleft()
+            total = np.zeros((*size, logits.shape[-1]), np.float32)
+        probabilities = resized(softmax(logits), size)
+        total += probabilities[:, ::-1] if views[view][1] else probabilities
+        if view == len(views) - 1:
+            yield np.log(np.maximum(total / len(views), np.finfo(np.float32).tiny))
+
+
+def softmax(logits: Float[np.ndarray, "h w k"]) -> Float[np.ndarray, "h w k"]:
+    """The probabilities of the classes, on the host."""
+    values = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return values / values.sum(axis=-1, keepdims=True)
+
+
+def resized(array: Float[np.ndarray, "_ _ k"], size: tuple[int, ...]) -> Float[np.ndarray, "h w k"]:
+    """Bilinear, half-pixel centres, at `size` (h, w); plane by plane, for OpenCV takes no more than 512 at once."""
+    if array.shape[:2] == tuple(size):
+        return array
+    planes = (np.ascontiguousarray(array[..., index], np.float32) for index in range(array.shape[-1]))
+    return np.stack([cv2.resize(plane, (size[1], size[0]), interpolation=cv2.INTER_LINEAR) for plane in planes], axis=-1)
