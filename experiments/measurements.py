@@ -1,13 +1,14 @@
 """The runs of a table: each row and seed is trained by its entry point in its own workdir and scored once, several at a time."""
 
+import collections
 import concurrent.futures
 import contextlib
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
@@ -18,8 +19,6 @@ from experiments import cli
 from experiments.papers import Row
 
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
-
-_appending = threading.Lock()
 
 
 def lines(table: str) -> list[dict[str, Any]]:
@@ -36,15 +35,43 @@ def workdir(runs: str, table: str, row: str, seed: int) -> str:
     return os.path.join(runs, table, f"{cli.run_name(row)}-{seed}")
 
 
-def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object], jobs: int = 1) -> list[str]:
-    """Train and score every row and seed without a line, `jobs` at once; one sentence for each that failed.
+def missing(table: str, paper: Any) -> list[tuple[Row, int]]:
+    """The rows and seeds without a line, in the order in which they are tried."""
+    measured = {(line["row"], line["seed"], line["config"]) for line in lines(table)}
+    keys = {row.name: config_key(row) for row in paper.ROWS}
+    return [(row, seed) for row, seed in _every(paper) if (row.name, seed, keys[row.name]) not in measured]
+
+
+def failures(table: str, paper: Any, runs: str) -> dict[tuple[str, int], str]:
+    """Why the rows and seeds failed that were tried last without success, by row and seed."""
+    found = {}
+    for row, seed in _every(paper):
+        path = _error(runs, table, row.name, seed)
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                found[row.name, seed] = file.read().strip()
+    return found
+
+
+def append(table: str, line: dict[str, Any]) -> None:
+    """Add a line to the results: by a single write at the end of the file, so that several processes do not mix theirs."""
+    os.makedirs(RESULTS, exist_ok=True)
+    file = os.open(os.path.join(RESULTS, f"{table}.jsonl"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(file, (json.dumps(line) + "\n").encode())
+    finally:
+        os.close(file)
+
+
+def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object], jobs: int = 1) -> dict[tuple[str, int], str]:
+    """Train and score every row and seed without a line, `jobs` at once; why some failed, by row and seed.
 
     A row waits for the one it starts from and is left out where that failed; the others go on.  Where the workdir of the one it
-    starts from is gone, that is trained again, and its line stays as it was.
+    starts from is gone, that is trained again, and its line stays as it was.  An error is kept beside the workdir until the row
+    is tried again.
     """
     shares = _shares(jobs)
-    every = [(row, seed) for seed in range(paper.SEEDS) for row in paper.ROWS]
-    todo = [(row, seed) for row, seed in every if not _measured(table, row, seed)]
+    every, todo = _every(paper), missing(table, paper)
     gone = {(row.init, seed) for row, seed in todo if row.init and not os.path.isdir(workdir(runs, table, row.init, seed))}
     todo = [(row, seed) for row, seed in every if (row, seed) in todo or (row.name, seed) in gone]
     failed: dict[tuple[str, int], str] = {}
@@ -53,7 +80,7 @@ def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object],
         while todo or running:
             busy = {(row.name, seed) for row, seed, _ in running.values()}
             for row, seed in [each for each in todo if (each[0].init, each[1]) in failed]:
-                failed[row.name, seed] = f"{row.name}, seed {seed}: left out, because {row.init} failed"
+                failed[row.name, seed] = _kept(_error(runs, table, row.name, seed), f"left out, because {row.init} failed")
                 todo.remove((row, seed))
             waits = busy | {(row.name, seed) for row, seed in todo}
             for row, seed in [each for each in todo if (each[0].init, each[1]) not in waits][: len(shares)]:
@@ -67,14 +94,27 @@ def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object],
                 if (error := future.exception()) is not None:
                     if not isinstance(error, UserError):
                         raise error
-                    failed[row.name, seed] = f"{row.name}, seed {seed}: {error}"
-    return list(failed.values())
+                    failed[row.name, seed] = _kept(_error(runs, table, row.name, seed), str(error))
+    return failed
 
 
 def config_key(row: Row) -> str:
     """Names what a row runs, its config included: where that changes, the row is measured anew."""
     described = json.dumps([row.command, row.config, row.overrides, row.init, spec.plain(cli.load_config(row.config))], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()[:12]
+
+
+def take_share(jobs: int) -> None:
+    """Hold this process to what one of `jobs` runs would have of the machine; before JAX starts."""
+    share = _shares(jobs)[0]
+    if share.get("cores"):
+        os.sched_setaffinity(0, share["cores"])
+    if share.get("gpu"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = share["gpu"]
+
+
+def _every(paper: Any) -> list[tuple[Row, int]]:
+    return [(row, seed) for seed in range(paper.SEEDS) for row in paper.ROWS]
 
 
 def _measured(table: str, row: Row, seed: int) -> bool:
@@ -84,6 +124,8 @@ def _measured(table: str, row: Row, seed: int) -> bool:
 def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict[str, object], share: dict[str, Any]) -> None:
     """Train and score one row and seed, and append its line."""
     place = workdir(runs, table, row.name, seed)
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(_error(runs, table, row.name, seed))
     command = [sys.executable, "-m", f"experiments.{row.command}", f"--config={row.config}", f"--workdir={place}"]
     command += [f"--config.{name}={value}" for name, value in {"seed": seed, **row.overrides, **extra}.items()]
     if row.init:
@@ -101,9 +143,7 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
         numbers |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
     line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(seconds, 1)}
     where = json.loads(_call([sys.executable, "-m", "experiments.provenance"], share, capture=True))
-    os.makedirs(RESULTS, exist_ok=True)
-    with _appending, open(os.path.join(RESULTS, f"{table}.jsonl"), "a", encoding="utf-8") as file:
-        file.write(json.dumps({**line, "config": config_key(row), **where}) + "\n")
+    append(table, {**line, "config": config_key(row), **where})
     print(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s", flush=True)
 
 
@@ -148,14 +188,39 @@ def _call(command: list[str], share: dict[str, Any], log: str = "", capture: boo
     if share.get("cores"):
         os.sched_setaffinity(0, share["cores"])  # of this thread, which the command inherits
     environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": share["gpu"]} if share.get("gpu") else {})}
+    told: collections.deque[str] = collections.deque(maxlen=50)
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(_appended(log)) if log else None
-        done = subprocess.run(
-            command, check=False, env=environment, stdout=subprocess.PIPE if capture else output, stderr=output, text=True
+        started = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE if capture else output, stderr=subprocess.PIPE, text=True, errors="replace"
         )
-    if done.returncode:
-        raise UserError(f"failed with exit code {done.returncode} (see {log or 'above'}): {' '.join(command)}")
-    return done.stdout
+        process = stack.enter_context(started)
+        for line in process.stderr:  # type: ignore[union-attr]
+            told.append(line)
+            print(line, end="", file=output or sys.stderr, flush=True)
+        printed = process.stdout.read() if capture else ""  # type: ignore[union-attr]
+        if process.wait():
+            print(f"This failed: {shlex.join(command)}", file=output or sys.stderr, flush=True)
+            raise UserError(f"exit code {process.returncode}: {_reason(''.join(told), process.returncode)} (see {log or 'above'})")
+    return printed
+
+
+def _reason(told: str, code: int) -> str:
+    """Of what a command told before it failed: the last paragraph, where the user can mend the error (code 2), or the last line."""
+    return " ".join(told.strip().rpartition("\n\n" if code == 2 else "\n")[2].split())
+
+
+def _error(runs: str, table: str, row: str, seed: int) -> str:
+    """The file that says why a row and seed failed."""
+    return f"{workdir(runs, table, row, seed)}.error"
+
+
+def _kept(path: str, error: str) -> str:
+    """The error, which stands in the file from now on."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(error + "\n")
+    return error
 
 
 def _appended(path: str) -> TextIO:

@@ -1,25 +1,27 @@
-"""Tables of measured results, with seeds, intervals and provenance.
+"""Tables of measured results, with seeds, intervals and provenance, beside the papers' numbers.
 
-python -m experiments.tables --table=camvid_small            print what experiments/results/camvid_small.jsonl holds
+python -m experiments.tables --table=camvid_small            print what experiments/results/camvid_small.jsonl holds (--format=latex, csv)
+python -m experiments.tables --table=camvid_small --plan     what is still to run: FLOPs, parameters, minutes, memory; needs no data
 python -m experiments.tables --table=camvid_small --run      train the rows and seeds that are missing, then print (--jobs=2: two at once)
+python -m experiments.tables --table=camvid_small --check    exit with 1 where a mean is farther from the paper's number than is tolerated
+python -m experiments.tables --table=camvid_small --plot=a.svg  draw it: over the share of the labels where the rows differ in it, else bars
 python -m experiments.tables --table=camvid_small --picture  draw predictions and reconstructions, from the runs of the first seed
 python -m experiments.tables --readme                        write every table with results into README.md
 
 A row and seed is one workdir below --runs, trained by the entry point that its row names and scored once on the table's
 split; its result is one line of the results file.  What is there is not run again, what was interrupted goes on.
+--scale=paper takes the rows of the paper's size instead of those that a laptop trains; no table holds both.
 """
 
 import os
 import re
 import sys
-from collections.abc import Sequence
-
-import numpy as np
-from scipy import stats
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aeseg import spec
 from aeseg.types import UserError
-from experiments import cli, figures, measurements
+from experiments import cli, figures, formats, measurements, papers, plan, plot, summary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 README = os.path.join(os.path.dirname(HERE), "README.md")
@@ -28,68 +30,65 @@ MARKS = ("<!-- results: written by `python -m experiments.tables --readme` -->",
 
 def run(argv: Sequence[str]) -> int:
     """The entry point; returns the exit code."""
-    failed: list[str] = []
     flags = cli.parse(
         argv,
         __doc__,
         table=("", "a file of experiments/papers"),
+        scale=("cpu", "cpu or paper: which of its rows"),
+        format=("markdown", "markdown, latex or csv"),
+        plan=(False, "say what the rows that are still to run will take"),
         run=(False, "train what is missing"),
         runs=("runs", "where the workdirs live"),
         jobs=(1, "runs at once, each on its own GPU or its own part of the cores"),
         set=("", "config fields for every row, comma-separated: data.root=/data/camvid,data.threads=4"),
+        check=(False, "exit with 1 where we are not as near to the paper as we must be"),
+        plot=("", "a file to draw the table into: .png, .svg, .pdf"),
         picture=(False, "draw predictions and reconstructions into experiments/results/pictures"),
         readme=(False, "write the tables into README.md"),
     )
     if flags.readme:
         write_readme()
         return 0
-    paper = spec.module("experiments.papers", flags.table)
-    if flags.run:
-        extra = dict(item.split("=", 1) for item in flags.set.split(",") if item)
-        failed = measurements.measure_missing(flags.table, paper, flags.runs, extra, flags.jobs)
+    if flags.format not in formats.FORMATS:
+        raise UserError(f"The formats are {', '.join(formats.FORMATS)}; got {flags.format!r}. Set --format to one of these.")
+    paper = papers.at_scale(spec.module("experiments.papers", flags.table), flags.scale)
+    extra = dict(item.split("=", 1) for item in flags.set.split(",") if item)
+    if flags.plan:
+        print(plan.markdown(flags.table, paper, extra, flags.jobs))
+        return 0
+    failed = measurements.measure_missing(flags.table, paper, flags.runs, extra, flags.jobs) if flags.run else {}
+    if failed:
+        print("\nNot all was measured; the same command tries again.\n", file=sys.stderr)
+    if flags.check:
+        return check(flags.table, paper) or int(bool(failed))
     if flags.picture:
         print("\n".join(figures.write(flags.table, paper, flags.runs)))
-        return 0
-    if failed:
-        print("\nNot measured; the same command tries again:\n" + "\n".join(failed), file=sys.stderr)
-        return 1
-    print(markdown(flags.table))
-    return 0
+    elif flags.plot:
+        plot.write(flags.plot, paper, _found(flags.table, paper))
+    else:
+        print(printed(flags.table, flags.format, flags.scale, measurements.failures(flags.table, paper, flags.runs)))
+    return 1 if failed else 0
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """(mean, half the width of its 95 % interval) by Student's t; one value has no interval (NaN)."""
-    array = np.asarray(values, np.float64)
-    if len(array) < 2:
-        return float(array.mean()), float("nan")
-    return float(array.mean()), float(stats.t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array)))
-
-
-def markdown(table: str) -> str:
-    """The table as Markdown; differences are taken seed by seed."""
-    paper = spec.module("experiments.papers", table)
-    found = measurements.lines(table)
-    if not found:
+def printed(table: str, style: str = "markdown", scale: str = "cpu", failed: Mapping[tuple[str, int], str] | None = None) -> str:
+    """The rows of one scale that were measured, or that `failed` with an error, in one of the FORMATS."""
+    paper = papers.at_scale(spec.module("experiments.papers", table), scale)
+    found = _found(table, paper)
+    if not found and not failed:
         raise UserError(f"Nothing of {table} has been measured. Run python -m experiments.tables --table={table} --run.")
-    rows = [f"**{paper.TITLE}**", ""]
-    scored = [row for row in paper.ROWS if any(line["row"] == row.name for line in found)]
-    metrics = [metric for metric in paper.METRICS if any(metric in line["numbers"] for line in found)]
-    rows.append("| | " + " | ".join(metric.replace("_", " ") for metric in metrics) + " | difference of the first | seeds | seconds |")
-    rows.append("|---|" + "---|" * (len(metrics) + 3))
-    for row in scored:
-        mine = {line["seed"]: line for line in found if line["row"] == row.name}
-        if not any(metric in line["numbers"] for line in mine.values() for metric in metrics):
-            continue  # a pretraining row: it is scored by what it leads to
-        cells = [_cell([line["numbers"][metric] for line in mine.values()]) for metric in metrics]
-        other = {line["seed"]: line for line in found if line["row"] == row.compare}
-        both = sorted(mine.keys() & other.keys())
-        change = [mine[seed]["numbers"][metrics[0]] - other[seed]["numbers"][metrics[0]] for seed in both]
-        seconds = np.mean([line["seconds"] for line in mine.values()])
-        rows.append(f"| {row.name} | " + " | ".join(cells) + f" | {_cell(change, '+') if change else ''} | {len(mine)} | {seconds:.0f} |")
-    devices = sorted({line["device"] for line in found})
-    commits = sorted({line["commit"] for line in found})
-    rows += ["", f"Mean ± half of the 95 % interval over seeds, in %; {'; '.join(devices)}; commit {', '.join(commits)}."]
-    return "\n".join([*rows, *(["", paper.NOTE] if hasattr(paper, "NOTE") else [])])
+    return formats.FORMATS[style](paper, summary.metrics(paper, found), summary.lines(paper, found, failed or {}))
+
+
+def check(table: str, paper: Any) -> int:
+    """Print where our means are farther from the paper's numbers than is tolerated; 1 where some are, else 0."""
+    away, missing = summary.disagreements(paper, _found(table, paper))
+    compared = sum(len(row.paper) for row in paper.ROWS) - len(missing)
+    print(
+        "\n".join(
+            [*missing, *away, f"{table}: {compared - len(away)} of {compared} measured numbers are as near to the paper's as they must be."]
+        )
+    )
+    return 1 if away else 0
 
 
 def pictures(table: str) -> str:
@@ -123,17 +122,20 @@ def write_readme() -> None:
 
 
 def _with_results(text: str) -> str:
-    measured = [name for name in spec.names("experiments.papers") if measurements.lines(name)]
-    tables = "\n\n".join([*(markdown(name) + pictures(name) for name in measured), *filter(None, [speed()])])
+    modules = {name: spec.module("experiments.papers", name) for name in spec.names("experiments.papers")}
+    scales = [(name, scale) for name, paper in modules.items() for scale in papers.SCALES if scale in {row.scale for row in paper.ROWS}]
+    measured = [(name, scale) for name, scale in scales if _found(name, papers.at_scale(modules[name], scale))]
+    written = [printed(name, scale=scale) + (pictures(name) if scale == "cpu" else "") for name, scale in measured]
+    tables = "\n\n".join([*written, *filter(None, [speed()])])
     pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
     if not re.search(pattern, text, re.DOTALL):
         raise UserError(f"README.md has no place for results: expected the lines\n{MARKS[0]}\n{MARKS[1]}")
     return re.sub(pattern, lambda _: f"{MARKS[0]}\n\n{tables}\n\n{MARKS[1]}", text, flags=re.DOTALL)
 
 
-def _cell(values: Sequence[float], sign: str = "") -> str:
-    mean, half = interval(values)
-    return f"{100 * mean:{sign}.1f}" + (f" ± {100 * half:.1f}" if half == half else "")
+def _found(table: str, paper: Any) -> list[dict[str, Any]]:
+    """What was measured of the table's rows."""
+    return [line for line in measurements.lines(table) if line["row"] in {row.name for row in paper.ROWS}]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from aeseg import spec, tree
-from experiments import cli, measurements, tables
+from experiments import cli, measurements, papers, tables
 from tests.contract import GOLDEN, PACKAGES, assert_golden
 from tests.imports_test import ROOT, files, imported
 
@@ -100,7 +100,11 @@ def test_the_rows_of_a_table_are_runs_that_exist(table):
     assert len(set(rows)) == len(rows)
     for place, row in enumerate(paper.ROWS):
         assert hasattr(importlib.import_module(f"experiments.{row.command}"), "run")
-        assert {row.init, row.compare} - {""} <= set(rows[:place]), "a row starts from, and is compared with, rows above it"
+        above = {other.name for other in paper.ROWS[:place] if other.scale == row.scale}
+        assert row.scale in papers.SCALES
+        assert {row.init, row.compare} - {""} <= above, "a row starts from, and is compared with, rows of its scale above it"
+        assert row.paper.keys() <= set(paper.METRICS)
+        assert bool(row.paper) == bool(row.tolerance and row.citation), "a paper's number has a tolerance and a citation"
         config = config_of(row.config)
         for name, value in row.overrides.items():
             config.update_from_flattened_dict({name: value})  # refuses another type

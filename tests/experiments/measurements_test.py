@@ -42,7 +42,7 @@ def calls(tmp_path, monkeypatch):
             seen.most = max(seen.most, len(running))
         if os.path.basename(place) in seen.failing:
             running.remove(place)
-            raise UserError("failed with exit code 3")
+            raise UserError("exit code 3: no space")
         for flag in command:
             if flag.startswith("--init="):
                 assert os.path.isdir(flag.split("=", 1)[1]), "it was started before what it starts from"
@@ -65,13 +65,13 @@ def measure(tmp_path, jobs=1):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_row_and_seed_is_measured_once(calls, tmp_path, monkeypatch, jobs):
     monkeypatch.setattr(measurements, "_gpus", lambda: ["0", "1"])
-    assert measure(tmp_path, jobs) == []
+    assert measure(tmp_path, jobs) == {}
     found = measurements.lines("table")
     assert sorted((line["row"], line["seed"]) for line in found) == sorted((row.name, seed) for row in PAPER.ROWS for seed in range(2))
     assert found[0]["numbers"] == {"mean_iou": 0.5, "iou_disc": 0.25, "dice_disc": 0.4}
     assert found[0]["device"] == "none"
     before = len(calls.commands)
-    assert measure(tmp_path, jobs) == []
+    assert measure(tmp_path, jobs) == {}
     assert len(calls.commands) == before == 12
     assert calls.most <= jobs
     assert {share.get("gpu") for share in calls.shares} <= ({None} if jobs == 1 else {"0", "1"})
@@ -80,11 +80,13 @@ def test_every_row_and_seed_is_measured_once(calls, tmp_path, monkeypatch, jobs)
 def test_a_row_that_fails_stops_only_those_that_start_from_it(calls, tmp_path):
     calls.failing = {"denoising-0"}
     failed = measure(tmp_path)
-    assert failed == ["denoising, seed 0: failed with exit code 3", "pretrained, seed 0: left out, because denoising failed"]
+    assert failed == {("denoising", 0): "exit code 3: no space", ("pretrained", 0): "left out, because denoising failed"}
     assert len(measurements.lines("table")) == 4
+    assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == failed
     calls.failing = set()
-    assert measure(tmp_path) == []
+    assert measure(tmp_path) == {}
     assert len(measurements.lines("table")) == 6
+    assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
 
 
 def test_the_seconds_of_a_run_that_was_cut_off_count_too(tmp_path):
@@ -105,7 +107,7 @@ def test_where_a_workdir_is_gone_it_is_trained_again_for_those_that_start_from_i
     measure(tmp_path)
     shutil.rmtree(tmp_path / "runs")
     calls.failing, calls.commands[:] = set(), []
-    assert measure(tmp_path) == []
+    assert measure(tmp_path) == {}
     trained = [flag for command in calls.commands for flag in command if flag.startswith("--workdir=")]
     assert [os.path.basename(flag) for flag in trained] == ["denoising-1", "pretrained-1", "pretrained-1"]  # the last one scores
     assert len(measurements.lines("table")) == 6
@@ -128,6 +130,18 @@ def test_more_runs_than_devices_are_refused(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system knows no affinity")
+def test_a_process_can_hold_itself_to_the_share_of_one_run(monkeypatch):
+    monkeypatch.setattr(measurements, "_gpus", lambda: ["3", "4"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append((measurements.take_share(2), os.sched_getaffinity(0))))
+    thread.start()
+    thread.join()
+    assert seen[0][1] == set(sorted(os.sched_getaffinity(0))[::2])
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system knows no affinity")
 def test_a_command_runs_on_its_cores_and_its_gpu_and_its_output_is_in_the_log(tmp_path):
     core = min(os.sched_getaffinity(0))
     log = tmp_path / "logs" / "a.log"
@@ -138,8 +152,41 @@ def test_a_command_runs_on_its_cores_and_its_gpu_and_its_output_is_in_the_log(tm
     thread.join()
     assert log.read_text() == f"[{core}] 7\n"
     assert measurements._call([sys.executable, "-c", "print(1)"], {}, capture=True) == "1\n"
-    with pytest.raises(UserError, match=r"failed with exit code 3 \(see above\)"):
-        measurements._call([sys.executable, "-c", "raise SystemExit(3)"], {})
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("raise ValueError('no luck')", "exit code 1: ValueError: no luck (see above)"),
+        (
+            r"raise SystemExit(print('Note\n\nExpected a run;\n  got none.', file=sys.stderr) or 2)",
+            "exit code 2: Expected a run; got none. (see above)",
+        ),
+    ],
+)
+def test_an_error_says_what_the_command_said_last(code, error, capfd):
+    with pytest.raises(UserError) as caught:
+        measurements._call([sys.executable, "-c", f"import sys; {code}"], {})
+    assert str(caught.value) == error
+    assert "This failed: " in capfd.readouterr().err
+
+
+APPEND = """
+import sys
+from experiments import measurements
+measurements.RESULTS = sys.argv[1]
+for number in range(200):
+    measurements.append("table", {"writer": sys.argv[2], "number": number, "filling": "x" * 5_000})
+"""
+
+
+def test_processes_that_append_at_once_lose_and_mix_nothing(tmp_path, monkeypatch):
+    writers = [subprocess.Popen([sys.executable, "-c", APPEND, str(tmp_path), name]) for name in "ab"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
+    found = measurements.lines("table")
+    for name in "ab":
+        assert [line["number"] for line in found if line["writer"] == name] == list(range(200))
 
 
 def test_provenance_is_printed_by_a_process_of_its_own():

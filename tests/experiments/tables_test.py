@@ -1,15 +1,12 @@
-"""experiments/tables.py: intervals, paired differences, and no row twice."""
+"""experiments/tables.py: paired differences, the paper beside us, failures, and what README.md shows."""
 
 import json
-import math
 
-import numpy as np
 import pytest
-from scipy import stats
 
 from aeseg.types import UserError
-from experiments import cli, measurements, tables
-from experiments.papers import scenes
+from experiments import cli, measurements, papers, significance, tables
+from experiments.papers import Row, scenes
 
 
 @pytest.fixture
@@ -26,18 +23,10 @@ def results(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_interval_is_that_of_student():
-    values = [0.2, 0.25, 0.4, 0.3]
-    mean, half = tables.interval(values)
-    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    np.testing.assert_allclose([mean - half, mean + half], [low, high])
-    assert math.isnan(tables.interval([0.5])[1])
-
-
 def test_differences_are_taken_seed_by_seed(results):
-    table = tables.markdown("scenes")
+    table = tables.printed("scenes")
     line = next(line for line in table.splitlines() if line.startswith("| pretrained"))
-    mean, half = tables.interval([0.05, 0.04, 0.06])
+    mean, half = significance.interval([0.05, 0.04, 0.06])
     assert f"| +{100 * mean:.1f} ± {100 * half:.1f} |" in line
     assert scenes.TITLE in table
     assert "1 x cpu; commit abc" in table
@@ -47,7 +36,7 @@ def test_an_unknown_table_and_one_without_results_are_sentences(results, capsys)
     assert cli.guarded(tables.run, ["program", "--table=scene"]) == 2
     assert "did you mean 'scenes'?" in capsys.readouterr().err
     with pytest.raises(UserError, match="Nothing of drive has been measured"):
-        tables.markdown("drive")
+        tables.printed("drive")
 
 
 def test_of_each_network_and_form_the_last_speed_is_shown(results):
@@ -73,7 +62,7 @@ def test_of_each_network_and_form_the_last_speed_is_shown(results):
 
 def test_a_tables_note_stands_below_it(results, monkeypatch):
     monkeypatch.setattr(scenes, "NOTE", "What was tried.", raising=False)
-    assert tables.markdown("scenes").endswith("\n\nWhat was tried.")
+    assert tables.printed("scenes").endswith("\n\nWhat was tried.")
 
 
 def test_what_was_drawn_of_a_table_is_linked(results):
@@ -81,3 +70,70 @@ def test_what_was_drawn_of_a_table_is_linked(results):
     (results / "pictures").mkdir()
     (results / "pictures" / "scenes_reconstructions.jpg").touch()
     assert tables.pictures("scenes") == "\n\nPictures: [reconstructions](experiments/results/pictures/scenes_reconstructions.jpg)."
+
+
+def published(monkeypatch, tolerance):
+    """Give the row `pretrained`, whose mean is 28.0 here, the number that a paper would have."""
+    rows = [row._replace(paper={"mean_iou": 30.0}, tolerance=tolerance, citation="A. 2020") if row.compare else row for row in scenes.ROWS]
+    monkeypatch.setattr(scenes, "ROWS", (*rows, Row("larger", "segment", "segment", paper={"mean_iou": 50.0}, citation="B. 2021")))
+
+
+def test_a_mean_farther_from_the_paper_than_tolerated_fails_the_check(results, monkeypatch, capsys):
+    published(monkeypatch, tolerance=1.5)
+    assert tables.run(["program", "--table=scenes", "--check"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "larger, mean_iou: the paper has 50.0 (B. 2021); not measured",
+        "pretrained, mean_iou: the paper has 30.0 (A. 2020); we have 28.0, 2.0 away, where 1.5 is tolerated",
+        "scenes: 0 of 1 measured numbers are as near to the paper's as they must be.",
+    ]
+
+
+def test_a_mean_within_the_tolerance_passes_the_check(results, monkeypatch, capsys):
+    published(monkeypatch, tolerance=2.5)
+    assert tables.run(["program", "--table=scenes", "--check"]) == 0
+    assert "1 of 1 measured numbers" in capsys.readouterr().out
+
+
+def test_an_error_stands_in_the_row_that_failed_until_it_is_measured(results, tmp_path, capsys):
+    for row in ("denoising-0", "pretrained-2", "pretrained-4"):  # seed 2 has been measured since
+        (tmp_path / "runs" / "scenes").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "runs" / "scenes" / f"{row}.error").write_text("exit code 1: no space\n")
+    assert tables.run(["program", "--table=scenes", f"--runs={tmp_path / 'runs'}"]) == 0
+    table = capsys.readouterr().out
+    assert "| denoising | failed | failed |" in table
+    assert "Failed: denoising, seed 0: exit code 1: no space; pretrained, seed 4: exit code 1: no space\n" in table
+
+
+def test_rows_of_the_papers_scale_stand_in_a_table_of_their_own(results, monkeypatch):
+    monkeypatch.setattr(scenes, "ROWS", (*scenes.ROWS, Row("large", "segment", "segment", scale="paper")))
+    monkeypatch.setattr(scenes, "SEEDS", {"cpu": 3, "paper": 1})
+    with open(results / "scenes.jsonl", "a", encoding="utf-8") as file:
+        line = {
+            "row": "large",
+            "seed": 0,
+            "numbers": {"mean_iou": 0.7},
+            "seconds": 1.0,
+            "device": "8 x tpu",
+            "commit": "def",
+            "config": "k",
+        }
+        file.write(json.dumps(line) + "\n")
+    small, large = tables.printed("scenes"), tables.printed("scenes", scale="paper")
+    assert "large" not in small
+    assert "8 x tpu" not in small
+    assert "| large | 70.0 |" in large
+    assert "| scratch" not in large
+    assert papers.at_scale(scenes, "paper").SEEDS == 1
+    assert f"\n\n{large}" in tables._with_results("\n".join(tables.MARKS))
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--scale=gpu", r"has rows of scale cpu; got 'gpu'\. Set --scale"),
+        ("--format=html", r"The formats are markdown, latex, csv; got 'html'\. Set --format"),
+    ],
+)
+def test_a_wrong_flag_is_named(flag, message):
+    with pytest.raises(UserError, match=message):
+        tables.run(["program", "--table=scenes", flag])

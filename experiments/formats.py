@@ -1,0 +1,113 @@
+"""A table's lines as Markdown, LaTeX or CSV."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from experiments.significance import ENOUGH, bootstrap, interval, sign_flip
+from experiments.summary import Line
+
+
+def markdown(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
+    """For README.md: the title, the table, and below it what its numbers are and where they come from."""
+    header, rows = _cells(metrics, lines)
+    table = [f"| {' | '.join(header)} |".replace("|  |", "| |", 1), "|---" * len(header) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n\n".join([f"**{paper.TITLE}**", "\n".join(table), *_below(paper, lines)])
+
+
+def latex(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
+    """For a paper: a table environment that needs booktabs; its caption says what the numbers are."""
+    header, rows = _cells(metrics, lines)
+    body = ["\\midrule" if row is None else " & ".join(map(_escaped, row)) + r" \\" for row in (header, None, *rows)]
+    inside = [r"\toprule", *body, r"\bottomrule"]
+    caption = _escaped(" ".join([f"{paper.TITLE}.", *_below(paper, lines, note=False)]).replace("\n", " "))
+    tabular = [f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", *inside, r"\end{tabular}"]
+    return "\n".join([r"\begin{table}", r"\centering", f"\\caption{{{caption}}}", *tabular, r"\end{table}"])
+
+
+def comma_separated(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
+    """For other programs: every number in a column of its own, in %, empty where there is none."""
+    columns = [f"{metric}{part}" for metric in metrics for part in ("", "_half_interval", "_paper")]
+    tested = [f"difference_{metrics[0]}", "difference_half_interval", "bootstrap_low", "bootstrap_high", "p"]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["row", *columns, "tolerance", "citation", "compared_with", *tested, "seeds", "seconds", "device", "commit", "error"])
+    for line in lines:
+        row, numbers = line.row, []
+        for metric in metrics:
+            numbers += [*_percents(line.values[metric]), row.paper.get(metric, "")]
+        low, high, p = _tests(line) or (float("nan"),) * 3
+        changes = [*_percents(line.differences), *(f"{each:.4f}" if each == each else "" for each in (100 * low, 100 * high, p))]
+        seconds = f"{line.seconds:.1f}" if line.seeds else ""
+        where = ["; ".join(line.devices), "; ".join(line.commits), "; ".join(line.failures)]
+        table.writerow(
+            [row.name, *numbers, row.tolerance if row.paper else "", row.citation, row.compare, *changes, line.seeds, seconds, *where]
+        )
+    return text.getvalue().rstrip("\n")
+
+
+FORMATS: dict[str, Callable[[Any, Sequence[str], Sequence[Line]], str]] = {"markdown": markdown, "latex": latex, "csv": comma_separated}
+
+
+def _cells(metrics: Sequence[str], lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+    """(header, rows) as text.  The paper's columns, and those of the tests, are there where some row has them."""
+    published = [metric for metric in metrics if any(metric in line.row.paper for line in lines)]
+    tested = any(_tests(line) for line in lines)
+    header = [""]
+    for metric in metrics:
+        header += [metric.replace("_", " "), *(["the paper's"] if metric in published else [])]
+    header += ["difference of the first", *(["bootstrap 95 %", "p"] if tested else []), "seeds", "seconds"]
+    rows = []
+    for line in lines:
+        row = [line.row.name]
+        for metric in metrics:
+            row.append(_cell(line.values[metric]) or ("failed" if line.failures else ""))
+            if metric in published:
+                row.append(f"{line.row.paper[metric]:.1f}" if metric in line.row.paper else "")
+        row.append(_cell(line.differences, "+"))
+        if tested:
+            tests = _tests(line)
+            row += [f"{100 * tests[0]:+.1f} to {100 * tests[1]:+.1f}", f"{tests[2]:.3f}"] if tests else ["", ""]
+        rows.append([*row, str(line.seeds), f"{line.seconds:.0f}" if line.seeds else ""])
+    return header, rows
+
+
+def _below(paper: Any, lines: Sequence[Line], note: bool = True) -> list[str]:
+    """The paragraphs below a table: units and provenance, what the tests are, citations, failures, the table's own note."""
+    devices = sorted({device for line in lines for device in line.devices})
+    commits = sorted({commit for line in lines for commit in line.commits})
+    said = f"Mean ± half of the 95 % interval over seeds, in %; {'; '.join(devices)}; commit {', '.join(commits)}."
+    if any(_tests(line) for line in lines):
+        said += " Bootstrap and p (two-sided, of all sign patterns) of the differences, seed by seed."
+    found = [said] if devices else []
+    cited = [f"{line.row.name}: {line.row.citation}, within {line.row.tolerance:.1f}" for line in lines if line.row.paper]
+    found += [f"The paper's numbers, and how far ours may be from them: {'; '.join(cited)}."] if cited else []
+    failures = [f"{line.row.name}, {failure}" for line in lines for failure in line.failures]
+    found += ["Failed: " + "; ".join(failures)] if failures else []
+    return [*found, *([paper.NOTE] if note and hasattr(paper, "NOTE") else [])]
+
+
+def _tests(line: Line) -> tuple[float, float, float] | None:
+    """(low, high, p-value) of the differences by bootstrap and sign flips; None of too few pairs."""
+    return (*bootstrap(line.differences), sign_flip(line.differences)) if len(line.differences) >= ENOUGH else None
+
+
+def _cell(values: Sequence[float], sign: str = "") -> str:
+    """`37.1 ± 4.5`: mean and half of the interval in %; empty without values."""
+    if not values:
+        return ""
+    mean, half = interval(values)
+    return f"{100 * mean:{sign}.1f}" + (f" ± {100 * half:.1f}" if half == half else "")
+
+
+def _percents(values: Sequence[float]) -> list[str]:
+    """Mean and half of the interval, each empty where there is none."""
+    mean, half = interval(values) if values else (float("nan"),) * 2
+    return [f"{100 * each:.4f}" if each == each else "" for each in (mean, half)]
+
+
+def _escaped(text: str) -> str:
+    """LaTeX's own characters as text."""
+    special = {"\\": r"\textbackslash{}", "±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(each, f"\\{each}" if each in "&%$#_{}" else each) for each in text)

@@ -1,0 +1,66 @@
+"""experiments/formats.py: the same lines as Markdown, LaTeX and CSV."""
+
+import csv
+import io
+import types
+
+import pytest
+
+from experiments import formats
+from experiments.papers import Row
+from experiments.summary import Line
+
+PAPER = types.SimpleNamespace(TITLE="A & B", NOTE="What was tried.")
+PUBLISHED = Row(
+    "ours_1", "segment", "segment", compare="other", paper={"mean_iou": 41.57}, tolerance=1.0, citation="A. et al. 2020, table 2"
+)
+
+
+def line(differences=(0.01, 0.02, 0.03), row=PUBLISHED, values=(0.40, 0.42, 0.44), failures=()):
+    return Line(row, {"mean_iou": list(values)}, list(differences), len(values), 10.0, ("1 x cpu",), ("abc",), failures)
+
+
+def test_the_papers_number_stands_beside_ours():
+    text = formats.markdown(PAPER, ["mean_iou"], [line(), line(row=Row("other", "segment", "segment"))])
+    assert "| | mean iou | the paper's | difference of the first | seeds | seconds |" in text
+    assert "| ours_1 | 42.0 ± 5.0 | 41.6 | +2.0 ± 2.5 | 3 | 10 |" in text
+    assert "| other | 42.0 ± 5.0 |  | +2.0 ± 2.5 | 3 | 10 |" in text
+    assert "The paper's numbers, and how far ours may be from them: ours_1: A. et al. 2020, table 2, within 1.0." in text
+    assert text.endswith("\n\nWhat was tried.")
+
+
+def test_five_pairs_have_a_bootstrap_and_a_p_value_and_three_have_none():
+    text = formats.markdown(PAPER, ["mean_iou"], [line((0.01,) * 5), line()])
+    assert "| bootstrap 95 % | p |" in text
+    assert "| +1.0 ± 0.0 | +1.0 to +1.0 | 0.062 |" in text
+    assert "| +2.0 ± 2.5 |  |  |" in text
+    assert "bootstrap" not in formats.markdown(PAPER, ["mean_iou"], [line()])
+
+
+def test_a_failed_row_says_so_in_every_format():
+    failed = line(values=(), differences=(), failures=("seed 0: exit code 1: no_luck",))
+    assert "| ours_1 | failed | 41.6 |" in formats.markdown(PAPER, ["mean_iou"], [failed])
+    assert r"Failed: ours\_1, seed 0: exit code 1: no\_luck" in formats.latex(PAPER, ["mean_iou"], [failed])
+    assert formats.comma_separated(PAPER, ["mean_iou"], [failed]).endswith(",seed 0: exit code 1: no_luck")
+
+
+def test_latex_escapes_its_own_characters():
+    text = formats.latex(PAPER, ["mean_iou"], [line()])
+    assert r"\caption{A \& B. Mean $\pm$ half of the 95 \% interval" in text
+    assert r"ours\_1 & 42.0 $\pm$ 5.0 & 41.6 & +2.0 $\pm$ 2.5 & 3 & 10 \\" in text
+    assert r"\begin{tabular}{lrrrrr}" in text
+
+
+def test_csv_has_each_number_in_a_column_of_its_own():
+    (row,) = csv.DictReader(io.StringIO(formats.comma_separated(PAPER, ["mean_iou"], [line((0.01,) * 5)])))
+    assert float(row["mean_iou"]) == pytest.approx(42)
+    numbers = {
+        "mean_iou_half_interval": "4.9683",
+        "mean_iou_paper": "41.57",
+        "tolerance": "1.0",
+        "difference_mean_iou": "1.0000",
+        "p": "0.0625",
+    }
+    assert (
+        row.items() >= (numbers | {"seeds": "3", "seconds": "10.0", "device": "1 x cpu", "commit": "abc", "compared_with": "other"}).items()
+    )
