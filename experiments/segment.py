@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from aeseg import objectives
 from aeseg.data import wrappers
+from aeseg.data.sources.folder import SEGNET_WEIGHTS
 from aeseg.types import UserError
 from experiments import assembly, cli, init, job, process
 
@@ -60,8 +61,8 @@ def freeze(config: ConfigDict, weights: job.Init | None) -> job.Init | None:
 def weigh_classes(config: ConfigDict) -> None:
     """Check the training labels' range, and put the class weights that `class_weights` names into the method."""
     rules = {"median_frequency": objectives.median_frequency, "inverse_square_root": objectives.inverse_square_root}
-    if config.class_weights not in ("none", *rules):
-        raise UserError(f"class_weights must be one of none, {', '.join(rules)}; got {config.class_weights!r}.")
+    if config.class_weights not in ("none", "segnet", *rules):
+        raise UserError(f"class_weights must be one of none, segnet, {', '.join(rules)}; got {config.class_weights!r}.")
     train = assembly.source(config.data.train, config.data, config.data.fraction, config.seed)
     if len(train.classes) != config.method.classes:
         raise UserError(
@@ -71,7 +72,14 @@ def weigh_classes(config: ConfigDict) -> None:
     if config.class_weights == "none" and len(train) > CHECKED:
         return
     counts, present = wrappers.class_counts(train, train.classes)
-    if config.class_weights != "none":
+    if config.class_weights == "segnet":
+        names = [name for name, _ in train.classes]
+        if names != list(SEGNET_WEIGHTS):
+            raise UserError(
+                f"The weights published with SegNet are of CamVid's classes, {', '.join(SEGNET_WEIGHTS)}; the data have {names}."
+            )
+        config.method.class_weights = tuple(SEGNET_WEIGHTS.values())
+    elif config.class_weights != "none":
         config.method.class_weights = tuple(round(float(w), 6) for w in rules[config.class_weights](counts, present))
     if not np.any(counts):
         raise UserError("Expected labels; every pixel of the training labels is ignored. Check the class table and the ignore ids.")

@@ -25,6 +25,12 @@ CAMVID_CLASSES = (
 )
 """The 11 classes of the SegNet split of CamVid, in SegNet's colours; id 11 is void."""
 
+SEGNET_WEIGHTS = {
+    "sky": 0.2595, "building": 0.1826, "pole": 4.564, "road": 0.1417, "pavement": 0.9051, "tree": 0.3826,
+    "sign": 9.6446, "fence": 1.8418, "car": 0.6823, "pedestrian": 6.2478, "bicyclist": 7.3614,
+}  # fmt: skip
+"""The class weights that SegNet's authors published with their models; the median frequencies of the 367 training images are others."""
+
 MASK_CLASSES = "background #000000, foreground #ffffff"
 """The classes of a binary mask when no others are named."""
 
