@@ -1,6 +1,7 @@
 """From a config to built parts, and from a workdir to the method that was trained there."""
 
 import dataclasses
+import json
 import os
 from typing import Any, NamedTuple
 
@@ -123,6 +124,26 @@ def load_trained(workdir: str, step: int = -1) -> Trained:
     shapes = jax.eval_shape(lambda: dict(method.init(jax.random.key(0), states.example(one_row(config)), train=False)))
     saved.check_fit(shapes, variables, f"{workdir}/config.json describes another model than the one saved there. Restore the file.")
     return Trained(config, method, variables, found)
+
+
+def best_step(workdir: str) -> int:
+    """The saved step that was best on validation, by what the run's config calls `best`; of equals the first."""
+    config = cli.stored_config(workdir)
+    with open(os.path.join(workdir, "metrics.jsonl"), encoding="utf-8") as file:
+        measured = [json.loads(line) for line in file]
+    name, kept = f"validation/{config.best}", saved.saved_steps(os.path.join(workdir, "checkpoints"))
+    values = {line["step"]: line[name] for line in measured if name in line and line["step"] in kept}
+    if not values:
+        raise UserError(
+            f"Expected {config.best!r} of the validation set at a saved step of {workdir}, by which to choose the best; there is none. "
+            "Name a step with --step, or leave --best out for the newest."
+        )
+    return (min if smaller_is_better(config.best) else max)(values, key=values.__getitem__)
+
+
+def smaller_is_better(metric: str) -> bool:
+    """Whether a run is the better the smaller this metric of the validation set is."""
+    return metric in ("loss", "reconstruction")
 
 
 def one_row(config: ConfigDict) -> dict[str, Any]:

@@ -59,6 +59,7 @@ def run(argv: Sequence[str]) -> int:
         workdir=("", "the run: the folder that holds its config.json and checkpoints/"),
         split=("test", "train, validation or test"),
         step=(-1, "the checkpoint of this step; -1 is the newest"),
+        best=(False, "the checkpoint that was best on validation"),
         batch=(0, "images or windows in one call; 0 is the run's batch size"),
         weights=("uniform", "of the pixels of a sliding window: uniform or gaussian"),
         boundaries=(True, "score the classes' borders, too: 7 ms for an image of 360x480, 1 s for one of 1024x2048"),
@@ -70,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
     process.start()
     began = time.perf_counter()
-    trained = assembly.load_trained(flags.workdir, flags.step)
+    trained = assembly.load_trained(flags.workdir, assembly.best_step(flags.workdir) if flags.best else flags.step)
     views = chosen_views(flags, is_segmenter(trained))
     source = assembly.scored_source(trained.config.data, flags.split)
     batch = flags.batch or trained.config.batch_size

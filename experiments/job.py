@@ -44,7 +44,7 @@ def train(job: Job, workdir: str, numbers_of: Evaluate, init: Init | None = None
     writes = jax.process_index() == 0
     cli.claim(workdir, config, writes)
     kept = saved.Checkpoints(
-        os.path.join(workdir, "checkpoints"), config.keep, config.best, config.keep_every, config.best in ("loss", "reconstruction")
+        os.path.join(workdir, "checkpoints"), config.keep, config.best, config.keep_every, assembly.smaller_is_better(config.best)
     )
     pictures = Pictures(job, workdir)
     run = loop.Run(

@@ -100,7 +100,8 @@ def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object],
 
 def config_key(row: Row) -> str:
     """Names what a row runs, its config included: where that changes, the row is measured anew."""
-    described = json.dumps([row.command, row.config, row.overrides, row.init, spec.plain(cli.load_config(row.config))], sort_keys=True)
+    parts = [row.command, row.config, row.overrides, row.init, spec.plain(cli.load_config(row.config))]
+    described = json.dumps([*parts, "best"] if row.best else parts, sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()[:12]
 
 
@@ -135,7 +136,11 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
     seconds = _timed(lambda: _call(command, share, log), os.path.join(place, "seconds.txt"))
     if _measured(table, row, seed):
         return
-    _call([sys.executable, "-m", "experiments.evaluate", f"--workdir={place}", f"--split={paper.SPLIT}"], share, log)
+    _call(
+        [sys.executable, "-m", "experiments.evaluate", f"--workdir={place}", f"--split={paper.SPLIT}", *(["--best"] if row.best else [])],
+        share,
+        log,
+    )
     with open(os.path.join(place, "metrics.json"), encoding="utf-8") as file:
         scores = json.load(file)[paper.SPLIT]
     numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}

@@ -103,13 +103,18 @@ class Checkpoints:
         _guarded(self.directory, self._manager.close)
 
 
+def saved_steps(directory: str) -> list[int]:
+    """The steps whose checkpoints stand in a directory, ascending; none where there is no such directory."""
+    return sorted(int(name) for name in os.listdir(directory) if name.isdigit()) if os.path.isdir(directory) else []
+
+
 def load_variables(directory: str, step: int = -1, ema: bool = True) -> tuple[int, dict[str, Any]]:
     """(step, {params, other collections}) as NumPy arrays, without knowing the model; newest or the step asked for.
 
     Takes the running mean of the parameters where one was kept, unless `ema` is False.
     """
     directory = os.path.abspath(directory)
-    steps = sorted(int(name) for name in os.listdir(directory) if name.isdigit()) if os.path.isdir(directory) else []
+    steps = saved_steps(directory)
     if not steps:
         raise UserError(f"Expected checkpoints in {directory}; found none. Name the workdir of a run that has saved one.")
     if step >= 0 and step not in steps:

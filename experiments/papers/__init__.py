@@ -15,7 +15,7 @@ class Row(NamedTuple):
     `command` is pretrain or segment, `config` what --config takes, `overrides` the fields set on top of it; `init` names
     the row whose encoder it starts from (the same seed's); `compare` the row that it is compared with, seed by seed.
     `paper` holds what was published, in % by metric; `tolerance` how many points our mean may be away from it, `citation`
-    where it stands.
+    where it stands.  `best` scores the checkpoint that was best on validation, by the config's `best`, and not the last.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Row(NamedTuple):
     tolerance: float = 0.0
     citation: str = ""
     scale: str = "cpu"
+    best: bool = False
 
 
 def at_scale(paper: ModuleType, scale: str) -> SimpleNamespace:

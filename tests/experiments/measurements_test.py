@@ -118,6 +118,7 @@ def test_a_changed_config_is_measured_anew():
     assert measurements.config_key(row) == measurements.config_key(Row(*row))
     assert measurements.config_key(row) != measurements.config_key(row._replace(overrides={"freeze": "none"}))
     assert measurements.config_key(row) != measurements.config_key(row._replace(config="drive"))
+    assert measurements.config_key(row) != measurements.config_key(row._replace(best=True))
 
 
 def test_more_runs_than_devices_are_refused(monkeypatch):
