@@ -1,16 +1,17 @@
-"""Training steps of aeseg and of PyTorch (eager) in alternation, from the same weights on the same batch.
+"""Training steps of aeseg and of PyTorch in alternation, from the same weights on the same batch.
 
-python -m experiments.bench                     both networks, 10 pairs of steps each; needs the extra: pip install -e '.[bench]'
+python -m experiments.bench                     all networks, 10 pairs of steps each; needs the extra: pip install -e '.[bench]'
 python -m experiments.bench --form=plain        with XLA's own convolutions, pooling and upsampling: what `layers` gains
 python -m experiments.bench --loading=camvid_small:unet   what loading adds to the steps of a config (experiments/loading.py)
 python -m experiments.bench --record            also appends the rows to experiments/results/bench.jsonl
 
 autoencoder   the reference's, 64-128-256 channels, 256 x 256, batch 4, binary cross-entropy, Adam
 unet          64..1024 channels, 128 x 128, batch 4, cross-entropy of 11 classes, Adam
+mae           width 192, 224 x 224, batch 16, beside ViTMAE of `transformers` (experiments/bench_mae.py)
 
 A pair is a step of each, one after the other, so that what else the machine does meets both.  The ratio is PyTorch's seconds
-over aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  PyTorch gets the memory format
-(channels_last or contiguous) that is faster for it here, and the fused Adam.
+over aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  PyTorch gets what is faster for it
+here, the fused Adam, and for convolutions channels_last or contiguous memory (eager), for MAE eager or torch.compile.
 """
 
 import contextlib
@@ -34,13 +35,13 @@ from aeseg.models.encoders import convnet
 from aeseg.models.heads import unet
 from aeseg.spec import build
 from aeseg.types import UserError
-from experiments import cli, loading
+from experiments import bench_mae, cli, loading
 from experiments.provenance import provenance
 
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "bench.jsonl")
 CLASSES = 11
 BATCH = 4
-SIZES = {"autoencoder": 256, "unet": 128}
+SIZES = {"autoencoder": 256, "unet": 128, "mae": 224}
 RATE = 1e-3
 CHECKED = 3
 """Steps whose losses are compared before timing; they also compile and warm up."""
@@ -51,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
     flags = cli.parse(
         argv,
         __doc__,
-        networks=("autoencoder,unet", "which, joined by commas"),
+        networks=(",".join(SIZES), "which, joined by commas"),
         pairs=(10, "pairs of steps to time"),
         form=("fast", "fast: as aeseg trains; plain: XLA's own forms"),
         size=(0, "side of the images; 0 is the one above"),
@@ -78,7 +79,7 @@ def run(argv: Sequence[str]) -> int:
     for name in names:
         row = measured(torch, name, flags.size or SIZES[name], flags.pairs, flags.form)
         print(
-            f"{name}: {row['ratio']:.2f}x of PyTorch eager (half of the pairs in {row['low']:.2f} to {row['high']:.2f}); "
+            f"{name}: {row['ratio']:.2f}x of PyTorch (half of the pairs in {row['low']:.2f} to {row['high']:.2f}); "
             f"a step takes {row['seconds']:.3f} s, PyTorch's {row['torch_seconds']:.3f} s ({row['torch_format']})"
         )
         keep([row] if flags.record else [])
@@ -94,40 +95,44 @@ def keep(rows: Sequence[dict[str, Any]]) -> None:
 
 def measured(torch: Any, name: str, size: int, pairs: int, form: str) -> dict[str, Any]:
     """The row of one network: medians, and the quartiles of the ratio."""
-    model = Network(build(convnet.recipe("unet" if name == "unet" else "reference")), reader(name))
-    random = np.random.default_rng(0)
-    image = random.random((BATCH, size, size, 3), np.float32)
-    target = random.integers(0, CLASSES, (BATCH, size, size), np.int32) if name == "unet" else image
     with plain_layers() if form == "plain" else contextlib.nullcontext():
-        variables = jax.jit(model.init)(jax.random.key(0), image)
-        weights = {path: np.array(leaf) for path, leaf in tree.flatten(variables["params"]).items()}
-        ours = jax_step(model, variables["params"], jnp.asarray(image), jnp.asarray(target))
+        ours, candidates = bench_mae.steps(torch, size) if name == "mae" else convolutional_steps(torch, name, size)
         losses = [ours() for _ in range(CHECKED)]
-    candidates = {}
-    for memory_format in ("channels_last", "contiguous_format"):
-        theirs = torch_step(torch, name, weights, image, target, getattr(torch, memory_format))
+    for theirs in candidates.values():
         check(name, losses, [theirs() for _ in range(CHECKED)])
-        candidates[memory_format] = (min(seconds(theirs) for _ in range(2)), theirs)
-    memory_format = min(candidates, key=lambda key: candidates[key][0])
-    theirs = candidates[memory_format][1]
-    del candidates
+    chosen = min(candidates, key=lambda key: min(seconds(candidates[key]) for _ in range(2)))
+    theirs = candidates[chosen]
+    candidates.clear()
     times = np.array([(seconds(ours), seconds(theirs)) for _ in range(pairs)])
     low, ratio, high = np.quantile(times[:, 1] / times[:, 0], (0.25, 0.5, 0.75))
     return {
         "network": name,
         "form": form,
         "size": size,
-        "batch": BATCH,
+        "batch": bench_mae.BATCH if name == "mae" else BATCH,
         "ratio": round(float(ratio), 3),
         "low": round(float(low), 3),
         "high": round(float(high), 3),
         "seconds": round(float(np.median(times[:, 0])), 4),
         "torch_seconds": round(float(np.median(times[:, 1])), 4),
-        "torch_format": memory_format,
+        "torch_format": chosen,
         "pairs": pairs,
         "loss": losses[-1],
-        **provenance(("jax", "flax", "torch")),
+        **provenance(("jax", "flax", "torch", "transformers") if name == "mae" else ("jax", "flax", "torch")),
     }
+
+
+def convolutional_steps(torch: Any, name: str, size: int) -> tuple[Callable[[], float], dict[str, Callable[[], float]]]:
+    """(ours, theirs by memory format) of the autoencoder or U-Net."""
+    model = Network(build(convnet.recipe("unet" if name == "unet" else "reference")), reader(name))
+    random = np.random.default_rng(0)
+    image = random.random((BATCH, size, size, 3), np.float32)
+    target = random.integers(0, CLASSES, (BATCH, size, size), np.int32) if name == "unet" else image
+    variables = jax.jit(model.init)(jax.random.key(0), image)
+    weights = {path: np.array(leaf) for path, leaf in tree.flatten(variables["params"]).items()}
+    formats = {each: getattr(torch, each) for each in ("channels_last", "contiguous_format")}
+    theirs = {each: torch_step(torch, name, weights, image, target, chosen) for each, chosen in formats.items()}
+    return jax_step(model, variables["params"], jnp.asarray(image), jnp.asarray(target)), theirs
 
 
 class Network(nn.Module):

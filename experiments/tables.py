@@ -104,7 +104,7 @@ def speed() -> str:
     last = {(line["network"], line["form"]): line for line in measurements.lines("bench") if "network" in line}
     if not last:
         return ""
-    rows = ["**A training step on the CPU beside PyTorch's (eager), in alternation**", ""]
+    rows = ["**A training step on the CPU beside PyTorch's (`mae`: ViTMAE of transformers), in alternation**", ""]
     rows += ["| | layers | times PyTorch's speed (quartiles) | seconds | PyTorch | pairs | device |", "|---|---|---|---|---|---|---|"]
     for (network, form), line in sorted(last.items()):
         ratio = f"{line['ratio']:.2f} ({line['low']:.2f} to {line['high']:.2f})"

@@ -1,10 +1,11 @@
 import builtins
+import functools
 import json
 
 import pytest
 
 from aeseg.types import UserError
-from experiments import bench
+from experiments import bench, bench_mae
 
 
 @pytest.mark.parametrize(("name", "form"), [("autoencoder", "fast"), ("unet", "fast"), ("unet", "plain")])
@@ -16,6 +17,17 @@ def test_both_do_the_same_arithmetic(monkeypatch, name, form):
     row = bench.measured(torch, name, 16, 1, form)  # raises when the losses differ
     assert row["ratio"] > 0
     assert row["low"] == row["high"] == row["ratio"]
+    json.dumps(row)
+
+
+def test_mae_here_and_in_transformers_do_the_same_arithmetic(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(bench_mae, "DECODER", {"width": 8, "depth": 1, "heads": 2})
+    steps = functools.partial(bench_mae.steps, encoder="tiny", compiled=False)
+    monkeypatch.setattr(bench_mae, "steps", steps)
+    row = bench.measured(torch, "mae", 16, 1, "fast")  # raises when the losses differ
+    assert row["torch_format"] == "eager"
     json.dumps(row)
 
 
@@ -47,7 +59,7 @@ def test_without_pytorch_it_says_what_to_install(monkeypatch):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--networks=vgg", r"The networks are autoencoder, unet; got 'vgg'"),
+        ("--networks=vgg", r"The networks are autoencoder, unet, mae; got 'vgg'"),
         ("--form=slow", r"The forms are fast and plain; got 'slow'"),
         ("--pairs=0", r"at least one pair of steps; got --pairs=0"),
     ],
