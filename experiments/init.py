@@ -19,6 +19,9 @@ from aeseg.training.state import TrainState
 from aeseg.types import UserError
 from experiments import assembly, cli, job
 
+TOKEN = "mask_token"
+"""The one parameter of an encoder that depends on how it is trained."""
+
 
 def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, whole: bool) -> job.Init:
     """Give the config the encoder of `path`; what puts its weights into a fresh state, and where `whole` the rest of the method's.
@@ -65,7 +68,10 @@ def with_weights(state: TrainState, donor: Mapping[str, Any], rest: bool, grids:
     """
     variables = {"params": state.params, **state.collections}
     given, lines = adapt.adapted({name: leaves for name, leaves in donor.items() if name in variables}, variables, grids or {})
+    encoder, said = _with_token(given["params"]["encoder"], state.params["encoder"])
+    given = {**given, "params": {**given["params"], "encoder": encoder}}
     found, taken = saved.graft(variables, given)
+    lines += said
     lines.append(f"Took {len(taken)} arrays ({tree.count(given['params']['encoder']):,} numbers) of the encoder from the checkpoint.")
     others = {part for leaves in variables.values() for part in leaves} - {"encoder"} if rest else ()
     for part in sorted(others):
@@ -88,6 +94,16 @@ def of_workdir(path: str, step: int = -1) -> tuple[ConfigDict, dict[str, Any]]:
     if found < config.steps:
         print(f"Note: {workdir} stopped at step {found} of {config.steps}.", file=sys.stderr)
     return config, variables
+
+
+def _with_token(given: Mapping[str, Any], fresh: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A donor's encoder as one that learns what stands for hidden patches (`mask_token`) where `fresh` does; a line where that differs."""
+    rest = {name: leaves for name, leaves in given.items() if name != TOKEN}
+    if TOKEN in given and TOKEN not in fresh:
+        return rest, [f"Left out the encoder's {TOKEN}: nothing is hidden from it here."]
+    if TOKEN in fresh and TOKEN not in given:
+        return {**rest, TOKEN: fresh[TOKEN]}, [f"The encoder's {TOKEN} keeps its fresh value: the checkpoint holds none."]
+    return dict(given), []
 
 
 def _refuse_others(encoder: ConfigDict, described: ConfigDict, overrides: Mapping[str, Any], path: str) -> None:

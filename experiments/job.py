@@ -23,7 +23,7 @@ from aeseg.training import loop, step
 from aeseg.training import mesh as meshes
 from aeseg.training.log import Log
 from aeseg.training.state import TrainState
-from experiments import cli
+from experiments import assembly, cli
 from experiments.assembly import Job
 
 PICTURES = 6

@@ -1,5 +1,7 @@
 """experiments/init.py: what a run starts from, of a workdir or of Hugging Face, adapted to the run's images."""
 
+import contextlib
+
 import cv2
 import jax
 import jax.numpy as jnp
@@ -8,8 +10,8 @@ import pytest
 
 from aeseg import tree
 from aeseg.importers import families
-from aeseg.spec import recipe
-from aeseg.training.checkpoints import load_variables
+from aeseg.spec import recipe, to_json
+from aeseg.training.checkpoints import Checkpoints, load_variables
 from aeseg.training.state import TrainState
 from experiments import cli, init, pretrain, segment
 from tests.importers.cases import find_toys, random_variables, same, toy_directory
@@ -98,6 +100,33 @@ def test_what_the_command_line_says_of_a_foreign_encoder_holds_or_is_refused(tmp
     assert 'config.method.encoder.dtype: "float32" -> "bfloat16"' in capsys.readouterr().err
     assert run(segment, *SEGMENT, f"--init={path}", "--config.method.encoder.widths=(4,16)", f"--workdir={tmp_path / 'no'}") == 2
     assert "encoder/level1/convolution0/bias: model (16,), checkpoint (8,)" in capsys.readouterr().err
+
+
+def test_a_mask_token_stays_with_the_methods_that_hide(tmp_path):
+    """SimMIM's encoder learns one; a segmenter's has no use for it, and MAE's has none."""
+    simmim, masked = (recipe("aeseg.methods", name, "tiny") for name in ("simmim", "masked"))
+    for name, described in (("simmim", simmim), ("masked", masked)):
+        variables = random_variables(families.shapes(described, (16, 16), 3))
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        variables = jax.tree.map(jnp.asarray, variables)
+        states = TrainState(jnp.int32(1), variables.pop("params"), variables, opt_state={}, ema={})
+        with contextlib.closing(Checkpoints(str(tmp_path / name / "checkpoints"))) as kept:
+            kept.save(states, {})
+        config = cli.load_config("pretrain:masked,tiny")
+        config.method, config.steps = described, 1
+        (tmp_path / name / "config.json").write_text(to_json(config))
+    segmenting = cli.load_config("segment:unet,vit")
+    begin = init.weights(segmenting, {}, str(tmp_path / "simmim"), whole=False)
+    assert not segmenting.method.encoder.has_mask_token
+    started, lines = begin(fresh(segmenting))
+    assert "Left out the encoder's mask_token: nothing is hidden from it here." in lines
+    assert "mask_token" not in started.params["encoder"]
+    hiding = cli.load_config("pretrain:simmim,tiny")
+    begin = init.weights(hiding, {}, str(tmp_path / "masked"), whole=True)
+    before = fresh(hiding)
+    started, lines = begin(before)
+    assert "The encoder's mask_token keeps its fresh value: the checkpoint holds none." in lines
+    np.testing.assert_array_equal(started.params["encoder"]["mask_token"], before.params["encoder"]["mask_token"])
 
 
 def test_a_vision_transformer_s_positions_and_what_is_the_run_s_own_follow_the_run(tmp_path):

@@ -52,7 +52,7 @@ class ViT(nn.Module):
     dtype: str = "float32"
 
     masked_mode: ClassVar[str] = "tokens"
-    adjustable: ClassVar[tuple[str, ...]] = ("drop_path", "outputs", "remat", "dtype")
+    adjustable: ClassVar[tuple[str, ...]] = ("drop_path", "outputs", "remat", "has_mask_token", "dtype")
     """Fields that another use of the same weights may set otherwise."""
 
     def __post_init__(self) -> None:
