@@ -29,6 +29,12 @@ from experiments.assembly import Job
 PICTURES = 6
 """Rows of the pictures that a run leaves."""
 
+SCORES = ("mean_iou", "pixel_accuracy", "class_accuracy", "mean_dice")
+"""What a segmenter is scored by while it trains."""
+
+LARGER_IS_BETTER = (*SCORES, "psnr", "ssim")
+"""The metrics of which the largest is the best; all others are losses and errors."""
+
 Evaluate = Callable[[TrainState], dict[str, float]]
 
 Init = Callable[[TrainState], tuple[TrainState, list[str]]]
@@ -43,9 +49,8 @@ def train(job: Job, workdir: str, numbers_of: Evaluate, init: Init | None = None
     config, began = job.config, time.perf_counter()
     writes = jax.process_index() == 0
     cli.claim(workdir, config, writes)
-    kept = saved.Checkpoints(
-        os.path.join(workdir, "checkpoints"), config.keep, config.best, config.keep_every, config.best in ("loss", "reconstruction")
-    )
+    smaller = config.best not in LARGER_IS_BETTER
+    kept = saved.Checkpoints(os.path.join(workdir, "checkpoints"), config.keep, config.best, config.keep_every, smaller)
     pictures = Pictures(job, workdir)
     run = loop.Run(
         method=job.method,
@@ -110,7 +115,7 @@ def score_segmentation(job: Job) -> Evaluate:
             batch=job.config.batch_size // jax.process_count(),
             threads=job.config.data.threads,
         )
-        return {name: found[name] for name in ("mean_iou", "pixel_accuracy", "class_accuracy", "mean_dice")}
+        return {name: found[name] for name in SCORES}
 
     return numbers
 
