@@ -1,6 +1,6 @@
 """What a sweep tries: values and ranges of config fields, joined by product, zip and chain.
 
-    optimiser.learning_rate=1e-3,3e-3 method.head.width=32,64            a product: each with each, four trials
+    optimiser.learning_rate=1e-3,3e-3 method.head.convolutions=1,2            a product: each with each, four trials
     optimiser.learning_rate=1e-3,3e-3 & optimiser.weight_decay=0,0.1     a zip: first with first, second with second
     optimiser.learning_rate=1e-3 | ema=0.99,0.999                        a chain: one after the other, three trials
     optimiser.learning_rate=log(1e-4,1e-2) ema=uniform(0.9,0.999)        ranges, of which a sampler draws
@@ -11,7 +11,7 @@ from a Python file, where they may be nested freely:
     from experiments.space import chain, log_uniform, product, uniform, values, zipped
 
     def get_space():
-        return product(log_uniform("optimiser.learning_rate", 1e-4, 1e-2), values("method.head.width", 32, 64))
+        return product(log_uniform("optimiser.learning_rate", 1e-4, 1e-2), values("method.head.convolutions", 1, 2))
 """
 
 import dataclasses
