@@ -1,9 +1,9 @@
 """Try values of config fields, pick the best on the validation set, and score it once on the test set.
 
-python -m experiments.sweep --space="optimiser.learning_rate=1e-3,2e-3,4e-3 method.head.convolutions=1,2"     a grid of six runs of `segment`
-python -m experiments.sweep --space="optimiser.learning_rate=log(1e-4,1e-2)" --trials=20 --seeds=3 --jobs=2   random, three seeds each
-python -m experiments.sweep --config=pretrain:masked --space=my_space.py --trials=30 --sampler=optuna-tpe     a file with get_space()
-python -m experiments.sweep --init=runs/pretrain --config.steps=400 --space="freeze=fine-tune,scratch"        flags for every trial
+python -m experiments.sweep --space="optimiser.learning_rate=1e-3,2e-3,4e-3 method.head.convolutions=1,2"  a grid: six runs of `segment`
+python -m experiments.sweep --space="optimiser.learning_rate=log(1e-4,1e-2)" --trials=20 --seeds=3 --jobs=2  random, three seeds each
+python -m experiments.sweep --config=pretrain:masked --space=my_space.py --trials=30 --sampler=optuna-tpe    a file with get_space()
+python -m experiments.sweep --init=runs/pretrain --config.steps=400 --space="freeze=fine-tune,scratch"       flags for every trial
 
 The config says whether `pretrain` or `segment` is run, and by which metric trials are compared: its `best`, as it stands in
 metrics.jsonl at the last step, of whose checkpoint all later commands are; the mean over --seeds decides.  A loss is comparable only
