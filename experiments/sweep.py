@@ -183,7 +183,7 @@ def summary(sweep: Sweep, report: Mapping[str, Any]) -> str:
             f"winner      trial {report['number']}: {fields}",
             f"validation  {report['metric']} {trials.spread(report['values'])}  ({seeds}; by this it was picked)",
             f"test        {test}",
-            f"seconds     {report['all_seconds']:.0f} of training, of all trials together",
+            f"seconds     {report['all_seconds']:.0f} of training, in all runs that were finished",
             f"trained     {' '.join(report['places'])}",
             f"config      {path}",
             f"next        {process.launcher()}{sweep.command} {following}",

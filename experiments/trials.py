@@ -39,7 +39,7 @@ class Sweep(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What came of a trial: the validation metric of each seed, or why one failed; `seconds` and `where` of its runs."""
+    """What came of a trial: the validation metric of each seed, or why one failed; the seconds of its runs, and their workdirs."""
 
     number: int
     fields: Fields
