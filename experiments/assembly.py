@@ -24,6 +24,13 @@ DTYPES = ("float32", "bfloat16", "float16")
 """What activations may be."""
 
 
+SCORES = ("mean_iou", "pixel_accuracy", "class_accuracy", "mean_dice")
+"""What a segmenter is scored by while it trains."""
+
+LARGER_IS_BETTER = (*SCORES, "psnr", "ssim")
+"""The metrics of which the largest is the best; all others are losses and errors."""
+
+
 class Trained(NamedTuple):
     """What a workdir holds: its config, the method, its variables (NumPy), and the step they are of."""
 
@@ -138,12 +145,7 @@ def best_step(workdir: str) -> int:
             f"Expected {config.best!r} of the validation set at a saved step of {workdir}, by which to choose the best; there is none. "
             "Name a step with --step, or leave --best out for the newest."
         )
-    return (min if smaller_is_better(config.best) else max)(values, key=values.__getitem__)
-
-
-def smaller_is_better(metric: str) -> bool:
-    """Whether a run is the better the smaller this metric of the validation set is."""
-    return metric in ("loss", "reconstruction")
+    return (max if config.best in LARGER_IS_BETTER else min)(values, key=values.__getitem__)
 
 
 def one_row(config: ConfigDict) -> dict[str, Any]:

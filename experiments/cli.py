@@ -64,7 +64,7 @@ def parse(argv: Sequence[str], usage: str, config: str = "", **options: tuple[An
     if config:
         described, argv = _config_argument(argv, config)
         node = load_config(described)
-        _check_keys(argv, node)
+        check_keys(argv, node)
         config_flags.DEFINE_config_dict("config", node, sys_argv=argv, flag_values=values)
     try:
         rest = values(argv)
@@ -89,24 +89,32 @@ def parse(argv: Sequence[str], usage: str, config: str = "", **options: tuple[An
 
 
 def load_config(described: str) -> ConfigDict:
-    """The config of `path/to/file.py:argument`; a bare name means a file of experiments/configs."""
-    path, _, argument = described.partition(":")
+    """The config of `path/to/file.py:argument`, or of a run's config.json; a bare name means a file of experiments/configs."""
+    path = described.partition(":")[0]
     known = sorted(name[:-3] for name in os.listdir(CONFIGS) if name.endswith(".py") and name != "__init__.py")
-    if not path.endswith(".py"):
+    if path.endswith(".json") and os.path.isfile(path):
+        return _read(path)
+    if not path.endswith((".py", ".json")):
         path = os.path.join(CONFIGS, path + ".py")
     if not os.path.isfile(path):
         raise UserError(
             f"Expected a config file; {path!r} does not exist. Those of aeseg are {', '.join(known)} (experiments/configs/*.py)."
         )
+    return call_file(described, path, "get_config")
+
+
+def call_file(described: str, path: str, function: str) -> Any:
+    """What the named function of a Python file returns for the argument of `file.py:argument`, where one is given."""
+    argument = described.partition(":")[2]
     loader = importlib.util.spec_from_file_location("aeseg_config", path)
     module = importlib.util.module_from_spec(loader)  # type: ignore[arg-type]
     try:
         loader.loader.exec_module(module)  # type: ignore[union-attr]
-        return module.get_config(argument) if argument else module.get_config()
+        return getattr(module, function)(*([argument] if argument else []))
     except UserError:
         raise
     except (TypeError, AttributeError, SyntaxError, ImportError, KeyError) as error:
-        raise UserError(f"The config {described} cannot be read: {type(error).__name__}: {error}") from error
+        raise UserError(f"{described} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def claim(workdir: str, config: ConfigDict, writes: bool = True) -> None:
@@ -135,13 +143,9 @@ def claim(workdir: str, config: ConfigDict, writes: bool = True) -> None:
 def stored_config(workdir: str) -> ConfigDict:
     """The config of a run, from its workdir."""
     path = os.path.join(workdir, "config.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            return spec.from_json(file.read())
-    except FileNotFoundError:
-        raise UserError(f"Expected a run in {workdir!r}; there is no {path}. Name the --workdir of a run.") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}). Restore the file or start again in another --workdir.") from error
+    if not os.path.exists(path):
+        raise UserError(f"Expected a run in {workdir!r}; there is no {path}. Name the --workdir of a run.")
+    return _read(path)
 
 
 def run_name(config_name: str) -> str:
@@ -149,6 +153,15 @@ def run_name(config_name: str) -> str:
     path, _, argument = config_name.partition(":")
     stem = os.path.splitext(os.path.basename(path))[0]
     return re.sub(r"[^A-Za-z0-9]+", "-", f"{stem}-{argument}" if argument else stem).strip("-")
+
+
+def _read(path: str) -> ConfigDict:
+    """The config that a run wrote."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return spec.from_json(file.read())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}). Restore the file or start again in another --workdir.") from error
 
 
 def _config_argument(argv: list[str], default: str) -> tuple[str, list[str]]:
@@ -168,7 +181,7 @@ def _config_argument(argv: list[str], default: str) -> tuple[str, list[str]]:
     return chosen, rest
 
 
-def _check_keys(argv: Sequence[str], node: ConfigDict) -> None:
+def check_keys(argv: Sequence[str], node: ConfigDict) -> None:
     """Raise UserError for a --config.<key> that the config does not have, with the nearest that it has."""
     for word in argv:
         match = re.match(r"--?config\.([^=]+)", word)
@@ -182,5 +195,9 @@ def _check_keys(argv: Sequence[str], node: ConfigDict) -> None:
                 above = ".".join(["config", *match.group(1).split(".")[:place]])
                 raise UserError(f"{above} has no {name!r}{spec.suggestion(name, known)}; it has {', '.join(known) or 'no fields'}.")
             here = here[name]
-            if part != name:
-                break
+            for index in map(int, re.findall(r"\[(\d+)\]", part)):
+                if not isinstance(here, list | tuple) or index >= len(here):
+                    size = f"{len(here)} entries, counted from 0" if isinstance(here, list | tuple) else "no entries"
+                    above = ".".join(["config", *match.group(1).split(".")[:place], name])
+                    raise UserError(f"{above} has no [{index}]; it has {size}.")
+                here = here[index]

@@ -43,9 +43,8 @@ def train(job: Job, workdir: str, numbers_of: Evaluate, init: Init | None = None
     config, began = job.config, time.perf_counter()
     writes = jax.process_index() == 0
     cli.claim(workdir, config, writes)
-    kept = saved.Checkpoints(
-        os.path.join(workdir, "checkpoints"), config.keep, config.best, config.keep_every, assembly.smaller_is_better(config.best)
-    )
+    smaller = config.best not in assembly.LARGER_IS_BETTER
+    kept = saved.Checkpoints(os.path.join(workdir, "checkpoints"), config.keep, config.best, config.keep_every, smaller)
     pictures = Pictures(job, workdir)
     run = loop.Run(
         method=job.method,
@@ -110,7 +109,7 @@ def score_segmentation(job: Job) -> Evaluate:
             batch=job.config.batch_size // jax.process_count(),
             threads=job.config.data.threads,
         )
-        return {name: found[name] for name in ("mean_iou", "pixel_accuracy", "class_accuracy", "mean_dice")}
+        return {name: found[name] for name in assembly.SCORES}
 
     return numbers
 

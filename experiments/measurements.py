@@ -23,7 +23,11 @@ RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
 
 def lines(table: str) -> list[dict[str, Any]]:
     """What was measured of a table, oldest first."""
-    path = os.path.join(RESULTS, f"{table}.jsonl")
+    return read(os.path.join(RESULTS, f"{table}.jsonl"))
+
+
+def read(path: str) -> list[dict[str, Any]]:
+    """The lines of a file of JSON lines, oldest first; none where there is no file."""
     if not os.path.exists(path):
         return []
     with open(path, encoding="utf-8") as file:
@@ -54,9 +58,14 @@ def failures(table: str, paper: Any, runs: str) -> dict[tuple[str, int], str]:
 
 
 def append(table: str, line: dict[str, Any]) -> None:
-    """Add a line to the results: by a single write at the end of the file, so that several processes do not mix theirs."""
-    os.makedirs(RESULTS, exist_ok=True)
-    file = os.open(os.path.join(RESULTS, f"{table}.jsonl"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    """Add a line to the results of a table."""
+    write(os.path.join(RESULTS, f"{table}.jsonl"), line)
+
+
+def write(path: str, line: dict[str, Any]) -> None:
+    """Add a line to a file of JSON lines: by a single write at its end, so that several processes do not mix theirs."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(file, (json.dumps(line) + "\n").encode())
     finally:
@@ -70,7 +79,7 @@ def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object],
     starts from is gone, that is trained again, and its line stays as it was.  An error is kept beside the workdir until the row
     is tried again.
     """
-    shares = _shares(jobs)
+    free = shares(jobs)
     every, todo = _every(paper), missing(table, paper)
     gone = {(row.init, seed) for row, seed in todo if row.init and not os.path.isdir(workdir(runs, table, row.init, seed))}
     todo = [(row, seed) for row, seed in every if (row, seed) in todo or (row.name, seed) in gone]
@@ -80,21 +89,21 @@ def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object],
         while todo or running:
             busy = {(row.name, seed) for row, seed, _ in running.values()}
             for row, seed in [each for each in todo if (each[0].init, each[1]) in failed]:
-                failed[row.name, seed] = _kept(_error(runs, table, row.name, seed), f"left out, because {row.init} failed")
+                failed[row.name, seed] = kept(_error(runs, table, row.name, seed), f"left out, because {row.init} failed")
                 todo.remove((row, seed))
             waits = busy | {(row.name, seed) for row, seed in todo}
-            for row, seed in [each for each in todo if (each[0].init, each[1]) not in waits][: len(shares)]:
+            for row, seed in [each for each in todo if (each[0].init, each[1]) not in waits][: len(free)]:
                 todo.remove((row, seed))
-                share = shares.pop(0)
+                share = free.pop(0)
                 running[pool.submit(_measure, table, paper, row, seed, runs, extra, share)] = row, seed, share
             finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
             for future in finished:
                 row, seed, share = running.pop(future)
-                shares.append(share)
+                free.append(share)
                 if (error := future.exception()) is not None:
                     if not isinstance(error, UserError):
                         raise error
-                    failed[row.name, seed] = _kept(_error(runs, table, row.name, seed), str(error))
+                    failed[row.name, seed] = kept(_error(runs, table, row.name, seed), str(error))
     return failed
 
 
@@ -107,7 +116,7 @@ def config_key(row: Row) -> str:
 
 def take_share(jobs: int) -> None:
     """Hold this process to what one of `jobs` runs would have of the machine; before JAX starts."""
-    share = _shares(jobs)[0]
+    share = shares(jobs)[0]
     if share.get("cores"):
         os.sched_setaffinity(0, share["cores"])
     if share.get("gpu"):
@@ -133,10 +142,10 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
         command.append(f"--init={workdir(runs, table, row.init, seed)}")
     print(f"[{table}] {row.name}, seed {seed}: begins", flush=True)
     log = f"{place}.log" if share["jobs"] > 1 else ""
-    seconds = _timed(lambda: _call(command, share, log), os.path.join(place, "seconds.txt"))
+    seconds = timed(lambda: call(command, share, log), os.path.join(place, "seconds.txt"))
     if _measured(table, row, seed):
         return
-    _call(
+    call(
         [sys.executable, "-m", "experiments.evaluate", f"--workdir={place}", f"--split={paper.SPLIT}", *(["--best"] if row.best else [])],
         share,
         log,
@@ -147,16 +156,16 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
     for each in scores.get("per_class", ()):
         numbers |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
     line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(seconds, 1)}
-    where = json.loads(_call([sys.executable, "-m", "experiments.provenance"], share, capture=True))
+    where = json.loads(call([sys.executable, "-m", "experiments.provenance"], share, capture=True))
     append(table, {**line, "config": config_key(row), **where})
     print(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s", flush=True)
 
 
-def _timed(call: Callable[[], object], path: str) -> float:
-    """The seconds of a call and of those before it that were cut off: each adds its own to the file."""
+def timed(run: Callable[[], object], path: str) -> float:
+    """The seconds of a run and of those before it that were cut off: each adds its own to the file."""
     began = time.perf_counter()
     try:
-        call()
+        run()
     finally:
         if os.path.isdir(os.path.dirname(path)):
             with open(path, "a", encoding="utf-8") as file:
@@ -165,7 +174,7 @@ def _timed(call: Callable[[], object], path: str) -> float:
         return sum(float(line) for line in file)
 
 
-def _shares(jobs: int) -> list[dict[str, Any]]:
+def shares(jobs: int) -> list[dict[str, Any]]:
     """What each of several runs at once may use: one GPU each where there are some, and its part of the cores."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     gpus = _gpus()
@@ -188,7 +197,7 @@ def _gpus() -> list[str]:
         return []
 
 
-def _call(command: list[str], share: dict[str, Any], log: str = "", capture: bool = False) -> str:
+def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool = False) -> str:
     """Run a command on its share of the machine, its output in the log where one is named, or returned; UserError where it fails."""
     if share.get("cores"):
         os.sched_setaffinity(0, share["cores"])  # of this thread, which the command inherits
@@ -220,7 +229,7 @@ def _error(runs: str, table: str, row: str, seed: int) -> str:
     return f"{workdir(runs, table, row, seed)}.error"
 
 
-def _kept(path: str, error: str) -> str:
+def kept(path: str, error: str) -> str:
     """The error, which stands in the file from now on."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:

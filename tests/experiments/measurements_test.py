@@ -54,7 +54,7 @@ def calls(tmp_path, monkeypatch):
         return ""
 
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path / "results"))
-    monkeypatch.setattr(measurements, "_call", call)
+    monkeypatch.setattr(measurements, "call", call)
     return seen
 
 
@@ -97,9 +97,9 @@ def test_the_seconds_of_a_run_that_was_cut_off_count_too(tmp_path):
         raise UserError("failed")
 
     with pytest.raises(UserError, match="failed"):
-        measurements._timed(cut_off, str(path))
+        measurements.timed(cut_off, str(path))
     assert len(path.read_text().splitlines()) == 2
-    assert 100 <= measurements._timed(lambda: None, str(path)) < 110
+    assert 100 <= measurements.timed(lambda: None, str(path)) < 110
 
 
 def test_where_a_workdir_is_gone_it_is_trained_again_for_those_that_start_from_it(calls, tmp_path):
@@ -124,10 +124,10 @@ def test_a_changed_config_is_measured_anew():
 def test_more_runs_than_devices_are_refused(monkeypatch):
     monkeypatch.setattr(measurements, "_gpus", lambda: ["3"])
     with pytest.raises(UserError, match=r"Expected --jobs of 1 to 1, the GPUs of this machine; got 2\."):
-        measurements._shares(2)
+        measurements.shares(2)
     monkeypatch.setattr(measurements, "_gpus", list)
     with pytest.raises(UserError, match="got 0"):
-        measurements._shares(0)
+        measurements.shares(0)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system knows no affinity")
@@ -148,11 +148,11 @@ def test_a_command_runs_on_its_cores_and_its_gpu_and_its_output_is_in_the_log(tm
     log = tmp_path / "logs" / "a.log"
     code = "import os; print(sorted(os.sched_getaffinity(0)), os.environ['CUDA_VISIBLE_DEVICES'])"
     command = [sys.executable, "-c", code]
-    thread = threading.Thread(target=measurements._call, args=(command, {"cores": [core], "gpu": "7"}, str(log)))
+    thread = threading.Thread(target=measurements.call, args=(command, {"cores": [core], "gpu": "7"}, str(log)))
     thread.start()
     thread.join()
     assert log.read_text() == f"[{core}] 7\n"
-    assert measurements._call([sys.executable, "-c", "print(1)"], {}, capture=True) == "1\n"
+    assert measurements.call([sys.executable, "-c", "print(1)"], {}, capture=True) == "1\n"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_command_runs_on_its_cores_and_its_gpu_and_its_output_is_in_the_log(tm
 )
 def test_an_error_says_what_the_command_said_last(code, error, capfd):
     with pytest.raises(UserError) as caught:
-        measurements._call([sys.executable, "-c", f"import sys; {code}"], {})
+        measurements.call([sys.executable, "-c", f"import sys; {code}"], {})
     assert str(caught.value) == error
     assert "This failed: " in capfd.readouterr().err
 

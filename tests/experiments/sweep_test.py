@@ -1,0 +1,302 @@
+"""experiments/sweep.py: trials are run once, picked by validation, and only the winner meets the test set."""
+
+import importlib
+import json
+import os
+import threading
+import types
+
+import pytest
+
+from aeseg import spec
+from aeseg.types import UserError
+from experiments import cli, measurements, sweep, trials
+
+SPLITS = ("train", "validation", "test")
+TINY = ("--config.window=(16,16)", "--config.batch_size=8", "--config.steps=2", "--config.log_every=1")
+SCENES = tuple(f"--config.data.{split}.{field}=16" for split in SPLITS for field in ("height", "width", "records"))
+RATES = "--space=optimiser.learning_rate=1e-3,2e-3,4e-3"
+SCORES = {0.001: 0.2, 0.002: 0.4, 0.004: 0.3}
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The commands called, none of which trains: the score is that of the learning rate, those in `failing` fail."""
+    seen = types.SimpleNamespace(trained=[], scored=[], failing=set(), score=lambda config: SCORES[config.optimiser.learning_rate])
+    lock = threading.Lock()
+
+    def call(command, share, log="", capture=False):
+        if capture:
+            return json.dumps({"device": "none", "commit": "abc"})
+        place = next(word.split("=", 1)[1] for word in command if word.startswith("--workdir="))
+        if command[2] == "experiments.evaluate":
+            assert "--split=test" in command
+            seen.scored.append(os.path.basename(place))
+            with open(os.path.join(place, "metrics.json"), "w", encoding="utf-8") as file:
+                json.dump({"test": {"mean_iou": 0.1, "loss": 0.9, "step": 3}}, file)
+            return ""
+        with lock:
+            seen.trained.append(command)
+        if os.path.basename(place) in seen.failing:
+            raise UserError("exit code 2: the loss is not finite")
+        words = [word for word in command[3:] if word.startswith("--config.")]
+        name = next(word.split("=", 1)[1] for word in command if word.startswith("--config="))
+        config = cli.parse(["program", *words], "", config=name).config
+        cli.claim(place, config)
+        rows = [{"step": 1, f"validation/{config.best}": 0.99}, {"step": config.steps, f"validation/{config.best}": seen.score(config)}]
+        with open(os.path.join(place, "metrics.jsonl"), "w", encoding="utf-8") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+        return ""
+
+    monkeypatch.setattr(measurements, "call", call)
+    monkeypatch.setattr(measurements, "_gpus", lambda: ["0", "1"])
+    return seen
+
+
+@pytest.fixture
+def swept(tmp_path, capsys):
+    """Sweep in a directory of the test: (exit code, what was printed, what was said of errors)."""
+
+    def run(*flags):
+        code = cli.guarded(sweep.run, ["program", *flags, f"--workdir={tmp_path / 'sweep'}"])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def lines(tmp_path):
+    return measurements.read(str(tmp_path / "sweep" / "trials.jsonl"))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_winner_of_the_validation_set_alone_meets_the_test_set(calls, swept, tmp_path, jobs):
+    code, out, _ = swept(RATES, f"--jobs={jobs}", "--init=runs/some pretraining")
+    assert code == 0
+    assert calls.scored == ["001-0"]
+    assert sorted((line["trial"], line["value"], line["device"]) for line in lines(tmp_path)) == [
+        (0, 0.2, "none"),
+        (1, 0.4, "none"),
+        (2, 0.3, "none"),
+    ]
+    place = tmp_path / "sweep"
+    assert out[out.index("winner") :].splitlines() == [
+        "winner      trial 1: optimiser.learning_rate=0.002",
+        "validation  mean_iou 0.4  (one seed; by this it was picked)",
+        "test        mean_iou 0.1  (read once, of the winner alone)",
+        "seconds     0 of training, in all runs that were finished",
+        f"trained     {place}/trials/001-0",
+        f"config      {place}/winner.json",
+        f"next        python -m experiments.segment --config={place}/winner.json '--init=runs/some pretraining' --workdir={place}/winner",
+    ]
+    assert [row.split(" | ")[0] for row in out.splitlines() if row.startswith("| ")] == ["| trial", "| 1", "| 2", "| 0"]
+    won = cli.load_config(str(place / "winner.json"))
+    assert spec.differences(cli.load_config("segment"), won) == []  # whose learning rate is 0.002
+
+
+def test_the_same_command_again_trains_nothing_and_says_the_same(calls, swept):
+    first = swept(RATES)[1]
+    again = swept(RATES)[1]
+    assert (len(calls.trained), calls.scored) == (3, ["001-0"])
+    assert "This sweep is finished" in again
+    assert again[again.index("winner") :] == first[first.index("winner") :]
+
+
+def test_a_sweep_that_was_cut_off_goes_on_where_it_was(calls, swept, monkeypatch):
+    run, began = measurements.call, []
+
+    def cut(command, *rest, **more):
+        began.append(command)
+        if len(began) == 3:  # provenance, a trial, the second
+            raise KeyboardInterrupt
+        return run(command, *rest, **more)
+
+    monkeypatch.setattr(measurements, "call", cut)
+    assert swept(RATES)[0] == 130
+    assert (len(calls.trained), calls.scored) == (1, [])
+    assert swept(RATES)[0] == 0
+    assert (len(calls.trained), calls.scored) == (3, ["001-0"])
+
+
+def test_a_trial_that_fails_is_marked_and_the_others_go_on(calls, swept):
+    calls.failing = {"001-0"}
+    code, out, err = swept(RATES)
+    assert code == 0
+    assert "winner      trial 2: optimiser.learning_rate=0.004" in out
+    assert "| 1 | 0.002 |  | 0 | 0 | seed 0: exit code 2: the loss is not finite |" in out
+    assert "[sweep] trial 1, seed 0: failed: exit code 2: the loss is not finite" in err
+
+
+def test_where_all_trials_fail_the_test_set_is_not_read_and_the_same_command_tries_again(calls, swept):
+    calls.failing = {f"00{number}-0" for number in range(3)}
+    code, _, err = swept(RATES)
+    assert (code, calls.scored) == (1, [])
+    assert "No trial was finished" in err
+    calls.failing = set()
+    assert swept(RATES)[0] == 0
+    assert calls.scored == ["001-0"]
+
+
+def test_the_mean_over_seeds_decides(calls, swept, tmp_path):
+    calls.score = lambda config: {(0.001, 5): 0.9, (0.001, 6): 0.0}.get((config.optimiser.learning_rate, config.seed), 0.5)
+    code, out, _ = swept("--space=optimiser.learning_rate=1e-3,2e-3", "--seeds=2", "--config.seed=5")
+    assert code == 0
+    assert calls.scored == ["001-5", "001-6"]
+    assert "validation  mean_iou 0.5 ± 0  (the mean over 2 seeds; by this it was picked)" in out
+    assert cli.load_config(str(tmp_path / "sweep" / "winner.json")).seed == 5
+
+
+def test_a_loss_is_best_where_it_is_smallest(calls, swept):
+    code, out, _ = swept("--config=pretrain:denoising,tiny", RATES)
+    assert code == 0
+    assert calls.scored == ["000-0"]
+    assert all(command[2] == "experiments.pretrain" for command in calls.trained)
+    assert "test        loss 0.9  (read once" in out
+
+
+def test_a_test_set_that_is_the_validation_set_is_called_that(calls, swept):
+    calls.score = lambda config: config.ema
+    assert "test        mean_iou 0.1  (not independent: this config's test" in swept("--config=folder:unet", "--space=ema=0,0.5")[1]
+
+
+def test_where_the_test_set_cannot_be_read_the_winner_stands_and_the_same_command_tries_again(calls, swept, monkeypatch):
+    run = measurements.call
+
+    def call(command, *rest, **more):
+        if command[2] == "experiments.evaluate":
+            raise UserError("exit code 2: there is no directory")
+        return run(command, *rest, **more)
+
+    monkeypatch.setattr(measurements, "call", call)
+    code, out, _ = swept(RATES)
+    assert code == 1
+    assert "winner      trial 1: " in out
+    assert "test        not scored: exit code 2: there is no directory; the same command tries again" in out
+    monkeypatch.setattr(measurements, "call", run)
+    assert swept(RATES)[0] == 0
+    assert (len(calls.trained), calls.scored) == (3, ["001-0"])
+
+
+def test_equal_fields_are_run_once(calls, swept, tmp_path):
+    assert swept("--space=optimiser.learning_rate=1e-3,0.001")[0] == 0
+    assert len(calls.trained) == 1
+    assert [(line["trial"], line["value"]) for line in lines(tmp_path)] == [(0, 0.2), (1, 0.2)]
+
+
+def test_a_sweep_may_grow_until_its_winner_has_met_the_test_set(calls, swept):
+    random = (RATES, "--sampler=random")
+    calls.failing = {"000-0", "001-0"}
+    assert swept(*random, "--trials=2")[0] == 1
+    calls.failing = set()
+    assert swept(*random, "--trials=3")[0] == 0
+    code, _, err = swept(*random, "--trials=1")
+    assert code == 2
+    assert "holds a sweep whose winner has been scored on the test set:\n  sweep.trials: 3 -> 1\nName another --workdir" in err
+
+
+def test_optuna_s_trials_are_run_and_not_run_again(calls, swept):
+    pytest.importorskip("optuna")
+    calls.score = lambda config: -abs(config.optimiser.learning_rate - 0.002)
+    flags = ("--space=optimiser.learning_rate=log(1e-4,1e-2) method.head.width=32,64", "--sampler=optuna-tpe", "--trials=4")
+    first = swept(*flags, "--config=segment:fcn")
+    assert first[0] == 0, first
+    assert len(calls.trained) == 4
+    assert swept(*flags, "--config=segment:fcn")[0] == 0
+    assert len(calls.trained) == 4
+
+
+def test_a_python_file_describes_a_space(calls, swept, tmp_path):
+    path = tmp_path / "rates.py"
+    path.write_text("from experiments.space import values\n\ndef get_space(most='4e-3'):\n    return values('ema', 0.5, float(most))\n")
+    calls.score = lambda config: config.ema
+    assert swept(f"--space={path}:0.75")[0] == 0
+    assert calls.scored == ["001-0"]
+
+
+def test_a_run_that_stopped_early_is_not_scored(tmp_path):
+    config = cli.load_config("segment")
+    cli.claim(str(tmp_path), config)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 400, "validation/mean_iou": 0.5}\n')
+    with pytest.raises(UserError, match=r"of step 1600 in .*; the last is of step 400"):
+        trials.validation(str(tmp_path), "mean_iou")
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1600, "validation/mean_iou": null}\n')
+    with pytest.raises(UserError, match="is not finite at step 1600"):
+        trials.validation(str(tmp_path), "mean_iou")
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ((), "Expected a space of trials; got none"),
+        (("--space=optimiser.learning_rat=1",), "has no 'learning_rat' (did you mean 'learning_rate'?)"),
+        (("--space=data.transforms[1].probability=0,1",), "config.data.transforms has no [1]; it has 1 entries, counted from 0."),
+        (("--space=steps=2,many",), "Expected a value of steps of type int, such as 1600; got 'many' in the space."),
+        (("--space=freeze=uniform(0,1)",), "A range is of numbers; freeze is '0' for 0. Name its values"),
+        (("--space=batch_size=8,16 & steps=1",), "batch_size has 2, steps has 1"),
+        ((RATES, "--sampler=bayes"), "The samplers are grid, random, optuna-tpe, optuna-cmaes; got 'bayes'"),
+        ((RATES, "--config.best=mean_io"), "got 'mean_io' (did you mean 'mean_iou'?), which would never be there"),
+        ((RATES, "--config=pretrain", "--config.best=mean_iou"), "`pretrain` measures loss, psnr, squared_error, ssim; got 'mean_iou'"),
+        (("--space=seed=1,2",), "over --seeds; seed changes config.seed: 0 -> 1"),
+        (("--config=folder:unet", "--space=data.root=a,b"), "data.root changes config.data.validation.root"),
+        ((RATES, "--seeds=0"), "got --seeds=0"),
+        ((RATES, "--jobs=3"), "Expected --jobs of 1 to 2"),
+        (("--space=nowhere.py",), "'nowhere.py' does not exist"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, tuple) and value else None,
+)
+def test_what_no_sweep_could_use_is_a_sentence_before_any_training(calls, swept, tmp_path, flags, says):
+    code, _, err = swept(*flags)
+    assert code == 2
+    assert says in err
+    assert calls.trained == []
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_file_that_returns_no_space_is_a_sentence(swept, tmp_path):
+    path = tmp_path / "rates.py"
+    path.write_text("def get_space():\n    return 'ema=0,1'\n")
+    code, _, err = swept(f"--space={path}")
+    assert code == 2
+    assert "Expected a space of experiments/space.py from get_space()" in err
+
+
+def test_another_sweep_in_the_directory_is_refused_with_the_differences(calls, swept):
+    assert swept(RATES)[0] == 0
+    code, _, err = swept(RATES, "--config.ema=0.5", "--config.data.threads=1")
+    assert code == 2
+    assert "config.ema: 0.0 -> 0.5" in err
+    assert "threads" not in err
+
+
+def test_a_record_of_other_fields_than_the_sampler_gives_is_refused(calls, swept, tmp_path):
+    calls.failing = {"000-0", "001-0", "002-0"}  # so that the sweep stays open
+    swept(RATES)
+    stray = {"trial": 0, "seed": 0, "fields": {"optimiser.learning_rate": 0.5}, "value": 0.9, "seconds": 1.0, "workdir": "x"}
+    measurements.write(str(tmp_path / "sweep" / "trials.jsonl"), stray)
+    code, _, err = swept(RATES)
+    assert code == 2
+    assert "holds trial 0 with {'optimiser.learning_rate': 0.5}; the sampler gives it {'optimiser.learning_rate': 0.001}" in err
+
+
+def test_two_trials_are_trained_and_the_winner_s_config_runs(swept, tmp_path, monkeypatch):
+    """The entry points themselves, in this process."""
+
+    def call(command, share, log="", capture=False):
+        module = importlib.import_module(command[2])
+        return json.dumps(module.provenance()) if capture else str(cli.guarded(module.run, command[2:]))
+
+    monkeypatch.setattr(measurements, "call", call)
+    space = "--space=optimiser.learning_rate=1e-3,1e-2"
+    code, out, err = swept("--config=pretrain:reconstruction,tiny", *TINY, *SCENES, "--config.evaluate_every=2", space)
+    assert code == 0, err
+    values = {line["trial"]: line["value"] for line in lines(tmp_path)}
+    best = min(values, key=values.get)
+    assert f"winner      trial {best}: " in out
+    tested = [trial for trial in values if (tmp_path / f"sweep/trials/00{trial}-0/metrics.json").exists()]
+    assert tested == [best]
+    following = out.rstrip().rpartition("python -m experiments.")[2].split()
+    assert following[0] == "pretrain"
+    assert cli.guarded(importlib.import_module("experiments.pretrain").run, following) == 0
+    one, other = (
+        measurements.read(f"{place}/metrics.jsonl") for place in (tmp_path / "sweep/winner", tmp_path / f"sweep/trials/00{best}-0")
+    )
+    assert one == other
