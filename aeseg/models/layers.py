@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from aeseg import keys
 from aeseg.models.forms import (
     Padding,
     convolve,
@@ -41,6 +42,7 @@ __all__ = [
     "convolve",
     "dense",
     "depthwise_convolve",
+    "dropout",
     "even",
     "layer_norm",
     "max_pool",
@@ -210,6 +212,25 @@ def normalise(
     if norm == "layer":
         return layer_norm(image, dtype, name)
     raise UserError(f"A norm is one of none, batch, group, layer; this model's is {norm!r}. Set norm to one of them.")
+
+
+def dropout(
+    module: nn.Module, features: Float[Array, "b h w d"], rate: float, *, train: bool, whole: bool = False
+) -> Float[Array, "b h w d"]:
+    """Features of `module`, each zero with probability `rate` and the others larger by 1 / (1 - rate) (Srivastava et al. 2014).
+
+    While training; and in evaluation where the stream MONTE_CARLO is given, to sample networks (Gal & Ghahramani 2016, arXiv
+    1506.02142): a stream of its own, for a frozen encoder does not drop while its head, which is trained, does.
+    `whole`: of an image a channel is dropped as a whole or not at all (Tompson et al. 2015, SpatialDropout).
+    """
+    sampled = not train and module.has_rng(keys.MONTE_CARLO)
+    layer = nn.Dropout(
+        rate,
+        broadcast_dims=(1, 2) if whole else (),
+        deterministic=not (train or sampled),
+        rng_collection=keys.MONTE_CARLO if sampled else "dropout",
+    )
+    return layer(features)
 
 
 def layer_norm(features: Float[Array, "b h w d"], dtype: str, name: str) -> Float[Array, "b h w d"]:
