@@ -18,6 +18,7 @@ from aeseg.models.forms import (
     Padding,
     convolve,
     depthwise_convolve,
+    dilated_convolve,
     even,
     max_pool,
     max_unpool,
@@ -34,6 +35,7 @@ __all__ = [
     "Convolution",
     "ConvolutionBlock",
     "DepthwiseConvolution",
+    "DilatedConvolution",
     "TransposedConvolution",
     "UpConvolution",
     "UpsampledConvolution",
@@ -108,6 +110,20 @@ class DepthwiseConvolution(nn.Module):
         bias = self.param("bias", nn.initializers.zeros_init(), image.shape[-1:])
         convolved = depthwise_convolve(image.astype(self.dtype), kernel[:, :, 0].astype(self.dtype))
         return _add_bias(convolved, bias.astype(self.dtype))
+
+
+class DilatedConvolution(nn.Module):
+    """A convolution with a kernel of any odd `size` (height, width), its taps `dilation` pixels apart (Yu & Koltun 2016); SAME, no bias."""
+
+    features: int
+    size: tuple[int, int] = (3, 3)
+    dilation: int = 1
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "b h w c"]) -> Float[Array, "b h w _"]:
+        kernel = self.param("kernel", _initialiser("he"), (*self.size, image.shape[-1], self.features))
+        return dilated_convolve(image.astype(self.dtype), kernel.astype(self.dtype), self.dilation)
 
 
 class UpsampledConvolution(nn.Module):
