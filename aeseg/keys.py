@@ -11,6 +11,9 @@ STREAMS = ("noise", "hidden", "sample", "dropout", "drop_path")
 PER_MICROBATCH = ("dropout", "drop_path")
 """Streams that layers draw for a whole array: each microbatch gets its own."""
 
+MONTE_CARLO = "monte_carlo"
+"""The stream that dropout reads in evaluation, where samples are asked for (aeseg/inference/samples.py); no train step hands it out."""
+
 
 def stream(root: Key[Array, ""], name: str, step: Int[Array, ""] | int) -> Key[Array, ""]:
     """The key of one named random stream at one step; equal names and steps give equal keys."""

@@ -2,6 +2,7 @@
 
 python -m experiments.evaluate --workdir=runs/segment                    the test split
 python -m experiments.evaluate --workdir=runs/pretrain --split=validation  an autoencoder: PSNR, SSIM and its losses
+python -m experiments.evaluate --workdir=runs/segment --samples=40       a network with dropout, as Bayesian SegNet
 """
 
 import json
@@ -13,10 +14,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeseg import images
+from aeseg import images, keys
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.inference.measures import BOUNDARIES, CALIBRATION
+from aeseg.inference.samples import PLANES, fingerprints, sampled
 from aeseg.inference.sliding import Predict
 from aeseg.spec import build
 from aeseg.training import mesh as meshes
@@ -47,8 +49,9 @@ MEANS = (
 VIEWS = {
     "scales": ("1", "average each image's probabilities over these sizes of it, such as 0.75,1,1.25"),
     "flip": (False, "average them over the image and its mirror image"),
+    "samples": (0, "average them over so many networks drawn by dropout, and draw how far these disagree; 40 in Bayesian SegNet"),
 }
-"""The flags of test-time augmentation, which `predict` has, too."""
+"""The flags of test-time augmentation and of Monte Carlo dropout, which `predict` has, too."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -72,14 +75,15 @@ def run(argv: Sequence[str]) -> int:
     process.start()
     began = time.perf_counter()
     trained = assembly.load_trained(flags.workdir, assembly.best_step(flags.workdir) if flags.best else flags.step)
-    views = chosen_views(flags, is_segmenter(trained))
+    views, samples = chosen_views(flags, is_segmenter(trained)), chosen_samples(flags, is_segmenter(trained))
     source = assembly.scored_source(trained.config.data, flags.split)
     batch = flags.batch or trained.config.batch_size
     picture = os.path.join(flags.workdir, "pictures", f"{flags.split}_{trained.step:06d}.png")
     if is_segmenter(trained):
         measures = (CALIBRATION, *([BOUNDARIES] if flags.boundaries else []))
-        scores, columns, names = segmentation_scores(trained, source, batch=batch, weights=flags.weights, measures=measures, **views)
-        scores["views"] = views
+        how = {"batch": batch, "weights": flags.weights, "measures": measures, **views}
+        scores, columns, names = segmentation_scores(trained, source, samples, **how)
+        scores |= {"views": views, "samples": samples}
     else:
         scores, columns, names = autoencoder_scores(trained, source, batch)
     if jax.process_index() != 0:
@@ -104,11 +108,20 @@ def is_segmenter(trained: assembly.Trained) -> bool:
     return hasattr(trained.method, "predict")
 
 
-def predictor(trained: assembly.Trained) -> Predict:
-    """[b h w c] uint8 -> a segmenter's logits, or what an autoencoder makes of the image; one compilation for each shape."""
+def predictor(trained: assembly.Trained, samples: int = 0) -> Predict:
+    """[b h w c] uint8 -> a segmenter's logits, or what an autoencoder makes of the image; one compilation for each shape.
+
+    With `samples` a segmenter gives `samples.sampled`, drawn by the run's seed and each image's pixels.
+    """
     method = trained.method
 
     def apply(variables: Any, batch: Any) -> jax.Array:
+        if samples:
+
+            def logits(key: jax.Array, image: jax.Array) -> jax.Array:
+                return method.apply(variables, images.as_float(image), rngs={keys.MONTE_CARLO: key}, method="predict")
+
+            return sampled(logits, batch["image"], batch["index"], trained.config.seed, samples)
         if is_segmenter(trained):
             return method.apply(variables, images.as_float(batch["image"]), method="predict")
         shown = method.apply(variables, step.prepare(batch), method="show")
@@ -120,7 +133,12 @@ def predictor(trained: assembly.Trained) -> Predict:
         return shown["reconstruction"]
 
     compiled, variables = job.on_local_devices(apply), placed(trained)
-    return lambda image: np.asarray(compiled(variables, {"image": image}))
+
+    def predict(image: np.ndarray) -> np.ndarray:
+        rows = {"index": fingerprints(image)} if samples else {}
+        return np.asarray(compiled(variables, {"image": image, **rows}))
+
+    return predict
 
 
 def placed(trained: assembly.Trained) -> Any:
@@ -141,8 +159,20 @@ def chosen_views(flags: Any, averages: bool) -> dict[str, Any]:
     return {"scales": scales, "flip": flags.flip}
 
 
-def segmentation_scores(trained: assembly.Trained, source: Any, **how: Any) -> Found:
-    """The scores of a segmenter, and six images spread over the source with label and prediction; `how`: see `segmentation`."""
+def chosen_samples(flags: Any, averages: bool) -> int:
+    """The number of networks to draw by dropout, 0 for none, of the flags; like views they are for a model that `averages`."""
+    if flags.samples < 0 or flags.samples == 1:
+        raise UserError(f"Samples are 0, for none, or 2 and more, which can disagree; got --samples={flags.samples}. Write --samples=40.")
+    if flags.samples and not averages:
+        raise UserError("Only a segmenter's probabilities are sampled; this run is an autoencoder. Leave out --samples.")
+    return flags.samples
+
+
+def segmentation_scores(trained: assembly.Trained, source: Any, samples: int = 0, **how: Any) -> Found:
+    """The scores of a segmenter, and six images spread over the source with label and prediction; `how`: see `segmentation`.
+
+    With `samples` (see `predictor`) the uncertainty is a column, too.
+    """
     config = trained.config
     if len(source.classes) != trained.method.classes:
         raise UserError(
@@ -150,28 +180,33 @@ def segmentation_scores(trained: assembly.Trained, source: Any, **how: Any) -> F
             f"{', '.join(name for name, _ in source.classes) or 'no labels'}. Evaluate on the classes that it was trained with."
         )
     chosen = set(np.linspace(0, len(source) - 1, min(job.PICTURES, len(source))).round().astype(int).tolist())
-    rows: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]] = []
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("image", "label", "prediction")}
+    names: list[str] = []
     with Progress("evaluating", len(source)) as progress:
 
-        def seen(index: int, record: evaluation.Record, prediction: np.ndarray) -> None:
+        def seen(index: int, record: evaluation.Record, prediction: np.ndarray, further: np.ndarray) -> None:
             progress.at(index + 1)
             if index in chosen:
                 known = np.mean((prediction == record["label"])[record["label"] != draw.IGNORE]) if prediction.size else 0.0
-                name = f"{record.get('name', index)}   {known:.1%} of its pixels right"
-                rows.append((name, record["image"], record["label"], prediction))
+                names.append(f"{record.get('name', index)}   {known:.1%} of its pixels right")
+                shown = {"image": record["image"], "label": record["label"], "prediction": prediction}
+                if samples:
+                    shown["uncertainty"] = draw.uncertainty_map(further[..., 0], len(source.classes))
+                for column, array in shown.items():
+                    columns.setdefault(column, []).append(array)
 
         scores = evaluation.segmentation(
-            predictor(trained),
+            predictor(trained, samples),
             source,
             build(config.data.evaluation_transforms),
             tuple(config.window),
             [name for name, _ in source.classes],
             threads=config.data.threads,
+            further=PLANES if samples else 0,
             seen=seen,
             **how,
         )
-    columns = {name: [row[place] for row in rows] for place, name in enumerate(("image", "label", "prediction"), start=1)}
-    return scores, columns, [row[0] for row in rows]
+    return scores, columns, names
 
 
 def autoencoder_scores(trained: assembly.Trained, source: Any, batch: int) -> Found:

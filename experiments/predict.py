@@ -2,12 +2,15 @@
 
 python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions        a folder, with those in it
 python -m experiments.predict --workdir=runs/segment --input='a/**/*.jpg' --output=predictions --logits
+python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions --samples=40      Bayesian SegNet's uncertainty
 
 Below --output: labels/<name>.png (8-bit palette: class ids), overlays/<name>.png, logits/<name>.npz (with --logits, key
-`logits`, float32 [h w k]), overview.png.  Everything has the input's own size, as stored (EXIF rotation is not applied).
+`logits`, float32 [h w k]), overview.png; with --samples also uncertainties/<name>.png (dark where the networks that dropout draws
+disagree), and in the .npz `uncertainty` [h w], the variance of their softmax, averaged over the classes.  Everything has the input's
+own size, as stored (EXIF rotation is not applied).
 A run whose evaluation resizes images (data.evaluation_transforms) predicts at that size, and probabilities are brought back
 bilinearly; any other slides its window over the image at full resolution.  Where probabilities were brought back, or averaged over
-views (--flip, --scales), --logits holds their logarithms.
+views and networks (--flip, --scales, --samples), --logits holds their logarithms.
 Files that cannot be read are listed, and the exit code is 1.
 """
 
@@ -26,12 +29,13 @@ from ml_collections import ConfigDict
 
 from aeseg.data import decode, transforms
 from aeseg.inference import draw
+from aeseg.inference.samples import PLANES
 from aeseg.inference.sliding import sliding
 from aeseg.inference.views import averaged, resized, softmax
 from aeseg.spec import build
 from aeseg.types import Class, UserError
 from experiments import assembly, cli, job, process
-from experiments.evaluate import VIEWS, chosen_views, is_segmenter, predictor
+from experiments.evaluate import VIEWS, chosen_samples, chosen_views, is_segmenter, predictor
 from experiments.progress import Progress
 
 
@@ -75,7 +79,8 @@ def run(argv: Sequence[str]) -> int:
         print(f"Skipped {path}: {reason.removeprefix(path).strip()}", file=sys.stderr)
     print(f"\n{done} of {len(paths)} images at step {trained.step} in {time.perf_counter() - began:.0f} s.")
     if shown:
-        kinds = ("labels", "overlays", *(["logits"] if flags.logits else [])) if classes else ("reconstructions",)
+        extra = [kind for kind, asked in (("logits", flags.logits), ("uncertainties", flags.samples)) if asked]
+        kinds = ("labels", "overlays", *extra) if classes else ("reconstructions",)
         print(f"results     {', '.join(os.path.join(flags.output, kind) for kind in kinds)}")
         print(f"pictures    {overview}", flush=True)
     return 1 if unreadable else 0
@@ -86,6 +91,7 @@ def predict(
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Write the results of every file; returns the rows of the overview, and (path, reason) of those that cannot be read."""
     config, output, views = trained.config, flags.output, chosen_views(flags, bool(classes))
+    samples = chosen_samples(flags, bool(classes))
     changes = [build(node) for node in config.data.evaluation_transforms if not _cuts(node)]
     resizes = any(isinstance(change, transforms.Resize) for change in changes)
     channels = config.data.test.get("channels", 3)
@@ -108,9 +114,9 @@ def predict(
             yield record["image"]
 
     with Progress("predicting", len(paths)) as progress:
-        network = predictor(trained._replace(method=build(_without_noise(config.method))))
+        network = predictor(trained._replace(method=build(_without_noise(config.method))), samples)
         slide = functools.partial(sliding, network, window=tuple(config.window), batch=flags.batch, weights=flags.weights)
-        for number, values in enumerate(averaged(slide, images(), **views)):
+        for number, values in enumerate(averaged(slide, images(), **views, further=PLANES if samples else 0)):
             item = taken.pop(0)
             row = {"name": item.name, "image": item.image}
             try:
@@ -192,24 +198,30 @@ def most_likely(probabilities: Float[np.ndarray, "_ _ k"], size: tuple[int, int]
     return label
 
 
-def _segmented(item: Item, logits: np.ndarray, classes: tuple[Class, ...], flags: Any, resizes: bool) -> dict[str, Any]:
+def _segmented(item: Item, values: np.ndarray, classes: tuple[Class, ...], flags: Any, resizes: bool) -> dict[str, Any]:
     """Write one file's results; the columns of its row in the overview."""
     size = item.image.shape[:2]
+    logits, further = np.split(values, [len(classes)], axis=-1)
     if resizes:
         probabilities = softmax(logits)
         label = most_likely(probabilities, size)
     else:
         label = np.argmax(logits, axis=-1).astype(np.int32)
+    beside = {"uncertainty": resized(further, size)[..., 0]} if flags.samples else {}
     if flags.logits:
         if resizes:
             logits = np.log(np.maximum(resized(probabilities, size), np.finfo(np.float32).tiny))
         path = os.path.join(flags.output, "logits", item.name + ".npz")
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        np.savez_compressed(path, logits=logits.astype(np.float32))
+        np.savez_compressed(path, logits=logits.astype(np.float32), **beside)
     overlay = draw.overlay(item.image, label, classes)
     draw.write_label(os.path.join(flags.output, "labels", item.name + ".png"), label, classes)
     draw.write_image(os.path.join(flags.output, "overlays", item.name + ".png"), overlay)
-    return {"prediction": label, "overlay": overlay}
+    shown = {"prediction": label, "overlay": overlay}
+    if beside:
+        shown["uncertainty"] = draw.uncertainty_map(beside["uncertainty"], len(classes))
+        draw.write_image(os.path.join(flags.output, "uncertainties", item.name + ".png"), shown["uncertainty"])
+    return shown
 
 
 def _reconstructed(item: Item, values: np.ndarray, output: str) -> dict[str, Any]:

@@ -281,7 +281,7 @@ def test_every_head_reads_every_encoder(head, encoder):
     if "deep_supervision" in described and len(pyramid) < 3:
         described.deep_supervision = 0
     reader = spec.build(described)
-    if head in ("unet", "segnet", "fcn_basic", "fc_densenet") and len(pyramid) == 1:
+    if head in ("unet", "segnet", "fcn_basic", "fc_densenet", "enet") and len(pyramid) == 1:
         with pytest.raises(UserError, match=r"Head joins features whose strides double .*; the encoder gives .* Take such an encoder"):
             shapes(reader, pyramid, False)
         return

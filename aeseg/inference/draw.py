@@ -61,6 +61,16 @@ def error_map(label: Integer[np.ndarray, "h w"], prediction: Integer[np.ndarray,
     return np.where((label == IGNORE)[..., None], _hatching(*label.shape), colours)
 
 
+def uncertainty_map(variance: Float[np.ndarray, "h w"], classes: int) -> Float[np.ndarray, "h w"]:
+    """Dark where samples of `classes` probabilities disagree (Kendall et al. 2015, figure 1), white where they are one.
+
+    Linear in the standard deviation, from 0 to the greatest that there is, of certain samples spread over all classes: so pictures
+    compare.  The greatest variance, as a mean over the classes, is (1 - 1 / k) / k.
+    """
+    greatest = (1 - 1 / classes) / classes
+    return 1 - np.sqrt(np.clip(variance / greatest, 0, 1))
+
+
 def as_rgb(image: Any) -> UInt8[np.ndarray, "h w 3"]:
     """A picture of an array [h w] or [h w c], uint8 or float in [0, 1]: grey or the first three channels; NaN is black."""
     array = np.asarray(image)

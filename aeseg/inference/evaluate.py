@@ -30,15 +30,17 @@ def segmentation(
     weights: str = "uniform",
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
+    further: int = 0,
     measures: Sequence[Measure] = (),
     threads: int = 2,
-    seen: Callable[[int, Record, np.ndarray], None] = lambda index, record, prediction: None,
+    seen: Callable[[int, Record, np.ndarray, np.ndarray], None] = lambda index, record, prediction, further: None,
 ) -> dict[str, Any]:
     """The scores of `predict` ([b h w c] uint8 -> logits [b h w k]) over a whole source: `scores` and those of `measures`.
 
     Records pass through `transforms`; images that are not of the window's size are predicted in sliding windows, and with
     `scales` or `flip` in several views (see `views.averaged`).
-    `seen(index, record, prediction)` is called after each image.  With several processes each predicts its own share
+    `seen(index, record, prediction, further)` is called after each image; the last [h w further] are the planes that `predict` gives
+    after the classes, and no score looks at them.  With several processes each predicts its own share
     of the records on its own devices, and the counts are summed.
     """
     confusion = np.zeros((len(classes), len(classes)), np.int64)
@@ -54,12 +56,13 @@ def segmentation(
             yield record["image"]
 
     slide = functools.partial(sliding, predict, window=window, stride=stride, batch=batch, weights=weights)
-    for number, logits in enumerate(averaged(slide, taken(), scales, flip)):
+    for number, values in enumerate(averaged(slide, taken(), scales, flip, further)):
+        logits, beside = np.split(values, [values.shape[-1] - further], axis=-1)
         record, prediction = waiting.popleft(), np.argmax(logits, axis=-1).astype(np.int32)
         confusion += _confusion(prediction, record["label"], len(classes), window[0] * window[1])
         counted = jax.tree.map(np.add, counted, [measure.counts(logits, prediction, record["label"]) for measure in measures])
         images, ignored = images + 1, ignored + int(np.sum(record["label"] == IGNORE))
-        seen(jax.process_index() + number * jax.process_count(), record, prediction)
+        seen(jax.process_index() + number * jax.process_count(), record, prediction, beside)
     confusion, counted, images, ignored = _summed((confusion, counted, np.int64(images), np.int64(ignored)))
     if not confusion.any():
         raise UserError(f"Expected labelled pixels to score; all pixels of the {int(images)} images are ignored. Check the class table.")

@@ -16,13 +16,14 @@ Slide = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
 
 
 def averaged(
-    slide: Slide, images: Iterable[Shaped[np.ndarray, "_ _ c"]], scales: Sequence[float] = (1.0,), flip: bool = False
+    slide: Slide, images: Iterable[Shaped[np.ndarray, "_ _ c"]], scales: Sequence[float] = (1.0,), flip: bool = False, further: int = 0
 ) -> Iterator[Float[np.ndarray, "_ _ k"]]:
     """The logarithm of each image's mean softmax over its views (mmsegmentation's TTA): at each of `scales`, with `flip` also mirrored.
 
     An image is scaled by area where it shrinks and bilinearly where it grows; probabilities are brought back bilinearly.
     `slide` gets the views of all images in one stream, so that its batches stay full.  With nothing but the image itself
-    (scale 1, no flip) its logits pass unchanged.
+    (scale 1, no flip) its logits pass unchanged.  The last `further` planes of what `slide` gives are no logits (an uncertainty,
+    see `samples.sampled`): they are averaged as they are.
     """
     if not scales or not all(0 < scale < math.inf for scale in scales):
         raise UserError(f"Views need one or more scales, each above 0; got {tuple(scales)}. Give (1.0,) for the image's own size.")
@@ -40,14 +41,16 @@ def averaged(
                 yield scaled[:, ::-1] if mirrored else scaled
 
     for number, logits in enumerate(slide(viewed())):
-        view = number % len(views)
+        view, classes = number % len(views), logits.shape[-1] - further
         if view == 0:
             size = sizes.popleft()
             total = np.zeros((*size, logits.shape[-1]), np.float32)
-        probabilities = resized(softmax(logits), size)
-        total += probabilities[:, ::-1] if views[view][1] else probabilities
+        values = resized(np.concatenate([softmax(logits[..., :classes]), logits[..., classes:]], axis=-1), size)
+        total += values[:, ::-1] if views[view][1] else values
         if view == len(views) - 1:
-            yield np.log(np.maximum(total / len(views), np.finfo(np.float32).tiny))
+            mean = total / len(views)
+            mean[..., :classes] = np.log(np.maximum(mean[..., :classes], np.finfo(np.float32).tiny))
+            yield mean
 
 
 def softmax(logits: Float[np.ndarray, "h w k"]) -> Float[np.ndarray, "h w k"]:

@@ -39,4 +39,4 @@ class DenseLayer(nn.Module):
     def __call__(self, features: Float[Array, "b h w d"], *, train: bool) -> Float[Array, "b h w _"]:
         features = nn.relu(layers.normalise(features, "batch", train=train, dtype=self.dtype, name="norm"))
         features = layers.Convolution(self.features, self.size, dtype=self.dtype, name="convolution")(features)
-        return nn.Dropout(self.dropout, deterministic=not train)(features)
+        return layers.dropout(self, features, self.dropout, train=train)

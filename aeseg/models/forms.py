@@ -27,6 +27,14 @@ def convolve(
     return _convolve(image, kernel, stride, padding)
 
 
+def dilated_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c d"], dilation: int) -> Float[Array, "b h w d"]:
+    """The convolution with a kernel whose taps stand `dilation` pixels apart, zeros around the image (SAME)."""
+    if dilation == 1:
+        return convolve(image, kernel)
+    layout = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(image, kernel, (1, 1), "SAME", rhs_dilation=(dilation, dilation), dimension_numbers=layout)
+
+
 @jax.jit  # traced once for all blocks of one shape: the fast form has a hundred operations
 def depthwise_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c"]) -> Float[Array, "b h w c"]:
     """The convolution of each channel with its own kernel, of odd size, zeros around the image (SAME)."""

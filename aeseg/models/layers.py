@@ -13,10 +13,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from aeseg import keys
 from aeseg.models.forms import (
     Padding,
     convolve,
     depthwise_convolve,
+    dilated_convolve,
     even,
     max_pool,
     max_unpool,
@@ -33,6 +35,7 @@ __all__ = [
     "Convolution",
     "ConvolutionBlock",
     "DepthwiseConvolution",
+    "DilatedConvolution",
     "TransposedConvolution",
     "UpConvolution",
     "UpsampledConvolution",
@@ -41,6 +44,7 @@ __all__ = [
     "convolve",
     "dense",
     "depthwise_convolve",
+    "dropout",
     "even",
     "layer_norm",
     "max_pool",
@@ -106,6 +110,20 @@ class DepthwiseConvolution(nn.Module):
         bias = self.param("bias", nn.initializers.zeros_init(), image.shape[-1:])
         convolved = depthwise_convolve(image.astype(self.dtype), kernel[:, :, 0].astype(self.dtype))
         return _add_bias(convolved, bias.astype(self.dtype))
+
+
+class DilatedConvolution(nn.Module):
+    """A convolution with a kernel of any odd `size` (height, width), its taps `dilation` pixels apart (Yu & Koltun 2016); SAME, no bias."""
+
+    features: int
+    size: tuple[int, int] = (3, 3)
+    dilation: int = 1
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "b h w c"]) -> Float[Array, "b h w _"]:
+        kernel = self.param("kernel", _initialiser("he"), (*self.size, image.shape[-1], self.features))
+        return dilated_convolve(image.astype(self.dtype), kernel.astype(self.dtype), self.dilation)
 
 
 class UpsampledConvolution(nn.Module):
@@ -210,6 +228,25 @@ def normalise(
     if norm == "layer":
         return layer_norm(image, dtype, name)
     raise UserError(f"A norm is one of none, batch, group, layer; this model's is {norm!r}. Set norm to one of them.")
+
+
+def dropout(
+    module: nn.Module, features: Float[Array, "b h w d"], rate: float, *, train: bool, whole: bool = False
+) -> Float[Array, "b h w d"]:
+    """Features of `module`, each zero with probability `rate` and the others larger by 1 / (1 - rate) (Srivastava et al. 2014).
+
+    While training; and in evaluation where the stream MONTE_CARLO is given, to sample networks (Gal & Ghahramani 2016, arXiv
+    1506.02142): a stream of its own, for a frozen encoder does not drop while its head, which is trained, does.
+    `whole`: of an image a channel is dropped as a whole or not at all (Tompson et al. 2015, SpatialDropout).
+    """
+    sampled = not train and module.has_rng(keys.MONTE_CARLO)
+    layer = nn.Dropout(
+        rate,
+        broadcast_dims=(1, 2) if whole else (),
+        deterministic=not (train or sampled),
+        rng_collection=keys.MONTE_CARLO if sampled else "dropout",
+    )
+    return layer(features)
 
 
 def layer_norm(features: Float[Array, "b h w d"], dtype: str, name: str) -> Float[Array, "b h w d"]:

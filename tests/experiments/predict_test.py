@@ -26,6 +26,11 @@ def autoencoder():
     return untrained.autoencoder()
 
 
+@pytest.fixture(scope="module")
+def bayesian():
+    return untrained.bayesian()
+
+
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """Runs an entry point on a trained network that stands in for the workdir; returns the exit code."""
@@ -151,6 +156,47 @@ def test_predict_averages_views(run, segmenter, photos, tmp_path):
     np.testing.assert_allclose(found, (own + mirrored[:, ::-1]) / 2, atol=1e-5)
 
 
+def test_predict_writes_how_uncertain_a_network_with_dropout_is_and_the_same_each_time(run, bayesian, photos, tmp_path):
+    """Whatever windows share a batch: each is sampled by its own pixels."""
+    written = []
+    for batch, folder in ((1, tmp_path / "one"), (3, tmp_path / "other")):
+        flags = (f"--output={folder}", f"--batch={batch}", "--samples=3", "--logits", "--flip", "--scales=0.5,1")
+        assert run(predict, bayesian, f"--input={photos}", *flags) == 0
+        written.append(np.load(folder / "logits" / "a_png.npz"))
+        assert np.asarray(Image.open(folder / "uncertainties" / "more" / "a.png")).shape == (16, 16, 3)
+    one, other = written
+    assert one["logits"].shape == (20, 33, len(CLASSES))
+    assert one["uncertainty"].shape == (20, 33)
+    assert one["uncertainty"].min() >= 0 < one["uncertainty"].mean()
+    for name in ("logits", "uncertainty"):
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-6)  # batches of other sizes round otherwise
+
+
+def test_evaluate_draws_how_uncertain_a_network_with_dropout_is_and_scores_it_the_same_each_time(run, bayesian, tmp_path, monkeypatch):
+    columns, found = [], []
+    monkeypatch.setattr(evaluate.draw, "panel", lambda shown, *rest: columns.append(shown))
+    for _ in range(2):
+        assert run(evaluate, bayesian, "--samples=3") == 0
+        found.append(json.loads((tmp_path / "metrics.json").read_text())["test"])
+    assert list(columns[0]) == ["image", "label", "prediction", "uncertainty"]
+    assert [shown.shape for shown in columns[0]["uncertainty"]] == 3 * [(16, 24)]
+    for name in ("prediction", "uncertainty"):
+        np.testing.assert_array_equal(columns[0][name], columns[1][name])
+    assert found[0] == found[1]
+    assert found[0]["samples"] == 3
+
+
+@pytest.mark.parametrize("entry_point", [evaluate, predict])
+def test_samples_of_a_network_without_dropout_and_of_an_autoencoder_are_refused(run, segmenter, autoencoder, photos, entry_point, capsys):
+    inputs = [f"--input={photos}"] if entry_point is predict else []
+    assert run(entry_point, segmenter, *inputs, "--samples=2") == 2
+    assert (
+        "Samples need a network with dropout, to draw others from it; this one has none, or its rate is 0. Ask" in capsys.readouterr().err
+    )
+    assert run(entry_point, autoencoder, *inputs, "--samples=2") == 2
+    assert "this run is an autoencoder. Leave out --samples." in capsys.readouterr().err
+
+
 def test_evaluate_scores_an_autoencoder_by_psnr_and_ssim(run, autoencoder, tmp_path, capsys):
     assert run(evaluate, autoencoder) == 0
     written = json.loads((tmp_path / "metrics.json").read_text())["test"]
@@ -172,6 +218,8 @@ def test_evaluate_draws_what_a_masked_autoencoder_predicts(run, tmp_path):
         (["--split=tset"], "The splits are train, validation, test; got 'tset'"),
         (["--workdir="], "Expected the workdir of a run"),
         (["--scales=1;2"], "Expected numbers between commas; got --scales='1;2'. Write --scales=0.75,1,1.25."),
+        (["--samples=1"], "Samples are 0, for none, or 2 and more, which can disagree; got --samples=1. Write --samples=40."),
+        (["--samples=-2"], "got --samples=-2"),
         (["--scales=1,0"], "Views need one or more scales, each above 0; got (1.0, 0.0)"),
     ],
 )

@@ -15,7 +15,7 @@ def config_of(method, transforms=()):
     """A config around a method's."""
     scenes = {split: spec(Scenes, split=split, records=3, height=16, width=24) for split in evaluate.SPLITS}
     data = {**scenes, "evaluation_transforms": transforms, "on_error": "raise", "cache_gib": 0.0, "threads": 1}
-    config = ConfigDict({"method": method, "window": (16, 16), "batch_size": 2, "data": data})
+    config = ConfigDict({"method": method, "window": (16, 16), "batch_size": 2, "seed": 0, "data": data})
     return from_json(to_json(config))  # as it stands in a workdir
 
 
@@ -23,9 +23,15 @@ def segmenter():
     """A convnet with a linear head."""
     head = recipe("aeseg.models.heads", "linear", "tiny")
     head.classes = len(CLASSES)
-    method = spec(Segmenter, encoder=recipe("aeseg.models.encoders", "convnet", "tiny"), head=head, classes=len(CLASSES))
-    variables = build(method).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), method="predict")
-    return assembly.Trained(config_of(method), build(method), variables, 7)
+    return _untrained(spec(Segmenter, encoder=recipe("aeseg.models.encoders", "convnet", "tiny"), head=head, classes=len(CLASSES)))
+
+
+def bayesian():
+    """SegNet with dropout."""
+    encoder, head = (recipe(f"aeseg.models.{kind}", name, "tiny") for kind, name in (("encoders", "vgg"), ("heads", "segnet")))
+    encoder.dropout = head.dropout = 0.5
+    head.classes = len(CLASSES)
+    return _untrained(spec(Segmenter, encoder=encoder, head=head, classes=len(CLASSES)))
 
 
 def autoencoder(method=None):
@@ -33,4 +39,9 @@ def autoencoder(method=None):
     method = method or denoising.recipe("tiny")
     batch = {"image": jnp.zeros((1, 16, 16, 3)), "valid": jnp.ones(1, bool), "index": jnp.zeros(1, jnp.int32)}
     variables = build(method).init(jax.random.key(0), batch, train=False)
+    return assembly.Trained(config_of(method), build(method), variables, 7)
+
+
+def _untrained(method):
+    variables = build(method).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), method="predict")
     return assembly.Trained(config_of(method), build(method), variables, 7)

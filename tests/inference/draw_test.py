@@ -37,6 +37,12 @@ def test_ignored_pixels_look_like_no_class():
     np.testing.assert_array_equal(draw.colour_label(LABEL, CLASSES)[0, 1], (200, 0, 10))
 
 
+def test_an_uncertainty_is_black_where_certain_samples_name_all_classes_alike_and_white_where_they_agree():
+    every = np.eye(4).var(axis=0).mean()
+    found = draw.uncertainty_map(np.array([[0, every / 4, every]]), classes=4)
+    np.testing.assert_allclose(found, [[1, 0.5, 0]])
+
+
 def test_an_overlay_mixes_by_alpha_and_leaves_ignored_pixels_bare():
     image = np.full((3, 3, 3), 100, np.uint8)
     label = np.ones((3, 3), np.int32)

@@ -114,8 +114,8 @@ def test_views_are_averaged_before_the_largest_is_taken():
 def test_each_image_is_seen_once_with_its_prediction_in_order():
     seen = []
     segmentation(red_is_class, SOURCE, (), (2, 2), ("a", "b", "c"), batch=3, seen=lambda *one: seen.append(one))
-    assert [index for index, _, _ in seen] == [0, 1]
-    for (_, one, prediction), expected in zip(seen, SOURCE, strict=True):
+    assert [index for index, *_ in seen] == [0, 1]
+    for (_, one, prediction, _), expected in zip(seen, SOURCE, strict=True):
         assert one["label"].shape == prediction.shape
         np.testing.assert_array_equal(prediction, expected["image"][..., 0])
 

@@ -84,6 +84,18 @@ def test_windows_of_any_size_give_the_same_in_full_batches(window):
         assert len(calls) == 2  # 2 images in 4 views, a window each, by fives
 
 
+def test_further_planes_are_averaged_as_they_are():
+    """After two logits the column's number, as an uncertainty is."""
+
+    def slide(images):
+        for logits in columns(images):
+            yield np.concatenate([logits, np.tile(np.arange(logits.shape[1], dtype=np.float32)[:, None], (len(logits), 1, 1))], axis=-1)
+
+    found = next(averaged(slide, [image((2, 3))], flip=True, further=1))
+    np.testing.assert_array_equal(found[..., 2], np.ones((2, 3)))
+    np.testing.assert_array_equal(found[..., :2], next(averaged(columns, [image((2, 3))], flip=True)))
+
+
 def test_no_images_give_no_probabilities():
     assert list(averaged(columns, [], flip=True)) == []
 

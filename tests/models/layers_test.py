@@ -296,3 +296,14 @@ def test_norms_in_masked_mode_have_the_statistics_of_the_visible_positions(norm,
 def test_an_unknown_norm_is_named():
     with pytest.raises(UserError, match=r"one of none, batch, group, layer; this model's is 'instance'. Set norm"):
         layers.ConvolutionBlock(4, norm="instance").init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)), train=True)
+
+
+def test_dropout_of_whole_channels_drops_all_of_a_channel_or_nothing():
+    class Dropped(nn.Module):
+        @nn.compact
+        def __call__(self, features):
+            return layers.dropout(self, features, 0.5, train=True, whole=True)
+
+    found = Dropped().apply({}, jnp.ones((2, 3, 3, 64)), rngs={"dropout": jax.random.key(0)})
+    assert set(np.unique(found).tolist()) == {0, 2}
+    np.testing.assert_array_equal(found, jnp.broadcast_to(found[:, :1, :1], found.shape))

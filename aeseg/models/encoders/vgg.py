@@ -1,4 +1,4 @@
-"""VGG's convolutions with batch norm: SegNet's encoders."""
+"""VGG's convolutions with batch norm: SegNet's encoders, and Bayesian SegNet's."""
 
 from typing import ClassVar
 
@@ -27,6 +27,9 @@ class VGG(nn.Module):
     size            of the kernels
     contrast        sigma, in pixels, of the local contrast normalisation of the image (see `images.local_contrast`); 0: none
     mean, std       where there is none, the image is standardised by these
+    dropout         its rate, after the poolings of the last `dropout_levels` levels; 0: none.  Bayesian SegNet (Kendall et al. 2015,
+                    arXiv 1511.02680, section 3, and the authors' prototxts) has 0.5 after three of VGG16's five levels, and after
+                    two of SegNet-Basic's four
 
     `hidden` [b i j] hides units of the image: the pyramid is zero there, and nothing there influences the rest of it.
     """
@@ -40,6 +43,8 @@ class VGG(nn.Module):
     contrast: float = 0.0
     mean: tuple[float, ...] = (0.45,)
     std: tuple[float, ...] = (0.25,)
+    dropout: float = 0.0
+    dropout_levels: int = 3
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
@@ -65,11 +70,17 @@ class VGG(nn.Module):
             block = layers.ConvolutionBlock(width, convolutions, self.norm, dtype=self.dtype, size=self.size, name=f"level{level}")
             pyramid[2**level] = block(features, train=train, hidden=hidden)
             features = layers.max_pool(layers.even(pyramid[2**level]))
+            if level >= len(self.widths) - self.dropout_levels:
+                features = layers.dropout(self, features, self.dropout, train=train)
         return {**pyramid, coarsest: features}
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (a CPU), vgg16 (SegNet's), basic (SegNet-Basic's, which normalises the image's local contrast)."""
+    """tiny (tests), small (a CPU), vgg16 (SegNet's), basic (SegNet-Basic's, which normalises the image's local contrast).
+
+    bayesian and bayesian_basic are vgg16 and basic with Bayesian SegNet's dropout.
+    """
+    basic = {"widths": (64, 64, 64, 64), "convolutions": (1, 1, 1, 1), "size": 7, "contrast": 3.0}
     return spec(
         VGG,
         **choose(
@@ -77,6 +88,8 @@ def recipe(size: str = "small") -> ConfigDict:
             tiny={"widths": (4, 8), "convolutions": (1, 2)},
             small={"widths": (16, 32, 64, 64), "convolutions": (1, 1, 2, 2)},
             vgg16={},
-            basic={"widths": (64, 64, 64, 64), "convolutions": (1, 1, 1, 1), "size": 7, "contrast": 3.0},
+            basic=basic,
+            bayesian={"dropout": 0.5},
+            bayesian_basic={**basic, "dropout": 0.5, "dropout_levels": 2},
         ),
     )

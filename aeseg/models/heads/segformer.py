@@ -35,7 +35,7 @@ class SegFormerHead(nn.Module):
         joined = jnp.concatenate(projected[::-1], axis=-1)  # coarse to fine, as published weights lie
         joined = layers.Convolution(self.width, size=1, use_bias=False, dtype=self.dtype, name="join")(joined)
         features = nn.relu(layers.normalise(joined, "batch", train=train, dtype=self.dtype, name="norm"))
-        features = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)(features)
+        features = layers.dropout(self, features, self.dropout, train=train, whole=True)
         logits = layers.Convolution(self.classes, size=1, initialiser="lecun", dtype=self.dtype, name="logits")
         return {strides[0]: logits(features)}
 

@@ -23,6 +23,8 @@ class SegNetHead(nn.Module):
     depthwise      the convolutions filter each channel alone (SegNet-SingleChannelDecoder)
     addition       the encoder's features are added to what each stride's convolutions give (SegNet-Basic-EncoderAddition)
     last           the size of the last convolution's kernel, the one to the logits
+    dropout        its rate, after what the first `dropout_levels` strides give; 0: none.  Bayesian SegNet (Kendall et al. 2015, arXiv
+                   1511.02680, section 3, and the authors' prototxts) has 0.5 at three of SegNet's five, and at two of SegNet-Basic's four
     """
 
     classes: int
@@ -33,6 +35,8 @@ class SegNetHead(nn.Module):
     addition: bool = False
     last: int = 3
     norm: str = "batch"
+    dropout: float = 0.0
+    dropout_levels: int = 3
     dtype: str = "float32"
 
     @nn.compact
@@ -46,13 +50,16 @@ class SegNetHead(nn.Module):
             )
         channels = [pyramid[stride].shape[-1] for stride in strides]
         features = pyramid[coarsest].astype(self.dtype)
-        for stride, number, width, following in zip(strides, numbers, channels, [*channels[1:], channels[-1]], strict=True):
+        climb = zip(strides, numbers, channels, [*channels[1:], channels[-1]], strict=True)
+        for level, (stride, number, width, following) in enumerate(climb):
             features = layers.max_unpool(self._fitted(features, width, f"bridge{stride}"), pyramid[stride])
             for place in range(number):
                 widened = following if place == number - 1 else width
                 features = self._convolved(features, widened, f"level{stride}_{place}", train)
             if self.addition:
                 features = features + self._fitted(pyramid[stride].astype(self.dtype), features.shape[-1], f"addition{stride}")
+            if level < self.dropout_levels:
+                features = layers.dropout(self, features, self.dropout, train=train)
         score = layers.Convolution(self.classes, size=self.last, initialiser="lecun", dtype=self.dtype, name="logits")
         return {strides[-1]: score(features)}
 
@@ -72,7 +79,11 @@ class SegNetHead(nn.Module):
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
-    """tiny (tests), small (a CPU), vgg16 (SegNet); basic, addition, single (SegNet-Basic and two of its variants)."""
+    """tiny (tests), small (a CPU), vgg16 (SegNet); basic, addition, single (SegNet-Basic and two of its variants).
+
+    bayesian and bayesian_basic are vgg16 and basic with Bayesian SegNet's dropout.
+    """
+    vgg16 = {"convolutions": (3, 3, 3, 2, 1)}
     basic = {"size": 7, "relu": False, "last": 1}
     return spec(
         SegNetHead,
@@ -81,9 +92,11 @@ def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
             size,
             tiny={"size": 3, "last": 1},
             small={"size": 3, "last": 1},
-            vgg16={"convolutions": (3, 3, 3, 2, 1)},
+            vgg16=vgg16,
             basic=basic,
             addition={**basic, "addition": True},
             single={**basic, "depthwise": True},
+            bayesian={**vgg16, "dropout": 0.5},
+            bayesian_basic={**basic, "dropout": 0.5, "dropout_levels": 2},
         ),
     )

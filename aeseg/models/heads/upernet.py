@@ -58,7 +58,7 @@ class UPerNetHead(nn.Module):
         return self._block(3, "bottleneck")(jnp.concatenate(parts, axis=-1), train=train)
 
     def _logits(self, features: Float[Array, "b h w d"], name: str, train: bool) -> Float[Array, "b h w {self.classes}"]:
-        features = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)(features)
+        features = layers.dropout(self, features, self.dropout, train=train, whole=True)
         return layers.Convolution(self.classes, size=1, initialiser="lecun", dtype=self.dtype, name=name)(features)
 
     def _block(self, size: int, name: str, width: int = 0) -> "NormedConvolution":

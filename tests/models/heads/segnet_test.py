@@ -1,3 +1,4 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +18,9 @@ from tests.models.heads.unet_test import Network, pyramid, read
     [
         ("vgg16", segnet.recipe("vgg16", classes=11), 29_449_355, 29.46),
         ("vgg16", segnet.recipe("vgg16", classes=12), 29_449_932, 29.46),
+        ("bayesian", segnet.recipe("bayesian", classes=11), 29_449_355, 29.46),
         ("basic", segnet.recipe("basic", classes=11), 1_416_587, 1.425),
+        ("bayesian_basic", segnet.recipe("bayesian_basic", classes=11), 1_416_587, 1.425),
         ("basic", segnet.recipe("addition", classes=11), 1_416_587, 1.425),
         ("basic", segnet.recipe("single", classes=11), 626_315, 0.625),
         ("basic", fcn_basic.recipe("bilinear", classes=11), 613_003, 0.625),
@@ -76,6 +79,21 @@ def test_it_climbs_to_the_finest_stride_of_encoders_whose_channels_differ(fields
     shapes, read_at = read(segnet.SegNetHead(3, **fields), features)
     assert shapes == {2: (1, 8, 8, 3)}
     assert read_at == {2: [2, 4, 8] if fields.get("addition") else [8]}
+
+
+@pytest.mark.parametrize(("size", "strides"), [("bayesian", [8, 16, 32, 16, 8, 4]), ("bayesian_basic", [8, 16, 8, 4])])
+def test_bayesian_segnet_drops_half_of_what_its_central_encoders_and_decoders_give(size, strides):
+    """Where the authors' prototxts have their dropout layers: encdrop3 to 5 and decdrop5 to 3, encdrop3 and 4 and decdrop4 and 3."""
+    network, dropped = Network(build(vgg.recipe(size)), build(segnet.recipe(size))), []
+
+    def note(method, arguments, keywords, context):
+        if isinstance(context.module, nn.Dropout) and context.module.rate == 0.5:
+            dropped.append(64 // arguments[0].shape[1])
+        return method(*arguments, **keywords)
+
+    with nn.intercept_methods(note):
+        jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3))))
+    assert dropped == strides
 
 
 def test_a_number_of_convolutions_for_other_strides_is_refused():

@@ -1,0 +1,81 @@
+"""Monte Carlo dropout on networks whose mean and variance are known."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aeseg import keys
+from aeseg.inference.samples import fingerprints, sampled
+from aeseg.models import layers
+from aeseg.types import UserError
+
+IMAGE = np.random.default_rng(0).uniform(0.5, 2, (3, 4, 5, 2)).astype(np.float32)
+
+
+class Dropped(nn.Module):
+    """The image's own channels as logits, dropped."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, image):
+        return layers.dropout(self, image, self.rate, train=False)
+
+
+class Beside(nn.Module):
+    """A dropout whose result nothing reads: every draw is the plain network."""
+
+    @nn.compact
+    def __call__(self, image):
+        layers.dropout(self, image, 0.5, train=False)
+        return image
+
+
+def draws(module, samples, seed=0, image=IMAGE):
+    def logits(key, image):
+        return module.apply({}, image, rngs={keys.MONTE_CARLO: key})
+
+    return np.asarray(jax.jit(lambda image, index: sampled(logits, image, index, seed, samples))(image, fingerprints(image)))
+
+
+def test_draws_that_agree_give_the_plain_prediction_and_exactly_no_variance():
+    found = draws(Beside(), 7)
+    np.testing.assert_allclose(found[..., :2], jax.nn.log_softmax(IMAGE), rtol=1e-6)
+    np.testing.assert_array_equal(found[..., 2], 0)
+
+
+def test_mean_and_variance_converge_to_those_over_all_ways_to_drop():
+    """Of two channels each is kept and doubled, or zero: four equally likely networks."""
+    ways = np.array([jax.nn.softmax(2 * IMAGE * np.array(kept)) for kept in ((0, 0), (0, 1), (1, 0), (1, 1))])
+    found = draws(Dropped(0.5), 4000)
+    np.testing.assert_allclose(np.exp(found[..., :2]), ways.mean(axis=0), atol=0.03)  # four standard errors
+    np.testing.assert_allclose(found[..., 2], ways.var(axis=0).mean(axis=-1), atol=0.01)
+
+
+def test_an_image_s_draws_depend_on_the_seed_and_its_pixels_alone():
+    found = draws(Dropped(0.5), 5)
+    np.testing.assert_array_equal(found, draws(Dropped(0.5), 5))
+    np.testing.assert_array_equal(found[::-1], draws(Dropped(0.5), 5, image=IMAGE[::-1]))
+    assert np.any(found != draws(Dropped(0.5), 5, seed=1))
+
+
+@pytest.mark.parametrize("module", [Dropped(0.0), nn.relu], ids=["rate 0", "no dropout"])
+def test_a_network_that_drops_nothing_is_refused(module):
+    module = module if isinstance(module, nn.Module) else nn.Sequential([module])
+    with pytest.raises(
+        UserError, match=r"Samples need a network with dropout, .*; this one has none, or its rate is 0\. Ask for 0 samples"
+    ):
+        draws(module, 2)
+
+
+def test_fingerprints_tell_images_apart():
+    assert len(set(fingerprints(IMAGE).tolist())) == 3
+    np.testing.assert_array_equal(fingerprints(IMAGE), fingerprints(np.asfortranarray(IMAGE)))
+
+
+def test_the_stream_of_training_drops_nothing_in_evaluation():
+    """A frozen encoder is as in evaluation, while its head is trained with that stream."""
+    found = Dropped(0.5).apply({}, jnp.asarray(IMAGE), rngs={"dropout": jax.random.key(0)})
+    np.testing.assert_array_equal(found, IMAGE)
