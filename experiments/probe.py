@@ -91,7 +91,7 @@ def run(argv: Sequence[str]) -> int:
             [name for name, _ in scored.classes],
             batch=config.batch_size,
             threads=config.data.threads,
-            seen=lambda index, record, prediction: progress.at(index + 1),
+            seen=lambda index, *_: progress.at(index + 1),
         )
     workdir = flags.workdir or (flags.init if os.path.isdir(os.path.join(flags.init, "checkpoints")) else "runs/probe")
     os.makedirs(workdir, exist_ok=True)

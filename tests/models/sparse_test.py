@@ -10,6 +10,7 @@ from aeseg.models import layers, modes, sparse
 from aeseg.models.encoders.convnet import ConvNet
 from aeseg.models.encoders.convnextv2 import ConvNeXtV2
 from aeseg.models.encoders.resnet import ResNet
+from aeseg.models.encoders.vgg import VGG
 from aeseg.spec import build, names, recipe
 from aeseg.types import UserError
 from tests.contract import assert_equal
@@ -19,6 +20,8 @@ SPARSE = {
     "convnet-group": ConvNet(widths=(4, 8), norm="group"),
     "convnextv2": ConvNeXtV2(widths=(4, 8), depths=(1, 2), stem=2, normed=(2, 4)),
     "convnextv1": ConvNeXtV2(widths=(4, 8), depths=(1, 1), stem=2, response_norm=False, layer_scale=0.5),
+    "vgg": VGG(widths=(4, 8), convolutions=(1, 2)),
+    "vgg-contrast": VGG(widths=(4, 8), convolutions=(1, 1), contrast=1.0),
     "resnet": ResNet(widths=(4,), depths=(2,), stem=4),
     "resnet-basic": ResNet(widths=(4,), depths=(2,), stem=4, bottleneck=False),
 }
