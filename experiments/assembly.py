@@ -1,7 +1,6 @@
 """From a config to built parts, and from a workdir to the method that was trained there."""
 
 import dataclasses
-import json
 import os
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from aeseg.training import checkpoints as saved
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
 from aeseg.types import Class, UserError
-from experiments import cli
+from experiments import cli, measurements
 
 DTYPES = ("float32", "bfloat16", "float16")
 """What activations may be."""
@@ -133,19 +132,22 @@ def load_trained(workdir: str, step: int = -1) -> Trained:
     return Trained(config, method, variables, found)
 
 
+def validated(workdir: str, metric: str) -> dict[int, float | None]:
+    """A metric of the validation set by step, from a run's metrics.jsonl; None where it was not finite."""
+    name = f"validation/{metric}"
+    return {row["step"]: row[name] for row in measurements.read(os.path.join(workdir, "metrics.jsonl")) if name in row}
+
+
 def best_step(workdir: str) -> int:
     """The saved step that was best on validation, by what the run's config calls `best`; of equals the first."""
-    config = cli.stored_config(workdir)
-    with open(os.path.join(workdir, "metrics.jsonl"), encoding="utf-8") as file:
-        measured = [json.loads(line) for line in file]
-    name, kept = f"validation/{config.best}", saved.saved_steps(os.path.join(workdir, "checkpoints"))
-    values = {line["step"]: line[name] for line in measured if name in line and line["step"] in kept}
+    metric, kept = cli.stored_config(workdir).best, saved.saved_steps(os.path.join(workdir, "checkpoints"))
+    values = {step: value for step, value in validated(workdir, metric).items() if step in kept and value is not None}
     if not values:
         raise UserError(
-            f"Expected {config.best!r} of the validation set at a saved step of {workdir}, by which to choose the best; there is none. "
+            f"Expected {metric!r} of the validation set at a saved step of {workdir}, by which to choose the best; there is none. "
             "Name a step with --step, or leave --best out for the newest."
         )
-    return (max if config.best in LARGER_IS_BETTER else min)(values, key=values.__getitem__)
+    return (max if metric in LARGER_IS_BETTER else min)(values, key=values.__getitem__)
 
 
 def one_row(config: ConfigDict) -> dict[str, Any]:

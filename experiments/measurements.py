@@ -41,7 +41,7 @@ def workdir(runs: str, table: str, row: str, seed: int) -> str:
 
 def missing(table: str, paper: Any) -> list[tuple[Row, int]]:
     """The rows and seeds without a line, in the order in which they are tried."""
-    measured = {(line["row"], line["seed"], line["config"]) for line in lines(table)}
+    measured = _measured(table)
     keys = {row.name: config_key(row) for row in paper.ROWS}
     return [(row, seed) for row, seed in _every(paper) if (row.name, seed, keys[row.name]) not in measured]
 
@@ -127,8 +127,9 @@ def _every(paper: Any) -> list[tuple[Row, int]]:
     return [(row, seed) for seed in range(paper.SEEDS) for row in paper.ROWS]
 
 
-def _measured(table: str, row: Row, seed: int) -> bool:
-    return (row.name, seed, config_key(row)) in {(line["row"], line["seed"], line["config"]) for line in lines(table)}
+def _measured(table: str) -> set[tuple[str, int, str]]:
+    """(row, seed, config's key) of every line."""
+    return {(line["row"], line["seed"], line["config"]) for line in lines(table)}
 
 
 def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict[str, object], share: dict[str, Any]) -> None:
@@ -143,7 +144,7 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
     print(f"[{table}] {row.name}, seed {seed}: begins", flush=True)
     log = f"{place}.log" if share["jobs"] > 1 else ""
     seconds = timed(lambda: call(command, share, log), os.path.join(place, "seconds.txt"))
-    if _measured(table, row, seed):
+    if (row.name, seed, config_key(row)) in _measured(table):
         return
     call(
         [sys.executable, "-m", "experiments.evaluate", f"--workdir={place}", f"--split={paper.SPLIT}", *(["--best"] if row.best else [])],

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from aeseg import spec
 from aeseg.types import UserError
-from experiments import cli, measurements
+from experiments import assembly, cli, measurements
 from experiments.samplers import Sampler
 from experiments.significance import interval
 from experiments.space import Fields
@@ -169,14 +169,13 @@ def said(value: Any) -> str:
 
 def validation(workdir: str, metric: str) -> float:
     """The metric of a finished run at its last step, from its metrics.jsonl."""
-    steps = cli.stored_config(workdir).steps
-    rows = [row for row in measurements.read(os.path.join(workdir, "metrics.jsonl")) if f"validation/{metric}" in row]
-    if not rows or rows[-1]["step"] != steps:
-        there = f"the last is of step {rows[-1]['step']}" if rows else "there is none"
+    steps, values = cli.stored_config(workdir).steps, assembly.validated(workdir, metric)
+    if max(values, default=None) != steps:
+        there = f"the last is of step {max(values)}" if values else "there is none"
         raise UserError(f"Expected validation/{metric} of step {steps} in {workdir}/metrics.jsonl; {there}. The same command goes on.")
-    if rows[-1][f"validation/{metric}"] is None:
+    if values[steps] is None:
         raise UserError(f"validation/{metric} is not finite at step {steps} of {workdir}.")
-    return rows[-1][f"validation/{metric}"]
+    return values[steps]
 
 
 def _run(sweep: Sweep, number: int, seed: int, fields: Fields, share: dict[str, Any]) -> dict[str, Any]:
