@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from aeseg.models import layers
+from aeseg.models.encoders import convnet
 from aeseg.types import UserError
-from experiments import bench, bench_mae
+from experiments import bench, bench_convolutional, bench_mae
 
 
 @pytest.mark.parametrize(("name", "form"), [("autoencoder", "fast"), ("unet", "fast"), ("unet", "plain")])
@@ -13,7 +15,7 @@ def test_both_do_the_same_arithmetic(monkeypatch, name, form):
     import torch
 
     small = {"autoencoder": {"widths": (4, 4, 6)}, "unet": {"widths": (4, 4, 6, 6), "convolutions": 2, "bottleneck": 8}}[name]
-    monkeypatch.setattr(bench.convnet, "recipe", lambda size: bench.convnet.spec(bench.convnet.ConvNet, **small))
+    monkeypatch.setattr(convnet, "recipe", lambda size: convnet.spec(convnet.ConvNet, **small))
     row = bench.measured(torch, name, 16, 1, form)  # raises when the losses differ
     assert row["ratio"] > 0
     assert row["low"] == row["high"] == row["ratio"]
@@ -24,8 +26,7 @@ def test_mae_here_and_in_transformers_do_the_same_arithmetic(monkeypatch):
     import torch
 
     monkeypatch.setattr(bench_mae, "DECODER", {"width": 8, "depth": 1, "heads": 2})
-    steps = functools.partial(bench_mae.steps, encoder="tiny", compiled=False)
-    monkeypatch.setattr(bench_mae, "steps", steps)
+    monkeypatch.setattr(bench_mae, "networks", functools.partial(bench_mae.networks, encoder="tiny", compiled=False))
     row = bench.measured(torch, "mae", 16, 1, "fast")  # raises when the losses differ
     assert row["torch_format"] == "eager"
     json.dumps(row)
@@ -37,10 +38,10 @@ def test_losses_that_differ_are_an_error():
 
 
 def test_the_plain_forms_are_gone_afterwards():
-    before = bench.layers.convolve
-    with bench.plain_layers():
-        assert bench.layers.convolve is not before
-    assert bench.layers.convolve is before
+    before = layers.convolve
+    with bench_convolutional.plain_layers():
+        assert layers.convolve is not before
+    assert layers.convolve is before
 
 
 def test_without_pytorch_it_says_what_to_install(monkeypatch):
