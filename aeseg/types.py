@@ -1,7 +1,7 @@
 """The nouns of aeseg: Batch, Pyramid, Class, and the error a user can mend."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -59,3 +59,11 @@ def doubling_strides(pyramid: Pyramid, reader: str) -> tuple[int, ...]:
             "Take such an encoder (convnet), or a head that reads one stride (linear, fcn)."
         )
     return tuple(reversed(found))
+
+
+def check_each(numbers: Sequence[int], strides: Sequence[int], has: str, remedy: str) -> None:
+    """Raises UserError unless there is one number for each of the strides that a head climbs to; `has` says what it has."""
+    if len(numbers) != len(strides):
+        raise UserError(
+            f"{has} {tuple(numbers)}; the encoder gives {len(strides)} strides to climb to, {list(strides)}. Give one {remedy}."
+        )

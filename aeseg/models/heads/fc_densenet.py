@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from aeseg.models import layers
 from aeseg.models.dense_block import DenseBlock
 from aeseg.spec import choose, spec
-from aeseg.types import Pyramid, UserError, doubling_strides
+from aeseg.types import Pyramid, check_each, doubling_strides
 
 
 class FCDenseNetHead(nn.Module):
@@ -30,11 +30,7 @@ class FCDenseNetHead(nn.Module):
     def __call__(self, pyramid: Pyramid, *, train: bool) -> Pyramid:
         coarsest, *strides = doubling_strides(pyramid, "FCDenseNetHead")
         depths = self.depths * len(strides) if len(self.depths) == 1 else self.depths
-        if len(depths) != len(strides):
-            raise UserError(
-                f"FCDenseNetHead has depths {tuple(self.depths)}; the encoder gives {len(strides)} strides to climb to, {strides}. "
-                "Give one depth for each, coarse to fine, or one for all."
-            )
+        check_each(depths, strides, "FCDenseNetHead has depths", "depth for each, coarse to fine, or one for all")
         made = pyramid[coarsest].astype(self.dtype)
         for stride, depth in zip(strides, depths, strict=True):
             up = layers.TransposedConvolution(made.shape[-1], 3, initialiser="he", dtype=self.dtype, name=f"up{stride}")(made)

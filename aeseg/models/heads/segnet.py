@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from aeseg.models import layers
 from aeseg.spec import choose, spec
-from aeseg.types import Pyramid, UserError, doubling_strides
+from aeseg.types import Pyramid, check_each, doubling_strides
 
 
 class SegNetHead(nn.Module):
@@ -43,11 +43,7 @@ class SegNetHead(nn.Module):
     def __call__(self, pyramid: Pyramid, *, train: bool) -> Pyramid:
         coarsest, *strides = doubling_strides(pyramid, "SegNetHead")
         numbers = self.convolutions or (1,) * len(strides)
-        if len(numbers) != len(strides):
-            raise UserError(
-                f"SegNetHead has convolutions {tuple(numbers)}; the encoder gives {len(strides)} strides to climb to, {strides}. "
-                "Give one number for each, coarse to fine, or () for one convolution each."
-            )
+        check_each(numbers, strides, "SegNetHead has convolutions", "number for each, coarse to fine, or () for one convolution each")
         channels = [pyramid[stride].shape[-1] for stride in strides]
         features = pyramid[coarsest].astype(self.dtype)
         climb = zip(strides, numbers, channels, [*channels[1:], channels[-1]], strict=True)

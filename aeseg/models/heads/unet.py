@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from aeseg.models import layers
 from aeseg.spec import choose, spec
-from aeseg.types import Pyramid, UserError, doubling_strides
+from aeseg.types import Pyramid, UserError, check_each, doubling_strides
 
 
 class UNetHead(nn.Module):
@@ -49,11 +49,9 @@ class UNetHead(nn.Module):
         return logits
 
     def _check(self, strides: list[int]) -> None:
-        if self.widths and len(self.widths) != len(strides):
-            raise UserError(
-                f"UNetHead has {len(self.widths)} widths {self.widths}; the encoder gives {len(strides)} strides to climb to, "
-                f"{strides}. Give one width for each, coarse to fine, or () to take the encoder's."
-            )
+        if self.widths:
+            has = f"UNetHead has {len(self.widths)} widths"
+            check_each(self.widths, strides, has, "width for each, coarse to fine, or () to take the encoder's")
         if not 0 <= self.deep_supervision < len(strides):
             raise UserError(
                 f"UNetHead has {len(strides)} strides {strides}, so deep_supervision is at most {len(strides) - 1}; it is "
