@@ -6,7 +6,7 @@ paper trains until the loss converges; here that is 10,000 steps (327 epochs).
 
 Command   python -m experiments.segment --config=camvid_segnet:segnet_basic
           python -m experiments.evaluate --workdir=runs/camvid-segnet-segnet-basic --best
-          segnet_basic,small and so on: 24 channels at 72x96 for a CPU; segnet: the one with VGG16's convolutions
+          segnet_basic,small and so on: 16 channels at 72x96 for a CPU; segnet: the one with VGG16's convolutions
 Cost      not yet measured      Expected  82.7 global, 62.0 class, 47.7 mIoU (table 1, median frequency; test split)
 """
 
@@ -31,7 +31,7 @@ VARIANTS = {
 }
 """The head's file and size of each variant."""
 ARGUMENTS = (*VARIANTS, "segnet_basic,small", "fcn_basic,small")
-WIDTH = 24
+WIDTH = 16
 """Of every level of a small variant."""
 
 
@@ -72,8 +72,8 @@ def get_config(argument: str = "segnet_basic") -> ConfigDict:
     config.data.workers = 0
     config.fsdp = 1
     config.log_every = 50
-    config.evaluate_every = 100 if small else 1000
-    config.save_every = 100 if small else 1000
+    config.evaluate_every = 125 if small else 1000
+    config.save_every = 125 if small else 1000
     config.keep = 1
     config.keep_every = 0
     config.best = "pixel_accuracy"

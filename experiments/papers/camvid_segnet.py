@@ -1,6 +1,6 @@
 """Table 1 of Badrinarayanan et al. 2017 ("SegNet"): eight decoders on one encoder, with and without weighing the classes.
 
-At scale `paper` 360x480 and 64 channels, as published; at scale `cpu` 72x96 and 24 channels, whose numbers are nobody else's: what may
+At scale `paper` 360x480 and 64 channels, as published; at scale `cpu` 72x96 and 16 channels, whose numbers are nobody else's: what may
 be compared there is the order of the decoders.  Both are scored at the best global accuracy on validation, by the rule that CamVid's
 tables are made with (void left out, always 11 classes).
 """
@@ -9,7 +9,7 @@ from experiments.papers import Row
 
 TITLE = {
     "paper": "SegNet's table 1: CamVid at 360x480, 11 classes, test split (233 images)",
-    "cpu": "SegNet's table 1, reduced: CamVid at 72x96, 24 channels, 11 classes, test split (233 images)",
+    "cpu": "SegNet's table 1, reduced: CamVid at 72x96, 16 channels, 11 classes, test split (233 images)",
 }
 METRICS = ("mean_iou_reference", "pixel_accuracy", "class_accuracy", "mean_boundary_f1_reference")
 PUBLISHED_METRICS = ("pixel_accuracy", "class_accuracy", "mean_iou_reference", "mean_boundary_f1_reference")
