@@ -1,0 +1,67 @@
+"""CamVid at 72x96 (not a published protocol): one small U-Net, from scratch or from an encoder pretrained by any method, on shares of the labels.
+
+All methods pretrain the same encoder (`convnet`, small) on the 367 training frames for the same number of steps.  What each is best
+pretrained with was picked on the validation frames (experiments/papers/camvid_labels_tuning.py) and stands in
+experiments/papers/camvid_labels.py.
+
+Command   python -m experiments.pretrain --config=camvid_labels:spark
+          python -m experiments.segment --config=camvid_labels --init=runs/camvid-labels-spark --config.data.fraction=0.0625
+Cost      see README.md, "Results"      Expected  see experiments/results/camvid_labels.jsonl (test split, 72x96)
+"""
+
+from ml_collections import ConfigDict
+
+from aeseg.data.sources.folder import camvid
+from aeseg.data.transforms import HorizontalFlip, RandomResizedCrop, Resize
+from aeseg.methods.segmenter import Segmenter
+from aeseg.spec import follow, names, recipe, spec
+from aeseg.training.optimiser import adamw
+
+ARGUMENTS = ("unet", "reconstruction", "denoising", "spark", "fcmae")
+
+
+def get_config(argument: str = "unet") -> ConfigDict:
+    """A head's file name segments, a method's pretrains."""
+    segments = argument in names("aeseg.models.heads")
+    encoder = recipe("aeseg.models.encoders", "convnet")
+    config = ConfigDict()
+    config.seed = 0
+    config.steps = 1000
+    config.batch_size = 8 if segments else 16
+    config.microbatches = 1
+    config.window = (72, 96)
+    if segments:
+        config.method = spec(Segmenter, encoder=encoder, head=recipe("aeseg.models.heads", argument), classes=11)
+        config.method.head.classes = config.method.get_ref("classes")
+        config.freeze = "fine-tune"
+        config.class_weights = "none"
+    else:
+        config.method = recipe("aeseg.methods", argument)
+        config.method.encoder = encoder
+        config.next = "camvid_labels"
+    config.dtype = "float32"
+    follow(config.method, "dtype", config.get_ref("dtype"))
+    config.optimiser = spec(
+        adamw, learning_rate=2e-3, steps=config.get_ref("steps"), warmup=config.get_ref("steps") // 20, weight_decay=0.05, clip=1.0
+    )
+    config.ema = 0.0
+    config.data = ConfigDict()
+    config.data.root = "data/camvid"
+    for name, split in (("train", "train"), ("validation", "val"), ("test", "test")):
+        config.data[name] = camvid(split)
+        config.data[name].root = config.data.get_ref("root")
+    config.data.transforms = (spec(RandomResizedCrop, height=72, width=96, smallest=0.4), spec(HorizontalFlip))
+    config.data.evaluation_transforms = (spec(Resize, height=72, width=96),)
+    config.data.fraction = 1.0
+    config.data.cache_gib = 1.0
+    config.data.on_error = "raise"
+    config.data.threads = 2
+    config.data.workers = 0
+    config.fsdp = 1
+    config.log_every = 50
+    config.evaluate_every = config.steps // 2
+    config.save_every = config.steps // 2
+    config.keep = 1
+    config.keep_every = 0
+    config.best = "mean_iou" if segments else "loss"
+    return config
