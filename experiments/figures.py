@@ -1,20 +1,34 @@
-"""Pictures of a table, from the runs of its first seed: what the segmenters predict, and what the autoencoders give back."""
+"""Pictures of a table, from the runs of its first seed: where the segmenters are right and wrong, and what the autoencoders give back."""
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from aeseg import metrics
 from aeseg.inference import draw
-from aeseg.inference.sliding import sliding
+from aeseg.inference import evaluate as evaluation
 from aeseg.spec import build
 from aeseg.training import step
 from aeseg.types import IGNORE
 from experiments import assembly, evaluate, job, measurements
+from experiments.progress import Progress
 
+EACH = 2
+"""How many of the best and of the worst images are drawn."""
 SHOWN = 3
-"""Records of each picture, spread over the split."""
+"""Records of a picture of reconstructions, spread over the split."""
+
+
+class Predicted(NamedTuple):
+    """An image of a split, its label and name, what a network predicted, and the mean IoU of that over the classes in it."""
+
+    image: np.ndarray
+    label: np.ndarray
+    name: str
+    prediction: np.ndarray
+    score: float
 
 
 def write(table: str, paper: Any, runs: str) -> list[str]:
@@ -26,22 +40,58 @@ def write(table: str, paper: Any, runs: str) -> list[str]:
 
 
 def predictions(table: str, paper: Any, runs: str) -> str:
-    """Image, label and the prediction of each PICTURE row; returns the picture's path."""
-    columns: dict[str, list[np.ndarray]] = {}
-    names, classes = [], ()
+    """The best and the worst images of the split, each with its label, the PICTURE rows' predictions and where these are wrong.
+
+    Best is the highest mean IoU over the classes of that image, as a mean over the PICTURE rows.  Returns the picture's path.
+    """
+    chosen = {row.name: row.best for row in paper.ROWS}
+    by_title, classes = {}, ()
     for title, row in paper.PICTURE.items():
-        trained = assembly.load_trained(measurements.workdir(runs, table, row, 0))
-        chosen, classes = _chosen(trained, paper.SPLIT)
-        for transform in build(trained.config.data.evaluation_transforms):
-            chosen = [transform(record, np.random.default_rng(0)) for record in chosen]
-        columns["image"], columns["label"] = [record["image"] for record in chosen], [record["label"] for record in chosen]
-        names = [record["name"] for record in chosen]
-        logits = sliding(evaluate.predictor(trained), columns["image"], tuple(trained.config.window), batch=trained.config.batch_size)
+        place = measurements.workdir(runs, table, row, 0)
+        trained = assembly.load_trained(place, assembly.best_step(place) if chosen[row] else -1)
+        by_title[title], classes = predicted(trained, paper.SPLIT)
+    images = list(zip(*by_title.values(), strict=True))
+    scores = [float(np.mean([each.score for each in image])) for image in images]
+    ranked = sorted((index for index, score in enumerate(scores) if score == score), key=lambda index: -scores[index])
+    worst = ranked[EACH:][-EACH:]
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("image", "label", *by_title)}
+    names = []
+    for index in [*ranked[:EACH], *worst]:
+        image, label, name = images[index][0][:3]
+        empty = np.full_like(image, 255)
+        lines = {"image": (image, empty), "label": (label, empty)}
         # Where nothing is scored nothing is shown: what a network says outside a field of view is noise.
-        columns[title] = [
-            np.where(record["label"] == IGNORE, IGNORE, np.argmax(each, axis=-1)) for record, each in zip(chosen, logits, strict=True)
-        ]
+        for title, each in zip(by_title, images[index], strict=True):
+            lines[title] = np.where(label == IGNORE, IGNORE, each.prediction), draw.error_map(label, each.prediction)
+        for title, line in lines.items():
+            columns[title].extend(line)
+        names += [f"{'worst' if index in worst else 'best'} of {len(images)}: {name}, mean IoU {scores[index]:.1%}", "wrong where red"]
     return _drawn(columns, table, classes, names)
+
+
+def predicted(trained: assembly.Trained, split: str) -> tuple[list[Predicted], Any]:
+    """What a network makes of every image of a split, in the split's order; and the classes."""
+    source = assembly.scored_source(trained.config.data, split)
+    found: list[Predicted] = []
+    with Progress("predicting", len(source)) as progress:
+
+        def seen(index: int, record: evaluation.Record, prediction: np.ndarray, further: np.ndarray) -> None:
+            confusion = np.asarray(metrics.confusion(prediction[None], record["label"][None], len(source.classes)))
+            name = str(record.get("name", index))
+            found.append(Predicted(record["image"], record["label"], name, prediction, metrics.mean_iou(confusion)))
+            progress.at(index + 1)
+
+        evaluation.segmentation(
+            evaluate.predictor(trained),
+            source,
+            build(trained.config.data.evaluation_transforms),
+            tuple(trained.config.window),
+            [name for name, _ in source.classes],
+            batch=trained.config.batch_size,
+            threads=trained.config.data.threads,
+            seen=seen,
+        )
+    return found, source.classes
 
 
 def reconstructions(table: str, paper: Any, runs: str) -> str:
@@ -50,7 +100,7 @@ def reconstructions(table: str, paper: Any, runs: str) -> str:
     names: list[str] = []
     for title, row in paper.RECONSTRUCTIONS.items():
         trained = assembly.load_trained(measurements.workdir(runs, table, row, 0))
-        chosen, _ = _chosen(trained, paper.SPLIT)
+        chosen = _chosen(trained, paper.SPLIT)
         apply = trained.method.apply
         show = job.on_local_devices(lambda variables, batch, apply=apply: apply(variables, step.prepare(batch), method="show"))
         shown = jax.device_get(show(trained.variables, next(iter(job.windows(trained.config, chosen, len(chosen))))))
@@ -61,9 +111,9 @@ def reconstructions(table: str, paper: Any, runs: str) -> str:
     return _drawn(columns, f"{table}_reconstructions", (), names)
 
 
-def _chosen(trained: assembly.Trained, split: str) -> tuple[list[dict[str, Any]], Any]:
+def _chosen(trained: assembly.Trained, split: str) -> list[dict[str, Any]]:
     source = assembly.scored_source(trained.config.data, split)
-    return [source[index] for index in np.linspace(0, len(source) - 1, SHOWN).round().astype(int)], source.classes
+    return [source[index] for index in np.linspace(0, len(source) - 1, SHOWN).round().astype(int)]
 
 
 def _drawn(columns: dict[str, Any], name: str, classes: Any, names: list[str]) -> str:

@@ -91,19 +91,19 @@ def panel(
     """One picture of many: a titled column for each array, a row for each record under its name, a legend of the classes.
 
     `columns` holds, in order of display, arrays [b h w c] (uint8, or float in [0, 1]) and integer label maps [b h w], or lists
-    of such without b, whose sizes may differ.  The largest image sets the size of the cells: small ones are enlarged by whole
-    numbers, so that each pixel stays a square.  `errors=("label", "prediction")` adds a column that shows where the two
-    differ.  `path` writes it as PNG (its folder is made).
+    of such without b, whose sizes may differ, and which may have some of each.  The largest image sets the size of the cells:
+    small ones are enlarged by whole numbers, so that each pixel stays a square.  `errors=("label", "prediction")` adds a column
+    that shows where the two differ.  `path` writes it as PNG (its folder is made).
     """
     arrays = {name: [np.asarray(one) for one in column] for name, column in columns.items()}
     rows = min((len(column) for column in arrays.values()), default=0)
-    maps = {name for name, column in arrays.items() if rows and _is_label(column[0])}
+    maps = [one for column in arrays.values() for one in column[:rows] if _is_label(one)]
     if errors:
         arrays["errors"] = [error_map(*pair) for pair in zip(arrays[errors[0]], arrays[errors[1]], strict=True)]
     sizes = [one.shape[:2] for column in arrays.values() for one in column]
     cell = _cell(max(sizes, key=max), len(arrays)) if rows else (1, 1)
     heights = [max(_fitted(column[row], cell)[1] for column in arrays.values()) for row in range(rows)]
-    entries = _legend(classes, [one for name in maps for one in arrays[name]], bool(errors))
+    entries = _legend(classes, maps, bool(errors))
 
     heading, naming = _font(17), _font(14)
     inner = max(len(arrays) * (cell[1] + GAP) - GAP, 240, math.ceil(_font(22).getlength(title)))
@@ -125,8 +125,8 @@ def panel(
         if names:
             draw.text((MARGIN, y), _shortened(str(names[row]), naming, inner), QUIET, naming)
             y += name_height
-        for column, (name, array) in enumerate(arrays.items()):
-            shown = _label_cell(array[row], classes, cell) if name in maps else _image_cell(array[row], cell)
+        for column, array in enumerate(arrays.values()):
+            shown = _label_cell(array[row], classes, cell) if _is_label(array[row]) else _image_cell(array[row], cell)
             picture.paste(shown, (MARGIN + column * (cell[1] + GAP), y))
         y += heights[row] + GAP
     if entries:

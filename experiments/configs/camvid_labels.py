@@ -1,4 +1,4 @@
-"""CamVid at 72x96 (not a published protocol): one small U-Net, from scratch or from an encoder pretrained by any method, on shares of the labels.
+"""CamVid at 72x96 (not a published protocol): a small U-Net on shares of the labels, from scratch or from any method's encoder.
 
 All methods pretrain the same encoder (`convnet`, small) on the 367 training frames for the same number of steps.  What each is best
 pretrained with was picked on the validation frames (experiments/papers/camvid_labels_tuning.py) and stands in

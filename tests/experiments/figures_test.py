@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aeseg.data import wrappers
 from aeseg.inference import draw
+from aeseg.inference import evaluate as evaluation
 from aeseg.methods import masked
 from aeseg.types import IGNORE
-from experiments import assembly, figures, measurements
+from experiments import assembly, figures, measurements, papers
 from tests.experiments import untrained
 
 
@@ -29,26 +31,70 @@ def drawn(tmp_path, monkeypatch):
         seen[path] = columns, names
         return panel(columns, path, classes, names)
 
-    monkeypatch.setattr(assembly, "load_trained", lambda workdir: trained[os.path.basename(workdir)])
+    monkeypatch.setattr(assembly, "load_trained", lambda workdir, step=-1: trained[os.path.basename(workdir)])
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     monkeypatch.setattr(draw, "panel", kept)
     return seen
 
 
-def test_predictions_stand_beside_image_and_label(drawn):
-    (path,) = figures.write("table", types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}), "runs")
+ROW = papers.Row("scratch", "segment", "segment")
+
+
+def test_the_best_and_the_worst_images_are_drawn_with_what_is_wrong_in_them(drawn, monkeypatch):
+    """Three images, of which the first is predicted as it is labelled and the last has nothing right: they are its first and last."""
+    source = assembly.scored_source(untrained.segmenter().config.data, "test")
+    labels = [source[index]["label"] for index in range(3)]
+    wrong = [np.zeros((16, 24), bool), np.zeros((16, 24), bool), np.ones((16, 24), bool)]
+    wrong[1][3:9, 2:20] = True
+    answers = iter([(label + spoilt) % len(source.classes) for label, spoilt in zip(labels, wrong, strict=True)])
+
+    def sliding(predict, images, *rest, **more):
+        for _ in images:
+            yield np.eye(len(source.classes), dtype=np.float32)[next(answers)]
+
+    monkeypatch.setattr(evaluation, "sliding", sliding)
+    monkeypatch.setattr(figures, "EACH", 1)
+    paper = types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}, ROWS=(ROW,))
+    (path,) = figures.write("table", paper, "runs")
     columns, names = drawn[path]
     assert list(columns) == ["image", "label", "from scratch"]
-    assert len(names) == figures.SHOWN
-    for label, prediction in zip(columns["label"], columns["from scratch"], strict=True):
-        assert prediction.shape == label.shape == (16, 24)
-        np.testing.assert_array_equal(prediction[label == IGNORE], IGNORE)
+    assert names[::2] == ["best of 3: test-000000, mean IoU 100.0%", "worst of 3: test-000002, mean IoU 0.0%"]
+    np.testing.assert_array_equal(columns["from scratch"][0], labels[0])
+    for place, index in ((1, 0), (3, 2)):
+        red = np.all(columns["from scratch"][place] == draw.WRONG, axis=-1)
+        np.testing.assert_array_equal(red, wrong[index] & (labels[index] != IGNORE))
     with Image.open(path) as picture:
         assert picture.width > 100
 
 
+@pytest.mark.parametrize(("records", "shown"), [(1, 2), (3, 6)])
+def test_few_images_are_drawn_once_each(drawn, monkeypatch, records, shown):
+    paper = types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}, ROWS=(ROW,))
+    monkeypatch.setattr(figures, "EACH", 2 if records > 1 else 1)
+    whole = assembly.scored_source
+    monkeypatch.setattr(assembly, "scored_source", lambda data, split: wrappers.Subset(whole(data, split), records / 3))
+    (path,) = figures.write("table", paper, "runs")
+    columns, names = drawn[path]
+    assert len(names) == len(set(names[::2])) * 2 == len(columns["label"]) == shown
+    for label, prediction in zip(columns["label"][::2], columns["from scratch"][::2], strict=True):
+        assert prediction.shape == label.shape == (16, 24)
+        np.testing.assert_array_equal(prediction[label == IGNORE], IGNORE)
+
+
+def test_a_row_that_is_scored_at_its_best_step_is_drawn_at_it(drawn, monkeypatch):
+    steps = []
+    load = assembly.load_trained
+    monkeypatch.setattr(assembly, "load_trained", lambda workdir, step=-1: steps.append(step) or load(workdir))
+    monkeypatch.setattr(assembly, "best_step", lambda workdir: 3)
+    for row in (ROW, ROW._replace(best=True)):
+        figures.write("table", types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}, ROWS=(row,)), "runs")
+    assert steps == [-1, 3]
+
+
 def test_reconstructions_stand_beside_what_their_autoencoders_were_shown(drawn):
-    paper = types.SimpleNamespace(SPLIT="test", PICTURE={"scratch": "scratch"}, RECONSTRUCTIONS={"denoising": "denoising", "MAE": "masked"})
+    paper = types.SimpleNamespace(
+        SPLIT="test", PICTURE={"scratch": "scratch"}, ROWS=(ROW,), RECONSTRUCTIONS={"denoising": "denoising", "MAE": "masked"}
+    )
     _, path = figures.write("table", paper, "runs")
     columns, _ = drawn[path]
     assert list(columns) == ["image", "denoising: noisy", "denoising: back", "MAE: visible", "MAE: back"]
