@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from aeseg import spec
@@ -19,6 +20,10 @@ from experiments import cli
 from experiments.papers import Row
 
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
+
+
+class Busy(UserError):
+    """Another process is at this row and seed."""
 
 
 def lines(table: str) -> list[dict[str, Any]]:
@@ -77,19 +82,25 @@ def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object],
 
     A row waits for the one it starts from and is left out where that failed; the others go on.  Where the workdir of the one it
     starts from is gone, that is trained again, and its line stays as it was.  An error is kept beside the workdir until the row
-    is tried again.
+    is tried again.  What another process is at is left to it, and so are the rows that start from it.
     """
     free = shares(jobs)
     every, todo = _every(paper), missing(table, paper)
     gone = {(row.init, seed) for row, seed in todo if row.init and not os.path.isdir(workdir(runs, table, row.init, seed))}
     todo = [(row, seed) for row, seed in every if (row, seed) in todo or (row.name, seed) in gone]
-    failed: dict[tuple[str, int], str] = {}
+    failed: dict[tuple[str, int], UserError] = {}
     running: dict[concurrent.futures.Future[None], tuple[Row, int, dict[str, Any]]] = {}
+
+    def settle(row: Row, seed: int, error: UserError, told: str) -> None:
+        failed[row.name, seed] = error
+        if not isinstance(error, Busy):
+            failed[row.name, seed] = UserError(kept(_error(runs, table, row.name, seed), told))
+
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         while todo or running:
             busy = {(row.name, seed) for row, seed, _ in running.values()}
             for row, seed in [each for each in todo if (each[0].init, each[1]) in failed]:
-                failed[row.name, seed] = kept(_error(runs, table, row.name, seed), f"left out, because {row.init} failed")
+                settle(row, seed, failed[row.init, seed], f"left out, because {row.init} failed")
                 todo.remove((row, seed))
             waits = busy | {(row.name, seed) for row, seed in todo}
             for row, seed in [each for each in todo if (each[0].init, each[1]) not in waits][: len(free)]:
@@ -103,8 +114,8 @@ def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object],
                 if (error := future.exception()) is not None:
                     if not isinstance(error, UserError):
                         raise error
-                    failed[row.name, seed] = kept(_error(runs, table, row.name, seed), str(error))
-    return failed
+                    settle(row, seed, error, str(error))
+    return {which: str(error) for which, error in failed.items()}
 
 
 def config_key(row: Row) -> str:
@@ -133,33 +144,45 @@ def _measured(table: str) -> set[tuple[str, int, str]]:
 
 
 def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict[str, object], share: dict[str, Any]) -> None:
-    """Train and score one row and seed, and append its line."""
+    """Train and score one row and seed, and append its line; Busy where another process is at it."""
     place = workdir(runs, table, row.name, seed)
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(_error(runs, table, row.name, seed))
-    command = [sys.executable, "-m", f"experiments.{row.command}", f"--config={row.config}", f"--workdir={place}"]
-    command += [f"--config.{name}={value}" for name, value in {"seed": seed, **row.overrides, **extra}.items()]
-    if row.init:
-        command.append(f"--init={workdir(runs, table, row.init, seed)}")
-    print(f"[{table}] {row.name}, seed {seed}: begins", flush=True)
-    log = f"{place}.log" if share["jobs"] > 1 else ""
-    seconds = timed(lambda: call(command, share, log), os.path.join(place, "seconds.txt"))
-    if (row.name, seed, config_key(row)) in _measured(table):
-        return
-    call(
-        [sys.executable, "-m", "experiments.evaluate", f"--workdir={place}", f"--split={paper.SPLIT}", *(["--best"] if row.best else [])],
-        share,
-        log,
-    )
-    with open(os.path.join(place, "metrics.json"), encoding="utf-8") as file:
-        scores = json.load(file)[paper.SPLIT]
-    numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
-    for each in scores.get("per_class", ()):
-        numbers |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
-    line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(seconds, 1)}
-    where = json.loads(call([sys.executable, "-m", "experiments.provenance"], share, capture=True))
-    append(table, {**line, "config": config_key(row), **where})
-    print(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s", flush=True)
+    with held(f"{place}.lock"):
+        if os.path.isdir(place) and (row.name, seed, config_key(row)) in _measured(table):
+            return  # by another process, meanwhile
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(_error(runs, table, row.name, seed))
+        command = [sys.executable, "-m", f"experiments.{row.command}", f"--config={row.config}", f"--workdir={place}"]
+        command += [f"--config.{name}={value}" for name, value in {"seed": seed, **row.overrides, **extra}.items()]
+        if row.init:
+            command.append(f"--init={workdir(runs, table, row.init, seed)}")
+        print(f"[{table}] {row.name}, seed {seed}: begins", flush=True)
+        log = f"{place}.log" if share["jobs"] > 1 else ""
+        seconds = timed(lambda: call(command, share, log), os.path.join(place, "seconds.txt"))
+        if (row.name, seed, config_key(row)) in _measured(table):
+            return
+        best = ["--best"] if row.best else []
+        call([sys.executable, "-m", "experiments.evaluate", f"--workdir={place}", f"--split={paper.SPLIT}", *best], share, log)
+        with open(os.path.join(place, "metrics.json"), encoding="utf-8") as file:
+            scores = json.load(file)[paper.SPLIT]
+        numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
+        for each in scores.get("per_class", ()):
+            numbers |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
+        line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(seconds, 1)}
+        where = json.loads(call([sys.executable, "-m", "experiments.provenance"], share, capture=True))
+        append(table, {**line, "config": config_key(row), **where})
+        print(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s", flush=True)
+
+
+@contextlib.contextmanager
+def held(path: str) -> Iterator[None]:
+    """A file is this process's alone, until then or until it dies; Busy where another process holds it."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Busy("another process is at it; the same command, when that is done, takes what is left") from None
+        yield
 
 
 def timed(run: Callable[[], object], path: str) -> float:

@@ -89,6 +89,33 @@ def test_a_row_that_fails_stops_only_those_that_start_from_it(calls, tmp_path):
     assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
 
 
+def test_what_another_process_is_at_is_left_to_it(calls, tmp_path):
+    """The lock is taken by a process that is killed later: then the row is free again."""
+    place = measurements.workdir(str(tmp_path / "runs"), "table", "denoising", 0)
+    code = f"from experiments import measurements\nwith measurements.held({place + '.lock'!r}): print('held', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        left = measure(tmp_path)
+        assert {which: error.partition(";")[0] for which, error in left.items()} == {
+            ("denoising", 0): "another process is at it",
+            ("pretrained", 0): "another process is at it",
+        }
+        assert not any(place in part for command in calls.commands for part in command)
+        other.kill()
+    assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
+    assert measure(tmp_path) == {}
+    assert len(measurements.lines("table")) == 6
+
+
+def test_what_another_process_has_measured_meanwhile_is_not_run_again(calls, tmp_path, monkeypatch):
+    measure(tmp_path)
+    before = len(calls.commands)
+    monkeypatch.setattr(measurements, "missing", lambda table, paper: [(row, 1) for row in PAPER.ROWS])
+    assert measure(tmp_path) == {}
+    assert len(calls.commands) == before
+    assert len(measurements.lines("table")) == 6
+
+
 def test_the_seconds_of_a_run_that_was_cut_off_count_too(tmp_path):
     path = tmp_path / "seconds.txt"
     path.write_text("100.0\n")
