@@ -1,7 +1,6 @@
 """Nothing rots unseen: modules are imported, configs build and trace, every file has a test, old configs still build."""
 
 import ast
-import functools
 import importlib
 import json
 
@@ -105,10 +104,9 @@ def test_the_rows_of_a_table_are_runs_that_exist(table):
         assert {row.init, row.compare} - {""} <= above, "a row starts from, and is compared with, rows of its scale above it"
         assert row.paper.keys() <= set(paper.METRICS)
         assert bool(row.paper) == bool(row.tolerance and row.citation), "a paper's number has a tolerance and a citation"
-        config = config_of(row.config)
-        for name, value in row.overrides.items():
-            config.update_from_flattened_dict({name: value})  # refuses another type
-            assert functools.reduce(lambda node, part: node[part], name.split("."), config) == value
+        words = [f"--config.{name}={value}" for name, value in row.overrides.items()]
+        set_to = cli.parse(["tables", f"--config={row.config}", *words], "", config=row.config).overrides  # refuses another type
+        assert set_to == row.overrides
     measured = measurements.lines(table)
     assert {line["row"] for line in measured} <= set(rows), "results of a row that is gone"
 

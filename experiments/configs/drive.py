@@ -16,7 +16,7 @@ from aeseg.models.heads.unet import UNetHead
 from aeseg.spec import follow, names, recipe, spec
 from aeseg.training.optimiser import adamw
 
-ARGUMENTS = ("unet", "denoising")
+ARGUMENTS = ("unet", "reconstruction", "denoising", "spark", "fcmae")
 
 
 def get_config(argument: str = "unet") -> ConfigDict:

@@ -1,7 +1,8 @@
 """Tables: one file each, found by its name; a row is a run of an entry point with its own config."""
 
+from collections.abc import Mapping
 from types import ModuleType, SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aeseg.types import UserError
 
@@ -45,3 +46,51 @@ def at_scale(paper: ModuleType, scale: str) -> SimpleNamespace:
         if isinstance(chosen.get(name), dict):
             chosen[name] = chosen[name][scale]
     return SimpleNamespace(**chosen)
+
+
+def over_labels(
+    pretrain: str,
+    segment: str,
+    methods: Mapping[str, str],
+    shares: Mapping[str, float],
+    tuned: Mapping[str, Mapping[str, Any]],
+    common: Mapping[str, Any],
+    scale: str = "cpu",
+) -> tuple[Row, ...]:
+    """Every method's pretraining; then, for each share of the labels, the network from scratch and from each method's encoder.
+
+    All are segmented by the config `segment` with the fields `common`, and each method is compared with scratch at its share.
+    `pretrain` has a place for the method's file name, `methods` and `shares` map names to what is called by them, `tuned` holds fields
+    of a method's pretraining.  Which records are labelled is drawn by the seed (`aeseg.data.wrappers.Subset`), for all alike.
+    """
+    pretrained = (Row(method, "pretrain", pretrain.format(method), dict(tuned.get(method, {})), scale=scale) for method in methods)
+    segmented = []
+    for share, fraction in shares.items():
+        fields = {**common, "data.fraction": fraction}
+        scratch = Row(f"scratch, {share}", "segment", segment, {**fields, "freeze": "scratch"}, scale=scale)
+        starts = (
+            Row(f"{name}, {share}", "segment", segment, fields, method, scratch.name, scale=scale) for method, name in methods.items()
+        )
+        segmented += [scratch, *starts]
+    return (*pretrained, *segmented)
+
+
+def trials(
+    pretrain: str,
+    segment: str,
+    methods: Mapping[str, str],
+    fields: Mapping[str, Any],
+    tried: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    scratch: Mapping[str, Mapping[str, Any]],
+) -> tuple[Row, ...]:
+    """Equally many trials for each method's pretraining and for the network from scratch, each segmented with the same `fields`.
+
+    `tried` holds the fields of each method's trials by their names, `scratch` those of the segmentation from scratch.  To be scored on
+    the validation set.
+    """
+    rows = [Row(f"scratch, {name}", "segment", segment, {**fields, "freeze": "scratch", **each}) for name, each in scratch.items()]
+    for method, of_method in tried.items():
+        name = "{} pretraining, {}".format
+        rows += (Row(name(method, trial), "pretrain", pretrain.format(method), dict(each)) for trial, each in of_method.items())
+        rows += (Row(f"{methods[method]}, {trial}", "segment", segment, dict(fields), name(method, trial)) for trial in of_method)
+    return tuple(rows)

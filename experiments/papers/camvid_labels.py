@@ -1,0 +1,19 @@
+"""How much does an autoencoder help, and which one, the fewer labels there are?  CamVid at 72x96 (not a published protocol).
+
+One encoder, one head, as many steps and the same augmentation for all; what differs is where the encoder starts.
+"""
+
+from experiments import papers
+
+TITLE = "CamVid at 72x96, 11 classes, test split (233 images): shares of the 367 labels"
+METRICS = ("mean_iou", "pixel_accuracy", "class_accuracy")
+SEEDS = 5
+SPLIT = "test"
+METHODS = {"reconstruction": "reconstruction", "denoising": "denoising", "spark": "SparK", "fcmae": "FCMAE"}
+SHARES = {"1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "all": 1.0}
+TUNED: dict[str, dict[str, object]] = {}
+"""Of each method's pretraining, and `COMMON` of the segmentation: the best trials of camvid_labels_tuning.py."""
+COMMON: dict[str, object] = {}
+PICTURE = {name: f"{name}, 1/16" for name in ("scratch", *METHODS.values())}
+RECONSTRUCTIONS = {name: method for method, name in METHODS.items()}
+ROWS = papers.over_labels("camvid_labels:{}", "camvid_labels", METHODS, SHARES, TUNED, COMMON)

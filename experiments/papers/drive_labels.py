@@ -1,0 +1,19 @@
+"""How much does an autoencoder help, and which one, where one retina, two, four or 18 are labelled?  DRIVE (not a published protocol).
+
+One encoder, one head, as many steps and the same augmentation for all; what differs is where the encoder starts.
+"""
+
+from experiments import papers
+
+TITLE = "DRIVE, vessels, the 20 official test images: shares of the 18 labels"
+METRICS = ("dice_vessel", "pixel_accuracy", "mean_iou")
+SEEDS = 5
+SPLIT = "test"
+METHODS = {"reconstruction": "reconstruction", "denoising": "denoising", "spark": "SparK", "fcmae": "FCMAE"}
+SHARES = {"1 image": 1 / 16, "2 images": 1 / 8, "4 images": 1 / 4, "all": 1.0}
+TUNED: dict[str, dict[str, object]] = {}
+"""Of each method's pretraining, and `COMMON` of the segmentation: the best trials of drive_labels_tuning.py."""
+COMMON: dict[str, object] = {"steps": 400}
+PICTURE = {name: f"{name}, 1 image" for name in ("scratch", *METHODS.values())}
+RECONSTRUCTIONS = {name: method for method, name in METHODS.items()}
+ROWS = papers.over_labels("drive:{}", "drive", METHODS, SHARES, TUNED, COMMON)

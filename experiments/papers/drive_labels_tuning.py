@@ -1,0 +1,24 @@
+"""What `drive_labels` is run with: three trials for each method and for the network from scratch, scored on the two validation images.
+
+The trials of a method differ in the learning rate of its pretraining and in how hard its task is; those from scratch in the
+learning rate of the segmentation, which all methods then have in common.
+"""
+
+from experiments import papers
+
+TITLE = "Tuning of drive_labels: DRIVE, 2 of 18 labelled images, validation split (2 images)"
+METRICS = ("dice_vessel", "pixel_accuracy")
+SEEDS = 1
+SPLIT = "validation"
+METHODS = {"reconstruction": "reconstruction", "denoising": "denoising", "spark": "SparK", "fcmae": "FCMAE"}
+RATE = "optimiser.learning_rate"
+EASY = {"as it is": {}, "rate 0.0005": {RATE: 5e-4}}
+TRIED = {
+    "reconstruction": {**EASY, "SSIM and L1": {"method.objective": "ssim_l1"}},
+    "denoising": {**EASY, "squares of 6": {"method.noise[0].size": 6}},
+    "spark": {**EASY, "units of 16": {"method.unit": 16}},
+    "fcmae": {**EASY, "units of 16": {"method.unit": 16}},
+}
+"""Besides squared error, squares of 16 and units of 8, with rate 0.002, which are the config's."""
+SCRATCH = {f"rate {rate:g}": {RATE: rate} for rate in (5e-4, 2e-3, 6e-3)}
+ROWS = papers.trials("drive:{}", "drive", METHODS, {"data.fraction": 0.125, "steps": 400}, TRIED, SCRATCH)
