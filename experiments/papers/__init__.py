@@ -56,23 +56,22 @@ def over_labels(
     tuned: Mapping[str, Mapping[str, Any]],
     common: Mapping[str, Any],
     scale: str = "cpu",
+    ending: str = "",
 ) -> tuple[Row, ...]:
     """Every method's pretraining; then, for each share of the labels, the network from scratch and from each method's encoder.
 
     All are segmented by the config `segment` with the fields `common`, and each method is compared with scratch at its share.
     `pretrain` has a place for the method's file name, `methods` and `shares` map names to what is called by them, `tuned` holds fields
-    of a method's pretraining.  Which records are labelled is drawn by the seed (`aeseg.data.wrappers.Subset`), for all alike.
+    of a method's pretraining; `ending` is that of all names.  Which records are labelled is drawn by the seed (`aeseg.data.wrappers.Subset`), for all alike.
     """
-    pretrained = (Row(method, "pretrain", pretrain.format(method), dict(tuned.get(method, {})), scale=scale) for method in methods)
-    segmented = []
+    rows = [Row(f"{method}{ending}", "pretrain", pretrain.format(method), dict(tuned.get(method, {})), scale=scale) for method in methods]
     for share, fraction in shares.items():
         fields = {**common, "data.fraction": fraction}
-        scratch = Row(f"scratch, {share}", "segment", segment, {**fields, "freeze": "scratch"}, scale=scale)
-        starts = (
-            Row(f"{name}, {share}", "segment", segment, fields, method, scratch.name, scale=scale) for method, name in methods.items()
-        )
-        segmented += [scratch, *starts]
-    return (*pretrained, *segmented)
+        scratch = Row(f"scratch, {share}{ending}", "segment", segment, {**fields, "freeze": "scratch"}, scale=scale)
+        rows.append(scratch)
+        for method, name in methods.items():
+            rows.append(Row(f"{name}, {share}{ending}", "segment", segment, fields, f"{method}{ending}", scratch.name, scale=scale))
+    return tuple(rows)
 
 
 def trials(

@@ -5,7 +5,10 @@ One encoder, one head, as many steps and the same augmentation for all; what dif
 
 from experiments import papers
 
-TITLE = "CamVid at 72x96, 11 classes, test split (233 images): shares of the 367 labels"
+TITLE = {
+    "cpu": "CamVid at 72x96, 11 classes, test split (233 images): shares of the 367 labels",
+    "paper": "CamVid at 360x480, 11 classes, test split (233 images): shares of the 367 labels",
+}
 METRICS = ("mean_iou", "pixel_accuracy", "class_accuracy")
 SEEDS = 5
 SPLIT = "test"
@@ -16,4 +19,8 @@ TUNED: dict[str, dict[str, object]] = {}
 COMMON: dict[str, object] = {}
 PICTURE = {name: f"{name}, 1/16" for name in ("scratch", *METHODS.values())}
 RECONSTRUCTIONS = {name: method for method, name in METHODS.items()}
-ROWS = papers.over_labels("camvid_labels:{}", "camvid_labels", METHODS, SHARES, TUNED, COMMON)
+ALL_SHARES = {"1/30": 1 / 30, "1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "all": 1.0}
+ROWS = (
+    *papers.over_labels("camvid_labels:{}", "camvid_labels", METHODS, SHARES, TUNED, COMMON),
+    *papers.over_labels("camvid_labels:{},large", "camvid_labels:unet,large", METHODS, ALL_SHARES, {}, {}, "paper", ", 360x480"),
+)

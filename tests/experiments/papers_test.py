@@ -35,7 +35,8 @@ def test_each_method_and_scratch_has_as_many_trials_and_is_segmented_alike():
     scratch = {"slow": {"optimiser.learning_rate": 1e-3}, "fast": {"optimiser.learning_rate": 1e-2}}
     rows = papers.trials("a:{}", "b", METHODS, {"steps": 5}, tried, scratch)
     segmented = [row for row in rows if row.command == "segment"]
-    assert len(rows) == 6 + 4 and len(segmented) == 6
+    assert len(rows) == 6 + 4
+    assert len(segmented) == 6
     by_name = {row.name: row for row in rows}
     for row in segmented:
         if row.init:
