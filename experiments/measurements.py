@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
 from aeseg import spec
@@ -84,10 +84,17 @@ def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object],
     starts from is gone, that is trained again, and its line stays as it was.  An error is kept beside the workdir until the row
     is tried again.  What another process is at is left to it, and so are the rows that start from it.
     """
-    free = shares(jobs)
     every, todo = _every(paper), missing(table, paper)
     gone = {(row.init, seed) for row, seed in todo if row.init and not os.path.isdir(workdir(runs, table, row.init, seed))}
     todo = [(row, seed) for row, seed in every if (row, seed) in todo or (row.name, seed) in gone]
+    return run_all(todo, table, runs, jobs, lambda row, seed, share: _measure(table, paper, row, seed, runs, extra, share))
+
+
+def run_all(
+    todo: Sequence[tuple[Row, int]], table: str, runs: str, jobs: int, run: Callable[[Row, int, dict[str, Any]], None]
+) -> dict[tuple[str, int], str]:
+    """Call `run` with each row, seed and share of the machine, `jobs` at once, each after the row it starts from; why some failed."""
+    free, todo = shares(jobs), list(todo)
     failed: dict[tuple[str, int], UserError] = {}
     running: dict[concurrent.futures.Future[None], tuple[Row, int, dict[str, Any]]] = {}
 
@@ -106,7 +113,7 @@ def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object],
             for row, seed in [each for each in todo if (each[0].init, each[1]) not in waits][: len(free)]:
                 todo.remove((row, seed))
                 share = free.pop(0)
-                running[pool.submit(_measure, table, paper, row, seed, runs, extra, share)] = row, seed, share
+                running[pool.submit(run, row, seed, share)] = row, seed, share
             finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
             for future in finished:
                 row, seed, share = running.pop(future)
@@ -149,8 +156,7 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
     with held(f"{place}.lock"):
         if os.path.isdir(place) and (row.name, seed, config_key(row)) in _measured(table):
             return  # by another process, meanwhile
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(_error(runs, table, row.name, seed))
+        forget(runs, table, row.name, seed)
         command = [sys.executable, "-m", f"experiments.{row.command}", f"--config={row.config}", f"--workdir={place}"]
         command += [f"--config.{name}={value}" for name, value in {"seed": seed, **row.overrides, **extra}.items()]
         if row.init:
@@ -251,6 +257,12 @@ def _reason(told: str, code: int) -> str:
 def _error(runs: str, table: str, row: str, seed: int) -> str:
     """The file that says why a row and seed failed."""
     return f"{workdir(runs, table, row, seed)}.error"
+
+
+def forget(runs: str, table: str, row: str, seed: int) -> None:
+    """Remove what a row and seed failed with before."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(_error(runs, table, row, seed))
 
 
 def kept(path: str, error: str) -> str:

@@ -3,6 +3,7 @@
 python -m experiments.tables --table=camvid_small            print what experiments/results/camvid_small.jsonl holds (--format=latex, csv)
 python -m experiments.tables --table=camvid_small --plan     what is still to run: FLOPs, parameters, minutes, memory; needs no data
 python -m experiments.tables --table=camvid_small --run      train the rows and seeds that are missing, then print (--jobs=2: two at once)
+python -m experiments.tables --table=camvid_segnet --scale=paper --rehearse=20 --size=144x192   train 20 steps of each row; records nothing
 python -m experiments.tables --table=camvid_small --check    exit with 1 where a mean is farther from the paper's number than is tolerated
 python -m experiments.tables --table=camvid_small --plot=a.svg  draw it: over the share of the labels where the rows differ in it, else bars
 python -m experiments.tables --table=camvid_small --picture  draw predictions and reconstructions, from the runs of the first seed
@@ -21,7 +22,7 @@ from typing import Any
 
 from aeseg import spec
 from aeseg.types import UserError
-from experiments import cli, figures, formats, measurements, papers, plan, plot, summary
+from experiments import cli, figures, formats, measurements, papers, plan, plot, rehearsal, summary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 README = os.path.join(os.path.dirname(HERE), "README.md")
@@ -41,6 +42,8 @@ def run(argv: Sequence[str]) -> int:
         runs=("runs", "where the workdirs live"),
         jobs=(1, "runs at once, each on its own GPU or its own part of the cores"),
         set=("", "config fields for every row, comma-separated: data.root=/data/camvid,data.threads=4"),
+        rehearse=(0, "train so many steps of every row, to see that it runs"),
+        size=("", "height x width that a rehearsal resizes the images to, such as 144x192; default the rows' own"),
         check=(False, "exit with 1 where we are not as near to the paper as we must be"),
         plot=("", "a file to draw the table into: .png, .svg, .pdf"),
         picture=(False, "draw predictions and reconstructions into experiments/results/pictures"),
@@ -52,10 +55,14 @@ def run(argv: Sequence[str]) -> int:
     if flags.format not in formats.FORMATS:
         raise UserError(f"The formats are {', '.join(formats.FORMATS)}; got {flags.format!r}. Set --format to one of these.")
     paper = papers.at_scale(spec.module("experiments.papers", flags.table), flags.scale)
-    extra = dict(item.split("=", 1) for item in flags.set.split(",") if item)
+    extra = dict(item.split("=", 1) for item in re.split(r",(?![^(]*\))", flags.set) if item)
     if flags.plan:
         print(plan.markdown(flags.table, paper, extra, flags.jobs))
         return 0
+    if flags.rehearse:
+        told, whole = rehearsal.rehearse(flags.table, paper, flags.runs, extra, flags.jobs, flags.rehearse, _size(flags.size))
+        print(told)
+        return 0 if whole else 1
     failed = measurements.measure_missing(flags.table, paper, flags.runs, extra, flags.jobs) if flags.run else {}
     if failed:
         print("\nNot all was measured; the same command tries again.\n", file=sys.stderr)
@@ -131,6 +138,13 @@ def _with_results(text: str) -> str:
     if not re.search(pattern, text, re.DOTALL):
         raise UserError(f"README.md has no place for results: expected the lines\n{MARKS[0]}\n{MARKS[1]}")
     return re.sub(pattern, lambda _: f"{MARKS[0]}\n\n{tables}\n\n{MARKS[1]}", text, flags=re.DOTALL)
+
+
+def _size(described: str) -> tuple[int, ...]:
+    """(144, 192) of 144x192; () of nothing."""
+    if described and not re.fullmatch(r"[1-9]\d*x[1-9]\d*", described):
+        raise UserError(f"A size is height x width; got --size={described!r}. Write --size=144x192.")
+    return tuple(int(side) for side in described.split("x")) if described else ()
 
 
 def _found(table: str, paper: Any) -> list[dict[str, Any]]:

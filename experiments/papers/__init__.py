@@ -62,7 +62,8 @@ def over_labels(
 
     All are segmented by the config `segment` with the fields `common`, and each method is compared with scratch at its share.
     `pretrain` has a place for the method's file name, `methods` and `shares` map names to what is called by them, `tuned` holds fields
-    of a method's pretraining; `ending` is that of all names.  Which records are labelled is drawn by the seed (`aeseg.data.wrappers.Subset`), for all alike.
+    of a method's pretraining; `ending` is that of all names.  Which records are labelled is drawn by the seed, for all alike
+    (`aeseg.data.wrappers.Subset`).
     """
     rows = [Row(f"{method}{ending}", "pretrain", pretrain.format(method), dict(tuned.get(method, {})), scale=scale) for method in methods]
     for share, fraction in shares.items():

@@ -1,0 +1,70 @@
+"""A rehearsal of a table: every row is trained for a few steps, so that what cannot run is known before the long runs begin."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from aeseg.data.transforms import Resize
+from aeseg.spec import spec, to_json
+from aeseg.types import UserError
+from experiments import cli, measurements
+from experiments.papers import Row
+
+
+def rehearse(
+    table: str, paper: Any, runs: str, extra: Mapping[str, object], jobs: int, steps: int, size: tuple[int, ...] = ()
+) -> tuple[str, bool]:
+    """Train every row of one seed for so many steps, where asked on images resized to (height, width); (what came of it, whether all ran).
+
+    Configs and workdirs are in a folder <table>-rehearsal of `runs`; a workdir that is there is finished, not begun anew.  Nothing is
+    added to the results.
+    """
+    if steps < 1:
+        raise UserError(f"Expected at least one step of each row; got --rehearse={steps}.")
+    name, told = f"{table}-rehearsal", {}
+
+    def run(row: Row, seed: int, share: dict[str, Any]) -> None:
+        place = measurements.workdir(runs, name, row.name, seed)
+        described = f"{place}.json"
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        with open(described, "w", encoding="utf-8") as file:
+            file.write(to_json(shortened(row, extra, steps, size)))
+        command = [sys.executable, "-m", f"experiments.{row.command}", f"--config={described}", f"--workdir={place}"]
+        if row.init:
+            command.append(f"--init={measurements.workdir(runs, name, row.init, seed)}")
+        measurements.forget(runs, name, row.name, seed)
+        print(f"[{name}] {row.name}: begins", flush=True)
+        began = time.perf_counter()
+        measurements.call(command, share, f"{place}.log" if share["jobs"] > 1 else "")
+        told[row.name] = f"{_losses(place)}, {time.perf_counter() - began:.0f} s"
+
+    failed = measurements.run_all([(row, 0) for row in paper.ROWS], name, runs, jobs, run)
+    lines = [f"{row.name}: {told.get(row.name) or 'failed: ' + failed[row.name, 0]}" for row in paper.ROWS]
+    return "\n".join([*lines, f"{len(told)} of {len(paper.ROWS)} rows ran {steps} steps."]), not failed
+
+
+def shortened(row: Row, extra: Mapping[str, object], steps: int, size: Sequence[int]) -> ConfigDict:
+    """The row's config with so many steps, one evaluation and one checkpoint, on images of `size` where it is not ()."""
+    words = [f"--config.{name}={value}" for name, value in {**row.overrides, **extra}.items()]
+    config = cli.parse(["rehearsal", *words], "", config=row.config).config
+    config.steps = config.evaluate_every = config.save_every = steps
+    config.log_every = max(1, steps // 4)
+    if size:
+        resized = (spec(Resize, height=size[0], width=size[1]),)
+        config.window = tuple(size)
+        for part in config.method.values():  # a transformer's position table is as large as its images
+            if isinstance(part, ConfigDict) and "grid" in part:
+                part.grid = tuple(side // config.method.encoder.patch for side in size)
+        config.data.transforms = (*config.data.transforms, *resized)
+        config.data.evaluation_transforms = (*config.data.evaluation_transforms, *resized)
+    return config
+
+
+def _losses(place: str) -> str:
+    """The first and last loss of training that a run wrote down."""
+    losses = [row["train/loss"] for row in measurements.read(os.path.join(place, "metrics.jsonl")) if "train/loss" in row]
+    return f"loss {losses[0]:.4g} to {losses[-1]:.4g}"
