@@ -39,3 +39,9 @@ def sign_flip(differences: Sequence[float]) -> float:
         sums = np.concatenate([sums + each, sums - each])
     observed = abs(sum(differences))
     return float(np.mean(np.abs(sums) >= observed * (1 - 1e-9)))  # equal sums differ by rounding
+
+
+def rank_correlation(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
+    """(rho, two-sided p-value) of two orders of the same things (Spearman 1904); NaN where one of them does not differ."""
+    found = stats.spearmanr(ours, theirs)
+    return float(found.statistic), float(found.pvalue)

@@ -35,7 +35,6 @@ PICTURE = {name: f"{PUBLISHED[name][0]}, median frequency, 72x96" for name in ("
 
 def _row(variant: str, weights: str, scale: str) -> Row:
     small = scale == "cpu"
-    published = dict(zip(PUBLISHED_METRICS, PUBLISHED[variant][1 + list(WEIGHTS).index(weights)], strict=True))
     return Row(
         _name(variant, weights, scale),
         "segment",
@@ -44,8 +43,12 @@ def _row(variant: str, weights: str, scale: str) -> Row:
         compare="" if variant == "segnet_basic" else _name("segnet_basic", weights, scale),
         scale=scale,
         best=True,
-        **({} if small else {"paper": published, "tolerance": TOLERANCE, "citation": CITATION}),
+        **({} if small else {"paper": _published(variant, weights), "tolerance": TOLERANCE, "citation": CITATION}),
     )
+
+
+def _published(variant: str, weights: str) -> dict[str, float]:
+    return dict(zip(PUBLISHED_METRICS, PUBLISHED[variant][1 + list(WEIGHTS).index(weights)], strict=True))
 
 
 def _name(variant: str, weights: str, scale: str) -> str:
@@ -53,3 +56,7 @@ def _name(variant: str, weights: str, scale: str) -> str:
 
 
 ROWS = tuple(_row(variant, weights, scale) for scale in ("cpu", "paper") for weights in WEIGHTS for variant in PUBLISHED)
+ORDERS = {
+    weights: {_name(variant, weights, "cpu"): _published(variant, weights)[METRICS[0]] for variant in PUBLISHED} for weights in WEIGHTS
+}
+"""What the paper has for the small rows, at its own size: only the order may be compared."""
