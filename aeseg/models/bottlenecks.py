@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from aeseg.models import layers
+from aeseg.types import UserError
 
 
 class Bottleneck(nn.Module):
@@ -46,11 +47,17 @@ class Downsampling(nn.Module):
 
     @nn.compact
     def __call__(self, features: Float[Array, "b h w d"], *, train: bool) -> Float[Array, "b _ _ {self.width}"]:
+        given = features.shape[-1]
+        if self.width < given:
+            raise UserError(
+                f"Downsampling adds channels of zeros, so it gives at least the {given} channels that it reads; its width is {self.width}. "
+                "Set widths that do not shrink from stride to stride."
+            )
         project = layers.Convolution(quarter(self.width), 2, 2, use_bias=False, dtype=self.dtype, name="project")
         branch = activated(normalised(project(features), "project", train), "project", "prelu")
         branch = layers.DilatedConvolution(quarter(self.width), dtype=self.dtype, name="middle0")(branch)
         branch = expanded(self, activated(normalised(branch, "middle", train), "middle", "prelu"), self.width, train)
-        main = jnp.pad(layers.max_pool(layers.even(features)), ((0, 0), (0, 0), (0, 0), (0, self.width - features.shape[-1])))
+        main = jnp.pad(layers.max_pool(layers.even(features)), ((0, 0), (0, 0), (0, 0), (0, self.width - given)))
         return activated(main + branch, "sum", "prelu")
 
 

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from aeseg import tree
 from aeseg.models.bottlenecks import Bottleneck, Downsampling, PReLU, Upsampling
+from aeseg.types import UserError
 
 
 class Torch:
@@ -96,3 +97,8 @@ def test_a_prelu_has_a_slope_for_each_channel():
     found, variables = PReLU().init_with_output(jax.random.key(0), jnp.array([[[[-4.0, 4.0]]]]))
     np.testing.assert_array_equal(found, [[[[-1, 4]]]])
     assert variables["params"]["slope"].shape == (2,)
+
+
+def test_channels_that_shrink_where_zeros_are_added_are_refused():
+    with pytest.raises(UserError, match="at least the 12 channels that it reads; its width is 8"):
+        Downsampling(8).init(jax.random.key(0), jnp.zeros((1, 4, 4, 12)), train=False)
