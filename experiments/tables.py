@@ -6,6 +6,7 @@ python -m experiments.tables --table=camvid_small --run      train the rows and 
 python -m experiments.tables --table=camvid_segnet --scale=paper --rehearse=20 --size=144x192   train 20 steps of each row; records nothing
 python -m experiments.tables --table=camvid_small --check    exit with 1 where a mean is farther from the paper's number than is tolerated
 python -m experiments.tables --table=camvid_small --plot=a.svg  draw it: over the share of the labels where the rows differ in it, else bars
+                                                             (README.md shows experiments/results/pictures/<table>.png)
 python -m experiments.tables --table=camvid_small --picture  draw predictions and reconstructions, from the runs of the first seed
 python -m experiments.tables --readme                        write every table with results into README.md
 
@@ -99,11 +100,13 @@ def check(table: str, paper: Any) -> int:
 
 
 def pictures(table: str) -> str:
-    """Links to what was drawn of a table."""
-    names = {f"{table}.jpg": "predictions", f"{table}_reconstructions.jpg": "reconstructions"}
+    """What was drawn of a table: its plot, and links to the others."""
     folder = os.path.join(measurements.RESULTS, "pictures")
-    found = [f"[{text}](experiments/results/pictures/{name})" for name, text in names.items() if os.path.exists(os.path.join(folder, name))]
-    return f"\n\nPictures: {', '.join(found)}." if found else ""
+    drawn = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+    shown = f"\n\n![The means of {table}, and their intervals](experiments/results/pictures/{table}.png)" if f"{table}.png" in drawn else ""
+    names = {f"{table}.jpg": "predictions", f"{table}_reconstructions.jpg": "reconstructions"}
+    found = [f"[{text}](experiments/results/pictures/{name})" for name, text in names.items() if name in drawn]
+    return shown + (f"\n\nPictures: {', '.join(found)}." if found else "")
 
 
 def speed() -> str:
