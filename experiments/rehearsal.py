@@ -20,7 +20,7 @@ def rehearse(
 ) -> tuple[str, bool]:
     """Train every row of one seed for so many steps, where asked on images resized to (height, width); (what came of it, whether all ran).
 
-    Configs and workdirs are in a folder <table>-rehearsal of `runs`; a workdir that is there is finished, not begun anew.  Nothing is
+    Of rows that differ in the share of the labels alone the first is trained.  Configs and workdirs are in a folder <table>-rehearsal of `runs`; a workdir that is there is finished, not begun anew.  Nothing is
     added to the results.
     """
     if steps < 1:
@@ -42,9 +42,14 @@ def rehearse(
         measurements.call(command, share, f"{place}.log" if share["jobs"] > 1 else "")
         told[row.name] = f"{_losses(place)}, {time.perf_counter() - began:.0f} s"
 
-    failed = measurements.run_all([(row, 0) for row in paper.ROWS], name, runs, jobs, run)
-    lines = [f"{row.name}: {told.get(row.name) or 'failed: ' + failed[row.name, 0]}" for row in paper.ROWS]
-    return "\n".join([*lines, f"{len(told)} of {len(paper.ROWS)} rows ran {steps} steps."]), not failed
+    first = {_but_for_labels(row): row for row in reversed(paper.ROWS)}
+    alike = {row.name: first[_but_for_labels(row)].name for row in paper.ROWS}
+    failed = measurements.run_all([(row, 0) for row in paper.ROWS if alike[row.name] == row.name], name, runs, jobs, run)
+    lines = []
+    for row in paper.ROWS:
+        of = alike[row.name]
+        lines.append(f"{row.name}: {f'as {of}' if of != row.name else told.get(of) or 'failed: ' + failed[of, 0]}")
+    return "\n".join([*lines, f"{sum(of in told for of in alike.values())} of {len(paper.ROWS)} rows ran {steps} steps."]), not failed
 
 
 def shortened(row: Row, extra: Mapping[str, object], steps: int, size: Sequence[int]) -> ConfigDict:
@@ -62,6 +67,11 @@ def shortened(row: Row, extra: Mapping[str, object], steps: int, size: Sequence[
         config.data.transforms = (*config.data.transforms, *resized)
         config.data.evaluation_transforms = (*config.data.evaluation_transforms, *resized)
     return config
+
+
+def _but_for_labels(row: Row) -> str:
+    """What a row is, but for its name and the share of the labels."""
+    return repr((row.command, row.config, row.init, {name: value for name, value in row.overrides.items() if name != "data.fraction"}))
 
 
 def _losses(place: str) -> str:

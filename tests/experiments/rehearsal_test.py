@@ -13,6 +13,7 @@ from experiments.papers import Row
 ROWS = (
     Row("MAE", "pretrain", "mae", {"data.on_error": "skip"}),
     Row("U-Net", "segment", "camvid_labels:unet,large", {"data.fraction": 0.5}),
+    Row("U-Net, all", "segment", "camvid_labels:unet,large", {"data.fraction": 1.0}),
     Row("from MAE", "segment", "segment", init="MAE"),
 )
 PAPER = types.SimpleNamespace(ROWS=ROWS, SPLIT="test", SEEDS=3)
@@ -49,7 +50,8 @@ def test_every_row_is_tried_and_those_that_need_a_failed_one_are_left_out(tmp_pa
     assert not whole
     assert told.splitlines()[0] == "MAE: failed: exit code 2: no data"
     assert told.splitlines()[1].startswith("U-Net: loss 2 to 1.25, ")
-    assert told.splitlines()[2:] == ["from MAE: failed: left out, because MAE failed", "1 of 3 rows ran 20 steps."]
+    left = "from MAE: failed: left out, because MAE failed"
+    assert told.splitlines()[2:] == ["U-Net, all: as U-Net", left, "2 of 4 rows ran 20 steps."]
     assert len(commands) == 2
     assert not os.path.exists(tmp_path / "results")
 
