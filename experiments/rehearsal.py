@@ -20,8 +20,8 @@ def rehearse(
 ) -> tuple[str, bool]:
     """Train every row of one seed for so many steps, where asked on images resized to (height, width); (what came of it, whether all ran).
 
-    Of rows that differ in the share of the labels alone the first is trained.  Configs and workdirs are in a folder <table>-rehearsal of `runs`; a workdir that is there is finished, not begun anew.  Nothing is
-    added to the results.
+    Of rows that differ in the share of the labels alone the first is trained.  Configs and workdirs are in a folder
+    <table>-rehearsal of `runs`; a workdir that is there is finished, not begun anew.  Nothing is added to the results.
     """
     if steps < 1:
         raise UserError(f"Expected at least one step of each row; got --rehearse={steps}.")
