@@ -33,8 +33,8 @@ def get_config(argument: str = "unet") -> ConfigDict:
         encoder.update(norm="batch", mean=(0.45,), std=(0.25,))
     config = ConfigDict()
     config.seed = 0
-    config.steps = 10_000 if large else 1000
-    config.batch_size = 8 if segments else 16
+    config.steps = 10_000 if large else 1500 if segments else 1000
+    config.batch_size = 16 if not segments else 8 if large else 4
     config.microbatches = 1
     config.window = (352, 480) if large else (72, 96)
     if segments:
