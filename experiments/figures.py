@@ -1,5 +1,6 @@
 """Pictures of a table, from the runs of its first seed: where the segmenters are right and wrong, and what the autoencoders give back."""
 
+import collections
 import os
 from typing import Any, NamedTuple
 
@@ -16,7 +17,9 @@ from experiments import assembly, evaluate, job, measurements
 from experiments.progress import Progress
 
 EACH = 2
-"""How many of the best and of the worst images are drawn."""
+"""How many of the best and of the worst images are drawn, where the table does not set its own EACH."""
+BESIDE = 2
+"""With so many networks what is wrong stands beside each prediction; with more, below it."""
 SHOWN = 3
 """Records of a picture of reconstructions, spread over the split."""
 
@@ -53,19 +56,24 @@ def predictions(table: str, paper: Any, runs: str) -> str:
     images = list(zip(*by_title.values(), strict=True))
     scores = [float(np.mean([each.score for each in image])) for image in images]
     ranked = sorted((index for index, score in enumerate(scores) if score == score), key=lambda index: -scores[index])
-    worst = ranked[EACH:][-EACH:]
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("image", "label", *by_title)}
+    each = getattr(paper, "EACH", EACH)
+    worst = ranked[each:][-each:]
+    beside = len(by_title) <= BESIDE
+    columns: dict[str, list[np.ndarray]] = collections.defaultdict(list)
     names = []
-    for index in [*ranked[:EACH], *worst]:
+    for index in [*ranked[:each], *worst]:
         image, label, name = images[index][0][:3]
         empty = np.full_like(image, 255)
-        lines = {"image": (image, empty), "label": (label, empty)}
-        # Where nothing is scored nothing is shown: what a network says outside a field of view is noise.
-        for title, each in zip(by_title, images[index], strict=True):
-            lines[title] = np.where(label == IGNORE, IGNORE, each.prediction), draw.error_map(label, each.prediction)
-        for title, line in lines.items():
-            columns[title].extend(line)
-        names += [f"{'worst' if index in worst else 'best'} of {len(images)}: {name}, mean IoU {scores[index]:.1%}", "wrong where red"]
+        lines = [{"image": image, "label": label}, {} if beside else {"image": empty, "label": empty}]
+        for title, one in zip(by_title, images[index], strict=True):
+            # Where nothing is scored nothing is shown: what a network says outside a field of view is noise.
+            lines[0][title] = np.where(label == IGNORE, IGNORE, one.prediction)
+            lines[not beside][f"{title}: wrong" if beside else title] = draw.error_map(label, one.prediction)
+        for line in filter(None, lines):
+            for title, array in line.items():
+                columns[title].append(array)
+        names.append(f"{'worst' if index in worst else 'best'} of {len(images)}: {name}, mean IoU {scores[index]:.1%}")
+        names += [] if beside else ["wrong where red"]
     return _drawn(columns, table, classes, names)
 
 

@@ -6,5 +6,6 @@ TITLE = "DRIVE, 565x584, vessels, the 20 official test images"
 METRICS = ("dice_vessel", "pixel_accuracy", "mean_iou")
 SEEDS = 1
 SPLIT = "test"
+EACH = 1
 PICTURE = {"prediction": "U-Net, 16 to 128 channels"}
 ROWS = (Row("U-Net, 16 to 128 channels", "segment", "drive"),)

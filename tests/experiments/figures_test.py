@@ -40,43 +40,50 @@ def drawn(tmp_path, monkeypatch):
 ROW = papers.Row("scratch", "segment", "segment")
 
 
-def test_the_best_and_the_worst_images_are_drawn_with_what_is_wrong_in_them(drawn, monkeypatch):
-    """Three images, of which the first is predicted as it is labelled and the last has nothing right: they are its first and last."""
+@pytest.mark.parametrize("networks", [1, 3])
+def test_the_best_and_the_worst_images_are_drawn_with_what_is_wrong_in_them(drawn, monkeypatch, networks):
+    """Three images, of which the first is predicted as it is labelled and the last has nothing right: they are its first and last.
+
+    What is wrong stands beside the predictions of one network, and below those of three.
+    """
     source = assembly.scored_source(untrained.segmenter().config.data, "test")
     labels = [source[index]["label"] for index in range(3)]
     wrong = [np.zeros((16, 24), bool), np.zeros((16, 24), bool), np.ones((16, 24), bool)]
     wrong[1][3:9, 2:20] = True
-    answers = iter([(label + spoilt) % len(source.classes) for label, spoilt in zip(labels, wrong, strict=True)])
+    answers = iter([(label + spoilt) % len(source.classes) for label, spoilt in zip(labels, wrong, strict=True)] * networks)
 
     def sliding(predict, images, *rest, **more):
         for _ in images:
             yield np.eye(len(source.classes), dtype=np.float32)[next(answers)]
 
     monkeypatch.setattr(evaluation, "sliding", sliding)
-    monkeypatch.setattr(figures, "EACH", 1)
-    paper = types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}, ROWS=(ROW,))
+    titles = [f"network {number}" for number in range(networks)]
+    paper = types.SimpleNamespace(SPLIT="test", EACH=1, PICTURE=dict.fromkeys(titles, "scratch"), ROWS=(ROW,))
     (path,) = figures.write("table", paper, "runs")
     columns, names = drawn[path]
-    assert list(columns) == ["image", "label", "from scratch"]
-    assert names[::2] == ["best of 3: test-000000, mean IoU 100.0%", "worst of 3: test-000002, mean IoU 0.0%"]
-    np.testing.assert_array_equal(columns["from scratch"][0], labels[0])
-    for place, index in ((1, 0), (3, 2)):
-        red = np.all(columns["from scratch"][place] == draw.WRONG, axis=-1)
-        np.testing.assert_array_equal(red, wrong[index] & (labels[index] != IGNORE))
+    ranks = ["best of 3: test-000000, mean IoU 100.0%", "worst of 3: test-000002, mean IoU 0.0%"]
+    beside = networks == 1
+    assert list(columns) == ["image", "label", *titles, *(["network 0: wrong"] if beside else [])]
+    assert names == (ranks if beside else [ranks[0], "wrong where red", ranks[1], "wrong where red"])
+    for title in titles:
+        np.testing.assert_array_equal(columns[title][0], np.where(labels[0] == IGNORE, IGNORE, labels[0]))
+        maps = columns["network 0: wrong"] if beside else columns[title][1::2]
+        for shown, index in zip(maps, (0, 2), strict=True):
+            red = np.all(shown == draw.WRONG, axis=-1)
+            np.testing.assert_array_equal(red, wrong[index] & (labels[index] != IGNORE))
     with Image.open(path) as picture:
         assert picture.width > 100
 
 
-@pytest.mark.parametrize(("records", "shown"), [(1, 2), (3, 6)])
+@pytest.mark.parametrize(("records", "shown"), [(1, 1), (3, 3)])
 def test_few_images_are_drawn_once_each(drawn, monkeypatch, records, shown):
     paper = types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}, ROWS=(ROW,))
-    monkeypatch.setattr(figures, "EACH", 2 if records > 1 else 1)
     whole = assembly.scored_source
     monkeypatch.setattr(assembly, "scored_source", lambda data, split: wrappers.Subset(whole(data, split), records / 3))
     (path,) = figures.write("table", paper, "runs")
     columns, names = drawn[path]
-    assert len(names) == len(set(names[::2])) * 2 == len(columns["label"]) == shown
-    for label, prediction in zip(columns["label"][::2], columns["from scratch"][::2], strict=True):
+    assert len(names) == len(set(names)) == len(columns["label"]) == shown
+    for label, prediction in zip(columns["label"], columns["from scratch"], strict=True):
         assert prediction.shape == label.shape == (16, 24)
         np.testing.assert_array_equal(prediction[label == IGNORE], IGNORE)
 
