@@ -18,6 +18,9 @@ from aeseg.types import UserError
 from experiments import cli
 from experiments.papers import Row
 
+SCORED = ("best", "batch_statistics")
+"""What a row says of how it is scored: flags of `evaluate`, which the key of its config holds where they are set."""
+
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
 
 
@@ -110,7 +113,8 @@ def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object],
 def config_key(row: Row) -> str:
     """Names what a row runs, its config included: where that changes, the row is measured anew."""
     parts = [row.command, row.config, row.overrides, row.init, spec.plain(cli.load_config(row.config))]
-    described = json.dumps([*parts, "best"] if row.best else parts, sort_keys=True)
+    scored = [name for name in SCORED if getattr(row, name)]
+    described = json.dumps([*parts, *scored], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()[:12]
 
 
@@ -133,8 +137,9 @@ def _measured(table: str) -> set[tuple[str, int, str]]:
 
 
 def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict[str, object], share: dict[str, Any]) -> None:
-    """Train and score one row and seed, and append its line."""
-    place = workdir(runs, table, row.name, seed)
+    """Train and score one row and seed, and append its line; one that only evaluates has the seconds of the run that it scores."""
+    trains = row.command != "evaluate"
+    place = workdir(runs, table, row.name if trains else row.init, seed)
     with contextlib.suppress(FileNotFoundError):
         os.remove(_error(runs, table, row.name, seed))
     command = [sys.executable, "-m", f"experiments.{row.command}", f"--config={row.config}", f"--workdir={place}"]
@@ -143,14 +148,16 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
         command.append(f"--init={workdir(runs, table, row.init, seed)}")
     print(f"[{table}] {row.name}, seed {seed}: begins", flush=True)
     log = f"{place}.log" if share["jobs"] > 1 else ""
-    seconds = timed(lambda: call(command, share, log), os.path.join(place, "seconds.txt"))
+
+    def train() -> None:
+        if trains:
+            call(command, share, log)
+
+    seconds = timed(train, os.path.join(place, "seconds.txt"))
     if (row.name, seed, config_key(row)) in _measured(table):
         return
-    call(
-        [sys.executable, "-m", "experiments.evaluate", f"--workdir={place}", f"--split={paper.SPLIT}", *(["--best"] if row.best else [])],
-        share,
-        log,
-    )
+    how = [f"--{name}" for name in SCORED if getattr(row, name)]
+    call([sys.executable, "-m", "experiments.evaluate", f"--workdir={place}", f"--split={paper.SPLIT}", *how], share, log)
     with open(os.path.join(place, "metrics.json"), encoding="utf-8") as file:
         scores = json.load(file)[paper.SPLIT]
     numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
