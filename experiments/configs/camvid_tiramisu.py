@@ -1,4 +1,4 @@
-"""FC-DenseNet ("Tiramisu") on CamVid in two stages, as in Jegou et al. 2017, section 4.1; U-Net and ENet by the same recipe.
+"""FC-DenseNet ("Tiramisu") on CamVid in two stages, as in Jegou et al. 2017, section 4; U-Net and ENet by the same recipe.
 
 The paper's protocol, with what its authors' code adds (SimJeg/FC-DenseNet, config/FC-DenseNet103.py and train.py): from scratch on the
 367 training images; first crops of 224x224 in batches of 3, RMSprop 1e-3, then (`full`) whole images of 360x480 and 1e-4; the rate falls

@@ -14,7 +14,7 @@ from aeseg.data.sources.folder import drive
 from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomRotate, VerticalFlip
 from aeseg.methods.segmenter import Segmenter
 from aeseg.models.heads.unet import UNetHead
-from aeseg.spec import follow, names, recipe, spec
+from aeseg.spec import choose, follow, names, recipe, spec
 from aeseg.training.optimiser import adamw
 
 ARGUMENTS = ("unet", "denoising", "unet,reference")
@@ -23,16 +23,16 @@ ARGUMENTS = ("unet", "denoising", "unet,reference")
 def get_config(argument: str = "unet") -> ConfigDict:
     """`unet` segments, with `,reference` as large as the paper's; a method's file name pretrains on the same 18 images."""
     name, _, size = argument.partition(",")
-    segments, reference = name in names("aeseg.models.heads"), size == "reference"
+    segments = name in names("aeseg.models.heads")
+    sized = choose(size or "small", small={"encoder": "small", "steps": 800}, reference={"encoder": "unet", "steps": 20_000})
     config = ConfigDict()
     config.seed = 0
-    config.steps = 20_000 if reference else 800
+    config.steps = sized["steps"]
     config.batch_size = 8
     config.microbatches = 1
     config.window = (96, 96)
-    encoder = recipe("aeseg.models.encoders", "convnet", "unet" if reference else "small")
-    if reference:
-        encoder.update({"norm": "batch", "mean": (0.45,), "std": (0.25,)})
+    encoder = recipe("aeseg.models.encoders", "convnet", sized["encoder"])
+    encoder.update({"norm": "batch", "mean": (0.45,), "std": (0.25,)})  # as the small one has it
     if segments:
         config.method = spec(
             Segmenter, encoder=encoder, head=spec(UNetHead, classes=2, norm="batch"), classes=2, objective="cross_entropy_dice"

@@ -25,7 +25,7 @@ def get_config(argument: str = "masked") -> ConfigDict:
     probes = choose(argument, masked={"probes": False}, linear={"probes": True})["probes"]
     config = ConfigDict()
     config.seed = 0
-    config.steps = 400 if probes else 500
+    config.steps = 400 if probes else 350
     config.batch_size = 8 if probes else 16
     config.microbatches = 1
     config.window = (96, 128)

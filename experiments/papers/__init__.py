@@ -13,8 +13,8 @@ class Row(NamedTuple):
     """One line of a table.
 
     `command` is pretrain or segment, `config` what --config takes, `overrides` the fields set on top of it; `init` names
-    the row whose encoder it starts from (the same seed's); `compare` the row that it is compared with, seed by seed.  `command`
-    evaluate trains nothing: the run of `init` is scored once more, otherwise.
+    the row whose encoder it starts from, or all of it where it continues (the same seed's); `compare` the row that it is
+    compared with, seed by seed.  `command` evaluate trains nothing: the run of `init` is scored once more, otherwise.
     `paper` holds what was published, in % by metric; `tolerance` how many points our mean may be away from it, `citation`
     where it stands.  `best` scores the checkpoint that was best on validation, by the config's `best`, and not the last;
     `batch_statistics` with batch norm by the statistics of each image itself, and not the running averages.

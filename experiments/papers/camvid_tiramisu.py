@@ -27,7 +27,7 @@ PUBLISHED = {
     ),
     "enet": ({"mean_iou_reference": 51.3}, 5.0, "Paszke et al. 2016, from memory, by another recipe; CGNet's README bears it out"),
 }
-"""Network: its numbers, how many points ours may be away, and where they stand.  Replications of FC-DenseNet67 have 64.6 mIoU (SWAG's)."""
+"""Network: its numbers, how many points ours may be away, and where they stand.  A replication of FC-DenseNet67 has 64.6 mIoU (SWAG's)."""
 NAMES = {
     "paper": {
         "fc_densenet56": "FC-DenseNet56",

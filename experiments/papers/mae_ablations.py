@@ -22,8 +22,7 @@ DEPTHS = {"cpu": (2, 1, 4), "paper": (8, 1, 2, 4, 12)}
 BASELINE = {"cpu": {}, "paper": {TARGET: False}}
 """At scale `paper`: the raw pixels of table 1, where the config `mae` has the standardised ones of the paper's best transfer."""
 
-
-OF = {"cpu": "", "paper": ", ViT-L"}
+ENDING = {"cpu": "", "paper": ", ViT-L"}
 """What the names of a scale's rows end with."""
 
 
@@ -32,7 +31,7 @@ def _settings(scale: str) -> dict[str, dict[str, object]]:
     depth, *others = DEPTHS[scale]
     settings: dict[str, dict[str, object]] = {
         f"baseline (75 %, {depth} blocks, pixels, random)": {},
-        **{f"{ratio:.0%} hidden".replace("%", " %"): {RATIO: ratio} for ratio in (0.25, 0.5, 0.9)},
+        **{f"{100 * ratio:g} % hidden": {RATIO: ratio} for ratio in (0.25, 0.5, 0.9)},
         **{f"decoder of {number} block{'s' if number > 1 else ''}": {DEPTH: number} for number in others},
         "normalised pixels": {TARGET: True},
         "block-wise, 50 %": {SAMPLER: "aeseg.masking:Block", RATIO: 0.5},
@@ -40,7 +39,7 @@ def _settings(scale: str) -> dict[str, dict[str, object]]:
         "grid-wise, 75 %": {SAMPLER: "aeseg.masking:Grid"},
         "one step of pretraining": {"steps": 1},
     }
-    return {f"{name}{OF[scale]}": fields for name, fields in settings.items()}
+    return {f"{name}{ENDING[scale]}": fields for name, fields in settings.items()}
 
 
 def _rows(scale: str) -> tuple[Row, ...]:

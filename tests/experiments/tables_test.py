@@ -170,6 +170,11 @@ def test_the_second_stage_of_camvid_tiramisu_continues_the_first_on_whole_images
             assert second.window > first.window
 
 
+def test_a_stage_that_is_none_is_refused():
+    with pytest.raises(UserError, match=r"The stage after the comma is full, or there is none; got 'ful'\. Write unet,full\."):
+        cli.load_config("camvid_tiramisu:unet,ful")
+
+
 def test_the_rate_of_camvid_tiramisu_falls_by_its_factor_in_each_epoch_however_many_there_are():
     config = cli.load_config("camvid_tiramisu:fc_densenet103")
     for epochs in (750, 300):
