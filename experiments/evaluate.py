@@ -3,6 +3,7 @@
 python -m experiments.evaluate --workdir=runs/segment                    the test split
 python -m experiments.evaluate --workdir=runs/pretrain --split=validation  an autoencoder: PSNR, SSIM and its losses
 python -m experiments.evaluate --workdir=runs/segment --samples=40       a network with dropout, as Bayesian SegNet
+python -m experiments.evaluate --workdir=runs/segment --batch_statistics   a network with batch norm, as FC-DenseNet
 """
 
 import json
@@ -20,6 +21,7 @@ from aeseg.inference import evaluate as evaluation
 from aeseg.inference.measures import BOUNDARIES, CALIBRATION
 from aeseg.inference.samples import PLANES, fingerprints, sampled
 from aeseg.inference.sliding import Predict
+from aeseg.inference.statistics import by_own_statistics
 from aeseg.spec import build
 from aeseg.training import mesh as meshes
 from aeseg.training import step
@@ -50,8 +52,9 @@ VIEWS = {
     "scales": ("1", "average each image's probabilities over these sizes of it, such as 0.75,1,1.25"),
     "flip": (False, "average them over the image and its mirror image"),
     "samples": (0, "average them over so many networks drawn by dropout, and draw how far these disagree; 40 in Bayesian SegNet"),
+    "batch_statistics": (False, "batch norm takes mean and variance from each image or window itself, not the running averages"),
 }
-"""The flags of test-time augmentation and of Monte Carlo dropout, which `predict` has, too."""
+"""The flags of test-time augmentation, of Monte Carlo dropout and of batch norm, which `predict` has, too."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -76,14 +79,15 @@ def run(argv: Sequence[str]) -> int:
     began = time.perf_counter()
     trained = assembly.load_trained(flags.workdir, assembly.best_step(flags.workdir) if flags.best else flags.step)
     views, samples = chosen_views(flags, is_segmenter(trained)), chosen_samples(flags, is_segmenter(trained))
+    statistics = chosen_statistics(flags, is_segmenter(trained))
     source = assembly.scored_source(trained.config.data, flags.split)
     batch = flags.batch or trained.config.batch_size
     picture = os.path.join(flags.workdir, "pictures", f"{flags.split}_{trained.step:06d}.png")
     if is_segmenter(trained):
         measures = (CALIBRATION, *([BOUNDARIES] if flags.boundaries else []))
         how = {"batch": batch, "weights": flags.weights, "measures": measures, **views}
-        scores, columns, names = segmentation_scores(trained, source, samples, **how)
-        scores |= {"views": views, "samples": samples}
+        scores, columns, names = segmentation_scores(trained, source, samples, statistics, **how)
+        scores |= {"views": views, "samples": samples, "batch_statistics": statistics}
     else:
         scores, columns, names = autoencoder_scores(trained, source, batch)
     if jax.process_index() != 0:
@@ -108,22 +112,28 @@ def is_segmenter(trained: assembly.Trained) -> bool:
     return hasattr(trained.method, "predict")
 
 
-def predictor(trained: assembly.Trained, samples: int = 0) -> Predict:
+def predictor(trained: assembly.Trained, samples: int = 0, batch_statistics: bool = False) -> Predict:
     """[b h w c] uint8 -> a segmenter's logits, or what an autoencoder makes of the image; one compilation for each shape.
 
-    With `samples` a segmenter gives `samples.sampled`, drawn by the run's seed and each image's pixels.
+    With `samples` a segmenter gives `samples.sampled`, drawn by the run's seed and each image's pixels; with `batch_statistics` it
+    normalises as `statistics.by_own_statistics` does.
     """
     method = trained.method
+
+    def logits(variables: Any, image: jax.Array, rngs: dict[str, jax.Array] | None = None) -> jax.Array:
+        if batch_statistics:
+            return by_own_statistics(method, variables, images.as_float(image), rngs)
+        return method.apply(variables, images.as_float(image), rngs=rngs, method="predict")
 
     def apply(variables: Any, batch: Any) -> jax.Array:
         if samples:
 
-            def logits(key: jax.Array, image: jax.Array) -> jax.Array:
-                return method.apply(variables, images.as_float(image), rngs={keys.MONTE_CARLO: key}, method="predict")
+            def drawn(key: jax.Array, image: jax.Array) -> jax.Array:
+                return logits(variables, image, {keys.MONTE_CARLO: key})
 
-            return sampled(logits, batch["image"], batch["index"], trained.config.seed, samples)
+            return sampled(drawn, batch["image"], batch["index"], trained.config.seed, samples)
         if is_segmenter(trained):
-            return method.apply(variables, images.as_float(batch["image"]), method="predict")
+            return logits(variables, batch["image"])
         shown = method.apply(variables, step.prepare(batch), method="show")
         if "reconstruction" not in shown:
             raise UserError(
@@ -168,10 +178,19 @@ def chosen_samples(flags: Any, averages: bool) -> int:
     return flags.samples
 
 
-def segmentation_scores(trained: assembly.Trained, source: Any, samples: int = 0, **how: Any) -> Found:
+def chosen_statistics(flags: Any, normalises: bool) -> bool:
+    """Whether batch norm goes by each image's own statistics, of the flags; for a model that `normalises` so."""
+    if flags.batch_statistics and not normalises:
+        raise UserError(
+            "Only a segmenter is normalised by the image's own statistics; this run is an autoencoder. Leave out --batch_statistics."
+        )
+    return flags.batch_statistics
+
+
+def segmentation_scores(trained: assembly.Trained, source: Any, samples: int = 0, batch_statistics: bool = False, **how: Any) -> Found:
     """The scores of a segmenter, and six images spread over the source with label and prediction; `how`: see `segmentation`.
 
-    With `samples` (see `predictor`) the uncertainty is a column, too.
+    With `samples` the uncertainty is a column, too; for these and `batch_statistics` see `predictor`.
     """
     config = trained.config
     if len(source.classes) != trained.method.classes:
@@ -196,7 +215,7 @@ def segmentation_scores(trained: assembly.Trained, source: Any, samples: int = 0
                     columns.setdefault(column, []).append(array)
 
         scores = evaluation.segmentation(
-            predictor(trained, samples),
+            predictor(trained, samples, batch_statistics),
             source,
             build(config.data.evaluation_transforms),
             tuple(config.window),

@@ -1,7 +1,7 @@
 """`--init`: the weights that a run starts from, of a workdir of ours or of a directory of Hugging Face.
 
 The encoder is taken whole or not at all.  Pretraining takes the rest of the method, too, where it is the same method and fits;
-what does not fit keeps its fresh value, and each such part is named with the reason.
+what does not fit keeps its fresh value, and each such part is named with the reason.  A segmenter that goes on is taken whole.
 """
 
 import os
@@ -23,13 +23,15 @@ TOKEN = "mask_token"
 """The one parameter of an encoder that depends on how it is trained."""
 
 
-def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, whole: bool) -> job.Init:
-    """Give the config the encoder of `path`; what puts its weights into a fresh state, and where `whole` the rest of the method's.
+def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: str) -> job.Init:
+    """Give the config the encoder of `path`; what puts its weights into a fresh state, and as `taken` says the rest of the method's.
+
+    taken   "encoder": it alone; "what fits": of the same method also each other part that fits; "all": the whole method, or UserError
 
     Of a workdir, an encoder that the command line describes otherwise is an error: weights and description would not belong
     together.  Of foreign weights the decoder's description is taken, too, where the method is the same; what the command line
     says of either holds (patch, grid), and the weights are made to fit.  The dtype, and fields that an encoder calls `adjustable`,
-    are the run's own.
+    are the run's own.  Where all is taken, another method, head or neck is an error; window, loss and optimiser are the run's own.
     """
     foreign = files.is_foreign(path)
     if foreign:
@@ -40,8 +42,10 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, whole: 
         stored, donor = of_workdir(path)
         found, encoder, notes = stored.method, stored.method.encoder, []
         _refuse_others(encoder, config.method.encoder, overrides, path)
-    rest = whole and found.get("target") == config.method.target
-    parts = {"encoder": encoder, **({"decoder": found.decoder} if foreign and rest and "decoder" in found else {})}
+    if taken == "all":
+        _refuse_another_model(found, config.method, path)
+    taken = taken if found.get("target") == config.method.target else "encoder"
+    parts = {"encoder": encoder, **({"decoder": found.decoder} if foreign and taken != "encoder" and "decoder" in found else {})}
     grids = {part: tuple(described.grid) for part, described in parts.items() if "grid" in described}
     channels = assembly.one_row(config)["image"].shape[-1]
     for part, described in parts.items():
@@ -55,14 +59,14 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, whole: 
     grids = {part: (old, tuple(config.method[part].grid)) for part, old in grids.items()}
 
     def init(state: TrainState) -> tuple[TrainState, list[str]]:
-        started, lines = with_weights(state, donor, rest, grids)
+        started, lines = with_weights(state, donor, taken, grids)
         return started, [*notes, *lines]
 
     return init
 
 
-def with_weights(state: TrainState, donor: Mapping[str, Any], rest: bool, grids: adapt.Grids | None = None) -> tuple[TrainState, list[str]]:
-    """The state with the donor's encoder and, where asked, the rest of it that fits; a line for each step.
+def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids: adapt.Grids | None = None) -> tuple[TrainState, list[str]]:
+    """The state with what is `taken` of the donor (see `weights`); a line for each step.
 
     `grids`: see `adapt.adapted`.  The running mean of the parameters starts from the same weights.
     """
@@ -70,15 +74,17 @@ def with_weights(state: TrainState, donor: Mapping[str, Any], rest: bool, grids:
     given, lines = adapt.adapted({name: leaves for name, leaves in donor.items() if name in variables}, variables, grids or {})
     encoder, said = _with_token(given["params"]["encoder"], state.params["encoder"])
     given = {**given, "params": {**given["params"], "encoder": encoder}}
-    found, taken = saved.graft(variables, given)
+    found, paths = saved.graft(variables, given)
     lines += said
-    lines.append(f"Took {len(taken)} arrays ({tree.count(given['params']['encoder']):,} numbers) of the encoder from the checkpoint.")
-    others = {part for leaves in variables.values() for part in leaves} - {"encoder"} if rest else ()
+    lines.append(f"Took {len(paths)} arrays ({tree.count(given['params']['encoder']):,} numbers) of the encoder from the checkpoint.")
+    others = {part for leaves in variables.values() for part in leaves} - {"encoder"} if taken != "encoder" else ()
     for part in sorted(others):
         try:
-            found, taken = saved.graft(found, given, (part, f"{part}/*"))
-            lines.append(f"Took {len(taken)} arrays of the {part}, too.")
+            found, paths = saved.graft(found, given, (part, f"{part}/*"))
+            lines.append(f"Took {len(paths)} arrays of the {part}, too.")
         except UserError as error:
+            if taken == "all":
+                raise
             lines.append(f"The {part} keeps its fresh values. " + "\n".join(str(error).splitlines()[:-1]))
     placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), found, variables)
     params = placed.pop("params")
@@ -106,9 +112,34 @@ def _with_token(given: Mapping[str, Any], fresh: Mapping[str, Any]) -> tuple[dic
     return dict(given), []
 
 
+def _refuse_another_model(found: ConfigDict, wanted: ConfigDict, path: str) -> None:
+    """Raises UserError where `found` is another method than `wanted`, or has another head or neck."""
+    if found.get("target") != wanted.target:
+        raise UserError(
+            f"Expected a model to go on from as a whole, {wanted.target}; {path} holds {found.get('target', 'an encoder alone')}. "
+            "Name a workdir of `segment`, or take the encoder alone with --config.freeze=fine-tune."
+        )
+    lines = _unlike(found.head, wanted.head, "config.method.head")
+    necks = found.get("neck", ()), wanted.get("neck", ())
+    if len(necks[0]) != len(necks[1]):
+        lines.append(f"config.method.neck: {len(necks[0])} parts -> {len(necks[1])}")
+    for place, (old, new) in enumerate(zip(*necks, strict=False)):
+        lines += _unlike(old, new, f"config.method.neck[{place}]")
+    if lines:
+        raise UserError(
+            f"Expected a model to go on from as a whole; the one of {path} differs from this run's:\n  " + "\n  ".join(lines) + "\n"
+            "Give the run this head and neck, or take the encoder alone with --config.freeze=fine-tune."
+        )
+
+
+def _unlike(found: ConfigDict, wanted: ConfigDict, where: str) -> list[str]:
+    """A line for each field in which two descriptions of a part differ, but for those that may be set otherwise."""
+    free = tuple(f"{where}.{name}:" for name in _adjustable(found))
+    return [line for line in spec.differences(found, wanted, where) if not line.startswith(free)]
+
+
 def _refuse_others(encoder: ConfigDict, described: ConfigDict, overrides: Mapping[str, Any], path: str) -> None:
-    free = tuple(f"config.method.encoder.{name}:" for name in _adjustable(encoder))
-    lines = [line for line in spec.differences(encoder, described, "config.method.encoder") if not line.startswith(free)]
+    lines = _unlike(encoder, described, "config.method.encoder")
     asked = [name for name in overrides if name.startswith("method.encoder") and name.split(".")[2] not in _adjustable(encoder)]
     if asked and lines:
         raise UserError(

@@ -19,6 +19,9 @@ from aeseg.types import UserError
 from experiments import cli
 from experiments.papers import Row
 
+SCORED = ("best", "batch_statistics")
+"""What a row says of how it is scored: flags of `evaluate`, which the key of its config holds where they are set."""
+
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
 
 
@@ -128,8 +131,14 @@ def run_all(
 def config_key(row: Row) -> str:
     """Names what a row runs, its config included: where that changes, the row is measured anew."""
     parts = [row.command, row.config, row.overrides, row.init, spec.plain(cli.load_config(row.config))]
-    described = json.dumps([*parts, "best"] if row.best else parts, sort_keys=True)
+    scored = [name for name in SCORED if getattr(row, name)]
+    described = json.dumps([*parts, *scored], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()[:12]
+
+
+def scoring(row: Row) -> list[str]:
+    """The flags of `evaluate` that the row is scored with."""
+    return [f"--{name}" for name in SCORED if getattr(row, name)]
 
 
 def take_share(jobs: int) -> None:
@@ -151,8 +160,12 @@ def _measured(table: str) -> set[tuple[str, int, str]]:
 
 
 def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict[str, object], share: dict[str, Any]) -> None:
-    """Train and score one row and seed, and append its line; Busy where another process is at it."""
-    place = workdir(runs, table, row.name, seed)
+    """Train and score one row and seed, and append its line; one that only evaluates has the seconds of the run that it scores.
+
+    Busy where another process is at it.
+    """
+    trains = row.command != "evaluate"
+    place = workdir(runs, table, row.name if trains else row.init, seed)
     with held(f"{place}.lock"):
         if os.path.isdir(place) and (row.name, seed, config_key(row)) in _measured(table):
             return  # by another process, meanwhile
@@ -163,11 +176,11 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
             command.append(f"--init={workdir(runs, table, row.init, seed)}")
         print(f"[{table}] {row.name}, seed {seed}: begins", flush=True)
         log = f"{place}.log" if share["jobs"] > 1 else ""
-        seconds = timed(lambda: call(command, share, log), os.path.join(place, "seconds.txt"))
+        seconds = timed(lambda: call(command, share, log) if trains else "", os.path.join(place, "seconds.txt"))
         if (row.name, seed, config_key(row)) in _measured(table):
             return
-        best = ["--best"] if row.best else []
-        call([sys.executable, "-m", "experiments.evaluate", f"--workdir={place}", f"--split={paper.SPLIT}", *best], share, log)
+        score = [sys.executable, "-m", "experiments.evaluate", f"--workdir={place}", f"--split={paper.SPLIT}", *scoring(row)]
+        call(score, share, log)
         with open(os.path.join(place, "metrics.json"), encoding="utf-8") as file:
             scores = json.load(file)[paper.SPLIT]
         numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}

@@ -39,13 +39,14 @@ class Needs(NamedTuple):
 
 def markdown(table: str, paper: Any, extra: Mapping[str, object], jobs: int) -> str:
     """Each row with seeds still to run: what a step takes, the minutes of a run, and what all of them take together."""
-    todo = measurements.missing(table, paper)
+    missing = measurements.missing(table, paper)
+    todo = [(row, seed) for row, seed in missing if row.command != "evaluate"]
     if not todo:
-        return f"{table}: every row and seed is measured."
+        return f"{table}: {'every row is trained; what is left is to score' if missing else 'every row and seed is measured'}."
     measurements.take_share(jobs)
     device = provenance()["device"]
-    rows = {row.name: row for row in paper.ROWS}
-    needs = {row.name: needed(config_of(row, rows, extra)) for row in paper.ROWS}
+    rows = {row.name: row for row in paper.ROWS if row.command != "evaluate"}
+    needs = {name: needed(config_of(row, rows, extra)) for name, row in rows.items()}
     rates = recorded_rates(rows, needs, measurements.lines(table), device)
     probed = 0.0 if rates else probe()
     cells, total = ["| | seeds | steps | GFLOPs a step | parameters | GB at most | minutes a run |", "|---|---|---|---|---|---|---|"], 0.0

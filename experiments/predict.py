@@ -35,7 +35,7 @@ from aeseg.inference.views import averaged, resized, softmax
 from aeseg.spec import build
 from aeseg.types import Class, UserError
 from experiments import assembly, cli, job, process
-from experiments.evaluate import VIEWS, chosen_samples, chosen_views, is_segmenter, predictor
+from experiments.evaluate import VIEWS, chosen_samples, chosen_statistics, chosen_views, is_segmenter, predictor
 from experiments.progress import Progress
 
 
@@ -91,7 +91,7 @@ def predict(
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Write the results of every file; returns the rows of the overview, and (path, reason) of those that cannot be read."""
     config, output, views = trained.config, flags.output, chosen_views(flags, bool(classes))
-    samples = chosen_samples(flags, bool(classes))
+    samples, statistics = chosen_samples(flags, bool(classes)), chosen_statistics(flags, bool(classes))
     changes = [build(node) for node in config.data.evaluation_transforms if not _cuts(node)]
     resizes = any(isinstance(change, transforms.Resize) for change in changes)
     channels = config.data.test.get("channels", 3)
@@ -114,7 +114,7 @@ def predict(
             yield record["image"]
 
     with Progress("predicting", len(paths)) as progress:
-        network = predictor(trained._replace(method=build(_without_noise(config.method))), samples)
+        network = predictor(trained._replace(method=build(_without_noise(config.method))), samples, statistics)
         slide = functools.partial(sliding, network, window=tuple(config.window), batch=flags.batch, weights=flags.weights)
         for number, values in enumerate(averaged(slide, images(), **views, further=PLANES if samples else 0)):
             item = taken.pop(0)

@@ -21,7 +21,7 @@ def run(argv: Sequence[str]) -> int:
         init=("", "weights to start from, and of the same method the decoder, too: a workdir, or a Hugging Face directory"),
     )
     process.start()
-    weights = init.weights(flags.config, flags.overrides, flags.init, whole=True) if flags.init else None
+    weights = init.weights(flags.config, flags.overrides, flags.init, "what fits") if flags.init else None
     parts = assembly.assemble(flags.config)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
     next_command = f"{process.launcher()}segment --config={flags.config.next} --init={workdir}"

@@ -67,7 +67,7 @@ def run(argv: Sequence[str]) -> int:
     if jax.process_count() > 1:
         raise UserError(f"A probe runs in one process; there are {jax.process_count()}. Start it on one host.")
     began, config = time.perf_counter(), flags.config
-    start = init.weights(config, flags.overrides, flags.init, whole=False) if flags.init else None
+    start = init.weights(config, flags.overrides, flags.init, "encoder") if flags.init else None
     segment.weigh_classes(config)  # checks classes and labels
     stride = chosen_stride(config, flags.stride)
     prepare(config, stride, flags.steps)

@@ -29,18 +29,20 @@ def rehearse(
 
     def run(row: Row, seed: int, share: dict[str, Any]) -> None:
         place = measurements.workdir(runs, name, row.name, seed)
-        described = f"{place}.json"
         os.makedirs(os.path.dirname(place), exist_ok=True)
-        with open(described, "w", encoding="utf-8") as file:
-            file.write(to_json(shortened(row, extra, steps, size)))
-        command = [sys.executable, "-m", f"experiments.{row.command}", f"--config={described}", f"--workdir={place}"]
-        if row.init:
-            command.append(f"--init={measurements.workdir(runs, name, row.init, seed)}")
+        of = measurements.workdir(runs, name, row.init, seed)
+        if row.command == "evaluate":
+            command = ["evaluate", f"--workdir={of}", "--split=validation", *measurements.scoring(row)]
+        else:
+            with open(f"{place}.json", "w", encoding="utf-8") as file:
+                file.write(to_json(shortened(row, extra, steps, size)))
+            command = [row.command, f"--config={place}.json", f"--workdir={place}", *([f"--init={of}"] if row.init else [])]
         measurements.forget(runs, name, row.name, seed)
         print(f"[{name}] {row.name}: begins", flush=True)
         began = time.perf_counter()
-        measurements.call(command, share, f"{place}.log" if share["jobs"] > 1 else "")
-        told[row.name] = f"{_losses(place)}, {time.perf_counter() - began:.0f} s"
+        log = f"{place}.log" if share["jobs"] > 1 else ""
+        measurements.call([sys.executable, "-m", f"experiments.{command[0]}", *command[1:]], share, log)
+        told[row.name] = f"{_losses(place) or 'scored'}, {time.perf_counter() - began:.0f} s"
 
     first = {_but_for_labels(row): row for row in reversed(paper.ROWS)}
     alike = {row.name: first[_but_for_labels(row)].name for row in paper.ROWS}
@@ -75,6 +77,6 @@ def _but_for_labels(row: Row) -> str:
 
 
 def _losses(place: str) -> str:
-    """The first and last loss of training that a run wrote down."""
+    """The first and last loss of training that a run wrote down; "" of none."""
     losses = [row["train/loss"] for row in measurements.read(os.path.join(place, "metrics.jsonl")) if "train/loss" in row]
-    return f"loss {losses[0]:.4g} to {losses[-1]:.4g}"
+    return f"loss {losses[0]:.4g} to {losses[-1]:.4g}" if losses else ""

@@ -3,6 +3,7 @@
 python -m experiments.segment --init=runs/pretrain                              fine-tune what `pretrain` has learned
 python -m experiments.segment --init=runs/pretrain --config.freeze=linear-probe  the encoder stays as it is
 python -m experiments.segment --init=runs/pretrain --config.freeze=scratch       its architecture alone: the control
+python -m experiments.segment --init=runs/segment --config.freeze=continue       a segmenter whole, with a fresh optimiser: a second stage
 python -m experiments.segment --init=vit-mae-base                               a directory of Hugging Face: config.json, model.safetensors
 python -m experiments.segment --config=camvid_small:segment                      another config file, from scratch
 """
@@ -18,7 +19,7 @@ from aeseg.data.sources.folder import SEGNET_WEIGHTS
 from aeseg.types import UserError
 from experiments import assembly, cli, init, job, process
 
-FREEZE = ("fine-tune", "linear-probe", "scratch")
+FREEZE = ("fine-tune", "linear-probe", "scratch", "continue")
 CHECKED = 5_000
 """Labels of at most so many records are read before training; in larger sets a label out of range is found on its way."""
 
@@ -30,11 +31,15 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         config="segment",
         workdir=("", "where the run lives; default runs/<config>"),
-        init=("", "whose encoder to start from: a workdir of `pretrain` (or its checkpoints folder), or a Hugging Face directory"),
+        init=(
+            "",
+            "whose encoder, or with freeze=continue all, to start from: a workdir (or its checkpoints folder), or a Hugging Face directory",
+        ),
     )
     process.start()
     config = flags.config
-    weights = init.weights(config, flags.overrides, flags.init, whole=False) if flags.init else None
+    taken = "all" if config.freeze == "continue" else "encoder"
+    weights = init.weights(config, flags.overrides, flags.init, taken) if flags.init else None
     weights = freeze(config, weights)
     weigh_classes(config)
     parts = assembly.assemble(config)
@@ -50,6 +55,8 @@ def freeze(config: ConfigDict, weights: job.Init | None) -> job.Init | None:
         raise UserError(f"freeze must be one of {', '.join(FREEZE)}; got {config.freeze!r}. Set --config.freeze.")
     if config.freeze == "scratch":
         return None
+    if config.freeze == "continue" and weights is None:
+        raise UserError("To continue there must be a trained segmenter, and there is none. Name one with --init=<workdir of `segment`>.")
     if config.freeze == "linear-probe":
         if weights is None:
             raise UserError("A linear probe reads a pretrained encoder, and there is none. Name one with --init=<workdir>.")

@@ -32,8 +32,8 @@ def normalise(
     if norm == "none":
         return image
     if norm == "batch":
-        layer = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype, name=name)
-        return layer(image, mask=counted)
+        layer = nn.BatchNorm(momentum=0.9, epsilon=1e-5, dtype=dtype, name=name)
+        return layer(image, use_running_average=not train, mask=counted)
     if norm == "group":
         layer = nn.GroupNorm(num_groups=math.gcd(image.shape[-1], 32), epsilon=1e-5, dtype=dtype, name=name)
         return layer(image, mask=counted)

@@ -85,6 +85,31 @@ def sgd(
     return _assembled(core, rate, clip, layer_decay, freeze)
 
 
+def rmsprop(
+    learning_rate: float,
+    steps: int,
+    warmup: int = 0,
+    schedule: str = "constant",
+    end: float = 0.0,
+    power: float = 0.9,
+    decay: float = 0.9,
+    epsilon: float = 1e-6,
+    weight_decay: float = 0.0,
+    no_decay: Sequence[str] = NO_DECAY,
+    clip: float = 0.0,
+    layer_decay: float = 1.0,
+    freeze: Sequence[str] = (),
+) -> Optimiser:
+    """RMSprop (Tieleman & Hinton 2012, lecture 6e): the gradient g over sqrt(v + epsilon), v a running mean of its square from 0.
+
+    epsilon stands below the root, as in Lasagne (torch adds it to the root).  Weight decay joins the gradient, before the mean
+    square, as in Lasagne's recipes and in torch; a penalty of c * sum(w^2), which is how Lasagne writes it, is a `weight_decay` of 2c.
+    """
+    rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
+    core = [_decay(weight_decay, no_decay), optax.scale_by_rms(decay, epsilon)]
+    return _assembled(core, rate, clip, layer_decay, freeze)
+
+
 def lamb(
     learning_rate: float,
     steps: int,

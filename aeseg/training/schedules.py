@@ -6,17 +6,24 @@ from aeseg.types import UserError
 
 
 def learning_rate_schedule(peak: float, steps: int, warmup: int, shape: str, end: float, power: float) -> optax.Schedule:
-    """Linear warm-up from 0 over `warmup` steps, then `shape`: constant | cosine | polynomial, to `end` * peak at `steps`.
+    """Linear warm-up from 0 over `warmup` steps, then `shape`: constant | cosine | polynomial | exponential, to `end` * peak at `steps`.
 
-    Cosine: Loshchilov & Hutter 2017, eq. 5 (no restarts).  Polynomial: (1 - t)^power (Chen et al. 2018, DeepLab).
+    Cosine: Loshchilov & Hutter 2017, eq. 5 (no restarts).  Polynomial: (1 - t)^power (Chen et al. 2018, DeepLab).  Exponential:
+    end^t, the same factor each step; a factor of .995 each epoch (Jegou et al. 2017) is an `end` of .995^epochs.
     """
     if not 0 <= warmup <= steps:
         raise UserError(f"warmup must lie between 0 and steps ({steps}); got {warmup}. Set --config.optimiser.warmup.")
+    if shape == "exponential" and not 0 < end <= 1:
+        raise UserError(
+            f"An exponential schedule falls to end * learning_rate, above 0 and at most the rate itself; got end {end}. "
+            "Set --config.optimiser.end: 0.995**100, say, for a factor of 0.995 in each of 100 epochs."
+        )
     rest = max(1, steps - warmup)
     shapes = {
         "constant": lambda: optax.constant_schedule(peak),
         "cosine": lambda: optax.cosine_decay_schedule(peak, rest, alpha=end),
         "polynomial": lambda: optax.polynomial_schedule(peak, peak * end, power, rest),
+        "exponential": lambda: optax.exponential_decay(peak, rest, end),
     }
     if shape not in shapes:
         raise UserError(f"schedule must be one of {sorted(shapes)}; got {shape!r}. Set --config.optimiser.schedule.")

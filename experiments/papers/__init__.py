@@ -14,9 +14,11 @@ class Row(NamedTuple):
     """One line of a table.
 
     `command` is pretrain or segment, `config` what --config takes, `overrides` the fields set on top of it; `init` names
-    the row whose encoder it starts from (the same seed's); `compare` the row that it is compared with, seed by seed.
+    the row whose encoder it starts from, or all of it where it continues (the same seed's); `compare` the row that it is
+    compared with, seed by seed.  `command` evaluate trains nothing: the run of `init` is scored once more, otherwise.
     `paper` holds what was published, in % by metric; `tolerance` how many points our mean may be away from it, `citation`
-    where it stands.  `best` scores the checkpoint that was best on validation, by the config's `best`, and not the last.
+    where it stands.  `best` scores the checkpoint that was best on validation, by the config's `best`, and not the last;
+    `batch_statistics` with batch norm by the statistics of each image itself, and not the running averages.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Row(NamedTuple):
     citation: str = ""
     scale: str = "cpu"
     best: bool = False
+    batch_statistics: bool = False
 
 
 def at_scale(paper: ModuleType, scale: str) -> SimpleNamespace:

@@ -116,6 +116,22 @@ def test_what_another_process_has_measured_meanwhile_is_not_run_again(calls, tmp
     assert len(measurements.lines("table")) == 6
 
 
+def test_a_row_that_evaluates_scores_the_run_it_names_and_trains_nothing(calls, tmp_path, monkeypatch):
+    once_more = Row("otherwise", "evaluate", "segment", init="scratch", best=True, batch_statistics=True)
+    monkeypatch.setattr(PAPER, "ROWS", (PAPER.ROWS[1], once_more))
+    monkeypatch.setattr(PAPER, "SEEDS", 1)
+    assert measure(tmp_path) == {}
+    scratch = os.path.join(str(tmp_path), "runs", "table", "scratch-0")
+    trained, scored, again = [command[2:] for command in calls.commands]
+    assert trained[0] == "experiments.segment"
+    assert scored == ["experiments.evaluate", f"--workdir={scratch}", "--split=test"]
+    assert again == ["experiments.evaluate", f"--workdir={scratch}", "--split=test", "--best", "--batch_statistics"]
+    assert sorted(os.listdir(tmp_path / "runs" / "table")) == ["scratch-0", "scratch-0.lock"]
+    first, second = measurements.lines("table")
+    assert (second["row"], second["config"]) == ("otherwise", measurements.config_key(once_more))
+    assert second["seconds"] == pytest.approx(first["seconds"], abs=0.1), "those of the run that is scored"
+
+
 def test_the_seconds_of_a_run_that_was_cut_off_count_too(tmp_path):
     path = tmp_path / "seconds.txt"
     path.write_text("100.0\n")
@@ -145,7 +161,8 @@ def test_a_changed_config_is_measured_anew():
     assert measurements.config_key(row) == measurements.config_key(Row(*row))
     assert measurements.config_key(row) != measurements.config_key(row._replace(overrides={"freeze": "none"}))
     assert measurements.config_key(row) != measurements.config_key(row._replace(config="drive"))
-    assert measurements.config_key(row) != measurements.config_key(row._replace(best=True))
+    keys = [measurements.config_key(row._replace(**how)) for how in ({}, {"best": True}, {"batch_statistics": True})]
+    assert len(set(keys)) == 3
 
 
 def test_more_runs_than_devices_are_refused(monkeypatch):

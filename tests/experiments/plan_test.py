@@ -45,6 +45,15 @@ def test_the_rate_is_that_of_the_same_row_on_the_same_device_where_there_is_one(
     assert plan.rate("b", {}) == 0
 
 
+def test_what_only_evaluates_is_not_planned(planned):
+    planned.ROWS += (Row("c", "evaluate", "segment", init="a"),)
+    assert "| c |" not in plan.markdown("table", planned, {}, 1)
+    for row in NEEDS:
+        for seed in (0, 1):
+            measurements.append("table", line(row, 60.0, seed=seed))
+    assert plan.markdown("table", planned, {}, 1) == "table: every row is trained; what is left is to score."
+
+
 @pytest.fixture
 def planned(tmp_path, monkeypatch):
     """A table of two rows on one device, none of which is measured yet."""

@@ -11,6 +11,7 @@ from PIL import Image
 
 from aeseg.data.sources.scenes import CLASSES
 from aeseg.data.transforms import CenterCrop, Resize
+from aeseg.inference.statistics import by_own_statistics
 from aeseg.spec import recipe, spec
 from experiments import assembly, cli, evaluate, predict, process
 from tests.experiments import untrained
@@ -195,6 +196,32 @@ def test_samples_of_a_network_without_dropout_and_of_an_autoencoder_are_refused(
     )
     assert run(entry_point, autoencoder, *inputs, "--samples=2") == 2
     assert "this run is an autoencoder. Leave out --samples." in capsys.readouterr().err
+
+
+def test_predict_takes_the_statistics_of_each_window_and_no_other_in_its_batch(run, bayesian, photos, tmp_path):
+    """The network has batch norm; 16x16 is one window."""
+    for batch in (1, 3):
+        flags = (f"--input={photos}", f"--output={tmp_path / str(batch)}", f"--batch={batch}", "--logits", "--batch_statistics")
+        assert run(predict, bayesian, *flags) == 0
+    image = jnp.float32(np.asarray(Image.open(photos / "more" / "a.png")))[None] / 255
+    expected = by_own_statistics(bayesian.method, bayesian.variables, image)
+    for batch in (1, 3):
+        found = np.load(tmp_path / str(batch) / "logits" / "more" / "a.npz")["logits"]
+        np.testing.assert_allclose(found, expected[0], rtol=1e-4, atol=1e-5)
+    assert not np.allclose(expected, bayesian.method.apply(bayesian.variables, image, method="predict"))
+
+
+def test_evaluate_says_whose_statistics_it_took(run, bayesian, tmp_path):
+    for flags in ([], ["--batch_statistics"], ["--batch_statistics", "--samples=2"]):
+        assert run(evaluate, bayesian, *flags) == 0
+        assert json.loads((tmp_path / "metrics.json").read_text())["test"]["batch_statistics"] == bool(flags)
+
+
+@pytest.mark.parametrize("entry_point", [evaluate, predict])
+def test_statistics_of_an_autoencoder_are_refused(run, autoencoder, photos, entry_point, capsys):
+    inputs = [f"--input={photos}"] if entry_point is predict else []
+    assert run(entry_point, autoencoder, *inputs, "--batch_statistics") == 2
+    assert "this run is an autoencoder. Leave out --batch_statistics." in capsys.readouterr().err
 
 
 def test_evaluate_scores_an_autoencoder_by_psnr_and_ssim(run, autoencoder, tmp_path, capsys):

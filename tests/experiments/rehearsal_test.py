@@ -15,6 +15,7 @@ ROWS = (
     Row("U-Net", "segment", "camvid_labels:unet,large", {"data.fraction": 0.5}),
     Row("U-Net, all", "segment", "camvid_labels:unet,large", {"data.fraction": 1.0}),
     Row("from MAE", "segment", "segment", init="MAE"),
+    Row("once more", "evaluate", "segment", init="U-Net", best=True),
 )
 PAPER = types.SimpleNamespace(ROWS=ROWS, SPLIT="test", SEEDS=3)
 
@@ -37,10 +38,12 @@ def test_every_row_is_tried_and_those_that_need_a_failed_one_are_left_out(tmp_pa
 
     def call(command, share, log=""):
         commands.append(command)
-        place = command[-1 if len(command) == 5 else -2].partition("=")[2]
+        place = next(word for word in command if word.startswith("--workdir=")).partition("=")[2]
         assert os.path.isfile(f"{place}.json")
         if "MAE" in place:
             raise UserError("exit code 2: no data")
+        if command[2] == "experiments.evaluate":
+            return
         measurements.write(os.path.join(place, "metrics.jsonl"), {"step": 5, "train/loss": 2.0})
         measurements.write(os.path.join(place, "metrics.jsonl"), {"step": 20, "train/loss": 1.25})
 
@@ -51,8 +54,11 @@ def test_every_row_is_tried_and_those_that_need_a_failed_one_are_left_out(tmp_pa
     assert told.splitlines()[0] == "MAE: failed: exit code 2: no data"
     assert told.splitlines()[1].startswith("U-Net: loss 2 to 1.25, ")
     left = "from MAE: failed: left out, because MAE failed"
-    assert told.splitlines()[2:] == ["U-Net, all: as U-Net", left, "2 of 4 rows ran 20 steps."]
-    assert len(commands) == 2
+    assert told.splitlines()[2:4] == ["U-Net, all: as U-Net", left]
+    assert told.splitlines()[4].startswith("once more: scored, ")
+    assert told.splitlines()[5:] == ["3 of 5 rows ran 20 steps."]
+    assert [command[2].partition(".")[2] for command in commands] == ["pretrain", "segment", "evaluate"]
+    assert commands[-1][-2:] == ["--split=validation", "--best"]
     assert not os.path.exists(tmp_path / "results")
 
 

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from aeseg import masking, spec
 from aeseg.types import UserError
-from experiments import cli, measurements, papers, significance, tables
-from experiments.papers import Row, scenes
+from experiments import cli, measurements, papers, plan, significance, tables
+from experiments.papers import Row, camvid_tiramisu, mae_ablations, scenes
 
 
 @pytest.fixture
@@ -140,3 +141,72 @@ def test_rows_of_the_papers_scale_stand_in_a_table_of_their_own(results, monkeyp
 def test_a_wrong_flag_is_named(flag, message):
     with pytest.raises(UserError, match=message):
         tables.run(["program", "--table=scenes", flag])
+
+
+@pytest.mark.parametrize("table", spec.names("experiments.papers"))
+def test_a_papers_number_stands_at_the_papers_scale_alone(table):
+    assert not any(row.paper for row in spec.module("experiments.papers", table).ROWS if row.scale == "cpu")
+
+
+def test_fc_densenets_numbers_stand_where_batch_norm_goes_by_the_image_itself_as_its_authors_has():
+    published = {row.name: row for row in camvid_tiramisu.ROWS if row.paper}
+    assert {name: row.paper["mean_iou_reference"] for name, row in published.items()} == {
+        "FC-DenseNet56, own statistics": 58.9,
+        "FC-DenseNet67, own statistics": 65.8,
+        "FC-DenseNet103, own statistics": 66.9,
+        "U-Net, whole images": 49.83,
+        "ENet, whole images": 51.3,
+    }
+    assert [row.batch_statistics for row in published.values()] == [True, True, True, False, False]
+
+
+def test_the_second_stage_of_camvid_tiramisu_continues_the_first_on_whole_images():
+    rows = {row.name: row for row in camvid_tiramisu.ROWS}
+    for row in rows.values():
+        before = rows.get(row.init)
+        if row.command == "evaluate":
+            assert (row.config, row.overrides, row.best) == (before.config, before.overrides, before.best), "it scores that very run"
+        elif before:
+            first, second = (cli.load_config(each.config) for each in (before, row))
+            assert spec.differences(first.method, second.method) == []
+            assert (first.freeze, second.freeze) == ("fine-tune", "continue")
+            assert second.window > first.window
+
+
+def test_a_stage_that_is_none_is_refused():
+    with pytest.raises(UserError, match=r"The stage after the comma is full, or there is none; got 'ful'\. Write unet,full\."):
+        cli.load_config("camvid_tiramisu:unet,ful")
+
+
+def test_the_rate_of_camvid_tiramisu_falls_by_its_factor_in_each_epoch_however_many_there_are():
+    config = cli.load_config("camvid_tiramisu:fc_densenet103")
+    for epochs in (750, 300):
+        config.epochs = epochs
+        rate = spec.build(config.optimiser).learning_rate
+        assert config.steps == epochs * 367 // 3
+        for epoch in (0, 1, 30):
+            assert float(rate(epoch * 367 / 3)) == pytest.approx(1e-3 * 0.995**epoch, rel=1e-4)
+
+
+def test_an_ablation_of_mae_differs_from_the_baseline_in_what_it_is_called_by():
+    rows = {row.name: row for row in mae_ablations.ROWS}
+    methods = {
+        name: spec.build(plan.config_of(row, rows, {}).method)
+        for name, row in rows.items()
+        if row.command == "pretrain" and "step" not in name
+    }
+    for end, grid, depth in (("", (12, 16), 2), (", ViT-L", (14, 14), 8)):
+        baseline = methods[f"pretraining: baseline (75 %, {depth} blocks, pixels, random){end}"]
+        assert (baseline.sampler, baseline.decoder.depth, baseline.standardised) == (masking.Random(0.75), depth, False)
+        for name, sampler in (
+            ("25 % hidden", masking.Random(0.25)),
+            ("90 % hidden", masking.Random(0.9)),
+            ("block-wise, 50 %", masking.Block(0.5)),
+            ("block-wise, 75 %", masking.Block(0.75)),
+            ("grid-wise, 75 %", masking.Grid(0.75)),
+        ):
+            method = methods[f"pretraining: {name}{end}"]
+            assert method.sampler == sampler
+            assert method.sampler.count(*grid) == round(sampler.ratio * grid[0] * grid[1])
+        assert methods[f"pretraining: decoder of 4 blocks{end}"].decoder.depth == 4
+        assert methods[f"pretraining: normalised pixels{end}"].standardised

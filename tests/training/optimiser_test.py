@@ -24,12 +24,15 @@ def stepped(optimiser, gradient_of, weights, steps):
     return weights
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "rmsprop"])
 def test_the_steps_are_those_of_torch(name):
     start = np.array([0.5, -1.0, 2.0], np.float32)
     if name == "adamw":
         ours = optimisers.adamw(0.1, steps=5, schedule="constant", b1=0.9, b2=0.95, weight_decay=0.2)
         theirs = lambda p: torch.optim.AdamW([p], lr=0.1, betas=(0.9, 0.95), weight_decay=0.2)  # noqa: E731
+    elif name == "rmsprop":  # without epsilon, which torch adds elsewhere
+        ours = optimisers.rmsprop(0.1, steps=5, decay=0.8, epsilon=0.0, weight_decay=0.2)
+        theirs = lambda p: torch.optim.RMSprop([p], lr=0.1, alpha=0.8, eps=0.0, weight_decay=0.2)  # noqa: E731
     else:
         ours = optimisers.sgd(0.1, steps=5, momentum=0.9, weight_decay=0.2)
         theirs = lambda p: torch.optim.SGD([p], lr=0.1, momentum=0.9, weight_decay=0.2)  # noqa: E731
@@ -40,6 +43,12 @@ def test_the_steps_are_those_of_torch(name):
         weight.grad = weight.detach() ** 2 + number
         other.step()
     np.testing.assert_allclose(moved["kernel"], weight.detach(), rtol=2e-6)
+
+
+def test_rmsprops_epsilon_stands_below_the_root_as_in_lasagne():
+    """From 0 the mean square of a first gradient 3 is 0.1 * 9; a tenth of 3 / sqrt(0.9 + 0.1) is the change."""
+    moved = stepped(optimisers.rmsprop(0.1, steps=1, epsilon=0.1), lambda t, n: {"kernel": jnp.full(1, 3.0)}, {"kernel": jnp.ones(1)}, 1)
+    np.testing.assert_allclose(moved["kernel"], [0.7], rtol=1e-6)
 
 
 def test_biases_norms_and_positions_are_not_decayed():
