@@ -13,7 +13,7 @@ from aeseg.inference import evaluate as evaluation
 from aeseg.spec import build
 from aeseg.training import step
 from aeseg.types import IGNORE
-from experiments import assembly, evaluate, job, measurements
+from experiments import assembly, job, measurements, predictors
 from experiments.progress import Progress
 
 EACH = 2
@@ -90,7 +90,7 @@ def predicted(trained: assembly.Trained, split: str) -> tuple[list[Predicted], A
             progress.at(index + 1)
 
         evaluation.segmentation(
-            evaluate.predictor(trained),
+            predictors.predictor(trained),
             source,
             build(trained.config.data.evaluation_transforms),
             tuple(trained.config.window),

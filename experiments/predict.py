@@ -35,7 +35,7 @@ from aeseg.inference.views import averaged, resized, softmax
 from aeseg.spec import build
 from aeseg.types import Class, UserError
 from experiments import assembly, cli, job, process
-from experiments.evaluate import VIEWS, chosen_samples, chosen_statistics, chosen_views, is_segmenter, predictor
+from experiments.predictors import VIEWS, chosen_samples, chosen_statistics, chosen_views, is_segmenter, predictor
 from experiments.progress import Progress
 
 

@@ -1,0 +1,103 @@
+"""What a trained run makes of images: its predictor, and the flags that say how, which `evaluate` and `predict` share."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from aeseg import images, keys
+from aeseg.inference.samples import fingerprints, sampled
+from aeseg.inference.sliding import Predict
+from aeseg.inference.statistics import by_own_statistics
+from aeseg.training import mesh as meshes
+from aeseg.training import step
+from aeseg.types import UserError
+from experiments import assembly, job
+
+VIEWS = {
+    "scales": ("1", "average each image's probabilities over these sizes of it, such as 0.75,1,1.25"),
+    "flip": (False, "average them over the image and its mirror image"),
+    "samples": (0, "average them over so many networks drawn by dropout, and draw how far these disagree; 40 in Bayesian SegNet"),
+    "batch_statistics": (False, "batch norm takes mean and variance from each image or window itself, not the running averages"),
+}
+"""The flags of test-time augmentation, of Monte Carlo dropout and of batch norm, which `predict` has, too."""
+
+
+def is_segmenter(trained: assembly.Trained) -> bool:
+    """Whether the run gives logits for an image; otherwise it is an autoencoder."""
+    return hasattr(trained.method, "predict")
+
+
+def predictor(trained: assembly.Trained, samples: int = 0, batch_statistics: bool = False) -> Predict:
+    """[b h w c] uint8 -> a segmenter's logits, or what an autoencoder makes of the image; one compilation for each shape.
+
+    With `samples` a segmenter gives `samples.sampled`, drawn by the run's seed and each image's pixels; with `batch_statistics` it
+    normalises as `statistics.by_own_statistics` does.
+    """
+    method = trained.method
+
+    def logits(variables: Any, image: jax.Array, rngs: dict[str, jax.Array] | None = None) -> jax.Array:
+        if batch_statistics:
+            return by_own_statistics(method, variables, images.as_float(image), rngs)
+        return method.apply(variables, images.as_float(image), rngs=rngs, method="predict")
+
+    def apply(variables: Any, batch: Any) -> jax.Array:
+        if samples:
+
+            def drawn(key: jax.Array, image: jax.Array) -> jax.Array:
+                return logits(variables, image, {keys.MONTE_CARLO: key})
+
+            return sampled(drawn, batch["image"], batch["index"], trained.config.seed, samples)
+        if is_segmenter(trained):
+            return logits(variables, batch["image"])
+        shown = method.apply(variables, step.prepare(batch), method="show")
+        if "reconstruction" not in shown:
+            raise UserError(
+                f"Expected a method that shows a reconstruction; {type(method).__name__} shows {', '.join(shown)}. "
+                "Name the --workdir of a segmentation run, or of such an autoencoder."
+            )
+        return shown["reconstruction"]
+
+    compiled, variables = job.on_local_devices(apply), placed(trained)
+
+    def predict(image: np.ndarray) -> np.ndarray:
+        rows = {"index": fingerprints(image)} if samples else {}
+        return np.asarray(compiled(variables, {"image": image, **rows}))
+
+    return predict
+
+
+def placed(trained: assembly.Trained) -> Any:
+    """The run's variables on every device of this process."""
+    return jax.device_put(trained.variables, meshes.replicated(meshes.create(devices=jax.local_devices())))
+
+
+def chosen_views(flags: Any, averages: bool) -> dict[str, Any]:
+    """{"scales": ..., "flip": ...} of the flags; more than one view is for a model that `averages` probabilities."""
+    try:
+        scales = tuple(float(scale) for scale in flags.scales.split(","))
+    except ValueError:
+        raise UserError(f"Expected numbers between commas; got --scales={flags.scales!r}. Write --scales=0.75,1,1.25.") from None
+    if not averages and (flags.flip or scales != (1,)):
+        raise UserError(
+            "Only a segmenter's probabilities are averaged over views; this run is an autoencoder. Leave out --flip and --scales."
+        )
+    return {"scales": scales, "flip": flags.flip}
+
+
+def chosen_samples(flags: Any, averages: bool) -> int:
+    """The number of networks to draw by dropout, 0 for none, of the flags; like views they are for a model that `averages`."""
+    if flags.samples < 0 or flags.samples == 1:
+        raise UserError(f"Samples are 0, for none, or 2 and more, which can disagree; got --samples={flags.samples}. Write --samples=40.")
+    if flags.samples and not averages:
+        raise UserError("Only a segmenter's probabilities are sampled; this run is an autoencoder. Leave out --samples.")
+    return flags.samples
+
+
+def chosen_statistics(flags: Any, normalises: bool) -> bool:
+    """Whether batch norm goes by each image's own statistics, of the flags; for a model that `normalises` so."""
+    if flags.batch_statistics and not normalises:
+        raise UserError(
+            "Only a segmenter is normalised by the image's own statistics; this run is an autoencoder. Leave out --batch_statistics."
+        )
+    return flags.batch_statistics
