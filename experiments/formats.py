@@ -83,19 +83,25 @@ def _below(paper: Any, lines: Sequence[Line], note: bool = True) -> list[str]:
     found = [said] if devices else []
     cited = [f"{line.row.name}: {line.row.citation}, within {line.row.tolerance:.1f}" for line in lines if line.row.paper]
     found += [f"The paper's numbers, and how far ours may be from them: {'; '.join(cited)}."] if cited else []
-    found += [said for name, order in getattr(paper, "ORDERS", {}).items() if (said := _order(paper.METRICS[0], name, order, lines))]
+    found += [said for name, order in getattr(paper, "ORDERS", {}).items() if (said := _order(name, order, paper.METRICS, lines))]
     failures = [f"{line.row.name}, {failure}" for line in lines for failure in line.failures]
     found += ["Failed: " + "; ".join(failures)] if failures else []
     return [*found, *([paper.NOTE] if note and hasattr(paper, "NOTE") else [])]
 
 
-def _order(metric: str, name: str, published: Mapping[str, float], lines: Sequence[Line]) -> str:
+def _order(name: str, published: Mapping[str, Mapping[str, float]], metrics: Sequence[str], lines: Sequence[Line]) -> str:
     """How well a paper's order of some rows, in numbers that are not to be compared themselves, is that of ours; "" of less than three."""
-    ours = {line.row.name: interval(line.values[metric])[0] for line in lines if line.row.name in published and line.values.get(metric)}
-    if len(ours) < 3:
-        return ""
-    rho, p = rank_correlation(list(ours.values()), [published[row] for row in ours])
-    return f"The paper's order, {name}: rank correlation with ours {rho:+.2f} (Spearman, {len(ours)} rows, p {p:.3f})."
+    found = []
+    for metric in metrics:
+        both = [
+            (interval(line.values[metric])[0], published[line.row.name][metric])
+            for line in lines
+            if metric in published.get(line.row.name, ()) and line.values.get(metric)
+        ]
+        if len(both) > 2:
+            rho, p = rank_correlation(*zip(*both, strict=True))
+            found.append(f"{metric.replace('_', ' ')} {rho:+.2f} (p {p:.3f}, {len(both)} rows)")
+    return f"Spearman's rank correlation of the paper's numbers with ours, {name}: {', '.join(found)}." if found else ""
 
 
 def _tests(line: Line) -> tuple[float, float, float] | None:

@@ -1,5 +1,6 @@
 """A table as a figure: bands over the share of the labels where rows differ in it, else bars with intervals.  Needs the extra `plot`."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ def write(path: str, paper: Any, found: Sequence[Mapping[str, Any]]) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise UserError("A plot needs matplotlib, which is not installed. Install it: pip install -e '.[plot]'.") from None
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     if not path.endswith(tuple(f".{kind}" for kind in figure.canvas.get_supported_filetypes())):
         raise UserError(f"Expected a path that ends in .png, .svg or .pdf; got {path!r}. Set --plot.")
@@ -35,9 +36,10 @@ def write(path: str, paper: Any, found: Sequence[Mapping[str, Any]]) -> None:
         axes.set_xlabel("share of the labelled images")
         axes.legend()
     else:
+        figure.set_figheight(max(4, 0.28 * len(measured)))
         _bars(axes, measured)
     (axes.set_ylabel if shares else axes.set_xlabel)(f"{metric.replace('_', ' ')}, %")
-    axes.set_title(paper.TITLE, fontsize="medium")
+    figure.suptitle(textwrap.fill(paper.TITLE, 80), fontsize="medium")
     figure.savefig(path)
 
 
@@ -68,7 +70,9 @@ def _band(axes: Any, name: str, points: Mapping[float, Sequence[float]]) -> None
 
 
 def _bars(axes: Any, values: Mapping[str, Sequence[float]]) -> None:
-    """A bar for each row, downwards in the table's order, with its interval."""
+    """A bar for each row, downwards in the table's order, with its interval; what all names end with is left out."""
     means, halves = zip(*(interval(each) for each in values.values()), strict=True)
-    axes.barh(list(values), [100 * mean for mean in means], xerr=[0 if half != half else 100 * half for half in halves], capsize=3)
+    common = set.intersection(*(set(name.split(", ")[1:]) for name in values)) if len(values) > 1 else set()
+    names = [", ".join(part for part in name.split(", ") if part not in common) for name in values]
+    axes.barh(names, [100 * mean for mean in means], xerr=[0 if half != half else 100 * half for half in halves], capsize=3)
     axes.invert_yaxis()

@@ -40,10 +40,11 @@ def test_five_pairs_have_a_bootstrap_and_a_p_value_and_three_have_none():
 def test_a_papers_order_is_compared_where_its_numbers_are_not():
     """Spearman by hand: ranks 1 2 3 4 against 2 1 3 4 differ by 1 twice, 1 - 6 * 2 / (4 * 15) = 0.8."""
     rows = [line(row=Row(name, "segment", "segment"), values=(value,)) for name, value in zip("abcd", (0.1, 0.2, 0.3, 0.4), strict=True)]
-    orders = {"width": {"a": 55.0, "b": 50.0, "c": 60.0, "d": 70.0}, "depth": {"a": 1.0, "b": 2.0}, "other": {"x": 1.0}}
+    numbers = {"width": {"a": 55.0, "b": 50.0, "c": 60.0, "d": 70.0}, "depth": {"a": 1.0, "b": 2.0}, "other": {"x": 1.0}}
+    orders = {name: {row: {"mean_iou": value} for row, value in order.items()} for name, order in numbers.items()}
     paper = types.SimpleNamespace(TITLE="A", METRICS=("mean_iou",), ORDERS=orders)
     text = formats.markdown(paper, ["mean_iou"], rows)
-    assert "The paper's order, width: rank correlation with ours +0.80 (Spearman, 4 rows, p 0.200)." in text
+    assert "rank correlation of the paper's numbers with ours, width: mean iou +0.80 (p 0.200, 4 rows)." in text
     assert "depth" not in text
     assert "other" not in text
 
