@@ -8,7 +8,8 @@ FCN-Basic-NoDimReduction diverges in its first steps.
 Command   python -m experiments.segment --config=camvid_segnet:segnet_basic
           python -m experiments.evaluate --workdir=runs/camvid-segnet-segnet-basic --best
           segnet_basic,small and so on: 16 channels at 72x96 for a CPU; segnet: the one with VGG16's convolutions
-Cost      large: not yet measured; small: about 90 s      Expected  82.7 global, 62.0 class, 47.7 mIoU (table 1, median frequency; test split)
+Cost      small: about 90 s; else not yet measured
+Expected  82.7 global, 62.0 class, 47.7 mIoU (table 1, median frequency; test split)
 """
 
 from ml_collections import ConfigDict
