@@ -1,6 +1,7 @@
 """Pictures of a table, from the runs of its first seed: where the segmenters are right and wrong, and what the autoencoders give back."""
 
 import collections
+import itertools
 import os
 from typing import Any, NamedTuple
 
@@ -57,24 +58,30 @@ def predictions(table: str, paper: Any, runs: str) -> str:
     scores = [float(np.mean([each.score for each in image])) for image in images]
     ranked = sorted((index for index, score in enumerate(scores) if score == score), key=lambda index: -scores[index])
     each = getattr(paper, "EACH", EACH)
-    worst = ranked[each:][-each:]
-    beside = len(by_title) <= BESIDE
+    best, worst = ranked[:each], ranked[each:][-each:]
     columns: dict[str, list[np.ndarray]] = collections.defaultdict(list)
     names = []
-    for index in [*ranked[:each], *worst]:
-        image, label, name = images[index][0][:3]
-        empty = np.full_like(image, 255)
-        lines = [{"image": image, "label": label}, {} if beside else {"image": empty, "label": empty}]
-        for title, one in zip(by_title, images[index], strict=True):
-            # Where nothing is scored nothing is shown: what a network says outside a field of view is noise.
-            lines[0][title] = np.where(label == IGNORE, IGNORE, one.prediction)
-            lines[not beside][f"{title}: wrong" if beside else title] = draw.error_map(label, one.prediction)
-        for line in filter(None, lines):
+    for index in [*best, *worst]:
+        lines = _compared(dict(zip(by_title, images[index], strict=True)))
+        for line in lines:
             for title, array in line.items():
                 columns[title].append(array)
-        names.append(f"{'worst' if index in worst else 'best'} of {len(images)}: {name}, mean IoU {scores[index]:.1%}")
-        names += [] if beside else ["wrong where red"]
+        rank = f"{'best' if index in best else 'worst'} of {len(images)}: {images[index][0].name}, mean IoU {scores[index]:.1%}"
+        names += [rank, "wrong where red"][: len(lines)]
     return _drawn(columns, table, classes, names)
+
+
+def _compared(by_title: dict[str, Predicted]) -> list[dict[str, np.ndarray]]:
+    """The lines of a picture that show one image, each an array for each column."""
+    image, label = next(iter(by_title.values()))[:2]
+    # Where nothing is scored nothing is shown: what a network says outside a field of view is noise.
+    predicted = {title: np.where(label == IGNORE, IGNORE, each.prediction) for title, each in by_title.items()}
+    wrong = {title: draw.error_map(label, each.prediction) for title, each in by_title.items()}
+    if len(by_title) > BESIDE:
+        empty = np.full_like(image, 255)
+        return [{"image": image, "label": label, **predicted}, {"image": empty, "label": empty, **wrong}]
+    pairs = (((title, predicted[title]), (f"{title}: wrong", wrong[title])) for title in by_title)
+    return [{"image": image, "label": label, **dict(itertools.chain(*pairs))}]
 
 
 def predicted(trained: assembly.Trained, split: str) -> tuple[list[Predicted], Any]:
