@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -43,8 +44,8 @@ def read(path: str) -> list[dict[str, Any]]:
 
 
 def workdir(runs: str, table: str, row: str, seed: int) -> str:
-    """Where a row and seed is trained."""
-    return os.path.join(runs, table, f"{cli.run_name(row)}-{seed}")
+    """Where a row and seed is trained: no two rows of a table have the same place."""
+    return os.path.join(runs, table, f"{re.sub('[^A-Za-z0-9]+', '-', row).strip('-')}-{seed}")
 
 
 def missing(table: str, paper: Any) -> list[tuple[Row, int]]:

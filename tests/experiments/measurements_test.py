@@ -132,6 +132,13 @@ def test_a_row_that_evaluates_scores_the_run_it_names_and_trains_nothing(calls, 
     assert second["seconds"] == pytest.approx(first["seconds"], abs=0.1), "those of the run that is scored"
 
 
+def test_a_row_has_a_place_of_its_own():
+    names = ("scratch, 1/16", "SparK, 1/16", "spark", "rate 0.0005", "rate 0.002", "pretrain:spark")
+    places = [measurements.workdir("runs", "table", name, 3) for name in names]
+    assert places[0] == os.path.join("runs", "table", "scratch-1-16-3")
+    assert len({place.lower() for place in places}) == len(names)
+
+
 def test_the_seconds_of_a_run_that_was_cut_off_count_too(tmp_path):
     path = tmp_path / "seconds.txt"
     path.write_text("100.0\n")
