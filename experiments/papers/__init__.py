@@ -85,15 +85,21 @@ def trials(
     fields: Mapping[str, Any],
     tried: Mapping[str, Mapping[str, Mapping[str, Any]]],
     scratch: Mapping[str, Mapping[str, Any]],
+    then: Mapping[str, tuple[str, Mapping[str, Any]]],
 ) -> tuple[Row, ...]:
-    """Equally many trials for each method's pretraining and for the network from scratch, each segmented with the same `fields`.
+    """Equally many trials for each method and for the network from scratch, to be scored on the validation set.
 
-    `tried` holds the fields of each method's trials by their names, `scratch` those of the segmentation from scratch.  To be scored on
-    the validation set.
+    `tried` holds the fields of each method's pretrainings by their names, which are segmented with the same `fields`; `scratch` those of
+    the segmentations from scratch, by theirs.  `then` has one trial more of each method: a pretraining of `tried`, and what it is
+    segmented with besides.
     """
     rows = [Row(f"scratch, {name}", "segment", segment, {**fields, "freeze": "scratch", **each}) for name, each in scratch.items()]
     for method, of_method in tried.items():
         name = "{} pretraining, {}".format
         rows += (Row(name(method, trial), "pretrain", pretrain.format(method), dict(each)) for trial, each in of_method.items())
         rows += (Row(f"{methods[method]}, {trial}", "segment", segment, dict(fields), name(method, trial)) for trial in of_method)
+        if method in then:
+            trial, more = then[method]
+            said = ", ".join(f"{field.rpartition('.')[2].replace('_', ' ')} {value:g}" for field, value in more.items())
+            rows.append(Row(f"{methods[method]}, {trial}, then {said}", "segment", segment, {**fields, **more}, name(method, trial)))
     return tuple(rows)

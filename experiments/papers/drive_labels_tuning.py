@@ -21,4 +21,4 @@ TRIED = {
 }
 """Besides squared error, squares of 16 and units of 8, with rate 0.002, which are the config's."""
 SCRATCH = {f"rate {rate:g}": {RATE: rate} for rate in (5e-4, 2e-3, 6e-3)}
-ROWS = papers.trials("drive:{}", "drive", METHODS, {"data.fraction": 0.125, "steps": 400}, TRIED, SCRATCH)
+ROWS = papers.trials("drive:{}", "drive", METHODS, {"data.fraction": 0.125, "steps": 400}, TRIED, SCRATCH, {})

@@ -32,15 +32,18 @@ def test_over_labels_everything_but_the_start_is_alike():
 
 def test_each_method_and_scratch_has_as_many_trials_and_is_segmented_alike():
     tried = {"spark": {"as it is": {}, "slow": {"steps": 9}}, "denoising": {"as it is": {}, "small": {"batch_size": 2}}}
-    scratch = {"slow": {"optimiser.learning_rate": 1e-3}, "fast": {"optimiser.learning_rate": 1e-2}}
-    rows = papers.trials("a:{}", "b", METHODS, {"steps": 5}, tried, scratch)
+    rates = {"slow": 1e-3, "fast": 1e-2, "faster": 3e-2}
+    scratch = {name: {"optimiser.learning_rate": rate} for name, rate in rates.items()}
+    then = {method: ("as it is", scratch["fast"]) for method in METHODS}
+    rows = papers.trials("a:{}", "b", METHODS, {"steps": 5}, tried, scratch, then)
     segmented = [row for row in rows if row.command == "segment"]
-    assert len(rows) == 6 + 4
-    assert len(segmented) == 6
+    assert len(rows) == 9 + 4
+    assert len(segmented) == 9
     by_name = {row.name: row for row in rows}
     for row in segmented:
         if row.init:
-            assert row.overrides == {"steps": 5}
+            assert row.overrides == ({"steps": 5, **scratch["fast"]} if "then" in row.name else {"steps": 5})
             assert by_name[row.init].command == "pretrain"
+    assert by_name["SparK, as it is, then learning rate 0.01"].init == "spark pretraining, as it is"
     assert by_name["spark pretraining, slow"].overrides == {"steps": 9}
     assert by_name["scratch, fast"].overrides == {"steps": 5, "freeze": "scratch", "optimiser.learning_rate": 1e-2}
