@@ -34,7 +34,7 @@ def test_each_method_and_scratch_has_as_many_trials_and_is_segmented_alike():
     tried = {"spark": {"as it is": {}, "slow": {"steps": 9}}, "denoising": {"as it is": {}, "small": {"batch_size": 2}}}
     rates = {"slow": 1e-3, "fast": 1e-2, "faster": 3e-2}
     scratch = {name: {"optimiser.learning_rate": rate} for name, rate in rates.items()}
-    then = {method: ("as it is", scratch["fast"]) for method in METHODS}
+    then = dict.fromkeys(METHODS, ("as it is", scratch["fast"]))
     rows = papers.trials("a:{}", "b", METHODS, {"steps": 5}, tried, scratch, then)
     segmented = [row for row in rows if row.command == "segment"]
     assert len(rows) == 9 + 4
