@@ -20,7 +20,7 @@ TUNED: dict[str, dict[str, object]] = {
     "fcmae": {"method.unit": 24},
 }
 """Of each method's pretraining, and `COMMON` of the segmentation: the best trials of camvid_labels_tuning.py."""
-COMMON: dict[str, object] = {}
+COMMON: dict[str, object] = {"optimiser.learning_rate": 6e-3}
 PICTURE = {name: f"{name}, 1/16" for name in ("scratch", *METHODS.values())}
 RECONSTRUCTIONS = {name: method for method, name in METHODS.items()}
 ALL_SHARES = {"1/30": 1 / 30, "1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "all": 1.0}
