@@ -16,11 +16,13 @@ METHODS = {"reconstruction": "reconstruction", "denoising": "denoising", "spark"
 SHARES = {"1 image": 1 / 16, "2 images": 1 / 8, "4 images": 1 / 4, "all": 1.0}
 TUNED: dict[str, dict[str, object]] = {}
 """Of each method's pretraining, and `COMMON` of the segmentation: the best trials of drive_labels_tuning.py."""
-COMMON: dict[str, object] = {"steps": 400}
+COMMON: dict[str, object] = {"steps": 600, "batch_size": 4}
 PICTURE = {name: f"{name}, 1 image" for name in ("scratch", *METHODS.values())}
 RECONSTRUCTIONS = {name: method for method, name in METHODS.items()}
-LONG = {"steps": 4000}
+LONG = {"steps": 6000}
 ROWS = (
     *papers.over_labels("drive:{}", "drive", METHODS, SHARES, TUNED, COMMON),
-    *papers.over_labels("drive:{}", "drive", METHODS, {**SHARES, "9 images": 1 / 2}, dict.fromkeys(METHODS, LONG), LONG, "paper", ", long"),
+    *papers.over_labels(
+        "drive:{}", "drive", METHODS, {**SHARES, "9 images": 1 / 2}, dict.fromkeys(METHODS, LONG), {**COMMON, **LONG}, "paper", ", long"
+    ),
 )
