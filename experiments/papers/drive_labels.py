@@ -20,9 +20,8 @@ COMMON: dict[str, object] = {"steps": 600, "batch_size": 4}
 PICTURE = {name: f"{name}, 1 image" for name in ("scratch", *METHODS.values())}
 RECONSTRUCTIONS = {name: method for method, name in METHODS.items()}
 LONG = {"steps": 6000}
+LONGER = {method: {**TUNED.get(method, {}), **LONG} for method in METHODS}
 ROWS = (
     *papers.over_labels("drive:{}", "drive", METHODS, SHARES, TUNED, COMMON),
-    *papers.over_labels(
-        "drive:{}", "drive", METHODS, {**SHARES, "9 images": 1 / 2}, dict.fromkeys(METHODS, LONG), {**COMMON, **LONG}, "paper", ", long"
-    ),
+    *papers.over_labels("drive:{}", "drive", METHODS, {**SHARES, "9 images": 1 / 2}, LONGER, {**COMMON, **LONG}, "paper", ", long"),
 )
