@@ -14,13 +14,9 @@ SEEDS = 5
 SPLIT = "test"
 METHODS = {"reconstruction": "reconstruction", "denoising": "denoising", "spark": "SparK", "fcmae": "FCMAE"}
 SHARES = {"1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "all": 1.0}
-TUNED: dict[str, dict[str, object]] = {
-    "reconstruction": {"optimiser.learning_rate": 5e-4},
-    "spark": {"method.unit": 24},
-    "fcmae": {"method.unit": 24},
-}
+TUNED: dict[str, dict[str, object]] = {}
 """Of each method's pretraining, and `COMMON` of the segmentation: the best trials of camvid_labels_tuning.py."""
-COMMON: dict[str, object] = {"optimiser.learning_rate": 6e-3}
+COMMON: dict[str, object] = {}
 PICTURE = {name: f"{name}, 1/16" for name in ("scratch", *METHODS.values())}
 RECONSTRUCTIONS = {name: method for method, name in METHODS.items()}
 ALL_SHARES = {"1/30": 1 / 30, "1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "all": 1.0}
