@@ -9,6 +9,11 @@ from aeseg.types import UserError
 SCALES = ("cpu", "paper")
 """What a laptop trains, and what the paper trained: two tables, whose numbers never stand side by side."""
 
+METHODS = {"reconstruction": "reconstruction", "denoising": "denoising", "spark": "SparK", "fcmae": "FCMAE"}
+"""What tables over the labels compare, by the name of its file: all pretrain one encoder, `convnet`."""
+
+RATE, RATES = "optimiser.learning_rate", (5e-4, 2e-3, 6e-3, 1.2e-2)
+
 
 class Row(NamedTuple):
     """One line of a table.
@@ -54,7 +59,6 @@ def at_scale(paper: ModuleType, scale: str) -> SimpleNamespace:
 def over_labels(
     pretrain: str,
     segment: str,
-    methods: Mapping[str, str],
     shares: Mapping[str, float],
     tuned: Mapping[str, Mapping[str, Any]],
     common: Mapping[str, Any],
@@ -64,16 +68,16 @@ def over_labels(
     """Every method's pretraining; then, for each share of the labels, the network from scratch and from each method's encoder.
 
     All are segmented by the config `segment` with the fields `common`, and each method is compared with scratch at its share.
-    `pretrain` has a place for the method's file name, `methods` and `shares` map names to what is called by them, `tuned` holds fields
-    of a method's pretraining; `ending` is that of all names.  Which records are labelled is drawn by the seed, for all alike
+    `pretrain` has a place for the method's file name, `shares` are the shares by their names, `tuned` holds fields of a method's
+    pretraining; `ending` is that of all names.  Which records are labelled is drawn by the seed, for all alike
     (`aeseg.data.wrappers.Subset`).
     """
-    rows = [Row(f"{method}{ending}", "pretrain", pretrain.format(method), dict(tuned.get(method, {})), scale=scale) for method in methods]
+    rows = [Row(f"{method}{ending}", "pretrain", pretrain.format(method), dict(tuned.get(method, {})), scale=scale) for method in METHODS]
     for share, fraction in shares.items():
         fields = {**common, "data.fraction": fraction}
         scratch = Row(f"scratch, {share}{ending}", "segment", segment, {**fields, "freeze": "scratch"}, scale=scale)
         rows.append(scratch)
-        for method, name in methods.items():
+        for method, name in METHODS.items():
             rows.append(Row(f"{name}, {share}{ending}", "segment", segment, fields, f"{method}{ending}", scratch.name, scale=scale))
     return tuple(rows)
 
@@ -81,25 +85,24 @@ def over_labels(
 def trials(
     pretrain: str,
     segment: str,
-    methods: Mapping[str, str],
     fields: Mapping[str, Any],
-    tried: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    scratch: Mapping[str, Mapping[str, Any]],
-    then: Mapping[str, tuple[str, Mapping[str, Any]]],
+    harder: Mapping[str, tuple[str, Mapping[str, Any]]],
+    then: Mapping[str, tuple[str, float]],
 ) -> tuple[Row, ...]:
-    """Equally many trials for each method and for the network from scratch, to be scored on the validation set.
+    """What a table over labels is tuned by: four trials for each method and for the network from scratch, scored on validation.
 
-    `tried` holds the fields of each method's pretrainings by their names, which are segmented with the same `fields`; `scratch` those of
-    the segmentations from scratch, by theirs.  `then` has one trial more of each method: a pretraining of `tried`, and what it is
-    segmented with besides.
+    From scratch the rate of the segmentation is one of RATES.  A method pretrains as its config says, with a quarter of the config's
+    rate, and with the fields of `harder`, another task, after its name; each is segmented with the same `fields`.  Its fourth trial,
+    in `then`, is one of these three by its name, and the rate of the segmentation.
     """
-    rows = [Row(f"scratch, {name}", "segment", segment, {**fields, "freeze": "scratch", **each}) for name, each in scratch.items()]
-    for method, of_method in tried.items():
-        name = "{} pretraining, {}".format
-        rows += (Row(name(method, trial), "pretrain", pretrain.format(method), dict(each)) for trial, each in of_method.items())
-        rows += (Row(f"{methods[method]}, {trial}", "segment", segment, dict(fields), name(method, trial)) for trial in of_method)
+    rows = [Row(f"scratch, rate {rate:g}", "segment", segment, {**fields, "freeze": "scratch", RATE: rate}) for rate in RATES]
+    for method, shown in METHODS.items():
+        task, of_task = harder[method]
+        tried = {"as it is": {}, "rate 0.0005": {RATE: 5e-4}, task: of_task}
+        starts = {trial: f"{method} pretraining, {trial}" for trial in tried}
+        rows += (Row(starts[trial], "pretrain", pretrain.format(method), dict(each)) for trial, each in tried.items())
+        rows += (Row(f"{shown}, {trial}", "segment", segment, dict(fields), starts[trial]) for trial in tried)
         if method in then:
-            trial, more = then[method]
-            said = ", ".join(f"{field.rpartition('.')[2].replace('_', ' ')} {value:g}" for field, value in more.items())
-            rows.append(Row(f"{methods[method]}, {trial}, then {said}", "segment", segment, {**fields, **more}, name(method, trial)))
+            trial, rate = then[method]
+            rows.append(Row(f"{shown}, {trial}, then rate {rate:g}", "segment", segment, {**fields, RATE: rate}, starts[trial]))
     return tuple(rows)

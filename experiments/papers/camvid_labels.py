@@ -12,15 +12,14 @@ TITLE = {
 METRICS = ("mean_iou", "pixel_accuracy", "class_accuracy")
 SEEDS = 5
 SPLIT = "test"
-METHODS = {"reconstruction": "reconstruction", "denoising": "denoising", "spark": "SparK", "fcmae": "FCMAE"}
 SHARES = {"1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "all": 1.0}
 TUNED: dict[str, dict[str, object]] = {}
 """Of each method's pretraining, and `COMMON` of the segmentation: the best trials of camvid_labels_tuning.py."""
 COMMON: dict[str, object] = {}
-PICTURE = {name: f"{name}, 1/16" for name in ("scratch", *METHODS.values())}
-RECONSTRUCTIONS = {name: method for method, name in METHODS.items()}
+PICTURE = {name: f"{name}, 1/16" for name in ("scratch", *papers.METHODS.values())}
+RECONSTRUCTIONS = {name: method for method, name in papers.METHODS.items()}
 ALL_SHARES = {"1/30": 1 / 30, "1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "all": 1.0}
 ROWS = (
-    *papers.over_labels("camvid_labels:{}", "camvid_labels", METHODS, SHARES, TUNED, COMMON),
-    *papers.over_labels("camvid_labels:{},large", "camvid_labels:unet,large", METHODS, ALL_SHARES, {}, {}, "paper", ", 360x480"),
+    *papers.over_labels("camvid_labels:{}", "camvid_labels", SHARES, TUNED, COMMON),
+    *papers.over_labels("camvid_labels:{},large", "camvid_labels:unet,large", ALL_SHARES, {}, {}, "paper", ", 360x480"),
 )
