@@ -12,8 +12,10 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
+
+from ml_collections import ConfigDict
 
 from aeseg import spec
 from aeseg.types import UserError
@@ -142,6 +144,16 @@ def scoring(row: Row) -> list[str]:
     return [f"--{name}" for name in SCORED if getattr(row, name)]
 
 
+def assignments(fields: Mapping[str, object]) -> list[str]:
+    """The flags that set config fields."""
+    return [f"--config.{name}={value}" for name, value in fields.items()]
+
+
+def configured(row: Row, extra: Mapping[str, object]) -> ConfigDict:
+    """The row's config with its overrides and further fields, read as a command line's are."""
+    return cli.parse(["tables", *assignments({**row.overrides, **extra})], "", config=row.config).config
+
+
 def take_share(jobs: int) -> None:
     """Hold this process to what one of `jobs` runs would have of the machine; before JAX starts."""
     share = shares(jobs)[0]
@@ -172,7 +184,7 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
             return  # by another process, meanwhile
         forget(runs, table, row.name, seed)
         command = [sys.executable, "-m", f"experiments.{row.command}", f"--config={row.config}", f"--workdir={place}"]
-        command += [f"--config.{name}={value}" for name, value in {"seed": seed, **row.overrides, **extra}.items()]
+        command += assignments({"seed": seed, **row.overrides, **extra})
         if row.init:
             command.append(f"--init={workdir(runs, table, row.init, seed)}")
         print(f"[{table}] {row.name}, seed {seed}: begins", flush=True)

@@ -15,7 +15,7 @@ from aeseg.spec import build, from_json, to_json
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
 from aeseg.training import step, trace
-from experiments import assembly, cli, measurements, segment
+from experiments import assembly, measurements, segment
 from experiments.papers import Row
 from experiments.provenance import provenance
 
@@ -66,8 +66,7 @@ def markdown(table: str, paper: Any, extra: Mapping[str, object], jobs: int) -> 
 
 def config_of(row: Row, rows: Mapping[str, Row], extra: Mapping[str, object]) -> ConfigDict:
     """The config that the row's entry point will train: with the encoder of the row it starts from, and set up for its `freeze`."""
-    words = [f"--config.{name}={value}" for name, value in {**row.overrides, **extra}.items()]
-    config = cli.parse(["plan", *words], "", config=row.config).config
+    config = measurements.configured(row, extra)
     if row.init:
         with config.unlocked():
             config.method.encoder = config_of(rows[row.init], rows, extra).method.encoder

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from aeseg.data.transforms import Resize
 from aeseg.spec import spec, to_json
 from aeseg.types import UserError
-from experiments import cli, measurements
+from experiments import measurements
 from experiments.papers import Row
 
 
@@ -56,8 +56,7 @@ def rehearse(
 
 def shortened(row: Row, extra: Mapping[str, object], steps: int, size: Sequence[int]) -> ConfigDict:
     """The row's config with so many steps, one evaluation and one checkpoint, on images of `size` where it is not ()."""
-    words = [f"--config.{name}={value}" for name, value in {**row.overrides, **extra}.items()]
-    config = cli.parse(["rehearsal", *words], "", config=row.config).config
+    config = measurements.configured(row, extra)
     config.steps = config.evaluate_every = config.save_every = steps
     config.log_every = max(1, steps // 4)
     if size:

@@ -182,7 +182,7 @@ def _run(sweep: Sweep, number: int, seed: int, fields: Fields, share: dict[str, 
     """Train one trial and seed; what its line says of it."""
     place = sweep.place(number, seed)
     command = [sys.executable, "-m", f"experiments.{sweep.command}", f"--config={sweep.config}", f"--workdir={place}"]
-    command += [f"--config.{name}={value}" for name, value in {**sweep.overrides, **fields, "seed": seed}.items()]
+    command += measurements.assignments({**sweep.overrides, **fields, "seed": seed})
     command += [f"--init={sweep.init}"] if sweep.init else []
     print(f"[sweep] trial {number}, seed {seed}: {' '.join(f'{name}={said(value)}' for name, value in fields.items())}", flush=True)
     log = f"{place}.log" if share["jobs"] > 1 else ""
