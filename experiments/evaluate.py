@@ -18,12 +18,10 @@ import numpy as np
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.inference.measures import BOUNDARIES, CALIBRATION
-from aeseg.inference.samples import PLANES
-from aeseg.spec import build
 from aeseg.training import step
 from aeseg.types import UserError
 from experiments import assembly, cli, job, process
-from experiments.predictors import VIEWS, chosen_samples, chosen_statistics, chosen_views, is_segmenter, placed, predictor
+from experiments.predictors import VIEWS, chosen_samples, chosen_statistics, chosen_views, is_segmenter, placed, scored
 from experiments.progress import Progress
 
 Found = tuple[dict[str, Any], dict[str, Any], list[str]]
@@ -97,11 +95,10 @@ def run(argv: Sequence[str]) -> int:
 
 
 def segmentation_scores(trained: assembly.Trained, source: Any, samples: int = 0, batch_statistics: bool = False, **how: Any) -> Found:
-    """The scores of a segmenter, and six images spread over the source with label and prediction; `how`: see `segmentation`.
+    """The scores of a segmenter, and six images spread over the source with label and prediction; `how`: see `predictors.scored`.
 
-    With `samples` the uncertainty is a column, too; for these and `batch_statistics` see `predictor`.
+    With `samples` the uncertainty is a column, too; for these and `batch_statistics` see `predictors.predictor`.
     """
-    config = trained.config
     if len(source.classes) != trained.method.classes:
         raise UserError(
             f"The model knows {trained.method.classes} classes; the data set has {len(source.classes)}: "
@@ -123,17 +120,7 @@ def segmentation_scores(trained: assembly.Trained, source: Any, samples: int = 0
                 for column, array in shown.items():
                     columns.setdefault(column, []).append(array)
 
-        scores = evaluation.segmentation(
-            predictor(trained, samples, batch_statistics),
-            source,
-            build(config.data.evaluation_transforms),
-            tuple(config.window),
-            [name for name, _ in source.classes],
-            threads=config.data.threads,
-            further=PLANES if samples else 0,
-            seen=seen,
-            **how,
-        )
+        scores = scored(trained, source, samples, batch_statistics, seen=seen, **how)
     return scores, columns, names
 
 

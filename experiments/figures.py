@@ -11,7 +11,6 @@ import numpy as np
 from aeseg import metrics
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
-from aeseg.spec import build
 from aeseg.training import step
 from aeseg.types import IGNORE
 from experiments import assembly, job, measurements, predictors
@@ -96,16 +95,7 @@ def predicted(trained: assembly.Trained, split: str) -> tuple[list[Predicted], A
             found.append(Predicted(record["image"], record["label"], name, prediction, metrics.mean_iou(confusion)))
             progress.at(index + 1)
 
-        evaluation.segmentation(
-            predictors.predictor(trained),
-            source,
-            build(trained.config.data.evaluation_transforms),
-            tuple(trained.config.window),
-            [name for name, _ in source.classes],
-            batch=trained.config.batch_size,
-            threads=trained.config.data.threads,
-            seen=seen,
-        )
+        predictors.scored(trained, source, batch=trained.config.batch_size, seen=seen)
     return found, source.classes
 
 

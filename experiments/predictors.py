@@ -6,9 +6,11 @@ import jax
 import numpy as np
 
 from aeseg import images, keys
-from aeseg.inference.samples import fingerprints, sampled
+from aeseg.inference import evaluate as evaluation
+from aeseg.inference.samples import PLANES, fingerprints, sampled
 from aeseg.inference.sliding import Predict
 from aeseg.inference.statistics import by_own_statistics
+from aeseg.spec import build
 from aeseg.training import mesh as meshes
 from aeseg.training import step
 from aeseg.types import UserError
@@ -65,6 +67,21 @@ def predictor(trained: assembly.Trained, samples: int = 0, batch_statistics: boo
         return np.asarray(compiled(variables, {"image": image, **rows}))
 
     return predict
+
+
+def scored(trained: assembly.Trained, source: Any, samples: int = 0, batch_statistics: bool = False, **how: Any) -> dict[str, Any]:
+    """The scores of a segmenter over a source, as its run saw images; see `predictor`, and `segmentation` for `how`."""
+    config = trained.config
+    return evaluation.segmentation(
+        predictor(trained, samples, batch_statistics),
+        source,
+        build(config.data.evaluation_transforms),
+        tuple(config.window),
+        [name for name, _ in source.classes],
+        threads=config.data.threads,
+        further=PLANES if samples else 0,
+        **how,
+    )
 
 
 def placed(trained: assembly.Trained) -> Any:
