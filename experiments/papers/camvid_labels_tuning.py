@@ -13,4 +13,11 @@ HARDER = {
     "fcmae": ("units of 24", {"method.unit": 24}),
 }
 """Instead of squared error, squares of 16 and units of 8, which are the config's."""
-ROWS = papers.trials("camvid_labels:{}", "camvid_labels", {"data.fraction": 0.125}, HARDER, {})
+THEN = {
+    "reconstruction": ("as it is", 6e-3),
+    "denoising": ("rate 0.0005", 6e-3),
+    "spark": ("units of 24", 6e-3),
+    "fcmae": ("units of 24", 6e-3),
+}
+"""The best pretraining of each, segmented at the rate that was best from scratch."""
+ROWS = papers.trials("camvid_labels:{}", "camvid_labels", {"data.fraction": 0.125}, HARDER, THEN)
