@@ -61,6 +61,7 @@ def over_labels(
     segment: str,
     shares: Mapping[str, float],
     tuned: Mapping[str, Mapping[str, Any]],
+    rates: Mapping[str, float],
     common: Mapping[str, Any],
     scale: str = "cpu",
     ending: str = "",
@@ -69,16 +70,18 @@ def over_labels(
 
     All are segmented by the config `segment` with the fields `common`, and each method is compared with scratch at its share.
     `pretrain` has a place for the method's file name, `shares` are the shares by their names, `tuned` holds fields of a method's
-    pretraining; `ending` is that of all names.  Which records are labelled is drawn by the seed, for all alike
-    (`aeseg.data.wrappers.Subset`).
+    pretraining, `rates` the learning rates of the segmentation where they are not the config's, by method or "scratch"; `ending` is
+    that of all names.  Which records are labelled is drawn by the seed, for all alike (`aeseg.data.wrappers.Subset`).
     """
+    rate = {name: {RATE: value} for name, value in rates.items()}
     rows = [Row(f"{method}{ending}", "pretrain", pretrain.format(method), dict(tuned.get(method, {})), scale=scale) for method in METHODS]
     for share, fraction in shares.items():
         fields = {**common, "data.fraction": fraction}
-        scratch = Row(f"scratch, {share}{ending}", "segment", segment, {**fields, "freeze": "scratch"}, scale=scale)
+        scratch = Row(f"scratch, {share}{ending}", "segment", segment, {**fields, **rate.get("scratch", {}), "freeze": "scratch"}, scale=scale)
         rows.append(scratch)
         for method, name in METHODS.items():
-            rows.append(Row(f"{name}, {share}{ending}", "segment", segment, fields, f"{method}{ending}", scratch.name, scale=scale))
+            mine = {**fields, **rate.get(method, {})}
+            rows.append(Row(f"{name}, {share}{ending}", "segment", segment, mine, f"{method}{ending}", scratch.name, scale=scale))
     return tuple(rows)
 
 

@@ -13,13 +13,13 @@ METRICS = ("mean_iou", "pixel_accuracy", "class_accuracy")
 SEEDS = 5
 SPLIT = "test"
 SHARES = {"1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "all": 1.0}
-TUNED: dict[str, dict[str, object]] = {}
-"""Of each method's pretraining, and `COMMON` of the segmentation: the best trials of camvid_labels_tuning.py."""
-COMMON: dict[str, object] = {}
+TUNED = {"denoising": {papers.RATE: 5e-4}, "spark": {"method.unit": 24}, "fcmae": {"method.unit": 24}}
+RATES = {"scratch": 6e-3, "spark": 6e-3}
+"""Of each method's pretraining, and of its segmentation: the best trials of camvid_labels_tuning.py."""
 PICTURE = {name: f"{name}, 1/16" for name in ("scratch", *papers.METHODS.values())}
 RECONSTRUCTIONS = {name: method for method, name in papers.METHODS.items()}
 ALL_SHARES = {"1/30": 1 / 30, "1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "all": 1.0}
 ROWS = (
-    *papers.over_labels("camvid_labels:{}", "camvid_labels", SHARES, TUNED, COMMON),
-    *papers.over_labels("camvid_labels:{},large", "camvid_labels:unet,large", ALL_SHARES, {}, {}, "paper", ", 360x480"),
+    *papers.over_labels("camvid_labels:{}", "camvid_labels", SHARES, TUNED, RATES, {}),
+    *papers.over_labels("camvid_labels:{},large", "camvid_labels:unet,large", ALL_SHARES, {}, {}, {}, "paper", ", 360x480"),
 )

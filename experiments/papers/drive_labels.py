@@ -14,13 +14,14 @@ SEEDS = 5
 SPLIT = "test"
 SHARES = {"1 image": 1 / 16, "2 images": 1 / 8, "4 images": 1 / 4, "all": 1.0}
 TUNED: dict[str, dict[str, object]] = {}
-"""Of each method's pretraining, and `COMMON` of the segmentation: the best trials of drive_labels_tuning.py."""
+RATES: dict[str, float] = {}
+"""Of each method's pretraining, and of its segmentation: the best trials of drive_labels_tuning.py."""
 COMMON: dict[str, object] = {"steps": 600, "batch_size": 4}
 PICTURE = {name: f"{name}, 1 image" for name in ("scratch", *papers.METHODS.values())}
 RECONSTRUCTIONS = {name: method for method, name in papers.METHODS.items()}
 LONG = {"steps": 6000}
 LONGER = {method: {**TUNED.get(method, {}), **LONG} for method in papers.METHODS}
 ROWS = (
-    *papers.over_labels("drive:{}", "drive", SHARES, TUNED, COMMON),
-    *papers.over_labels("drive:{}", "drive", {**SHARES, "9 images": 1 / 2}, LONGER, {**COMMON, **LONG}, "paper", ", long"),
+    *papers.over_labels("drive:{}", "drive", SHARES, TUNED, RATES, COMMON),
+    *papers.over_labels("drive:{}", "drive", {**SHARES, "9 images": 1 / 2}, LONGER, RATES, {**COMMON, **LONG}, "paper", ", long"),
 )

@@ -14,7 +14,7 @@ def two_methods(monkeypatch):
 
 def test_over_labels_everything_but_the_start_is_alike():
     shares, tuned, common = {"1/4": 0.25, "all": 1.0}, {"spark": {"steps": 7}}, {"steps": 5}
-    rows = {row.name: row for row in papers.over_labels("a:{}", "b", shares, tuned, common)}
+    rows = {row.name: row for row in papers.over_labels("a:{}", "b", shares, tuned, {}, common)}
     segmented = [f"{name}, {share}" for share in shares for name in ("scratch", "SparK", "denoising")]
     assert list(rows) == ["spark", "denoising", *segmented]
     assert (rows["spark"].command, rows["spark"].config, rows["spark"].overrides) == ("pretrain", "a:spark", {"steps": 7})
@@ -27,6 +27,13 @@ def test_over_labels_everything_but_the_start_is_alike():
             row = rows[f"{name}, {share}"]
             assert (row.command, row.config, row.init, row.compare) == ("segment", "b", method, scratch.name)
             assert {**row.overrides, "freeze": "scratch"} == scratch.overrides
+
+
+def test_over_labels_each_may_be_segmented_at_its_own_rate():
+    rows = {row.name: row for row in papers.over_labels("a:{}", "b", {"all": 1.0}, {}, {"scratch": 0.006, "spark": 5e-4}, {"steps": 5})}
+    assert rows["scratch, all"].overrides == {"steps": 5, "data.fraction": 1.0, "freeze": "scratch", papers.RATE: 0.006}
+    assert rows["SparK, all"].overrides == {"steps": 5, "data.fraction": 1.0, papers.RATE: 5e-4}
+    assert rows["denoising, all"].overrides == {"steps": 5, "data.fraction": 1.0}
 
 
 def test_each_method_and_scratch_has_four_trials_and_is_segmented_alike():
