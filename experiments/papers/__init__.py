@@ -73,15 +73,14 @@ def over_labels(
     pretraining, `rates` the learning rates of the segmentation where they are not the config's, by method or "scratch"; `ending` is
     that of all names.  Which records are labelled is drawn by the seed, for all alike (`aeseg.data.wrappers.Subset`).
     """
-    rate = {name: {RATE: value} for name, value in rates.items()}
     rows = [Row(f"{method}{ending}", "pretrain", pretrain.format(method), dict(tuned.get(method, {})), scale=scale) for method in METHODS]
     for share, fraction in shares.items():
         fields = {**common, "data.fraction": fraction}
-        scratch = Row(f"scratch, {share}{ending}", "segment", segment, {**fields, **rate.get("scratch", {}), "freeze": "scratch"}, scale=scale)
+        own = {name: {**fields, RATE: rates[name]} if name in rates else fields for name in ("scratch", *METHODS)}
+        scratch = Row(f"scratch, {share}{ending}", "segment", segment, {**own["scratch"], "freeze": "scratch"}, scale=scale)
         rows.append(scratch)
         for method, name in METHODS.items():
-            mine = {**fields, **rate.get(method, {})}
-            rows.append(Row(f"{name}, {share}{ending}", "segment", segment, mine, f"{method}{ending}", scratch.name, scale=scale))
+            rows.append(Row(f"{name}, {share}{ending}", "segment", segment, own[method], f"{method}{ending}", scratch.name, scale=scale))
     return tuple(rows)
 
 
