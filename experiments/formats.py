@@ -51,13 +51,13 @@ FORMATS: dict[str, Callable[[Any, Sequence[str], Sequence[Line]], str]] = {"mark
 
 
 def _cells(metrics: Sequence[str], lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) as text.  The paper's columns, and those of the tests, are there where some row has them."""
+    """(header, rows) as text.  The paper's columns, and those of differences and tests, are there where some row has them."""
     published = [metric for metric in metrics if any(metric in line.row.paper for line in lines)]
-    tested = any(_tests(line) for line in lines)
+    compared, tested = any(line.differences for line in lines), any(_tests(line) for line in lines)
     header = [""]
     for metric in metrics:
         header += [metric.replace("_", " "), *(["the paper's"] if metric in published else [])]
-    header += ["difference of the first", *(["bootstrap 95 %", "p"] if tested else []), "seeds", "seconds"]
+    header += [*(["difference of the first"] if compared else []), *(["bootstrap 95 %", "p"] if tested else []), "seeds", "seconds"]
     rows = []
     for line in lines:
         row = [line.row.name]
@@ -65,7 +65,8 @@ def _cells(metrics: Sequence[str], lines: Sequence[Line]) -> tuple[list[str], li
             row.append(_cell(line.values[metric]) or ("failed" if line.failures else ""))
             if metric in published:
                 row.append(f"{line.row.paper[metric]:.1f}" if metric in line.row.paper else "")
-        row.append(_cell(line.differences, "+"))
+        if compared:
+            row.append(_cell(line.differences, "+"))
         if tested:
             tests = _tests(line)
             row += [f"{100 * tests[0]:+.1f} to {100 * tests[1]:+.1f}", f"{tests[2]:.3f}"] if tests else ["", ""]

@@ -132,11 +132,15 @@ def write_readme() -> None:
 
 
 def _with_results(text: str) -> str:
+    """The text with the tables between its marks: tunings after all others, folded up."""
     modules = {name: spec.module("experiments.papers", name) for name in spec.names("experiments.papers")}
     scales = [(name, scale) for name, paper in modules.items() for scale in papers.SCALES if scale in {row.scale for row in paper.ROWS}]
     measured = [(name, scale) for name, scale in scales if _found(name, papers.at_scale(modules[name], scale))]
-    written = [printed(name, scale=scale) + (pictures(name) if scale == "cpu" else "") for name, scale in measured]
-    tables = "\n\n".join([*written, *filter(None, [speed()])])
+    tunings = [printed(name, scale=scale).partition("\n\n") for name, scale in measured if modules[name].SPLIT == "validation"]
+    others = [(name, scale) for name, scale in measured if modules[name].SPLIT != "validation"]
+    written = [printed(name, scale=scale) + (pictures(name) if scale == "cpu" else "") for name, scale in others]
+    folded = [f"<details><summary>{title.strip('*')}</summary>\n\n{rest}\n\n</details>" for title, _, rest in tunings]
+    tables = "\n\n".join([*written, *filter(None, [speed()]), *folded])
     pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
     if not re.search(pattern, text, re.DOTALL):
         raise UserError(f"README.md has no place for results: expected the lines\n{MARKS[0]}\n{MARKS[1]}")

@@ -44,6 +44,13 @@ def test_curves_are_drawn_over_the_share_of_the_labels(tmp_path):
         assert f"<!-- {words} -->" in text
 
 
+def test_beside_the_curves_of_compared_rows_stand_their_differences(tmp_path):
+    compared = tuple(row._replace(compare=SHARES[place % 2].name if place > 1 else "") for place, row in enumerate(SHARES))
+    words = "<!-- difference to scratch, seed by seed, points -->"
+    assert words in drawn(compared, tmp_path / "a.svg").read_text()
+    assert words not in drawn(SHARES, tmp_path / "b.svg").read_text()
+
+
 def test_other_tables_are_drawn_as_bars(tmp_path):
     assert "share of the labelled images" not in drawn(BARS, tmp_path / "a.svg").read_text()
     assert drawn(BARS, tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

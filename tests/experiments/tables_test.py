@@ -7,7 +7,7 @@ import pytest
 from aeseg import masking, spec
 from aeseg.types import UserError
 from experiments import cli, measurements, papers, plan, significance, tables
-from experiments.papers import Row, camvid_tiramisu, mae_ablations, scenes
+from experiments.papers import Row, camvid_labels_tuning, camvid_tiramisu, mae_ablations, scenes
 
 
 @pytest.fixture
@@ -129,6 +129,15 @@ def test_rows_of_the_papers_scale_stand_in_a_table_of_their_own(results, monkeyp
     assert "| scratch" not in large
     assert papers.at_scale(scenes, "paper").SEEDS == 1
     assert f"\n\n{large}" in tables._with_results("\n".join(tables.MARKS))
+
+
+def test_readme_folds_tunings_up_below_the_others(results, monkeypatch):
+    tuning = "camvid_labels_tuning"
+    line = json.loads((results / "scenes.jsonl").read_text().splitlines()[0])
+    (results / f"{tuning}.jsonl").write_text(json.dumps({**line, "row": "scratch, rate 0.002"}) + "\n")
+    text = tables._with_results("\n".join(tables.MARKS))
+    folded = text.index(f"<details><summary>{camvid_labels_tuning.TITLE}</summary>\n\n| | mean iou | pixel accuracy | seeds |")
+    assert text.index(scenes.TITLE) < folded < text.index("\n\n</details>")
 
 
 @pytest.mark.parametrize(
