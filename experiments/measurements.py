@@ -37,6 +37,16 @@ def lines(table: str) -> list[dict[str, Any]]:
     return read(os.path.join(RESULTS, f"{table}.jsonl"))
 
 
+def current(table: str, paper: Any) -> list[dict[str, Any]]:
+    """What was measured of the paper's rows as they are configured now: the last line of each row and seed.
+
+    Lines of another config, which `missing` has measured anew, are never shown beside them.
+    """
+    keys = {row.name: config_key(row) for row in paper.ROWS}
+    found = {(line["row"], line["seed"]): line for line in lines(table) if line["config"] == keys.get(line["row"])}
+    return list(found.values())
+
+
 def read(path: str) -> list[dict[str, Any]]:
     """The lines of a file of JSON lines, oldest first; none where there is no file."""
     if not os.path.exists(path):

@@ -34,7 +34,7 @@ def metrics(paper: Any, found: Sequence[Mapping[str, Any]]) -> list[str]:
 def lines(paper: Any, found: Sequence[Mapping[str, Any]], failed: Mapping[tuple[str, int], str]) -> list[Line]:
     """The rows that have a score or failed, in the table's order; a pretraining row is scored by what it leads to.
 
-    `found` is what `measurements.lines` gives, `failed` the errors by row and seed.
+    `found` is what `measurements.current` gives, `failed` the errors by row and seed.
     """
     names = metrics(paper, found)
     of_row = {row.name: {line["seed"]: line for line in found if line["row"] == row.name} for row in paper.ROWS}

@@ -72,7 +72,7 @@ def run(argv: Sequence[str]) -> int:
     if flags.picture:
         print("\n".join(figures.write(flags.table, paper, flags.runs)))
     elif flags.plot:
-        plot.write(flags.plot, paper, _found(flags.table, paper))
+        plot.write(flags.plot, paper, measurements.current(flags.table, paper))
     else:
         print(printed(flags.table, flags.format, flags.scale, measurements.failures(flags.table, paper, flags.runs)))
     return 1 if failed else 0
@@ -81,7 +81,7 @@ def run(argv: Sequence[str]) -> int:
 def printed(table: str, style: str = "markdown", scale: str = "cpu", failed: Mapping[tuple[str, int], str] | None = None) -> str:
     """The rows of one scale that were measured, or that `failed` with an error, in one of the FORMATS."""
     paper = papers.at_scale(spec.module("experiments.papers", table), scale)
-    found = _found(table, paper)
+    found = measurements.current(table, paper)
     if not found and not failed:
         raise UserError(f"Nothing of {table} has been measured. Run python -m experiments.tables --table={table} --run.")
     return formats.FORMATS[style](paper, summary.metrics(paper, found), summary.lines(paper, found, failed or {}))
@@ -89,7 +89,7 @@ def printed(table: str, style: str = "markdown", scale: str = "cpu", failed: Map
 
 def check(table: str, paper: Any) -> int:
     """Print where our means are farther from the paper's numbers than is tolerated; 1 where some are, else 0."""
-    away, missing = summary.disagreements(paper, _found(table, paper))
+    away, missing = summary.disagreements(paper, measurements.current(table, paper))
     compared = sum(len(row.paper) for row in paper.ROWS) - len(missing)
     print(
         "\n".join(
@@ -135,7 +135,7 @@ def _with_results(text: str) -> str:
     """The text with the tables between its marks: tunings after all others, folded up."""
     modules = {name: spec.module("experiments.papers", name) for name in spec.names("experiments.papers")}
     scales = [(name, scale) for name, paper in modules.items() for scale in papers.SCALES if scale in {row.scale for row in paper.ROWS}]
-    measured = [(name, scale) for name, scale in scales if _found(name, papers.at_scale(modules[name], scale))]
+    measured = [(name, scale) for name, scale in scales if measurements.current(name, papers.at_scale(modules[name], scale))]
     tunings = [printed(name, scale=scale).partition("\n\n") for name, scale in measured if modules[name].SPLIT == "validation"]
     others = [(name, scale) for name, scale in measured if modules[name].SPLIT != "validation"]
     written = [printed(name, scale=scale) + (pictures(name) if scale == "cpu" else "") for name, scale in others]
@@ -152,11 +152,6 @@ def _size(described: str) -> tuple[int, ...]:
     if described and not re.fullmatch(r"[1-9]\d*x[1-9]\d*", described):
         raise UserError(f"A size is height x width; got --size={described!r}. Write --size=144x192.")
     return tuple(int(side) for side in described.split("x")) if described else ()
-
-
-def _found(table: str, paper: Any) -> list[dict[str, Any]]:
-    """What was measured of the table's rows."""
-    return [line for line in measurements.lines(table) if line["row"] in {row.name for row in paper.ROWS}]
 
 
 if __name__ == "__main__":

@@ -15,11 +15,13 @@ def results(tmp_path, monkeypatch):
     """A results folder in which scenes has three seeds."""
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     found = {"scratch": (0.20, 0.22, 0.27), "pretrained": (0.25, 0.26, 0.33)}
+    keys = {row.name: measurements.config_key(row) for row in scenes.ROWS}
     with open(tmp_path / "scenes.jsonl", "w", encoding="utf-8") as file:
         for row, values in found.items():
             for seed, value in enumerate(values):
                 numbers = {"mean_iou": value, "pixel_accuracy": 0.5}
-                line = {"row": row, "seed": seed, "numbers": numbers, "seconds": 10.0, "device": "1 x cpu", "commit": "abc", "config": "k"}
+                line = {"row": row, "seed": seed, "numbers": numbers, "config": keys[row]}
+                line |= {"seconds": 10.0, "device": "1 x cpu", "commit": "abc"}
                 file.write(json.dumps(line) + "\n")
     return tmp_path
 
@@ -31,6 +33,14 @@ def test_differences_are_taken_seed_by_seed(results):
     assert f"| +{100 * mean:.1f} ± {100 * half:.1f} |" in line
     assert scenes.TITLE in table
     assert "1 x cpu; commit abc" in table
+
+
+def test_lines_of_another_config_are_not_shown_and_of_each_seed_the_last_is(results):
+    (results / "scenes.jsonl").write_text((results / "scenes.jsonl").read_text().replace(measurements.config_key(scenes.ROWS[-1]), "old"))
+    assert "| pretrained" not in tables.printed("scenes")
+    line = json.loads((results / "scenes.jsonl").read_text().splitlines()[0])
+    measurements.append("scenes", {**line, "numbers": {"mean_iou": 0.26}})
+    assert [line["numbers"]["mean_iou"] for line in measurements.current("scenes", scenes)] == [0.26, 0.22, 0.27]
 
 
 def test_an_unknown_table_and_one_without_results_are_sentences(results, capsys):
@@ -109,7 +119,8 @@ def test_an_error_stands_in_the_row_that_failed_until_it_is_measured(results, tm
 
 
 def test_rows_of_the_papers_scale_stand_in_a_table_of_their_own(results, monkeypatch):
-    monkeypatch.setattr(scenes, "ROWS", (*scenes.ROWS, Row("large", "segment", "segment", scale="paper")))
+    row = Row("large", "segment", "segment", scale="paper")
+    monkeypatch.setattr(scenes, "ROWS", (*scenes.ROWS, row))
     monkeypatch.setattr(scenes, "SEEDS", {"cpu": 3, "paper": 1})
     with open(results / "scenes.jsonl", "a", encoding="utf-8") as file:
         line = {
@@ -119,7 +130,7 @@ def test_rows_of_the_papers_scale_stand_in_a_table_of_their_own(results, monkeyp
             "seconds": 1.0,
             "device": "8 x tpu",
             "commit": "def",
-            "config": "k",
+            "config": measurements.config_key(row),
         }
         file.write(json.dumps(line) + "\n")
     small, large = tables.printed("scenes"), tables.printed("scenes", scale="paper")
@@ -134,7 +145,8 @@ def test_rows_of_the_papers_scale_stand_in_a_table_of_their_own(results, monkeyp
 def test_readme_folds_tunings_up_below_the_others(results, monkeypatch):
     tuning = "camvid_labels_tuning"
     line = json.loads((results / "scenes.jsonl").read_text().splitlines()[0])
-    (results / f"{tuning}.jsonl").write_text(json.dumps({**line, "row": "scratch, rate 0.002"}) + "\n")
+    row = next(row for row in camvid_labels_tuning.ROWS if row.name == "scratch, rate 0.002")
+    (results / f"{tuning}.jsonl").write_text(json.dumps({**line, "row": row.name, "config": measurements.config_key(row)}) + "\n")
     text = tables._with_results("\n".join(tables.MARKS))
     folded = text.index(f"<details><summary>{camvid_labels_tuning.TITLE}</summary>\n\n| | mean iou | pixel accuracy | seeds |")
     assert text.index(scenes.TITLE) < folded < text.index("\n\n</details>")
