@@ -49,10 +49,11 @@ def guarded(command: Callable[[Sequence[str]], int | None], argv: Sequence[str])
         return 130
 
 
-def parse(argv: Sequence[str], usage: str, config: str = "", **options: tuple[Any, str]) -> SimpleNamespace:
+def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **options: tuple[Any, str]) -> SimpleNamespace:
     """The flags of one call: `config` (when a default config is named), and the options, name=(default, help).
 
-    A default's type is the flag's.  `overrides` lists what the command line set in the config: {"method.encoder.depth": 4}.
+    A default's type is the flag's.  `word` names the option that may be given as a bare word, too.
+    `overrides` lists what the command line set in the config: {"method.encoder.depth": 4}.
     Knows no global state, so one process may parse many command lines.
     """
     values = absl_flags.FlagValues()
@@ -80,9 +81,11 @@ def parse(argv: Sequence[str], usage: str, config: str = "", **options: tuple[An
             else f"{values.get_help()}\n\nThe config ({described}), each line a flag --config.<name>=...:\n{node}"
         )
         raise SystemExit(0)
-    if len(rest) > 1:
-        raise UserError(f"Expected flags only (--name=value); got {rest[1]!r}.")
     found = {name: getattr(values, name) for name in options}
+    if word and len(rest) == 2 and not values[word].present:
+        found[word] = rest[1]
+    elif len(rest) > 1:
+        raise UserError(f"Expected flags only (--name=value){f', and one {word}' if word else ''}; got {' '.join(rest[1:])!r}.")
     if config:
         found |= {"config": values.config, "config_name": described, "overrides": config_flags.get_override_values(values["config"])}
     return SimpleNamespace(**found)

@@ -1,14 +1,14 @@
 """Tables of measured results, with seeds, intervals and provenance, beside the papers' numbers.
 
-python -m experiments.tables --table=camvid_small            print what experiments/results/camvid_small.jsonl holds (--format=latex, csv)
-python -m experiments.tables --table=camvid_small --plan     what is still to run: FLOPs, parameters, minutes, memory; needs no data
-python -m experiments.tables --table=camvid_small --run      train the rows and seeds that are missing, then print (--jobs=2: two at once)
-python -m experiments.tables --table=camvid_segnet --scale=paper --rehearse=20 --size=144x192   train 20 steps of each row; records nothing
-python -m experiments.tables --table=camvid_small --check    exit with 1 where a mean is farther from the paper's number than is tolerated
-python -m experiments.tables --table=camvid_small --plot=a.svg  draw it: over the share of the labels where the rows differ in it, else bars
-                                                             (README.md shows experiments/results/pictures/<table>.png)
-python -m experiments.tables --table=camvid_small --picture  draw predictions and reconstructions, from the runs of the first seed
-python -m experiments.tables --readme                        write every table with results into README.md
+python -m experiments.tables camvid_small            print what experiments/results/camvid_small.jsonl holds (--format=latex, csv)
+python -m experiments.tables camvid_small --plan     what is still to run: FLOPs, parameters, minutes, memory; needs no data
+python -m experiments.tables camvid_small --run      train the rows and seeds that are missing, then print (--jobs=2: two at once)
+python -m experiments.tables camvid_segnet --scale=paper --rehearse=20 --size=144x192   train 20 steps of each row; records nothing
+python -m experiments.tables camvid_small --check    exit with 1 where a mean is farther from the paper's number than is tolerated
+python -m experiments.tables camvid_small --plot=a.svg  draw it: over the share of the labels where the rows differ in it, else bars
+                                                     (README.md shows experiments/results/pictures/<table>.png)
+python -m experiments.tables camvid_small --picture  draw predictions and reconstructions, from the runs of the first seed
+python -m experiments.tables --readme                write every table with results into README.md
 
 A row and seed is one workdir below --runs, trained by the entry point that its row names and scored once on the table's
 split; its result is one line of the results file.  What is there is not run again, what was interrupted goes on.
@@ -35,6 +35,7 @@ def run(argv: Sequence[str]) -> int:
     flags = cli.parse(
         argv,
         __doc__,
+        word="table",
         table=("", "a file of experiments/papers"),
         scale=("cpu", "cpu or paper: which of its rows"),
         format=("markdown", "markdown, latex or csv"),
@@ -83,7 +84,7 @@ def printed(table: str, style: str = "markdown", scale: str = "cpu", failed: Map
     paper = papers.at_scale(spec.module("experiments.papers", table), scale)
     found = measurements.current(table, paper)
     if not found and not failed:
-        raise UserError(f"Nothing of {table} has been measured. Run python -m experiments.tables --table={table} --run.")
+        raise UserError(f"Nothing of {table} has been measured. Run python -m experiments.tables {table} --run.")
     return formats.FORMATS[style](paper, summary.metrics(paper, found), summary.lines(paper, found, failed or {}))
 
 

@@ -43,6 +43,14 @@ def test_lines_of_another_config_are_not_shown_and_of_each_seed_the_last_is(resu
     assert [line["numbers"]["mean_iou"] for line in measurements.current("scenes", scenes)] == [0.26, 0.22, 0.27]
 
 
+def test_the_table_may_be_a_bare_word(results, capsys):
+    assert tables.run(["program", "scenes", "--format=csv"]) == 0
+    assert capsys.readouterr().out.startswith("row,mean_iou,")
+    for words in (["scenes", "drive"], ["scenes", "--table=scenes"]):
+        assert cli.guarded(tables.run, ["program", *words]) == 2
+        assert "Expected flags only (--name=value), and one table; got 'scenes" in capsys.readouterr().err
+
+
 def test_an_unknown_table_and_one_without_results_are_sentences(results, capsys):
     assert cli.guarded(tables.run, ["program", "--table=scene"]) == 2
     assert "did you mean 'scenes'?" in capsys.readouterr().err
