@@ -1,7 +1,7 @@
 """Tables: one file each, found by its name; a row is a run of an entry point with its own config."""
 
 from collections.abc import Mapping
-from types import ModuleType, SimpleNamespace
+from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 from aeseg.types import UserError
@@ -90,19 +90,21 @@ def trials(
     fields: Mapping[str, Any],
     harder: Mapping[str, tuple[str, Mapping[str, Any]]],
     then: Mapping[str, tuple[str, float]],
+    everywhere: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Row, ...]:
     """What a table over labels is tuned by: four trials for each method and for the network from scratch, scored on validation.
 
     From scratch the rate of the segmentation is one of RATES.  A method pretrains as its config says, with a quarter of the config's
     rate, and with the fields of `harder`, another task, after its name; each is segmented with the same `fields`.  Its fourth trial,
-    in `then`, is one of these three by its name, and the rate of the segmentation.
+    in `then`, is one of these three by its name, and the rate of the segmentation.  The fields `everywhere` are those of all rows.
     """
+    fields = {**everywhere, **fields}
     rows = [Row(f"scratch, rate {rate:g}", "segment", segment, {**fields, "freeze": "scratch", RATE: rate}) for rate in RATES]
     for method, shown in METHODS.items():
         task, of_task = harder[method]
         tried = {"as it is": {}, "rate 0.0005": {RATE: 5e-4}, task: of_task}
         starts = {trial: f"{method} pretraining, {trial}" for trial in tried}
-        rows += (Row(starts[trial], "pretrain", pretrain.format(method), dict(each)) for trial, each in tried.items())
+        rows += (Row(starts[trial], "pretrain", pretrain.format(method), {**everywhere, **each}) for trial, each in tried.items())
         rows += (Row(f"{shown}, {trial}", "segment", segment, dict(fields), starts[trial]) for trial in tried)
         if method in then:
             trial, rate = then[method]
