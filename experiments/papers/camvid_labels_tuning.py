@@ -26,5 +26,11 @@ DRIVES = {
     "data.validation.list_file": "train.txt",
     "data.validation.part": (DUSK, DAY),
 }
-THEN: dict[str, tuple[str, float]] = {}
+THEN = {
+    "reconstruction": ("SSIM and L1", 6e-3),
+    "denoising": ("squares of 32", 6e-3),
+    "spark": ("as it is", 6e-3),
+    "fcmae": ("as it is", 6e-3),
+}
+"""The best pretraining of each, segmented at the rate that was best from scratch."""
 ROWS = papers.trials("camvid_labels:{}", "camvid_labels", {"data.fraction": 0.125}, HARDER, THEN, DRIVES)
