@@ -13,8 +13,8 @@ METRICS = ("mean_iou", "pixel_accuracy", "class_accuracy")
 SEEDS = 5
 SPLIT = "test"
 SHARES = {"1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "all": 1.0}
-TUNED: dict[str, dict[str, object]] = {}
-RATES: dict[str, float] = {}
+TUNED = {"reconstruction": {"method.objective": "ssim_l1"}, "denoising": {"method.noise[0].size": 32}}
+RATES = dict.fromkeys(("scratch", *papers.METHODS), 6e-3)
 """Of each method's pretraining, and of its segmentation: the best trials of camvid_labels_tuning.py."""
 PICTURE = {name: f"{name}, 1/16" for name in ("scratch", *papers.METHODS.values())}
 RECONSTRUCTIONS = {name: method for method, name in papers.METHODS.items()}
