@@ -12,7 +12,7 @@ TITLE = {
 METRICS = ("mean_iou", "pixel_accuracy", "class_accuracy")
 SEEDS = 5
 SPLIT = "test"
-SHARES = {"1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "all": 1.0}
+SHARES = {"1/60": 1 / 60, "1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "all": 1.0}
 TUNED = {"reconstruction": {"method.objective": "ssim_l1"}, "denoising": {"method.noise[0].size": 32}}
 RATES = dict.fromkeys(("scratch", *papers.METHODS), 6e-3)
 """Of each method's pretraining, and of its segmentation: the best trials of camvid_labels_tuning.py."""
