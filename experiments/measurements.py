@@ -42,9 +42,10 @@ def current(table: str, paper: Any) -> list[dict[str, Any]]:
 
     Lines of another config, which `missing` has measured anew, are never shown beside them.
     """
-    keys = {row.name: config_key(row) for row in paper.ROWS}
-    found = {(line["row"], line["seed"]): line for line in lines(table) if line["config"] == keys.get(line["row"])}
-    return list(found.values())
+    every = lines(table)
+    named = {line["row"] for line in every}
+    keys = {row.name: config_key(row) for row in paper.ROWS if row.name in named}
+    return list({(line["row"], line["seed"]): line for line in every if line["config"] == keys.get(line["row"])}.values())
 
 
 def read(path: str) -> list[dict[str, Any]]:
@@ -62,9 +63,8 @@ def workdir(runs: str, table: str, row: str, seed: int) -> str:
 
 def missing(table: str, paper: Any) -> list[tuple[Row, int]]:
     """The rows and seeds without a line, in the order in which they are tried."""
-    measured = _measured(table)
-    keys = {row.name: config_key(row) for row in paper.ROWS}
-    return [(row, seed) for row, seed in _every(paper) if (row.name, seed, keys[row.name]) not in measured]
+    there = {(line["row"], line["seed"]) for line in current(table, paper)}
+    return [(row, seed) for row, seed in _every(paper) if (row.name, seed) not in there]
 
 
 def failures(table: str, paper: Any, runs: str) -> dict[tuple[str, int], str]:

@@ -105,7 +105,7 @@ def test_the_rows_of_a_table_are_runs_that_exist(table):
         assert {row.init, row.compare} - {""} <= above, "a row starts from, and is compared with, rows of its scale above it"
         assert row.paper.keys() <= set(paper.METRICS)
         assert bool(row.paper) == bool(row.tolerance and row.citation), "a paper's number has a tolerance and a citation"
-        words = [f"--config.{name}={value}" for name, value in row.overrides.items()]
+        words = measurements.assignments(row.overrides)
         set_to = cli.parse(["tables", f"--config={row.config}", *words], "", config=row.config).overrides  # refuses another type
         assert set_to == row.overrides
     measured = measurements.lines(table)
