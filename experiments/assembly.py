@@ -17,7 +17,7 @@ from aeseg.training import checkpoints as saved
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
 from aeseg.types import Class, UserError
-from experiments import cli, measurements
+from experiments import cli, jsonlines
 
 DTYPES = ("float32", "bfloat16", "float16")
 """What activations may be."""
@@ -135,7 +135,7 @@ def load_trained(workdir: str, step: int = -1) -> Trained:
 def validated(workdir: str, metric: str) -> dict[int, float | None]:
     """A metric of the validation set by step, from a run's metrics.jsonl; None where it was not finite."""
     name = f"validation/{metric}"
-    return {row["step"]: row[name] for row in measurements.read(os.path.join(workdir, "metrics.jsonl")) if name in row}
+    return {row["step"]: row[name] for row in jsonlines.read(os.path.join(workdir, "metrics.jsonl")) if name in row}
 
 
 def best_step(workdir: str) -> int:

@@ -1,25 +1,20 @@
 """The runs of a table: each row and seed is trained by its entry point in its own workdir and scored once, several at a time."""
 
-import collections
 import concurrent.futures
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import re
-import shlex
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from aeseg import spec
 from aeseg.types import UserError
-from experiments import cli
+from experiments import cli, commands, jsonlines
 from experiments.papers import Row
 
 SCORED = ("best", "batch_statistics")
@@ -28,13 +23,9 @@ SCORED = ("best", "batch_statistics")
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
 
 
-class Busy(UserError):
-    """Another process is at this row and seed."""
-
-
 def lines(table: str) -> list[dict[str, Any]]:
     """What was measured of a table, oldest first."""
-    return read(os.path.join(RESULTS, f"{table}.jsonl"))
+    return jsonlines.read(os.path.join(RESULTS, f"{table}.jsonl"))
 
 
 def current(table: str, paper: Any) -> list[dict[str, Any]]:
@@ -46,14 +37,6 @@ def current(table: str, paper: Any) -> list[dict[str, Any]]:
     named = {line["row"] for line in every}
     keys = {row.name: config_key(row) for row in paper.ROWS if row.name in named}
     return list({(line["row"], line["seed"]): line for line in every if line["config"] == keys.get(line["row"])}.values())
-
-
-def read(path: str) -> list[dict[str, Any]]:
-    """The lines of a file of JSON lines, oldest first; none where there is no file."""
-    if not os.path.exists(path):
-        return []
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
 
 
 def workdir(runs: str, table: str, row: str, seed: int) -> str:
@@ -80,17 +63,7 @@ def failures(table: str, paper: Any, runs: str) -> dict[tuple[str, int], str]:
 
 def append(table: str, line: dict[str, Any]) -> None:
     """Add a line to the results of a table."""
-    write(os.path.join(RESULTS, f"{table}.jsonl"), line)
-
-
-def write(path: str, line: dict[str, Any]) -> None:
-    """Add a line to a file of JSON lines: by a single write at its end, so that several processes do not mix theirs."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(file, (json.dumps(line) + "\n").encode())
-    finally:
-        os.close(file)
+    jsonlines.write(os.path.join(RESULTS, f"{table}.jsonl"), line)
 
 
 def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object], jobs: int = 1) -> dict[tuple[str, int], str]:
@@ -110,13 +83,13 @@ def run_all(
     todo: Sequence[tuple[Row, int]], table: str, runs: str, jobs: int, run: Callable[[Row, int, dict[str, Any]], None]
 ) -> dict[tuple[str, int], str]:
     """Call `run` with each row, seed and share of the machine, `jobs` at once, each after the row it starts from; why some failed."""
-    free, todo = shares(jobs), list(todo)
+    free, todo = commands.shares(jobs), list(todo)
     failed: dict[tuple[str, int], UserError] = {}
     running: dict[concurrent.futures.Future[None], tuple[Row, int, dict[str, Any]]] = {}
 
     def settle(row: Row, seed: int, error: UserError, told: str) -> None:
         failed[row.name, seed] = error
-        if not isinstance(error, Busy):
+        if not isinstance(error, commands.Busy):
             failed[row.name, seed] = UserError(kept(_error(runs, table, row.name, seed), told))
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
@@ -164,15 +137,6 @@ def configured(row: Row, extra: Mapping[str, object]) -> ConfigDict:
     return cli.parse(["tables", *assignments({**row.overrides, **extra})], "", config=row.config).config
 
 
-def take_share(jobs: int) -> None:
-    """Hold this process to what one of `jobs` runs would have of the machine; before JAX starts."""
-    share = shares(jobs)[0]
-    if share.get("cores"):
-        os.sched_setaffinity(0, share["cores"])
-    if share.get("gpu"):
-        os.environ["CUDA_VISIBLE_DEVICES"] = share["gpu"]
-
-
 def _every(paper: Any) -> list[tuple[Row, int]]:
     return [(row, seed) for seed in range(paper.SEEDS) for row in paper.ROWS]
 
@@ -189,7 +153,7 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
     """
     trains = row.command != "evaluate"
     place = workdir(runs, table, row.name if trains else row.init, seed)
-    with held(f"{place}.lock"):
+    with commands.held(f"{place}.lock"):
         if os.path.isdir(place) and (row.name, seed, config_key(row)) in _measured(table):
             return  # by another process, meanwhile
         forget(runs, table, row.name, seed)
@@ -199,95 +163,20 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
             command.append(f"--init={workdir(runs, table, row.init, seed)}")
         print(f"[{table}] {row.name}, seed {seed}: begins", flush=True)
         log = f"{place}.log" if share["jobs"] > 1 else ""
-        seconds = timed(lambda: call(command, share, log) if trains else "", os.path.join(place, "seconds.txt"))
+        seconds = commands.timed(lambda: commands.call(command, share, log) if trains else "", os.path.join(place, "seconds.txt"))
         if (row.name, seed, config_key(row)) in _measured(table):
             return
         score = [sys.executable, "-m", "experiments.evaluate", f"--workdir={place}", f"--split={paper.SPLIT}", *scoring(row)]
-        call(score, share, log)
+        commands.call(score, share, log)
         with open(os.path.join(place, "metrics.json"), encoding="utf-8") as file:
             scores = json.load(file)[paper.SPLIT]
         numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
         for each in scores.get("per_class", ()):
             numbers |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
         line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(seconds, 1)}
-        where = json.loads(call([sys.executable, "-m", "experiments.provenance"], share, capture=True))
+        where = json.loads(commands.call([sys.executable, "-m", "experiments.provenance"], share, capture=True))
         append(table, {**line, "config": config_key(row), **where})
         print(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s", flush=True)
-
-
-@contextlib.contextmanager
-def held(path: str) -> Iterator[None]:
-    """A file is this process's alone, until then or until it dies; Busy where another process holds it."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Busy("another process is at it; the same command, when that is done, takes what is left") from None
-        yield
-
-
-def timed(run: Callable[[], object], path: str) -> float:
-    """The seconds of a run and of those before it that were cut off: each adds its own to the file."""
-    began = time.perf_counter()
-    try:
-        run()
-    finally:
-        if os.path.isdir(os.path.dirname(path)):
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(f"{time.perf_counter() - began:.1f}\n")
-    with open(path, encoding="utf-8") as file:
-        return sum(float(line) for line in file)
-
-
-def shares(jobs: int) -> list[dict[str, Any]]:
-    """What each of several runs at once may use: one GPU each where there are some, and its part of the cores."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    gpus = _gpus()
-    most = len(gpus) or len(cores) or 1
-    if not 1 <= jobs <= most:
-        kind = "GPUs" if gpus else "cores"
-        raise UserError(f"Expected --jobs of 1 to {most}, the {kind} of this machine; got {jobs}.")
-    if jobs == 1:
-        return [{"jobs": 1}]
-    return [{"jobs": jobs, "cores": cores[slot::jobs], "gpu": gpus[slot] if gpus else ""} for slot in range(jobs)]
-
-
-def _gpus() -> list[str]:
-    """The GPUs that a CUDA program would see here, found without starting one."""
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
-    try:
-        return [str(number) for number in range(len(os.listdir("/proc/driver/nvidia/gpus")))]
-    except OSError:
-        return []
-
-
-def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool = False) -> str:
-    """Run a command on its share of the machine, its output in the log where one is named, or returned; UserError where it fails."""
-    if share.get("cores"):
-        os.sched_setaffinity(0, share["cores"])  # of this thread, which the command inherits
-    environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": share["gpu"]} if share.get("gpu") else {})}
-    told: collections.deque[str] = collections.deque(maxlen=50)
-    with contextlib.ExitStack() as stack:
-        output = stack.enter_context(_appended(log)) if log else None
-        started = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE if capture else output, stderr=subprocess.PIPE, text=True, errors="replace"
-        )
-        process = stack.enter_context(started)
-        for line in process.stderr:  # type: ignore[union-attr]
-            told.append(line)
-            print(line, end="", file=output or sys.stderr, flush=True)
-        printed = process.stdout.read() if capture else ""  # type: ignore[union-attr]
-        if process.wait():
-            print(f"This failed: {shlex.join(command)}", file=output or sys.stderr, flush=True)
-            raise UserError(f"exit code {process.returncode}: {_reason(''.join(told), process.returncode)} (see {log or 'above'})")
-    return printed
-
-
-def _reason(told: str, code: int) -> str:
-    """Of what a command told before it failed: the last paragraph, where the user can mend the error (code 2), or the last line."""
-    return " ".join(told.strip().rpartition("\n\n" if code == 2 else "\n")[2].split())
 
 
 def _error(runs: str, table: str, row: str, seed: int) -> str:
@@ -307,8 +196,3 @@ def kept(path: str, error: str) -> str:
     with open(path, "w", encoding="utf-8") as file:
         file.write(error + "\n")
     return error
-
-
-def _appended(path: str) -> TextIO:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    return open(path, "a", encoding="utf-8")

@@ -15,7 +15,7 @@ from aeseg.spec import build, from_json, to_json
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
 from aeseg.training import step, trace
-from experiments import assembly, measurements, segment
+from experiments import assembly, commands, measurements, segment
 from experiments.papers import Row
 from experiments.provenance import provenance
 
@@ -43,7 +43,7 @@ def markdown(table: str, paper: Any, extra: Mapping[str, object], jobs: int) -> 
     todo = [(row, seed) for row, seed in missing if row.command != "evaluate"]
     if not todo:
         return f"{table}: {'every row is trained; what is left is to score' if missing else 'every row and seed is measured'}."
-    measurements.take_share(jobs)
+    commands.take_share(jobs)
     device = provenance()["device"]
     rows = {row.name: row for row in paper.ROWS if row.command != "evaluate"}
     needs = {name: needed(config_of(row, rows, extra)) for name, row in rows.items()}

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from aeseg.data.transforms import Resize
 from aeseg.spec import spec, to_json
 from aeseg.types import UserError
-from experiments import measurements
+from experiments import commands, jsonlines, measurements
 from experiments.papers import Row
 
 
@@ -41,7 +41,7 @@ def rehearse(
         print(f"[{name}] {row.name}: begins", flush=True)
         began = time.perf_counter()
         log = f"{place}.log" if share["jobs"] > 1 else ""
-        measurements.call([sys.executable, "-m", f"experiments.{command[0]}", *command[1:]], share, log)
+        commands.call([sys.executable, "-m", f"experiments.{command[0]}", *command[1:]], share, log)
         told[row.name] = f"{_losses(place) or 'scored'}, {time.perf_counter() - began:.0f} s"
 
     first = {_but_for_labels(row): row for row in reversed(paper.ROWS)}
@@ -77,5 +77,5 @@ def _but_for_labels(row: Row) -> str:
 
 def _losses(place: str) -> str:
     """The first and last loss of training that a run wrote down; "" of none."""
-    losses = [row["train/loss"] for row in measurements.read(os.path.join(place, "metrics.jsonl")) if "train/loss" in row]
+    losses = [row["train/loss"] for row in jsonlines.read(os.path.join(place, "metrics.jsonl")) if "train/loss" in row]
     return f"loss {losses[0]:.4g} to {losses[-1]:.4g}" if losses else ""

@@ -29,7 +29,7 @@ from aeseg import spec
 from aeseg.spec import build
 from aeseg.training import state as states
 from aeseg.types import UserError
-from experiments import assembly, cli, measurements, process, samplers, trials
+from experiments import assembly, cli, commands, process, samplers, trials
 from experiments import space as spaces
 from experiments.space import Joined, Range, Space, Values
 from experiments.trials import Sweep, Trial
@@ -57,7 +57,7 @@ def run(argv: Sequence[str]) -> int:
         workdir=("", "where the sweep lives; default runs/sweep-<config>"),
     )
     sweep, space = described(flags)
-    measurements.shares(flags.jobs)
+    commands.shares(flags.jobs)
     sampler = samplers.sampler(flags.sampler, space, flags.trials, flags.sampler_seed, sweep.workdir, sweep.larger_is_better)
     report = os.path.join(sweep.workdir, "report.json")
     claim(sweep, flags, space, sampler.trials)
@@ -162,7 +162,7 @@ def test_scores(workdir: str) -> dict[str, Any]:
     entries = _read(path) if os.path.exists(path) else {}
     if "test" not in entries:
         command = [sys.executable, "-m", "experiments.evaluate", f"--workdir={workdir}", "--split=test"]
-        measurements.call(command, {"jobs": 1}, f"{workdir}.log")
+        commands.call(command, {"jobs": 1}, f"{workdir}.log")
         entries = _read(path)
     return entries["test"]
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from aeseg import spec
 from aeseg.types import UserError
-from experiments import assembly, cli, measurements
+from experiments import assembly, cli, commands, jsonlines, measurements
 from experiments.samplers import Sampler
 from experiments.significance import interval
 from experiments.space import Fields
@@ -59,8 +59,8 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
 
     A trial of which one seed failed is left at that; the others go on.  Fields that have been run before are not run again.
     """
-    free = measurements.shares(jobs)
-    done = {(line["trial"], line["seed"]): line for line in measurements.read(sweep.record) if "value" in line}
+    free = commands.shares(jobs)
+    done = {(line["trial"], line["seed"]): line for line in jsonlines.read(sweep.record) if "value" in line}
     asked: list[Fields] = []
     todo: deque[tuple[int, int]] = deque()
     failed: set[int] = set()
@@ -69,7 +69,7 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
 
     def settle(number: int, seed: int, line: dict[str, Any]) -> None:
         line = {"trial": number, "seed": seed, "fields": spec.plain(asked[number]), **line, **where}
-        measurements.write(sweep.record, line)
+        jsonlines.write(sweep.record, line)
         if "error" in line:
             failed.add(number)
             print(f"[sweep] trial {number}, seed {seed}: failed: {line['error']}", file=sys.stderr, flush=True)
@@ -102,7 +102,7 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
                 elif number not in failed:
                     if not where:  # of a process of its own, on a share as the runs have
                         command = [sys.executable, "-m", "experiments.provenance"]
-                        where |= json.loads(pool.submit(measurements.call, command, free[0], capture=True).result())
+                        where |= json.loads(pool.submit(commands.call, command, free[0], capture=True).result())
                     share = free.pop(0)
                     running[pool.submit(_run, sweep, number, seed, asked[number], share)] = number, seed, share
             finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
@@ -117,7 +117,7 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
 
 def outcomes(sweep: Sweep) -> list[Trial]:
     """What came of every trial that has been tried, the best first, then the unfinished, then the failed."""
-    last = {(line["trial"], line["seed"]): line for line in measurements.read(sweep.record)}
+    last = {(line["trial"], line["seed"]): line for line in jsonlines.read(sweep.record)}
     found = []
     for number in sorted({number for number, _ in last}):
         lines = [last[number, seed] for seed in sweep.seeds if (number, seed) in last]
@@ -186,7 +186,7 @@ def _run(sweep: Sweep, number: int, seed: int, fields: Fields, share: dict[str, 
     command += [f"--init={sweep.init}"] if sweep.init else []
     print(f"[sweep] trial {number}, seed {seed}: {' '.join(f'{name}={said(value)}' for name, value in fields.items())}", flush=True)
     log = f"{place}.log" if share["jobs"] > 1 else ""
-    seconds = measurements.timed(lambda: measurements.call(command, share, log), os.path.join(place, "seconds.txt"))
+    seconds = commands.timed(lambda: commands.call(command, share, log), os.path.join(place, "seconds.txt"))
     value = validation(place, sweep.metric)
     return {"metric": sweep.metric, "value": value, "seconds": round(seconds, 1), "workdir": place}
 

@@ -11,7 +11,7 @@ import types
 import pytest
 
 from aeseg.types import UserError
-from experiments import measurements
+from experiments import commands, measurements
 from experiments.papers import Row
 
 PAPER = types.SimpleNamespace(
@@ -54,7 +54,7 @@ def calls(tmp_path, monkeypatch):
         return ""
 
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path / "results"))
-    monkeypatch.setattr(measurements, "call", call)
+    monkeypatch.setattr(commands, "call", call)
     return seen
 
 
@@ -64,7 +64,7 @@ def measure(tmp_path, jobs=1):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_row_and_seed_is_measured_once(calls, tmp_path, monkeypatch, jobs):
-    monkeypatch.setattr(measurements, "_gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(commands, "_gpus", lambda: ["0", "1"])
     assert measure(tmp_path, jobs) == {}
     found = measurements.lines("table")
     assert sorted((line["row"], line["seed"]) for line in found) == sorted((row.name, seed) for row in PAPER.ROWS for seed in range(2))
@@ -92,7 +92,7 @@ def test_a_row_that_fails_stops_only_those_that_start_from_it(calls, tmp_path):
 def test_what_another_process_is_at_is_left_to_it(calls, tmp_path):
     """The lock is taken by a process that is killed later: then the row is free again."""
     place = measurements.workdir(str(tmp_path / "runs"), "table", "denoising", 0)
-    code = f"from experiments import measurements\nwith measurements.held({place + '.lock'!r}): print('held', flush=True); input()"
+    code = f"from experiments import commands\nwith commands.held({place + '.lock'!r}): print('held', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
         left = measure(tmp_path)
@@ -139,19 +139,6 @@ def test_a_row_has_a_place_of_its_own():
     assert len({place.lower() for place in places}) == len(names)
 
 
-def test_the_seconds_of_a_run_that_was_cut_off_count_too(tmp_path):
-    path = tmp_path / "seconds.txt"
-    path.write_text("100.0\n")
-
-    def cut_off():
-        raise UserError("failed")
-
-    with pytest.raises(UserError, match="failed"):
-        measurements.timed(cut_off, str(path))
-    assert len(path.read_text().splitlines()) == 2
-    assert 100 <= measurements.timed(lambda: None, str(path)) < 110
-
-
 def test_where_a_workdir_is_gone_it_is_trained_again_for_those_that_start_from_it(calls, tmp_path):
     calls.failing = {"pretrained-1"}
     measure(tmp_path)
@@ -170,75 +157,6 @@ def test_a_changed_config_is_measured_anew():
     assert measurements.config_key(row) != measurements.config_key(row._replace(config="drive"))
     keys = [measurements.config_key(row._replace(**how)) for how in ({}, {"best": True}, {"batch_statistics": True})]
     assert len(set(keys)) == 3
-
-
-def test_more_runs_than_devices_are_refused(monkeypatch):
-    monkeypatch.setattr(measurements, "_gpus", lambda: ["3"])
-    with pytest.raises(UserError, match=r"Expected --jobs of 1 to 1, the GPUs of this machine; got 2\."):
-        measurements.shares(2)
-    monkeypatch.setattr(measurements, "_gpus", list)
-    with pytest.raises(UserError, match="got 0"):
-        measurements.shares(0)
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system knows no affinity")
-def test_a_process_can_hold_itself_to_the_share_of_one_run(monkeypatch):
-    monkeypatch.setattr(measurements, "_gpus", lambda: ["3", "4"])
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
-    seen = []
-    thread = threading.Thread(target=lambda: seen.append((measurements.take_share(2), os.sched_getaffinity(0))))
-    thread.start()
-    thread.join()
-    assert seen[0][1] == set(sorted(os.sched_getaffinity(0))[::2])
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system knows no affinity")
-def test_a_command_runs_on_its_cores_and_its_gpu_and_its_output_is_in_the_log(tmp_path):
-    core = min(os.sched_getaffinity(0))
-    log = tmp_path / "logs" / "a.log"
-    code = "import os; print(sorted(os.sched_getaffinity(0)), os.environ['CUDA_VISIBLE_DEVICES'])"
-    command = [sys.executable, "-c", code]
-    thread = threading.Thread(target=measurements.call, args=(command, {"cores": [core], "gpu": "7"}, str(log)))
-    thread.start()
-    thread.join()
-    assert log.read_text() == f"[{core}] 7\n"
-    assert measurements.call([sys.executable, "-c", "print(1)"], {}, capture=True) == "1\n"
-
-
-@pytest.mark.parametrize(
-    ("code", "error"),
-    [
-        ("raise ValueError('no luck')", "exit code 1: ValueError: no luck (see above)"),
-        (
-            r"raise SystemExit(print('Note\n\nExpected a run;\n  got none.', file=sys.stderr) or 2)",
-            "exit code 2: Expected a run; got none. (see above)",
-        ),
-    ],
-)
-def test_an_error_says_what_the_command_said_last(code, error, capfd):
-    with pytest.raises(UserError) as caught:
-        measurements.call([sys.executable, "-c", f"import sys; {code}"], {})
-    assert str(caught.value) == error
-    assert "This failed: " in capfd.readouterr().err
-
-
-APPEND = """
-import sys
-from experiments import measurements
-measurements.RESULTS = sys.argv[1]
-for number in range(200):
-    measurements.append("table", {"writer": sys.argv[2], "number": number, "filling": "x" * 5_000})
-"""
-
-
-def test_processes_that_append_at_once_lose_and_mix_nothing(tmp_path, monkeypatch):
-    writers = [subprocess.Popen([sys.executable, "-c", APPEND, str(tmp_path), name]) for name in "ab"]
-    assert [writer.wait() for writer in writers] == [0, 0]
-    monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
-    found = measurements.lines("table")
-    for name in "ab":
-        assert [line["number"] for line in found if line["writer"] == name] == list(range(200))
 
 
 def test_provenance_is_printed_by_a_process_of_its_own():

@@ -7,7 +7,7 @@ import pytest
 
 from aeseg.spec import build
 from aeseg.types import UserError
-from experiments import cli, measurements, rehearsal, tables
+from experiments import cli, commands, jsonlines, measurements, rehearsal, tables
 from experiments.papers import Row
 
 ROWS = (
@@ -34,20 +34,20 @@ def test_a_short_config_is_the_rows_own_but_for_its_length_and_size():
 
 
 def test_every_row_is_tried_and_those_that_need_a_failed_one_are_left_out(tmp_path, monkeypatch):
-    commands = []
+    seen = []
 
     def call(command, share, log=""):
-        commands.append(command)
+        seen.append(command)
         place = next(word for word in command if word.startswith("--workdir=")).partition("=")[2]
         assert os.path.isfile(f"{place}.json")
         if "MAE" in place:
             raise UserError("exit code 2: no data")
         if command[2] == "experiments.evaluate":
             return
-        measurements.write(os.path.join(place, "metrics.jsonl"), {"step": 5, "train/loss": 2.0})
-        measurements.write(os.path.join(place, "metrics.jsonl"), {"step": 20, "train/loss": 1.25})
+        jsonlines.write(os.path.join(place, "metrics.jsonl"), {"step": 5, "train/loss": 2.0})
+        jsonlines.write(os.path.join(place, "metrics.jsonl"), {"step": 20, "train/loss": 1.25})
 
-    monkeypatch.setattr(measurements, "call", call)
+    monkeypatch.setattr(commands, "call", call)
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path / "results"))
     told, whole = rehearsal.rehearse("table", PAPER, str(tmp_path), {}, 1, 20)
     assert not whole
@@ -57,8 +57,8 @@ def test_every_row_is_tried_and_those_that_need_a_failed_one_are_left_out(tmp_pa
     assert told.splitlines()[2:4] == ["U-Net, all: as U-Net", left]
     assert told.splitlines()[4].startswith("once more: scored, ")
     assert told.splitlines()[5:] == ["3 of 5 rows ran 20 steps."]
-    assert [command[2].partition(".")[2] for command in commands] == ["pretrain", "segment", "evaluate"]
-    assert commands[-1][-2:] == ["--split=validation", "--best"]
+    assert [command[2].partition(".")[2] for command in seen] == ["pretrain", "segment", "evaluate"]
+    assert seen[-1][-2:] == ["--split=validation", "--best"]
     assert not os.path.exists(tmp_path / "results")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from aeseg import spec
 from aeseg.types import UserError
-from experiments import cli, measurements, sweep, trials
+from experiments import cli, commands, jsonlines, sweep, trials
 
 SPLITS = ("train", "validation", "test")
 TINY = ("--config.window=(16,16)", "--config.batch_size=8", "--config.steps=2", "--config.log_every=1")
@@ -48,8 +48,8 @@ def calls(monkeypatch):
             file.write("".join(json.dumps(row) + "\n" for row in rows))
         return ""
 
-    monkeypatch.setattr(measurements, "call", call)
-    monkeypatch.setattr(measurements, "_gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(commands, "call", call)
+    monkeypatch.setattr(commands, "_gpus", lambda: ["0", "1"])
     return seen
 
 
@@ -65,7 +65,7 @@ def swept(tmp_path, capsys):
 
 
 def lines(tmp_path):
-    return measurements.read(str(tmp_path / "sweep" / "trials.jsonl"))
+    return jsonlines.read(str(tmp_path / "sweep" / "trials.jsonl"))
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -102,7 +102,7 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(calls, swept):
 
 
 def test_a_sweep_that_was_cut_off_goes_on_where_it_was(calls, swept, monkeypatch):
-    run, began = measurements.call, []
+    run, began = commands.call, []
 
     def cut(command, *rest, **more):
         began.append(command)
@@ -110,7 +110,7 @@ def test_a_sweep_that_was_cut_off_goes_on_where_it_was(calls, swept, monkeypatch
             raise KeyboardInterrupt
         return run(command, *rest, **more)
 
-    monkeypatch.setattr(measurements, "call", cut)
+    monkeypatch.setattr(commands, "call", cut)
     assert swept(RATES)[0] == 130
     assert (len(calls.trained), calls.scored) == (1, [])
     assert swept(RATES)[0] == 0
@@ -159,19 +159,19 @@ def test_a_test_set_that_is_the_validation_set_is_called_that(calls, swept):
 
 
 def test_where_the_test_set_cannot_be_read_the_winner_stands_and_the_same_command_tries_again(calls, swept, monkeypatch):
-    run = measurements.call
+    run = commands.call
 
     def call(command, *rest, **more):
         if command[2] == "experiments.evaluate":
             raise UserError("exit code 2: there is no directory")
         return run(command, *rest, **more)
 
-    monkeypatch.setattr(measurements, "call", call)
+    monkeypatch.setattr(commands, "call", call)
     code, out, _ = swept(RATES)
     assert code == 1
     assert "winner      trial 1: " in out
     assert "test        not scored: exit code 2: there is no directory; the same command tries again" in out
-    monkeypatch.setattr(measurements, "call", run)
+    monkeypatch.setattr(commands, "call", run)
     assert swept(RATES)[0] == 0
     assert (len(calls.trained), calls.scored) == (3, ["001-0"])
 
@@ -271,7 +271,7 @@ def test_a_record_of_other_fields_than_the_sampler_gives_is_refused(calls, swept
     calls.failing = {"000-0", "001-0", "002-0"}  # so that the sweep stays open
     swept(RATES)
     stray = {"trial": 0, "seed": 0, "fields": {"optimiser.learning_rate": 0.5}, "value": 0.9, "seconds": 1.0, "workdir": "x"}
-    measurements.write(str(tmp_path / "sweep" / "trials.jsonl"), stray)
+    jsonlines.write(str(tmp_path / "sweep" / "trials.jsonl"), stray)
     code, _, err = swept(RATES)
     assert code == 2
     assert "holds trial 0 with {'optimiser.learning_rate': 0.5}; the sampler gives it {'optimiser.learning_rate': 0.001}" in err
@@ -284,7 +284,7 @@ def test_two_trials_are_trained_and_the_winner_s_config_runs(swept, tmp_path, mo
         module = importlib.import_module(command[2])
         return json.dumps(module.provenance()) if capture else str(cli.guarded(module.run, command[2:]))
 
-    monkeypatch.setattr(measurements, "call", call)
+    monkeypatch.setattr(commands, "call", call)
     space = "--space=optimiser.learning_rate=1e-3,1e-2"
     code, out, err = swept("--config=pretrain:reconstruction,tiny", *TINY, *SCENES, "--config.evaluate_every=2", space)
     assert code == 0, err
@@ -296,7 +296,5 @@ def test_two_trials_are_trained_and_the_winner_s_config_runs(swept, tmp_path, mo
     following = out.rstrip().rpartition("python -m experiments.")[2].split()
     assert following[0] == "pretrain"
     assert cli.guarded(importlib.import_module("experiments.pretrain").run, following) == 0
-    one, other = (
-        measurements.read(f"{place}/metrics.jsonl") for place in (tmp_path / "sweep/winner", tmp_path / f"sweep/trials/00{best}-0")
-    )
+    one, other = (jsonlines.read(f"{place}/metrics.jsonl") for place in (tmp_path / "sweep/winner", tmp_path / f"sweep/trials/00{best}-0"))
     assert one == other
