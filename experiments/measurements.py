@@ -20,6 +20,9 @@ from experiments.papers import Row
 SCORED = ("best", "batch_statistics")
 """What a row says of how it is scored: flags of `evaluate`, which the key of its config holds where they are set."""
 
+CODE = 1
+"""The version of what the code computes.  Raise it with a change that moves results: every row is then trained and measured anew."""
+
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
 
 
@@ -29,19 +32,20 @@ def lines(table: str) -> list[dict[str, Any]]:
 
 
 def current(table: str, paper: Any) -> list[dict[str, Any]]:
-    """What was measured of the paper's rows as they are configured now: the last line of each row and seed.
+    """What was measured of the paper's rows as they are configured now, by this version of the code: the last line of each row and seed.
 
-    Lines of another config, which `missing` has measured anew, are never shown beside them.
+    Lines of another config or version, which `missing` has measured anew, are never shown beside them.
     """
-    every = lines(table)
+    every = _of_this_code(table)
     named = {line["row"] for line in every}
     keys = {row.name: config_key(row) for row in paper.ROWS if row.name in named}
     return list({(line["row"], line["seed"]): line for line in every if line["config"] == keys.get(line["row"])}.values())
 
 
 def workdir(runs: str, table: str, row: str, seed: int) -> str:
-    """Where a row and seed is trained: no two rows of a table have the same place."""
-    return os.path.join(runs, table, f"{re.sub('[^A-Za-z0-9]+', '-', row).strip('-')}-{seed}")
+    """Where a row and seed is trained: no two rows of a table have the same place, nor two versions of the code."""
+    version = f"-code{CODE}" if CODE > 1 else ""
+    return os.path.join(runs, table, f"{re.sub('[^A-Za-z0-9]+', '-', row).strip('-')}-{seed}{version}")
 
 
 def missing(table: str, paper: Any) -> list[tuple[Row, int]]:
@@ -142,8 +146,13 @@ def _every(paper: Any) -> list[tuple[Row, int]]:
 
 
 def _measured(table: str) -> set[tuple[str, int, str]]:
-    """(row, seed, config's key) of every line."""
-    return {(line["row"], line["seed"], line["config"]) for line in lines(table)}
+    """(row, seed, config's key) of every line of this version of the code."""
+    return {(line["row"], line["seed"], line["config"]) for line in _of_this_code(table)}
+
+
+def _of_this_code(table: str) -> list[dict[str, Any]]:
+    """The lines of this version of the code; those of the first need not say so."""
+    return [line for line in lines(table) if line.get("code", 1) == CODE]
 
 
 def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict[str, object], share: dict[str, Any]) -> None:
@@ -175,7 +184,7 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
             numbers |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
         line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(seconds, 1)}
         where = json.loads(commands.call([sys.executable, "-m", "experiments.provenance"], share, capture=True))
-        append(table, {**line, "config": config_key(row), **where})
+        append(table, {**line, "config": config_key(row), "code": CODE, **where})
         print(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s", flush=True)
 
 

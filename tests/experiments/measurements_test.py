@@ -150,6 +150,21 @@ def test_where_a_workdir_is_gone_it_is_trained_again_for_those_that_start_from_i
     assert len(measurements.lines("table")) == 6
 
 
+def test_another_version_of_the_code_trains_and_measures_every_row_anew(calls, tmp_path, monkeypatch):
+    measure(tmp_path)
+    before = {(line["row"], line["seed"]) for line in measurements.current("table", PAPER)}
+    monkeypatch.setattr(measurements, "CODE", 2)
+    assert measurements.current("table", PAPER) == []
+    calls.commands.clear()
+    assert measure(tmp_path) == {}
+    assert len(calls.commands) == 12
+    assert {(line["row"], line["seed"]) for line in measurements.current("table", PAPER)} == before
+    assert len(os.listdir(tmp_path / "runs" / "table")) == 24, "a workdir and a lock each: those of the first version are not gone on with"
+    assert len(measurements.missing("table", PAPER)) == 0
+    monkeypatch.setattr(measurements, "CODE", 1)
+    assert len(measurements.missing("table", PAPER)) == 0
+
+
 def test_a_changed_config_is_measured_anew():
     row = PAPER.ROWS[1]
     assert measurements.config_key(row) == measurements.config_key(Row(*row))
