@@ -17,7 +17,7 @@ from aeseg.types import UserError
 from experiments import cli, commands, jsonlines
 from experiments.papers import Row
 
-SCORED = ("best", "batch_statistics")
+SCORED = ("best", "batch_statistics", "reference_boundaries")
 """What a row says of how it is scored: flags of `evaluate`, which the key of its config holds where they are set."""
 
 CODE = 1

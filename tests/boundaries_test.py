@@ -2,10 +2,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, optimize
 from skimage.segmentation import find_boundaries
 
-from aeseg.boundaries import boundary_f1, boundary_overlap
+from aeseg.boundaries import boundary_f1, boundary_overlap, reference_boundary_f1
 from aeseg.types import IGNORE
 
 
@@ -78,6 +78,64 @@ def test_f1_is_that_of_outlines_of_scikit_image_and_distances_of_scipy():
         expected.append(2 * precision * recall / (precision + recall))
     assert 0.05 < min(expected) < max(expected) < 0.95
     np.testing.assert_allclose(boundary_f1(prediction, label, 4), expected)
+
+
+def test_the_reference_script_scores_every_class_that_is_outlined_in_either_map():
+    everywhere = np.zeros((8, 8), np.int32)
+    prediction = halves(4).copy()
+    prediction[2:4, 6:] = 2
+    found = reference_boundary_f1(prediction, halves(4), 4)
+    assert found[0] == 1
+    assert 0 < found[1] < 1
+    np.testing.assert_array_equal(found[2:], [0, np.nan])  # predicted alone, and nowhere
+    np.testing.assert_array_equal(reference_boundary_f1(halves(4), prediction, 4), found)
+    np.testing.assert_array_equal(reference_boundary_f1(everywhere, everywhere, 2), [np.nan, np.nan])
+
+
+def test_the_reference_script_counts_what_is_predicted_on_void():
+    label = halves(4).copy()
+    label[:, 3:5] = IGNORE
+    np.testing.assert_array_equal(reference_boundary_f1(halves(3), label, 2), [1, 0])  # 1 begins two columns farther left
+    np.testing.assert_array_equal(reference_boundary_f1(halves(5), label, 2), [0, 1])
+
+
+def test_the_tolerance_of_the_reference_script_is_not_rounded():
+    np.testing.assert_array_equal(reference_boundary_f1(halves(5), halves(4), 2), [0, 0])  # 0.0075 of the diagonal is 0.08 pixels
+    size = (360, 480)
+    np.testing.assert_array_equal(reference_boundary_f1(halves(104, size), halves(100, size), 2), [1, 1])
+    np.testing.assert_array_equal(reference_boundary_f1(halves(105, size), halves(100, size), 2), [0, 0])
+
+
+def test_the_reference_script_pairs_each_pixel_once():
+    """A line two pixels wide has an outline on both sides; one pixel of it can be paired with one of a single outline."""
+    size = (360, 480)
+    label, line = halves(100, size), halves(100, size).copy()
+    line[:, 103:] = 0
+    assert reference_boundary_f1(line, label, 2)[1] == pytest.approx(2 / 3)  # 360 pairs of 720 and 360 pixels
+    assert boundary_f1(line, label, 2)[1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", [1, 4, 7])
+def test_the_reference_script_is_that_of_outlines_and_an_assignment_of_scipy(seed):
+    """Outlines from the smallest and largest of two by two pixels; pairs by an assignment of least cost, as the script has them."""
+    label, prediction = with_void(blobs(seed, (60, 140))), blobs(seed + 1, (60, 140))
+    tolerance = 0.0075 * math.hypot(*label.shape)
+    assert 1 < tolerance < 2
+    expected = []
+    for index in range(4):
+        places = []
+        for one in (prediction == index, label == index):
+            filters = (ndimage.maximum_filter, ndimage.minimum_filter)
+            largest, smallest = (each(one.astype(int), 2, origin=-1, mode="nearest") for each in filters)
+            places.append(np.argwhere(largest != smallest))
+        distances = np.linalg.norm(places[0][:, None] - places[1], axis=-1)
+        cost = np.where(distances <= tolerance, distances, 200 * tolerance)
+        rows, columns = optimize.linear_sum_assignment(cost)
+        pairs = np.count_nonzero(distances[rows, columns] <= tolerance)
+        precision, recall = pairs / len(places[0]), pairs / len(places[1])
+        expected.append(2 * precision * recall / (precision + recall))
+    assert 0.02 < min(expected) < max(expected) < 0.9
+    np.testing.assert_allclose(reference_boundary_f1(prediction, label, 4), expected)
 
 
 def test_bands_of_one_pixel_by_hand():

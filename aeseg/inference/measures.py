@@ -22,12 +22,9 @@ class Measure(NamedTuple):
 
 def _boundary_counts(logits: np.ndarray, prediction: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
     f1 = boundaries.boundary_f1(prediction, label, logits.shape[-1])
-    known = ~np.isnan(f1)
     return {
         "f1": np.nan_to_num(f1),
-        "f1_images": known.astype(np.int64),
-        "image_f1": np.float64(f1[known].mean() if known.any() else 0),
-        "images": np.int64(known.any()),
+        "f1_images": (~np.isnan(f1)).astype(np.int64),
         "overlap": boundaries.boundary_overlap(prediction, label, logits.shape[-1]),
     }
 
@@ -36,11 +33,22 @@ def _boundary_scores(sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
     f1, iou = metrics.ratio(sums["f1"], sums["f1_images"]), metrics.ratio(*sums["overlap"])
     return {
         "mean_boundary_f1": metrics.mean_over_classes(f1),
-        "mean_boundary_f1_reference": metrics.ratio(sums["image_f1"], sums["images"]),
         "mean_boundary_iou": metrics.mean_over_classes(iou),
         "boundary_f1": f1,
         "boundary_iou": iou,
     }
+
+
+def _reference_boundary_counts(logits: np.ndarray, prediction: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
+    if (label == IGNORE).all():
+        return {"image_f1": np.zeros(2)}
+    f1 = boundaries.reference_boundary_f1(prediction, label, logits.shape[-1])
+    outlined = f1[~np.isnan(f1)]
+    return {"image_f1": np.array([outlined.mean() if outlined.size else 0, 1])}  # and the number of images
+
+
+def _reference_boundary_scores(sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return {"mean_boundary_f1_reference": metrics.ratio(*sums["image_f1"])}
 
 
 def _calibration_counts(logits: np.ndarray, prediction: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
@@ -53,10 +61,12 @@ def _calibration_scores(sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 BOUNDARIES = Measure(_boundary_counts, _boundary_scores)
-"""`boundary_f1` and `boundary_iou` of each class, over the images where it is labelled and over all pixels, and their means.
+"""`boundary_f1` and `boundary_iou` of each class, over the images where it is labelled and over all pixels, and their means."""
 
-`mean_boundary_f1_reference` is "BF" in SegNet's tables (Badrinarayanan et al. 2017, section 3.3): first the mean over the classes of
-an image, then over the images.
+REFERENCE_BOUNDARIES = Measure(_reference_boundary_counts, _reference_boundary_scores)
+"""`mean_boundary_f1_reference`, "BF" in SegNet's tables (Badrinarayanan et al. 2017, section 3.3, and its script).
+
+First the mean over the classes that are outlined in an image, in the label or in the prediction, then over the images.
 """
 
 CALIBRATION = Measure(_calibration_counts, _calibration_scores)

@@ -23,7 +23,8 @@ class Row(NamedTuple):
     compared with, seed by seed.  `command` evaluate trains nothing: the run of `init` is scored once more, otherwise.
     `paper` holds what was published, in % by metric; `tolerance` how many points our mean may be away from it, `citation`
     where it stands.  `best` scores the checkpoint that was best on validation, by the config's `best`, and not the last;
-    `batch_statistics` with batch norm by the statistics of each image itself, and not the running averages.
+    `batch_statistics` with batch norm by the statistics of each image itself, and not the running averages; `reference_boundaries`
+    also scores the borders as SegNet's own script.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Row(NamedTuple):
     scale: str = "cpu"
     best: bool = False
     batch_statistics: bool = False
+    reference_boundaries: bool = False
 
 
 def at_scale(paper: ModuleType, scale: str) -> SimpleNamespace:

@@ -43,6 +43,7 @@ def _row(variant: str, weights: str, scale: str) -> Row:
         compare="" if variant == "segnet_basic" else _name("segnet_basic", weights, scale),
         scale=scale,
         best=True,
+        reference_boundaries=True,
         **({} if small else {"paper": _published(variant, weights), "tolerance": TOLERANCE, "citation": CITATION}),
     )
 

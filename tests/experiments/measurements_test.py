@@ -170,8 +170,8 @@ def test_a_changed_config_is_measured_anew():
     assert measurements.config_key(row) == measurements.config_key(Row(*row))
     assert measurements.config_key(row) != measurements.config_key(row._replace(overrides={"freeze": "none"}))
     assert measurements.config_key(row) != measurements.config_key(row._replace(config="drive"))
-    keys = [measurements.config_key(row._replace(**how)) for how in ({}, {"best": True}, {"batch_statistics": True})]
-    assert len(set(keys)) == 3
+    keys = [measurements.config_key(row._replace(**how)) for how in ({}, *({name: True} for name in measurements.SCORED))]
+    assert len(set(keys)) == 1 + len(measurements.SCORED) == 4
 
 
 def test_provenance_is_printed_by_a_process_of_its_own():

@@ -123,12 +123,14 @@ def test_no_two_files_share_a_name():
 
 def test_evaluate_writes_one_entry_for_each_split(run, segmenter, tmp_path, capsys):
     assert run(evaluate, segmenter) == 0
-    assert run(evaluate, segmenter, "--split=validation", "--weights=gaussian") == 0
+    assert run(evaluate, segmenter, "--split=validation", "--weights=gaussian", "--reference_boundaries") == 0
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert set(written) == {"test", "validation"}
     assert (written["test"]["images"], written["test"]["step"], written["test"]["pixels"]) == (3, 7, 3 * 16 * 24)
     assert np.sum(written["test"]["confusion"]) == 3 * 16 * 24
-    borders = {"mean_boundary_f1", "mean_boundary_f1_reference", "mean_boundary_iou"}
+    assert "mean_boundary_f1_reference" not in written["test"]
+    assert 0 <= written["validation"]["mean_boundary_f1_reference"] <= 1
+    borders = {"mean_boundary_f1", "mean_boundary_iou"}
     assert borders | {"expected_calibration_error"} < set(written["test"])
     assert {"boundary_f1", "boundary_iou"} < set(written["test"]["per_class"][0])
     assert written["test"]["views"] == {"scales": [1.0], "flip": False}

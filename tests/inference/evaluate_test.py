@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from jax.experimental import multihost_utils
 
-from aeseg.boundaries import boundary_f1, boundary_overlap
+from aeseg.boundaries import boundary_f1, boundary_overlap, reference_boundary_f1
 from aeseg.inference.evaluate import autoencoder, records, scores, segmentation
-from aeseg.inference.measures import BOUNDARIES, CALIBRATION
+from aeseg.inference.measures import BOUNDARIES, CALIBRATION, REFERENCE_BOUNDARIES
 from aeseg.metrics import Mean
 from aeseg.types import IGNORE, UserError
 
@@ -56,22 +56,26 @@ def test_boundary_f1_is_a_mean_over_images_and_boundary_iou_a_ratio_of_sums_over
     assert not np.isnan(f1).any()
     assert [entry["boundary_f1"] for entry in found["per_class"]] == [*f1.mean(axis=0), None]
     assert [entry["boundary_iou"] for entry in found["per_class"]] == [intersection[0] / union[0], intersection[1] / union[1], None]
-    assert found["mean_boundary_f1"] == found["mean_boundary_f1_reference"] == pytest.approx(f1.mean())
+    assert found["mean_boundary_f1"] == pytest.approx(f1.mean())
     assert found["mean_boundary_iou"] == pytest.approx((intersection / np.maximum(union, 1))[:2].mean())
     assert json.loads(json.dumps(found)) == found
 
 
-def test_the_reference_rule_of_boundary_f1_averages_the_classes_of_an_image_first():
-    right, wrong = record([[0, 0, 0, 0, 1]], [[0, 0, 0, 0, 1]]), record([[0, 0, 0, 0, 2]], [[0, 0, 0, 0, 0]])
-    found = segmentation(red_is_class, (right, right, wrong), (), (1, 5), ("a", "b", "c"), measures=(BOUNDARIES,))
-    assert [entry["boundary_f1"] for entry in found["per_class"]] == [pytest.approx(2 / 3), 1, 0]
-    assert found["mean_boundary_f1"] == pytest.approx((2 / 3 + 1 + 0) / 3)
-    assert found["mean_boundary_f1_reference"] == pytest.approx((1 + 1 + 0) / 3)
+def test_the_reference_rule_of_boundary_f1_averages_the_classes_of_an_image_first_and_leaves_out_images_of_void():
+    right, half = record([[0, 0, 0, 0, 1]], [[0, 0, 0, 0, 1]]), record([[0, 0, 0, 1, 1]], [[0, 0, 0, 1, 2]])
+    void = record([[IGNORE] * 5], [[0, 1, 0, 1, 2]])
+    source, measures = (right, right, half, void), (BOUNDARIES, REFERENCE_BOUNDARIES)
+    found = segmentation(red_is_class, source, (), (1, 5), ("a", "b", "c"), measures=measures)
+    of_half = reference_boundary_f1(half["image"][..., 0].astype(np.int32), half["label"].astype(np.int32), 3)
+    assert of_half.tolist() == [1, pytest.approx(2 / 3), 0]
+    assert found["mean_boundary_f1_reference"] == pytest.approx((1 + 1 + of_half.mean()) / 3)
+    assert found["mean_boundary_f1"] > found["mean_boundary_f1_reference"]
+    assert json.loads(json.dumps(found)) == found
 
 
 def test_borders_that_nothing_speaks_of_are_none():
     found = segmentation(red_is_class, [record([[0, 0]], [[0, 0]])], (), (1, 2), ("a", "b", "c"), measures=(BOUNDARIES,))
-    assert (found["mean_boundary_f1"], found["mean_boundary_f1_reference"], found["mean_boundary_iou"]) == (None, None, 1)
+    assert (found["mean_boundary_f1"], found["mean_boundary_iou"]) == (None, 1)
 
 
 def test_calibration_counts_labelled_pixels_alone():
@@ -82,7 +86,7 @@ def test_calibration_counts_labelled_pixels_alone():
 
 def test_processes_with_and_without_images_sum_to_the_scores_of_one(monkeypatch):
     arguments = (red_is_class, SOURCE, (), (2, 3), ("a", "b", "c"))
-    expected = segmentation(*arguments, measures=(BOUNDARIES, CALIBRATION))
+    expected = segmentation(*arguments, measures=(BOUNDARIES, REFERENCE_BOUNDARIES, CALIBRATION))
     sent: list[list[np.ndarray]] = []
 
     def gathered(bits):
@@ -96,7 +100,7 @@ def test_processes_with_and_without_images_sum_to_the_scores_of_one(monkeypatch)
     for process in range(3):
         monkeypatch.setattr(jax, "process_index", lambda process=process: process)
         sent.append([])
-        found = segmentation(*arguments, measures=(BOUNDARIES, CALIBRATION))
+        found = segmentation(*arguments, measures=(BOUNDARIES, REFERENCE_BOUNDARIES, CALIBRATION))
     assert found == expected
 
 
