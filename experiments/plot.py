@@ -81,7 +81,7 @@ def _over_shares(
     ticks = sorted({share for points in shares.values() for share in points})
     for each in (axes, *beside):
         each.set_xscale("log")
-        each.set_xticks(ticks, [f"{100 * share:g} %" for share in ticks], minor=False)
+        each.set_xticks(ticks, [f"{100 * share:.3g} %" for share in ticks], minor=False)
         each.minorticks_off()
         each.set_xlabel("share of the labelled images")
 
