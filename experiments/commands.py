@@ -71,6 +71,13 @@ def timed(run: Callable[[], object], path: str) -> float:
         if os.path.isdir(os.path.dirname(path)):
             with open(path, "a", encoding="utf-8") as file:
                 file.write(f"{time.perf_counter() - began:.1f}\n")
+    return seconds(path)
+
+
+def seconds(path: str) -> float:
+    """What `timed` has added to the file so far."""
+    if not os.path.exists(path):
+        return 0.0
     with open(path, encoding="utf-8") as file:
         return sum(float(line) for line in file)
 

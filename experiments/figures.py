@@ -50,7 +50,7 @@ def predictions(table: str, paper: Any, runs: str) -> str:
     chosen = {row.name: row.best for row in paper.ROWS}
     by_title, classes = {}, ()
     for title, row in paper.PICTURE.items():
-        place = measurements.workdir(runs, table, row, 0)
+        place = measurements.workdir(runs, table, paper.ROWS, row, 0)
         trained = assembly.load_trained(place, assembly.best_step(place) if chosen[row] else -1)
         by_title[title], classes = predicted(trained, paper.SPLIT)
     images = list(zip(*by_title.values(), strict=True))
@@ -104,7 +104,7 @@ def reconstructions(table: str, paper: Any, runs: str) -> str:
     columns: dict[str, Any] = {}
     names: list[str] = []
     for title, row in paper.RECONSTRUCTIONS.items():
-        trained = assembly.load_trained(measurements.workdir(runs, table, row, 0))
+        trained = assembly.load_trained(measurements.workdir(runs, table, paper.ROWS, row, 0))
         chosen = _chosen(trained, paper.SPLIT)
         apply = trained.method.apply
         show = job.on_local_devices(lambda variables, batch, apply=apply: apply(variables, step.prepare(batch), method="show"))

@@ -2,17 +2,20 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from aeseg import spec
+from aeseg.training.checkpoints import saved_steps
 from aeseg.types import UserError
 from experiments import cli, commands, jsonlines
 from experiments.papers import Row
@@ -32,20 +35,40 @@ def lines(table: str) -> list[dict[str, Any]]:
 
 
 def current(table: str, paper: Any) -> list[dict[str, Any]]:
-    """What was measured of the paper's rows as they are configured now, by this version of the code: the last line of each row and seed.
+    """What was measured of the paper's rows as they are now (see `keys`), on its split: the last line of each row and seed.
 
-    Lines of another config or version, which `missing` has measured anew, are never shown beside them.
+    Other lines, whose rows `missing` has measured anew, are never shown beside them.
     """
-    every = _of_this_code(table)
-    named = {line["row"] for line in every}
-    keys = {row.name: config_key(row) for row in paper.ROWS if row.name in named}
-    return list({(line["row"], line["seed"]): line for line in every if line["config"] == keys.get(line["row"])}.values())
+    key_of = keys(paper.ROWS)
+    found = [line for line in lines(table) if line["config"] == key_of.get(line["row"]) and line["split"] == paper.SPLIT]
+    return list({(line["row"], line["seed"]): line for line in found}.values())
 
 
-def workdir(runs: str, table: str, row: str, seed: int) -> str:
-    """Where a row and seed is trained: no two rows of a table have the same place, nor two versions of the code."""
-    version = f"-code{CODE}" if CODE > 1 else ""
-    return os.path.join(runs, table, f"{re.sub('[^A-Za-z0-9]+', '-', row).strip('-')}-{seed}{version}")
+def keys(rows: Sequence[Row]) -> dict[str, str]:
+    """What each row runs, by its name: its config, all that it starts from, how it is scored, and the version of the code.
+
+    Where any of these changes, the row has another key, another workdir, and no line.
+    """
+    by_name = {row.name: row for row in rows}
+
+    @functools.cache
+    def key(name: str) -> str:
+        row = by_name[name]
+        scored = [flag for flag in SCORED if getattr(row, flag)]
+        parts = [CODE, row.command, _config(row.config), row.overrides, key(row.init) if row.init else "", scored]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+    return {name: key(name) for name in by_name}
+
+
+def workdir(runs: str, table: str, rows: Sequence[Row], name: str, seed: int) -> str:
+    """Where a row of these and a seed is trained: no two have the same place, and a row that is changed has another one."""
+    return f"{place(runs, table, name, seed)}-{keys(rows)[name]}"
+
+
+def place(runs: str, table: str, name: str, seed: int) -> str:
+    """What the files of a row and seed begin with."""
+    return os.path.join(runs, table, f"{re.sub('[^A-Za-z0-9]+', '-', name).strip('-')}-{seed}")
 
 
 def missing(table: str, paper: Any) -> list[tuple[Row, int]]:
@@ -73,13 +96,16 @@ def append(table: str, line: dict[str, Any]) -> None:
 def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object], jobs: int = 1) -> dict[tuple[str, int], str]:
     """Train and score every row and seed without a line, `jobs` at once; why some failed, by row and seed.
 
-    A row waits for the one it starts from and is left out where that failed; the others go on.  Where the workdir of the one it
-    starts from is gone, that is trained again, and its line stays as it was.  An error is kept beside the workdir until the row
-    is tried again.  What another process is at is left to it, and so are the rows that start from it.
+    A row waits for the one it starts from and is left out where that failed; the others go on.  Where the run that it starts from is
+    gone, or was not finished, that is trained again, and so are those before it; their lines stay as they were.  An error is kept
+    beside the workdir until the row is tried again.  What another process is at is left to it, and so are the rows that start from it.
     """
-    every, todo = _every(paper), missing(table, paper)
-    gone = {(row.init, seed) for row, seed in todo if row.init and not os.path.isdir(workdir(runs, table, row.init, seed))}
-    todo = [(row, seed) for row, seed in every if (row, seed) in todo or (row.name, seed) in gone]
+    wanted = {(row.name, seed) for row, seed in missing(table, paper)}
+    starts = {row.name: row.init for row in paper.ROWS}
+    for name, seed in tuple(wanted):
+        while (name := starts[name]) and not finished(workdir(runs, table, paper.ROWS, name, seed)):
+            wanted.add((name, seed))
+    todo = [(row, seed) for row, seed in _every(paper) if (row.name, seed) in wanted]
     return run_all(todo, table, runs, jobs, lambda row, seed, share: _measure(table, paper, row, seed, runs, extra, share))
 
 
@@ -107,23 +133,23 @@ def run_all(
                 todo.remove((row, seed))
                 share = free.pop(0)
                 running[pool.submit(run, row, seed, share)] = row, seed, share
-            finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-            for future in finished:
+            done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in done:
                 row, seed, share = running.pop(future)
                 free.append(share)
-                if (error := future.exception()) is not None:
-                    if not isinstance(error, UserError):
-                        raise error
-                    settle(row, seed, error, str(error))
+                if (error := future.exception()) is None:
+                    continue
+                if not isinstance(error, UserError):  # ours: told whole, and the other rows go on
+                    traceback.print_exception(error)
+                    error = UserError(f"{type(error).__name__}: {error}")
+                settle(row, seed, error, str(error))
     return {which: str(error) for which, error in failed.items()}
 
 
-def config_key(row: Row) -> str:
-    """Names what a row runs, its config included: where that changes, the row is measured anew."""
-    parts = [row.command, row.config, row.overrides, row.init, spec.plain(cli.load_config(row.config))]
-    scored = [name for name in SCORED if getattr(row, name)]
-    described = json.dumps([*parts, *scored], sort_keys=True)
-    return hashlib.sha256(described.encode()).hexdigest()[:12]
+def finished(workdir: str) -> bool:
+    """Whether a run has been trained to its last step."""
+    trained = saved_steps(os.path.join(workdir, "checkpoints"))
+    return bool(trained) and trained[-1] >= cli.stored_config(workdir).steps
 
 
 def scoring(row: Row) -> list[str]:
@@ -145,52 +171,56 @@ def _every(paper: Any) -> list[tuple[Row, int]]:
     return [(row, seed) for seed in range(paper.SEEDS) for row in paper.ROWS]
 
 
-def _measured(table: str) -> set[tuple[str, int, str]]:
-    """(row, seed, config's key) of every line of this version of the code."""
-    return {(line["row"], line["seed"], line["config"]) for line in _of_this_code(table)}
-
-
-def _of_this_code(table: str) -> list[dict[str, Any]]:
-    """The lines of this version of the code; those of the first need not say so."""
-    return [line for line in lines(table) if line.get("code", 1) == CODE]
+@functools.cache
+def _config(described: str) -> Any:
+    """The config of a row, as JSON holds it."""
+    return spec.plain(cli.load_config(described))
 
 
 def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict[str, object], share: dict[str, Any]) -> None:
     """Train and score one row and seed, and append its line; one that only evaluates has the seconds of the run that it scores.
 
+    Its device, commit and packages are those that it was trained with; where it was scored by another commit, that is told, too.
     Busy where another process is at it.
     """
-    trains = row.command != "evaluate"
-    place = workdir(runs, table, row.name if trains else row.init, seed)
-    with commands.held(f"{place}.lock"):
-        if os.path.isdir(place) and (row.name, seed, config_key(row)) in _measured(table):
+    trained = workdir(runs, table, paper.ROWS, row.init if row.command == "evaluate" else row.name, seed)
+    with commands.held(f"{trained}.lock"):
+        measured = any((line["row"], line["seed"]) == (row.name, seed) for line in current(table, paper))
+        if measured and finished(trained):
             return  # by another process, meanwhile
         forget(runs, table, row.name, seed)
-        command = [sys.executable, "-m", f"experiments.{row.command}", f"--config={row.config}", f"--workdir={place}"]
-        command += assignments({"seed": seed, **row.overrides, **extra})
-        if row.init:
-            command.append(f"--init={workdir(runs, table, row.init, seed)}")
         print(f"[{table}] {row.name}, seed {seed}: begins", flush=True)
-        log = f"{place}.log" if share["jobs"] > 1 else ""
-        seconds = commands.timed(lambda: commands.call(command, share, log) if trains else "", os.path.join(place, "seconds.txt"))
-        if (row.name, seed, config_key(row)) in _measured(table):
+        log = f"{trained}.log" if share["jobs"] > 1 else ""
+        now = json.loads(commands.call([sys.executable, "-m", "experiments.provenance"], share, capture=True))
+        if not finished(trained):
+            command = [sys.executable, "-m", f"experiments.{row.command}", f"--config={row.config}", f"--workdir={trained}"]
+            command += assignments({"seed": seed, **row.overrides, **extra})
+            if row.init:
+                command.append(f"--init={workdir(runs, table, paper.ROWS, row.init, seed)}")
+            commands.timed(lambda: commands.call(command, share, log), os.path.join(trained, "seconds.txt"))
+            if not finished(trained):
+                raise UserError("it was stopped before its last step; the same command goes on from there")
+            jsonlines.write(os.path.join(trained, "provenance.jsonl"), now)
+        if measured:
             return
-        score = [sys.executable, "-m", "experiments.evaluate", f"--workdir={place}", f"--split={paper.SPLIT}", *scoring(row)]
+        score = [sys.executable, "-m", "experiments.evaluate", f"--workdir={trained}", f"--split={paper.SPLIT}", *scoring(row)]
         commands.call(score, share, log)
-        with open(os.path.join(place, "metrics.json"), encoding="utf-8") as file:
+        with open(os.path.join(trained, "metrics.json"), encoding="utf-8") as file:
             scores = json.load(file)[paper.SPLIT]
         numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
         for each in scores.get("per_class", ()):
             numbers |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
+        seconds = commands.seconds(os.path.join(trained, "seconds.txt"))
         line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(seconds, 1)}
-        where = json.loads(commands.call([sys.executable, "-m", "experiments.provenance"], share, capture=True))
-        append(table, {**line, "config": config_key(row), "code": CODE, **where})
+        then = [*jsonlines.read(os.path.join(trained, "provenance.jsonl")), now][0]
+        scored = {} if then["commit"] == now["commit"] else {"scored": now["commit"]}
+        append(table, {**line, "config": keys(paper.ROWS)[row.name], **then, **scored})
         print(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s", flush=True)
 
 
 def _error(runs: str, table: str, row: str, seed: int) -> str:
     """The file that says why a row and seed failed."""
-    return f"{workdir(runs, table, row, seed)}.error"
+    return f"{place(runs, table, row, seed)}.error"
 
 
 def forget(runs: str, table: str, row: str, seed: int) -> None:

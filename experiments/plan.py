@@ -101,7 +101,7 @@ def recorded_rates(
     rows: Mapping[str, Row], needs: Mapping[str, Needs], found: Sequence[Mapping[str, Any]], device: str
 ) -> dict[str, list[float]]:
     """FLOPs in a second, by row, of the runs that were measured on this device with the config of today; evaluation is in their time."""
-    keys = {name: measurements.config_key(row) for name, row in rows.items()}
+    keys = measurements.keys(tuple(rows.values()))
     rates: dict[str, list[float]] = {}
     for line in found:
         if line["device"] == device and line["config"] == keys.get(line["row"]):

@@ -25,10 +25,11 @@ def provenance(packages: Sequence[str] = ("jax", "flax")) -> dict[str, object]:
 
 
 def commit() -> str:
-    """The commit that this code is of, short; results that were added since do not count as a difference."""
+    """The commit that this code is of, short, with + where a file of it was changed, added or removed since; results are none."""
     head = _git("rev-parse", "--short", "HEAD").strip()
-    changed = [line for line in _git("status", "--porcelain", "-uno", "--", "../aeseg", ".").splitlines() if not line.endswith(".jsonl")]
-    return (head or "unknown") + ("+" if changed else "")
+    changed = [line[3:] for line in _git("status", "--porcelain", "-uall", "--no-renames", "--", "../aeseg", ".").splitlines()]
+    code = [path for path in changed if not path.startswith("experiments/results/")]
+    return (head or "unknown") + ("+" if code else "")
 
 
 def processor() -> str:

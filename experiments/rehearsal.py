@@ -28,9 +28,9 @@ def rehearse(
     name, told = f"{table}-rehearsal", {}
 
     def run(row: Row, seed: int, share: dict[str, Any]) -> None:
-        place = measurements.workdir(runs, name, row.name, seed)
+        place = measurements.place(runs, name, row.name, seed)
         os.makedirs(os.path.dirname(place), exist_ok=True)
-        of = measurements.workdir(runs, name, row.init, seed)
+        of = measurements.place(runs, name, row.init, seed)
         if row.command == "evaluate":
             command = ["evaluate", f"--workdir={of}", "--split=validation", *measurements.scoring(row)]
         else:

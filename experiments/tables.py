@@ -27,6 +27,8 @@ from experiments import cli, figures, formats, measurements, papers, plan, plot,
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 README = os.path.join(os.path.dirname(HERE), "README.md")
+MAY_BE_SET = ("data.root", *cli.MAY_CHANGE)
+"""Fields that no result depends on."""
 MARKS = ("<!-- results: written by `python -m experiments.tables --readme` -->", "<!-- end of results -->")
 
 
@@ -43,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
         run=(False, "train what is missing"),
         runs=("runs", "where the workdirs live"),
         jobs=(1, "runs at once, each on its own GPU or its own part of the cores"),
-        set=("", "config fields for every row, comma-separated: data.root=/data/camvid,data.threads=4"),
+        set=("", "config fields for every row, comma-separated: data.root=/data/camvid,data.threads=4; with --run such as move no result"),
         rehearse=(0, "train so many steps of every row, to see that it runs"),
         size=("", "height x width that a rehearsal resizes the images to, such as 144x192; default the rows' own"),
         check=(False, "exit with 1 where we are not as near to the paper as we must be"),
@@ -57,7 +59,7 @@ def run(argv: Sequence[str]) -> int:
     if flags.format not in formats.FORMATS:
         raise UserError(f"The formats are {', '.join(formats.FORMATS)}; got {flags.format!r}. Set --format to one of these.")
     paper = papers.at_scale(spec.module("experiments.papers", flags.table), flags.scale)
-    extra = dict(item.split("=", 1) for item in re.split(r",(?![^(]*\))", flags.set) if item)
+    extra = _assigned(flags.set)
     if flags.plan:
         print(plan.markdown(flags.table, paper, extra, flags.jobs))
         return 0
@@ -65,11 +67,16 @@ def run(argv: Sequence[str]) -> int:
         told, whole = rehearsal.rehearse(flags.table, paper, flags.runs, extra, flags.jobs, flags.rehearse, _size(flags.size))
         print(told)
         return 0 if whole else 1
+    if flags.run and (others := [name for name in extra if name not in MAY_BE_SET]):
+        raise UserError(
+            f"What --run records is of the rows as they are: --set takes {', '.join(MAY_BE_SET)} there; got {', '.join(others)}. "
+            "Change the rows in experiments/papers, or leave --run out."
+        )
     failed = measurements.measure_missing(flags.table, paper, flags.runs, extra, flags.jobs) if flags.run else {}
     if failed:
         print("\nNot all was measured; the same command tries again.\n", file=sys.stderr)
     if flags.check:
-        return check(flags.table, paper) or int(bool(failed))
+        return max(check(flags.table, paper), int(bool(failed)))
     if flags.picture:
         print("\n".join(figures.write(flags.table, paper, flags.runs)))
     elif flags.plot:
@@ -89,15 +96,15 @@ def printed(table: str, style: str = "markdown", scale: str = "cpu", failed: Map
 
 
 def check(table: str, paper: Any) -> int:
-    """Print where our means are farther from the paper's numbers than is tolerated; 1 where some are, else 0."""
+    """Print where our means are farther from the paper's numbers than is tolerated; 1 where some are, or none was compared, else 0."""
+    published = sum(len(row.paper) for row in paper.ROWS)
+    if not published:
+        raise UserError(f"Expected rows with published numbers; {table} has none at this scale. Set --scale=paper, if it has that.")
     away, missing = summary.disagreements(paper, measurements.current(table, paper))
-    compared = sum(len(row.paper) for row in paper.ROWS) - len(missing)
-    print(
-        "\n".join(
-            [*missing, *away, f"{table}: {compared - len(away)} of {compared} measured numbers are as near to the paper's as they must be."]
-        )
-    )
-    return 1 if away else 0
+    compared = published - len(missing)
+    told = f"{table}: {compared - len(away)} of {compared} measured numbers are as near to the paper's as they must be"
+    print("\n".join([*missing, *away, f"{told}; {len(missing)} of {published} are not measured."]))
+    return 1 if away or not compared else 0
 
 
 def pictures(table: str) -> str:
@@ -127,9 +134,10 @@ def speed() -> str:
 def write_readme() -> None:
     """Put every table that has results between the marks in README.md."""
     with open(README, encoding="utf-8") as file:
-        text = file.read()
-    with open(README, "w", encoding="utf-8") as file:
-        file.write(_with_results(text))
+        text = _with_results(file.read())
+    with open(README + ".tmp", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(README + ".tmp", README)
 
 
 def _with_results(text: str) -> str:
@@ -146,6 +154,14 @@ def _with_results(text: str) -> str:
     if not re.search(pattern, text, re.DOTALL):
         raise UserError(f"README.md has no place for results: expected the lines\n{MARKS[0]}\n{MARKS[1]}")
     return re.sub(pattern, lambda _: f"{MARKS[0]}\n\n{tables}\n\n{MARKS[1]}", text, flags=re.DOTALL)
+
+
+def _assigned(described: str) -> dict[str, str]:
+    """{"data.root": "/data", "window": "(64,64)"} of `data.root=/data,window=(64,64)`."""
+    items = [item for item in re.split(r",(?![^(]*\))", described) if item]
+    if wrong := [item for item in items if "=" not in item]:
+        raise UserError(f"Expected --set=name=value,name=value; got {wrong[0]!r}. Write --set=data.root=/data/camvid,data.threads=4.")
+    return dict(item.split("=", 1) for item in items)
 
 
 def _size(described: str) -> tuple[int, ...]:

@@ -97,7 +97,7 @@ def test_the_rows_of_a_table_are_runs_that_exist(table):
     paper = spec.module("experiments.papers", table)
     rows = [row.name for row in paper.ROWS]
     assert len(set(rows)) == len(rows)
-    assert len({measurements.workdir("runs", table, row, 0).lower() for row in rows}) == len(rows), "two rows would be one run"
+    assert len({measurements.place("runs", table, row, 0).lower() for row in rows}) == len(rows), "two rows would be one run"
     for place, row in enumerate(paper.ROWS):
         assert hasattr(importlib.import_module(f"experiments.{row.command}"), "run")
         above = {other.name for other in paper.ROWS[:place] if other.scale == row.scale}

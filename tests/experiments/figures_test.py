@@ -31,6 +31,7 @@ def drawn(tmp_path, monkeypatch):
         seen[path] = columns, names
         return panel(columns, path, classes, names)
 
+    monkeypatch.setattr(measurements, "workdir", lambda runs, table, rows, name, seed: measurements.place(runs, table, name, seed))
     monkeypatch.setattr(assembly, "load_trained", lambda workdir, step=-1: trained[os.path.basename(workdir)])
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     monkeypatch.setattr(draw, "panel", kept)

@@ -9,7 +9,9 @@ import threading
 import types
 
 import pytest
+from ml_collections import ConfigDict
 
+from aeseg import spec
 from aeseg.types import UserError
 from experiments import commands, measurements
 from experiments.papers import Row
@@ -27,26 +29,30 @@ PAPER = types.SimpleNamespace(
 
 @pytest.fixture
 def calls(tmp_path, monkeypatch):
-    """The commands called, none of which trains; those whose workdir is in `failing` fail."""
-    seen = types.SimpleNamespace(commands=[], shares=[], failing=set(), most=0)
+    """The commands called, none of which trains; those whose row and seed are in `failing` fail, those in `cut` stop early."""
+    seen = types.SimpleNamespace(commands=[], shares=[], failing=set(), cut=set(), commit="abc", most=0)
     lock, running = threading.Lock(), []
 
     def call(command, share, log="", capture=False):
         if capture:
-            return json.dumps({"device": "none", "commit": "abc"})
+            return json.dumps({"device": "none", "commit": seen.commit})
         place = next(flag.split("=", 1)[1] for flag in command if flag.startswith("--workdir="))
         with lock:
             seen.commands.append(command)
             seen.shares.append(share)
             running.append(place)
             seen.most = max(seen.most, len(running))
-        if os.path.basename(place) in seen.failing:
+        if os.path.basename(place)[:-13] in seen.failing:
             running.remove(place)
             raise UserError("exit code 3: no space")
         for flag in command:
             if flag.startswith("--init="):
                 assert os.path.isdir(flag.split("=", 1)[1]), "it was started before what it starts from"
+        if command[2] != "experiments.evaluate" and os.path.basename(place)[:-13] not in seen.cut:
+            os.makedirs(os.path.join(place, "checkpoints", "5"), exist_ok=True)
         os.makedirs(place, exist_ok=True)
+        with open(os.path.join(place, "config.json"), "w", encoding="utf-8") as file:
+            file.write(spec.to_json(ConfigDict({"steps": 5})))
         with open(os.path.join(place, "metrics.json"), "w", encoding="utf-8") as file:
             per_class = [{"name": "disc", "iou": 0.25, "dice": 0.4}]
             json.dump({"test": {"mean_iou": 0.5, "per_class": per_class, "confusion": [[1]]}}, file)
@@ -91,7 +97,7 @@ def test_a_row_that_fails_stops_only_those_that_start_from_it(calls, tmp_path):
 
 def test_what_another_process_is_at_is_left_to_it(calls, tmp_path):
     """The lock is taken by a process that is killed later: then the row is free again."""
-    place = measurements.workdir(str(tmp_path / "runs"), "table", "denoising", 0)
+    place = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "denoising", 0)
     code = f"from experiments import commands\nwith commands.held({place + '.lock'!r}): print('held', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
@@ -121,20 +127,20 @@ def test_a_row_that_evaluates_scores_the_run_it_names_and_trains_nothing(calls, 
     monkeypatch.setattr(PAPER, "ROWS", (PAPER.ROWS[1], once_more))
     monkeypatch.setattr(PAPER, "SEEDS", 1)
     assert measure(tmp_path) == {}
-    scratch = os.path.join(str(tmp_path), "runs", "table", "scratch-0")
+    scratch = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "scratch", 0)
     trained, scored, again = [command[2:] for command in calls.commands]
     assert trained[0] == "experiments.segment"
     assert scored == ["experiments.evaluate", f"--workdir={scratch}", "--split=test"]
     assert again == ["experiments.evaluate", f"--workdir={scratch}", "--split=test", "--best", "--batch_statistics"]
-    assert sorted(os.listdir(tmp_path / "runs" / "table")) == ["scratch-0", "scratch-0.lock"]
+    assert sorted(os.listdir(tmp_path / "runs" / "table")) == [os.path.basename(scratch), os.path.basename(scratch) + ".lock"]
     first, second = measurements.lines("table")
-    assert (second["row"], second["config"]) == ("otherwise", measurements.config_key(once_more))
+    assert (second["row"], second["config"]) == ("otherwise", measurements.keys(PAPER.ROWS)["otherwise"])
     assert second["seconds"] == pytest.approx(first["seconds"], abs=0.1), "those of the run that is scored"
 
 
 def test_a_row_has_a_place_of_its_own():
     names = ("scratch, 1/16", "SparK, 1/16", "spark", "rate 0.0005", "rate 0.002", "pretrain:spark")
-    places = [measurements.workdir("runs", "table", name, 3) for name in names]
+    places = [measurements.place("runs", "table", name, 3) for name in names]
     assert places[0] == os.path.join("runs", "table", "scratch-1-16-3")
     assert len({place.lower() for place in places}) == len(names)
 
@@ -146,32 +152,98 @@ def test_where_a_workdir_is_gone_it_is_trained_again_for_those_that_start_from_i
     calls.failing, calls.commands[:] = set(), []
     assert measure(tmp_path) == {}
     trained = [flag for command in calls.commands for flag in command if flag.startswith("--workdir=")]
-    assert [os.path.basename(flag) for flag in trained] == ["denoising-1", "pretrained-1", "pretrained-1"]  # the last one scores
+    assert [os.path.basename(flag)[:-13] for flag in trained] == ["denoising-1", "pretrained-1", "pretrained-1"]  # the last one scores
     assert len(measurements.lines("table")) == 6
+
+
+def changed(monkeypatch, name, **fields):
+    """One row of the paper is another from now on."""
+    monkeypatch.setattr(PAPER, "ROWS", tuple(row._replace(**fields) if row.name == name else row for row in PAPER.ROWS))
 
 
 def test_another_version_of_the_code_trains_and_measures_every_row_anew(calls, tmp_path, monkeypatch):
     measure(tmp_path)
-    before = {(line["row"], line["seed"]) for line in measurements.current("table", PAPER)}
     monkeypatch.setattr(measurements, "CODE", 2)
     assert measurements.current("table", PAPER) == []
     calls.commands.clear()
     assert measure(tmp_path) == {}
     assert len(calls.commands) == 12
-    assert {(line["row"], line["seed"]) for line in measurements.current("table", PAPER)} == before
-    assert len(os.listdir(tmp_path / "runs" / "table")) == 24, "a workdir and a lock each: those of the first version are not gone on with"
-    assert len(measurements.missing("table", PAPER)) == 0
+    assert len(measurements.current("table", PAPER)) == 6
+    assert len(os.listdir(tmp_path / "runs" / "table")) == 24, "a workdir and a lock each: those of the first version are left alone"
     monkeypatch.setattr(measurements, "CODE", 1)
-    assert len(measurements.missing("table", PAPER)) == 0
+    assert measurements.missing("table", PAPER) == []
 
 
-def test_a_changed_config_is_measured_anew():
+def test_a_changed_row_is_measured_anew_and_so_is_what_starts_from_it(calls, tmp_path, monkeypatch):
+    measure(tmp_path)
+    changed(monkeypatch, "denoising", overrides={"steps": 7})
+    assert {row.name for row, _ in measurements.missing("table", PAPER)} == {"denoising", "pretrained"}
+    calls.commands.clear()
+    assert measure(tmp_path) == {}
+    assert len(calls.commands) == 8
+    assert measurements.missing("table", PAPER) == []
+    changed(monkeypatch, "denoising", overrides={})
+    assert measurements.missing("table", PAPER) == [], "the lines of before are still there"
+
+
+def test_what_a_row_runs_has_a_key():
     row = PAPER.ROWS[1]
-    assert measurements.config_key(row) == measurements.config_key(Row(*row))
-    assert measurements.config_key(row) != measurements.config_key(row._replace(overrides={"freeze": "none"}))
-    assert measurements.config_key(row) != measurements.config_key(row._replace(config="drive"))
-    keys = [measurements.config_key(row._replace(**how)) for how in ({}, *({name: True} for name in measurements.SCORED))]
-    assert len(set(keys)) == 1 + len(measurements.SCORED) == 4
+
+    def key(**fields):
+        return measurements.keys([row._replace(**fields)])[row.name]
+
+    others = [key(), key(overrides={"freeze": "none"}), key(config="drive"), *(key(**{name: True}) for name in measurements.SCORED)]
+    assert key() == key()
+    assert len(set(others)) == len(others) == 6
+
+
+def test_lines_of_another_split_are_not_current(calls, tmp_path, monkeypatch):
+    measure(tmp_path)
+    monkeypatch.setattr(PAPER, "SPLIT", "validation")
+    assert len(measurements.missing("table", PAPER)) == 6
+
+
+def test_a_run_that_was_stopped_before_its_last_step_is_not_scored(calls, tmp_path):
+    calls.cut = {"denoising-0"}
+    failed = measure(tmp_path)
+    assert failed["denoising", 0] == "it was stopped before its last step; the same command goes on from there"
+    assert failed["pretrained", 0].startswith("left out")
+    assert ("denoising", 0) not in {(line["row"], line["seed"]) for line in measurements.lines("table")}
+    calls.cut = set()
+    assert measure(tmp_path) == {}
+
+
+def test_what_a_row_starts_from_is_trained_to_its_end_again_however_far_back(calls, tmp_path, monkeypatch):
+    """A chain of three, of which the last alone is not measured, and the first was cut off."""
+    third = Row("third", "segment", "segment", init="pretrained")
+    measure(tmp_path)
+    monkeypatch.setattr(PAPER, "ROWS", (*PAPER.ROWS, third))
+    shutil.rmtree(tmp_path / "runs")
+    calls.cut = {"denoising-0", "denoising-1"}
+    assert {name for name, _ in measure(tmp_path)} == {"denoising", "pretrained", "third"}
+    calls.cut, calls.commands[:] = set(), []
+    assert measure(tmp_path) == {}
+    trained = [os.path.basename(flag)[:-13] for command in calls.commands for flag in command if flag.startswith("--workdir=")]
+    assert trained[:4] == ["denoising-0", "pretrained-0", "third-0", "third-0"], "third is trained and scored"
+    assert len(measurements.lines("table")) == 8
+
+
+def test_a_finished_run_that_is_scored_again_keeps_its_seconds_and_its_commit(calls, tmp_path, monkeypatch):
+    measure(tmp_path)
+    before = measurements.lines("table")
+    os.remove(os.path.join(measurements.RESULTS, "table.jsonl"))
+    calls.commit, calls.commands[:] = "def", []
+    assert measure(tmp_path) == {}
+    assert {command[2] for command in calls.commands} == {"experiments.evaluate"}
+    assert measurements.lines("table") == [{**line, "scored": "def"} for line in before]
+
+
+def test_an_error_of_ours_is_told_and_the_other_rows_go_on(calls, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(measurements, "scoring", lambda row: [][0] if row.name == "scratch" else [])
+    failed = measure(tmp_path)
+    assert failed == {("scratch", seed): "IndexError: list index out of range" for seed in (0, 1)}
+    assert len(measurements.lines("table")) == 4
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_provenance_is_printed_by_a_process_of_its_own():

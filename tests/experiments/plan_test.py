@@ -14,7 +14,8 @@ ROWS = {name: Row(name, "segment", "segment") for name in NEEDS}
 
 
 def line(row, seconds, **other):
-    return {"row": row, "seed": 0, "seconds": seconds, "device": "here", "config": measurements.config_key(ROWS[row]), **other}
+    key = measurements.keys(tuple(ROWS.values()))[row]
+    return {"row": row, "seed": 0, "split": "test", "seconds": seconds, "device": "here", "config": key, **other}
 
 
 def test_what_a_step_takes_is_known_without_the_data():
@@ -62,7 +63,7 @@ def planned(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "config_of", lambda row, *_: row.name)
     monkeypatch.setattr(plan, "needed", NEEDS.get)
     monkeypatch.setattr(plan, "probe", lambda: 0.5)
-    return types.SimpleNamespace(ROWS=tuple(ROWS.values()), SEEDS=2)
+    return types.SimpleNamespace(ROWS=tuple(ROWS.values()), SEEDS=2, SPLIT="test")
 
 
 def test_where_nothing_was_measured_a_product_of_matrices_gives_the_minutes(planned):

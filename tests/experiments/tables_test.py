@@ -15,12 +15,12 @@ def results(tmp_path, monkeypatch):
     """A results folder in which scenes has three seeds."""
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     found = {"scratch": (0.20, 0.22, 0.27), "pretrained": (0.25, 0.26, 0.33)}
-    keys = {row.name: measurements.config_key(row) for row in scenes.ROWS}
+    keys = measurements.keys(scenes.ROWS)
     with open(tmp_path / "scenes.jsonl", "w", encoding="utf-8") as file:
         for row, values in found.items():
             for seed, value in enumerate(values):
                 numbers = {"mean_iou": value, "pixel_accuracy": 0.5}
-                line = {"row": row, "seed": seed, "numbers": numbers, "config": keys[row]}
+                line = {"row": row, "seed": seed, "split": "test", "numbers": numbers, "config": keys[row]}
                 line |= {"seconds": 10.0, "device": "1 x cpu", "commit": "abc"}
                 file.write(json.dumps(line) + "\n")
     return tmp_path
@@ -36,7 +36,9 @@ def test_differences_are_taken_seed_by_seed(results):
 
 
 def test_lines_of_another_config_are_not_shown_and_of_each_seed_the_last_is(results):
-    (results / "scenes.jsonl").write_text((results / "scenes.jsonl").read_text().replace(measurements.config_key(scenes.ROWS[-1]), "old"))
+    (results / "scenes.jsonl").write_text(
+        (results / "scenes.jsonl").read_text().replace(measurements.keys(scenes.ROWS)["pretrained"], "old")
+    )
     assert "| pretrained" not in tables.printed("scenes")
     line = json.loads((results / "scenes.jsonl").read_text().splitlines()[0])
     measurements.append("scenes", {**line, "numbers": {"mean_iou": 0.26}})
@@ -105,8 +107,8 @@ def test_a_mean_farther_from_the_paper_than_tolerated_fails_the_check(results, m
     assert tables.run(["program", "--table=scenes", "--check"]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "larger, mean_iou: the paper has 50.0 (B. 2021); not measured",
-        "pretrained, mean_iou: the paper has 30.0 (A. 2020); we have 28.0, 2.0 away, where 1.5 is tolerated",
-        "scenes: 0 of 1 measured numbers are as near to the paper's as they must be.",
+        "pretrained, mean_iou: the paper has 30.0 (A. 2020); we have 28.0 over 3 of 5 seeds, 2.0 away, where 1.5 is tolerated",
+        "scenes: 0 of 1 measured numbers are as near to the paper's as they must be; 1 of 2 are not measured.",
     ]
 
 
@@ -114,6 +116,57 @@ def test_a_mean_within_the_tolerance_passes_the_check(results, monkeypatch, caps
     published(monkeypatch, tolerance=2.5)
     assert tables.run(["program", "--table=scenes", "--check"]) == 0
     assert "1 of 1 measured numbers" in capsys.readouterr().out
+
+
+def test_what_compares_nothing_fails_the_check(results, monkeypatch, capsys):
+    assert cli.guarded(tables.run, ["program", "scenes", "--check"]) == 2
+    assert "Expected rows with published numbers; scenes has none at this scale." in capsys.readouterr().err
+    published(monkeypatch, tolerance=2.5)
+    (results / "scenes.jsonl").unlink()
+    assert tables.run(["program", "scenes", "--check"]) == 1
+    assert "0 of 0 measured numbers are as near to the paper's as they must be; 2 of 2 are not measured." in capsys.readouterr().out
+
+
+def test_what_is_no_number_fails_the_check(results, monkeypatch):
+    published(monkeypatch, tolerance=2.5)
+    (results / "scenes.jsonl").write_text((results / "scenes.jsonl").read_text().replace("0.26", "NaN"))
+    assert tables.run(["program", "scenes", "--check"]) == 1
+
+
+def test_a_row_that_failed_fails_the_command_and_the_check(results, monkeypatch):
+    published(monkeypatch, tolerance=2.5)
+    failed = {}
+    monkeypatch.setattr(measurements, "measure_missing", lambda *arguments: failed)
+    for code in (0, 1):
+        assert tables.run(["program", "scenes", "--run"]) == code
+        assert tables.run(["program", "scenes", "--run", "--check"]) == code
+        failed = {("larger", 0): "exit code 1: no space"}
+
+
+def test_results_are_recorded_of_the_rows_as_they_are(results, monkeypatch, capsys):
+    monkeypatch.setattr(measurements, "measure_missing", lambda table, paper, runs, extra, jobs: print(extra) or {})
+    assert tables.run(["program", "scenes", "--run", "--set=data.root=/data,data.threads=4"]) == 0
+    assert "{'data.root': '/data', 'data.threads': '4'}" in capsys.readouterr().out
+    assert cli.guarded(tables.run, ["program", "scenes", "--run", "--set=steps=1,window=(8,8)"]) == 2
+    assert "--set takes data.root, " in (told := capsys.readouterr().err)
+    assert "got steps, window" in told
+    assert cli.guarded(tables.run, ["program", "scenes", "--set=data.root"]) == 2
+    assert "Expected --set=name=value,name=value; got 'data.root'" in capsys.readouterr().err
+
+
+def test_readme_stays_as_it_was_where_the_tables_cannot_be_written(results, monkeypatch, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("\n".join(["before", *tables.MARKS, "after"]))
+    monkeypatch.setattr(tables, "README", str(readme))
+    with open(results / "scenes.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"half": ')
+    with pytest.raises(UserError, match=r"Line 7 of .*scenes\.jsonl is not JSON"):
+        tables.write_readme()
+    assert readme.read_text() == "\n".join(["before", *tables.MARKS, "after"])
+    (results / "scenes.jsonl").write_text("")
+    tables.write_readme()
+    assert readme.read_text().endswith("after")
+    assert sorted(path.name for path in tmp_path.glob("README*")) == ["README.md"]
 
 
 def test_an_error_stands_in_the_row_that_failed_until_it_is_measured(results, tmp_path, capsys):
@@ -138,7 +191,8 @@ def test_rows_of_the_papers_scale_stand_in_a_table_of_their_own(results, monkeyp
             "seconds": 1.0,
             "device": "8 x tpu",
             "commit": "def",
-            "config": measurements.config_key(row),
+            "split": "test",
+            "config": measurements.keys(scenes.ROWS)["large"],
         }
         file.write(json.dumps(line) + "\n")
     small, large = tables.printed("scenes"), tables.printed("scenes", scale="paper")
@@ -154,7 +208,8 @@ def test_readme_folds_tunings_up_below_the_others(results, monkeypatch):
     tuning = "camvid_labels_tuning"
     line = json.loads((results / "scenes.jsonl").read_text().splitlines()[0])
     row = next(row for row in camvid_labels_tuning.ROWS if row.name == "scratch, rate 0.002")
-    (results / f"{tuning}.jsonl").write_text(json.dumps({**line, "row": row.name, "config": measurements.config_key(row)}) + "\n")
+    key = measurements.keys(camvid_labels_tuning.ROWS)[row.name]
+    (results / f"{tuning}.jsonl").write_text(json.dumps({**line, "row": row.name, "split": "validation", "config": key}) + "\n")
     text = tables._with_results("\n".join(tables.MARKS))
     folded = text.index(f"<details><summary>{camvid_labels_tuning.TITLE}</summary>\n\n| | mean iou | pixel accuracy | seeds |")
     assert text.index(scenes.TITLE) < folded < text.index("\n\n</details>")
