@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import threading
+import time
 import types
 
 import pytest
@@ -180,6 +181,28 @@ def test_equal_fields_are_run_once(calls, swept, tmp_path):
     assert swept("--space=optimiser.learning_rate=1e-3,0.001")[0] == 0
     assert len(calls.trained) == 1
     assert [(line["trial"], line["value"]) for line in lines(tmp_path)] == [(0, 0.2), (1, 0.2)]
+
+
+def test_equal_fields_at_once_are_run_once(calls, swept, tmp_path, monkeypatch):
+    run = commands.call
+
+    def call(command, *rest, **more):
+        if command[2] == "experiments.segment":
+            time.sleep(0.2)  # so that both would run
+        return run(command, *rest, **more)
+
+    monkeypatch.setattr(commands, "call", call)
+    assert swept("--space=optimiser.learning_rate=1e-3,0.001,2e-3", "--jobs=2")[0] == 0
+    trained = [word for command in calls.trained for word in command if word.startswith("--workdir=")]
+    assert sorted(os.path.basename(word) for word in trained) == ["000-0", "002-0"]
+    assert sorted((line["trial"], line["value"]) for line in lines(tmp_path)) == [(0, 0.2), (1, 0.2), (2, 0.4)]
+
+
+def test_equal_fields_of_a_run_that_failed_meanwhile_are_run(calls, swept, tmp_path):
+    calls.failing = {"000-0"}
+    assert swept("--space=optimiser.learning_rate=1e-3,0.001", "--jobs=2")[0] == 0
+    assert len(calls.trained) == 2
+    assert [(line["trial"], line.get("value")) for line in lines(tmp_path)] == [(0, None), (1, 0.2)]
 
 
 def test_a_sweep_may_grow_until_its_winner_has_met_the_test_set(calls, swept):
