@@ -29,13 +29,14 @@ from aeseg import spec
 from aeseg.spec import build
 from aeseg.training import state as states
 from aeseg.types import UserError
-from experiments import assembly, cli, commands, process, samplers, trials
+from experiments import assembly, cli, commands, measurements, process, samplers, trials
 from experiments import space as spaces
 from experiments.space import Joined, Range, Space, Values
 from experiments.trials import Sweep, Trial
 
-FIXED = ("seed", "best", "data.validation", "data.test")
-"""Fields in which trials may not differ, or their numbers could not be compared."""
+FIXED = ("seed", "best", "data.validation", "data.test", "data.evaluation_transforms", "data.on_error")
+"""Fields in which trials may not differ, or their numbers could not be compared; nor in the window of an autoencoder, which is
+scored on the middle window of each image (a segmenter on whole images)."""
 
 MAY_CHANGE = tuple(f"config.{name}" for name in cli.MAY_CHANGE)
 """What the same sweep may be gone on with; and its number of trials, until it is closed."""
@@ -88,7 +89,7 @@ def described(flags: Any) -> tuple[Sweep, Space]:
     space = cli.call_file(flags.space, path, "get_space") if path.endswith(".py") else spaces.parsed(flags.space)
     if not isinstance(space, Values | Range | Joined):
         raise UserError(f"Expected a space of experiments/space.py from get_space() of {path}; got {space!r}. Return product(...).")
-    space = spaces.mapped(space, lambda leaf: typed(leaf, config, flags.config_name))
+    space = spaces.mapped(space, lambda leaf: typed(leaf, flags))
     known = metrics(command, config)
     if config.best not in known:
         raise UserError(
@@ -101,12 +102,12 @@ def described(flags: Any) -> tuple[Sweep, Space]:
     return Sweep(command, flags.config_name, flags.overrides, flags.init, config.best, larger, seeds, workdir), space
 
 
-def typed(leaf: Values | Range, config: ConfigDict, config_name: str) -> Values | Range:
-    """The leaf with values as the config will hold them."""
-    cli.check_keys([f"--config.{leaf.field}="], config)
+def typed(leaf: Values | Range, flags: Any) -> Values | Range:
+    """The leaf with values as the config of the flags will hold them."""
+    cli.check_keys([f"--config.{leaf.field}="], flags.config)
     if isinstance(leaf, Values):
-        return Values(leaf.field, tuple(_typed(leaf.field, value, config, config_name) for value in leaf.values))
-    low, high = (_typed(leaf.field, bound, config, config_name) for bound in (leaf.low, leaf.high))
+        return Values(leaf.field, tuple(_typed(leaf.field, value, flags) for value in leaf.values))
+    low, high = (_typed(leaf.field, bound, flags) for bound in (leaf.low, leaf.high))
     if isinstance(low, bool) or not isinstance(low, int | float):
         raise UserError(f"A range is of numbers; {leaf.field} is {low!r} for {leaf.low}. Name its values: {leaf.field}=value,value.")
     return Range(leaf.field, low, high, leaf.log)
@@ -204,19 +205,20 @@ def _read(path: str) -> dict[str, Any]:
         return json.load(file)
 
 
-def _typed(field: str, value: Any, config: ConfigDict, config_name: str) -> Any:
+def _typed(field: str, value: Any, flags: Any) -> Any:
     """A value as the entry point will read it; UserError where it is of another type, or changes what trials are compared by."""
     try:
-        parsed = cli.parse(["sweep", f"--config.{field}={value}"], "", config=config_name)
+        parsed = cli.parse(["sweep", *words], "", config=flags.config_name)
     except UserError:
         now = _at(config, field)
         kind = type(now).__name__
         raise UserError(f"Expected a value of {field} of type {kind}, such as {now!r}; got {value!r} in the space. Mend --space.") from None
-    before = cli.load_config(config_name)
-    changed = [line for name in FIXED for line in spec.differences(_at(before, name), _at(parsed.config, name), f"config.{name}")]
+    fixed = FIXED if "freeze" in config else (*FIXED, "window")
+    changed = [line for name in fixed for line in spec.differences(_at(config, name), _at(parsed.config, name), f"config.{name}")]
     if changed:
         raise UserError(
-            f"Trials are compared by one metric on one validation set, over --seeds; {field} changes {changed[0]}. Leave it out."
+            "Trials are compared by one metric, measured alike on one validation set, over --seeds; "
+            f"{field} changes {changed[0]}. Leave it out; --config.{field} sets it for all trials."
         )
     return parsed.overrides[field]
 
@@ -230,3 +232,5 @@ def _at(node: Any, field: str) -> Any:
 
 if __name__ == "__main__":
     cli.main(run)
+    config = flags.config
+    words = measurements.assignments({**flags.overrides, field: value})

@@ -319,5 +319,9 @@ def test_two_trials_are_trained_and_the_winner_s_config_runs(swept, tmp_path, mo
     following = out.rstrip().rpartition("python -m experiments.")[2].split()
     assert following[0] == "pretrain"
     assert cli.guarded(importlib.import_module("experiments.pretrain").run, following) == 0
+        (("--space=data.on_error=raise,skip",), 'data.on_error changes config.data.on_error: "raise" -> "skip". Leave it out'),
+        (("--config.data.on_error=skip", "--space=data.on_error=raise | ema=0.5"), 'config.data.on_error: "skip" -> "raise"'),
+        (("--config=camvid_small", "--space=data.evaluation_transforms[0].height=96,48"), "changes config.data.evaluation_transforms: "),
+        (("--config=pretrain", "--space=window=(64,64),(32,32)"), "window changes config.window: [64, 64] -> [32, 32]. Leave it out"),
     one, other = (jsonlines.read(f"{place}/metrics.jsonl") for place in (tmp_path / "sweep/winner", tmp_path / f"sweep/trials/00{best}-0"))
     assert one == other
