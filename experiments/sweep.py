@@ -9,7 +9,7 @@ The config says whether `pretrain` or `segment` is run, and by which metric tria
 metrics.jsonl at the last step, of whose checkpoint all later commands are; the mean over --seeds decides.  A loss is comparable only
 between trials that compute the same one; --config.best=psnr names another metric.  How a space is written: experiments/space.py.
 
-The sweep's directory holds sweep.json (the same command goes on, another is refused), trials/<trial>-<seed>
+The sweep's directory holds sweep.json (the same command goes on, another is refused; one process at a time), trials/<trial>-<seed>
 (a workdir each), trials.jsonl (a line for each run), winner.json (the config of the winner, for --config) and report.json.  The same
 command tries failed trials again until there is a winner, which is written down before the test set is read and stays the winner:
 from then on the same command scores those of its runs that have no score yet, and trains nothing.
@@ -61,8 +61,15 @@ def run(argv: Sequence[str]) -> int:
     sweep, space = described(flags)
     commands.shares(flags.jobs)
     sampler = samplers.sampler(flags.sampler, space, flags.trials, flags.sampler_seed, sweep.workdir, sweep.larger_is_better)
-    claim(sweep, flags, space, sampler.trials)
-    return swept(sweep, sampler, flags.jobs)
+    try:
+        with commands.held(os.path.join(sweep.workdir, "lock")):
+            claim(sweep, flags, space, sampler.trials)
+            return swept(sweep, sampler, flags.jobs)
+    except commands.Busy:
+        raise UserError(
+            f"Expected no other process at {sweep.workdir}; one is sweeping there. The same command goes on when it has ended; "
+            "for another sweep name another --workdir."
+        ) from None
 
 
 def swept(sweep: Sweep, sampler: samplers.Sampler, jobs: int) -> int:

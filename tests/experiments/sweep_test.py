@@ -215,6 +215,21 @@ def test_the_winner_is_written_down_before_the_test_set_is_read(calls, swept, tm
     assert seen == [1]
 
 
+def test_another_process_at_the_sweep_is_refused(calls, swept, tmp_path, monkeypatch):
+    run, codes = commands.call, []
+
+    def call(command, *rest, **more):
+        if command[2] == "experiments.segment" and not codes:
+            codes.append(None)
+            codes[0] = cli.guarded(sweep.run, ["program", RATES, f"--workdir={tmp_path / 'sweep'}"])
+        return run(command, *rest, **more)
+
+    monkeypatch.setattr(commands, "call", call)
+    code, _, err = swept(RATES)
+    assert (code, codes, len(calls.trained)) == (0, [2], 3)
+    assert f"Expected no other process at {tmp_path / 'sweep'}; one is sweeping there. The same command goes on when it has ended" in err
+
+
 def test_a_segmenter_is_scored_on_whole_images_so_that_its_window_may_vary(calls, swept):
     calls.score = lambda config: config.window[0]
     code, out, err = swept("--space=window=(32,32),(64,64)")
