@@ -1,5 +1,6 @@
 """Which trials of a space are run: all of a grid, random ones, or those that Optuna proposes."""
 
+import contextlib
 import os
 from typing import Any, Protocol
 
@@ -73,7 +74,8 @@ class Random:
 class Optuna:
     """Trials that a sampler of Optuna proposes; its study lives in the sweep's directory, and goes on from there.
 
-    A trial that failed stays open in the study, where samplers pass it over.
+    A trial that failed stays open in the study, where samplers pass it over.  One whose draw was cut off keeps its number and the
+    fields that it has; the others are drawn when it is asked for again.
     """
 
     def __init__(self, name: str, space: Space, trials: int, seed: int, workdir: str, larger_is_better: bool):
@@ -101,12 +103,13 @@ class Optuna:
         return self._opened
 
     def ask(self, number: int) -> Fields:
-        asked = self._study.trials
-        if number < len(asked):
-            return draw(self._space, self._optuna.trial.FixedTrial(asked[number].params))
+        asked = self._study.trials[number : number + 1]
+        if asked:
+            with contextlib.suppress(ValueError):  # a field is missing
+                return draw(self._space, self._optuna.trial.FixedTrial(asked[0].params))
         # A seed for each trial: with one for all, a study that goes on would draw its first trials again.
         self._study.sampler = self._make(seed=int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0]))
-        return draw(self._space, self._study.ask())
+        return draw(self._space, self._optuna.trial.Trial(self._study, asked[0]._trial_id) if asked else self._study.ask())
 
     def tell(self, number: int, value: float) -> None:
         self._study.tell(number, value, skip_if_finished=True)

@@ -9,9 +9,10 @@ The config says whether `pretrain` or `segment` is run, and by which metric tria
 metrics.jsonl at the last step, of whose checkpoint all later commands are; the mean over --seeds decides.  A loss is comparable only
 between trials that compute the same one; --config.best=psnr names another metric.  How a space is written: experiments/space.py.
 
-The sweep's directory holds sweep.json (the same command goes on, another is refused), trials/<trial>-<seed> (a workdir each),
-trials.jsonl (a line for each run), winner.json (the config of the winner, for --config) and report.json.  The same command tries
-failed trials again until the winner has been scored on the test set; then the sweep is closed.
+The sweep's directory holds sweep.json (the same command goes on, another is refused; one process at a time), trials/<trial>-<seed>
+(a workdir each), trials.jsonl (a line for each run), winner.json (the config of the winner, for --config) and report.json.  The same
+command tries failed trials again until there is a winner, which is written down before the test set is read and stays the winner:
+from then on the same command scores those of its runs that have no score yet, and trains nothing.
 """
 
 import json
@@ -29,16 +30,17 @@ from aeseg import spec
 from aeseg.spec import build
 from aeseg.training import state as states
 from aeseg.types import UserError
-from experiments import assembly, cli, commands, process, samplers, trials
+from experiments import assembly, cli, commands, measurements, process, samplers, trials
 from experiments import space as spaces
 from experiments.space import Joined, Range, Space, Values
 from experiments.trials import Sweep, Trial
 
-FIXED = ("seed", "best", "data.validation", "data.test")
-"""Fields in which trials may not differ, or their numbers could not be compared."""
+FIXED = ("seed", "best", "data.validation", "data.test", "data.evaluation_transforms", "data.on_error")
+"""Fields in which trials may not differ, or their numbers could not be compared; nor in the window of an autoencoder, which is
+scored on the middle window of each image (a segmenter on whole images)."""
 
 MAY_CHANGE = tuple(f"config.{name}" for name in cli.MAY_CHANGE)
-"""What the same sweep may be gone on with; and its number of trials, until it is closed."""
+"""What the same sweep may be gone on with; and its number of trials, until it has a winner."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -59,19 +61,33 @@ def run(argv: Sequence[str]) -> int:
     sweep, space = described(flags)
     commands.shares(flags.jobs)
     sampler = samplers.sampler(flags.sampler, space, flags.trials, flags.sampler_seed, sweep.workdir, sweep.larger_is_better)
+    try:
+        with commands.held(os.path.join(sweep.workdir, "lock")):
+            claim(sweep, flags, space, sampler.trials)
+            return swept(sweep, sampler, flags.jobs)
+    except commands.Busy:
+        raise UserError(
+            f"Expected no other process at {sweep.workdir}; one is sweeping there. The same command goes on when it has ended; "
+            "for another sweep name another --workdir."
+        ) from None
+
+
+def swept(sweep: Sweep, sampler: samplers.Sampler, jobs: int) -> int:
+    """Run the trials that are left and pick the winner, where there is none yet, and score it; the exit code."""
     report = os.path.join(sweep.workdir, "report.json")
-    claim(sweep, flags, space, sampler.trials)
     if not os.path.exists(report):
-        trials.run_all(sweep, sampler, flags.jobs)
+        trials.run_all(sweep, sampler, jobs)
         print(f"\n{trials.table(sweep, trials.outcomes(sweep))}\n", flush=True)
         best = trials.winner(sweep, trials.outcomes(sweep))
         if best is None:
             print("No trial was finished: no winner, and the test split was not read. The same command tries again.", file=sys.stderr)
             return 1
-        found = close(sweep, best)
+        choose(sweep, best)
     else:
-        print(f"{trials.table(sweep, trials.outcomes(sweep))}\n\nThis sweep is finished; nothing is trained.\n")
-        found = _read(report)
+        whole = "test" in _read(report)
+        said = "This sweep is finished" if whole else "The winner of this sweep is chosen: it alone is scored, no trial is tried again"
+        print(f"{trials.table(sweep, trials.outcomes(sweep))}\n\n{said}; nothing is trained.\n", flush=True)
+    found = scored(sweep)
     print(summary(sweep, found), flush=True)
     return 1 if found["error"] else 0
 
@@ -88,7 +104,7 @@ def described(flags: Any) -> tuple[Sweep, Space]:
     space = cli.call_file(flags.space, path, "get_space") if path.endswith(".py") else spaces.parsed(flags.space)
     if not isinstance(space, Values | Range | Joined):
         raise UserError(f"Expected a space of experiments/space.py from get_space() of {path}; got {space!r}. Return product(...).")
-    space = spaces.mapped(space, lambda leaf: typed(leaf, config, flags.config_name))
+    space = spaces.mapped(space, lambda leaf: typed(leaf, flags))
     known = metrics(command, config)
     if config.best not in known:
         raise UserError(
@@ -101,12 +117,12 @@ def described(flags: Any) -> tuple[Sweep, Space]:
     return Sweep(command, flags.config_name, flags.overrides, flags.init, config.best, larger, seeds, workdir), space
 
 
-def typed(leaf: Values | Range, config: ConfigDict, config_name: str) -> Values | Range:
-    """The leaf with values as the config will hold them."""
-    cli.check_keys([f"--config.{leaf.field}="], config)
+def typed(leaf: Values | Range, flags: Any) -> Values | Range:
+    """The leaf with values as the config of the flags will hold them."""
+    cli.check_keys([f"--config.{leaf.field}="], flags.config)
     if isinstance(leaf, Values):
-        return Values(leaf.field, tuple(_typed(leaf.field, value, config, config_name) for value in leaf.values))
-    low, high = (_typed(leaf.field, bound, config, config_name) for bound in (leaf.low, leaf.high))
+        return Values(leaf.field, tuple(_typed(leaf.field, value, flags) for value in leaf.values))
+    low, high = (_typed(leaf.field, bound, flags) for bound in (leaf.low, leaf.high))
     if isinstance(low, bool) or not isinstance(low, int | float):
         raise UserError(f"A range is of numbers; {leaf.field} is {low!r} for {leaf.low}. Name its values: {leaf.field}=value,value.")
     return Range(leaf.field, low, high, leaf.log)
@@ -123,36 +139,46 @@ def metrics(command: str, config: ConfigDict) -> tuple[str, ...]:
 
 
 def claim(sweep: Sweep, flags: Any, space: Space, drawn: int) -> None:
-    """Make the directory this sweep's own, or compare with the one that is there; a sweep may grow until it is closed."""
+    """Make the directory this sweep's own, or compare with the one that is there; a sweep may grow until it has a winner."""
     path, report = os.path.join(sweep.workdir, "sweep.json"), os.path.join(sweep.workdir, "report.json")
     of_sampler = {"sampler": flags.sampler, "sampler_seed": flags.sampler_seed, "trials": drawn}
     new = {"config": spec.plain(flags.config), "init": sweep.init, "seeds": flags.seeds, "space": repr(space), **of_sampler}
     if os.path.exists(path):
         old = _read(path)
-        may_change = tuple(f"sweep.{name}:" for name in (*MAY_CHANGE, *(() if os.path.exists(report) else ("trials",))))
+        chosen = os.path.exists(report)
+        may_change = tuple(f"sweep.{name}:" for name in (*MAY_CHANGE, *(() if chosen else ("trials",))))
         lines = [line for line in spec.differences(old, new, "sweep") if not line.startswith(may_change)]
         if lines:
-            holds = "holds a sweep whose winner has been scored on the test set" if os.path.exists(report) else "holds another sweep"
+            holds = "holds a sweep whose winner is chosen" if chosen else "holds another sweep"
             raise UserError(
                 f"{sweep.workdir} {holds}:\n  " + "\n  ".join(lines) + "\nName another --workdir, or remove this one to start again."
             )
     write(path, new)
 
 
-def close(sweep: Sweep, best: Trial) -> dict[str, Any]:
-    """Keep the winner's config and score its runs on the test set, each once; the report, which closes the sweep where all went well."""
+def choose(sweep: Sweep, best: Trial) -> None:
+    """Write down the winner, its config first: once report.json is there, no trial is run and no other is chosen."""
     config = cli.stored_config(best.places[0])
     write(os.path.join(sweep.workdir, "winner.json"), spec.plain(config))
     seconds = sum(trial.seconds for trial in trials.outcomes(sweep))
     apart = spec.differences(config.data.validation, config.data.test) != []
     report = {**best._asdict(), "metric": sweep.metric, "apart": apart, "all_seconds": round(seconds, 1)}
+    write(os.path.join(sweep.workdir, "report.json"), report)
+
+
+def scored(sweep: Sweep) -> dict[str, Any]:
+    """The report, with the test scores of the winner's runs, each of which is taken once; with the error where one cannot be taken."""
+    path = os.path.join(sweep.workdir, "report.json")
+    report = _read(path)
+    if "test" in report:
+        return report
     try:
-        found = [test_scores(place) for place in best.places]
+        found = [test_scores(place) for place in report["places"]]
     except UserError as error:
         return {**report, "error": str(error)}
-    names = [name for name in metrics(sweep.command, config) if name in found[0]]
+    names = [name for name in metrics(sweep.command, cli.stored_config(report["places"][0])) if name in found[0]]
     report["test"] = {name: [scores[name] for scores in found] for name in names}
-    write(os.path.join(sweep.workdir, "report.json"), report)
+    write(path, report)
     return report
 
 
@@ -174,7 +200,7 @@ def summary(sweep: Sweep, report: Mapping[str, Any]) -> str:
     test = "  ".join(f"{name} {trials.spread(values)}" for name, values in report.get("test", {}).items())
     test += "  (read once, of the winner alone)" if report["apart"] else "  (not independent: this config's test set is its validation set)"
     if report["error"]:
-        test = f"not scored: {report['error']}; the same command tries again"
+        test = f"not scored: {report['error']}; the same command tries again, and chooses no other winner"
     init = [f"--init={sweep.init}"] if sweep.init else []
     seeds = f"the mean over {len(report['values'])} seeds" if len(report["values"]) > 1 else "one seed"
     following = shlex.join([f"--config={path}", *init, f"--workdir={again}"])
@@ -204,19 +230,22 @@ def _read(path: str) -> dict[str, Any]:
         return json.load(file)
 
 
-def _typed(field: str, value: Any, config: ConfigDict, config_name: str) -> Any:
+def _typed(field: str, value: Any, flags: Any) -> Any:
     """A value as the entry point will read it; UserError where it is of another type, or changes what trials are compared by."""
+    config = flags.config
+    words = measurements.assignments({**flags.overrides, field: value})
     try:
-        parsed = cli.parse(["sweep", f"--config.{field}={value}"], "", config=config_name)
+        parsed = cli.parse(["sweep", *words], "", config=flags.config_name)
     except UserError:
         now = _at(config, field)
         kind = type(now).__name__
         raise UserError(f"Expected a value of {field} of type {kind}, such as {now!r}; got {value!r} in the space. Mend --space.") from None
-    before = cli.load_config(config_name)
-    changed = [line for name in FIXED for line in spec.differences(_at(before, name), _at(parsed.config, name), f"config.{name}")]
+    fixed = FIXED if "freeze" in config else (*FIXED, "window")
+    changed = [line for name in fixed for line in spec.differences(_at(config, name), _at(parsed.config, name), f"config.{name}")]
     if changed:
         raise UserError(
-            f"Trials are compared by one metric on one validation set, over --seeds; {field} changes {changed[0]}. Leave it out."
+            "Trials are compared by one metric, measured alike on one validation set, over --seeds; "
+            f"{field} changes {changed[0]}. Leave it out; --config.{field} sets it for all trials."
         )
     return parsed.overrides[field]
 

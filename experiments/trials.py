@@ -4,7 +4,6 @@ import concurrent.futures
 import json
 import os
 import sys
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -57,12 +56,13 @@ class Trial(NamedTuple):
 def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
     """Run every trial and seed that has no value yet, `jobs` at once; a line for each, with its error where it failed.
 
-    A trial of which one seed failed is left at that; the others go on.  Fields that have been run before are not run again.
+    A trial of which one seed failed is left at that; the others go on.  Fields that have been run before are not run again, and
+    those that are being run are waited for.
     """
     free = commands.shares(jobs)
     done = {(line["trial"], line["seed"]): line for line in jsonlines.read(sweep.record) if "value" in line}
     asked: list[Fields] = []
-    todo: deque[tuple[int, int]] = deque()
+    todo: list[tuple[int, int]] = []
     failed: set[int] = set()
     where: dict[str, Any] = {}
     running: dict[concurrent.futures.Future[dict[str, Any]], tuple[int, int, dict[str, Any]]] = {}
@@ -77,6 +77,11 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
             done[number, seed] = line
             print(f"[sweep] trial {number}, seed {seed}: {sweep.metric} {line['value']:.4g} after {line['seconds']:.0f} s", flush=True)
 
+    def ready() -> tuple[int, int] | None:
+        """The first to do that need not wait for equal fields of its seed; None where there is none."""
+        now = [(seed, asked[number]) for number, seed, _ in running.values()]
+        return next(((number, seed) for number, seed in todo if (seed, asked[number]) not in now), None)
+
     def tell(number: int) -> None:
         values = [done[number, seed]["value"] for seed in sweep.seeds if (number, seed) in done]
         if len(values) == len(sweep.seeds):
@@ -84,15 +89,16 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         while todo or running or len(asked) < sampler.trials:
-            while free and (todo or len(asked) < sampler.trials):
-                if not todo:
+            while free and ((following := ready()) or len(asked) < sampler.trials):
+                if not following:
                     number = len(asked)
                     asked.append(sampler.ask(number))
                     _check_same(sweep, number, asked[number], list(done.values()))
                     todo.extend((number, seed) for seed in sweep.seeds if (number, seed) not in done)
                     tell(number)
                     continue
-                number, seed = todo.popleft()
+                todo.remove(following)
+                number, seed = following
                 twin = next(
                     (line for (_, other), line in done.items() if other == seed and line["fields"] == spec.plain(asked[number])), None
                 )

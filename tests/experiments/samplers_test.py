@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from aeseg.types import UserError
-from experiments import space
+from experiments import samplers, space
 from experiments.samplers import sampler
 
 FINITE = space.product(space.values("a", 1, 2, 3), space.values("b", 4, 5))
@@ -48,6 +48,38 @@ def test_optuna_s_study_goes_on_where_it_was(name, tmp_path):
         after.tell(number, after.ask(number)["rate"])
     assert asked(after) == asked(whole)
     assert all(type(each["depth"]) is int and each["width"] in ((8, 8), (16, 16)) for each in asked(whole))
+
+
+@pytest.mark.parametrize("fields", [0, 1], ids=["before its first field", "between two fields"])
+@pytest.mark.parametrize("name", ["optuna-tpe", "optuna-cmaes"])
+def test_optuna_s_trial_whose_draw_was_cut_off_is_drawn_on(name, fields, tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    pytest.importorskip("cmaes")
+    whole, cut = (sampler(name, RANGES, 4, 0, str(tmp_path / place), False) for place in ("whole", "cut"))
+    for number in range(3):
+        whole.tell(number, whole.ask(number)["rate"])
+    for number in range(2):
+        cut.tell(number, cut.ask(number)["rate"])
+    began = []
+
+    def dies(of, choose):
+        began.extend(choose.suggest_float("rate", 1e-4, 1e-1, log=True) for _ in range(fields))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(samplers, "draw", dies)
+        with pytest.raises(KeyboardInterrupt):
+            cut.ask(2)
+    after = sampler(name, RANGES, 4, 0, str(tmp_path / "cut"), False)
+    drawn = after.ask(2)
+    assert set(drawn) == {"rate", "depth", "width"}
+    if fields:
+        assert drawn["rate"] == began[0]
+    else:
+        assert drawn == whole.ask(2)
+    after.tell(2, drawn["rate"])
+    assert asked(after) == asked(sampler(name, RANGES, 4, 0, str(tmp_path / "cut"), False))
+    assert len(after._study.trials) == 4
 
 
 def test_optuna_s_tpe_draws_nearer_to_what_was_good(tmp_path):

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import threading
+import time
 import types
 
 import pytest
@@ -170,10 +171,70 @@ def test_where_the_test_set_cannot_be_read_the_winner_stands_and_the_same_comman
     code, out, _ = swept(RATES)
     assert code == 1
     assert "winner      trial 1: " in out
-    assert "test        not scored: exit code 2: there is no directory; the same command tries again" in out
+    assert "test        not scored: exit code 2: there is no directory; the same command tries again, and chooses no other winner" in out
     monkeypatch.setattr(commands, "call", run)
     assert swept(RATES)[0] == 0
     assert (len(calls.trained), calls.scored) == (3, ["001-0"])
+
+
+def test_a_winner_that_has_met_the_test_set_stays_the_winner(calls, swept, tmp_path, monkeypatch):
+    run = commands.call
+
+    def call(command, *rest, **more):
+        if command[2] == "experiments.evaluate" and "001-1" in " ".join(command):
+            raise UserError("exit code 1: killed")
+        return run(command, *rest, **more)
+
+    monkeypatch.setattr(commands, "call", call)
+    calls.failing = {"002-0"}
+    calls.score = lambda config: {**SCORES, 0.004: 0.9}[config.optimiser.learning_rate]
+    assert swept(RATES, "--seeds=2")[0] == 1
+    assert calls.scored == ["001-0"]
+    trained = len(calls.trained)
+    monkeypatch.setattr(commands, "call", run)
+    calls.failing = set()  # so that the best would be trial 2 now
+    code, out, _ = swept(RATES, "--seeds=2")
+    assert (code, calls.scored, len(calls.trained)) == (0, ["001-0", "001-1"], trained)
+    assert "The winner of this sweep is chosen: it alone is scored, no trial is tried again; nothing is trained." in out
+    assert "winner      trial 1: " in out
+    assert cli.load_config(str(tmp_path / "sweep" / "winner.json")).optimiser.learning_rate == 0.002
+    assert "This sweep is finished; nothing is trained." in swept(RATES, "--seeds=2")[1]
+
+
+def test_the_winner_is_written_down_before_the_test_set_is_read(calls, swept, tmp_path, monkeypatch):
+    run, seen = commands.call, []
+
+    def call(command, *rest, **more):
+        if command[2] == "experiments.evaluate":
+            seen.append(json.loads((tmp_path / "sweep" / "report.json").read_text())["number"])
+            raise KeyboardInterrupt
+        return run(command, *rest, **more)
+
+    monkeypatch.setattr(commands, "call", call)
+    assert swept(RATES)[0] == 130
+    assert seen == [1]
+
+
+def test_another_process_at_the_sweep_is_refused(calls, swept, tmp_path, monkeypatch):
+    run, codes = commands.call, []
+
+    def call(command, *rest, **more):
+        if command[2] == "experiments.segment" and not codes:
+            codes.append(None)
+            codes[0] = cli.guarded(sweep.run, ["program", RATES, f"--workdir={tmp_path / 'sweep'}"])
+        return run(command, *rest, **more)
+
+    monkeypatch.setattr(commands, "call", call)
+    code, _, err = swept(RATES)
+    assert (code, codes, len(calls.trained)) == (0, [2], 3)
+    assert f"Expected no other process at {tmp_path / 'sweep'}; one is sweeping there. The same command goes on when it has ended" in err
+
+
+def test_a_segmenter_is_scored_on_whole_images_so_that_its_window_may_vary(calls, swept):
+    calls.score = lambda config: config.window[0]
+    code, out, err = swept("--space=window=(32,32),(64,64)")
+    assert code == 0, err
+    assert "winner      trial 1: window=[64, 64]" in out
 
 
 def test_equal_fields_are_run_once(calls, swept, tmp_path):
@@ -182,7 +243,29 @@ def test_equal_fields_are_run_once(calls, swept, tmp_path):
     assert [(line["trial"], line["value"]) for line in lines(tmp_path)] == [(0, 0.2), (1, 0.2)]
 
 
-def test_a_sweep_may_grow_until_its_winner_has_met_the_test_set(calls, swept):
+def test_equal_fields_at_once_are_run_once(calls, swept, tmp_path, monkeypatch):
+    run = commands.call
+
+    def call(command, *rest, **more):
+        if command[2] == "experiments.segment":
+            time.sleep(0.2)  # so that both would run
+        return run(command, *rest, **more)
+
+    monkeypatch.setattr(commands, "call", call)
+    assert swept("--space=optimiser.learning_rate=1e-3,0.001,2e-3", "--jobs=2")[0] == 0
+    trained = [word for command in calls.trained for word in command if word.startswith("--workdir=")]
+    assert sorted(os.path.basename(word) for word in trained) == ["000-0", "002-0"]
+    assert sorted((line["trial"], line["value"]) for line in lines(tmp_path)) == [(0, 0.2), (1, 0.2), (2, 0.4)]
+
+
+def test_equal_fields_of_a_run_that_failed_meanwhile_are_run(calls, swept, tmp_path):
+    calls.failing = {"000-0"}
+    assert swept("--space=optimiser.learning_rate=1e-3,0.001", "--jobs=2")[0] == 0
+    assert len(calls.trained) == 2
+    assert [(line["trial"], line.get("value")) for line in lines(tmp_path)] == [(0, None), (1, 0.2)]
+
+
+def test_a_sweep_may_grow_until_it_has_a_winner(calls, swept):
     random = (RATES, "--sampler=random")
     calls.failing = {"000-0", "001-0"}
     assert swept(*random, "--trials=2")[0] == 1
@@ -190,7 +273,7 @@ def test_a_sweep_may_grow_until_its_winner_has_met_the_test_set(calls, swept):
     assert swept(*random, "--trials=3")[0] == 0
     code, _, err = swept(*random, "--trials=1")
     assert code == 2
-    assert "holds a sweep whose winner has been scored on the test set:\n  sweep.trials: 3 -> 1\nName another --workdir" in err
+    assert "holds a sweep whose winner is chosen:\n  sweep.trials: 3 -> 1\nName another --workdir" in err
 
 
 def test_optuna_s_trials_are_run_and_not_run_again(calls, swept):
@@ -236,6 +319,10 @@ def test_a_run_that_stopped_early_is_not_scored(tmp_path):
         ((RATES, "--config.best=mean_io"), "got 'mean_io' (did you mean 'mean_iou'?), which would never be there"),
         ((RATES, "--config=pretrain", "--config.best=mean_iou"), "`pretrain` measures loss, psnr, squared_error, ssim; got 'mean_iou'"),
         (("--space=seed=1,2",), "over --seeds; seed changes config.seed: 0 -> 1"),
+        (("--space=data.on_error=raise,skip",), 'data.on_error changes config.data.on_error: "raise" -> "skip". Leave it out'),
+        (("--config.data.on_error=skip", "--space=data.on_error=raise | ema=0.5"), 'config.data.on_error: "skip" -> "raise"'),
+        (("--config=camvid_small", "--space=data.evaluation_transforms[0].height=96,48"), "changes config.data.evaluation_transforms: "),
+        (("--config=pretrain", "--space=window=(64,64),(32,32)"), "window changes config.window: [64, 64] -> [32, 32]. Leave it out"),
         (("--config=folder:unet", "--space=data.root=a,b"), "data.root changes config.data.validation.root"),
         ((RATES, "--seeds=0"), "got --seeds=0"),
         ((RATES, "--jobs=3"), "Expected --jobs of 1 to 2"),
