@@ -13,4 +13,11 @@ HARDER = {
     "fcmae": ("units of 16", {"method.unit": 16}),
 }
 """Instead of squared error, squares of 16 and units of 8, which are the config's."""
-ROWS = papers.trials("drive:{}", "drive", {"data.fraction": 0.125, "steps": 600, "batch_size": 4}, HARDER, {})
+THEN = {
+    "reconstruction": ("rate 0.0005", 6e-3),
+    "denoising": ("squares of 6", 6e-3),
+    "spark": ("units of 16", 6e-3),
+    "fcmae": ("units of 16", 6e-3),
+}
+"""The best pretraining of each, segmented at the rate that was best from scratch."""
+ROWS = papers.trials("drive:{}", "drive", {"data.fraction": 0.125, "steps": 600, "batch_size": 4}, HARDER, THEN)
