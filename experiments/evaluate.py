@@ -2,6 +2,7 @@
 
 python -m experiments.evaluate --workdir=runs/segment                    the test split
 python -m experiments.evaluate --workdir=runs/pretrain --split=validation  an autoencoder: PSNR, SSIM and its losses
+python -m experiments.evaluate --workdir=runs/segment --best --stride=32   what was best on validation; windows that overlap more
 python -m experiments.evaluate --workdir=runs/segment --samples=40       a network with dropout, as Bayesian SegNet
 python -m experiments.evaluate --workdir=runs/segment --batch_statistics   a network with batch norm, as FC-DenseNet
 """
@@ -20,8 +21,7 @@ from aeseg.inference import evaluate as evaluation
 from aeseg.inference.measures import BOUNDARIES, CALIBRATION, REFERENCE_BOUNDARIES
 from aeseg.training import step
 from aeseg.types import UserError
-from experiments import assembly, cli, job, process
-from experiments.predictors import VIEWS, chosen_samples, chosen_statistics, chosen_views, is_segmenter, placed, scored
+from experiments import assembly, cli, job, predictors, process
 from experiments.progress import Progress
 
 Found = tuple[dict[str, Any], dict[str, Any], list[str]]
@@ -49,15 +49,11 @@ def run(argv: Sequence[str]) -> int:
     flags = cli.parse(
         argv,
         __doc__,
-        workdir=("", "the run: the folder that holds its config.json and checkpoints/"),
         split=("test", "train, validation or test"),
-        step=(-1, "the checkpoint of this step; -1 is the newest"),
-        best=(False, "the checkpoint that was best on validation"),
         batch=(0, "images or windows in one call; 0 is the run's batch size"),
-        weights=("uniform", "of the pixels of a sliding window: uniform or gaussian"),
         boundaries=(True, "score the classes' borders, too: 7 ms for an image of 360x480, 1 s for one of 1024x2048"),
         reference_boundaries=(False, "score them by SegNet's own script, too: 20 ms for an image of 360x480, 1 s for one of 512x1024"),
-        **VIEWS,
+        **predictors.FLAGS,
     )
     if not flags.workdir:
         raise UserError("Expected the workdir of a run; got none. Name it: --workdir=runs/<name>.")
@@ -65,18 +61,20 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
     process.start()
     began = time.perf_counter()
-    trained = assembly.load_trained(flags.workdir, assembly.best_step(flags.workdir) if flags.best else flags.step)
-    segments = is_segmenter(trained)
-    views, samples, statistics = (chosen(flags, segments) for chosen in (chosen_views, chosen_samples, chosen_statistics))
+    trained = assembly.load_trained(flags.workdir, predictors.chosen_step(flags))
+    segments = predictors.is_segmenter(trained)
+    views, samples = predictors.chosen_views(flags, segments), predictors.chosen_samples(flags, segments)
+    statistics = predictors.chosen_statistics(flags, segments)
+    windows = predictors.chosen_windows(flags, tuple(trained.config.window), segments)
     source = assembly.scored_source(trained.config.data, flags.split)
     batch = flags.batch or trained.config.batch_size
     picture = os.path.join(flags.workdir, "pictures", f"{flags.split}_{trained.step:06d}.png")
     if segments:
         borders = ((BOUNDARIES, flags.boundaries), (REFERENCE_BOUNDARIES, flags.reference_boundaries))
         measures = (CALIBRATION, *(measure for measure, asked in borders if asked))
-        how = {"batch": batch, "weights": flags.weights, "measures": measures, **views}
+        how = {"batch": batch, "measures": measures, **windows, **views}
         scores, columns, names = segmentation_scores(trained, source, samples, statistics, **how)
-        scores |= {"views": views, "samples": samples, "batch_statistics": statistics}
+        scores |= {"windows": windows, "views": views, "samples": samples, "batch_statistics": statistics}
     else:
         scores, columns, names = autoencoder_scores(trained, source, batch)
     if jax.process_index() != 0:
@@ -91,8 +89,8 @@ def run(argv: Sequence[str]) -> int:
         print(f"\nLeft out {len(skipped)} records that cannot be read: {' '.join(skipped[:3])}{' ...' if len(skipped) > 3 else ''}")
     print(f"\n{scores['images']:,} images of {flags.split} at step {trained.step} in {time.perf_counter() - began:.0f} s.")
     print(f"numbers     {path}\npictures    {picture}")
-    following = f"{process.launcher()}predict --workdir={flags.workdir} --input=<file, folder or glob> --output=predictions"
-    print(f"next        {following}", flush=True)
+    which = f"--workdir={flags.workdir}{' --best' if flags.best else ''}"
+    print(f"next        {process.launcher()}predict {which} --input=<file, folder or glob> --output=predictions", flush=True)
     return 0
 
 
@@ -122,14 +120,14 @@ def segmentation_scores(trained: assembly.Trained, source: Any, samples: int = 0
                 for column, array in shown.items():
                     columns.setdefault(column, []).append(array)
 
-        scores = scored(trained, source, samples, batch_statistics, seen=seen, **how)
+        scores = predictors.scored(trained, source, samples, batch_statistics, seen=seen, **how)
     return scores, columns, names
 
 
 def autoencoder_scores(trained: assembly.Trained, source: Any, batch: int) -> Found:
     """The same of an autoencoder, on the middle window of each image."""
     method = trained.method
-    variables = placed(trained)
+    variables = predictors.placed(trained)
     means = job.on_local_devices(lambda variables, batch: dict(method.apply(variables, step.prepare(batch), train=False)))
     show = job.on_local_devices(lambda variables, batch: method.apply(variables, step.prepare(batch), method="show"))
 

@@ -2,6 +2,7 @@
 
 python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions        a folder, with those in it
 python -m experiments.predict --workdir=runs/segment --input='a/**/*.jpg' --output=predictions --logits
+python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions --best --stride=32 --weights=gaussian
 python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions --samples=40      Bayesian SegNet's uncertainty
 
 Below --output: labels/<name>.png (8-bit palette: class ids), overlays/<name>.png, logits/<name>.npz (with --logits, key
@@ -9,8 +10,9 @@ Below --output: labels/<name>.png (8-bit palette: class ids), overlays/<name>.pn
 disagree), and in the .npz `uncertainty` [h w], the variance of their softmax, averaged over the classes.  Everything has the input's
 own size, as stored (EXIF rotation is not applied).
 A run whose evaluation resizes images (data.evaluation_transforms) predicts at that size, and probabilities are brought back
-bilinearly; any other slides its window over the image at full resolution.  Where probabilities were brought back, or averaged over
-views and networks (--flip, --scales, --samples), --logits holds their logarithms.
+bilinearly; any other slides its window over the image at full resolution, and writes the labels that `evaluate` scores with the same
+flags.  Where probabilities were brought back, or averaged over views and networks (--flip, --scales, --samples), --logits holds their
+logarithms.
 Files that cannot be read are listed, and the exit code is 1.
 """
 
@@ -34,8 +36,7 @@ from aeseg.inference.sliding import sliding
 from aeseg.inference.views import averaged, resized, softmax
 from aeseg.spec import build
 from aeseg.types import Class, UserError
-from experiments import assembly, cli, job, process
-from experiments.predictors import VIEWS, chosen_samples, chosen_statistics, chosen_views, is_segmenter, predictor
+from experiments import assembly, cli, job, predictors, process
 from experiments.progress import Progress
 
 
@@ -51,22 +52,19 @@ def run(argv: Sequence[str]) -> int:
     flags = cli.parse(
         argv,
         __doc__,
-        workdir=("", "the run: the folder that holds its config.json and checkpoints/"),
         input=("", "an image, a folder (with the folders in it), or a glob in quotes"),
         output=("predictions", "the folder for the results"),
-        step=(-1, "the checkpoint of this step; -1 is the newest"),
         logits=(False, "write the logits, too"),
         batch=(8, "windows in one call"),
-        weights=("gaussian", "of the pixels of a sliding window: uniform or gaussian"),
-        **VIEWS,
+        **predictors.FLAGS,
     )
     if not flags.workdir:
         raise UserError("Expected the workdir of a run; got none. Name it: --workdir=runs/<name>.")
     process.start()
     began = time.perf_counter()
     paths = input_files(flags.input, flags.output)
-    trained = assembly.load_trained(flags.workdir, flags.step)
-    classes = known_classes(trained) if is_segmenter(trained) else ()
+    trained = assembly.load_trained(flags.workdir, predictors.chosen_step(flags))
+    classes = known_classes(trained) if predictors.is_segmenter(trained) else ()
     if flags.logits and not classes:
         raise UserError("Only a segmenter has logits; this run is an autoencoder. Leave out --logits.")
     shown, unreadable = predict(trained, paths, classes, flags)
@@ -90,8 +88,10 @@ def predict(
     trained: assembly.Trained, paths: Sequence[str], classes: tuple[Class, ...], flags: Any
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Write the results of every file; returns the rows of the overview, and (path, reason) of those that cannot be read."""
-    config, output, views = trained.config, flags.output, chosen_views(flags, bool(classes))
-    samples, statistics = chosen_samples(flags, bool(classes)), chosen_statistics(flags, bool(classes))
+    config, output, segments = trained.config, flags.output, bool(classes)
+    views, samples = predictors.chosen_views(flags, segments), predictors.chosen_samples(flags, segments)
+    statistics, window = predictors.chosen_statistics(flags, segments), tuple(config.window)
+    windows = predictors.chosen_windows(flags, window)
     changes = [build(node) for node in config.data.evaluation_transforms if not _cuts(node)]
     resizes = any(isinstance(change, transforms.Resize) for change in changes)
     channels = config.data.test.get("channels", 3)
@@ -114,8 +114,8 @@ def predict(
             yield record["image"]
 
     with Progress("predicting", len(paths)) as progress:
-        network = predictor(trained._replace(method=build(_without_noise(config.method))), samples, statistics)
-        slide = functools.partial(sliding, network, window=tuple(config.window), batch=flags.batch, weights=flags.weights)
+        network = predictors.predictor(trained._replace(method=build(_without_noise(config.method))), samples, statistics)
+        slide = functools.partial(sliding, network, window=window, batch=flags.batch, **windows)
         for number, values in enumerate(averaged(slide, images(), **views, further=PLANES if samples else 0)):
             item = taken.pop(0)
             row = {"name": item.name, "image": item.image}

@@ -8,7 +8,7 @@ import numpy as np
 from aeseg import images, keys
 from aeseg.inference import evaluate as evaluation
 from aeseg.inference.samples import PLANES, fingerprints, sampled
-from aeseg.inference.sliding import Predict
+from aeseg.inference.sliding import Predict, two_thirds
 from aeseg.inference.statistics import by_own_statistics
 from aeseg.spec import build
 from aeseg.training import mesh as meshes
@@ -16,13 +16,18 @@ from aeseg.training import step
 from aeseg.types import UserError
 from experiments import assembly, job
 
-VIEWS = {
+FLAGS = {
+    "workdir": ("", "the run: the folder that holds its config.json and checkpoints/"),
+    "step": (-1, "the checkpoint of this step; -1 is the newest"),
+    "best": (False, "the checkpoint that was best on validation"),
+    "stride": ("", "pixels from one sliding window to the next, such as 32, or 32,64 (down, right); else two thirds of the window"),
+    "weights": ("uniform", "of the pixels of a sliding window: uniform or gaussian"),
     "scales": ("1", "average each image's probabilities over these sizes of it, such as 0.75,1,1.25"),
     "flip": (False, "average them over the image and its mirror image"),
     "samples": (0, "average them over so many networks drawn by dropout, and draw how far these disagree; 40 in Bayesian SegNet"),
     "batch_statistics": (False, "batch norm takes mean and variance from each image or window itself, not the running averages"),
 }
-"""The flags of test-time augmentation, of Monte Carlo dropout and of batch norm, which `predict` has, too."""
+"""The flags that say which network, and how it predicts; of one default, so that what `predict` writes is what `evaluate` scores."""
 
 
 def is_segmenter(trained: assembly.Trained) -> bool:
@@ -87,6 +92,33 @@ def scored(trained: assembly.Trained, source: Any, samples: int = 0, batch_stati
 def placed(trained: assembly.Trained) -> Any:
     """The run's variables on every device of this process."""
     return jax.device_put(trained.variables, meshes.replicated(meshes.create(devices=jax.local_devices())))
+
+
+def chosen_step(flags: Any) -> int:
+    """The step of the checkpoint that the flags name; -1 is the newest."""
+    if flags.best and flags.step != -1:
+        raise UserError(f"--best and --step={flags.step} each name a checkpoint. Leave one of them out.")
+    return assembly.best_step(flags.workdir) if flags.best else flags.step
+
+
+def chosen_windows(flags: Any, window: tuple[int, int], slides: bool = True) -> dict[str, Any]:
+    """{"stride": (down, right), "weights": ...} of the flags, for windows of this size; only where windows slide may they be set."""
+    if not slides and (flags.stride or flags.weights != FLAGS["weights"][0]):
+        raise UserError("An autoencoder is scored on the middle window of each image; none slides. Leave out --stride and --weights.")
+    if not flags.stride:
+        return {"stride": two_thirds(window), "weights": flags.weights}
+    try:
+        steps = tuple(int(step) for step in flags.stride.split(","))
+    except ValueError:
+        steps = ()
+    stride = steps * 2 if len(steps) == 1 else steps
+    if len(stride) != 2 or not all(1 <= step <= size for step, size in zip(stride, window, strict=True)):
+        (h, w), (down, right) = window, two_thirds(window)
+        raise UserError(
+            f"A stride is one whole number or two (down, right), at least 1 and at most the window's {h},{w}; got "
+            f"--stride={flags.stride}. Write one such as --stride={down},{right}, which it is where the flag is left out."
+        )
+    return {"stride": stride, "weights": flags.weights}
 
 
 def chosen_views(flags: Any, averages: bool) -> dict[str, Any]:

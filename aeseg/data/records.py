@@ -4,10 +4,10 @@ from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 
-from aeseg.types import UserError
+from aeseg.types import IGNORE, UserError
 
 Record = dict[str, Any]
-"""One image: `image` uint8 [h w c], perhaps `label` uint8 [h w], further arrays [h w ...] such as `depth`, and `name`.
+"""One image: `image` uint8 [h w c], perhaps `label` uint8 [h w] with IGNORE, further arrays [h w ...] such as `depth`, and `name`.
 
 Records may be shared (a cache hands out the same one again): change none in place, make a new one.
 """
@@ -32,9 +32,15 @@ class Transform(Protocol):
 def check(record: Record) -> Record:
     """The record itself, once its arrays are of one size and of the right kind."""
     image, name = record.get("image"), record.get("name", "?")
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3:
-        came = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise UserError(f"The image of record {name} should be uint8 [h w c]; got {came}. Convert it in the source.")
+    if not _is_uint8(image, 3):
+        raise UserError(f"The image of record {name} should be uint8 [h w c]; got {_kind(image)}. Convert it in the source.")
+    if "label" in record and not _is_uint8(label := record["label"], 2):
+        counts = isinstance(label, np.ndarray) and label.dtype.kind in "iuf" and label.size
+        values = f" with values from {label.min()} to {label.max()}" if counts else ""
+        raise UserError(
+            f"The label of record {name} should be uint8 [h w], with {IGNORE} for what is ignored; got {_kind(label)}{values}. "
+            "Map it in the source."
+        )
     for key, value in record.items():
         if isinstance(value, np.ndarray) and value.shape[:2] != image.shape[:2]:
             raise UserError(
@@ -43,3 +49,11 @@ def check(record: Record) -> Record:
                 f"Does the {key} belong to this image?"
             )
     return record
+
+
+def _is_uint8(array: Any, axes: int) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == axes
+
+
+def _kind(array: Any) -> str:
+    return f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__

@@ -9,7 +9,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from jaxtyping import Int64
 
-from aeseg.data.records import Record, Source
+from aeseg.data.records import Record, Source, check
 from aeseg.types import IGNORE, Class, UserError
 
 
@@ -194,7 +194,7 @@ def _label_counts(record: Record, classes: int) -> Int64[np.ndarray, "k"]:
     name = record.get("name", "a record")
     if "label" not in record:
         raise UserError(f"{name} has no label, and its classes are asked for. Add the label, or train on images alone with pretrain.")
-    counts = np.bincount(record["label"].reshape(-1), minlength=IGNORE + 1)
+    counts = np.bincount(check(record)["label"].reshape(-1), minlength=IGNORE + 1)
     strange = [value for value in np.flatnonzero(counts) if value >= classes and value != IGNORE]
     if strange:
         raise UserError(

@@ -54,14 +54,19 @@ def _checked_shape(logits: Logits, image: Array) -> tuple[int, ...]:
     dropping = []
 
     def note(method: Callable[..., Any], arguments: Any, keywords: Any, context: Any) -> Any:
-        dropping.append(isinstance(context.module, nn.Dropout) and context.module.rate > 0)
+        dropping.append(isinstance(context.module, nn.Dropout) and _draws(context.module))
         return method(*arguments, **keywords)
 
     with nn.intercept_methods(note):
         found = jax.eval_shape(logits, jax.random.key(0), image[:1])
     if not any(dropping):
         raise UserError(
-            "Samples need a network with dropout, to draw others from it; this one has none, or its rate is 0. "
-            "Ask for 0 samples, or train one that has it, such as the encoder vgg and the head segnet of size bayesian."
+            "Samples need a network with dropout, to draw others from it; this one has none (drop path is of training alone), or its "
+            "rate is 0. Ask for 0 samples, or train one that has it, such as `segment --config=camvid_segnet:bayesian_basic`."
         )
     return found.shape
+
+
+def _draws(dropout: nn.Dropout) -> bool:
+    """Whether it drops by the stream MONTE_CARLO, as `norms.dropout` does; drop path is an nn.Dropout that stands still in evaluation."""
+    return dropout.rate > 0 and not dropout.deterministic and dropout.rng_collection == keys.MONTE_CARLO

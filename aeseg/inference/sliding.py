@@ -46,7 +46,7 @@ def sliding(
     "gaussian" (Isensee et al. 2021, nnU-Net: standard deviation window / 8), which trusts a window's middle more.
     No images give no logits.
     """
-    stride = tuple(step or max(1, round(size * 2 / 3)) for step, size in zip(stride, window, strict=True))
+    stride = tuple(step or usual for step, usual in zip(stride, two_thirds(window), strict=True))
     if batch < 1 or any(not 1 <= step <= size for step, size in zip(stride, window, strict=True)):
         raise UserError(
             f"Sliding windows of {window} need a batch of at least 1 and a stride between 1 and the window, so that no pixel "
@@ -79,6 +79,12 @@ def sliding(
             flush()
         while open_images and open_images[0].missing == 0:
             yield open_images.popleft().mean()
+
+
+def two_thirds(window: tuple[int, int]) -> tuple[int, int]:
+    """The stride where none is chosen: two thirds of the window, at least 1."""
+    h, w = (max(1, round(size * 2 / 3)) for size in window)
+    return h, w
 
 
 class _Sum:

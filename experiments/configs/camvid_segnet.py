@@ -5,9 +5,13 @@ on the 367 training images; scored at the checkpoint with the best global accura
 paper trains until the loss converges; here that is 10,000 steps (327 epochs).  Deviation: gradients are clipped at norm 1, or
 FCN-Basic-NoDimReduction diverges in its first steps.
 
+bayesian and bayesian_basic are segnet and segnet_basic with the dropout of Bayesian SegNet (Kendall et al. 2015, arXiv 1511.02680), by
+this protocol; the networks it draws in evaluation are averaged with --samples=40.
+
 Command   python -m experiments.segment --config=camvid_segnet:segnet_basic
           python -m experiments.evaluate --workdir=runs/camvid-segnet-segnet-basic --best
-          segnet_basic,small and so on: 16 channels at 72x96 for a CPU; segnet: the one with VGG16's convolutions
+          python -m experiments.predict --workdir=runs/camvid-segnet-bayesian-basic --input=photos --samples=40
+          segnet_basic,small and so on: 16 channels at 72x96 for a CPU; segnet, bayesian: those with VGG16's convolutions
 Cost      small: about 90 s; else not yet measured
 Expected  82.7 global, 62.0 class, 47.7 mIoU (table 1, median frequency; test split)
 """
@@ -30,9 +34,13 @@ VARIANTS = {
     "fcn_plain": ("fcn_basic", "plain"),
     "bilinear": ("fcn_basic", "bilinear"),
     "segnet": ("segnet", "vgg16"),
+    "bayesian": ("segnet", "bayesian"),
+    "bayesian_basic": ("segnet", "bayesian_basic"),
 }
 """The head's file and size of each variant."""
-ARGUMENTS = (*VARIANTS, "segnet_basic,small", "fcn_basic,small")
+ENCODERS = {"segnet": "vgg16", "bayesian": "bayesian", "bayesian_basic": "bayesian_basic"}
+"""The encoder's size, where it is another than SegNet-Basic's."""
+ARGUMENTS = (*VARIANTS, "segnet_basic,small", "fcn_basic,small", "bayesian_basic,small")
 WIDTH = 16
 """Of every level of a small variant."""
 
@@ -48,7 +56,7 @@ def get_config(argument: str = "segnet_basic") -> ConfigDict:
     config.batch_size = 12
     config.microbatches = 1
     config.window = (72, 96) if small else (360, 480)
-    encoder = recipe("aeseg.models.encoders", "vgg", "vgg16" if variant == "segnet" else "basic")
+    encoder = recipe("aeseg.models.encoders", "vgg", ENCODERS.get(variant, "basic"))
     if small:
         encoder.widths = (WIDTH,) * len(encoder.widths)
     config.method = spec(Segmenter, encoder=encoder, head=recipe("aeseg.models.heads", head, size), classes=11)

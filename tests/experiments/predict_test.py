@@ -11,9 +11,10 @@ from PIL import Image
 
 from aeseg.data.sources.scenes import CLASSES
 from aeseg.data.transforms import CenterCrop, Resize
+from aeseg.inference.sliding import sliding_logits
 from aeseg.inference.statistics import by_own_statistics
 from aeseg.spec import recipe, spec
-from experiments import assembly, cli, evaluate, predict, process
+from experiments import assembly, cli, evaluate, predict, predictors, process
 from tests.experiments import untrained
 
 
@@ -149,6 +150,43 @@ def test_evaluate_leaves_borders_out_where_asked_and_averages_views(run, segment
     assert "boundary" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("flags", "stride", "weights"),
+    [((), (11, 11), "uniform"), (("--stride=5",), (5, 5), "uniform"), (("--stride=16,3", "--weights=gaussian"), (16, 3), "gaussian")],
+)
+def test_what_predict_writes_is_what_evaluate_scores(run, segmenter, tmp_path, monkeypatch, flags, stride, weights):
+    """Windows of 16x16 on scenes of 16x24."""
+    shown = []
+    monkeypatch.setattr(evaluate.draw, "panel", lambda columns, *rest: shown.append(columns))
+    assert run(evaluate, segmenter, *flags) == 0
+    (tmp_path / "scenes").mkdir()
+    for index, image in enumerate(shown[0]["image"]):
+        Image.fromarray(image).save(tmp_path / "scenes" / f"{index}.png")
+    assert run(predict, segmenter, f"--input={tmp_path / 'scenes'}", f"--output={tmp_path / 'out'}", "--batch=2", *flags) == 0
+    network = predictors.predictor(segmenter)
+    for index, (image, scored) in enumerate(zip(shown[0]["image"], shown[0]["prediction"], strict=True)):
+        expected = sliding_logits(network, image, (16, 16), stride, batch=2, weights=weights)
+        np.testing.assert_array_equal(scored, np.argmax(expected, axis=-1))
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "labels" / f"{index}.png")), scored)
+    assert json.loads((tmp_path / "metrics.json").read_text())["test"]["windows"] == {"stride": list(stride), "weights": weights}
+
+
+@pytest.mark.parametrize("entry_point", [evaluate, predict])
+def test_the_best_checkpoint_is_the_one_that_was_best_on_validation(segmenter, photos, tmp_path, monkeypatch, entry_point, capsys):
+    asked = []
+    monkeypatch.setattr(assembly, "best_step", lambda workdir: 5)
+    monkeypatch.setattr(assembly, "load_trained", lambda workdir, step: asked.append(step) or segmenter)
+    monkeypatch.setattr(process, "start", lambda: None)
+    inputs = [f"--input={photos / 'more'}", f"--output={tmp_path / 'out'}"] if entry_point is predict else []
+    for flags in (["--best"], ["--step=3"], []):
+        assert cli.guarded(entry_point.run, ["program", f"--workdir={tmp_path}", *inputs, *flags]) == 0
+    assert asked == [5, 3, -1]
+    printed = capsys.readouterr().out
+    assert printed.count(f"predict --workdir={tmp_path} --best --input=") == (entry_point is evaluate)
+    assert cli.guarded(entry_point.run, ["program", f"--workdir={tmp_path}", *inputs, "--best", "--step=3"]) == 2
+    assert "--best and --step=3 each name a checkpoint. Leave one of them out." in capsys.readouterr().err
+
+
 def test_predict_averages_views(run, segmenter, photos, tmp_path):
     output = tmp_path / "results"
     assert run(predict, segmenter, f"--input={photos / 'more'}", f"--output={output}", "--logits", "--flip") == 0
@@ -193,9 +231,7 @@ def test_evaluate_draws_how_uncertain_a_network_with_dropout_is_and_scores_it_th
 def test_samples_of_a_network_without_dropout_and_of_an_autoencoder_are_refused(run, segmenter, autoencoder, photos, entry_point, capsys):
     inputs = [f"--input={photos}"] if entry_point is predict else []
     assert run(entry_point, segmenter, *inputs, "--samples=2") == 2
-    assert (
-        "Samples need a network with dropout, to draw others from it; this one has none, or its rate is 0. Ask" in capsys.readouterr().err
-    )
+    assert "Samples need a network with dropout, to draw others from it; this one has none" in capsys.readouterr().err
     assert run(entry_point, autoencoder, *inputs, "--samples=2") == 2
     assert "this run is an autoencoder. Leave out --samples." in capsys.readouterr().err
 
@@ -250,11 +286,28 @@ def test_evaluate_draws_what_a_masked_autoencoder_predicts(run, tmp_path):
         (["--samples=1"], "Samples are 0, for none, or 2 and more, which can disagree; got --samples=1. Write --samples=40."),
         (["--samples=-2"], "got --samples=-2"),
         (["--scales=1,0"], "Views need one or more scales, each above 0; got (1.0, 0.0)"),
+        (["--weights=bell"], 'Sliding windows weigh "uniform" or "gaussian"; got \'bell\'.'),
     ],
 )
 def test_wrong_flags_are_sentences(run, segmenter, flags, message, capsys):
     assert run(evaluate, segmenter, *flags) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stride", ["0", "17", "-1", "8,0", "8,17", "8,8,8", "8.5", "half", ","])
+@pytest.mark.parametrize("entry_point", [evaluate, predict])
+def test_a_stride_that_misses_pixels_or_is_none_is_refused(run, segmenter, photos, entry_point, stride, capsys):
+    inputs = [f"--input={photos}"] if entry_point is predict else []
+    assert run(entry_point, segmenter, *inputs, f"--stride={stride}") == 2
+    assert f"at least 1 and at most the window's 16,16; got --stride={stride}. Write one such as --stride=11,11" in capsys.readouterr().err
+
+
+def test_windows_of_an_autoencoder_slide_in_predict_alone(run, autoencoder, photos, tmp_path, capsys):
+    for flag in ("--stride=8", "--weights=gaussian"):
+        assert run(evaluate, autoencoder, flag) == 2
+        assert "scored on the middle window of each image; none slides. Leave out --stride and --weights." in capsys.readouterr().err
+    flags = (f"--input={photos / 'b.jpg'}", "--stride=8", "--weights=gaussian")
+    assert run(predict, autoencoder, *flags, f"--output={tmp_path / 'out'}") == 0
 
 
 @pytest.mark.parametrize("entry_point", [evaluate, predict])

@@ -1,4 +1,8 @@
 import json
+import os
+import socket
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -102,6 +106,46 @@ def test_processes_with_and_without_images_sum_to_the_scores_of_one(monkeypatch)
         sent.append([])
         found = segmentation(*arguments, measures=(BOUNDARIES, REFERENCE_BOUNDARIES, CALIBRATION))
     assert found == expected
+
+
+HOST = """
+import json, sys, jax
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]), initialization_timeout=120)
+from tests.inference.evaluate_test import scored_in_parts
+print(json.dumps(scored_in_parts()))
+"""
+
+
+def scored_in_parts():
+    """The scores of three images, and of one, and which of these this host has seen."""
+    third = record([[2, 2, 0], [1, IGNORE, 1]], [[2, 0, 0], [1, 1, 0]])
+    seen, found = [], []
+    for source in ((*SOURCE, third), SOURCE[:1]):
+        asked = {"measures": (BOUNDARIES, REFERENCE_BOUNDARIES, CALIBRATION), "seen": lambda index, *_: seen.append(index)}
+        found.append(segmentation(red_is_class, source, (), (2, 3), ("a", "b", "c"), **asked))
+    return {"found": found, "seen": seen}
+
+
+def test_two_hosts_give_the_scores_of_one():
+    """Of three images one host has two; of a single one it has all, and the other must wait for its counts, and say the same."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        coordinator = f"localhost:{free.getsockname()[1]}"
+    commands = [[sys.executable, "-c", HOST, coordinator, rank] for rank in "01"]
+    alone = {**os.environ, "XLA_FLAGS": ""}  # a host with one device
+    hosts = [subprocess.Popen(command, env=alone, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for command in commands]
+    try:
+        printed = [host.communicate(timeout=300) for host in hosts]
+    finally:
+        for host in hosts:
+            host.kill()
+    assert [host.returncode for host in hosts] == [0, 0], printed
+    first, second = (json.loads(out.splitlines()[-1]) for out, _ in printed)
+    assert (first["seen"], second["seen"]) == ([0, 2, 0], [1])
+    assert first["found"] == second["found"]
+    one = scored_in_parts()["found"]
+    rounded = jax.tree.map(lambda leaf: pytest.approx(leaf, rel=1e-12) if isinstance(leaf, float) else leaf, one)  # summed in another order
+    assert first["found"] == rounded
 
 
 def test_views_are_averaged_before_the_largest_is_taken():

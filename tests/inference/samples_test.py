@@ -8,7 +8,9 @@ import pytest
 
 from aeseg import keys
 from aeseg.inference.samples import fingerprints, sampled
+from aeseg.methods.segmenter import Segmenter
 from aeseg.models import layers
+from aeseg.spec import build, recipe, spec
 from aeseg.types import UserError
 
 IMAGE = np.random.default_rng(0).uniform(0.5, 2, (3, 4, 5, 2)).astype(np.float32)
@@ -61,13 +63,25 @@ def test_an_image_s_draws_depend_on_the_seed_and_its_pixels_alone():
     assert np.any(found != draws(Dropped(0.5), 5, seed=1))
 
 
-@pytest.mark.parametrize("module", [Dropped(0.0), nn.relu], ids=["rate 0", "no dropout"])
-def test_a_network_that_drops_nothing_is_refused(module):
-    module = module if isinstance(module, nn.Module) else nn.Sequential([module])
-    with pytest.raises(
-        UserError, match=r"Samples need a network with dropout, .*; this one has none, or its rate is 0\. Ask for 0 samples"
-    ):
-        draws(module, 2)
+def drop_path():
+    """A segmenter whose encoder drops residual branches, in training alone."""
+    encoder, head = recipe("aeseg.models.encoders", "convnextv2", "tiny"), recipe("aeseg.models.heads", "linear", "tiny")
+    encoder.drop_path = 0.3
+    return build(spec(Segmenter, encoder=encoder, head=head, classes=head.classes))
+
+
+@pytest.mark.parametrize(
+    ("module", "method"),
+    [(Dropped(0.0), "__call__"), (nn.Sequential([nn.relu]), "__call__"), (drop_path(), "predict")],
+    ids=["rate 0", "no dropout", "drop path"],
+)
+def test_a_network_that_drops_nothing_is_refused(module, method):
+    def logits(key, image):
+        return module.init_with_output({"params": key, keys.MONTE_CARLO: key}, image, method=method)[0]
+
+    image = jnp.zeros((2, 16, 16, 3))
+    with pytest.raises(UserError, match=r"Samples need a network with dropout, .*; this one has none .* its rate is 0\. Ask for 0 samples"):
+        sampled(logits, image, jnp.arange(2), seed=0, samples=2)
 
 
 def test_fingerprints_tell_images_apart():

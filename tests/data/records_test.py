@@ -1,0 +1,54 @@
+"""What is no record is refused wherever records are read: by the loader, where they are scored, where labels are counted."""
+
+import re
+
+import numpy as np
+import pytest
+
+from aeseg.data.loader import Loader, evaluation_batches
+from aeseg.data.records import check
+from aeseg.data.wrappers import class_counts
+from aeseg.inference.evaluate import records
+from aeseg.types import IGNORE, Class, UserError
+
+IMAGE = np.zeros((2, 3, 3), np.uint8)
+
+
+def test_a_record_passes_as_it_is():
+    for label in ({}, {"label": np.full((2, 3), IGNORE, np.uint8)}, {"label": np.zeros((2, 3), np.uint8)}):
+        record = {"image": IMAGE, "name": "r", **label}
+        assert check(record) is record
+
+
+@pytest.mark.parametrize(
+    ("label", "came"),
+    [
+        (np.array([[-1, 0, 2]] * 2, np.int16), "int16 (2, 3) with values from -1 to 2"),
+        (np.zeros((2, 3), np.float32), "float32 (2, 3) with values from 0.0 to 0.0"),
+        (np.zeros((2, 3, 1), np.uint8), "uint8 (2, 3, 1) with values from 0 to 0"),
+        (np.zeros((2, 3), bool), "bool (2, 3)"),
+        ([[0, 0, 0]] * 2, "list"),
+        (None, "NoneType"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_label_that_is_not_uint8_is_named(label, came):
+    expected = f"The label of record r should be uint8 [h w], with 255 for what is ignored; got {came}. Map it in the source."
+    with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
+        check({"image": IMAGE, "label": label, "name": "r"})
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda source: Loader(source, (), 1)[0],
+        lambda source: next(evaluation_batches(source, (), 1)),
+        lambda source: next(records(source, (), threads=1)),
+        lambda source: class_counts(source, (Class("a", (0, 0, 0)),)),
+    ],
+    ids=["training", "batches of an evaluation", "whole images", "class counts"],
+)
+def test_records_are_checked_wherever_they_are_read(read):
+    """A label of -1 was counted as ignored by some scores and by others not."""
+    with pytest.raises(UserError, match=r"The label of record r should be uint8 \[h w\], .* got int16 \(2, 3\) with values from -1 to -1"):
+        read([{"image": IMAGE, "label": np.full((2, 3), -1, np.int16), "name": "r"}])
