@@ -13,8 +13,13 @@ METRICS = ("dice_vessel", "pixel_accuracy", "mean_iou")
 SEEDS = 5
 SPLIT = "test"
 SHARES = {"1 image": 1 / 16, "2 images": 1 / 8, "4 images": 1 / 4, "all": 1.0}
-TUNED: dict[str, dict[str, object]] = {}
-RATES: dict[str, float] = {}
+TUNED = {
+    "reconstruction": {papers.RATE: 5e-4},
+    "denoising": {"method.noise[0].size": 6},
+    "spark": {"method.unit": 16},
+    "fcmae": {"method.unit": 16},
+}
+RATES = {**dict.fromkeys(("scratch", "reconstruction", "denoising", "fcmae"), 6e-3), "spark": 2e-3}
 """Of each method's pretraining, and of its segmentation: the best trials of drive_labels_tuning.py."""
 COMMON: dict[str, object] = {"steps": 600, "batch_size": 4}
 PICTURE = {name: f"{name}, 1 image" for name in ("scratch", *papers.METHODS.values())}
