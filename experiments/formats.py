@@ -106,8 +106,8 @@ def _cautions(lines: Sequence[Line]) -> list[str]:
         ]
     if len(pairs) > 1:
         said.append(
-            f"The {len(pairs)} comparisons are not corrected for their number: if nothing differed, about {CHANCE * len(pairs):.1f} of their "
-            "intervals (±) would exclude 0 all the same."
+            f"The {len(pairs)} comparisons are not corrected for their number: if nothing differed, about {CHANCE * len(pairs):.1f} of "
+            "their intervals (±) would exclude 0 all the same."
         )
     return said
 
