@@ -12,7 +12,7 @@ from aeseg import metrics
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.training import step
-from aeseg.types import IGNORE
+from aeseg.types import IGNORE, UserError
 from experiments import assembly, job, measurements, predictors
 from experiments.progress import Progress
 
@@ -36,10 +36,27 @@ class Predicted(NamedTuple):
 
 def write(table: str, paper: Any, runs: str) -> list[str]:
     """Draw what the table names in PICTURE and RECONSTRUCTIONS into the results' pictures; returns their paths."""
+    _check(table, paper)
     paths = [predictions(table, paper, runs)]
     if hasattr(paper, "RECONSTRUCTIONS"):
         paths.append(reconstructions(table, paper, runs))
     return paths
+
+
+def _check(table: str, paper: Any) -> None:
+    """A table without PICTURE, or whose rows of this scale are not those that it draws, is a UserError."""
+    if not hasattr(paper, "PICTURE"):
+        raise UserError(
+            f"Expected a table that names in PICTURE the rows to draw; {table} names none. "
+            f"Add PICTURE to experiments/papers/{table}.py, or draw its numbers with --plot."
+        )
+    there = {row.name for row in paper.ROWS}
+    drawn = {**getattr(paper, "RECONSTRUCTIONS", {}), **paper.PICTURE}
+    if gone := [name for name in dict.fromkeys(drawn.values()) if name not in there]:
+        raise UserError(
+            f"Expected the rows that {table} draws among those of this scale; got {'; '.join(gone)}, of another. "
+            "Draw them with their own --scale, or draw this one's numbers with --plot."
+        )
 
 
 def predictions(table: str, paper: Any, runs: str) -> str:

@@ -5,14 +5,14 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments.significance import ENOUGH, bootstrap, interval, rank_correlation, sign_flip
+from experiments.significance import CHANCE, ENOUGH, EXACT, bootstrap, bootstrap_coverage, interval, rank_correlation, sign_flip, smallest_p
 from experiments.summary import Line
 
 
 def markdown(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
     """For README.md: the title, the table, and below it what its numbers are and where they come from."""
     header, rows = _cells(metrics, lines)
-    table = [f"| {' | '.join(header)} |".replace("|  |", "| |", 1), "|---" * len(header) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+    table = [_in_pipes(header).replace("|  |", "| |", 1), "|---" * len(header) + "|", *map(_in_pipes, rows)]
     return "\n\n".join([f"**{paper.TITLE}**", "\n".join(table), *_below(paper, lines)])
 
 
@@ -50,6 +50,11 @@ def comma_separated(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -
 FORMATS: dict[str, Callable[[Any, Sequence[str], Sequence[Line]], str]] = {"markdown": markdown, "latex": latex, "csv": comma_separated}
 
 
+def _in_pipes(cells: Sequence[str]) -> str:
+    """A line of a Markdown table; a pipe inside a cell is escaped, for it would begin another."""
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
 def _cells(metrics: Sequence[str], lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
     """(header, rows) as text.  The paper's columns, and those of differences and tests, are there where some row has them."""
     published = [metric for metric in metrics if any(metric in line.row.paper for line in lines)]
@@ -79,15 +84,32 @@ def _below(paper: Any, lines: Sequence[Line], note: bool = True) -> list[str]:
     devices = sorted({device for line in lines for device in line.devices})
     commits = sorted({commit for line in lines for commit in line.commits})
     said = f"Mean ± half of the 95 % interval over seeds, in %; {'; '.join(devices)}; commit {', '.join(commits)}."
-    if any(_tests(line) for line in lines):
-        said += " Bootstrap and p (two-sided, of all sign patterns) of the differences, seed by seed."
-    found = [said] if devices else []
+    found = [" ".join([said, *_cautions(lines)])] if devices else []
     cited = [f"{line.row.name}: {line.row.citation}, within {line.row.tolerance:.1f}" for line in lines if line.row.paper]
     found += [f"The paper's numbers, and how far ours may be from them: {'; '.join(cited)}."] if cited else []
     found += [said for name, order in getattr(paper, "ORDERS", {}).items() if (said := _order(name, order, paper.METRICS, lines))]
     failures = [f"{line.row.name}, {failure}" for line in lines for failure in line.failures]
     found += ["Failed: " + "; ".join(failures)] if failures else []
     return [*found, *([paper.NOTE] if note and hasattr(paper, "NOTE") else [])]
+
+
+def _cautions(lines: Sequence[Line]) -> list[str]:
+    """What the tests of a table's differences are and how far they carry, with so many seeds and comparisons; sentences."""
+    pairs = [len(line.differences) for line in lines if len(line.differences) > 1]
+    said = []
+    if few := sorted({seeds for seeds in pairs if seeds >= ENOUGH}):
+        said.append("Bootstrap and p (two-sided, of all sign patterns) of the differences, seed by seed.")
+        said += [
+            f"With {seeds} seeds p is never below {smallest_p(seeds):.3g}, and a bootstrap interval of 95 % holds the mean of normal "
+            f"differences in about {100 * bootstrap_coverage(seeds):.0f} % of cases (the one after ±, by t: 95 %)."
+            for seeds in few
+        ]
+    if len(pairs) > 1:
+        said.append(
+            f"The {len(pairs)} comparisons are not corrected for their number: if nothing differed, about {CHANCE * len(pairs):.1f} of "
+            "their intervals (±) would exclude 0 all the same."
+        )
+    return said
 
 
 def _order(name: str, published: Mapping[str, Mapping[str, float]], metrics: Sequence[str], lines: Sequence[Line]) -> str:
@@ -101,7 +123,8 @@ def _order(name: str, published: Mapping[str, Mapping[str, float]], metrics: Seq
         ]
         if len(both) > 2:
             rho, p = rank_correlation(*zip(*both, strict=True))
-            found.append(f"{metric.replace('_', ' ')} {rho:+.2f} (p {p:.3f}, {len(both)} rows)")
+            how = f"of all orders of {len(both)} rows" if len(both) <= EXACT else f"by the t approximation, {len(both)} rows"
+            found.append(f"{metric.replace('_', ' ')} {rho:+.2f} (p {p:.3f} {how})")
     return f"Spearman's rank correlation of the paper's numbers with ours, {name}: {', '.join(found)}." if found else ""
 
 

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from aeseg.data.transforms import Resize
 from aeseg.spec import spec, to_json
+from aeseg.training import checkpoints as saved
 from aeseg.types import UserError
 from experiments import commands, jsonlines, measurements
 from experiments.papers import Row
@@ -21,11 +22,12 @@ def rehearse(
     """Train every row of one seed for so many steps, where asked on images resized to (height, width); (what came of it, whether all ran).
 
     Of rows that differ in the share of the labels alone the first is trained.  Configs and workdirs are in a folder
-    <table>-rehearsal of `runs`; a workdir that is there is finished, not begun anew.  Nothing is added to the results.
+    <table>-rehearsal of `runs`; a workdir that is there is finished, not begun anew, and of one that was finished that is said.
+    Nothing is added to the results.
     """
     if steps < 1:
         raise UserError(f"Expected at least one step of each row; got --rehearse={steps}.")
-    name, told = f"{table}-rehearsal", {}
+    name, told, there = f"{table}-rehearsal", {}, set()
 
     def run(row: Row, seed: int, share: dict[str, Any]) -> None:
         place = measurements.place(runs, name, row.name, seed)
@@ -39,10 +41,13 @@ def rehearse(
             command = [row.command, f"--config={place}.json", f"--workdir={place}", *([f"--init={of}"] if row.init else [])]
         measurements.forget(runs, name, row.name, seed)
         print(f"[{name}] {row.name}: begins", flush=True)
+        if row.command != "evaluate" and steps in saved.saved_steps(os.path.join(place, "checkpoints")):
+            there.add(row.name)
         began = time.perf_counter()
         log = f"{place}.log" if share["jobs"] > 1 else ""
         commands.call([sys.executable, "-m", f"experiments.{command[0]}", *command[1:]], share, log)
-        told[row.name] = f"{_losses(place) or 'scored'}, {time.perf_counter() - began:.0f} s"
+        before = "was there already, " if row.name in there else ""
+        told[row.name] = f"{before}{_losses(place) or 'scored'}, {time.perf_counter() - began:.0f} s"
 
     first = {_but_for_labels(row): row for row in reversed(paper.ROWS)}
     alike = {row.name: first[_but_for_labels(row)].name for row in paper.ROWS}
@@ -51,7 +56,9 @@ def rehearse(
     for row in paper.ROWS:
         of = alike[row.name]
         lines.append(f"{row.name}: {f'as {of}' if of != row.name else told.get(of) or 'failed: ' + failed[of, 0]}")
-    return "\n".join([*lines, f"{sum(of in told for of in alike.values())} of {len(paper.ROWS)} rows ran {steps} steps."]), not failed
+    ran, old = (sum(of in told and (of in there) == before for of in alike.values()) for before in (False, True))
+    counted = f"{ran} of {len(paper.ROWS)} rows ran {steps} steps{f', {old} had run before' if old else ''}."
+    return "\n".join([*lines, counted]), not failed
 
 
 def shortened(row: Row, extra: Mapping[str, object], steps: int, size: Sequence[int]) -> ConfigDict:

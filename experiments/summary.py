@@ -12,8 +12,8 @@ from experiments.papers import Row
 class Line(NamedTuple):
     """A row as measured: the values of each metric, one for each seed, as shares of 1.
 
-    `differences` are those of the table's first metric to the compared row, seed by seed; `seconds` is the mean of a run;
-    `failures` are the errors of seeds that have no line.
+    `differences` are those of the table's first metric to the compared row, of the seeds of which both have it; `seconds` is the
+    mean of a run; `failures` are the errors of seeds that have no line.
     """
 
     row: Row
@@ -45,7 +45,9 @@ def lines(paper: Any, found: Sequence[Mapping[str, Any]], failed: Mapping[tuple[
         failures = tuple(f"seed {seed}: {error}" for (name, seed), error in failed.items() if name == row.name and seed not in mine)
         if not any(values.values()) and not failures:
             continue
-        differences = [mine[seed]["numbers"][names[0]] - other[seed]["numbers"][names[0]] for seed in sorted(mine.keys() & other.keys())]
+        first, theirs = ({seed: line["numbers"].get(names[0]) for seed, line in each.items()} for each in (mine, other))
+        both = [seed for seed in sorted(first.keys() & theirs.keys()) if None not in (first[seed], theirs[seed])]
+        differences = [first[seed] - theirs[seed] for seed in both]
         seconds = float(np.mean([line["seconds"] for line in mine.values()])) if mine else float("nan")
         devices, commits = (tuple(sorted({line[name] for line in mine.values()})) for name in ("device", "commit"))
         every.append(Line(row, values, differences, len(mine), seconds, devices, commits, failures))

@@ -60,3 +60,13 @@ def _rows(network: str, scale: str) -> tuple[Row, ...]:
 
 
 ROWS = tuple(row for scale, networks in NAMES.items() for network in networks for row in _rows(network, scale))
+STAGES = """The second stage goes on from the last step of the first, not from its best.  The best step of each stage is found on
+validation by the running averages of batch norm; "own statistics" scores the second stage's best step once more, and there batch norm
+takes mean and variance from each test image itself."""
+NOTE = {
+    "cpu": f"Both stages are short: 6 epochs of crops of 48x48, then 3 of whole images of 72x96.  {STAGES}",
+    "paper": f"""How the rows deviate from Jegou et al. 2017: the epochs are fixed, 750 of crops and 200 of whole images, where the authors
+had 750 at most and stopped after 150 without a better one; the rate falls with each step, not each epoch; the scales of norms are
+not decayed; U-Net's whole images are padded to 368x480, which its four poolings halve.  {STAGES}  So FC-DenseNet's authors evaluate,
+and their numbers stand there; those of U-Net and ENet were reached by other recipes.""",
+}

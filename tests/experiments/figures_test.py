@@ -11,8 +11,9 @@ from aeseg.data import wrappers
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.methods import masked
-from aeseg.types import IGNORE
+from aeseg.types import IGNORE, UserError
 from experiments import assembly, figures, measurements, papers
+from experiments.papers import camvid_segnet, camvid_tiramisu, mae_ablations
 from tests.experiments import untrained
 
 
@@ -100,8 +101,9 @@ def test_a_row_that_is_scored_at_its_best_step_is_drawn_at_it(drawn, monkeypatch
 
 
 def test_reconstructions_stand_beside_what_their_autoencoders_were_shown(drawn):
+    rows = (ROW, ROW._replace(name="denoising"), ROW._replace(name="masked"))
     paper = types.SimpleNamespace(
-        SPLIT="test", PICTURE={"scratch": "scratch"}, ROWS=(ROW,), RECONSTRUCTIONS={"denoising": "denoising", "MAE": "masked"}
+        SPLIT="test", PICTURE={"scratch": "scratch"}, ROWS=rows, RECONSTRUCTIONS={"denoising": "denoising", "MAE": "masked"}
     )
     _, path = figures.write("table", paper, "runs")
     columns, _ = drawn[path]
@@ -110,3 +112,31 @@ def test_reconstructions_stand_beside_what_their_autoencoders_were_shown(drawn):
     pasted = np.all(columns["MAE: visible"] == columns["image"], axis=-1)
     np.testing.assert_array_equal(columns["MAE: back"][pasted], columns["image"][pasted])
     assert os.path.basename(path) == "table_reconstructions.jpg"
+
+
+def test_a_table_that_names_no_rows_to_draw_is_refused():
+    message = (
+        r"^Expected a table that names in PICTURE .* mae_ablations names none\. Add PICTURE to experiments/papers/mae_ablations\.py, or "
+    )
+    with pytest.raises(UserError, match=message):
+        figures.write("mae_ablations", papers.at_scale(mae_ablations, "cpu"), "runs")
+
+
+@pytest.mark.parametrize(
+    ("table", "paper", "name"),
+    [
+        ("camvid_segnet", camvid_segnet, "SegNet-Basic, natural, 72x96"),
+        ("camvid_tiramisu", camvid_tiramisu, "FC-DenseNet, small, whole images"),
+    ],
+)
+def test_rows_of_another_scale_are_not_drawn(table, paper, name):
+    message = rf"^Expected the rows that {table} draws among those of this scale; got {name}; .*, of another\. Draw them with .*--scale"
+    with pytest.raises(UserError, match=message):
+        figures.write(table, papers.at_scale(paper, "paper"), "runs")
+
+
+def test_reconstructions_of_another_scale_are_refused_before_anything_is_drawn(drawn):
+    paper = types.SimpleNamespace(SPLIT="test", PICTURE={"scratch": "scratch"}, ROWS=(ROW,), RECONSTRUCTIONS={"denoising": "denoising"})
+    with pytest.raises(UserError, match="got denoising, of another"):
+        figures.write("table", paper, "runs")
+    assert not drawn

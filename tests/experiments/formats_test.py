@@ -37,6 +37,28 @@ def test_five_pairs_have_a_bootstrap_and_a_p_value_and_three_have_none():
     assert "bootstrap" not in formats.markdown(PAPER, ["mean_iou"], [line()])
 
 
+def test_below_a_table_stands_how_far_its_tests_carry():
+    """By the number of seeds and of comparisons: with 6 seeds and 30 of them the numbers are others."""
+    five = formats.markdown(PAPER, ["mean_iou"], [line(differences=())] + [line((0.01,) * 5)] * 20)
+    assert "With 5 seeds p is never below 0.0625, and a bootstrap interval of 95 % holds the mean of normal differences" in five
+    assert "differences in about 84 % of cases" in five
+    assert "The 20 comparisons are not corrected for their number: if nothing differed, about 1.0 of their intervals" in five
+    six = formats.markdown(PAPER, ["mean_iou"], [line((0.01,) * 6)] * 30)
+    assert "With 6 seeds p is never below 0.0312, and a bootstrap interval of 95 % holds the mean of normal differences" in six
+    assert "differences in about 85 % of cases" in six
+    assert "The 30 comparisons are not corrected for their number: if nothing differed, about 1.5 of their intervals" in six
+    three = formats.markdown(PAPER, ["mean_iou"], [line(), line(), line((0.01,))])
+    assert "The 2 comparisons are not corrected for their number: if nothing differed, about 0.1 of their intervals" in three
+    assert "never below" not in three
+    assert "corrected" not in formats.markdown(PAPER, ["mean_iou"], [line()])
+    assert r"With 5 seeds p is never below 0.0625" in formats.latex(PAPER, ["mean_iou"], [line((0.01,) * 5)])
+
+
+def test_a_pipe_in_a_name_does_not_begin_a_cell():
+    text = formats.markdown(PAPER, ["mean_iou"], [line(row=Row("a|b", "segment", "segment"))])
+    assert r"| a\|b | 42.0 ± 5.0 | +2.0 ± 2.5 | 3 | 10 |" in text
+
+
 def test_a_papers_order_is_compared_where_its_numbers_are_not():
     """Spearman by hand: ranks 1 2 3 4 against 2 1 3 4 differ by 1 twice, 1 - 6 * 2 / (4 * 15) = 0.8."""
     rows = [line(row=Row(name, "segment", "segment"), values=(value,)) for name, value in zip("abcd", (0.1, 0.2, 0.3, 0.4), strict=True)]
@@ -44,9 +66,19 @@ def test_a_papers_order_is_compared_where_its_numbers_are_not():
     orders = {name: {row: {"mean_iou": value} for row, value in order.items()} for name, order in numbers.items()}
     paper = types.SimpleNamespace(TITLE="A", METRICS=("mean_iou",), ORDERS=orders)
     text = formats.markdown(paper, ["mean_iou"], rows)
-    assert "rank correlation of the paper's numbers with ours, width: mean iou +0.80 (p 0.200, 4 rows)." in text
+    assert "rank correlation of the paper's numbers with ours, width: mean iou +0.80 (p 0.333 of all orders of 4 rows)." in text
     assert "depth" not in text
     assert "other" not in text
+
+
+def test_an_order_of_many_rows_says_that_its_p_value_is_an_approximation():
+    names = "abcdefghi"
+    rows = [line(row=Row(name, "segment", "segment"), values=(place / 10,)) for place, name in enumerate(names)]
+    order = {name: {"mean_iou": float(place if place > 1 else 1 - place)} for place, name in enumerate(names)}
+    paper = types.SimpleNamespace(TITLE="A", METRICS=("mean_iou",), ORDERS={"width": order})
+    assert "width: mean iou +0.98 (p 0.000 by the t approximation, 9 rows)." in formats.markdown(paper, ["mean_iou"], rows)
+    paper.ORDERS["width"].pop("a")
+    assert "(p 0.000 of all orders of 8 rows)." in formats.markdown(paper, ["mean_iou"], rows)
 
 
 def test_a_failed_row_says_so_in_every_format():

@@ -71,6 +71,11 @@ def test_a_row_runs(tmp_path):
     assert told.splitlines()[-1] == "1 of 1 rows ran 2 steps."
     stored = cli.stored_config(str(tmp_path / "scenes-rehearsal" / "denoising-0"))
     assert (stored.steps, stored.window, stored.data.threads) == (2, (32, 48), 1)
+    again, whole = rehearsal.rehearse("scenes", types.SimpleNamespace(ROWS=(row,)), str(tmp_path), extra, 1, 2, (32, 48))
+    assert whole, again
+    losses = told.splitlines()[0].removeprefix("denoising: ").rpartition(",")[0]
+    assert again.splitlines()[0].startswith(f"denoising: was there already, {losses}, ")
+    assert again.splitlines()[-1] == "0 of 1 rows ran 2 steps, 1 had run before."
 
 
 @pytest.mark.parametrize("size", ["144", "144x", "0x5", "a"])
