@@ -90,7 +90,7 @@ def _below(paper: Any, lines: Sequence[Line], note: bool = True) -> list[str]:
     found += [said for name, order in getattr(paper, "ORDERS", {}).items() if (said := _order(name, order, paper.METRICS, lines))]
     failures = [f"{line.row.name}, {failure}" for line in lines for failure in line.failures]
     found += ["Failed: " + "; ".join(failures)] if failures else []
-    return [*found, *([paper.NOTE] if note and hasattr(paper, "NOTE") else [])]
+    return [*found, *([paper.NOTE] if note and getattr(paper, "NOTE", "") else [])]
 
 
 def _cautions(lines: Sequence[Line]) -> list[str]:

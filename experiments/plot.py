@@ -66,7 +66,7 @@ def _shared_words(names: Sequence[str]) -> str:
 def _over_shares(
     figure: Any, shares: Mapping[str, Mapping[float, str]], lines: Mapping[str, summary.Line], metric: str, label: str
 ) -> None:
-    """The means with their intervals; where rows are compared, beside them the differences, seed by seed."""
+    """The means with their intervals as bands; where rows are compared, beside them the differences, seed by seed."""
     compared = [name for name, points in shares.items() if all(lines[row].differences for row in points.values())]
     width = 11 if compared else 7
     beneath = max(1, int(width / (0.6 + 0.085 * max(map(len, shares)))))  # columns of the legend, which stands below
@@ -74,12 +74,13 @@ def _over_shares(
     axes, *beside = figure.subplots(1, 2 if compared else 1, squeeze=False)[0]
     ticks = sorted({share for points in shares.values() for share in points})
     colours = {name: f"C{place}" for place, name in enumerate(shares)}
-    for name, aside in _asides(list(shares), ticks).items():
-        rows = [lines[row] for row in shares[name].values()]
-        places, style = [share * aside for share in shares[name]], {"capsize": 3, "color": colours[name]}
-        means, halves = _percents([line.values[metric] for line in rows])
-        axes.errorbar(places, means, halves, fmt="o-", label=name, **style)
-        published = [(place, line.row.paper[metric]) for place, line in zip(places, rows, strict=True) if metric in line.row.paper]
+    for name, points in shares.items():
+        means, halves = _percents([lines[row].values[metric] for row in points.values()])
+        axes.plot(list(points), means, marker="o", label=name, color=colours[name])
+        low, high = ([mean + sign * half for mean, half in zip(means, halves, strict=True)] for sign in (-1, 1))
+        axes.fill_between(list(points), low, high, color=colours[name], alpha=0.15, linewidth=0)
+        papers = ((share, lines[row].row.paper) for share, row in points.items())
+        published = [(share, numbers[metric]) for share, numbers in papers if metric in numbers]
         axes.plot([place for place, _ in published], [number for _, number in published], color=colours[name], **HOLLOW)
     for differs in beside:
         for name, aside in _asides(compared, ticks).items():
@@ -119,7 +120,7 @@ def _seeds(values: Sequence[Sequence[float]]) -> str:
     if not several:
         return "one seed, no intervals"
     over = f"{several[0]} to {several[-1]}" if len(several) > 1 else str(several[0])
-    return f"lines with caps: 95 % intervals of the mean over {over} seeds" + (", none of one seed" if numbers[0] == 1 else "")
+    return f"95 % intervals of the mean over {over} seeds" + (", none of one seed" if numbers[0] == 1 else "")
 
 
 def _bars(figure: Any, lines: Mapping[str, summary.Line], metric: str, label: str) -> None:

@@ -43,7 +43,7 @@ class Row(NamedTuple):
 
 
 def at_scale(paper: ModuleType, scale: str) -> SimpleNamespace:
-    """The table with its rows of one scale; where its TITLE, SEEDS or NOTE differ by scale, they are dicts by scale.
+    """The table with its rows of one scale; where its TITLE, SEEDS or NOTE differ by scale, they are dicts by scale (NOTE of some).
 
     A scale without rows is a UserError.
     """
@@ -54,7 +54,7 @@ def at_scale(paper: ModuleType, scale: str) -> SimpleNamespace:
         raise UserError(f"{paper.TITLE!r} has rows of scale {', '.join(there)}; got {scale!r}. Set --scale to one of these.")
     for name in ("TITLE", "SEEDS", "NOTE"):
         if isinstance(chosen.get(name), dict):
-            chosen[name] = chosen[name][scale]
+            chosen[name] = chosen[name].get(scale, "") if name == "NOTE" else chosen[name][scale]
     return SimpleNamespace(**chosen)
 
 

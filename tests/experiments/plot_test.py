@@ -82,12 +82,11 @@ def test_other_tables_are_drawn_as_bars(tmp_path):
 def test_curves_show_the_means_and_their_intervals_at_their_shares():
     """Of 40 and 41 % the interval is 40.5 ± 12.7062 * 0.5; SHARES has 100 % first of each name."""
     (axes,) = figure_of(SHARES).axes
-    found = curves_of(axes)
-    assert list(found) == ["scratch, small", "denoising"]
-    for (points, ends), means in zip(found.values(), ((50.5, 40.5), (70.5, 60.5)), strict=True):
-        np.testing.assert_allclose([x for x, _ in points], (0.1, 1.0), rtol=0.04)
-        np.testing.assert_allclose([y for _, y in points], means)
-        np.testing.assert_allclose(ends, [(mean - 6.3531, mean + 6.3531) for mean in means], rtol=1e-5)
+    lines = [line for line in axes.lines if line.get_label() in ("scratch, small", "denoising")]
+    for line, band, means in zip(lines, axes.collections, ((50.5, 40.5), (70.5, 60.5)), strict=True):
+        np.testing.assert_allclose(line.get_xydata(), list(zip((0.1, 1.0), means, strict=True)))
+        corners = {(round(x, 3), round(y, 3)) for x, y in band.get_paths()[0].vertices}
+        assert corners == {(x, round(mean + sign * 6.3531, 3)) for x, mean in zip((0.1, 1.0), means, strict=True) for sign in (-1, 1)}
 
 
 def test_differences_are_those_to_the_compared_row():
@@ -113,9 +112,9 @@ def test_bars_stand_downwards_in_the_tables_order():
 def test_one_seed_has_no_interval_and_the_picture_says_so(rows):
     figure = figure_of(rows, seeds=1)
     (axes,) = figure.axes
-    assert not any(np.isfinite(segment).all() and len(segment) for each in axes.collections for segment in each.get_segments())
+    assert axes.collections, "bands, or the lines of bars"
+    assert not any(np.isfinite(path.vertices).all() and path.vertices.size for each in axes.collections for path in each.get_paths())
     caps = [line for line in axes.lines if line.get_marker() in ("|", "_")]
-    assert caps
     assert all(np.isnan(cap.get_xydata()).any(axis=1).all() for cap in caps)
     assert figure.get_suptitle() == "A table\none seed, no intervals"
 
@@ -123,9 +122,9 @@ def test_one_seed_has_no_interval_and_the_picture_says_so(rows):
 @pytest.mark.parametrize(
     ("numbers", "said"),
     [
-        ((5, 5), "lines with caps: 95 % intervals of the mean over 5 seeds"),
-        ((1, 3), "lines with caps: 95 % intervals of the mean over 3 seeds, none of one seed"),
-        ((2, 5, 3), "lines with caps: 95 % intervals of the mean over 2 to 5 seeds"),
+        ((5, 5), "95 % intervals of the mean over 5 seeds"),
+        ((1, 3), "95 % intervals of the mean over 3 seeds, none of one seed"),
+        ((2, 5, 3), "95 % intervals of the mean over 2 to 5 seeds"),
         ((1,), "one seed, no intervals"),
     ],
 )
