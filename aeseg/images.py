@@ -57,7 +57,8 @@ def local_contrast(image: Float[Array, "b h w c"], sigma: float) -> Float[Array,
     """Local contrast normalisation (Jarrett et al. 2009, its layer of that name): differences from the surroundings, by their size.
 
     v = image - blurred image, y = v / max(s, mean of s), where s is the square root of blurred v^2; the Gaussian window (`sigma`
-    pixels, cut off at 3) is over all channels, the mean over each image.  A flat image gives 0.
+    pixels, cut off at 3) is over all channels, the mean over each image.  A flat image gives 0.  `VGG` has it as a field; for any other
+    encoder it is a transform of the data, `colours.LocalContrast`.
     """
 
     def around(values: Array) -> Array:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from aeseg.data.records import Record
 from aeseg.data.transforms import check_probability
@@ -69,5 +69,34 @@ class GaussianBlur:
         return {**record, "image": cv2.GaussianBlur(image, (0, 0), deviation).reshape(image.shape)}
 
 
-def _rounded(table: np.ndarray) -> UInt8[np.ndarray, "256"]:
-    return np.clip(np.rint(table), 0, 255).astype(np.uint8)
+@dataclass(frozen=True)
+class LocalContrast:
+    """The image's local contrast (`images.local_contrast`, `sigma` in pixels) in its place, for an encoder that does not see to it itself.
+
+    It draws nothing: give it to data.transforms and to data.evaluation_transforms, and `evaluate` and `predict` show a network the same.
+    Images stay uint8: -`largest` becomes 0, `largest` 255, and what lies beyond is cut off.  An encoder with mean 0.5 and std
+    0.5 / largest, 0.125, then sees the contrast itself, but for the rounding (1/64).
+    """
+
+    sigma: float = 3.0
+    largest: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not (self.sigma > 0 and self.largest > 0):
+            raise UserError(f"LocalContrast needs a sigma and a largest contrast above 0; got {self.sigma} and {self.largest}.")
+
+    def __call__(self, record: Record, rng: np.random.Generator) -> Record:
+        image = record["image"].astype(np.float32) / 255
+        difference = image - self._around(image)
+        deviation = np.sqrt(self._around(np.square(difference)) + 1e-8)
+        contrast = difference / np.maximum(deviation, deviation.mean())
+        return {**record, "image": _rounded(127.5 * (1 + contrast / self.largest))}
+
+    def _around(self, values: Float[np.ndarray, "h w c"]) -> Float[np.ndarray, "h w 1"]:
+        """The channels' mean, blurred as `images.blurred` does."""
+        taps = 2 * max(1, int(np.ceil(3 * self.sigma))) + 1
+        return cv2.GaussianBlur(values.mean(axis=-1), (taps, taps), self.sigma, borderType=cv2.BORDER_REPLICATE)[..., None]
+
+
+def _rounded(values: np.ndarray) -> UInt8[np.ndarray, "..."]:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -43,7 +43,9 @@ def sliding(
     last batch is filled up with zeros.  An image smaller than the window is mirrored (without its border pixel) up to it and
     the logits are cropped back; in a larger one the last window of a row or column is moved back to the border.
     `stride` is the step between windows; 0 is two thirds of the window.  `weights` of a window's pixels: "uniform", or
-    "gaussian" (Isensee et al. 2021, nnU-Net: standard deviation window / 8), which trusts a window's middle more.
+    "gaussian" (Isensee et al. 2021, nnU-Net: standard deviation window / 8), which trusts a window's middle more.  Deviations from
+    nnU-Net's code: weights below a thousandth of the middle's, which are a third of them, along the edges, are a thousandth (there only
+    zeros are raised, to the least other weight), and the middle of an even window lies between its pixels (there on the pixel behind).
     No images give no logits.
     """
     stride = tuple(step or usual for step, usual in zip(stride, two_thirds(window), strict=True))

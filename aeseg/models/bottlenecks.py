@@ -2,7 +2,9 @@
 
 Each adds to a main branch another one: a projection to a quarter of the channels, a convolution, an expansion, dropout of whole
 channels; an activation follows the sum.  Batch norm stands after every convolution, an activation between two, and none before the
-sum.  Convolutions that a norm follows have no bias (the authors' code: the middle ones have, which the norm takes away).
+sum.  What the paper leaves open is as in the authors' code (e-lab/ENet-training, train/models/encoder.lua and decoder.lua): batch norm's
+epsilon of 1e-3, the padding of the transposed convolution.  Deviations from that code: kernels start from normal distributions (He et
+al. 2015, or LeCun's where no activation follows), and the middle convolutions have no bias, which their norm would take away.
 """
 
 import flax.linen as nn
@@ -18,7 +20,7 @@ class Bottleneck(nn.Module):
 
     kernels      (height, width) of the middle convolutions; an asymmetric bottleneck has ((5, 1), (1, 5)), and nothing between
     dilation     of all of them
-    activation   prelu (the encoder's) | relu (the decoder's)
+    activation   prelu | relu
     """
 
     kernels: tuple[tuple[int, int], ...] = ((3, 3),)
@@ -62,9 +64,10 @@ class Downsampling(nn.Module):
 
 
 class Upsampling(nn.Module):
-    """A 1x1 convolution to the channels of `finer`, unpooled to where its maxima were; the middle convolution is transposed; ReLU."""
+    """A 1x1 convolution to the channels of `finer`, unpooled to where its maxima were; the middle convolution is transposed."""
 
     dropout: float = 0.1
+    activation: str = "prelu"
     dtype: str = "float32"
 
     @nn.compact
@@ -73,10 +76,12 @@ class Upsampling(nn.Module):
         main = layers.Convolution(width, 1, use_bias=False, initialiser="lecun", dtype=self.dtype, name="main")(features)
         main = layers.max_unpool(normalised(main, "main", train), finer)
         project = layers.Convolution(quarter(width), 1, use_bias=False, dtype=self.dtype, name="project")
-        branch = activated(normalised(project(features), "project", train), "project", "relu")
-        middle = layers.TransposedConvolution(quarter(width), 3, use_bias=False, initialiser="he", dtype=self.dtype, name="middle0")
-        branch = activated(normalised(middle(branch)[:, :h, :w], "middle", train), "middle", "relu")
-        return activated(main + expanded(self, branch, width, train), "sum", "relu")
+        branch = activated(normalised(project(features), "project", train), "project", self.activation)
+        middle = layers.TransposedConvolution(
+            quarter(width), 3, use_bias=False, initialiser="he", dtype=self.dtype, padding=1, name="middle0"
+        )
+        branch = activated(normalised(middle(branch)[:, :h, :w], "middle", train), "middle", self.activation)
+        return activated(main + expanded(self, branch, width, train), "sum", self.activation)
 
 
 class PReLU(nn.Module):
@@ -94,8 +99,8 @@ def quarter(width: int) -> int:
 
 
 def normalised(features: Float[Array, "b h w d"], name: str, train: bool) -> Float[Array, "b h w d"]:
-    """Batch norm.  Call it inside a module."""
-    return layers.normalise(features, "batch", train=train, dtype=features.dtype.name, name=f"{name}_norm")
+    """Batch norm, epsilon 1e-3.  Call it inside a module."""
+    return layers.normalise(features, "batch", train=train, dtype=features.dtype.name, name=f"{name}_norm", epsilon=1e-3)
 
 
 def activated(features: Float[Array, "b h w d"], name: str, activation: str) -> Float[Array, "b h w d"]:

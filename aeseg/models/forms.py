@@ -63,14 +63,14 @@ def up_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "2 2 c d"])
     return product.reshape(b, h, w, 2, 2, d).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, d)
 
 
-def transpose_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y y c d"]) -> Float[Array, "b 2*h 2*w d"]:
+def transpose_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y y c d"], padding: int = 0) -> Float[Array, "b 2*h 2*w d"]:
     """The transposed convolution with stride 2, cut to twice the size: four small convolutions, exactly.
 
-    The kernel has 4, 8, ... pixels, or 3, which are the last of 4.  With 4x4 an even row of the output sees rows 3 and 1 of the
-    kernel, an odd one rows 2 and 0; so with columns (see `upsample_convolve`).
+    The kernel has 4, 8, ... pixels, or 3, which are the last of 4, or with `padding` 1 the first.  With 4x4 an even row of the output
+    sees rows 3 and 1 of the kernel, an odd one rows 2 and 0; so with columns (see `upsample_convolve`).
     """
     if kernel.shape[0] == 3:
-        kernel = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
+        kernel = jnp.pad(kernel, ((1 - padding, padding), (1 - padding, padding), (0, 0), (0, 0)))
     (size, _, c, d), half = kernel.shape, kernel.shape[0] // 2
     parts = kernel[::-1, ::-1].reshape(half, 2, half, 2, c, d)  # tap, parity, tap, parity, c, d
     small = parts.transpose(0, 2, 4, 1, 3, 5).reshape(half, half, c, 4 * d).astype(image.dtype)

@@ -162,7 +162,8 @@ class UpConvolution(nn.Module):
 class TransposedConvolution(nn.Module):
     """A transposed convolution with stride 2: torch's ConvTranspose2d(4, 2, 1) or (8, 2, 3), or (3, 2) cut at its end.
 
-    `kernel` is height, width, in, out; with `initialiser="bilinear"` it starts at bilinear upsampling of each channel.
+    `padding` is torch's, of 3 pixels alone: 0 as above, or 1, which is ConvTranspose2d(3, 2, 1, output_padding=1).  `kernel` is height,
+    width, in, out; with `initialiser="bilinear"` it starts at bilinear upsampling of each channel.
     """
 
     features: int
@@ -170,11 +171,12 @@ class TransposedConvolution(nn.Module):
     use_bias: bool = True
     initialiser: str = "lecun"
     dtype: str = "float32"
+    padding: int = 0
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w _"]:
         kernel, bias = _parameters(self, image.shape[-1])
-        return _add_bias(transpose_convolve(image.astype(self.dtype), kernel.astype(self.dtype)), bias)
+        return _add_bias(transpose_convolve(image.astype(self.dtype), kernel.astype(self.dtype), self.padding), bias)
 
 
 class ConvolutionBlock(nn.Module):

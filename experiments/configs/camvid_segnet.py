@@ -1,9 +1,14 @@
 """SegNet-Basic and its variants on CamVid, as in table 1 of Badrinarayanan et al. 2017 ("SegNet", section 3.2 and 3.3).
 
-The paper's protocol: 360x480, local contrast normalisation, SGD 0.1 with momentum 0.9, batches of 12, He's initialisation, from scratch
-on the 367 training images; scored at the checkpoint with the best global accuracy on validation, looked at every 1,000 steps.  The
-paper trains until the loss converges; here that is 10,000 steps (327 epochs).  Deviation: gradients are clipped at norm 1, or
-FCN-Basic-NoDimReduction diverges in its first steps.
+The paper's protocol: 360x480, SGD 0.1 with momentum 0.9, batches of 12, He's initialisation, from scratch on the 367 training images;
+scored at the checkpoint with the best global accuracy on validation, looked at every 1,000 steps.  The paper trains until the loss
+converges; here that is 10,000 steps (327 epochs).  Deviation: gradients are clipped at norm 1, or FCN-Basic-NoDimReduction diverges in its
+first steps.
+
+The paper normalises the image's local contrast, at a scale that it does not give.  Here SegNet-Basic and its variants do, by
+`images.local_contrast` with a Gaussian of 3 pixels; deviation: in that place the authors' prototxt has Caffe's LRN, which divides each
+pixel by the size of its channels.  `segnet`, the one with VGG16's convolutions, does not: its image is standardised.  Nor does its
+prototxt, where no layer comes before the first convolution.
 
 bayesian and bayesian_basic are segnet and segnet_basic with the dropout of Bayesian SegNet (Kendall et al. 2015, arXiv 1511.02680), by
 this protocol; the networks it draws in evaluation are averaged with --samples=40.

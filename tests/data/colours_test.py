@@ -1,7 +1,9 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aeseg.data.colours import GaussianBlur, PhotometricJitter
+from aeseg import images
+from aeseg.data.colours import GaussianBlur, LocalContrast, PhotometricJitter
 from aeseg.types import UserError
 
 
@@ -40,7 +42,7 @@ def test_hue_turns_colours_and_keeps_their_brightest_channel():
 def test_the_label_stays_and_the_input_stays():
     before = record()
     before["image"].setflags(write=False)
-    for transform in (PhotometricJitter(), GaussianBlur(1.0)):
+    for transform in (PhotometricJitter(), GaussianBlur(1.0), LocalContrast()):
         after = transform(before, np.random.default_rng(1))
         assert after["label"] is before["label"]
         assert (after["image"] != before["image"]).any()
@@ -58,6 +60,21 @@ def test_blur_smooths_with_its_probability():
     assert GaussianBlur(1.0, 2.0, 2.0)(record(), np.random.default_rng(0))["image"].std() < record()["image"].std() / 3
 
 
+@pytest.mark.parametrize(("channels", "sigma", "largest"), [(3, 3.0, 4.0), (1, 1.0, 2.0)])
+def test_local_contrast_is_what_a_fitting_encoder_sees(channels, sigma, largest):
+    smooth = GaussianBlur(1.0, 1.0, 1.0)(record(channels), np.random.default_rng(0))
+    after = LocalContrast(sigma, largest)(smooth, np.random.default_rng(0))["image"]
+    contrast = images.local_contrast(images.as_float(jnp.asarray(smooth["image"][None])), sigma)[0]
+    seen = (after / 255 - 0.5) / (0.5 / largest)
+    np.testing.assert_allclose(seen, np.clip(contrast, -largest, largest), atol=1.01 * largest / 255)
+    assert len(np.unique(after)) > 50
+
+
+def test_local_contrast_of_a_flat_image_is_in_the_middle():
+    flat = {"image": np.full((8, 9, 3), 40, np.uint8)}
+    assert set(np.unique(LocalContrast()(flat, np.random.default_rng(0))["image"])) <= {127, 128}
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -65,6 +82,7 @@ def test_blur_smooths_with_its_probability():
         (lambda: PhotometricJitter(hue=0.6), "0 <= hue <= 0.5 .*; got 0.6"),
         (lambda: GaussianBlur(2.0), "GaussianBlur needs 0 <= probability <= 1; got 2.0"),
         (lambda: GaussianBlur(1.0, 0.0, 1.0), "0 < smallest <= largest; got 0.0 and 1.0"),
+        (lambda: LocalContrast(sigma=0.0), "a sigma and a largest contrast above 0; got 0.0 and 4.0"),
     ],
 )
 def test_bad_arguments_are_named(make, message):

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aeseg.data.colours import LocalContrast
 from aeseg.data.sources.scenes import CLASSES
 from aeseg.data.transforms import CenterCrop, Resize
+from aeseg.inference import draw
 from aeseg.inference.sliding import sliding_logits
 from aeseg.inference.statistics import by_own_statistics
 from aeseg.spec import recipe, spec
@@ -83,6 +85,18 @@ def test_a_run_that_resizes_predicts_at_that_size_and_brings_probabilities_back(
     np.testing.assert_allclose(np.exp(np.load(output / "logits" / "b.npz")["logits"]), large, atol=1e-5)
     label = np.asarray(Image.open(output / "labels" / "b.png"))
     np.testing.assert_array_equal(label, np.argmax(np.load(output / "logits" / "b.npz")["logits"], -1))
+
+
+def test_a_run_that_normalises_local_contrast_predicts_from_it_and_draws_on_the_image(run, segmenter, photos, tmp_path):
+    output, photo = tmp_path / "results", photos / "more" / "a.png"
+    seeing = segmenter._replace(config=untrained.config_of(segmenter.config.method, (spec(LocalContrast, sigma=2.0),)))
+    assert run(predict, seeing, f"--input={photo}", f"--output={output}", "--logits") == 0
+    image = np.asarray(Image.open(photo))
+    contrast = LocalContrast(2.0)({"image": image}, np.random.default_rng(0))["image"]
+    expected = segmenter.method.apply(segmenter.variables, jnp.float32(contrast[None]) / 255, method="predict")[0]
+    np.testing.assert_allclose(np.load(output / "logits" / "a.npz")["logits"], expected, atol=1e-5)
+    label = np.asarray(Image.open(output / "labels" / "a.png")).astype(np.int32)
+    np.testing.assert_array_equal(Image.open(output / "overlays" / "a.png"), draw.overlay(image, label, CLASSES))
 
 
 def test_unreadable_files_are_listed_and_the_exit_code_is_1(run, segmenter, photos, tmp_path, capsys):

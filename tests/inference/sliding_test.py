@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from aeseg.inference.sliding import sliding, sliding_logits
 from aeseg.types import UserError
@@ -46,6 +47,20 @@ def test_gaussian_weights_trust_the_middle_of_a_window():
 
     logits = sliding_logits(nth_window, image((8, 12)), (8, 8), (8, 4), batch=2, weights="gaussian")[4, :, 0]
     assert logits[4] < 0.1 < logits[5] < 0.5 < logits[6] < 0.9 < logits[7]  # the windows' middles are at 3.5 and 7.5
+
+
+def test_gaussian_weights_are_nnu_net_s_down_to_a_thousandth():
+    """As its compute_gaussian makes them: a single pixel, filtered.  Where two windows overlap, the second's logits are its share."""
+
+    def nth_window(images):
+        return np.arange(2, dtype=np.float32)[:, None, None, None] * np.ones((1, 33, 41, 1), np.float32)
+
+    pixel = np.zeros((33, 41))
+    pixel[16, 20] = 1
+    weight = gaussian_filter(pixel, (33 / 8, 41 / 8), mode="constant")
+    weight = np.maximum(weight / weight.max(), 1e-3)
+    logits = sliding_logits(nth_window, image((33, 61)), (33, 41), (33, 20), batch=2, weights="gaussian")
+    np.testing.assert_allclose(logits[:, 20:41, 0], weight[:, :21] / (weight[:, 20:] + weight[:, :21]), rtol=1e-4)
 
 
 def test_every_call_has_one_shape_and_batches_hold_windows_of_several_images():

@@ -7,57 +7,49 @@ import pytest
 import torch
 from torch.nn import functional
 
-from aeseg import tree
 from aeseg.models.bottlenecks import Bottleneck, Downsampling, PReLU, Upsampling
 from aeseg.types import UserError
+from tests.models.oracle import assert_equals, image, pooled, torch_image, unpooled, with_variables
 
 
-class Torch:
-    """Torch's functions on the variables of one of our modules."""
-
-    def __init__(self, variables):
-        self.flat = tree.flatten(variables)
-
-    def weight(self, name, order):
-        return torch.tensor(np.asarray(self.flat[f"params/{name}/kernel"]).transpose(order).copy())
-
-    def normalised(self, features, name):
-        numbers = [self.flat[path] for path in (f"batch_stats/{name}_norm/mean", f"batch_stats/{name}_norm/var")]
-        numbers += [self.flat[path] for path in (f"params/{name}_norm/scale", f"params/{name}_norm/bias")]
-        return functional.batch_norm(features, *(torch.tensor(np.asarray(array)) for array in numbers))
-
-    def convolved(self, features, name, **how):
-        return functional.conv2d(features, self.weight(name, (3, 2, 0, 1)), **how)
-
-    def activated(self, features, name):
-        slope = self.flat.get(f"params/{name}_activation/slope")
-        return torch.relu(features) if slope is None else functional.prelu(features, torch.tensor(np.asarray(slope)))
-
-    def layer(self, features, name, **how):
-        return self.activated(self.normalised(self.convolved(features, name, **how), name), name)
-
-    def expanded(self, features):
-        return self.normalised(self.convolved(features, "expand"), "expand")
+def normalised(other, features, name):
+    return other.normalised(features, f"{name}_norm", epsilon=1e-3)
 
 
-def with_variables(module, *inputs):
-    """(its output, Torch on its variables), none of which has its initial value."""
-    random = np.random.default_rng(0)
-    variables = module.init(jax.random.key(1), *inputs, train=False)
-    variables = jax.tree.map(lambda leaf: (leaf + 0.3 * random.random(leaf.shape)).astype(np.float32), variables)
-    return module.apply(variables, *inputs, train=False), Torch(variables)
+def activated(other, features, name):
+    slope = other.tensor(f"{name}_activation/slope")
+    return torch.relu(features) if slope is None else functional.prelu(features, slope)
 
 
-def image(*shape, seed=0):
-    return jax.random.normal(jax.random.key(seed), shape)
+def layer(other, features, name, **how):
+    return activated(other, normalised(other, other.convolved(features, name, **how), name), name)
 
 
-def torch_image(array):
-    return torch.tensor(np.asarray(array).transpose(0, 3, 1, 2).copy())
+def summed(other, main, branch):
+    """The end of a bottleneck, from what its middle convolutions give."""
+    branch = activated(other, normalised(other, branch, "middle"), "middle")
+    return activated(other, main + normalised(other, other.convolved(branch, "expand"), "expand"), "sum")
 
 
-def assert_equals(ours, theirs):
-    np.testing.assert_allclose(ours, theirs.numpy().transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-4)
+def bottleneck(other, features, kernels=1, dilation=1):
+    branch = layer(other, features, "project")
+    for place in range(kernels):
+        branch = other.convolved(branch, f"middle{place}", padding="same", dilation=dilation)
+    return summed(other, features, branch)
+
+
+def downsampling(other, features, width):
+    (h, w), given = features.shape[2:], features.shape[1]
+    branch = layer(other, functional.pad(features, (0, w % 2, 0, h % 2)), "project", stride=2)
+    main = functional.pad(pooled(features)[0], (0, 0, 0, 0, 0, width - given))
+    return summed(other, main, other.convolved(branch, "middle0", padding=1))
+
+
+def upsampling(other, features, finer):
+    h, w = finer.shape[2:]
+    main = unpooled(normalised(other, other.convolved(features, "main"), "main"), finer)
+    middle = other.transposed(layer(other, features, "project"), "middle0", padding=1, output_padding=1)
+    return summed(other, main, middle[:, :, :h, :w])
 
 
 @pytest.mark.parametrize("activation", ["prelu", "relu"])
@@ -65,32 +57,20 @@ def assert_equals(ours, theirs):
 def test_a_regular_a_dilated_and_an_asymmetric_bottleneck_equal_torch(kernels, dilation, activation):
     features = image(2, 7, 9, 8)
     found, other = with_variables(Bottleneck(kernels, dilation, activation=activation), features)
-    branch = other.layer(torch_image(features), "project")
-    for place in range(len(kernels)):
-        branch = other.convolved(branch, f"middle{place}", padding="same", dilation=dilation)
-    branch = other.activated(other.normalised(branch, "middle"), "middle")
-    assert_equals(found, other.activated(torch_image(features) + other.expanded(branch), "sum"))
+    assert_equals(found, bottleneck(other, torch_image(features), len(kernels), dilation))
 
 
 def test_downsampling_equals_torch():
-    features = image(2, 6, 8, 4)
+    features = image(2, 5, 8, 4)
     found, other = with_variables(Downsampling(12), features)
-    branch = other.layer(torch_image(features), "project", stride=2)
-    branch = other.activated(other.normalised(other.convolved(branch, "middle0", padding="same"), "middle"), "middle")
-    main = functional.pad(functional.max_pool2d(torch_image(features), 2), (0, 0, 0, 0, 0, 8))
-    assert_equals(found, other.activated(main + other.expanded(branch), "sum"))
+    assert_equals(found, downsampling(other, torch_image(features), 12))
 
 
-@pytest.mark.parametrize("size", [(6, 8), (5, 7)], ids=["even", "odd"])
-def test_upsampling_equals_torch_with_the_indices_of_its_pooling(size):
+@pytest.mark.parametrize(("size", "activation"), [((6, 8), "prelu"), ((5, 7), "relu")], ids=["even", "odd"])
+def test_upsampling_equals_torch_with_the_indices_of_its_pooling(size, activation):
     features, finer = image(2, 3, 4, 8), image(2, *size, 4, seed=1)
-    found, other = with_variables(Upsampling(), features, finer)
-    _, places = functional.max_pool2d(torch_image(finer), 2, ceil_mode=True, return_indices=True)
-    main = other.normalised(other.convolved(torch_image(features), "main"), "main")
-    main = functional.max_unpool2d(main, places, 2, output_size=size)
-    branch = functional.conv_transpose2d(other.layer(torch_image(features), "project"), other.weight("middle0", (2, 3, 0, 1)), stride=2)
-    branch = torch.relu(other.normalised(branch[:, :, : size[0], : size[1]], "middle"))
-    assert_equals(found, torch.relu(main + other.expanded(branch)))
+    found, other = with_variables(Upsampling(activation=activation), features, finer)
+    assert_equals(found, upsampling(other, torch_image(features), torch_image(finer)))
 
 
 def test_a_prelu_has_a_slope_for_each_channel():

@@ -235,12 +235,12 @@ def test_the_up_convolution_equals_torch():
     assert_near([module.apply(variables, image)], [expected])
 
 
-@pytest.mark.parametrize(("size", "padding"), [(3, 0), (4, 1), (8, 3)])
-def test_the_transposed_convolution_equals_torch(size, padding):
+@pytest.mark.parametrize(("size", "padding", "behind"), [(3, 0, 0), (3, 1, 1), (4, 1, 0), (8, 3, 0)])
+def test_the_transposed_convolution_equals_torch(size, padding, behind):
     image = normal(0, 2, 3, 5, 4)
-    module = layers.TransposedConvolution(6, size)
+    module = layers.TransposedConvolution(6, size, padding=padding if size == 3 else 0)
     variables = jax.tree.map(lambda leaf: leaf + 0.1, module.init(jax.random.key(1), image))
-    theirs = torch.nn.ConvTranspose2d(4, 6, size, 2, padding)
+    theirs = torch.nn.ConvTranspose2d(4, 6, size, 2, padding, output_padding=behind)
     theirs.weight.data = torch.tensor(np.asarray(variables["params"]["kernel"]).transpose(2, 3, 0, 1))
     theirs.bias.data = torch.tensor(np.asarray(variables["params"]["bias"]))
     expected = theirs(torch.tensor(np.asarray(image).transpose(0, 3, 1, 2))).detach().numpy().transpose(0, 2, 3, 1)

@@ -25,7 +25,8 @@ class VGG(nn.Module):
     widths          channels of each level
     convolutions    how many convolutions each level has, one number for each
     size            of the kernels
-    contrast        sigma, in pixels, of the local contrast normalisation of the image (see `images.local_contrast`); 0: none
+    contrast        sigma, in pixels, of the local contrast normalisation of the image (see `images.local_contrast`); 0: none.  The paper
+                    (section 3.3) does not give it; the authors' prototxts have Caffe's LRN there for SegNet-Basic, nothing for SegNet
     mean, std       where there is none, the image is standardised by these
     dropout         its rate, after the poolings of the last `dropout_levels` levels; 0: none.  Bayesian SegNet (Kendall et al. 2015,
                     arXiv 1511.02680, section 3, and the authors' prototxts) has 0.5 after three of VGG16's five levels, and after

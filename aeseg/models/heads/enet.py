@@ -10,20 +10,24 @@ from aeseg.types import Pyramid, doubling_strides
 
 
 class ENetHead(nn.Module):
-    """Upsampling bottlenecks from the coarsest stride to the finest, each with further ones after it; ReLU, not PReLU.
+    """Upsampling bottlenecks from the coarsest stride to the finest, each with further ones after it; at last a bare full convolution.
 
-    Paszke et al. 2016 (arXiv 1606.02147), section 3 and table 1.  At last a bare full convolution doubles the size: logits at half the
-    finest stride, 1 on `ENet`; where that is 1 already (`VGG`) a convolution makes them there.  Its kernel is 3x3, which the table does
-    not say.
+    Paszke et al. 2016 (arXiv 1606.02147), section 3 and table 1.  The full convolution doubles the size, with the 2x2 kernel of the
+    authors' code (decoder.lua; the table does not say it): logits at half the finest stride, 1 on `ENet`; where that is 1 already (`VGG`)
+    a 3x3 convolution makes them there.  Activation and dropout are the paper's: PReLU "between all convolutions", 0.1 from bottleneck 2.0
+    on.  The authors' code has ReLU and no dropout here: recipe("authors").
 
     bottlenecks   after each upsampling but the last
     last          after the last one
+    dropout       of whole channels
+    activation    prelu | relu
     """
 
     classes: int
     bottlenecks: int = 2
     last: int = 1
     dropout: float = 0.1
+    activation: str = "prelu"
     dtype: str = "float32"
 
     @nn.compact
@@ -32,15 +36,17 @@ class ENetHead(nn.Module):
         features = pyramid[coarsest].astype(self.dtype)
         finest = strides[-1]
         for stride in strides:
-            features = Upsampling(self.dropout, dtype=self.dtype, name=f"up{stride}")(features, pyramid[stride], train=train)
+            up = Upsampling(self.dropout, self.activation, self.dtype, name=f"up{stride}")
+            features = up(features, pyramid[stride], train=train)
             for place in range(self.last if stride == finest else self.bottlenecks):
-                bottleneck = Bottleneck(dropout=self.dropout, activation="relu", dtype=self.dtype, name=f"level{stride}_{place}")
-                features = bottleneck(features, train=train)
-        kind = layers.Convolution if finest == 1 else layers.TransposedConvolution
-        logits = kind(self.classes, 3, initialiser="lecun", dtype=self.dtype, name="logits")(features)
-        return {max(1, finest // 2): logits}
+                further = Bottleneck(dropout=self.dropout, activation=self.activation, dtype=self.dtype, name=f"level{stride}_{place}")
+                features = further(features, train=train)
+        if finest == 1:
+            return {1: layers.Convolution(self.classes, 3, initialiser="lecun", dtype=self.dtype, name="logits")(features)}
+        return {finest // 2: layers.UpConvolution(self.classes, dtype=self.dtype, name="logits")(features)}
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
-    """tiny (tests), small (a CPU), enet (the paper's)."""
-    return spec(ENetHead, classes=classes, **choose(size, tiny={"bottlenecks": 1}, small={"bottlenecks": 1}, enet={}))
+    """tiny (tests), small (a CPU), enet (the paper's), authors (their code's, which differs)."""
+    small = {"bottlenecks": 1}
+    return spec(ENetHead, classes=classes, **choose(size, tiny=small, small=small, enet={}, authors={"activation": "relu", "dropout": 0.0}))

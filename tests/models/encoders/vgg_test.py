@@ -2,11 +2,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 from aeseg import images
 from aeseg.models.encoders import vgg
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests.models import oracle
+
+
+def encoded(other, image, convolutions):
+    """In torch: what each level gives before its pooling, fine to coarse, and what was pooled last."""
+    levels, features = [], image
+    for level, number in enumerate(convolutions):
+        for place in range(number):
+            features = other.convolved(features, f"level{level}/convolution{place}", padding="same")
+            features = torch.relu(other.normalised(features, f"level{level}/norm{place}"))
+        levels.append(features)
+        features, _ = oracle.pooled(features)
+    return levels, features
 
 
 def test_an_odd_last_row_or_column_is_pooled_alone():
@@ -25,6 +39,12 @@ def test_the_image_s_local_contrast_is_what_it_sees():
     expected = plain.apply(variables, images.local_contrast(image, 2.0), train=False)
     found = seeing.apply(variables, image, train=False)
     np.testing.assert_allclose(found[4], expected[4], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "sigma"), [("basic", 3.0), ("bayesian_basic", 3.0), ("vgg16", 0.0), ("bayesian", 0.0)])
+def test_segnet_basic_s_encoder_normalises_local_contrast_and_vgg16_s_does_not(size, sigma):
+    """In the authors' prototxts the first layer of SegNet-Basic normalises (Caffe's LRN); SegNet has no such layer."""
+    assert vgg.recipe(size).contrast == sigma
 
 
 def test_levels_without_a_number_of_convolutions_are_refused():

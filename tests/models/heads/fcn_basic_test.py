@@ -1,11 +1,16 @@
 import jax
 import numpy as np
 import pytest
+from torch.nn import functional
 
 from aeseg import images
+from aeseg.models.encoders.vgg import VGG
 from aeseg.models.heads import fcn_basic
+from aeseg.spec import build
 from aeseg.types import UserError
-from tests.models.heads.unet_test import pyramid, read
+from tests.models import oracle
+from tests.models.encoders.vgg_test import encoded
+from tests.models.heads.unet_test import Network, pyramid, read
 
 
 @pytest.mark.parametrize(
@@ -16,6 +21,26 @@ def test_logits_stand_at_the_finest_stride_and_depend_on_what_is_added(fields, s
     shapes, read_at = read(fcn_basic.FCNBasicHead(3, **fields), pyramid(1, 2, 4))
     assert shapes == {1: (1, 16, 16, 3)}
     assert read_at == {1: strides}
+
+
+@pytest.mark.parametrize("variant", ["small", "unadded", "unreduced", "plain", "bilinear"])
+def test_each_variant_equals_torch_on_a_size_that_the_poolings_do_not_divide(variant):
+    reduces, adds = variant not in ("unreduced", "plain"), variant in ("small", "unreduced")
+    encoder = VGG(widths=(5, 5), convolutions=(1, 1), mean=(0.0,), std=(1.0,))
+    image = oracle.image(2, 11, 14, 3)
+    found, other = oracle.with_variables(Network(encoder, build(fcn_basic.recipe(variant, classes=4))), image)
+    levels, features = encoded(other.within("encoder"), oracle.torch_image(image), (1, 1))
+    head = other.within("head")
+    features = head.convolved(features, "reduction4") if reduces else features
+    for stride, finer in ((2, levels[1]), (1, levels[0])):
+        if variant == "bilinear":
+            features = functional.interpolate(features, scale_factor=2, mode="bilinear")
+        else:
+            features = head.transposed(features, f"up{stride}", padding=3)
+        features = features[:, :, : finer.shape[2], : finer.shape[3]]
+        if adds:
+            features = features + (head.convolved(finer, f"reduction{stride}") if reduces else finer)
+    oracle.assert_equals(found[1], features if reduces else head.convolved(features, "logits"))
 
 
 def test_bilinear_interpolation_upsamples_the_coarsest_scores():

@@ -1,15 +1,16 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 import torch
 
-from aeseg import tree
+from aeseg import images, tree
 from aeseg.models.encoders import vgg
 from aeseg.models.heads import fcn_basic, segnet
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests.models import oracle
+from tests.models.encoders.vgg_test import encoded
 from tests.models.heads.unet_test import Network, pyramid, read
 
 
@@ -30,8 +31,8 @@ from tests.models.heads.unet_test import Network, pyramid, read
         ("basic", fcn_basic.recipe("plain", classes=11), 1_661_835, 1.625),
     ],
 )
-def test_with_its_encoder_each_variant_has_the_published_number_of_parameters(encoder, head, count, published):
-    """Published to 25,000 (table 1); without reduction the paper's number is 2 % smaller than any kernel of whole pixels gives."""
+def test_with_its_encoder_each_variant_has_the_published_number_of_parameters_to_2_5_percent(encoder, head, count, published):
+    """Published to 25,000 (table 1); without reduction ours is 2.3 % more, and no kernel of whole pixels gives the paper's number."""
     image = jax.ShapeDtypeStruct((1, 360, 480, 3), jnp.float32)
     network = Network(build(vgg.recipe(encoder)), build(head))
     logits, variables = jax.eval_shape(lambda image: network.init_with_output(jax.random.key(0), image), image)
@@ -39,38 +40,26 @@ def test_with_its_encoder_each_variant_has_the_published_number_of_parameters(en
     assert logits[1].shape == (1, 360, 480, head.classes)
 
 
-def test_segnet_basic_equals_torch_on_a_size_that_the_poolings_do_not_divide():
-    """With the same weights, in evaluation; torch's own pooling keeps the indices."""
-    described = {"widths": (6, 6), "convolutions": (1, 1), "size": 7, "mean": (0.0,), "std": (1.0,)}
-    network = Network(vgg.VGG(**described), segnet.SegNetHead(4, size=7, relu=False, last=1))
-    image = jax.random.normal(jax.random.key(0), (2, 11, 14, 3))
-    random = np.random.default_rng(0)
-    variables = jax.tree.map(
-        lambda leaf: (leaf + 0.3 * random.random(leaf.shape)).astype(np.float32), network.init(jax.random.key(1), image)
-    )
-    flat = tree.flatten(variables)
-    logits = network.apply(variables, image, False)[1]
-
-    def convolved(features, name, norm):
-        kernel = torch.tensor(flat[f"params/{name}/kernel"].transpose(3, 2, 0, 1).copy())
-        features = torch.nn.functional.conv2d(features, kernel, torch.tensor(flat[f"params/{name}/bias"]), padding="same")
-        if norm is None:
-            return features
-        moments = [torch.tensor(flat[f"batch_stats/{norm}/{each}"]) for each in ("mean", "var")]
-        affine = [torch.tensor(flat[f"params/{norm}/{each}"]) for each in ("scale", "bias")]
-        return torch.nn.functional.batch_norm(features, *moments, *affine)
-
-    features, places, sizes = torch.tensor(np.asarray(image).transpose(0, 3, 1, 2).copy()), [], []
-    for level in range(2):
-        features = torch.relu(convolved(features, f"encoder/level{level}/convolution0", f"encoder/level{level}/norm0"))
-        sizes.append(features.shape[2:])
-        features, where = torch.nn.functional.max_pool2d(features, 2, ceil_mode=True, return_indices=True)
-        places.append(where)
-    for level in (1, 0):
-        features = torch.nn.functional.max_unpool2d(features, places[level], 2, output_size=sizes[level])
-        features = convolved(features, f"head/level{2**level}_0_convolution", f"head/level{2**level}_0_norm")
-    expected = convolved(features, "head/logits", None).numpy().transpose(0, 2, 3, 1)
-    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("variant", ["vgg16", "basic", "addition", "single"])
+def test_each_variant_equals_torch_on_a_size_that_the_poolings_do_not_divide(variant):
+    """The recipes of the paper, in narrow: section 3.1, and 3.2 with two of its variants."""
+    deep = variant == "vgg16"
+    encoder = vgg.recipe("vgg16" if deep else "basic")
+    encoder.widths = (3, 4, 5, 6, 6) if deep else (5, 5, 5, 5)
+    image = oracle.image(2, 37, 45, 3)
+    found, other = oracle.with_variables(Network(build(encoder), build(segnet.recipe(variant, classes=4))), image)
+    seen = (image - 0.45) / 0.25 if deep else images.local_contrast(jnp.asarray(image), 3.0)
+    levels, features = encoded(other.within("encoder"), oracle.torch_image(seen), (2, 2, 3, 3, 3) if deep else (1, 1, 1, 1))
+    head = other.within("head")
+    for level, number in zip(reversed(range(len(levels))), (3, 3, 3, 2, 1) if deep else (1, 1, 1, 1), strict=True):
+        features = oracle.unpooled(features, levels[level])
+        for place in range(number):
+            name = f"level{2**level}_{place}"
+            groups = {"groups": features.shape[1]} if variant == "single" else {}
+            features = head.normalised(head.convolved(features, f"{name}_convolution", padding="same", **groups), f"{name}_norm")
+            features = torch.relu(features) if deep else features
+        features = features + levels[level] if variant == "addition" else features
+    oracle.assert_equals(found[1], head.convolved(features, "logits", padding="same"))
 
 
 @pytest.mark.parametrize("fields", [{}, {"depthwise": True}, {"addition": True}])
