@@ -184,12 +184,6 @@ def class_counts(source: Source, classes: Sequence[Class]) -> tuple[Int64[np.nda
     return counts, presence
 
 
-def check_labels(source: Source, classes: Sequence[Class]) -> None:
-    """Reads every label once; raises UserError for the first one outside the classes, naming record and value."""
-    for index in range(len(source)):
-        _label_counts(source[index], len(classes))
-
-
 def _label_counts(record: Record, classes: int) -> Int64[np.ndarray, "k"]:
     name = record.get("name", "a record")
     if "label" not in record:
