@@ -79,9 +79,9 @@ def run(argv: Sequence[str]) -> int:
         return max(check(flags.table, paper), int(bool(failed)))
     if flags.picture:
         print("\n".join(figures.write(flags.table, paper, flags.runs)))
-    elif flags.plot:
+    if flags.plot:
         plot.write(flags.plot, paper, measurements.current(flags.table, paper))
-    else:
+    if not (flags.picture or flags.plot):
         print(printed(flags.table, flags.format, flags.scale, measurements.failures(flags.table, paper, flags.runs)))
     return 1 if failed else 0
 

@@ -59,6 +59,8 @@ def _rows(scale: str) -> tuple[Row, ...]:
 
 ROWS = (*_rows("cpu"), *_rows("paper"))
 FIRST = next(iter(_settings("cpu")))
+PICTURE = {"baseline": FIRST, "block-wise, 75 %": "block-wise, 75 %", "one step": "one step of pretraining"}
+RECONSTRUCTIONS = {name: f"pretraining: {row}" for name, row in PICTURE.items()}
 PROBED = {
     "decoder's blocks": {"decoder of 1 block": 65.5, FIRST: 70.0, "decoder of 4 blocks": 71.9},
     "sampling": {FIRST: 73.5, "block-wise, 50 %": 72.3, "block-wise, 75 %": 63.9, "grid-wise, 75 %": 66.0},

@@ -6,7 +6,7 @@ import pytest
 
 from aeseg import masking, spec
 from aeseg.types import UserError
-from experiments import cli, measurements, papers, plan, significance, tables
+from experiments import cli, figures, measurements, papers, plan, plot, significance, tables
 from experiments.papers import Row, camvid_labels_tuning, camvid_tiramisu, mae_ablations, scenes
 
 
@@ -116,6 +116,15 @@ def test_a_mean_within_the_tolerance_passes_the_check(results, monkeypatch, caps
     published(monkeypatch, tolerance=2.5)
     assert tables.run(["program", "--table=scenes", "--check"]) == 0
     assert "1 of 1 measured numbers" in capsys.readouterr().out
+
+
+def test_a_picture_and_a_plot_may_be_asked_for_at_once(results, monkeypatch, capsys):
+    done = []
+    monkeypatch.setattr(figures, "write", lambda *arguments: done.append("picture") or ["here.jpg"])
+    monkeypatch.setattr(plot, "write", lambda path, *arguments: done.append(path))
+    assert tables.run(["program", "scenes", "--picture", "--plot=a.png"]) == 0
+    assert done == ["picture", "a.png"]
+    assert capsys.readouterr().out == "here.jpg\n"
 
 
 def test_what_compares_nothing_fails_the_check(results, monkeypatch, capsys):
