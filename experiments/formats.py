@@ -84,6 +84,8 @@ def _below(paper: Any, lines: Sequence[Line], note: bool = True) -> list[str]:
     devices = sorted({device for line in lines for device in line.devices})
     commits = sorted({commit for line in lines for commit in line.commits})
     said = f"Mean ± half of the 95 % interval over seeds, in %; {'; '.join(devices)}; commit {', '.join(commits)}."
+    if any(line.row.init for line in lines):
+        said += " Seconds are those of a row's own run, without the pretraining that it starts from."
     found = [" ".join([said, *_cautions(lines)])] if devices else []
     cited = [f"{line.row.name}: {line.row.citation}, within {line.row.tolerance:.1f}" for line in lines if line.row.paper]
     found += [f"The paper's numbers, and how far ours may be from them: {'; '.join(cited)}."] if cited else []

@@ -54,6 +54,12 @@ def test_below_a_table_stands_how_far_its_tests_carry():
     assert r"With 5 seeds p is never below 0.0625" in formats.latex(PAPER, ["mean_iou"], [line((0.01,) * 5)])
 
 
+def test_whose_seconds_they_are_is_said_where_a_row_starts_from_another():
+    said = "Seconds are those of a row's own run, without the pretraining that it starts from."
+    assert said in formats.markdown(PAPER, ["mean_iou"], [line(), line(row=Row("other", "segment", "segment", init="denoising"))])
+    assert said not in formats.markdown(PAPER, ["mean_iou"], [line()])
+
+
 def test_a_pipe_in_a_name_does_not_begin_a_cell():
     text = formats.markdown(PAPER, ["mean_iou"], [line(row=Row("a|b", "segment", "segment"))])
     assert r"| a\|b | 42.0 ± 5.0 | +2.0 ± 2.5 | 3 | 10 |" in text
