@@ -44,26 +44,26 @@ def current(table: str, paper: Any) -> list[dict[str, Any]]:
     return list({(line["row"], line["seed"]): line for line in found}.values())
 
 
-def keys(rows: Sequence[Row]) -> dict[str, str]:
-    """What each row runs, by its name: its config, all that it starts from, how it is scored, and the version of the code.
+def keys(rows: Sequence[Row], scored: bool = True) -> dict[str, str]:
+    """What each row runs, by its name: its config, all that it starts from, the version of the code, and how it is `scored`.
 
-    Where any of these changes, the row has another key, another workdir, and no line.
+    Where any of these changes, the row has another key and no line; where it is not the scoring, another workdir, too.
     """
     by_name = {row.name: row for row in rows}
 
     @functools.cache
-    def key(name: str) -> str:
+    def key(name: str, scored: bool) -> str:
         row = by_name[name]
-        scored = [flag for flag in SCORED if getattr(row, flag)]
-        parts = [CODE, row.command, _config(row.config), row.overrides, key(row.init) if row.init else "", scored]
+        flags = [flag for flag in SCORED if scored and getattr(row, flag)]
+        parts = [CODE, row.command, _config(row.config), row.overrides, key(row.init, False) if row.init else "", flags]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
-    return {name: key(name) for name in by_name}
+    return {name: key(name, scored) for name in by_name}
 
 
 def workdir(runs: str, table: str, rows: Sequence[Row], name: str, seed: int) -> str:
-    """Where a row of these and a seed is trained: no two have the same place, and a row that is changed has another one."""
-    return f"{place(runs, table, name, seed)}-{keys(rows)[name]}"
+    """Where a row of these and a seed is trained: no two have the same place, and what is trained otherwise has another one."""
+    return f"{place(runs, table, name, seed)}-{keys(rows, scored=False)[name]}"
 
 
 def place(runs: str, table: str, name: str, seed: int) -> str:

@@ -197,6 +197,15 @@ def test_what_a_row_runs_has_a_key():
     assert len(set(others)) == len(others) == 6
 
 
+def test_a_row_that_is_scored_otherwise_is_scored_anew_and_not_trained(calls, tmp_path, monkeypatch):
+    measure(tmp_path)
+    changed(monkeypatch, "scratch", best=True)
+    calls.commands.clear()
+    assert measure(tmp_path) == {}
+    assert [command[2] for command in calls.commands] == ["experiments.evaluate"] * 2
+    assert all(command[-1] == "--best" for command in calls.commands)
+
+
 def test_lines_of_another_split_are_not_current(calls, tmp_path, monkeypatch):
     measure(tmp_path)
     monkeypatch.setattr(PAPER, "SPLIT", "validation")
