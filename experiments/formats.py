@@ -151,5 +151,6 @@ def _percents(values: Sequence[float]) -> list[str]:
 
 def _escaped(text: str) -> str:
     """LaTeX's own characters as text."""
-    special = {"\\": r"\textbackslash{}", "±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "|": "bar", "<": "less", ">": "greater"}
+    special = {"±": r"$\pm$", **{each: f"\\text{name}{{}}" for each, name in special.items()}}
     return "".join(special.get(each, f"\\{each}" if each in "&%$#_{}" else each) for each in text)

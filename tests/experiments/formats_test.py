@@ -54,6 +54,11 @@ def test_below_a_table_stands_how_far_its_tests_carry():
     assert r"With 5 seeds p is never below 0.0625" in formats.latex(PAPER, ["mean_iou"], [line((0.01,) * 5)])
 
 
+def test_what_latex_would_read_as_its_own_is_text():
+    text = formats.latex(PAPER, ["mean_iou"], [line(row=Row("a|b <c> ~^\\ 5 % {d}", "segment", "segment"))])
+    assert r"a\textbar{}b \textless{}c\textgreater{} \textasciitilde{}\textasciicircum{}\textbackslash{} 5 \% \{d\}" in text
+
+
 def test_whose_seconds_they_are_is_said_where_a_row_starts_from_another():
     said = "Seconds are those of a row's own run, without the pretraining that it starts from."
     assert said in formats.markdown(PAPER, ["mean_iou"], [line(), line(row=Row("other", "segment", "segment", init="denoising"))])
