@@ -40,8 +40,11 @@ def take_share(jobs: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = share["gpu"]
 
 
-def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool = False) -> str:
-    """Run a command on its share of the machine, its output in the log where one is named, or returned; UserError where it fails."""
+def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool = False, lock: int | None = None) -> str:
+    """Run a command on its share of the machine, its output in the log where one is named, or returned; UserError where it fails.
+
+    It holds the `lock` that `held` gave, too, so that what outlives this process keeps others out.
+    """
     if share.get("cores"):
         os.sched_setaffinity(0, share["cores"])  # of this thread, which the command inherits
     environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": share["gpu"]} if share.get("gpu") else {})}
@@ -49,7 +52,13 @@ def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(_appended(log)) if log else None
         started = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE if capture else output, stderr=subprocess.PIPE, text=True, errors="replace"
+            command,
+            env=environment,
+            stdout=subprocess.PIPE if capture else output,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            pass_fds=() if lock is None else (lock,),
         )
         process = stack.enter_context(started)
         for line in process.stderr:  # type: ignore[union-attr]
@@ -83,15 +92,15 @@ def seconds(path: str) -> float:
 
 
 @contextlib.contextmanager
-def held(path: str) -> Iterator[None]:
-    """A file is this process's alone, until then or until it dies; Busy where another process holds it."""
+def held(path: str) -> Iterator[int]:
+    """A file, by its descriptor, is this process's alone, until then or until it dies; Busy where another process holds it."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise Busy("another process is at it; the same command, when that is done, takes what is left") from None
-        yield
+        yield file.fileno()
 
 
 def _gpus() -> list[str]:

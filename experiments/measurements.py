@@ -184,7 +184,7 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
     Busy where another process is at it.
     """
     trained = workdir(runs, table, paper.ROWS, row.init if row.command == "evaluate" else row.name, seed)
-    with commands.held(f"{trained}.lock"):
+    with commands.held(f"{trained}.lock") as lock:
         measured = any((line["row"], line["seed"]) == (row.name, seed) for line in current(table, paper))
         if measured and finished(trained):
             return  # by another process, meanwhile
@@ -197,14 +197,14 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
             command += assignments({"seed": seed, **row.overrides, **extra})
             if row.init:
                 command.append(f"--init={workdir(runs, table, paper.ROWS, row.init, seed)}")
-            commands.timed(lambda: commands.call(command, share, log), os.path.join(trained, "seconds.txt"))
+            commands.timed(lambda: commands.call(command, share, log, lock=lock), os.path.join(trained, "seconds.txt"))
             if not finished(trained):
                 raise UserError("it was stopped before its last step; the same command goes on from there")
             jsonlines.write(os.path.join(trained, "provenance.jsonl"), now)
         if measured:
             return
         score = [sys.executable, "-m", "experiments.evaluate", f"--workdir={trained}", f"--split={paper.SPLIT}", *scoring(row)]
-        commands.call(score, share, log)
+        commands.call(score, share, log, lock=lock)
         with open(os.path.join(trained, "metrics.json"), encoding="utf-8") as file:
             scores = json.load(file)[paper.SPLIT]
         numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}

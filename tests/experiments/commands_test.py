@@ -1,6 +1,7 @@
 """experiments/commands.py: a command has its share of the machine, and its errors and seconds are kept."""
 
 import os
+import subprocess
 import sys
 import threading
 
@@ -72,3 +73,27 @@ def test_the_seconds_of_a_run_that_was_cut_off_count_too(tmp_path):
         commands.timed(cut_off, str(path))
     assert len(path.read_text().splitlines()) == 2
     assert 100 <= commands.timed(lambda: None, str(path)) < 110
+
+
+CALLS = """
+import sys
+from experiments import commands
+with commands.held(sys.argv[1]) as lock:
+    commands.call([sys.executable, "-c", "print('begun', flush=True); input()"], {}, lock=lock)
+"""
+
+
+def test_a_command_that_outlives_its_caller_keeps_others_out(tmp_path):
+    path = str(tmp_path / "row.lock")
+    caller = subprocess.Popen([sys.executable, "-c", CALLS, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with caller:
+        assert caller.stdout.readline() == "begun\n"
+        caller.kill()
+        caller.wait()
+        with pytest.raises(commands.Busy, match="another process is at it"), commands.held(path):
+            pass
+        caller.stdin.write("\n")  # the command ends
+        caller.stdin.flush()
+        assert caller.stdout.read() == ""
+    with commands.held(path):
+        pass

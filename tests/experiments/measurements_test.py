@@ -31,13 +31,13 @@ PAPER = types.SimpleNamespace(
 def calls(tmp_path, monkeypatch):
     """The commands called, none of which trains; those whose row and seed are in `failing` fail, those in `cut` stop early."""
     seen = types.SimpleNamespace(commands=[], shares=[], failing=set(), cut=set(), commit="abc", most=0)
-    lock, running = threading.Lock(), []
+    turn, running = threading.Lock(), []
 
-    def call(command, share, log="", capture=False):
+    def call(command, share, log="", capture=False, lock=None):
         if capture:
             return json.dumps({"device": "none", "commit": seen.commit})
         place = next(flag.split("=", 1)[1] for flag in command if flag.startswith("--workdir="))
-        with lock:
+        with turn:
             seen.commands.append(command)
             seen.shares.append(share)
             running.append(place)
