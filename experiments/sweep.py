@@ -62,9 +62,9 @@ def run(argv: Sequence[str]) -> int:
     commands.shares(flags.jobs)
     sampler = samplers.sampler(flags.sampler, space, flags.trials, flags.sampler_seed, sweep.workdir, sweep.larger_is_better)
     try:
-        with commands.held(os.path.join(sweep.workdir, "lock")):
+        with commands.held(os.path.join(sweep.workdir, "lock")) as lock:
             claim(sweep, flags, space, sampler.trials)
-            return swept(sweep, sampler, flags.jobs)
+            return swept(sweep._replace(lock=lock), sampler, flags.jobs)
     except commands.Busy:
         raise UserError(
             f"Expected no other process at {sweep.workdir}; one is sweeping there. The same command goes on when it has ended; "

@@ -16,7 +16,7 @@ from experiments.space import Fields
 
 
 class Sweep(NamedTuple):
-    """What the runs of a sweep share: entry point, config, its overrides and weights, the metric, the seeds, the directory."""
+    """What the runs of a sweep share: entry point, config, its overrides and weights, the metric, the seeds, the directory and its lock."""
 
     command: str
     config: str
@@ -26,6 +26,7 @@ class Sweep(NamedTuple):
     larger_is_better: bool
     seeds: tuple[int, ...]
     workdir: str
+    lock: int | None = None
 
     @property
     def record(self) -> str:
@@ -192,7 +193,7 @@ def _run(sweep: Sweep, number: int, seed: int, fields: Fields, share: dict[str, 
     command += [f"--init={sweep.init}"] if sweep.init else []
     print(f"[sweep] trial {number}, seed {seed}: {' '.join(f'{name}={said(value)}' for name, value in fields.items())}", flush=True)
     log = f"{place}.log" if share["jobs"] > 1 else ""
-    seconds = commands.timed(lambda: commands.call(command, share, log), os.path.join(place, "seconds.txt"))
+    seconds = commands.timed(lambda: commands.call(command, share, log, lock=sweep.lock), os.path.join(place, "seconds.txt"))
     value = validation(place, sweep.metric)
     return {"metric": sweep.metric, "value": value, "seconds": round(seconds, 1), "workdir": place}
 

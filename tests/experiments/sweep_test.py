@@ -24,9 +24,9 @@ SCORES = {0.001: 0.2, 0.002: 0.4, 0.004: 0.3}
 def calls(monkeypatch):
     """The commands called, none of which trains: the score is that of the learning rate, those in `failing` fail."""
     seen = types.SimpleNamespace(trained=[], scored=[], failing=set(), score=lambda config: SCORES[config.optimiser.learning_rate])
-    lock = threading.Lock()
+    turn = threading.Lock()
 
-    def call(command, share, log="", capture=False):
+    def call(command, share, log="", capture=False, lock=None):
         if capture:
             return json.dumps({"device": "none", "commit": "abc"})
         place = next(word.split("=", 1)[1] for word in command if word.startswith("--workdir="))
@@ -36,7 +36,7 @@ def calls(monkeypatch):
             with open(os.path.join(place, "metrics.json"), "w", encoding="utf-8") as file:
                 json.dump({"test": {"mean_iou": 0.1, "loss": 0.9, "step": 3}}, file)
             return ""
-        with lock:
+        with turn:
             seen.trained.append(command)
         if os.path.basename(place) in seen.failing:
             raise UserError("exit code 2: the loss is not finite")
@@ -367,7 +367,7 @@ def test_a_record_of_other_fields_than_the_sampler_gives_is_refused(calls, swept
 def test_two_trials_are_trained_and_the_winner_s_config_runs(swept, tmp_path, monkeypatch):
     """The entry points themselves, in this process."""
 
-    def call(command, share, log="", capture=False):
+    def call(command, share, log="", capture=False, lock=None):
         module = importlib.import_module(command[2])
         return json.dumps(module.provenance()) if capture else str(cli.guarded(module.run, command[2:]))
 
