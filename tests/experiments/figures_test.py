@@ -13,7 +13,7 @@ from aeseg.inference import evaluate as evaluation
 from aeseg.methods import masked
 from aeseg.types import IGNORE, UserError
 from experiments import assembly, figures, measurements, papers
-from experiments.papers import camvid_segnet, camvid_tiramisu, mae_ablations
+from experiments.papers import camvid_segnet, camvid_tiramisu
 from tests.experiments import untrained
 
 
@@ -115,11 +115,9 @@ def test_reconstructions_stand_beside_what_their_autoencoders_were_shown(drawn):
 
 
 def test_a_table_that_names_no_rows_to_draw_is_refused():
-    message = (
-        r"^Expected a table that names in PICTURE .* mae_ablations names none\. Add PICTURE to experiments/papers/mae_ablations\.py, or "
-    )
+    message = r"^Expected a table that names in PICTURE .* trials names none\. Add PICTURE to experiments/papers/trials\.py, or "
     with pytest.raises(UserError, match=message):
-        figures.write("mae_ablations", papers.at_scale(mae_ablations, "cpu"), "runs")
+        figures.write("trials", types.SimpleNamespace(SPLIT="test", ROWS=(ROW,)), "runs")
 
 
 @pytest.mark.parametrize(
