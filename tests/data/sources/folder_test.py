@@ -1,7 +1,6 @@
 import json
 import os
 import pickle
-import time
 from pathlib import Path
 
 import numpy as np
@@ -276,9 +275,7 @@ def test_matching_many_files_opens_none_of_them(tmp_path):
         (tmp_path / name).mkdir()
         for number in range(2000):
             (tmp_path / name / f"{number}.png").touch()  # empty: opening one would be an error
-    start = time.perf_counter()
     assert len(folder(tmp_path)) == 2000
-    assert time.perf_counter() - start < 2
 
 
 @pytest.mark.skipif(not (DATA / "camvid").is_dir(), reason=WHERE)
