@@ -3,7 +3,7 @@
 Command   python -m experiments.segment --config=drive
           python -m experiments.evaluate --workdir=runs/drive --split=test
 Cost      see README.md, "Results"      Expected  Dice of the vessels in experiments/results/drive.jsonl
-          (published: U-Net 0.8157, R2U-Net 0.8171; Sci Rep 2023, s41598-023-50141-0, table 2)
+          (published: U-Net 0.8157, a three-path U-Net 0.8291; Sci Rep 2023, s41598-023-50141-0, table 2)
           `unet,reference`, with the 64 to 1024 channels of Ronneberger et al. 2015 and 25 times as many steps, wants an accelerator
 """
 
