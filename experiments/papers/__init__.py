@@ -103,8 +103,7 @@ def trials(
     fields = {**everywhere, **fields}
     rows = [Row(f"scratch, rate {rate:g}", "segment", segment, {**fields, "freeze": "scratch", RATE: rate}) for rate in RATES]
     for method, shown in METHODS.items():
-        task, of_task = harder[method]
-        tried = {"as it is": {}, "rate 0.0005": {RATE: 5e-4}, task: of_task}
+        tried = _tried(harder[method])
         starts = {trial: f"{method} pretraining, {trial}" for trial in tried}
         rows += (Row(starts[trial], "pretrain", pretrain.format(method), {**everywhere, **each}) for trial, each in tried.items())
         rows += (Row(f"{shown}, {trial}", "segment", segment, dict(fields), starts[trial]) for trial in tried)
@@ -112,3 +111,37 @@ def trials(
             trial, rate = then[method]
             rows.append(Row(f"{shown}, {trial}, then rate {rate:g}", "segment", segment, {**fields, RATE: rate}, starts[trial]))
     return tuple(rows)
+
+
+def causes(
+    pretrain: str,
+    segment: str,
+    fields: Mapping[str, Any],
+    harder: Mapping[str, tuple[str, Mapping[str, Any]]],
+    then: Mapping[str, tuple[str, float]],
+    longer: tuple[str, int],
+    everywhere: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Row, ...]:
+    """Beside the `trials`, and no trials: what the encoders know where the head alone is trained, and what keeps more of it.
+
+    Each method's best pretraining, of `then`, is segmented frozen, beside an encoder that is frozen as it was drawn; the method of
+    `longer` also with lower layers that learn more slowly, and after as many steps of pretraining as stand there, four times its own.
+    """
+    fields, (method, steps) = {**everywhere, **fields}, longer
+    at = {each: {**fields, RATE: rate} for each, (_, rate) in then.items()}
+    starts = {each: f"{each} pretraining, {trial}" for each, (trial, _) in then.items()}
+    shown, long = f"why: {METHODS[method]}", f"{method} pretraining, four times as long"
+    tuned = _tried(harder[method])[then[method][0]]
+    untrained = {**at[method], "freeze": "scratch", "optimiser.freeze": ("encoder/*",)}
+    return (
+        Row("why: frozen at random", "segment", segment, untrained),
+        *(Row(f"why: {METHODS[each]}, frozen", "segment", segment, {**at[each], "freeze": "linear-probe"}, starts[each]) for each in then),
+        Row(f"{shown}, lower layers slower", "segment", segment, {**at[method], "optimiser.layer_decay": 0.6}, starts[method]),
+        Row(long, "pretrain", pretrain.format(method), {**everywhere, **tuned, "steps": steps}),
+        Row(f"{shown}, four times as long", "segment", segment, at[method], long),
+    )
+
+
+def _tried(harder: tuple[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The three trials of a method's pretraining, by name: the fields that it sets."""
+    return {"as it is": {}, "rate 0.0005": {RATE: 5e-4}, harder[0]: harder[1]}

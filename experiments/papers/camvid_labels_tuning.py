@@ -33,19 +33,5 @@ THEN = {
     "fcmae": ("as it is", 6e-3),
 }
 """The best pretraining of each, segmented at the rate that was best from scratch."""
-FIELDS = {"data.fraction": 0.125}
-BEST = {**DRIVES, **FIELDS, papers.RATE: 6e-3}
-STARTS = {method: f"{method} pretraining, {trial}" for method, (trial, _) in THEN.items()}
-LONG = "spark pretraining, four times as long"
-WHY = (
-    papers.Row("why: frozen at random", "segment", "camvid_labels", {**BEST, "freeze": "scratch", "optimiser.freeze": ("encoder/*",)}),
-    *(
-        papers.Row(f"why: {papers.METHODS[method]}, frozen", "segment", "camvid_labels", {**BEST, "freeze": "linear-probe"}, start)
-        for method, start in STARTS.items()
-    ),
-    papers.Row("why: SparK, lower layers slower", "segment", "camvid_labels", {**BEST, "optimiser.layer_decay": 0.6}, STARTS["spark"]),
-    papers.Row(LONG, "pretrain", "camvid_labels:spark", {**DRIVES, "steps": 4000}),
-    papers.Row("why: SparK, four times as long", "segment", "camvid_labels", BEST, LONG),
-)
-"""No trials: what the encoders know when the head alone is trained, and whether gentler or longer training keeps more of it."""
-ROWS = (*papers.trials("camvid_labels:{}", "camvid_labels", FIELDS, HARDER, THEN, DRIVES), *WHY)
+OF = ("camvid_labels:{}", "camvid_labels", {"data.fraction": 0.125}, HARDER, THEN)
+ROWS = (*papers.trials(*OF, DRIVES), *papers.causes(*OF, ("spark", 4000), DRIVES))

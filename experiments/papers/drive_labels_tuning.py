@@ -20,4 +20,5 @@ THEN = {
     "fcmae": ("units of 16", 6e-3),
 }
 """The best pretraining of each, segmented at the rate that was best from scratch."""
-ROWS = papers.trials("drive:{}", "drive", {"data.fraction": 0.125, "steps": 600, "batch_size": 4}, HARDER, THEN)
+OF = ("drive:{}", "drive", {"data.fraction": 0.125, "steps": 600, "batch_size": 4}, HARDER, THEN)
+ROWS = (*papers.trials(*OF), *papers.causes(*OF, ("denoising", 3200)))
