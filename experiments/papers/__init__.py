@@ -86,12 +86,13 @@ def over_labels(
     return tuple(rows)
 
 
-def trials(
+def tuning(
     pretrain: str,
     segment: str,
     fields: Mapping[str, Any],
     harder: Mapping[str, tuple[str, Mapping[str, Any]]],
     then: Mapping[str, tuple[str, float]],
+    longer: tuple[str, int] | None = None,
     everywhere: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Row, ...]:
     """What a table over labels is tuned by: four trials for each method and for the network from scratch, scored on validation.
@@ -99,49 +100,33 @@ def trials(
     From scratch the rate of the segmentation is one of RATES.  A method pretrains as its config says, with a quarter of the config's
     rate, and with the fields of `harder`, another task, after its name; each is segmented with the same `fields`.  Its fourth trial,
     in `then`, is one of these three by its name, and the rate of the segmentation.  The fields `everywhere` are those of all rows.
+
+    With `longer`, a method and a number of steps, rows "why" come after the trials, and are none: what the encoders know where the
+    head alone is trained (each method's pretraining of `then` frozen, beside an encoder frozen as it was drawn), and what keeps more
+    of it: that method with lower layers that learn more slowly, and after so many steps of pretraining, four times its own.
     """
     fields = {**everywhere, **fields}
+    tried = {method: {"as it is": {}, "rate 0.0005": {RATE: 5e-4}, harder[method][0]: harder[method][1]} for method in METHODS}
+    at = {method: {**fields, RATE: rate} for method, (_, rate) in then.items()}
+    best = {method: f"{method} pretraining, {trial}" for method, (trial, _) in then.items()}
     rows = [Row(f"scratch, rate {rate:g}", "segment", segment, {**fields, "freeze": "scratch", RATE: rate}) for rate in RATES]
     for method, shown in METHODS.items():
-        tried = _tried(harder[method])
-        starts = {trial: f"{method} pretraining, {trial}" for trial in tried}
-        rows += (Row(starts[trial], "pretrain", pretrain.format(method), {**everywhere, **each}) for trial, each in tried.items())
-        rows += (Row(f"{shown}, {trial}", "segment", segment, dict(fields), starts[trial]) for trial in tried)
+        starts = {trial: f"{method} pretraining, {trial}" for trial in tried[method]}
+        rows += (Row(starts[trial], "pretrain", pretrain.format(method), {**everywhere, **each}) for trial, each in tried[method].items())
+        rows += (Row(f"{shown}, {trial}", "segment", segment, dict(fields), start) for trial, start in starts.items())
         if method in then:
             trial, rate = then[method]
-            rows.append(Row(f"{shown}, {trial}, then rate {rate:g}", "segment", segment, {**fields, RATE: rate}, starts[trial]))
+            rows.append(Row(f"{shown}, {trial}, then rate {rate:g}", "segment", segment, at[method], best[method]))
+    if longer:
+        method, steps = longer
+        why, long = f"why: {METHODS[method]}", f"{method} pretraining, four times as long"
+        untrained = {**at[method], "freeze": "scratch", "optimiser.freeze": ("encoder/*",)}
+        frozen = {each: {**at[each], "freeze": "linear-probe"} for each in then}
+        rows += (
+            Row("why: frozen at random", "segment", segment, untrained),
+            *(Row(f"why: {METHODS[each]}, frozen", "segment", segment, frozen[each], best[each]) for each in then),
+            Row(f"{why}, lower layers slower", "segment", segment, {**at[method], "optimiser.layer_decay": 0.6}, best[method]),
+            Row(long, "pretrain", pretrain.format(method), {**everywhere, **tried[method][then[method][0]], "steps": steps}),
+            Row(f"{why}, four times as long", "segment", segment, at[method], long),
+        )
     return tuple(rows)
-
-
-def causes(
-    pretrain: str,
-    segment: str,
-    fields: Mapping[str, Any],
-    harder: Mapping[str, tuple[str, Mapping[str, Any]]],
-    then: Mapping[str, tuple[str, float]],
-    longer: tuple[str, int],
-    everywhere: Mapping[str, Any] = MappingProxyType({}),
-) -> tuple[Row, ...]:
-    """Beside the `trials`, and no trials: what the encoders know where the head alone is trained, and what keeps more of it.
-
-    Each method's best pretraining, of `then`, is segmented frozen, beside an encoder that is frozen as it was drawn; the method of
-    `longer` also with lower layers that learn more slowly, and after as many steps of pretraining as stand there, four times its own.
-    """
-    fields, (method, steps) = {**everywhere, **fields}, longer
-    at = {each: {**fields, RATE: rate} for each, (_, rate) in then.items()}
-    starts = {each: f"{each} pretraining, {trial}" for each, (trial, _) in then.items()}
-    shown, long = f"why: {METHODS[method]}", f"{method} pretraining, four times as long"
-    tuned = _tried(harder[method])[then[method][0]]
-    untrained = {**at[method], "freeze": "scratch", "optimiser.freeze": ("encoder/*",)}
-    return (
-        Row("why: frozen at random", "segment", segment, untrained),
-        *(Row(f"why: {METHODS[each]}, frozen", "segment", segment, {**at[each], "freeze": "linear-probe"}, starts[each]) for each in then),
-        Row(f"{shown}, lower layers slower", "segment", segment, {**at[method], "optimiser.layer_decay": 0.6}, starts[method]),
-        Row(long, "pretrain", pretrain.format(method), {**everywhere, **tuned, "steps": steps}),
-        Row(f"{shown}, four times as long", "segment", segment, at[method], long),
-    )
-
-
-def _tried(harder: tuple[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The three trials of a method's pretraining, by name: the fields that it sets."""
-    return {"as it is": {}, "rate 0.0005": {RATE: 5e-4}, harder[0]: harder[1]}

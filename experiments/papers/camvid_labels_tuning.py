@@ -33,5 +33,4 @@ THEN = {
     "fcmae": ("as it is", 6e-3),
 }
 """The best pretraining of each, segmented at the rate that was best from scratch."""
-OF = ("camvid_labels:{}", "camvid_labels", {"data.fraction": 0.125}, HARDER, THEN)
-ROWS = (*papers.trials(*OF, DRIVES), *papers.causes(*OF, ("spark", 4000), DRIVES))
+ROWS = papers.tuning("camvid_labels:{}", "camvid_labels", {"data.fraction": 0.125}, HARDER, THEN, ("spark", 4000), DRIVES)

@@ -20,5 +20,5 @@ THEN = {
     "fcmae": ("units of 16", 6e-3),
 }
 """The best pretraining of each, segmented at the rate that was best from scratch."""
-OF = ("drive:{}", "drive", {"data.fraction": 0.125, "steps": 600, "batch_size": 4}, HARDER, THEN)
-ROWS = (*papers.trials(*OF), *papers.causes(*OF, ("denoising", 3200)))
+FIELDS = {"data.fraction": 0.125, "steps": 600, "batch_size": 4}
+ROWS = papers.tuning("drive:{}", "drive", FIELDS, HARDER, THEN, ("denoising", 3200))

@@ -42,7 +42,7 @@ def test_over_labels_each_may_be_segmented_at_its_own_rate(two_methods):
 def test_each_method_and_scratch_has_four_trials_and_is_segmented_alike(two_methods):
     harder = {"spark": ("units of 16", {"method.unit": 16}), "denoising": ("squares of 6", {"method.noise[0].size": 6})}
     then = {"spark": ("units of 16", 0.006), "denoising": ("as it is", 0.006)}
-    rows = {row.name: row for row in papers.trials("a:{}", "b", {"steps": 5}, harder, then)}
+    rows = {row.name: row for row in papers.tuning("a:{}", "b", {"steps": 5}, harder, then)}
     for name in ("scratch", "SparK", "denoising"):
         assert len([row for row in rows.values() if row.command == "segment" and row.name.startswith(f"{name}, ")]) == 4
     assert rows["scratch, rate 0.006"].overrides == {"steps": 5, "freeze": "scratch", papers.RATE: 0.006}
@@ -52,6 +52,23 @@ def test_each_method_and_scratch_has_four_trials_and_is_segmented_alike(two_meth
         assert rows[rows[trial].init].overrides == {"method.unit": 16}
     assert rows["spark pretraining, rate 0.0005"].overrides == {papers.RATE: 5e-4}
     assert (rows["spark pretraining, as it is"].command, rows["spark pretraining, as it is"].overrides) == ("pretrain", {})
+
+
+def test_why_a_method_does_not_help_is_asked_with_the_best_pretraining_of_each(two_methods):
+    harder = {"spark": ("units of 16", {"method.unit": 16}), "denoising": ("squares of 6", {"method.noise[0].size": 6})}
+    then = {"spark": ("units of 16", 0.006), "denoising": ("as it is", 0.002)}
+    given = ("a:{}", "b", {"steps": 5}, harder, then)
+    trials = papers.tuning(*given)
+    rows = papers.tuning(*given, ("spark", 40), {"data.fraction": 0.5})
+    assert [row.name for row in rows[: len(trials)]] == [row.name for row in trials]
+    why = {row.name: row for row in rows[len(trials) :]}
+    common = {"steps": 5, "data.fraction": 0.5, papers.RATE: 0.006}
+    assert why["why: frozen at random"].overrides == {**common, "freeze": "scratch", "optimiser.freeze": ("encoder/*",)}
+    assert why["why: SparK, frozen"].overrides == {**common, "freeze": "linear-probe"}
+    assert why["why: denoising, frozen"].overrides[papers.RATE] == 0.002
+    assert why["why: SparK, frozen"].init == why["why: SparK, lower layers slower"].init == "spark pretraining, units of 16"
+    assert why[why["why: SparK, four times as long"].init].overrides == {"method.unit": 16, "data.fraction": 0.5, "steps": 40}
+    assert len(why) == 6
 
 
 def test_the_numbers_of_segnets_table_1_are_the_published_ones():
