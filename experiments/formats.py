@@ -9,11 +9,23 @@ from experiments.significance import CHANCE, ENOUGH, EXACT, bootstrap, bootstrap
 from experiments.summary import Line
 
 
-def markdown(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
-    """For README.md: the title, the table, and below it what its numbers are and where they come from."""
+def markdown(paper: Any, metrics: Sequence[str], lines: Sequence[Line], longest: int | None = None) -> str:
+    """The title, the table, below it what its numbers are and where they come from, how orders agree, and the table's own note.
+
+    A table of more than the `longest` rows is folded up, with what its numbers are.
+    """
     header, rows = _cells(metrics, lines)
     table = [_in_pipes(header).replace("|  |", "| |", 1), "|---" * len(header) + "|", *map(_in_pipes, rows)]
-    return "\n\n".join([f"**{paper.TITLE}**", "\n".join(table), *_below(paper, lines)])
+    measured = "\n\n".join(["\n".join(table), *_below(paper, lines)])
+    if longest is not None and len(rows) > longest:
+        measured = folded(f"the table, {len(rows)} rows", measured)
+    note = [paper.NOTE] if getattr(paper, "NOTE", "") else []
+    return "\n\n".join([f"**{paper.TITLE}**", measured, *_orders(paper, lines), *note])
+
+
+def folded(title: str, text: str) -> str:
+    """Markdown that shows its title alone until it is clicked."""
+    return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
 def latex(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
@@ -21,7 +33,7 @@ def latex(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
     header, rows = _cells(metrics, lines)
     body = ["\\midrule" if row is None else " & ".join(map(_escaped, row)) + r" \\" for row in (header, None, *rows)]
     inside = [r"\toprule", *body, r"\bottomrule"]
-    caption = _escaped(" ".join([f"{paper.TITLE}.", *_below(paper, lines, note=False)]).replace("\n", " "))
+    caption = _escaped(" ".join([f"{paper.TITLE}.", *_below(paper, lines), *_orders(paper, lines)]).replace("\n", " "))
     tabular = [f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", *inside, r"\end{tabular}"]
     return "\n".join([r"\begin{table}", r"\centering", f"\\caption{{{caption}}}", *tabular, r"\end{table}"])
 
@@ -47,7 +59,7 @@ def comma_separated(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -
     return text.getvalue().rstrip("\n")
 
 
-FORMATS: dict[str, Callable[[Any, Sequence[str], Sequence[Line]], str]] = {"markdown": markdown, "latex": latex, "csv": comma_separated}
+FORMATS: dict[str, Callable[..., str]] = {"markdown": markdown, "latex": latex, "csv": comma_separated}
 
 
 def _in_pipes(cells: Sequence[str]) -> str:
@@ -79,8 +91,8 @@ def _cells(metrics: Sequence[str], lines: Sequence[Line]) -> tuple[list[str], li
     return header, rows
 
 
-def _below(paper: Any, lines: Sequence[Line], note: bool = True) -> list[str]:
-    """The paragraphs below a table: units and provenance, what the tests are, citations, failures, the table's own note."""
+def _below(paper: Any, lines: Sequence[Line]) -> list[str]:
+    """The paragraphs below a table: units and provenance, what the tests are, citations, failures."""
     devices = sorted({device for line in lines for device in line.devices})
     commits = sorted({commit for line in lines for commit in line.commits})
     said = f"Mean ± half of the 95 % interval over seeds, in %; {'; '.join(devices)}; commit {', '.join(commits)}."
@@ -89,10 +101,8 @@ def _below(paper: Any, lines: Sequence[Line], note: bool = True) -> list[str]:
     found = [" ".join([said, *_cautions(lines)])] if devices else []
     cited = [f"{line.row.name}: {line.row.citation}, within {line.row.tolerance:.1f}" for line in lines if line.row.paper]
     found += [f"The paper's numbers, and how far ours may be from them: {'; '.join(cited)}."] if cited else []
-    found += [said for name, order in getattr(paper, "ORDERS", {}).items() if (said := _order(name, order, paper.METRICS, lines))]
     failures = [f"{line.row.name}, {failure}" for line in lines for failure in line.failures]
-    found += ["Failed: " + "; ".join(failures)] if failures else []
-    return [*found, *([paper.NOTE] if note and getattr(paper, "NOTE", "") else [])]
+    return [*found, *(["Failed: " + "; ".join(failures)] if failures else [])]
 
 
 def _cautions(lines: Sequence[Line]) -> list[str]:
@@ -112,6 +122,11 @@ def _cautions(lines: Sequence[Line]) -> list[str]:
             "their intervals (±) would exclude 0 all the same."
         )
     return said
+
+
+def _orders(paper: Any, lines: Sequence[Line]) -> list[str]:
+    """What is to be said of the paper's ORDERS of rows, a paragraph each."""
+    return [said for name, order in getattr(paper, "ORDERS", {}).items() if (said := _order(name, order, paper.METRICS, lines))]
 
 
 def _order(name: str, published: Mapping[str, Mapping[str, float]], metrics: Sequence[str], lines: Sequence[Line]) -> str:

@@ -27,6 +27,8 @@ from experiments import cli, figures, formats, measurements, papers, plan, plot,
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 README = os.path.join(os.path.dirname(HERE), "README.md")
+LONGEST = 8
+"""Rows of a table that README.md shows unfolded."""
 MAY_BE_SET = ("data.root", *cli.MAY_CHANGE)
 """Fields that no result depends on."""
 MARKS = ("<!-- results: written by `python -m experiments.tables --readme` -->", "<!-- end of results -->")
@@ -86,13 +88,15 @@ def run(argv: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def printed(table: str, style: str = "markdown", scale: str = "cpu", failed: Mapping[tuple[str, int], str] | None = None) -> str:
-    """The rows of one scale that were measured, or that `failed` with an error, in one of the FORMATS."""
+def printed(
+    table: str, style: str = "markdown", scale: str = "cpu", failed: Mapping[tuple[str, int], str] | None = None, **how: Any
+) -> str:
+    """The rows of one scale that were measured, or that `failed` with an error, in one of the FORMATS; `how` goes to that."""
     paper = papers.at_scale(spec.module("experiments.papers", table), scale)
     found = measurements.current(table, paper)
     if not found and not failed:
         raise UserError(f"Nothing of {table} has been measured. Run python -m experiments.tables {table} --run.")
-    return formats.FORMATS[style](paper, summary.metrics(paper, found), summary.lines(paper, found, failed or {}))
+    return formats.FORMATS[style](paper, summary.metrics(paper, found), summary.lines(paper, found, failed or {}), **how)
 
 
 def check(table: str, paper: Any) -> int:
@@ -141,14 +145,14 @@ def write_readme() -> None:
 
 
 def _with_results(text: str) -> str:
-    """The text with the tables between its marks: tunings after all others, folded up."""
+    """The text with the tables between its marks: long ones folded up, tunings after all others and folded up whole."""
     modules = {name: spec.module("experiments.papers", name) for name in spec.names("experiments.papers")}
     scales = [(name, scale) for name, paper in modules.items() for scale in papers.SCALES if scale in {row.scale for row in paper.ROWS}]
     measured = [(name, scale) for name, scale in scales if measurements.current(name, papers.at_scale(modules[name], scale))]
     tunings = [printed(name, scale=scale).partition("\n\n") for name, scale in measured if modules[name].SPLIT == "validation"]
     others = [(name, scale) for name, scale in measured if modules[name].SPLIT != "validation"]
-    written = [printed(name, scale=scale) + (pictures(name) if scale == "cpu" else "") for name, scale in others]
-    folded = [f"<details><summary>{title.strip('*')}</summary>\n\n{rest}\n\n</details>" for title, _, rest in tunings]
+    written = [printed(name, scale=scale, longest=LONGEST) + (pictures(name) if scale == "cpu" else "") for name, scale in others]
+    folded = [formats.folded(title.strip("*"), rest) for title, _, rest in tunings]
     tables = "\n\n".join([*written, *filter(None, [speed()]), *folded])
     pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
     if not re.search(pattern, text, re.DOTALL):

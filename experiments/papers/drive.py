@@ -14,7 +14,7 @@ TITLE = {
     "paper": "DRIVE at length, 565x584, vessels, the 20 official test images",
 }
 METRICS = ("dice_vessel", "pixel_accuracy", "mean_iou")
-SEEDS = {"cpu": 1, "paper": 3}
+SEEDS = 3
 SPLIT = "test"
 EACH = 1
 PICTURE = {"prediction": "U-Net, 16 to 128 channels"}

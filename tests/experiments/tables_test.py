@@ -213,6 +213,17 @@ def test_rows_of_the_papers_scale_stand_in_a_table_of_their_own(results, monkeyp
     assert f"\n\n{large}" in tables._with_results("\n".join(tables.MARKS))
 
 
+def test_readme_folds_a_long_table_up_but_for_its_title_and_note(results, monkeypatch):
+    monkeypatch.setattr(scenes, "NOTE", "What it shows.")
+    there = sum(row.command == "segment" for row in scenes.ROWS)
+    monkeypatch.setattr(tables, "LONGEST", there)
+    assert tables._with_results("\n".join(tables.MARKS)).startswith(f"{tables.MARKS[0]}\n\n{tables.printed('scenes')}\n\n")
+    monkeypatch.setattr(tables, "LONGEST", there - 1)
+    table = tables.printed("scenes").removeprefix(f"**{scenes.TITLE}**\n\n").removesuffix("\n\nWhat it shows.")
+    folded = f"<details><summary>the table, {there} rows</summary>\n\n{table}\n\n</details>"
+    assert f"**{scenes.TITLE}**\n\n{folded}\n\nWhat it shows." in tables._with_results("\n".join(tables.MARKS))
+
+
 def test_readme_folds_tunings_up_below_the_others(results, monkeypatch):
     tuning = "camvid_labels_tuning"
     line = json.loads((results / "scenes.jsonl").read_text().splitlines()[0])
