@@ -112,8 +112,9 @@ def segmentation_scores(trained: assembly.Trained, source: Any, samples: int = 0
         def seen(index: int, record: evaluation.Record, prediction: np.ndarray, further: np.ndarray) -> None:
             progress.at(index + 1)
             if index in chosen:
-                known = np.mean((prediction == record["label"])[record["label"] != draw.IGNORE]) if prediction.size else 0.0
-                names.append(f"{record.get('name', index)}   {known:.1%} of its pixels right")
+                labelled = record["label"] != draw.IGNORE
+                right = f"{np.mean((prediction == record['label'])[labelled]):.1%} of its pixels right" if labelled.any() else "no label"
+                names.append(f"{record.get('name', index)}   {right}")
                 shown = {"image": record["image"], "label": record["label"], "prediction": prediction}
                 if samples:
                     shown["uncertainty"] = draw.uncertainty_map(further[..., 0], len(source.classes))

@@ -24,7 +24,9 @@ SCORED = ("best", "batch_statistics", "reference_boundaries")
 """What a row says of how it is scored: flags of `evaluate`, which the key of its config holds where they are set."""
 
 CODE = 1
-"""The version of what the code computes.  Raise it with a change that moves results: every row is then trained and measured anew."""
+"""The version of what the code computes.  Raise it with a change that moves results: every row is then trained and measured anew.
+
+What moves those of some rows alone raises their `revision`."""
 
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
 
@@ -56,6 +58,7 @@ def keys(rows: Sequence[Row], scored: bool = True) -> dict[str, str]:
         row = by_name[name]
         flags = [flag for flag in SCORED if scored and getattr(row, flag)]
         parts = [CODE, row.command, _config(row.config), row.overrides, key(row.init, False) if row.init else "", flags]
+        parts += [row.revision] if row.revision else []
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
     return {name: key(name, scored) for name in by_name}

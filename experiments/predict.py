@@ -33,7 +33,7 @@ from aeseg.data import decode, transforms
 from aeseg.inference import draw
 from aeseg.inference.samples import PLANES
 from aeseg.inference.sliding import sliding
-from aeseg.inference.views import averaged, resized, softmax
+from aeseg.inference.views import averaged, checked, resized, softmax
 from aeseg.spec import build
 from aeseg.types import Class, UserError
 from experiments import assembly, cli, job, predictors, process
@@ -119,6 +119,7 @@ def predict(
         for number, values in enumerate(averaged(slide, images(), **views, further=PLANES if samples else 0)):
             item = taken.pop(0)
             row = {"name": item.name, "image": item.image}
+            values = checked(values, item.name)
             try:
                 row |= _segmented(item, values, classes, flags, resizes) if classes else _reconstructed(item, values, output)
             except OSError as error:

@@ -14,7 +14,7 @@ from aeseg import metrics
 from aeseg.data.records import Record, Source, Transform, check
 from aeseg.inference.measures import Measure
 from aeseg.inference.sliding import Predict, sliding
-from aeseg.inference.views import averaged
+from aeseg.inference.views import averaged, checked
 from aeseg.metrics import Mean
 from aeseg.types import IGNORE, UserError
 
@@ -57,8 +57,9 @@ def segmentation(
 
     slide = functools.partial(sliding, predict, window=window, stride=stride, batch=batch, weights=weights)
     for number, values in enumerate(averaged(slide, taken(), scales, flip, further)):
-        logits, beside = np.split(values, [values.shape[-1] - further], axis=-1)
-        record, prediction = waiting.popleft(), np.argmax(logits, axis=-1).astype(np.int32)
+        record, classified = waiting.popleft(), values.shape[-1] - further
+        logits, beside = np.split(checked(values, str(record["name"])), [classified], axis=-1)
+        prediction = np.argmax(logits, axis=-1).astype(np.int32)
         confusion += _confusion(prediction, record["label"], len(classes), window[0] * window[1])
         counted = jax.tree.map(np.add, counted, [measure.counts(logits, prediction, record["label"]) for measure in measures])
         images, ignored = images + 1, ignored + int(np.sum(record["label"] == IGNORE))

@@ -53,9 +53,20 @@ def averaged(
             yield mean
 
 
+def checked(values: Float[np.ndarray, "_ _ k"], name: str) -> Float[np.ndarray, "_ _ k"]:
+    """What a network gave for an image of that name; NaN and infinities are a UserError, for their argmax would be some class."""
+    if wrong := int(np.sum(~np.isfinite(values))):
+        raise UserError(
+            f"Expected numbers for every pixel of {name}; {wrong:,} of the network's {values.size:,} values are NaN or infinite. "
+            "Take an earlier checkpoint with --step, or train it anew with a lower learning rate, or in float32."
+        )
+    return values
+
+
 def softmax(logits: Float[np.ndarray, "h w k"]) -> Float[np.ndarray, "h w k"]:
     """The probabilities of the classes, on the host."""
-    values = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    with np.errstate(invalid="ignore"):  # of an infinity comes NaN, which `checked` refuses
+        values = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return values / values.sum(axis=-1, keepdims=True)
 
 

@@ -106,7 +106,10 @@ class Segmenter(nn.Module):
             pyramid = jax.lax.stop_gradient(pyramid)
         for neck in self.neck:
             pyramid = neck(pyramid, train=train)
-        return self.head(pyramid, train=train)
+        logits = self.head(pyramid, train=train)
+        if 1 in logits:  # an odd last row or column was pooled alone, and has come back as two
+            logits = {**logits, 1: logits[1][:, : image.shape[1], : image.shape[2]]}
+        return logits
 
     def _at_image_size(self, logits: Float[Array, "b _ _ k"], batch: Batch) -> Float[Array, "b h w k"]:
         return images.resize(logits, *batch["image"].shape[1:3])

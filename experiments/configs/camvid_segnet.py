@@ -1,4 +1,4 @@
-"""SegNet-Basic and its variants on CamVid, as in table 1 of Badrinarayanan et al. 2017 ("SegNet", section 3.2 and 3.3).
+"""SegNet-Basic and its variants on CamVid, as in table 1 of Badrinarayanan et al. 2017 ("SegNet", section 3.1 and 3.2).
 
 The paper's protocol: 360x480, SGD 0.1 with momentum 0.9, batches of 12, He's initialisation, from scratch on the 367 training images;
 scored at the checkpoint with the best global accuracy on validation, looked at every 1,000 steps.  The paper trains until the loss

@@ -24,7 +24,8 @@ class Row(NamedTuple):
     `paper` holds what was published, in % by metric; `tolerance` how many points our mean may be away from it, `citation`
     where it stands.  `best` scores the checkpoint that was best on validation, by the config's `best`, and not the last;
     `batch_statistics` with batch norm by the statistics of each image itself, and not the running averages; `reference_boundaries`
-    also scores the borders as SegNet's own script.
+    also scores the borders as SegNet's own script.  `revision` is raised where what this row alone runs computes something else than
+    before, though its config is the same: it is then measured anew.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Row(NamedTuple):
     best: bool = False
     batch_statistics: bool = False
     reference_boundaries: bool = False
+    revision: int = 0
 
 
 def at_scale(paper: ModuleType, scale: str) -> SimpleNamespace:

@@ -27,6 +27,8 @@ PUBLISHED = {
     "fcn_plain": ("FCN-Basic-NoAddition-NoDimReduction", (80.5, 61.6, 45.9, 30.47), (83.7, 54.8, 45.5, 33.17)),
 }
 """Variant: its name; global accuracy, class accuracy, mIoU and BF with median frequency balancing; the same without."""
+ADDING = ("segnet_addition", "fcn_basic", "fcn_unreduced")
+"""Whose decoders add the encoder's features: since revision 1 those after pooling, as the paper does."""
 TOLERANCE = 3.0
 """Points: replications of SegNet-Basic and of SegNet stand 1 to 4 points from what was published."""
 CITATION = "Badrinarayanan et al. 2017, table 1"
@@ -44,6 +46,7 @@ def _row(variant: str, weights: str, scale: str) -> Row:
         scale=scale,
         best=True,
         reference_boundaries=True,
+        revision=int(variant in ADDING),
         **({} if small else {"paper": _published(variant, weights), "tolerance": TOLERANCE, "citation": CITATION}),
     )
 

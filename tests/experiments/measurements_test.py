@@ -193,8 +193,9 @@ def test_what_a_row_runs_has_a_key():
         return measurements.keys([row._replace(**fields)])[row.name]
 
     others = [key(), key(overrides={"freeze": "none"}), key(config="drive"), *(key(**{name: True}) for name in measurements.SCORED)]
+    others.append(key(revision=1))
     assert key() == key()
-    assert len(set(others)) == len(others) == 6
+    assert len(set(others)) == len(others) == 7
 
 
 def test_a_row_that_is_scored_otherwise_is_scored_anew_and_not_trained(calls, tmp_path, monkeypatch):

@@ -74,6 +74,13 @@ def test_every_file_gets_a_label_an_overlay_and_logits_of_its_own_size(run, segm
     assert (output / "overview.png").exists()
 
 
+def test_a_network_that_gives_no_numbers_predicts_nothing(run, segmenter, photos, tmp_path, capsys):
+    broken = segmenter._replace(variables=jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), segmenter.variables))
+    assert run(predict, broken, f"--input={photos / 'b.jpg'}", f"--output={tmp_path / 'results'}") == 2
+    assert "Expected numbers for every pixel of b; " in capsys.readouterr().err
+    assert not (tmp_path / "results" / "labels").exists()
+
+
 def test_a_run_that_resizes_predicts_at_that_size_and_brings_probabilities_back(run, segmenter, photos, tmp_path):
     output = tmp_path / "results"
     transforms = (spec(Resize, height=16, width=16), spec(CenterCrop, height=8, width=8))

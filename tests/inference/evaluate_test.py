@@ -52,6 +52,20 @@ def test_scores_come_from_one_confusion_matrix_over_all_pixels(window, batch):
     assert json.loads(json.dumps(found)) == found
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_network_that_gives_no_numbers_has_no_score(wrong, flip):
+    """The argmax of NaN is class 0, which is right for many pixels of many data sets."""
+
+    def broken(images):
+        logits = red_is_class(images)
+        logits[0, 0, 0, 1] = wrong
+        return logits
+
+    with pytest.raises(UserError, match=r"numbers for every pixel of one; \d+ of the network's 18 values are NaN or infinite. Take"):
+        segmentation(broken, SOURCE, (), (2, 3), ("a", "b", "c"), flip=flip)
+
+
 def test_boundary_f1_is_a_mean_over_images_and_boundary_iou_a_ratio_of_sums_over_all_pixels():
     found = segmentation(red_is_class, SOURCE, (), (2, 3), ("a", "b", "c"), measures=(BOUNDARIES,))
     maps = [(one["image"][..., 0].astype(np.int32), one["label"].astype(np.int32), 3) for one in SOURCE]

@@ -6,6 +6,8 @@ import pytest
 from aeseg import images, metrics
 from aeseg.methods import segmenter
 from aeseg.methods.segmenter import Segmenter
+from aeseg.models.encoders import enet as encoders
+from aeseg.models.heads import enet as heads
 from aeseg.spec import build
 from aeseg.types import IGNORE, UserError
 from tests.methods import cases
@@ -68,6 +70,15 @@ def test_predictions_are_the_finest_logits_in_the_images_size():
     assert sorted(pyramid) == [2, 4]
     assert (logits.shape, logits.dtype) == ((8, 12, 16, 3), jnp.float32)
     np.testing.assert_array_equal(logits, images.resize(pyramid[2], 12, 16))
+
+
+def test_logits_at_every_pixel_stay_where_they_are_at_odd_sizes_too():
+    """ENet pools an odd last row alone, which comes back as two: the second is cut, and no logit moves."""
+    ours = method(encoder=build(encoders.recipe("tiny")), head=build(heads.recipe("tiny", classes=3)))
+    variables, image = initial(ours), jax.random.uniform(jax.random.key(0), (1, 45, 61, 3))
+    pyramid = ours.apply(variables, image, method=lambda module, image: module.head(module.encoder(image, train=False), train=False))
+    assert pyramid[1].shape == (1, 46, 62, 3)
+    np.testing.assert_array_equal(ours.apply(variables, image, method="predict"), pyramid[1][:, :45, :61])
 
 
 def test_the_logged_accuracy_is_that_of_the_confusion_matrix():

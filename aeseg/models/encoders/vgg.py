@@ -16,7 +16,7 @@ class VGG(nn.Module):
     """Levels of convolutions, each with batch norm and ReLU, and 2x2 max pooling after each level.
 
     The 13 convolutions of VGG16 (Simonyan & Zisserman 2015, table 1, column D) with batch norm are SegNet's encoder (Badrinarayanan et
-    al. 2017, section 3); four levels of one 7x7 convolution with 64 channels are that of SegNet-Basic (section 3.2).
+    al. 2017, section 3); four levels of one 7x7 convolution with 64 channels are that of SegNet-Basic (section 3.1).
 
     The pyramid holds what each level gives before its pooling, at strides 1, 2, 4, ..., so a head finds where the maxima were; and at
     the last stride, 2 ** len(widths), what was pooled last.  An odd row or column is pooled alone (Caffe's rule), so any size will do:
@@ -26,7 +26,7 @@ class VGG(nn.Module):
     convolutions    how many convolutions each level has, one number for each
     size            of the kernels
     contrast        sigma, in pixels, of the local contrast normalisation of the image (see `images.local_contrast`); 0: none.  The paper
-                    (section 3.3) does not give it; the authors' prototxts have Caffe's LRN there for SegNet-Basic, nothing for SegNet
+                    (section 3.2) does not give it; the authors' prototxts have Caffe's LRN there for SegNet-Basic, nothing for SegNet
     mean, std       where there is none, the image is standardised by these
     dropout         its rate, after the poolings of the last `dropout_levels` levels; 0: none.  Bayesian SegNet (Kendall et al. 2015,
                     arXiv 1511.02680, section 3, and the authors' prototxts) has 0.5 after three of VGG16's five levels, and after

@@ -10,15 +10,16 @@ from aeseg.types import Pyramid, doubling_strides
 
 
 class FCNBasicHead(nn.Module):
-    """FCN-Basic and its variants (Badrinarayanan et al. 2017, section 3.2 and table 1), after Long et al. 2015.
+    """FCN-Basic and its variants (Badrinarayanan et al. 2017, section 3.1 and table 1), after Long et al. 2015.
 
-    From the coarsest stride of the pyramid to the finest: upsampling by 2, and the encoder's features of that stride added.
+    From the coarsest stride of the pyramid to the finest: upsampling by 2, and what the encoder pooled to that stride added (figure 3:
+    "the output of the max-pooling layer", of which the largest has half the image's size); so nothing is added at the finest.
 
     reduction   a 1x1 convolution makes the encoder's features as many channels as classes before they are upsampled or added; without
                 (-NoDimReduction) one at the end makes the logits
     addition    the encoder's features are added; without (-NoAddition) the coarsest alone make the logits
-    learnt      upsampling is a transposed convolution of `size` pixels, which starts at bilinear (8 pixels fit the paper's number of
-                parameters); without (Bilinear-Interpolation) it stays bilinear
+    learnt      upsampling is a transposed convolution of `size` pixels, the paper's 8, which starts at bilinear; without
+                (Bilinear-Interpolation) it stays bilinear
     """
 
     classes: int
@@ -37,8 +38,8 @@ class FCNBasicHead(nn.Module):
         for stride in strides:
             h, w = pyramid[stride].shape[1:3]
             features = self._upsampled(features, f"up{stride}")[:, :h, :w]
-            if self.addition:
-                added = pyramid[stride].astype(self.dtype)
+            if self.addition and stride != strides[-1]:
+                added = layers.max_pool(layers.even(pyramid[stride // 2])).astype(self.dtype)
                 if self.reduction or added.shape[-1] != features.shape[-1]:
                     added = self._pointwise(added, features.shape[-1], f"reduction{stride}")
                 features = features + added

@@ -19,9 +19,10 @@ class SegNetHead(nn.Module):
 
     convolutions   after each unpooling, coarse to fine; () for one each
     size           of their kernels
-    relu           after each batch norm; SegNet-Basic's decoder has none (section 3.2)
+    relu           after each batch norm; SegNet-Basic's decoder has none (section 3.1)
     depthwise      the convolutions filter each channel alone (SegNet-SingleChannelDecoder)
-    addition       the encoder's features are added to what each stride's convolutions give (SegNet-Basic-EncoderAddition)
+    addition       what the encoder pooled to a stride is added to what its convolutions give, but at the finest stride, to which
+                   nothing was pooled (SegNet-Basic-EncoderAddition; figure 3 and table 1, storage)
     last           the size of the last convolution's kernel, the one to the logits
     dropout        its rate, after what the first `dropout_levels` strides give; 0: none.  Bayesian SegNet (Kendall et al. 2015, arXiv
                    1511.02680, section 3, and the authors' prototxts) has 0.5 at three of SegNet's five, and at two of SegNet-Basic's four
@@ -52,8 +53,8 @@ class SegNetHead(nn.Module):
             for place in range(number):
                 widened = following if place == number - 1 else width
                 features = self._convolved(features, widened, f"level{stride}_{place}", train)
-            if self.addition:
-                features = features + self._fitted(pyramid[stride].astype(self.dtype), features.shape[-1], f"addition{stride}")
+            if self.addition and stride != strides[-1]:
+                features = features + layers.max_pool(layers.even(pyramid[stride // 2])).astype(self.dtype)
             if level < self.dropout_levels:
                 features = layers.dropout(self, features, self.dropout, train=train)
         score = layers.Convolution(self.classes, size=self.last, initialiser="lecun", dtype=self.dtype, name="logits")

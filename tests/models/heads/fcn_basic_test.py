@@ -1,11 +1,12 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from torch.nn import functional
 
 from aeseg import images
 from aeseg.models.encoders.vgg import VGG
-from aeseg.models.heads import fcn_basic
+from aeseg.models.heads import fcn_basic, segnet
 from aeseg.spec import build
 from aeseg.types import UserError
 from tests.models import oracle
@@ -15,12 +16,25 @@ from tests.models.heads.unet_test import Network, pyramid, read
 
 @pytest.mark.parametrize(
     ("fields", "strides"),
-    [({}, [1, 2, 4]), ({"addition": False}, [4]), ({"reduction": False}, [1, 2, 4]), ({"addition": False, "learnt": False}, [4])],
+    [({}, [1, 4]), ({"addition": False}, [4]), ({"reduction": False}, [1, 4]), ({"addition": False, "learnt": False}, [4])],
 )
 def test_logits_stand_at_the_finest_stride_and_depend_on_what_is_added(fields, strides):
+    """At stride 2 what is pooled of stride 1; at 1 nothing."""
     shapes, read_at = read(fcn_basic.FCNBasicHead(3, **fields), pyramid(1, 2, 4))
     assert shapes == {1: (1, 16, 16, 3)}
     assert read_at == {1: strides}
+
+
+@pytest.mark.parametrize("head", [fcn_basic.recipe("small"), fcn_basic.recipe("unreduced"), segnet.recipe("addition")])
+def test_of_the_encoder_s_features_what_was_pooled_is_added_and_nothing_at_the_finest_stride(head):
+    """Badrinarayanan et al. 2017, figure 3: what pooling left out reaches no logits."""
+    features = pyramid(1, 2, 4)
+    logits, variables = build(head).init_with_output(jax.random.key(0), features, train=False)
+    blocks = features[1].reshape(1, 8, 2, 8, 2, 4)
+    left_out = jnp.where(blocks == blocks.max(axis=(2, 4), keepdims=True), blocks, blocks - 1).reshape(features[1].shape)
+    np.testing.assert_array_equal(build(head).apply(variables, {**features, 1: left_out}, train=False)[1], logits[1])
+    moved = build(head).apply(variables, {**features, 1: features[1] + 1}, train=False)
+    assert np.any(moved[1] != logits[1])
 
 
 @pytest.mark.parametrize("variant", ["small", "unadded", "unreduced", "plain", "bilinear"])
@@ -32,14 +46,14 @@ def test_each_variant_equals_torch_on_a_size_that_the_poolings_do_not_divide(var
     levels, features = encoded(other.within("encoder"), oracle.torch_image(image), (1, 1))
     head = other.within("head")
     features = head.convolved(features, "reduction4") if reduces else features
-    for stride, finer in ((2, levels[1]), (1, levels[0])):
+    for stride, finer, added in ((2, levels[1], oracle.pooled(levels[0])[0]), (1, levels[0], None)):
         if variant == "bilinear":
             features = functional.interpolate(features, scale_factor=2, mode="bilinear")
         else:
             features = head.transposed(features, f"up{stride}", padding=3)
         features = features[:, :, : finer.shape[2], : finer.shape[3]]
-        if adds:
-            features = features + (head.convolved(finer, f"reduction{stride}") if reduces else finer)
+        if adds and added is not None:
+            features = features + (head.convolved(added, f"reduction{stride}") if reduces else added)
     oracle.assert_equals(found[1], features if reduces else head.convolved(features, "logits"))
 
 

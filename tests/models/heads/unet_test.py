@@ -3,12 +3,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 from aeseg import tree
 from aeseg.models.encoders import convnet
 from aeseg.models.heads import unet
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests.models import oracle
 
 
 class Network(nn.Module):
@@ -37,6 +39,28 @@ def test_with_its_encoder_it_has_the_published_number_of_parameters(channels, cl
     image = jax.ShapeDtypeStruct((1, 32, 32, channels), jnp.float32)
     variables = jax.eval_shape(lambda image: Network(build(encoder), build(head)).init(jax.random.key(0), image), image)
     assert tree.count(variables["params"]) == count
+
+
+@pytest.mark.parametrize("fields", [{}, {"norm": "batch", "use_bias": False}, {"norm": "batch"}])
+def test_the_network_equals_torch(fields):
+    """Ronneberger et al. 2015, figure 1, in narrow, with and without batch norm."""
+    encoder = convnet.ConvNet(widths=(3, 5), convolutions=2, bottleneck=6, **fields)
+    image = oracle.image(2, 12, 16, 3)
+    found, other = oracle.with_variables(Network(encoder, unet.UNetHead(4, **fields)), image)
+
+    def block(within, features):
+        for place in range(2):
+            features = within.convolved(features, f"convolution{place}", padding="same")
+            features = torch.relu(within.normalised(features, f"norm{place}") if fields else features)
+        return features
+
+    down, up = other.within("encoder"), other.within("head")
+    fine = block(down.within("level0"), oracle.torch_image(image))
+    coarse = block(down.within("level1"), oracle.pooled(fine)[0])
+    features = block(down.within("bottleneck_level"), oracle.pooled(coarse)[0])
+    for stride, passed in ((2, coarse), (1, fine)):
+        features = block(up.within(f"level{stride}"), torch.cat([passed, up.transposed(features, f"up{stride}")], dim=1))
+    oracle.assert_equals(found[1], up.convolved(features, "logits1"))
 
 
 def pyramid(*strides, side=16, width=4):
