@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from aeseg.types import UserError
+
+_running: set[subprocess.Popen[str]] = set()
+"""What `call` has started."""
 
 
 class Busy(UserError):
@@ -61,6 +65,8 @@ def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool
             pass_fds=() if lock is None else (lock,),
         )
         process = stack.enter_context(started)
+        _running.add(process)
+        stack.callback(_running.discard, process)
         for line in process.stderr:  # type: ignore[union-attr]
             told.append(line)
             print(line, end="", file=output or sys.stderr, flush=True)
@@ -69,6 +75,22 @@ def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool
             print(f"This failed: {shlex.join(command)}", file=output or sys.stderr, flush=True)
             raise UserError(f"exit code {process.returncode}: {_reason(''.join(told), process.returncode)} (see {log or 'above'})")
     return printed
+
+
+@contextlib.contextmanager
+def ended_together() -> Iterator[None]:
+    """Inside, SIGTERM ends what `call` has started, too (a run that trains saves before), and what is to be written of it is written."""
+
+    def end(number: int, frame: object) -> None:
+        for process in tuple(_running):
+            process.terminate()
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def timed(run: Callable[[], object], path: str) -> float:

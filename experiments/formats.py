@@ -92,7 +92,7 @@ def _cells(metrics: Sequence[str], lines: Sequence[Line]) -> tuple[list[str], li
 
 
 def _below(paper: Any, lines: Sequence[Line]) -> list[str]:
-    """The paragraphs below a table: units and provenance, what the tests are, citations, failures."""
+    """The paragraphs below a table: units and provenance, what the tests are, citations, failures, what was not measured."""
     devices = sorted({device for line in lines for device in line.devices})
     commits = sorted({commit for line in lines for commit in line.commits})
     said = f"Mean ± half of the 95 % interval over seeds, in %; {'; '.join(devices)}; commit {', '.join(commits)}."
@@ -102,7 +102,11 @@ def _below(paper: Any, lines: Sequence[Line]) -> list[str]:
     cited = [f"{line.row.name}: {line.row.citation}, within {line.row.tolerance:.1f}" for line in lines if line.row.paper]
     found += [f"The paper's numbers, and how far ours may be from them: {'; '.join(cited)}."] if cited else []
     failures = [f"{line.row.name}, {failure}" for line in lines for failure in line.failures]
-    return [*found, *(["Failed: " + "; ".join(failures)] if failures else [])]
+    found += ["Failed: " + "; ".join(failures)] if failures else []
+    measured = {line.row.name: line.seeds for line in lines}
+    left = {row.name: paper.SEEDS - measured.get(row.name, 0) for row in getattr(paper, "ROWS", ()) if row.command != "pretrain"}
+    unmeasured = [f"{name} ({number} of {paper.SEEDS} seeds)" for name, number in left.items() if number > 0]
+    return [*found, *([f"Not measured: {'; '.join(unmeasured)}."] if unmeasured else [])]
 
 
 def _cautions(lines: Sequence[Line]) -> list[str]:

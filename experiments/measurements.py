@@ -80,6 +80,16 @@ def missing(table: str, paper: Any) -> list[tuple[Row, int]]:
     return [(row, seed) for row, seed in _every(paper) if (row.name, seed) not in there]
 
 
+def wanted(table: str, paper: Any, runs: str) -> list[tuple[Row, int]]:
+    """What is `missing`, and before it the runs that it starts from where they are gone, or were not finished."""
+    there = {(row.name, seed) for row, seed in missing(table, paper)}
+    starts = {row.name: row.init for row in paper.ROWS}
+    for name, seed in tuple(there):
+        while (name := starts[name]) and not finished(workdir(runs, table, paper.ROWS, name, seed)):
+            there.add((name, seed))
+    return [(row, seed) for row, seed in _every(paper) if (row.name, seed) in there]
+
+
 def failures(table: str, paper: Any, runs: str) -> dict[tuple[str, int], str]:
     """Why the rows and seeds failed that were tried last without success, by row and seed."""
     found = {}
@@ -99,16 +109,11 @@ def append(table: str, line: dict[str, Any]) -> None:
 def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object], jobs: int = 1) -> dict[tuple[str, int], str]:
     """Train and score every row and seed without a line, `jobs` at once; why some failed, by row and seed.
 
-    A row waits for the one it starts from and is left out where that failed; the others go on.  Where the run that it starts from is
-    gone, or was not finished, that is trained again, and so are those before it; their lines stay as they were.  An error is kept
-    beside the workdir until the row is tried again.  What another process is at is left to it, and so are the rows that start from it.
+    A row waits for the one it starts from and is left out where that failed; the others go on.  The runs that rows start from are
+    trained again where they must be (see `wanted`); their lines stay as they were.  An error is kept beside the workdir until the row
+    is tried again.  What another process is at is left to it, and so are the rows that start from it.
     """
-    wanted = {(row.name, seed) for row, seed in missing(table, paper)}
-    starts = {row.name: row.init for row in paper.ROWS}
-    for name, seed in tuple(wanted):
-        while (name := starts[name]) and not finished(workdir(runs, table, paper.ROWS, name, seed)):
-            wanted.add((name, seed))
-    todo = [(row, seed) for row, seed in _every(paper) if (row.name, seed) in wanted]
+    todo = wanted(table, paper, runs)
     return run_all(todo, table, runs, jobs, lambda row, seed, share: _measure(table, paper, row, seed, runs, extra, share))
 
 
@@ -125,7 +130,7 @@ def run_all(
         if not isinstance(error, commands.Busy):
             failed[row.name, seed] = UserError(kept(_error(runs, table, row.name, seed), told))
 
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+    with commands.ended_together(), concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         while todo or running:
             busy = {(row.name, seed) for row, seed, _ in running.values()}
             for row, seed in [each for each in todo if (each[0].init, each[1]) in failed]:
@@ -187,6 +192,7 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
     Busy where another process is at it.
     """
     trained = workdir(runs, table, paper.ROWS, row.init if row.command == "evaluate" else row.name, seed)
+    begun = os.path.join(trained, "provenance.jsonl")
     with commands.held(f"{trained}.lock") as lock:
         measured = any((line["row"], line["seed"]) == (row.name, seed) for line in current(table, paper))
         if measured and finished(trained):
@@ -200,10 +206,10 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
             command += assignments({"seed": seed, **row.overrides, **extra})
             if row.init:
                 command.append(f"--init={workdir(runs, table, paper.ROWS, row.init, seed)}")
+            jsonlines.write(begun, now)  # now, for the command may outlive this process
             commands.timed(lambda: commands.call(command, share, log, lock=lock), os.path.join(trained, "seconds.txt"))
             if not finished(trained):
                 raise UserError("it was stopped before its last step; the same command goes on from there")
-            jsonlines.write(os.path.join(trained, "provenance.jsonl"), now)
         if measured:
             return
         score = [sys.executable, "-m", "experiments.evaluate", f"--workdir={trained}", f"--split={paper.SPLIT}", *scoring(row)]
@@ -215,7 +221,7 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
             numbers |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
         seconds = commands.seconds(os.path.join(trained, "seconds.txt"))
         line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(seconds, 1)}
-        then = [*jsonlines.read(os.path.join(trained, "provenance.jsonl")), now][0]
+        then = [now, *jsonlines.read(begun)][-1]
         scored = {} if then["commit"] == now["commit"] else {"scored": now["commit"]}
         append(table, {**line, "config": keys(paper.ROWS)[row.name], **then, **scored})
         print(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s", flush=True)

@@ -37,9 +37,9 @@ class Needs(NamedTuple):
         return self.steps * self.flops
 
 
-def markdown(table: str, paper: Any, extra: Mapping[str, object], jobs: int) -> str:
+def markdown(table: str, paper: Any, extra: Mapping[str, object], jobs: int, runs: str) -> str:
     """Each row with seeds still to run: what a step takes, the minutes of a run, and what all of them take together."""
-    missing = measurements.missing(table, paper)
+    missing = measurements.wanted(table, paper, runs)
     todo = [(row, seed) for row, seed in missing if row.command != "evaluate"]
     if not todo:
         return f"{table}: {'every row is trained; what is left is to score' if missing else 'every row and seed is measured'}."
@@ -104,7 +104,7 @@ def recorded_rates(
     keys = measurements.keys(tuple(rows.values()))
     rates: dict[str, list[float]] = {}
     for line in found:
-        if line["device"] == device and line["config"] == keys.get(line["row"]):
+        if line["device"] == device and line["config"] == keys.get(line["row"]) and line["seconds"]:
             rates.setdefault(line["row"], []).append(needs[line["row"]].total / line["seconds"])
     return rates
 

@@ -49,9 +49,15 @@ def lines(paper: Any, found: Sequence[Mapping[str, Any]], failed: Mapping[tuple[
         both = [seed for seed in sorted(first.keys() & theirs.keys()) if None not in (first[seed], theirs[seed])]
         differences = [first[seed] - theirs[seed] for seed in both]
         seconds = float(np.mean([line["seconds"] for line in mine.values()])) if mine else float("nan")
-        devices, commits = (tuple(sorted({line[name] for line in mine.values()})) for name in ("device", "commit"))
+        devices = tuple(sorted({line["device"] for line in mine.values()}))
+        commits = tuple(sorted({_commit(line) for line in mine.values()}))
         every.append(Line(row, values, differences, len(mine), seconds, devices, commits, failures))
     return every
+
+
+def _commit(line: Mapping[str, Any]) -> str:
+    """The commit that trained a line, and the one that scored it where that is another."""
+    return f"{line['commit']} (scored by {line['scored']})" if "scored" in line else line["commit"]
 
 
 def disagreements(paper: Any, found: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:

@@ -63,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
     paper = papers.at_scale(spec.module("experiments.papers", flags.table), flags.scale)
     extra = _assigned(flags.set)
     if flags.plan:
-        print(plan.markdown(flags.table, paper, extra, flags.jobs))
+        print(plan.markdown(flags.table, paper, extra, flags.jobs, flags.runs))
         return 0
     if flags.rehearse:
         told, whole = rehearsal.rehearse(flags.table, paper, flags.runs, extra, flags.jobs, flags.rehearse, _size(flags.size))

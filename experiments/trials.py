@@ -88,7 +88,7 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
         if len(values) == len(sweep.seeds):
             sampler.tell(number, interval(values)[0])
 
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+    with commands.ended_together(), concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         while todo or running or len(asked) < sampler.trials:
             while free and ((following := ready()) or len(asked) < sampler.trials):
                 if not following:

@@ -1,6 +1,7 @@
 """experiments/commands.py: a command has its share of the machine, and its errors and seconds are kept."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -97,3 +98,23 @@ def test_a_command_that_outlives_its_caller_keeps_others_out(tmp_path):
         assert caller.stdout.read() == ""
     with commands.held(path):
         pass
+
+
+TIMES = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from experiments import commands
+command = [sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(600)"]
+with commands.ended_together(), ThreadPoolExecutor(1) as pool:
+    pool.submit(commands.timed, lambda: commands.call(command, {}), sys.argv[1]).result()
+"""
+
+
+def test_sigterm_ends_a_command_with_its_caller_and_its_seconds_are_written_down(tmp_path):
+    path = tmp_path / "seconds.txt"
+    with subprocess.Popen([sys.executable, "-c", TIMES, str(path)], stdout=subprocess.PIPE, text=True) as caller:
+        assert caller.stdout.readline() == "begun\n"
+        caller.terminate()
+        assert caller.stdout.read() == ""  # the command has ended
+    assert caller.returncode == 128 + signal.SIGTERM
+    assert commands.seconds(str(path)) > 0

@@ -29,6 +29,14 @@ def test_the_papers_number_stands_beside_ours():
     assert text.endswith("\n\nWhat was tried.")
 
 
+def test_rows_and_seeds_that_were_not_measured_are_named():
+    rows = (PUBLISHED, Row("encoder", "pretrain", "pretrain"), Row("other", "segment", "segment"))
+    paper = types.SimpleNamespace(TITLE="A", ROWS=rows, SEEDS=4)
+    assert "\n\nNot measured: ours_1 (1 of 4 seeds); other (4 of 4 seeds)." in formats.markdown(paper, ["mean_iou"], [line()])
+    whole = [line(), line(row=rows[2])]
+    assert "Not measured" not in formats.markdown(types.SimpleNamespace(TITLE="A", ROWS=rows, SEEDS=3), ["mean_iou"], whole)
+
+
 def test_five_pairs_have_a_bootstrap_and_a_p_value_and_three_have_none():
     text = formats.markdown(PAPER, ["mean_iou"], [line((0.01,) * 5), line()])
     assert "| bootstrap 95 % | p |" in text

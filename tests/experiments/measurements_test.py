@@ -248,6 +248,18 @@ def test_a_finished_run_that_is_scored_again_keeps_its_seconds_and_its_commit(ca
     assert measurements.lines("table") == [{**line, "scored": "def"} for line in before]
 
 
+def test_a_run_that_outlived_its_table_has_the_commit_that_it_was_started_with(calls, tmp_path, monkeypatch):
+    """The table's process is killed while it trains; the run goes on to its last step, and a later commit scores it."""
+    calls.cut = {"scratch-0"}
+    measure(tmp_path)
+    trained = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "scratch", 0)
+    os.makedirs(os.path.join(trained, "checkpoints", "5"))
+    calls.commit = "def"
+    assert measure(tmp_path) == {}
+    last = measurements.lines("table")[-1]
+    assert (last["row"], last["seed"], last["commit"], last["scored"]) == ("scratch", 0, "abc", "def")
+
+
 def test_an_error_of_ours_is_told_and_the_other_rows_go_on(calls, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measurements, "scoring", lambda row: [][0] if row.name == "scratch" else [])
     failed = measure(tmp_path)

@@ -38,7 +38,8 @@ def test_a_row_has_the_encoder_of_the_row_it_starts_from():
 
 
 def test_the_rate_is_that_of_the_same_row_on_the_same_device_where_there_is_one():
-    found = [line("a", 2.0), line("a", 4.0), line("a", 1.0, device="elsewhere"), line("a", 1.0, config="old")]
+    unknown = line("a", 0.0)  # its process was killed, and the run went on without
+    found = [line("a", 2.0), line("a", 4.0), line("a", 1.0, device="elsewhere"), line("a", 1.0, config="old"), unknown]
     rates = plan.recorded_rates(ROWS, NEEDS, found, "here")
     assert rates == {"a": [30.0, 15.0]}
     assert plan.rate("b", rates) == 22.5
@@ -46,13 +47,23 @@ def test_the_rate_is_that_of_the_same_row_on_the_same_device_where_there_is_one(
     assert plan.rate("b", {}) == 0
 
 
-def test_what_only_evaluates_is_not_planned(planned):
+def test_what_a_missing_row_starts_from_is_planned_again_where_it_is_gone(planned, monkeypatch):
+    planned.ROWS = (ROWS["a"], ROWS["b"]._replace(init="a"))
+    for seed in (0, 1):
+        measurements.append("table", line("a", 60.0, seed=seed))
+    assert "| a | 0, 1 |" in plan.markdown("table", planned, {}, 1, "nowhere")
+    monkeypatch.setattr(measurements, "finished", lambda workdir: True)
+    assert "| a |" not in plan.markdown("table", planned, {}, 1, "nowhere")
+
+
+def test_what_only_evaluates_is_not_planned(planned, monkeypatch):
+    monkeypatch.setattr(measurements, "finished", lambda workdir: True)
     planned.ROWS += (Row("c", "evaluate", "segment", init="a"),)
-    assert "| c |" not in plan.markdown("table", planned, {}, 1)
+    assert "| c |" not in plan.markdown("table", planned, {}, 1, "nowhere")
     for row in NEEDS:
         for seed in (0, 1):
             measurements.append("table", line(row, 60.0, seed=seed))
-    assert plan.markdown("table", planned, {}, 1) == "table: every row is trained; what is left is to score."
+    assert plan.markdown("table", planned, {}, 1, "nowhere") == "table: every row is trained; what is left is to score."
 
 
 @pytest.fixture
@@ -67,7 +78,7 @@ def planned(tmp_path, monkeypatch):
 
 
 def test_where_nothing_was_measured_a_product_of_matrices_gives_the_minutes(planned):
-    text = plan.markdown("table", planned, {}, 1)
+    text = plan.markdown("table", planned, {}, 1, "nowhere")
     assert "| a | 0, 1 | 10 | 0.0 | 1 | 0.00 | 2.0 |" in text
     assert text.endswith("0.2 hours in all, 1 at once, on here; minutes by a product of matrices here (0 GFLOP/s): no run is faster.")
 
@@ -76,12 +87,12 @@ def test_only_what_is_still_to_run_is_planned(planned):
     for row in NEEDS:
         measurements.append("table", line(row, 60.0))
     measurements.append("table", line("a", 60.0, seed=1))
-    text = plan.markdown("table", planned, {}, 1)
+    text = plan.markdown("table", planned, {}, 1, "nowhere")
     assert "| a |" not in text
     assert "| b | 1 | 10 | 0.0 | 1 | 0.00 | 1.0 |" in text
     assert "the seconds of 2 measured rows of this table on this device" in text
     measurements.append("table", line("b", 60.0, seed=1))
-    assert plan.markdown("table", planned, {}, 1) == "table: every row and seed is measured."
+    assert plan.markdown("table", planned, {}, 1, "nowhere") == "table: every row and seed is measured."
 
 
 def test_the_probe_gives_a_rate(monkeypatch):

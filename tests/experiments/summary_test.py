@@ -24,3 +24,8 @@ def test_where_one_of_two_rows_lacks_the_first_metric_there_is_no_difference(lac
     assert ours.differences == pytest.approx([0.2 if lacks == "scratch" else -0.2])
     none = [line for row in ("scratch", "ours") for line in found(row, {"dice": 0.7} if row == lacks else {"mean_iou": 0.5})]
     assert [line.differences for line in summary.lines(PAPER, none, {})] == [[], []]
+
+
+def test_a_line_that_another_commit_scored_names_both():
+    lines = [*found("scratch", {"mean_iou": 0.5}), {**found("scratch", {"mean_iou": 0.6})[0], "seed": 1, "scored": "def"}]
+    assert summary.lines(PAPER, lines, {})[0].commits == ("abc", "abc (scored by def)")
