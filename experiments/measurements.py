@@ -94,7 +94,7 @@ def failures(table: str, paper: Any, runs: str) -> dict[tuple[str, int], str]:
     """Why the rows and seeds failed that were tried last without success, by row and seed."""
     found = {}
     for row, seed in _every(paper):
-        path = _error(runs, table, row.name, seed)
+        path = error(workdir(runs, table, paper.ROWS, row.name, seed))
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
                 found[row.name, seed] = file.read().strip()
@@ -114,21 +114,25 @@ def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object],
     is tried again.  What another process is at is left to it, and so are the rows that start from it.
     """
     todo = wanted(table, paper, runs)
-    return run_all(todo, table, runs, jobs, lambda row, seed, share: _measure(table, paper, row, seed, runs, extra, share))
+    where = functools.partial(workdir, runs, table, paper.ROWS)
+    return run_all(todo, jobs, where, lambda row, seed, share: _measure(table, paper, row, seed, runs, extra, share))
 
 
 def run_all(
-    todo: Sequence[tuple[Row, int]], table: str, runs: str, jobs: int, run: Callable[[Row, int, dict[str, Any]], None]
+    todo: Sequence[tuple[Row, int]], jobs: int, where: Callable[[str, int], str], run: Callable[[Row, int, dict[str, Any]], None]
 ) -> dict[tuple[str, int], str]:
-    """Call `run` with each row, seed and share of the machine, `jobs` at once, each after the row it starts from; why some failed."""
+    """Call `run` with each row, seed and share of the machine, `jobs` at once, each after the row it starts from; why some failed.
+
+    An error is kept beside the workdir, which `where` has for the row's name and the seed.
+    """
     free, todo = commands.shares(jobs), list(todo)
     failed: dict[tuple[str, int], UserError] = {}
     running: dict[concurrent.futures.Future[None], tuple[Row, int, dict[str, Any]]] = {}
 
-    def settle(row: Row, seed: int, error: UserError, told: str) -> None:
-        failed[row.name, seed] = error
-        if not isinstance(error, commands.Busy):
-            failed[row.name, seed] = UserError(kept(_error(runs, table, row.name, seed), told))
+    def settle(row: Row, seed: int, reason: UserError, told: str) -> None:
+        failed[row.name, seed] = reason
+        if not isinstance(reason, commands.Busy):
+            failed[row.name, seed] = UserError(kept(error(where(row.name, seed)), told))
 
     with commands.ended_together(), concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         while todo or running:
@@ -145,13 +149,13 @@ def run_all(
             for future in done:
                 row, seed, share = running.pop(future)
                 free.append(share)
-                if (error := future.exception()) is None:
+                if (reason := future.exception()) is None:
                     continue
-                if not isinstance(error, UserError):  # ours: told whole, and the other rows go on
-                    traceback.print_exception(error)
-                    error = UserError(f"{type(error).__name__}: {error}")
-                settle(row, seed, error, str(error))
-    return {which: str(error) for which, error in failed.items()}
+                if not isinstance(reason, UserError):  # ours: told whole, and the other rows go on
+                    traceback.print_exception(reason)
+                    reason = UserError(f"{type(reason).__name__}: {reason}")
+                settle(row, seed, reason, str(reason))
+    return {which: str(reason) for which, reason in failed.items()}
 
 
 def finished(workdir: str) -> bool:
@@ -197,7 +201,7 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
         measured = any((line["row"], line["seed"]) == (row.name, seed) for line in current(table, paper))
         if measured and finished(trained):
             return  # by another process, meanwhile
-        forget(runs, table, row.name, seed)
+        forget(workdir(runs, table, paper.ROWS, row.name, seed))
         print(f"[{table}] {row.name}, seed {seed}: begins", flush=True)
         log = f"{trained}.log" if share["jobs"] > 1 else ""
         now = json.loads(commands.call([sys.executable, "-m", "experiments.provenance"], share, capture=True))
@@ -227,20 +231,20 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
         print(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s", flush=True)
 
 
-def _error(runs: str, table: str, row: str, seed: int) -> str:
-    """The file that says why a row and seed failed."""
-    return f"{place(runs, table, row, seed)}.error"
+def error(workdir: str) -> str:
+    """The file that says why a run failed."""
+    return f"{workdir}.error"
 
 
-def forget(runs: str, table: str, row: str, seed: int) -> None:
-    """Remove what a row and seed failed with before."""
+def forget(workdir: str) -> None:
+    """Remove what a run failed with before."""
     with contextlib.suppress(FileNotFoundError):
-        os.remove(_error(runs, table, row, seed))
+        os.remove(error(workdir))
 
 
-def kept(path: str, error: str) -> str:
-    """The error, which stands in the file from now on."""
+def kept(path: str, reason: str) -> str:
+    """The reason, which stands in the file from now on."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
-        file.write(error + "\n")
-    return error
+        file.write(reason + "\n")
+    return reason

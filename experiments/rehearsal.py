@@ -1,5 +1,6 @@
 """A rehearsal of a table: every row is trained for a few steps, so that what cannot run is known before the long runs begin."""
 
+import functools
 import os
 import sys
 import time
@@ -28,18 +29,19 @@ def rehearse(
     if steps < 1:
         raise UserError(f"Expected at least one step of each row; got --rehearse={steps}.")
     name, told, there = f"{table}-rehearsal", {}, set()
+    where = functools.partial(measurements.place, runs, name)
 
     def run(row: Row, seed: int, share: dict[str, Any]) -> None:
-        place = measurements.place(runs, name, row.name, seed)
+        place = where(row.name, seed)
         os.makedirs(os.path.dirname(place), exist_ok=True)
-        of = measurements.place(runs, name, row.init, seed)
+        of = where(row.init, seed)
         if row.command == "evaluate":
             command = ["evaluate", f"--workdir={of}", "--split=validation", *measurements.scoring(row)]
         else:
             with open(f"{place}.json", "w", encoding="utf-8") as file:
                 file.write(to_json(shortened(row, extra, steps, size)))
             command = [row.command, f"--config={place}.json", f"--workdir={place}", *([f"--init={of}"] if row.init else [])]
-        measurements.forget(runs, name, row.name, seed)
+        measurements.forget(place)
         print(f"[{name}] {row.name}: begins", flush=True)
         if row.command != "evaluate" and steps in saved.saved_steps(os.path.join(place, "checkpoints")):
             there.add(row.name)
@@ -51,7 +53,7 @@ def rehearse(
 
     first = {_but_for_labels(row): row for row in reversed(paper.ROWS)}
     alike = {row.name: first[_but_for_labels(row)].name for row in paper.ROWS}
-    failed = measurements.run_all([(row, 0) for row in paper.ROWS if alike[row.name] == row.name], name, runs, jobs, run)
+    failed = measurements.run_all([(row, 0) for row in paper.ROWS if alike[row.name] == row.name], jobs, where, run)
     lines = []
     for row in paper.ROWS:
         of = alike[row.name]

@@ -95,6 +95,14 @@ def test_a_row_that_fails_stops_only_those_that_start_from_it(calls, tmp_path):
     assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
 
 
+def test_an_error_is_not_told_of_a_row_that_has_changed_since(calls, tmp_path, monkeypatch):
+    calls.failing = {"scratch-0"}
+    measure(tmp_path)
+    assert list(measurements.failures("table", PAPER, str(tmp_path / "runs"))) == [("scratch", 0)]
+    changed(monkeypatch, "scratch", overrides={"freeze": "none"})
+    assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
+
+
 def test_what_another_process_is_at_is_left_to_it(calls, tmp_path):
     """The lock is taken by a process that is killed later: then the row is free again."""
     place = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "denoising", 0)

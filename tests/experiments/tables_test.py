@@ -179,9 +179,9 @@ def test_readme_stays_as_it_was_where_the_tables_cannot_be_written(results, monk
 
 
 def test_an_error_stands_in_the_row_that_failed_until_it_is_measured(results, tmp_path, capsys):
-    for row in ("denoising-0", "pretrained-2", "pretrained-4"):  # seed 2 has been measured since
-        (tmp_path / "runs" / "scenes").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "runs" / "scenes" / f"{row}.error").write_text("exit code 1: no space\n")
+    runs = str(tmp_path / "runs")
+    for row, seed in (("denoising", 0), ("pretrained", 2), ("pretrained", 4)):  # seed 2 has been measured since
+        measurements.kept(measurements.error(measurements.workdir(runs, "scenes", scenes.ROWS, row, seed)), "exit code 1: no space")
     assert tables.run(["program", "--table=scenes", f"--runs={tmp_path / 'runs'}"]) == 0
     table = capsys.readouterr().out
     assert "| denoising | failed | failed |" in table
