@@ -58,7 +58,8 @@ def segmentation(
     slide = functools.partial(sliding, predict, window=window, stride=stride, batch=batch, weights=weights)
     for number, values in enumerate(averaged(slide, taken(), scales, flip, further)):
         record, classified = waiting.popleft(), values.shape[-1] - further
-        logits, beside = np.split(checked(values, str(record["name"])), [classified], axis=-1)
+        values = checked(values, str(record.get("name", f"image {number}")))
+        logits, beside = np.split(values, [classified], axis=-1)
         prediction = np.argmax(logits, axis=-1).astype(np.int32)
         confusion += _confusion(prediction, record["label"], len(classes), window[0] * window[1])
         counted = jax.tree.map(np.add, counted, [measure.counts(logits, prediction, record["label"]) for measure in measures])

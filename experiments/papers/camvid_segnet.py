@@ -73,6 +73,6 @@ Deviations: gradients are clipped at norm 1, for all rows; without, FCN-Basic-No
 step (one seed).  The weights are recomputed by median frequency from the 367 images; those published with SegNet are others.  At this
 size the tolerance of the borders, 0.9 pixels, pairs pixels that coincide.  The three rows that add features were measured last, once
 they added what was pooled, as the paper's figure 3 has it, and not what was there before; their seconds are those of a busy machine.""",
-    "paper": """Deviations: gradients are clipped at norm 1, which the paper does not say; without, FCN-Basic-NoDimReduction diverges in small.
-The weights are recomputed by median frequency from the 367 images; those published with SegNet are others.""",
+    "paper": """Deviations: gradients are clipped at norm 1, which the paper does not say; without, FCN-Basic-NoDimReduction diverges in
+small.  The weights are recomputed by median frequency from the 367 images; those published with SegNet are others.""",
 }
