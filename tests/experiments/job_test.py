@@ -110,7 +110,7 @@ def test_two_processes_train_the_model_that_one_does(tmp_path):
     for rank in ("0", "1"):
         devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "SLURM_PROCID": rank, "SLURM_LOCALID": rank}
         runs.append(subprocess.Popen(command, env={**os.environ, **cluster, **devices}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
-    printed = [run.communicate(timeout=300)[0].decode() for run in runs]
+    printed = [run.communicate(timeout=900)[0].decode() for run in runs]
     assert [run.returncode for run in runs] == [0, 0], printed
     assert "Finished at step 3" in printed[0]
     assert "Finished at step 3" not in printed[1]

@@ -124,7 +124,7 @@ def test_processes_with_and_without_images_sum_to_the_scores_of_one(monkeypatch)
 
 HOST = """
 import json, sys, jax
-jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]), initialization_timeout=120)
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]), initialization_timeout=300)
 from tests.inference.evaluate_test import scored_in_parts
 print(json.dumps(scored_in_parts()))
 """
@@ -149,7 +149,7 @@ def test_two_hosts_give_the_scores_of_one():
     alone = {**os.environ, "XLA_FLAGS": ""}  # a host with one device
     hosts = [subprocess.Popen(command, env=alone, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for command in commands]
     try:
-        printed = [host.communicate(timeout=300) for host in hosts]
+        printed = [host.communicate(timeout=900) for host in hosts]
     finally:
         for host in hosts:
             host.kill()
