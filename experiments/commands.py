@@ -101,7 +101,7 @@ def timed(run: Callable[[], object], path: str) -> float:
     finally:
         if os.path.isdir(os.path.dirname(path)):
             with open(path, "a", encoding="utf-8") as file:
-                file.write(f"{time.perf_counter() - began:.1f}\n")
+                file.write(f"{time.perf_counter() - began:.3f}\n")
     return seconds(path)
 
 
