@@ -15,8 +15,8 @@ class ConvNet(nn.Module):
     """Levels of 3x3 convolutions with ReLU, each followed by 2x2 max pooling.
 
     The reference autoencoder has one convolution in each of three levels of 64, 128, 256 channels; U-Net (Ronneberger et
-    al. 2015, figure 1, but with SAME padding) two in each of 64, 128, 256, 512, and two of 1024 after the last
-    pooling.
+    al. 2015, figure 1, but with SAME padding and without the dropout at the path's end that section 3.1 names) two in
+    each of 64, 128, 256, 512, and two of 1024 after the last pooling.
 
     The pyramid holds what each level gives before its pooling, at strides 1, 2, 4, ..., and at the last
     stride, 2 ** len(widths), the pooled features, or what the `bottleneck` makes of them.
