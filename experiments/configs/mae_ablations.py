@@ -5,7 +5,7 @@ of them, nearly as many as the paper's 14 x 14.
 
 Command   python -m experiments.pretrain --config=mae_ablations:masked --config.method.sampler.ratio=0.5
           python -m experiments.segment --config=mae_ablations:linear --init=runs/mae-ablations-masked
-Cost      not yet measured      Expected  not yet measured (test split, 96x128, frozen encoder)
+Cost      3 to 8 minutes of one core, then 1.5      Expected  see experiments/results/mae_ablations.jsonl (test split, 96x128)
 """
 
 from ml_collections import ConfigDict

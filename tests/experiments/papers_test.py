@@ -1,10 +1,12 @@
 """experiments/papers/__init__.py: tables over shares of the labels differ in nothing but where the encoder starts."""
 
+import re
+
 import numpy as np
 import pytest
 
 from aeseg import spec
-from experiments import cli, measurements, papers
+from experiments import cli, formats, measurements, papers, significance, summary
 from experiments.papers import camvid_segnet, camvid_small, camvid_tiramisu, drive, mae_ablations
 
 METHODS = {"spark": "SparK", "denoising": "denoising"}
@@ -124,6 +126,20 @@ def test_camvid_smalls_note_has_the_lead_of_its_convolutional_network():
         if kind[name] == "convnet" != kind[against] and name.rpartition(", ")[2] == against.rpartition(", ")[2]
     ]
     assert f"leads the others by {min(leads):.1f} to {max(leads):.1f} points" in camvid_small.NOTE
+
+
+def test_mae_ablations_note_has_the_numbers_of_its_table():
+    paper = papers.at_scale(mae_ablations, "cpu")
+    lines = summary.lines(paper, measurements.current("mae_ablations", paper), {})
+    if not lines:
+        pytest.skip("mae_ablations is not measured with the code as it is")
+    table = formats.markdown(paper, paper.METRICS, lines).removesuffix(paper.NOTE)
+    numbers = re.findall(r"[+-]\d+\.\d ± \d+\.\d", paper.NOTE.removesuffix(mae_ablations.PAPER))
+    assert len(numbers) >= 6
+    assert [number for number in numbers if f"| {number} |" not in table] == []
+    values = {line.row.name: line.values["mean_iou"] for line in lines}
+    pairs = zip(values["five times as long"], values["one step of pretraining"], strict=True)
+    assert "{:.1f} ± {:.1f} above".format(*(100 * np.array(significance.interval([longer - one for longer, one in pairs])))) in paper.NOTE
 
 
 def test_camvid_tiramisus_note_says_what_its_configs_do():
