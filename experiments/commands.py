@@ -113,6 +113,11 @@ def seconds(path: str) -> float:
         return sum(float(line) for line in file)
 
 
+def say(line: str) -> None:
+    """Print a line in one write, so that those of runs at once do not mix."""
+    print(f"{line}\n", end="", flush=True)
+
+
 @contextlib.contextmanager
 def held(path: str) -> Iterator[int]:
     """A file, by its descriptor, is this process's alone, until then or until it dies; Busy where another process holds it."""

@@ -202,7 +202,7 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
         if measured and finished(trained):
             return  # by another process, meanwhile
         forget(workdir(runs, table, paper.ROWS, row.name, seed))
-        print(f"[{table}] {row.name}, seed {seed}: begins\n", end="", flush=True)  # one write, so that runs at once do not mix their lines
+        commands.say(f"[{table}] {row.name}, seed {seed}: begins")
         log = f"{trained}.log" if share["jobs"] > 1 else ""
         now = json.loads(commands.call([sys.executable, "-m", "experiments.provenance"], share, capture=True))
         if not finished(trained):
@@ -228,7 +228,7 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
         then = [now, *jsonlines.read(begun)][-1]
         scored = {} if then["commit"] == now["commit"] else {"scored": now["commit"]}
         append(table, {**line, "config": keys(paper.ROWS)[row.name], **then, **scored})
-        print(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s\n", end="", flush=True)
+        commands.say(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s")
 
 
 def error(workdir: str) -> str:

@@ -42,7 +42,7 @@ def rehearse(
                 file.write(to_json(shortened(row, extra, steps, size)))
             command = [row.command, f"--config={place}.json", f"--workdir={place}", *([f"--init={of}"] if row.init else [])]
         measurements.forget(place)
-        print(f"[{name}] {row.name}: begins\n", end="", flush=True)
+        commands.say(f"[{name}] {row.name}: begins")
         if row.command != "evaluate" and steps in saved.saved_steps(os.path.join(place, "checkpoints")):
             there.add(row.name)
         began = time.perf_counter()
