@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from aeseg import images, masking, metrics, objectives
 from aeseg.metrics import Mean
-from aeseg.models import layers, modes
+from aeseg.models import layers, masked_modes
 from aeseg.spec import choose, spec
 from aeseg.spec import recipe as part
 from aeseg.types import Batch
@@ -38,7 +38,7 @@ class SparseMasked(nn.Module):
     unit: int = 32
 
     def __post_init__(self) -> None:
-        modes.check_masked_mode(self.encoder, "SparseMasked", ("sparse",))
+        masked_modes.check_masked_mode(self.encoder, "SparseMasked", ("sparse",))
         super().__post_init__()
 
     @property

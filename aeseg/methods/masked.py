@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from aeseg import images, masking, metrics, objectives
 from aeseg.metrics import Mean
-from aeseg.models import layers, modes
+from aeseg.models import layers, masked_modes
 from aeseg.models.token_decoder import TokenDecoder
 from aeseg.spec import choose, spec
 from aeseg.spec import recipe as part
@@ -35,7 +35,7 @@ class Masked(nn.Module):
     mask_token_in_encoder: bool = False
 
     def __post_init__(self) -> None:
-        modes.check_embeds_visible(self.encoder, "Masked")
+        masked_modes.check_embeds_visible(self.encoder, "Masked")
         if self.mask_token_in_encoder != self.encoder.has_mask_token:
             raise UserError(
                 f"mask_token_in_encoder is {self.mask_token_in_encoder}, has_mask_token of the encoder {self.encoder.has_mask_token}; both "

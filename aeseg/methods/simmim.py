@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from aeseg import masking, metrics, objectives
 from aeseg.metrics import Mean
-from aeseg.models import layers, modes
+from aeseg.models import layers, masked_modes
 from aeseg.spec import choose, spec
 from aeseg.spec import recipe as part
 from aeseg.types import Batch
@@ -31,7 +31,7 @@ class SimMIM(nn.Module):
     unit: int = 32
 
     def __post_init__(self) -> None:
-        modes.check_masked_mode(self.encoder, "SimMIM")
+        masked_modes.check_masked_mode(self.encoder, "SimMIM")
         super().__post_init__()
 
     @property

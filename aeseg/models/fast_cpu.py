@@ -1,4 +1,4 @@
-"""Exact forms of convolutions and their gradients, where XLA is slow on a CPU.  Only `forms` uses them."""
+"""Exact forms of convolutions and their gradients, where XLA is slow on a CPU.  Only `ops` uses them."""
 
 import jax.numpy as jnp
 from jax import lax

@@ -1,4 +1,4 @@
-"""Convolution, pooling, upsampling and norms: the one place where the models get them (arithmetic is in `forms`, norms in `norms`).
+"""Convolution, pooling, upsampling and norms: the one place where the models get them (arithmetic is in `ops`, norms in `norms`).
 
 Parameters are float32, and have the names and shapes of linen's own layers (`kernel` height, width, in, out; `bias`).
 Kernels start as He et al. 2015 (arXiv 1502.01852, equation 10), for the ReLU that follows; `initialiser="lecun"` is for
@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from aeseg.models.forms import (
+from aeseg.models.ops import (
     Padding,
     convolve,
     depthwise_convolve,

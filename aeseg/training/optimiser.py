@@ -12,9 +12,9 @@ import optax
 
 from aeseg import tree
 from aeseg.training.layer_decay import scale_by_layer
-from aeseg.training.matrices import matrix_labels, scale_by_orthogonal
+from aeseg.training.muon import matrix_labels, scale_by_orthogonal
 from aeseg.training.schedules import learning_rate_schedule, weight_decay_schedule
-from aeseg.training.trust import scale_by_lamb_ratio, scale_by_lars_ratio
+from aeseg.training.trust_ratio import scale_by_lamb_ratio, scale_by_lars_ratio
 from aeseg.types import UserError
 
 NO_DECAY = ("*bias", "*scale", "*gamma", "*beta", "*position*", "*token*")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aeseg import masking
-from aeseg.models import layers, modes, sparse
+from aeseg.models import layers, masked_modes, sparse
 from aeseg.models.encoders.convnet import ConvNet
 from aeseg.models.encoders.convnextv2 import ConvNeXtV2
 from aeseg.models.encoders.resnet import ResNet
@@ -104,5 +104,5 @@ def test_units_that_cut_through_positions_are_refused():
 
 
 def test_every_encoder_that_says_it_is_sparse_is_tested_here():
-    kinds = {type(build(recipe(modes.ENCODERS, name, "tiny"))) for name in names(modes.ENCODERS)}
+    kinds = {type(build(recipe(masked_modes.ENCODERS, name, "tiny"))) for name in names(masked_modes.ENCODERS)}
     assert {kind for kind in kinds if getattr(kind, "masked_mode", "none") == "sparse"} == {type(encoder) for encoder in SPARSE.values()}

@@ -1,4 +1,4 @@
-"""aeseg/training/trust.py, through the optimisers: the papers' algorithms written out, layer by layer, for three steps."""
+"""aeseg/training/trust_ratio.py, through the optimisers: the papers' algorithms written out, layer by layer, for three steps."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aeseg.training import optimiser as optimisers
-from aeseg.training import trust
+from aeseg.training import trust_ratio
 from tests.training.optimiser_test import stepped
 
 START = {"kernel": np.array([[0.5, -1.0], [2.0, 0.25]]), "bias": np.array([0.1, -0.3])}
@@ -76,7 +76,7 @@ def slope_of_all(weights, number):
     return jax.tree.map(lambda leaf: leaf + number, weights)
 
 
-@pytest.mark.parametrize("transform", [trust.scale_by_lamb_ratio(()), trust.scale_by_lars_ratio(0.001, 0.0, ())])
+@pytest.mark.parametrize("transform", [trust_ratio.scale_by_lamb_ratio(()), trust_ratio.scale_by_lars_ratio(0.001, 0.0, ())])
 def test_what_starts_at_zero_can_leave_it(transform):
     updates, _ = transform.update({"kernel": jnp.ones((2, 2))}, transform.init({}), {"kernel": jnp.zeros((2, 2))})
     np.testing.assert_array_equal(updates["kernel"], np.ones((2, 2)))

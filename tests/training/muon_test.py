@@ -1,11 +1,11 @@
-"""aeseg/training/matrices.py: what is a matrix, and what becomes of it."""
+"""aeseg/training/muon.py: what is a matrix, and what becomes of it."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aeseg.training import matrices
+from aeseg.training import muon
 
 NO_MATRIX = [
     ("encoder/blocks/norm1/scale", (12, 8)), ("encoder/blocks/query/bias", (12, 8)), ("encoder/position_table", (16, 8)),
@@ -15,18 +15,18 @@ NO_MATRIX = [
 
 @pytest.mark.parametrize(("name", "shape"), NO_MATRIX)
 def test_norms_tables_and_single_filters_are_no_matrices(name, shape):
-    assert matrices.matrix_axes(name, shape) is None
+    assert muon.matrix_axes(name, shape) is None
 
 
 def test_kernels_are_matrices_and_stacks_batches_of_them():
-    assert matrices.matrix_axes("head/kernel", (3, 4)) == ((0,), (1,))
-    assert matrices.matrix_axes("encoder/blocks/query/kernel", (12, 3, 4)) == ((1,), (2,))
-    assert matrices.matrix_axes("encoder/convolution/kernel", (3, 3, 8, 4)) == ((0, 1, 2), (3,))
-    assert matrices.matrix_axes("encoder/stage1/blocks/kernel", (5, 3, 3, 8, 4)) == ((1, 2, 3), (4,))
+    assert muon.matrix_axes("head/kernel", (3, 4)) == ((0,), (1,))
+    assert muon.matrix_axes("encoder/blocks/query/kernel", (12, 3, 4)) == ((1,), (2,))
+    assert muon.matrix_axes("encoder/convolution/kernel", (3, 3, 8, 4)) == ((0, 1, 2), (3,))
+    assert muon.matrix_axes("encoder/stage1/blocks/kernel", (5, 3, 3, 8, 4)) == ((1, 2, 3), (4,))
 
 
 def moved(gradient):
-    transform = matrices.scale_by_orthogonal(beta=0.95, nesterov=True, rms=0.2)
+    transform = muon.scale_by_orthogonal(beta=0.95, nesterov=True, rms=0.2)
     return transform.update(gradient, transform.init(gradient))[0]
 
 
