@@ -10,7 +10,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from aeseg import spec, tree
-from experiments import cli, measurements, papers, tables
+from experiments import papers, tables
+from experiments.console import cli
+from experiments.study import measurements
 from tests.contract import GOLDEN, PACKAGES, assert_golden
 from tests.imports_test import ROOT, files, imported
 

@@ -8,7 +8,7 @@ from aeseg.data.sources.scenes import CLASSES, Scenes
 from aeseg.methods import denoising
 from aeseg.methods.segmenter import Segmenter
 from aeseg.spec import build, from_json, recipe, spec, to_json
-from experiments import assembly, evaluate
+from experiments import evaluate
 
 
 def config_of(method, transforms=()):
