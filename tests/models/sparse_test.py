@@ -36,6 +36,7 @@ def random_variables(encoder, image):
     return jax.tree.unflatten(structure, [jax.random.uniform(key, leaf.shape, minval=0.2) for key, leaf in zip(keys, leaves, strict=True)])
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("name", SPARSE)
 def test_hidden_pixels_change_nothing_and_the_pyramid_is_zero_there(name, train):
