@@ -5,7 +5,7 @@ python -m experiments.segment --init=runs/pretrain --config.freeze=linear-probe 
 python -m experiments.segment --init=runs/pretrain --config.freeze=scratch       its architecture alone: the control
 python -m experiments.segment --init=runs/segment --config.freeze=continue       a segmenter whole, with a fresh optimiser: a second stage
 python -m experiments.segment --init=vit-mae-base                               a directory of Hugging Face: config.json, model.safetensors
-python -m experiments.segment --config=camvid_small:segment                      another config file, from scratch
+python -m experiments.segment --config=camvid_small:unet                         another config file, from scratch
 """
 
 from collections.abc import Sequence
