@@ -33,8 +33,8 @@ def random_variables(encoder, image):
     variables = jax.eval_shape(lambda: encoder.init(jax.random.key(0), image, train=False))
     leaves, structure = jax.tree.flatten(variables)
     keys = jax.random.split(jax.random.key(1), len(leaves))
-    draw = jax.jit(lambda: [jax.random.uniform(key, leaf.shape, minval=0.2) for key, leaf in zip(keys, leaves, strict=True)])
-    return jax.tree.unflatten(structure, draw())
+    draw = jax.jit(lambda keys: [jax.random.uniform(keys[n], leaf.shape, minval=0.2) for n, leaf in enumerate(leaves)])
+    return jax.tree.unflatten(structure, draw(keys))
 
 
 @pytest.mark.optimised
