@@ -69,7 +69,7 @@ def _inner(equation: Any) -> Iterator[core.Jaxpr]:
     """The programs that an equation calls."""
     for value in equation.params.values():
         for each in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(each, core.ClosedJaxpr):
+            if isinstance(each, core.ClosedJaxpr):  # type: ignore[attr-defined]
                 yield each.jaxpr
             elif isinstance(each, core.Jaxpr):
                 yield each
