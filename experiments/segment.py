@@ -5,7 +5,7 @@ python -m experiments.segment --init=runs/pretrain --config.transfer=linear-prob
 python -m experiments.segment --init=runs/pretrain --config.transfer=scratch       its architecture alone: the control
 python -m experiments.segment --init=runs/segment --config.transfer=continue       the whole segmenter, new optimiser state: a second stage
 python -m experiments.segment --init=vit-mae-base                               a directory of Hugging Face: config.json, model.safetensors
-python -m experiments.segment --config=camvid_small:segment                      another config file, from scratch
+python -m experiments.segment --config=camvid_small:unet                         another config file, from scratch
 """
 
 from collections.abc import Sequence

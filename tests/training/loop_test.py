@@ -44,6 +44,7 @@ def one_device():
     return jax.devices()[:1]
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("method", ["denoising", "reconstruction"])
 def test_a_run_that_stopped_and_went_on_equals_one_that_did_not_to_the_bit(tmp_path, one_device, method):
     whole = trained(tmp_path / "whole", run(6, one_device, method=method, ema=0.9))

@@ -114,7 +114,7 @@ class Folder:
             raise IndexError(f"Folder {self.root} has the records 0..{len(self) - 1}; got {index}.")
         files = self.records[index]
         image = decode.image(Path(self.root, files.image), self.channels)
-        record = {"image": image, "name": files.name}
+        record: dict[str, Any] = {"image": image, "name": files.name}
         if files.label:
             record["label"] = self._label(files)
             self._check_size(files.image, image, files.label, record["label"])
@@ -152,7 +152,7 @@ class Folder:
 
 def recipe(size: str = "small", root: str = "data") -> ConfigDict:
     """`small`: images/ and labels/ below the root, masks of 0 and 255; `tiny`, for tests: the root's images alone."""
-    sizes = {"tiny": {"images": ".", "labels": ""}, "small": {"binary_threshold": 128}}
+    sizes: dict[str, dict[str, Any]] = {"tiny": {"images": ".", "labels": ""}, "small": {"binary_threshold": 128}}
     if size not in sizes:
         raise UserError(f"folder has no recipe {size!r}; it has {', '.join(sizes)}.")
     return spec(Folder, root=root, **sizes[size])
