@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -25,6 +25,7 @@ Evaluate = Callable[[TrainState], dict[str, float]]
 Picture = Callable[[TrainState], None]
 
 
+@runtime_checkable
 class Trainable(Protocol):
     """What the loop reads of a run (aeseg/runs/run.py).
 

@@ -36,6 +36,4 @@ def get_config(argument: str = "denoising") -> ConfigDict:
             save_every=400,
         )
     following = "scenes:unet,vit" if method.encoder.target.endswith(":ViT") else "segment"
-    return run_config(
-        method, data, steps=steps, batch_size=16, window=(64, 64), optimiser=warm_adamw(2e-3, steps, b2=0.95), next=following
-    )
+    return run_config(method, data, steps=steps, batch_size=16, window=(64, 64), optimiser=warm_adamw(2e-3, steps, b2=0.95), next=following)
