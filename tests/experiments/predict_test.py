@@ -252,7 +252,7 @@ def test_evaluate_draws_how_uncertain_a_network_with_dropout_is_and_scores_it_th
 def test_samples_of_a_network_without_dropout_and_of_an_autoencoder_are_refused(run, segmenter, autoencoder, photos, entry_point, capsys):
     inputs = [f"--input={photos}"] if entry_point is predict else []
     assert run(entry_point, segmenter, *inputs, "--samples=2") == 2
-    assert "Samples need a network with dropout, to draw others from it; this one has none" in capsys.readouterr().err
+    assert "Samples need a network with dropout; this one has none" in capsys.readouterr().err
     assert run(entry_point, autoencoder, *inputs, "--samples=2") == 2
     assert "this run is an autoencoder. Leave out --samples." in capsys.readouterr().err
 
