@@ -307,7 +307,7 @@ def test_evaluate_draws_what_a_masked_autoencoder_predicts(run, tmp_path):
         (["--samples=1"], "Samples are 0, for none, or 2 and more, which can disagree; got --samples=1. Write --samples=40."),
         (["--samples=-2"], "got --samples=-2"),
         (["--scales=1,0"], "Views need one or more scales, each above 0; got (1.0, 0.0)"),
-        (["--weights=bell"], 'Sliding windows weigh "uniform" or "gaussian"; got \'bell\'.'),
+        (["--weights=bell"], 'weights is "uniform" or "gaussian"; got \'bell\'.'),
     ],
 )
 def test_wrong_flags_are_sentences(run, segmenter, flags, message, capsys):
