@@ -23,10 +23,10 @@ def adapted(donor: Mapping[str, Any], model: Any, grids: Grids) -> tuple[dict[st
     Between encoders with the same config, only two leaves differ: the first convolution, by channels or patch size, and the
     position table. Other differences are left unchanged and remain an error.
     """
-    wanted, lines = tree.flatten(model), []
+    targets, lines = tree.flatten(model), []
 
     def fit(name: str, leaf: Any) -> Any:
-        array, shape = np.asarray(leaf), tuple(wanted[name].shape) if name in wanted else np.shape(leaf)
+        array, shape = np.asarray(leaf), tuple(targets[name].shape) if name in targets else np.shape(leaf)
         if array.shape == shape or array.ndim != len(shape) or array.shape[-1] != shape[-1]:
             return leaf
         part = name.split("/")[1]

@@ -76,7 +76,7 @@ def config_of(node: ConfigDict) -> dict[str, Any]:
         "decoder_hidden_size": head.width,
         "classifier_dropout_prob": head.dropout,
         "id2label": labels,
-        "label2id": {name: int(place) for place, name in labels.items()},
+        "label2id": {name: int(index) for index, name in labels.items()},
         "semantic_loss_ignore_index": 255,
     }
 
