@@ -9,7 +9,7 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
@@ -17,6 +17,21 @@ from ml_collections import ConfigDict, FieldReference
 from aeseg.types import UserError
 
 _LINEN_FIELDS = ("parent", "name")
+
+PARTS = (
+    "aeseg.data.colours",
+    "aeseg.data.sources",
+    "aeseg.data.transforms",
+    "aeseg.masking",
+    "aeseg.methods",
+    "aeseg.models",
+    "aeseg.runs.run",
+    "aeseg.training.optimiser",
+)
+"""Modules and packages whose public classes a config may build.  None of their constructors writes, deletes or executes anything."""
+
+FUNCTIONS = ("aeseg.training.optimiser",)
+"""Modules whose public functions a config may call, too."""
 
 
 def spec(factory: Callable[..., Any], **kwargs: Any) -> ConfigDict:
@@ -48,7 +63,7 @@ def spec(factory: Callable[..., Any], **kwargs: Any) -> ConfigDict:
 def build(node: Any) -> Any:
     """Make what a description describes, innermost first; sequences become tuples, so modules stay hashable.
 
-    Refuses targets outside `aeseg.`: a checkpoint's config.json is data and must not run other code.
+    Raises UserError for a target that is not a part of aeseg (see `PARTS`): a run's config.json is data and must not run other code.
     """
     if isinstance(node, FieldReference):
         node = node.get()
@@ -143,17 +158,37 @@ def differences(old: Any, new: Any, where: str = "config") -> list[str]:
     return [] if old == new else [f"{where}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
-def _factory(target: str) -> Callable[..., Any]:
-    place, _, name = target.partition(":")
-    if place.split(".")[0] != "aeseg":
-        raise UserError(f"A config may build only what stands in aeseg; this one names {target!r}. Wrap it in a function of aeseg.")
+def _factory(target: Any) -> Callable[..., Any]:
+    """Return the public class, or optimiser, that a target names.
+
+    A target is data that somebody else may have written.  It is looked up among the names that its module defines itself:
+    names that the module imports, attributes of a class, private names and functions with another purpose are refused.
+    """
+    refusal = UserError(
+        f"A config may build only the parts of aeseg: public classes of {', '.join(PARTS)}, and the functions of "
+        f"{', '.join(FUNCTIONS)}; this one names {target!r}. Wrap it in a class of aeseg."
+    )
+    if not isinstance(target, str):
+        raise refusal
+    module_name, _, name = target.partition(":")
+    words = module_name.split(".")
+    if not _below(module_name, PARTS) or any(not word.isidentifier() or word.startswith("_") for word in (*words, name)):
+        raise refusal
     try:
-        found = importlib.import_module(place)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
         raise UserError(f"The config names {target!r}, which aeseg does not have ({error}). Was it renamed since?") from error
-    return found
+    if name not in vars(module):
+        raise UserError(f"The config names {target!r}, which aeseg does not have. Was it renamed since?")
+    factory = vars(module)[name]
+    allowed = inspect.isclass(factory) or (inspect.isfunction(factory) and _below(module_name, FUNCTIONS))
+    if not allowed or (factory.__module__, factory.__qualname__) != (module_name, name):
+        raise refusal
+    return factory
+
+
+def _below(module: str, names: Sequence[str]) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in names)
 
 
 def _check_plain(value: Any, where: str) -> None:
