@@ -66,7 +66,7 @@ def relinked(text: str, source: str) -> str:
             raise FileNotFoundError(f"{source} links to {target}, which does not exist. Correct the link.")
         if target in page_of:
             return f"[{label}]({page_of[target]}.md{'#' + anchor if anchor else ''})"
-        return f"`{target}`" if label.strip("`") in target else f"{label} (`{target}`)"
+        return f"`{target}`" if label.strip("`/") in target else f"{label} (`{target}`)"
 
     return LINK.sub(replaced, text)
 
