@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 IGNORE = 255
 """Label of a pixel with weight 0: void, unlabelled, or outside the region of interest."""
 
-Batch = Mapping[str, Array | np.ndarray]
+Batch = Mapping[str, Array]
 """Arrays of one step, by name.
 
 image  [b h w c], uint8 from the loader and float32 in [0, 1] inside the step
@@ -20,6 +20,9 @@ index  int32 [b], the index of the row in the global batch; it seeds the random 
 
 Further modalities (`depth` [b h w]) are further keys.
 """
+
+Loaded = Mapping[str, Array | np.ndarray]
+"""A Batch as the loader makes it, on the host or on the devices."""
 
 Pyramid = dict[int, Float[Array, "b _ _ _"]]
 """Features {stride: [b h/stride w/stride d]}: the output of every encoder, and the logits of every head."""

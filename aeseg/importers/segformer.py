@@ -84,7 +84,7 @@ def config_of(node: ConfigDict) -> dict[str, Any]:
 def rules(node: ConfigDict) -> list[Rule | Buffer]:
     """Return the rules, with the names used in weight files (transformers 5 uses other names in memory)."""
     encoder = node.encoder if "encoder" in node else node
-    entries = [
+    entries: list[Rule | Buffer] = [
         *_both("segformer.encoder.patch_embeddings.{i}.proj", f"{STAGE}/patches", "convolution"),
         *_norm("segformer.encoder.patch_embeddings.{i}.layer_norm", f"{STAGE}/patches_norm"),
         *_norm("segformer.encoder.layer_norm.{i}", f"{STAGE}/norm"),

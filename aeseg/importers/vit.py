@@ -99,7 +99,8 @@ def position_rule(node: ConfigDict, theirs: str, ours: str) -> Rule | Buffer:
     """Return the rule of a learned position table, or a buffer with the fixed table of the grid."""
     if node.positions == "learned":
         return Rule(theirs, ours, "row")
-    return Buffer(theirs, positions.sine_cosine(*node.grid, node.width, leading=1)[None])
+    h, w = node.grid
+    return Buffer(theirs, positions.sine_cosine(h, w, node.width, leading=1)[None])
 
 
 def block_rules(theirs: str, ours: str) -> list[Rule]:

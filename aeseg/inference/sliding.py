@@ -3,6 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -49,7 +50,8 @@ def sliding(
     to a third of them (nnU-Net raises only zeros, to the smallest other weight); the centre of an even window lies between its
     pixels (nnU-Net: on the pixel after it).
     """
-    stride = tuple(step or default for step, default in zip(stride, two_thirds(window), strict=True))
+    default = two_thirds(window)
+    stride = (stride[0] or default[0], stride[1] or default[1])
     if batch < 1 or any(not 1 <= step <= size for step, size in zip(stride, window, strict=True)):
         raise UserError(
             f"Sliding windows of {window} need a batch of at least 1 and a stride between 1 and the window; "
@@ -128,7 +130,7 @@ def _padded(image: np.ndarray, window: tuple[int, int]) -> np.ndarray:
     missing = [(0, max(0, extent - size)) for extent, size in zip(window, image.shape, strict=False)]
     if not any(after for _, after in missing):
         return image
-    mode = "reflect" if min(image.shape[:2]) > 1 else "edge"  # one pixel cannot be reflected
+    mode: Any = "reflect" if min(image.shape[:2]) > 1 else "edge"  # one pixel cannot be reflected
     return np.pad(image, [*missing, (0, 0)], mode=mode)
 
 

@@ -3,7 +3,7 @@
 All rows share encoder, head, steps and augmentation; only the start of the encoder differs.
 """
 
-from experiments import papers
+from .. import papers
 
 TITLE = {
     "cpu": "CamVid at 72x96, 11 classes, test split (233 images): shares of the 367 labels",

@@ -4,7 +4,7 @@ CamVid's validation frames are seven seconds of a drive, and the training frames
 separate drive. Here one drive pretrains and segments, and another validates. A third, at dusk, is left out.
 """
 
-from experiments import papers
+from .. import papers
 
 TITLE = "Tuning of camvid_labels: CamVid at 72x96, 1/8 of the labels of drive 0016E5 (204 images), scored on drive 0006R0 (101)"
 METRICS = ("mean_iou", "pixel_accuracy")

@@ -6,7 +6,7 @@ the whole images; and the same run with per-image batch norm statistics. FC-Dens
 numbers are in that row. The numbers of U-Net and ENet come from other recipes and have a wider tolerance.
 """
 
-from experiments.papers import Row
+from . import Row
 
 TITLE = {
     "paper": "CamVid at 360x480 in two stages, 11 classes, test split (233 images)",

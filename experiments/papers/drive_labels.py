@@ -3,7 +3,7 @@
 All rows share encoder, head, steps and augmentation; only the start of the encoder differs.
 """
 
-from experiments import papers
+from .. import papers
 
 TITLE = {
     "cpu": "DRIVE, vessels, the 20 official test images: shares of the 18 labels",

@@ -1,6 +1,6 @@
 """Tuning of `drive_labels`: four trials per method and from scratch, scored on the two validation images."""
 
-from experiments import papers
+from .. import papers
 
 TITLE = "Tuning of drive_labels: DRIVE, 2 of 18 labelled images, validation split (2 images)"
 METRICS = ("dice_vessel", "pixel_accuracy")

@@ -5,7 +5,7 @@ patches. Rows compare the mean IoU of linear probes on the frozen encoder: a sma
 epochs on ADE20K at scale `paper`. The paper reports ImageNet accuracies, so no row has a published number; PAPER gives their order.
 """
 
-from experiments.papers import Row
+from . import Row
 
 TITLE = {
     "cpu": "MAE's ablations, reduced: ViT of 6 blocks, linear probe on CamVid at 96x128, test split (233 images)",
