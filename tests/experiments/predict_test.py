@@ -256,7 +256,7 @@ def test_evaluate_draws_how_uncertain_a_network_with_dropout_is_and_scores_it_th
 def test_samples_of_a_network_without_dropout_and_of_an_autoencoder_are_refused(run, segmenter, autoencoder, photos, entry_point, capsys):
     inputs = [f"--input={photos}"] if entry_point is predict else []
     assert run(entry_point, segmenter, *inputs, "--samples=2") == 2
-    assert "Samples need a network with dropout, to draw others from it; this one has none" in capsys.readouterr().err
+    assert "Samples need a network with dropout; this one has none" in capsys.readouterr().err
     assert run(entry_point, autoencoder, *inputs, "--samples=2") == 2
     assert "this run is an autoencoder. Leave out --samples." in capsys.readouterr().err
 
@@ -311,7 +311,7 @@ def test_evaluate_draws_what_a_masked_autoencoder_predicts(run, tmp_path):
         (["--samples=1"], "Samples are 0, for none, or 2 and more, which can disagree; got --samples=1. Write --samples=40."),
         (["--samples=-2"], "got --samples=-2"),
         (["--scales=1,0"], "Views need one or more scales, each above 0; got (1.0, 0.0)"),
-        (["--weights=bell"], 'Sliding windows weigh "uniform" or "gaussian"; got \'bell\'.'),
+        (["--weights=bell"], 'weights is "uniform" or "gaussian"; got \'bell\'.'),
     ],
 )
 def test_wrong_flags_are_sentences(run, segmenter, flags, message, capsys):
