@@ -73,10 +73,15 @@ def append(path: str, contents: bytes) -> None:
         os.close(file)
 
 
-def move_aside(path: str) -> str:
-    """Rename to the first free of `path`.damaged, `path`.damaged-2, ...; returns the new name."""
+def free_name(path: str) -> str:
+    """The first of `path`.damaged, `path`.damaged-2, ... that is not there."""
     names = itertools.chain([f"{path}.damaged"], (f"{path}.damaged-{number}" for number in itertools.count(2)))
-    new = next(name for name in names if not os.path.lexists(name))
+    return next(name for name in names if not os.path.lexists(name))
+
+
+def move_aside(path: str) -> str:
+    """Rename to `free_name(path)`, which is returned."""
+    new = free_name(path)
     try:
         os.rename(path, new)
     except OSError as error:

@@ -62,6 +62,7 @@ def train(run: Run, state: TrainState, checkpoints: Checkpoints, log: Log) -> Ou
     """
     step_function = steps.train_step(run.method, run.optimiser, run.mesh, run.microbatches, run.seed, run.ema)
     at, numbers, unread = int(state.step), {}, []
+    log.rewind(at)
     batches = run.batches(at)
     with _Asked() as asked:
         while at < run.steps:

@@ -16,11 +16,11 @@ from aeseg.types import UserError
 from tests.training.cases import batches, run
 
 
-def trained(workdir, chosen):
+def trained(workdir, chosen, say=pytest.fail):
     """Resume or start, train, and return the outcome."""
     kept = Checkpoints(os.path.join(workdir, "checkpoints"), keep=5)
     state = loop.initial_state(chosen, next(batches(0)))
-    state = kept.restore(state, say=pytest.fail) or state
+    state = kept.restore(state, say=say) or state
     log = Log(str(workdir), chosen.steps, int(state.step))
     try:
         return loop.train(chosen, state, kept, log)
@@ -101,3 +101,18 @@ def test_rows_after_the_last_checkpoint_are_forgotten(tmp_path):
     rows = rows_of(tmp_path)
     assert [row["step"] for row in rows] == [2, 4, 6]
     assert rows[-1]["loss"] is None
+
+
+def test_a_run_whose_newest_checkpoint_was_damaged_does_its_steps_again_and_each_stands_once(tmp_path, one_device):
+    whole = trained(tmp_path, run(6, one_device, evaluate_every=2))
+    before = (tmp_path / "metrics.jsonl").read_text()
+    for path in (tmp_path / "checkpoints" / "6" / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    said = []
+    again = trained(tmp_path, run(6, one_device, evaluate_every=2), said.append)
+    assert "Checkpoint 6" in said[0]
+    assert equal(whole.state, again.state)
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+    assert Checkpoints(str(tmp_path / "checkpoints")).steps() == [2, 4, 6]
+    assert (tmp_path / "checkpoints" / "6.damaged").is_dir()
