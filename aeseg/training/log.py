@@ -24,6 +24,7 @@ class Log:
         self._writes, self._steps = writes, steps
         self._bar: Any = None
         self._began, self._first = time.perf_counter(), start
+        self._rows: list[dict[str, Any]] = []
         if not writes:
             return
         self._path = os.path.join(workdir, "metrics.jsonl")
@@ -51,6 +52,7 @@ class Log:
         self._first = step
         if not self._writes:
             return
+        self._rows = []
         self._events.rewind(step)
         if not os.path.lexists(self._path):
             return
@@ -63,7 +65,12 @@ class Log:
             aside = files.free_name(self._path)
             files.write(aside, b"\n".join(damaged) + b"\n")
             self.say(f"{len(damaged)} lines of {self._path} hold no numbers of a step. Moved to {aside}.")
-        files.write(self._path, "".join(json.dumps(row) + "\n" for row in rows if _is_row(row) and row["step"] <= step))
+        self._rows = [row for row in rows if _is_row(row) and row["step"] <= step]
+        files.write(self._path, "".join(json.dumps(row) + "\n" for row in self._rows))
+
+    def has(self, step: int, prefix: str) -> bool:
+        """Whether metrics.jsonl had numbers of this kind for a step when the log was last rewound."""
+        return any(row["step"] == step and any(name.startswith(prefix) for name in row) for row in self._rows)
 
     def write(self, step: int, numbers: Mapping[str, float], prefix: str = "") -> None:
         """One row of metrics.jsonl and one point of each curve; numbers that are not finite are written as null."""
