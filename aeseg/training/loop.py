@@ -3,8 +3,8 @@
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -26,32 +26,28 @@ LONGEST = 60.0
 """Seconds that a step, an evaluation or a wait for data may go on after a signal before the process ends without saving."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """All that the loop needs to know; built from a config by the entry points.
+Evaluate = Callable[[TrainState], dict[str, float]]
+Picture = Callable[[TrainState], None]
 
-    `batches(start)` yields this process's rows of the batches start, start + 1, ...; `evaluate` gives the numbers of the
-    validation set and is called every `evaluate_every` steps and at the end; `picture` leaves a picture behind.
-    `nonfinite` is what a step does whose loss or gradient is not finite: `stop` ends the run, `skip` changes nothing but the step's
-    number, and the run ends after `nonfinite_in_a_row` of them.  `names(step)` are the records of a step's batch, for messages.
+
+class Trainable(Protocol):
+    """What the loop reads of a run (aeseg/runs/run.py).
+
+    `batches(start)` yields this process's rows of the batches start, start + 1, ...
     """
 
     method: nn.Module
     optimiser: Any
     mesh: Mesh
-    batches: Callable[[int], Iterator[Mapping[str, np.ndarray]]]
-    evaluate: Callable[[TrainState], dict[str, float]]
-    picture: Callable[[TrainState], None]
     steps: int
-    microbatches: int = 1
-    seed: int = 0
-    ema: float = 0.0
-    log_every: int = 50
-    evaluate_every: int = 500
-    save_every: int = 500
-    nonfinite: str = "stop"
-    nonfinite_in_a_row: int = 10
-    names: Callable[[int], Sequence[str]] = lambda step: ()
+    microbatches: int
+    seed: int
+    ema: float
+    log_every: int
+    evaluate_every: int
+    save_every: int
+
+    def batches(self, start: int) -> Iterator[Mapping[str, np.ndarray]]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,19 +60,30 @@ class Outcome:
     signal: int = 0
 
 
-def train(run: Run, state: TrainState, checkpoints: Checkpoints, log: Log) -> Outcome:
+def train(
+    run: Trainable,
+    state: TrainState,
+    checkpoints: Checkpoints,
+    log: Log,
+    evaluate: Evaluate,
+    picture: Picture,
+    policy: nonfinite.Policy = nonfinite.Policy(),  # noqa: B008 (frozen)
+) -> Outcome:
     """Train from `state` to `run.steps`, saving every `save_every` steps, at the end, and when asked to stop (SIGTERM, Ctrl-C).
 
+    `evaluate` returns the numbers of the validation set and is called every `evaluate_every` steps and at the end, as is `picture`,
+    which leaves a picture behind.  `policy` says what becomes of a step that is not finite.
     The numbers of a step are read one logging interval late, so that the host never waits for the device.  Several processes
     stop at one step, whichever of them heard the signal; a single one also stops in the midst of evaluating or waiting for data.
     """
-    nonfinite.check(run.nonfinite, run.nonfinite_in_a_row)
     step_function = steps.train_step(run.method, run.optimiser, run.mesh, run.microbatches, run.seed, run.ema)
-    if run.nonfinite == "skip":
+    if policy.skips:
         step_function = nonfinite.skipping(step_function)
-    alone, agreement, report = jax.process_count() == 1, Agreement(run.mesh), _Report(run, log)
+    alone, agreement, report = jax.process_count() == 1, Agreement(run.mesh), _Report(run, log, policy)
     first = at = int(state.step)
-    numbers, unread, stop, done = {}, [], 0, False
+    numbers: dict[str, float] = {}
+    unread: list[tuple[int, Terms]] = []
+    stop, done = 0, False
     slow = LONGEST if alone else math.inf
     log.rewind(at)
     batches = run.batches(at)
@@ -84,7 +91,7 @@ def train(run: Run, state: TrainState, checkpoints: Checkpoints, log: Log) -> Ou
         try:
             if alone and _is_due(run, at) and not log.has(at, "validation/"):  # the run was stopped in the midst of it
                 with signals.reacting(raises=True):
-                    numbers = _evaluated(run, state, log)
+                    numbers = _evaluated(run, state, log, evaluate)
             while at < run.steps and not stop:
                 with signals.reacting(raises=alone, limit=slow):
                     batch = _next(batches)
@@ -92,21 +99,21 @@ def train(run: Run, state: TrainState, checkpoints: Checkpoints, log: Log) -> Ou
                     state, terms = step_function(state, meshes.place(run.mesh, batch))
                 at += 1
                 unread.append((at, terms))
-                stop, evaluate = agreement.agreed(signals.heard()), _is_due(run, at)
+                stop, measure = agreement.agreed(signals.heard()), _is_due(run, at)
                 save = stop or at == run.steps or at % run.save_every == 0
-                if at % run.log_every == 0 or evaluate or save:
+                if at % run.log_every == 0 or measure or save:
                     # Before anything is saved every step is read; otherwise all but the newest, which still computes.
-                    keep = [] if (evaluate or save) else unread[-1:]
+                    keep = [] if (measure or save) else unread[-1:]
                     report(unread[: len(unread) - len(keep)], state)
                     unread = keep
-                if evaluate:
+                if measure:
                     with signals.reacting(raises=alone, limit=slow):
-                        numbers = _evaluated(run, state, log)
+                        numbers = _evaluated(run, state, log, evaluate)
                 if save:
-                    _save(state, numbers if evaluate else {}, checkpoints)
-                if evaluate:
+                    _save(state, numbers if measure else {}, checkpoints)
+                if measure:
                     with signals.reacting(raises=alone, limit=slow):
-                        run.picture(state)
+                        picture(state)
             done = at >= run.steps
         except signals.Stopped:
             stop = signals.heard()
@@ -124,13 +131,13 @@ def _save(state: TrainState, numbers: dict[str, float], checkpoints: Checkpoints
         checkpoints.save(state, numbers)
 
 
-def _is_due(run: Run, at: int) -> bool:
+def _is_due(run: Trainable, at: int) -> bool:
     """Whether the validation set is evaluated after this step."""
     return at > 0 and (at == run.steps or at % run.evaluate_every == 0)
 
 
-def _evaluated(run: Run, state: TrainState, log: Log) -> dict[str, float]:
-    at, numbers = int(state.step), run.evaluate(state)
+def _evaluated(run: Trainable, state: TrainState, log: Log, evaluate: Evaluate) -> dict[str, float]:
+    at, numbers = int(state.step), evaluate(state)
     if numbers:
         log.write(at, numbers, "validation/")
     log.say(f"step {at}/{run.steps}  validation  " + "  ".join(f"{k} {v:.4g}" for k, v in numbers.items()))
@@ -151,7 +158,7 @@ def _next(batches: Iterator[Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarra
         ) from error
 
 
-def initial_state(run: Run, batch: Mapping[str, np.ndarray]) -> TrainState:
+def initial_state(run: Trainable, batch: Mapping[str, np.ndarray]) -> TrainState:
     """A fresh state for the run, spread over its mesh; `batch` gives shapes only."""
     return states.create(run.method, run.optimiser, batch, run.seed, run.ema > 0, run.mesh)
 
@@ -162,8 +169,9 @@ class _Report:
     Raises UserError at a step that is not finite, or after as many in a row as may be skipped.  Says which losses are spikes.
     """
 
-    def __init__(self, run: Run, log: Log):
-        self._run, self._log, self._spikes, self._in_a_row = run, log, nonfinite.Spikes(), 0
+    def __init__(self, run: Trainable, log: Log, policy: nonfinite.Policy):
+        self._run, self._log, self._policy = run, log, policy
+        self._spikes, self._in_a_row = nonfinite.Spikes(), 0
 
     def __call__(self, rows: list[tuple[int, Terms]], state: TrainState) -> None:
         if not rows:
@@ -174,8 +182,10 @@ class _Report:
             skipped = nonfinite.SKIPPED in terms and terms[nonfinite.SKIPPED].total > 0
             self._in_a_row = self._in_a_row + 1 if skipped else 0
             if skipped:
-                self._log.say(f"Step {at}: not finite, skipped ({self._in_a_row} in a row).{nonfinite.names_of(self._run.names(at - 1))}")
-            if bad or self._in_a_row >= self._run.nonfinite_in_a_row:
+                self._log.say(
+                    f"Step {at}: not finite, skipped ({self._in_a_row} in a row).{nonfinite.names_of(self._policy.names(at - 1))}"
+                )
+            if bad or self._in_a_row >= self._policy.in_a_row:
                 raise UserError(self._message(at, bad, state))
         total = values[0]
         for terms in values[1:]:
@@ -193,7 +203,7 @@ class _Report:
         what = f"{', '.join(bad)} is not finite" if bad else f"not finite, the {self._in_a_row}th in a row"
         return (
             f"Step {at}: {what}. The checkpoints from before it are kept; step {last} was the last good one."
-            f"{nonfinite.names_of(self._run.names(at - 1))} Norms of the parameters by step {int(state.step)}: "
+            f"{nonfinite.names_of(self._policy.names(at - 1))} Norms of the parameters by step {int(state.step)}: "
             f"{nonfinite.norms(state.params)}. Lower --config.optimiser.learning_rate, or set --config.optimiser.clip=1.0, "
             "and run in another --workdir; --config.nonfinite=skip passes over such steps."
         )

@@ -1,8 +1,9 @@
 """Steps whose loss or gradient is not finite, or far above the others: what is done about them, and what is said."""
 
+import dataclasses
 import statistics
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -21,12 +22,29 @@ SKIPPED = "skipped"
 """The Mean that a skipping step adds: the share of the steps that were skipped."""
 
 
-def check(policy: str, in_a_row: int) -> None:
-    """Raise UserError for a policy that there is not."""
-    if policy not in POLICIES:
-        raise UserError(f"nonfinite is one of {', '.join(POLICIES)}; got {policy!r}. Set --config.nonfinite.")
-    if in_a_row < 1:
-        raise UserError(f"nonfinite_in_a_row must be at least 1; got {in_a_row}. Set --config.nonfinite_in_a_row.")
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """What a run does at a step whose loss or gradient is not finite.
+
+    do        stop: end the run; skip: change nothing but the number of the step
+    in_a_row  so many skipped steps in a row end the run, too
+    names     the records of a step's batch, for the message
+    """
+
+    do: str = "stop"
+    in_a_row: int = 10
+    names: Callable[[int], Sequence[str]] = lambda step: ()
+
+    def __post_init__(self) -> None:
+        if self.do not in POLICIES:
+            raise UserError(f"nonfinite is one of {', '.join(POLICIES)}; got {self.do!r}. Set --config.nonfinite.")
+        if self.in_a_row < 1:
+            raise UserError(f"nonfinite_in_a_row must be at least 1; got {self.in_a_row}. Set --config.nonfinite_in_a_row.")
+
+    @property
+    def skips(self) -> bool:
+        """Whether steps are skipped."""
+        return self.do == "skip"
 
 
 def skipping(step: Callable[[TrainState, Batch], tuple[TrainState, Terms]]) -> Callable[[TrainState, Batch], tuple[TrainState, Terms]]:

@@ -38,13 +38,13 @@ def train(workdir, options):
         return {"score": 1.0}
 
     every = {"evaluate_every": int(options.get("evaluate_every", 1000))}
-    run = cases.run(int(options.get("steps", 1000)), batches=batches, save_every=1000, evaluate=evaluate, **every)
+    run = cases.run(int(options.get("steps", 1000)), batches=batches, save_every=1000, **every)
     with lock.held(workdir):
         state = loop.initial_state(run, next(cases.batches(0)))
         kept = Checkpoints(os.path.join(workdir, "checkpoints"))
         log = Log(workdir, run.steps, writes=jax.process_index() == 0)
         state = kept.restore(state, log.say) or state
-        outcome = loop.train(run, state, kept, log)
+        outcome = cases.trained(run, state, kept, log, evaluate)
         kept.close()
         log.close()
         print(f"ended at {int(outcome.state.step)}", flush=True)
