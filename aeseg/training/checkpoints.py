@@ -82,12 +82,12 @@ class Checkpoints:
             except Exception as error:  # Orbax raises bare Exception for a damaged file
                 unusable[candidate] = error
             if not _all_agree(state is not None):
-                error = unusable.setdefault(candidate, ValueError("another process cannot read it"))
-                say(f"Checkpoint {candidate} in {self.directory} is unusable ({stored.reason(error)}); trying an older one.")
+                why = stored.reason(unusable.setdefault(candidate, ValueError("another process cannot read it")))
+                say(f"Checkpoint {candidate} in {self.directory} is unusable ({why}); trying an older one.")
                 continue
             self._set_aside(unusable, say)
             return state
-        if unusable and all(isinstance(error, UserError) for error in unusable.values()):
+        if unusable and all(isinstance(each, UserError) for each in unusable.values()):
             raise unusable[steps[0]]
         if steps:
             raise UserError(

@@ -64,15 +64,16 @@ def join(lost_after: int = LOST_AFTER, start_within: int = 300, **address: Any) 
 def part() -> None:
     """Let go of the other processes in order; waits for them to do so, too."""
     if jax.distributed.is_initialized():
-        client = distributed.global_state.client
-        client.key_value_set(f"{ALIVE}{distributed.global_state.process_id}", PARTED, allow_overwrite=True)
+        state: Any = distributed.global_state
+        state.client.key_value_set(f"{ALIVE}{state.process_id}", PARTED, allow_overwrite=True)
         jax.distributed.shutdown()
 
 
 def _watch(lost_after: int) -> None:
     """The thread: counts up, and ends the process when another has not for so many seconds or the store is gone."""
-    state = distributed.global_state
-    seen, began, number = {}, time.monotonic(), 0
+    state: Any = distributed.global_state
+    seen: dict[int, tuple[str | None, float]] = {}
+    began, number = time.monotonic(), 0
     while state.client is not None:
         try:
             state.client.key_value_set(f"{ALIVE}{state.process_id}", str(number), allow_overwrite=True)

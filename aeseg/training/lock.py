@@ -34,7 +34,7 @@ def held(workdir: str, say: Callable[[str], None] = lambda text: print(text, fil
     all raise if it cannot.
     """
     check_local(workdir)
-    file, error = None, None
+    file, error, lost = None, None, False
     try:
         if jax.process_index() == 0:
             file = _taken(workdir, say)
@@ -43,8 +43,9 @@ def held(workdir: str, say: Callable[[str], None] = lambda text: print(text, fil
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
-        refused = bool(multihost_utils.broadcast_one_to_all(np.int32(error is not None)))
-        error = error or (UserError(f"The first process could not take {workdir}; it says why.") if refused else None)
+        lost = bool(multihost_utils.broadcast_one_to_all(np.int32(error is not None)))
+    if lost and error is None:
+        error = UserError(f"The first process could not take {workdir}; it says why.")
     if error is not None:
         raise error
     try:

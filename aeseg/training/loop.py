@@ -200,7 +200,7 @@ class _Report:
 
     def _message(self, at: int, bad: list[str], state: TrainState) -> str:
         last = at - max(1, self._in_a_row)
-        what = f"{', '.join(bad)} is not finite" if bad else f"not finite, the {self._in_a_row}th in a row"
+        what = f"{', '.join(bad)} is not finite" if bad else f"not finite, number {self._in_a_row} in a row"
         return (
             f"Step {at}: {what}. The checkpoints from before it are kept; step {last} was the last good one."
             f"{nonfinite.names_of(self._policy.names(at - 1))} Norms of the parameters by step {int(state.step)}: "

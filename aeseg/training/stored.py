@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from etils import epath
 
 from aeseg import tree
 
@@ -62,17 +61,17 @@ class Names:
     def build_name(self, step: int) -> str:
         return str(step)
 
-    def find_all(self, base_path: epath.PathLike) -> Iterator[ocp.path.step.Metadata]:
+    def find_all(self, base_path: Any) -> Iterator[ocp.path.step.Metadata]:
         for step in saved_steps(os.fspath(base_path)):
             yield self._metadata(base_path, step)
 
-    def find_step(self, base_path: epath.PathLike, step: int) -> ocp.path.step.Metadata:
+    def find_step(self, base_path: Any, step: int) -> ocp.path.step.Metadata:
         if step not in saved_steps(os.fspath(base_path)):
             raise ValueError(f"There is no checkpoint of step {step} in {base_path}.")
         return self._metadata(base_path, step)
 
-    def _metadata(self, base_path: epath.PathLike, step: int) -> ocp.path.step.Metadata:
-        return ocp.path.step.Metadata(step=step, path=epath.Path(base_path) / str(step))
+    def _metadata(self, base_path: Any, step: int) -> ocp.path.step.Metadata:
+        return ocp.path.step.Metadata(step=step, path=base_path / str(step))
 
 
 @dataclasses.dataclass
