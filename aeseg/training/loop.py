@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -30,6 +30,7 @@ Evaluate = Callable[[TrainState], dict[str, float]]
 Picture = Callable[[TrainState], None]
 
 
+@runtime_checkable
 class Trainable(Protocol):
     """What the loop reads of a run (aeseg/runs/run.py).
 
