@@ -167,8 +167,8 @@ def _unaliased(described: str) -> str:
 def _current(word: str, node: ConfigDict) -> str:
     """Return a word of a command line with the name of a config field of an earlier version, or a short one, written in full.
 
-    --config.freeze is --config.transfer, --config.epochs is --config.given.epochs, and --config.data.root is the root of the source.  A field
-    of the source that is set for one split becomes that split's own.
+    --config.freeze is --config.transfer, --config.epochs is --config.given.epochs, and --config.data.root is the root of the source.  A
+    field of the source that is set for one split becomes that split's own.
     """
     match = re.match(r"(--?config\.)([^=\[.]+)(?:\.([^=\[.]+))?(?:\.([^=\[.]+))?(.*)", word, re.DOTALL)
     if not match or "target" not in node:
