@@ -15,9 +15,11 @@ from aeseg.data.transforms import CenterCrop, Resize
 from aeseg.inference import draw
 from aeseg.inference.sliding import sliding_logits
 from aeseg.inference.statistics import by_own_statistics
+from aeseg.runs import scores
+from aeseg.runs import workdir as workdirs
 from aeseg.spec import recipe, spec
 from experiments import evaluate, predict
-from experiments.console import cli, predictors
+from experiments.console import cli
 from experiments.machine import process
 from tests.experiments import untrained
 
@@ -42,7 +44,7 @@ def run(monkeypatch, tmp_path):
     """Runs an entry point on a trained network that stands in for the workdir; returns the exit code."""
 
     def call(entry_point, trained, *flags):
-        monkeypatch.setattr(assembly, "load_trained", lambda workdir, step: trained)
+        monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step: trained)
         monkeypatch.setattr(process, "start", lambda: None)
         return cli.guarded(entry_point.run, ["program", f"--workdir={tmp_path}", *flags])
 
@@ -186,7 +188,7 @@ def test_what_predict_writes_is_what_evaluate_scores(run, segmenter, tmp_path, m
     for index, image in enumerate(shown[0]["image"]):
         Image.fromarray(image).save(tmp_path / "scenes" / f"{index}.png")
     assert run(predict, segmenter, f"--input={tmp_path / 'scenes'}", f"--output={tmp_path / 'out'}", "--batch=2", *flags) == 0
-    network = predictors.predictor(segmenter)
+    network = scores.predictor(*segmenter[:3])
     for index, (image, scored) in enumerate(zip(shown[0]["image"], shown[0]["prediction"], strict=True)):
         expected = sliding_logits(network, image, (16, 16), stride, batch=2, weights=weights)
         np.testing.assert_array_equal(scored, np.argmax(expected, axis=-1))
@@ -197,8 +199,8 @@ def test_what_predict_writes_is_what_evaluate_scores(run, segmenter, tmp_path, m
 @pytest.mark.parametrize("entry_point", [evaluate, predict])
 def test_the_best_checkpoint_is_the_one_that_was_best_on_validation(segmenter, photos, tmp_path, monkeypatch, entry_point, capsys):
     asked = []
-    monkeypatch.setattr(assembly, "best_step", lambda workdir: 5)
-    monkeypatch.setattr(assembly, "load_trained", lambda workdir, step: asked.append(step) or segmenter)
+    monkeypatch.setattr(workdirs, "best_step", lambda workdir: 5)
+    monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step: asked.append(step) or segmenter)
     monkeypatch.setattr(process, "start", lambda: None)
     inputs = [f"--input={photos / 'more'}", f"--output={tmp_path / 'out'}"] if entry_point is predict else []
     for flags in (["--best"], ["--step=3"], []):

@@ -50,7 +50,8 @@ def test_a_fresh_encoder_s_patches_are_their_own_nearest_neighbours(tmp_path):
 
 
 def test_a_split_of_other_classes_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(assembly, "scored_source", lambda data, split: assembly.source(data[split], data) if split != "test" else Stripes())
+    whole = Data.scored
+    monkeypatch.setattr(Data, "scored", lambda data, split: whole(data, split) if split != "test" else Stripes())
     assert cli.guarded(probe.run, ["program", *FLAGS, f"--workdir={tmp_path / 'run'}"]) == 2
     assert_says(capsys.readouterr().err, "The config has 8 classes; the data have 2. Set --config.method.classes")
 
