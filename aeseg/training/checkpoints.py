@@ -23,6 +23,9 @@ from aeseg.training.state import TrainState
 from aeseg.training.stored import checksums, saved_steps
 from aeseg.types import UserError
 
+REFUSED = "RESOURCE_EXHAUSTED|Error writing|Failed writing|File too large|quota|No space left|PERMISSION_DENIED|Permission denied|Read-only"
+"""What tensorstore and Orbax say when the disk refuses to write."""
+
 
 class Checkpoints:
     """The checkpoints of one run, in `directory`.
@@ -247,10 +250,7 @@ def _guarded(directory: str, call: Callable[[], Any]) -> Any:
     except OSError as error:
         raise UserError(f"Cannot write to {directory}: {error.strerror or error}. Free some space or name another --workdir.") from error
     except Exception as error:
-        if re.search(
-            r"RESOURCE_EXHAUSTED|Error writing|Failed writing|File too large|quota|No space left|PERMISSION_DENIED|Permission denied|Read-only",
-            str(error),
-        ):
+        if re.search(REFUSED, str(error)):
             first = str(error).strip().splitlines()[0][:200]
             raise UserError(f"Cannot write to {directory}: {first}. Free some space or name another --workdir.") from error
         raise
