@@ -111,7 +111,7 @@ def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
     try:
         hints = typing.get_type_hints(whole)
         if isinstance(whole, type) and "__init__" in vars(whole):
-            hints |= typing.get_type_hints(whole.__init__)  # type: ignore[misc]
+            hints |= typing.get_type_hints(vars(whole)["__init__"])
     except (NameError, TypeError):
         return {}
     return {name: hint for name, hint in hints.items() if name in inspect.signature(whole).parameters}
