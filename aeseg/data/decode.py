@@ -20,7 +20,7 @@ from aeseg.data.headers import Header
 from aeseg.data.reading import AS_STORED, UNTURN, Reading, of_channels, to_bytes, turned, whole
 from aeseg.types import UserError
 
-__all__ = ["KINDS", "Reading", "Stored", "header", "image", "label", "mask", "stored"]
+__all__ = ["KINDS", "Reading", "Stored", "header", "image", "label", "mask", "raw", "stored"]
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged file is a UserError with its name
 
@@ -90,6 +90,13 @@ def mask(file: bytes | str | Path, threshold: int = 128, name: str = "", reading
     if one_bit and head.kind in ("TIFF", "NPY"):
         return stored(file, name, reading).values.astype(bool)  # what the array held, whichever number is white
     return image(file, 1, name, reading)[..., 0] >= threshold
+
+
+def raw(file: bytes | str | Path, name: str = "", reading: Reading = AS_STORED) -> Shaped[np.ndarray, "h w c"]:
+    """All stored channels of an image, numbers as stored."""
+    with _opened(file, name) as (handle, name):
+        head = _checked(handle, name, reading)
+        return _raw(handle, head, _page(head, reading, name), name)
 
 
 def header(file: bytes | str | Path, name: str = "") -> Header:

@@ -46,7 +46,7 @@ def size(file: File) -> int:
 
 def text(path: str | Path, what: str, limit: int = TEXT_LIMIT) -> str:
     """Read a text file: UTF-8 with or without BOM, or UTF-16 with BOM.  `what` names the file's purpose in errors."""
-    with opened(path, f"{what} {path}") as file:
+    with opened(path, f"the {what} {path}") as file:
         if size(file) > limit:
             raise UserError(f"The {what} {shown(path)} has {size(file):,} bytes; expected at most {limit:,}. Is it a text file?")
         data = file.read(limit)

@@ -165,16 +165,20 @@ def test_16_bit_ids_and_ignored_ids(tmp_path):
     np.testing.assert_array_equal(source[0]["label"], np.where(label == 4000, IGNORE, label))
 
 
-def test_a_rotated_photograph_stays_aligned_with_its_label(tmp_path):
+def test_a_turned_photograph_is_asked_for_and_each_answer_aligns_it_with_its_label(tmp_path):
     exif = Image.Exif()
     exif[0x112] = 6
     pixels = np.zeros((16, 24, 3), np.uint8)
     pixels[:8] = 255
     (tmp_path / "images").mkdir()
     Image.fromarray(pixels).save(tmp_path / "images/a.jpg", exif=exif)
-    write(tmp_path / "labels/a.png", (pixels[..., 0] > 0).astype(np.uint8))
-    record = folder(tmp_path, class_table="2")[0]
-    np.testing.assert_array_equal(record["image"][..., 0] > 127, record["label"] == 1)
+    for orientation, drawn in (("ignore", pixels), ("apply", np.rot90(pixels, -1))):
+        write(tmp_path / "labels/a.png", (drawn[..., 0] > 0).astype(np.uint8))
+        with pytest.raises(UserError, match=r"a.jpg has EXIF orientation 6: .*orientation='apply' .* or orientation='ignore'"):
+            folder(tmp_path, class_table="2")[0]
+        record = folder(tmp_path, class_table="2", orientation=orientation)[0]
+        np.testing.assert_array_equal(record["image"][..., 0] > 127, record["label"] == 1)
+    assert Folder(root=str(tmp_path), labels="")[0]["image"].shape == (16, 24, 3)
 
 
 def test_an_image_without_label_is_named_and_may_be_left_out(tree):
@@ -245,7 +249,11 @@ def test_files_of_other_kinds_are_passed_over_and_counted(tmp_path):
         ({"list_file": "names.txt"}, r"1 of what the list .*names.txt names is not there: q"),
         ({"class_table": "absent.json"}, "Cannot read the class table"),
         ({"class_table": ""}, "needs to know what the labels mean"),
-        ({"channels": 4}, "1 or 3 channels; got channels=4"),
+        ({"channels": 0}, "1 or more channels, as many as bands; got channels=0"),
+        ({"bands": (0, 1)}, r"as many as bands; got channels=3, bands=\(0, 1\)"),
+        ({"snap": 1.0}, "Expected 0 <= snap < 1"),
+        ({"overlap": "first"}, "overlap one of ask, last, ignore; got 0.0, 0, 'first'"),
+        ({"split": "dev"}, "split is train, validation, test or '' for all records; got 'dev'"),
     ],
 )
 def test_what_is_missing_is_said_when_the_source_is_built(tree, fields, says):

@@ -1,0 +1,84 @@
+"""What a sample of a data set's files says, once for all of its splits: the coding of labels, the range of 16-bit images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aeseg.data import coding as codings
+from aeseg.data import decode
+from aeseg.data.classes import Table
+from aeseg.data.coding import Coding
+from aeseg.data.files import few, shown
+from aeseg.data.reading import Reading
+from aeseg.types import UserError
+
+FILES = 64
+"""Label files of a sample, and half as many images."""
+
+_DEPTHS = (10, 12, 14, 15, 16)  # bits that cameras and scanners store in 16
+
+
+def coding(paths: Sequence[Path], table: Table, coding: str, threshold: int, snap: float, reading: Reading) -> Coding:
+    """The coding of label images, by a sample spread evenly over `paths`; files that cannot be read are passed over here."""
+    if threshold:
+        _check_threshold(spread(paths, FILES // 2), threshold, reading)
+        return codings.decide(codings.Findings(), table, "ids")
+    sample = []
+    error: UserError | None = None
+    for path in spread(paths, FILES):
+        try:
+            sample.append((str(path), decode.stored(path, reading=reading)))
+        except UserError as failure:  # said when its record is read
+            error = failure
+    if not sample and error:
+        raise error
+    return codings.decide(codings.findings(sample), table, coding, snap)
+
+
+def ranged(paths: Sequence[Path], reading: Reading) -> tuple[Reading, tuple[str, ...]]:
+    """The reading with the range of 16-bit images that use fewer bits, and a sentence that says so."""
+    sample = spread(paths, FILES // 2)
+    if reading.value_range != (0, 0) or not sample or _dtype(sample[0]) != "uint16":
+        return reading, ()
+    largest = 0
+    for path in sample:
+        try:
+            if _dtype(path) == "uint16":
+                largest = max(largest, int(decode.raw(path, reading=reading).max()))
+        except UserError:
+            continue
+    bits = next(depth for depth in _DEPTHS if largest < 2**depth)
+    if bits == 16:
+        return reading, ()
+    most = float(2**bits - 1)
+    said = f"16-bit images hold at most {largest:,}: read as {bits} bits, value_range=(0, {most:.0f})"
+    return Reading(reading.bands, (0.0, most), True, reading.pages, reading.orientation, reading.pixels_limit), (said,)
+
+
+def spread(paths: Sequence[Path], most: int) -> list[Path]:
+    """At most `most` of the paths, evenly spaced, the first and last among them."""
+    if len(paths) <= most:
+        return list(paths)
+    return [paths[index] for index in np.linspace(0, len(paths) - 1, most).round().astype(int)]
+
+
+def _check_threshold(paths: Sequence[Path], threshold: int, reading: Reading) -> None:
+    values: set[int] = set()
+    for path in paths:
+        try:
+            values |= set(np.unique(decode.image(path, 1, reading=reading)).tolist())
+        except UserError:
+            continue
+    if values and 0 < max(values) < threshold:
+        raise UserError(
+            f"No pixel of {len(paths)} labels below {shown(paths[0].parent)} reaches binary_threshold={threshold}; the values found are "
+            f"{few(sorted(values), 12)}. Set binary_threshold={max(values)}, or coding='mask' with binary_threshold=0."
+        )
+
+
+def _dtype(path: Path) -> str:
+    try:
+        return decode.header(path).dtype
+    except UserError:
+        return ""
