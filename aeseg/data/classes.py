@@ -124,8 +124,8 @@ def from_ids(label: Shaped[np.ndarray, "h w"], ids: Lookup, name: str, snap: flo
         raise UserError(
             f"{shown(name)} holds the label {label[y, x]} at x={x}, y={y}; allowed are {_ranges(ids.ids)}. All that are not "
             f"({100 * share:.2g} % of the pixels): {few(np.unique(label[wrong]))}. Give them a class, ignore them with ignore_ids, or set "
-            "snap to the share of pixels that may take the nearest class. (If ids start at 1 and 0 is void, name the void first in class_table "
-            "and set ignore_ids=(0,).)"
+            "snap to the share of pixels that may take the nearest class. (If ids start at 1 and 0 is void, name the void first in "
+            "class_table and set ignore_ids=(0,).)"
         )
     return classes.astype(np.uint8)
 

@@ -133,6 +133,15 @@ def classes_of(stored: Stored, coding: Coding, name: str, snap: float = 0.0) -> 
     return from_colours(palette[stored.values], coding.colours, coding.grey, name, snap)
 
 
+def strange(stored: Stored, coding: Coding) -> float:
+    """The share of a label's pixels whose number or colour has no class."""
+    if stored.values.ndim == 3 and not (coding.rgb_is_grey and (stored.values == stored.values[..., :1]).all()):
+        known = np.array(list(coding.colours), np.int32).reshape(-1, 3) @ [65536, 256, 1]
+        return float(1 - np.isin(stored.values.astype(np.int32) @ [65536, 256, 1], known).mean())
+    values = stored.values if stored.values.ndim == 2 else stored.values[..., 0]
+    return float(1 - np.isin(values, list(coding.grey.ids)).mean())
+
+
 def _grey(values: frozenset[int], table: Table, coding: str, snap: float, what: str, notes: list[str]) -> dict[int, int]:
     """Grey levels (or indices) and their classes."""
     greys, classes = _greys(table), len(table.classes)
@@ -217,8 +226,8 @@ def _check_lossy(found: Findings, table: Table, snap: float, notes: list[str]) -
         return
     if not snap:
         raise UserError(
-            f"{shown(found.lossy)} is a label compressed with loss (JPEG or WebP), which changes ids and colours. Save labels as PNG; or set snap "
-            "to the share of pixels that may take the nearest class (such as snap=0.1), or binary_threshold=128 for a mask."
+            f"{shown(found.lossy)} is a label compressed with loss (JPEG or WebP), which changes ids and colours. Save labels as PNG; or "
+            "set snap to the share of pixels that may take the nearest class (such as snap=0.1), or binary_threshold=128 for a mask."
         )
     notes.append("labels are compressed with loss: ids that were changed into other ids cannot be told")
 

@@ -33,7 +33,7 @@ def opened(path: str | Path, name: str = "") -> File:
     if kind:
         os.close(descriptor)
         raise UserError(f"{name} is a {kind}; expected a regular file. Take it out of the data.")
-    return os.fdopen(descriptor, "rb")
+    return open(path, "rb", opener=lambda *_: descriptor)  # unlike fdopen, the file knows its name
 
 
 def size(file: File) -> int:

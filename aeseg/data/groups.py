@@ -43,7 +43,9 @@ def groups(names: Sequence[str], group_by: str = "auto") -> list[str]:
     return _blocks(names)
 
 
-def split(names: Sequence[str], which: str, shares: Sequence[float], seed: int, group_by: str = "auto", labelled: bool = True) -> list[int]:
+def split(
+    names: Sequence[str], which: str, shares: Sequence[float | int], seed: int, group_by: str = "auto", labelled: bool = True
+) -> list[int]:
     """The indices of one split's names, ascending.  Splits share no group; a larger data set's groups are drawn by the seed.
 
     Groups go, in random order, to the split that lacks most of its share.  Fewer than 3 groups cannot make 3 splits: unlabelled
@@ -63,8 +65,8 @@ def split(names: Sequence[str], which: str, shares: Sequence[float], seed: int, 
     if len(members) < len(wanted):
         if labelled:
             raise UserError(
-                f"{len(members)} images or groups cannot make {len(wanted)} splits. To train and score a segmenter takes at least {len(wanted)} "
-                "labelled images: add some; set splits, such as (0.5, 0.5, 0), to leave a split out; or pretrain (labels='')."
+                f"{len(members)} images or groups cannot make {len(wanted)} splits. To train and score a segmenter takes at least "
+                f"{len(wanted)} labelled images: add some; set splits, such as (0.5, 0.5, 0), to leave one out; or pretrain (labels='')."
             )
         return list(range(len(names)))
     order = sorted(members)

@@ -71,8 +71,8 @@ def composed(root: str, files: Files, meaning: Meaning) -> UInt8[np.ndarray, "h 
         twice = taken & regions[index]
         if twice.any() and meaning.overlap == "ask":
             raise UserError(
-                f"Masks of two classes of {shown(files.name)} overlap in {100 * twice.mean():.2g} % of the pixels. Set overlap='last' to take the "
-                "later class of class_table, or overlap='ignore'."
+                f"Masks of two classes of {shown(files.name)} overlap in {100 * twice.mean():.2g} % of the pixels. Set overlap='last' to "
+                "take the later class of class_table, or overlap='ignore'."
             )
         result[regions[index]] = index
         if meaning.overlap == "ignore":

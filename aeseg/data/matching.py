@@ -79,8 +79,8 @@ def records_of_folders(places: Places, only_labelled: bool) -> Matched:
         if lone and places.labels != places.images:
             raise UserError(
                 f"{len(lone)} of {len(index.labels)} labels in {shown(beside)} have no image in {shown(where)}: {few(lone)}"
-                f"{passed_over(places.root, places.images, IMAGES)}. Add the images or take the labels out; a label is called like its image "
-                f"plus {places.label_suffix!r}, or as label_name says."
+                f"{passed_over(places.root, places.images, IMAGES)}. Add the images or take the labels out; a label is called like its "
+                f"image plus {places.label_suffix!r}, or as label_name says."
             )
         found = [name for name in found if name in index.labels]
     return Matched(tuple(_record(name, index) for name in found), index.notes)
@@ -136,7 +136,7 @@ def _index(places: Places) -> _Index:
         paths = [path for path in paths if path not in masks]
     images = _images(places, paths)
     labels = _labels(places) if has_labels else {}
-    if has_labels and labels and not images.keys() & labels.keys() and not (places.label_suffix or places.label_name):
+    if has_labels and labels and not images.keys() & labels.keys() and not (places.label_suffix or places.label_name or places.image_name):
         places, images, labels, said = _compared(places, images, labels)
         notes += said
     rois = {}

@@ -97,7 +97,7 @@ def _pattern(template: str, classes: Sequence[str]) -> str:
             choices = "|".join(
                 re.escape(word) for word in sorted({w for c in classes for w in (c, c.replace(" ", "_"))}, key=len, reverse=True)
             )
-            pattern += {"stem": "(?P<stem>.+?)", "class": f"(?P<class>{choices or '[^/]+'})", "channel": "(?P<channel>[^/]+?)"}[name]
+            pattern += {"stem": "(?P<stem>.+?)", "class": f"(?P<class>{choices or '[^/]+'})", "channel": "(?P<channel>[^/_. -]+)"}[name]
             seen.add(name)
         else:
             pattern += re.escape(piece)
@@ -112,7 +112,7 @@ def check_one(parts: Sequence[Part], what: str) -> dict[str, str]:
     for part in parts:
         if part.stem in files:
             raise UserError(
-                f"Two files in {what} have one name: {' and '.join(map(shown, (files[part.stem], part.path)))}. Rename or remove one of them."
+                f"Two files in {what} have one name: {shown(files[part.stem])} and {shown(part.path)}. Rename or remove one of them."
             )
         files[part.stem] = part.path
     return files

@@ -19,7 +19,7 @@ def label(path: Path, classes: int, size: tuple[int, int]) -> UInt8[np.ndarray, 
     for number, corners in polygons(path):
         if not 0 <= number < classes - 1:
             raise UserError(
-                f"{shown(path)} has the class {number}; class_table has {classes} with the background first, so 0..{classes - 2} may occur. "
+                f"{shown(path)} has the class {number}; class_table has {classes} with the background first: 0..{classes - 2} occur. "
                 "Name the background and each class of the data set."
             )
         found = painted(found, corners * [size[1], size[0]], number + 1, shown(path))

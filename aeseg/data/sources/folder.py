@@ -79,7 +79,7 @@ class Folder:
     image_name: str = ""
     label_name: str = ""
     split: str = ""
-    splits: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    splits: tuple[float | int, float | int, float | int] = (0.7, 0.15, 0.15)
     group_by: str = "auto"
     split_seed: int = 0
     coding: str = "auto"
@@ -106,8 +106,8 @@ class Folder:
         says_nothing = not (self.class_table or self.binary_threshold or "*" in self.label_name or self._places.labels_in_one_file)
         if self.labels and says_nothing and self.coding not in ("mask", "alpha"):
             raise UserError(
-                "Folder needs to know what the labels mean; got class_table=''. Set it (a .json, .csv or .txt file, names separated by commas, "
-                "or the number of classes), or binary_threshold (say 128) or coding='mask' for masks, or labels='' to read images alone."
+                "Folder needs to know what the labels mean; got class_table=''. Set it (a .json, .csv or .txt file, names separated by "
+                "commas, or the number of classes), or binary_threshold (say 128) or coding='mask' for masks; or labels='' for images."
             )
         # Made here, so that what is wrong is said when the source is built and not at its first record.
         _ = self._reading, self.records, self.classes
@@ -244,8 +244,8 @@ class Folder:
         (h, w), (other_h, other_w) = image.shape[:2], other.shape[:2]
         if (h, w) != (other_h, other_w):
             raise UserError(
-                f"In {shown(self.root)}, {shown(image_file)} is {h}x{w} (height x width) and {shown(file)} is {other_h}x{other_w}. They must be "
-                f"of one size: replace one of them. (Both are read with orientation={self._reading.orientation!r}.)"
+                f"In {shown(self.root)}, {shown(image_file)} is {h}x{w} (height x width) and {shown(file)} is {other_h}x{other_w}. They "
+                f"must be of one size: replace one of them. (Both are read with orientation={self._reading.orientation!r}.)"
             )
 
 
