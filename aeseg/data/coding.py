@@ -52,6 +52,12 @@ class Coding(NamedTuple):
     refuses_alpha: bool
     notes: tuple[str, ...]
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What two splits of one data set have in common."""
+        palette = () if self.palette is None else tuple(sorted(self.palette.ids.items()))
+        return tuple(sorted(self.grey.ids.items())), palette, self.alpha
+
 
 def findings(sample: Iterable[tuple[str, Stored]]) -> Findings:
     """What the files of a sample, each with its name, hold."""

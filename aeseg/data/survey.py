@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,8 +62,8 @@ def ranged(paths: Sequence[Path], reading: Reading) -> tuple[Reading, tuple[str,
     return Reading(reading.bands, (0.0, most), True, reading.pages, reading.orientation, reading.pixels_limit), (said,)
 
 
-def spread(paths: Sequence[Path], most: int) -> list[Path]:
-    """At most `most` of the paths, evenly spaced, the first and last among them."""
+def spread(paths: Sequence[Any], most: int) -> list[Any]:
+    """At most `most` of a sequence's items, evenly spaced, the first and last among them."""
     if len(paths) <= most:
         return list(paths)
     return [paths[index] for index in np.linspace(0, len(paths) - 1, most).round().astype(int)]

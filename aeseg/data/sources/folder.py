@@ -143,6 +143,16 @@ class Folder:
         coding = self._meaning.coding.notes if self.labels and self._meaning.coding else ()
         return (*self._matched.notes, *coding, *self._ranged[1])
 
+    @property
+    def image_files(self) -> tuple[str, ...]:
+        """The path of each record's image."""
+        return tuple(str(Path(self.root, files.image)) for files in self.records)
+
+    @property
+    def coding_key(self) -> tuple[Any, ...]:
+        """How label images are read, to compare with another split; reads a sample."""
+        return self._meaning.coding.key if self.labels and self._meaning.coding else ()
+
     def __len__(self) -> int:
         return len(self.records)
 
