@@ -55,12 +55,18 @@ def split(
         raise UserError(f"split is {', '.join(SPLITS)} or '' for all records; got {which!r}.")
     if len(shares) != 3 or min(shares) < 0 or sum(shares) <= 0:
         raise UserError(f"splits are three shares, for {', '.join(SPLITS)}, at least 0; got {tuple(shares)}.")
-    of = groups(names, group_by)
+    return split_groups(groups(names, group_by), names, which, shares, seed, group_by == "auto", labelled)
+
+
+def split_groups(
+    of: Sequence[str], names: Sequence[str], which: str, shares: Sequence[float | int], seed: int, loose: bool = True, labelled: bool = True
+) -> list[int]:
+    """`split` with the group of each name given; `loose` takes names one by one if the groups are too few."""
     members: dict[str, list[int]] = {}
     for index, group in enumerate(of):
         members.setdefault(group, []).append(index)
     wanted = [number for number, share in enumerate(shares) if share > 0]
-    if len(members) < len(wanted) and group_by == "auto":
+    if len(members) < len(wanted) and loose:
         members = {name: [index] for index, name in enumerate(names)}
     if len(members) < len(wanted):
         if labelled:
