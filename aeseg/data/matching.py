@@ -113,6 +113,13 @@ def records_of_list(places: Places, list_file: str, list_prefix: str) -> Matched
     return Matched(tuple(dict.fromkeys(records)), notes)
 
 
+def image_files(places: Places) -> list[str]:
+    """All image files of the folder `images`, whichever records are picked; [] if there is no such folder."""
+    if not os.path.isdir(os.path.join(places.root, places.images)):
+        return []
+    return [file for files in _index(places._replace(roi="")).images.values() for file in files]
+
+
 def label_files(places: Places) -> list[str]:
     """All label files of the folder `labels`, whichever records are picked; [] if there is no such folder."""
     if not places.labels or places.labels_in_one_file or not os.path.isdir(os.path.join(places.root, places.labels)):

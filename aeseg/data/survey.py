@@ -44,9 +44,9 @@ def coding(paths: Sequence[Path], table: Table, coding: str, threshold: int, sna
 
 def ranged(paths: Sequence[Path], reading: Reading) -> tuple[Reading, tuple[str, ...]]:
     """The reading with the range of 16-bit images that use fewer bits, and a sentence that says so."""
-    sample = spread(paths, FILES // 2)
-    if reading.value_range != (0, 0) or not sample or _dtype(sample[0]) != "uint16":
+    if not paths or not is_ranged(paths[0], reading):
         return reading, ()
+    sample = spread(paths, FILES // 2)
     largest = 0
     for path in sample:
         try:
@@ -60,6 +60,11 @@ def ranged(paths: Sequence[Path], reading: Reading) -> tuple[Reading, tuple[str,
     most = float(2**bits - 1)
     said = f"16-bit images hold at most {largest:,}: read as {bits} bits, value_range=(0, {most:.0f})"
     return Reading(reading.bands, (0.0, most), True, reading.pages, reading.orientation, reading.pixels_limit), (said,)
+
+
+def is_ranged(path: Path, reading: Reading) -> bool:
+    """Return whether an image's range is for the data set to tell: 16 bits, and no range stated."""
+    return reading.value_range == (0, 0) and _dtype(path) == "uint16"
 
 
 def spread(paths: Sequence[Any], most: int) -> list[Any]:

@@ -58,7 +58,7 @@ def of_labels(root: str, layout: Layout, files: Sequence[str]) -> Meaning:
     return _of_findings(found, layout.table, names)
 
 
-def of_images(files: Sequence[Seen], root: str) -> Meaning:
+def of_images(files: Sequence[Seen], root: str, pages: str = "") -> Meaning:
     """Fields that say how images are read, by their headers and, for ranges, a few of their pixels."""
     heads = [(file.path, file.header) for file in files if file.header is not None]
     if not heads:
@@ -68,6 +68,8 @@ def of_images(files: Sequence[Seen], root: str) -> Meaning:
     counts = Counter(head.channels - head.alpha if head.mode != "P" else 3 for _, head in heads)
     channels = counts.most_common(1)[0][0]
     channels = 3 if {*counts} == {1, 3} or any(head.mode == "CMYK" for _, head in heads) else channels
+    if pages == "channels":
+        channels = max(head.channels * head.pages for _, head in heads)
     if channels != 3:
         fields["channels"] = channels
     odd = [path for path, head in heads if head.channels - head.alpha not in (channels, 1, 3)]

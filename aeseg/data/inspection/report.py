@@ -56,10 +56,13 @@ def inspect(
     names = {split: [files.name for files in one.records] for split, one in whole.items()}
     paths = {files.image: files.name for one in whole.values() for files in one.records}
     seen = scan.seen(root, list(paths))
-    read = meaning.of_images(seen, root)
+    read = meaning.of_images(seen, root, answers.get("pages", ""))
     fields |= {name: value for name, value in read.fields.items() if name not in answers}
     questions += [question for question in read.questions if not any(f"--{name}=" in question for name in answers)]
     source = Folder(root=root, **fields)
+    if source.reading.value_range != (0.0, 0.0):
+        fields["value_range"] = source.reading.value_range  # said once, not found out by each split
+    notes += [note for note in source.notes if note not in notes]
     whole = {split: Folder(root=root, **{**fields, **splits.get(split, {})}) for split in whole}
     progress("looking for duplicates")
     pictures = scan.pictures(root, seen, seconds)
@@ -89,7 +92,7 @@ def inspect(
     words = [item.name for item in source.classes]
     shown_source = whole.get("train", next(iter(whole.values())))
     contact = Path(output, "contact.png")
-    if sheet.write(contact, shown_source, order if order is not None else np.arange(len(shown_source))):
+    if sheet.write(contact, shown_source, order.tolist() if order is not None else range(len(shown_source))):
         written.append(str(contact))
     sizes = [(file.header.height, file.header.width) for file in seen if file.header]
     if sizes:
@@ -231,7 +234,6 @@ def _classes(sources: Mapping[str, Folder], progress: Callable[[str], None]) -> 
         progress(f"reading labels{f' of {split}' if split else ''}")
         chosen = spread(range(len(source)), LABELS)
         try:
-            lines += [f"note: {note}" for note in source.notes if f"note: {note}" not in lines]
             with ThreadPoolExecutor(scan.workers()) as pool:
                 rows = np.array(list(pool.map(lambda index, source=source: _counted(source, index), chosen)))
         except UserError as error:

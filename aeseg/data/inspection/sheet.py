@@ -1,6 +1,6 @@
 """A contact sheet: images with their labels laid over, those with the rarest classes first."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ CELL = 192
 COLUMNS = 6
 
 
-def write(path: Path, source: Any, order: Sequence[int], most: int = 30) -> int:
+def write(path: Path, source: Any, order: Iterable[int], most: int = 30) -> int:
     """Write the sheet of a source's records in an order; returns how many it shows.  Records that cannot be read are left out."""
     cells = []
     for index in order:

@@ -19,7 +19,7 @@ from aeseg.data.files import IMAGES, few, shown
 from aeseg.data.headers import PIXELS_LIMIT
 from aeseg.data.labels import Meaning
 from aeseg.data.listing import passed_over
-from aeseg.data.matching import Files, Matched, Places, label_files, records_of_folders, records_of_list
+from aeseg.data.matching import Files, Matched, Places, image_files, label_files, records_of_folders, records_of_list
 from aeseg.data.reading import Reading
 from aeseg.spec import spec
 from aeseg.types import IGNORE, Class, UserError
@@ -149,6 +149,11 @@ class Folder:
         return tuple(str(Path(self.root, files.image)) for files in self.records)
 
     @property
+    def reading(self) -> Reading:
+        """How image files are read, the range of 16 bits included; reads a sample."""
+        return self._ranged[0]
+
+    @property
     def coding_key(self) -> tuple[Any, ...]:
         """How label images are read, to compare with another split; reads a sample."""
         return self._meaning.coding.key if self.labels and self._meaning.coding else ()
@@ -247,8 +252,10 @@ class Folder:
 
     @cached_property
     def _ranged(self) -> tuple[Reading, tuple[str, ...]]:
-        paths = [Path(self.root, files.image) for files in self._matched.records]
-        return survey.ranged(paths, self._reading)
+        files = [files.image for files in self._matched.records]
+        if self.list_file and survey.is_ranged(Path(self.root, files[0]), self._reading):
+            files = image_files(self._places) or files  # one range for all splits
+        return survey.ranged([Path(self.root, file) for file in files], self._reading)
 
     def _check_size(self, image_file: str, image: np.ndarray, file: str, other: np.ndarray) -> None:
         (h, w), (other_h, other_w) = image.shape[:2], other.shape[:2]
