@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aeseg.data import lists, names
+from aeseg.data.annotations import coco
 from aeseg.data.files import IMAGES, LABELS, few, shown
 from aeseg.data.listing import absent, check_folder, files_below, passed_over
 from aeseg.data.names import Part, normal
@@ -60,6 +61,22 @@ class _Index(NamedTuple):
     rois: dict[str, str]
     places: Places
     notes: tuple[str, ...]
+
+
+def matched(places: Places, list_file: str, list_prefix: str, only_labelled: bool) -> Matched:
+    """The records of a list, or of folders; of COCO's annotations those that they list."""
+    found = records_of_list(places, list_file, list_prefix) if list_file else records_of_folders(places, only_labelled)
+    if not places.labels_in_one_file:
+        return found
+    listed = coco.read(Path(places.root, places.labels))
+    kept = tuple(files for files in found.records if coco.key(listed, files.image) in listed.objects)
+    if len(kept) < len(found.records) and not only_labelled:
+        without = [files.name for files in found.records if files not in set(kept)]
+        raise UserError(
+            f"{len(without)} of {len(found.records)} images are not in {shown(places.labels)}: {few(without)}. Add them, or set "
+            "only_labelled to leave these out."
+        )
+    return found._replace(records=kept)
 
 
 def records_of_folders(places: Places, only_labelled: bool) -> Matched:

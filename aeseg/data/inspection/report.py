@@ -1,5 +1,6 @@
 """Look through a folder: what is there, what it means, what is wrong, how to split it, how to train on it."""
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -62,14 +63,17 @@ def inspect(
     source = Folder(root=root, **fields)
     if source.reading.value_range != (0.0, 0.0):
         fields["value_range"] = source.reading.value_range  # said once, not found out by each split
-    notes += [note for note in source.notes if note not in notes]
+    with contextlib.suppress(UserError):  # asked about when the labels are counted
+        notes += [note for note in source.notes if note not in notes]
     whole = {split: Folder(root=root, **{**fields, **splits.get(split, {})}) for split in whole}
     progress("looking for duplicates")
     pictures = scan.pictures(root, seen, seconds)
     same, near = duplicates.same(root, seen), duplicates.near(pictures)
     sections = {
         "Files": [f"layout: {found.kind}", *found.notes, *notes, *read.notes, *_files(seen)],
-        "Duplicates": _duplicates(same, near, paths, names, len(pictures), len(seen)),
+        "Duplicates": _duplicates(
+            same, near, {files.image: split for split, one in whole.items() for files in one.records}, len(pictures), len(seen)
+        ),
     }
     written = []
     Path(output).mkdir(parents=True, exist_ok=True)
@@ -80,7 +84,11 @@ def inspect(
         splits, said = _made(names[""], grouped, output, seed, bool(source.labels))
         written += [own["list_file"] for own in splits.values()]
         sections["Splits"] = said
-        whole = {split: Folder(root=root, **{**fields, **own}) for split, own in splits.items()} if splits else whole
+        try:
+            whole = {split: Folder(root=root, **{**fields, **own}) for split, own in splits.items()} or whole
+        except UserError:  # names with line breaks or commas cannot stand in lists
+            splits = {split: {"split": split, "split_seed": seed} for split in groups.SPLITS}
+            whole = {split: Folder(root=root, **{**fields, **own}) for split, own in splits.items()}
     else:
         sections["Splits"] = [
             f"{split}: {len(names[split])} images, {few(own.values())}" for split, own in splits.items() if split in names
@@ -180,21 +188,15 @@ def _files(seen: Sequence[Seen]) -> list[str]:
 
 
 def _duplicates(
-    same: Sequence[tuple[str, str]],
-    near: Sequence[tuple[str, str]],
-    of: Mapping[str, str],
-    names: Mapping[str, Sequence[str]],
-    looked: int,
-    all_: int,
+    same: Sequence[tuple[str, str]], near: Sequence[tuple[str, str]], split_of: Mapping[str, str], looked: int, all_: int
 ) -> list[str]:
-    split_of = {name: split for split, members in names.items() for name in members}
     equal = {frozenset(pair) for pair in same}
     near = [pair for pair in near if frozenset(pair) not in equal]
     lines = [f"{len(same)} files are copies of others; {len(near)} pairs look alike ({looked} of {all_} images looked at)"]
     for what, pairs in (("copies", same), ("look alike", near)):
         if pairs:
             lines.append(f"{what}: {few([f'{one} = {other}' for one, other in pairs], 4)}")
-        across = [pair for pair in pairs if len({split_of.get(of[path], "") for path in pair}) > 1]
+        across = [pair for pair in pairs if len({split_of.get(path, "") for path in pair}) > 1]
         if across:
             lines.append(
                 f"Warning: {len(across)} pairs lie in different splits, whose scores they flatter: {few(map(' = '.join, across), 3)}"

@@ -7,7 +7,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, ClassVar, SupportsIndex
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -15,11 +15,12 @@ from ml_collections import ConfigDict
 from aeseg.data import decode, groups, labels, survey
 from aeseg.data.annotations import coco
 from aeseg.data.classes import Table, table
-from aeseg.data.files import IMAGES, few, shown
+from aeseg.data.files import IMAGES, shown
 from aeseg.data.headers import PIXELS_LIMIT
+from aeseg.data.images import check_size, read_image
 from aeseg.data.labels import Meaning
 from aeseg.data.listing import passed_over
-from aeseg.data.matching import Files, Matched, Places, image_files, label_files, records_of_folders, records_of_list
+from aeseg.data.matching import Files, Matched, Places, image_files, label_files, matched
 from aeseg.data.reading import Reading
 from aeseg.spec import spec
 from aeseg.types import IGNORE, Class, UserError
@@ -62,6 +63,12 @@ class Folder:
     Building it lists folders and opens no image; what does not match is a UserError then.  What is wrong inside a file is a
     UserError when the record is read.  `notes` tells what was found out and not stated.
     """
+
+    SHARED: ClassVar = (
+        *("class_table", "ignore_ids", "binary_threshold", "coding", "snap", "overlap"),
+        *("channels", "bands", "value_range", "pages", "orientation"),
+    )
+    """Fields that say what pixels and labels mean: one value for all splits."""
 
     root: str
     images: str = "images"
@@ -166,14 +173,14 @@ class Folder:
         if not 0 <= index < len(self):
             raise IndexError(f"Folder {self.root} has the records 0..{len(self) - 1}; got {index}.")
         files = self.records[index]
-        image = self._image(files)
+        image = read_image(self.root, files, self.channels, self._ranged[0])
         record = {"image": image, "name": files.name}
         if files.label:
             record["label"] = labels.label(self.root, files, self._meaning, image.shape[:2])
-            self._check_size(files.image, image, files.label, record["label"])
+            check_size(self.root, self._reading, files.image, image, files.label, record["label"])
         if files.roi:
             inside = decode.mask(Path(self.root, files.roi), reading=self._reading)
-            self._check_size(files.image, image, files.roi, inside)
+            check_size(self.root, self._reading, files.image, image, files.roi, inside)
             record["label"] = np.where(inside, record["label"], np.uint8(IGNORE))
         return record
 
@@ -185,20 +192,6 @@ class Folder:
             return self[index]["label"]
         return labels.label(self.root, files, self._meaning, (0, 0))
 
-    def _image(self, files: Files) -> np.ndarray:
-        reading, _ = self._ranged
-        if not files.bands:
-            return decode.image(Path(self.root, files.image), self.channels, reading=reading)
-        paths = (files.image, *files.bands)
-        if len(paths) != self.channels:
-            raise UserError(
-                f"{shown(files.name)} has {len(paths)} files of channels, {few(paths)}; channels is {self.channels}. Set it so."
-            )
-        bands = [decode.image(Path(self.root, path), 1, reading=reading) for path in paths]
-        for path, band in zip(paths, bands, strict=True):
-            self._check_size(files.image, bands[0], path, band)
-        return np.concatenate(bands, axis=-1)
-
     @property
     def _places(self) -> Places:
         table = self.class_table
@@ -207,21 +200,7 @@ class Folder:
 
     @cached_property
     def _matched(self) -> Matched:
-        if self.list_file:
-            found = records_of_list(self._places, self.list_file, self.list_prefix)
-        else:
-            found = records_of_folders(self._places, self.only_labelled)
-        if not self._places.labels_in_one_file:
-            return found
-        listed = coco.read(Path(self.root, self.labels))
-        kept = tuple(files for files in found.records if coco.key(listed, files.image) in listed.objects)
-        if len(kept) < len(found.records) and not self.only_labelled:
-            without = [files.name for files in found.records if files not in kept]
-            raise UserError(
-                f"{len(without)} of {len(found.records)} images are not in {shown(self.labels)}: {few(without)}. Add them, or set "
-                "only_labelled to leave these out."
-            )
-        return found._replace(records=kept)
+        return matched(self._places, self.list_file, self.list_prefix, self.only_labelled)
 
     @cached_property
     def _table(self) -> Table:
@@ -256,14 +235,6 @@ class Folder:
         if self.list_file and survey.is_ranged(Path(self.root, files[0]), self._reading):
             files = image_files(self._places) or files  # one range for all splits
         return survey.ranged([Path(self.root, file) for file in files], self._reading)
-
-    def _check_size(self, image_file: str, image: np.ndarray, file: str, other: np.ndarray) -> None:
-        (h, w), (other_h, other_w) = image.shape[:2], other.shape[:2]
-        if (h, w) != (other_h, other_w):
-            raise UserError(
-                f"In {shown(self.root)}, {shown(image_file)} is {h}x{w} (height x width) and {shown(file)} is {other_h}x{other_w}. They "
-                f"must be of one size: replace one of them. (Both are read with orientation={self._reading.orientation!r}.)"
-            )
 
 
 def recipe(size: str = "small", root: str = "data") -> ConfigDict:
