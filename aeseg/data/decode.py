@@ -61,9 +61,9 @@ def stored(file: bytes | str | Path, name: str = "", reading: Reading = AS_STORE
     """
     with _opened(file, name) as (handle, name):
         head = _checked(handle, name, reading)
+        if head.pages > 1 and not reading.pages.isdecimal():
+            raise UserError(f"{shown(name)} has {head.pages} pages; a label has one. Save the page that is the label in a file of its own.")
         chosen = _page(head, reading, name)
-        if chosen < 0:
-            raise UserError(f"{shown(name)} has {head.pages} pages; a label is one of them. Set pages to its number.")
         palette = alpha = None
         if head.kind == "NPY" or not head.plain or chosen:
             pixels = _raw(handle, head, chosen, name)

@@ -42,6 +42,11 @@ class Reading:
     orientation: str = "ignore"
     pixels_limit: int = PIXELS_LIMIT
 
+    @property
+    def of_labels(self) -> "Reading":
+        """How the labels of such images are read: turned as they are, whole, in one page."""
+        return Reading(orientation=self.orientation, pixels_limit=self.pixels_limit)
+
     def __post_init__(self) -> None:
         low, high = self.value_range
         if not (low < high or low == high == 0) or not np.isfinite([low, high]).all():

@@ -186,6 +186,8 @@ def test_pages_are_asked_for():
     np.testing.assert_array_equal(decode.image(data, 3, reading=Reading(pages="channels")), pixels.transpose(1, 2, 0))
     np.testing.assert_array_equal(decode.image(data, 1, reading=Reading(pages="2"))[..., 0], pixels[2])
     np.testing.assert_array_equal(decode.stored(data, reading=Reading(pages="1")).values, pixels[1])
+    with pytest.raises(UserError, match="has 3 pages; a label has one"):
+        decode.stored(data)
     with pytest.raises(UserError, match="has 3 pages, from 0; got pages=3"):
         decode.image(data, reading=Reading(pages="3"))
     animation = io.BytesIO()

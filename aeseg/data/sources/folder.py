@@ -179,7 +179,7 @@ class Folder:
             record["label"] = labels.label(self.root, files, self._meaning, image.shape[:2])
             check_size(self.root, self._reading, files.image, image, files.label, record["label"])
         if files.roi:
-            inside = decode.mask(Path(self.root, files.roi), reading=self._reading)
+            inside = decode.mask(Path(self.root, files.roi), reading=self._reading.of_labels)
             check_size(self.root, self._reading, files.image, image, files.roi, inside)
             record["label"] = np.where(inside, record["label"], np.uint8(IGNORE))
         return record
@@ -220,8 +220,8 @@ class Folder:
             files = label_files(self._places) or [files.label for files in self._matched.records]
             paths = [Path(self.root, file) for file in files if file.lower().endswith(IMAGES)]
             if paths:
-                coding = survey.coding(paths, self._table, self.coding, self.binary_threshold, self.snap, self._reading)
-        return Meaning(self._table, coding, self.binary_threshold, self.snap, self.overlap, self._reading, self._is_coco)
+                coding = survey.coding(paths, self._table, self.coding, self.binary_threshold, self.snap, self._reading.of_labels)
+        return Meaning(self._table, coding, self.binary_threshold, self.snap, self.overlap, self._reading.of_labels, self._is_coco)
 
     @cached_property
     def _reading(self) -> Reading:

@@ -297,6 +297,16 @@ def test_dark_16_bit_images_are_read_in_their_own_range_and_told(tmp_path):
     assert Folder(root=str(tmp_path), labels="", channels=1)[3]["image"].max() == 156
 
 
+def test_the_range_of_images_leaves_masks_as_they_are(tmp_path):
+    write(tmp_path / "images/a.png", np.full((6, 8), 3000, np.uint16))
+    write(tmp_path / "labels/a.png", mask((0, 0)))
+    write(tmp_path / "roi/a.png", np.full((6, 8), 255, np.uint8))
+    for fields in ({}, {"value_range": (0.0, 4095.0)}, {"bands": (0,)}):
+        source = folder(tmp_path, class_table="", binary_threshold=128, channels=1, roi="roi", **fields)
+        np.testing.assert_array_equal(source[0]["label"], mask((0, 0)) // 255)
+        np.testing.assert_array_equal(source.label(0), source[0]["label"])
+
+
 def test_a_threshold_that_no_pixel_reaches_is_said(tmp_path):
     write(tmp_path / "images/a.png", picture())
     write(tmp_path / "labels/a.png", ids(classes=2))
@@ -418,8 +428,8 @@ def test_matching_many_files_opens_none_of_them(tmp_path):
 def test_camvid_has_the_published_shares():
     counts = np.zeros(256, np.int64)
     source = spec.build(camvid("train", str(DATA / "camvid")))
-    for files in source.records:
-        counts += np.bincount(source._label(files).ravel(), minlength=256)
+    for index in range(len(source)):
+        counts += np.bincount(source.label(index).ravel(), minlength=256)
     shares = 100 * counts[:11] / counts[:11].sum()
     np.testing.assert_allclose(shares, [17.54, 24.22, 1.02, 32.96, 4.67, 10.12, 1.22, 1.17, 6.11, 0.67, 0.30], atol=0.006)
     assert 100 * counts[IGNORE] / counts.sum() == pytest.approx(3.95, abs=0.006)
