@@ -62,7 +62,8 @@ def affixes(images: Collection[str], labels: Collection[str]) -> tuple[str, str]
         stems = [
             {name[len(before) : len(name) - len(after)] for name in names} for (before, after), names in ((image, images), (label, labels))
         ]
-        if "" not in stems[0] and len(stems[0]) == len(images) and stems[0] <= stems[1] and len(stems[1]) == len(labels):
+        whole = "" not in stems[0] | stems[1] and len(stems[0]) == len(images) and len(stems[1]) == len(labels)
+        if whole and stems[0] & stems[1] and (stems[0] <= stems[1] or stems[1] <= stems[0]):
             return f"{image[0]}{{stem}}{image[1]}", f"{label[0]}{{stem}}{label[1]}"
     return "", ""
 

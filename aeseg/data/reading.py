@@ -1,7 +1,8 @@
 """How stored pixels become an image: which channels, which range, which way up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -62,6 +63,16 @@ class Reading:
 
 
 AS_STORED = Reading()
+
+
+def of_description(fields: Mapping[str, Any]) -> Reading:
+    """How the images of a described source are read, for images that are not in it (predict); absent fields have their defaults.
+
+    Nothing can be torn apart where there are no labels, so "ask" for the orientation is "ignore".
+    """
+    names = ("bands", "value_range", "pages", "orientation", "pixels_limit")
+    given = {name: tuple(fields[name]) if isinstance(fields[name], list | tuple) else fields[name] for name in names if name in fields}
+    return Reading(**{**given, "orientation": "apply" if given.get("orientation") == "apply" else "ignore"})
 
 
 def of_channels(pixels: np.ndarray, head: Header, channels: int, reading: Reading, name: str) -> np.ndarray:

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from aeseg.data import decode
 from aeseg.data.decode import Reading
+from aeseg.data.reading import of_description
 from aeseg.types import UserError
 
 RNG = np.random.default_rng(0)
@@ -364,6 +365,12 @@ def test_names_are_printed_without_control_characters(tmp_path):
 def test_a_reading_that_cannot_be_is_refused(fields, says):
     with pytest.raises(UserError, match=says):
         Reading(**fields)
+
+
+def test_a_described_source_says_how_other_images_are_read():
+    fields = {"root": "x", "channels": 1, "bands": [0], "value_range": [0, 4095], "orientation": "ask"}
+    assert of_description(fields) == Reading(bands=(0,), value_range=(0, 4095))
+    assert of_description({"orientation": "apply"}) == Reading(orientation="apply")
 
 
 def test_a_label_with_fractions_is_refused_with_its_name():

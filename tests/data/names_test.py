@@ -9,6 +9,7 @@ from aeseg.types import UserError
     [
         (["a_leftImg8bit", "b_leftImg8bit"], ["a_gtFine_labelIds", "b_gtFine_labelIds"], ("{stem}_leftImg8bit", "{stem}_gtFine_labelIds")),
         (["1", "2"], ["1_mask", "2_mask"], ("{stem}", "{stem}_mask")),
+        (["1", "2", "3"], ["1_mask", "2_mask"], ("{stem}", "{stem}_mask")),
         (["img_01", "img_02"], ["mask_01", "mask_02"], ("img_{stem}", "mask_{stem}")),
         (["img_01_rgb", "img_02_rgb"], ["mask_01_gt", "mask_02_gt"], ("img_{stem}_rgb", "mask_{stem}_gt")),
         (["img_001", "img_002"], ["mask_101", "mask_102"], ("", "")),

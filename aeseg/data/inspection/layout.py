@@ -56,6 +56,7 @@ _SPLITS |= {"test": "test", "testing": "test"}
 _SUFFIXES = ("_mask", "_masks", "-mask", ".mask", "_label", "_labels", "_seg", "_segmentation", "_gt", "_annotation", "_labelIds", "_L")
 _TABLES = re.compile(r"(class\w*|labels?|names|id2label|categories|colou?rs|label_?map|dataset)\.(json|csv|txt|ya?ml)|data\.ya?ml", re.I)
 
+_TEMPLATES = [("{stem}_leftImg8bit", f"{{stem}}_gtFine_{ids}") for ids in ("labelTrainIds", "labelIds")]  # Cityscapes
 _JSON = 30  # JSON files without an image of their name that are looked into
 
 
@@ -145,14 +146,17 @@ def _folders(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout
         return None
     images = roles["images"] or roles[""]
     names = sorted(images), sorted(labels)
-    splits: dict[str, dict[str, Any]] = {}
+    members: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for key, folders in zip(("images", "labels"), names, strict=True):
         for folder in folders:
             if split := _split_of(folder):
-                splits.setdefault(split, {}).setdefault(key, folder)
+                members[split][key].append(folder)
+    splits = {split: {key: _common(folders) for key, folders in found.items()} for split, found in members.items()}
+    templates = next((pair for pair in _TEMPLATES if all(any(_fits(part, path) for path in pictures) for part in pair)), ())
+    named = dict(zip(("image_name", "label_name"), templates, strict=False))
     notes = []
     if len(splits) > 1 and all(len(found) == 2 for found in splits.values()):
-        fields: dict[str, Any] = dict(splits["train"] if "train" in splits else next(iter(splits.values())))
+        fields: dict[str, Any] = {**(splits["train"] if "train" in splits else next(iter(splits.values()))), **named}
         return Layout("a pair of folders for each split", fields, splits, "", ())
     label_tops = Counter({top: sum(count for folder, count in labels.items() if _below(folder, top)) for top in _tops(labels)})
     image_tops = Counter({top: sum(count for folder, count in images.items() if _below(folder, top)) for top in _tops(images)})
@@ -160,7 +164,7 @@ def _folders(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout
     image = known[0] if known else image_tops.most_common(1)[0][0]
     exact = [top for top in label_tops if os.path.basename(top).lower() in _LABELS and top != image]
     label = exact[0] if exact else label_tops.most_common(1)[0][0]
-    fields = {"images": image, "labels": label}
+    fields = {"images": image, "labels": label, **named}
     if roles["roi"]:
         fields["roi"] = next(iter(roles["roi"]))
     unused = sorted({*_tops(images), *_tops(labels)} - {image, label})
@@ -196,6 +200,10 @@ def _lists(root: str, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
         if beside and ending.lower() in (".txt", ".csv") and _split_of(stem):
             found.setdefault(_split_of(stem), {"list_file": path})
     return found if "train" in found else {}
+
+
+def _fits(template: str, path: str) -> bool:
+    return os.path.splitext(path)[0].endswith(template.removeprefix("{stem}"))
 
 
 def _role(folder: str) -> str:

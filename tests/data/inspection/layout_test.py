@@ -59,6 +59,17 @@ def test_folders_of_splits_are_found(tmp_path, train, val):
     }
 
 
+def test_cityscapes_is_found_by_its_names(tmp_path):
+    names = [
+        f"{top}/{split}/{city}/{city}_1_{end}.png"
+        for split, city in (("train", "aachen"), ("train", "bochum"), ("val", "ulm"))
+        for top, end in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds"), ("gtFine", "gtFine_color"))
+    ]
+    found = guess(files(tmp_path, *names))
+    assert found.splits["train"] == {"images": "leftImg8bit/train", "labels": "gtFine/train"}
+    assert found.fields["label_name"] == "{stem}_gtFine_labelIds"
+
+
 def test_lists_of_splits_are_found(tmp_path):
     root = files(tmp_path, "images/a.png", "labels/a.png", "splits/train.txt", "splits/val.txt", "splits/test.txt")
     assert {split: own["list_file"] for split, own in guess(root).splits.items()} == {
