@@ -19,7 +19,7 @@ from aeseg.data.files import shown
 from aeseg.data.inspection import report
 from aeseg.data.sources.folder import Folder
 from aeseg.types import UserError
-from experiments import cli
+from experiments.console import cli
 
 ANSWERS = tuple(
     name for name in Folder.__dataclass_fields__ if name not in ("root", "split", "splits", "split_seed", "group_by", "part", "list_file")

@@ -12,7 +12,7 @@ from aeseg.data.files import shown
 from aeseg.data.headers import PIXELS_LIMIT, Header
 from aeseg.types import UserError
 
-_TURN: dict[int, Callable] = {  # EXIF orientation -> from the pixels as stored to the picture as shown
+_TURN: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation -> from the pixels as stored to the picture as shown
     2: np.fliplr,
     3: lambda pixels: np.rot90(pixels, 2),
     4: np.flipud,

@@ -174,7 +174,7 @@ class Folder:
             raise IndexError(f"Folder {self.root} has the records 0..{len(self) - 1}; got {index}.")
         files = self.records[index]
         image = read_image(self.root, files, self.channels, self._ranged[0])
-        record = {"image": image, "name": files.name}
+        record: dict[str, Any] = {"image": image, "name": files.name}
         if files.label:
             record["label"] = labels.label(self.root, files, self._meaning, image.shape[:2])
             check_size(self.root, self._reading, files.image, image, files.label, record["label"])
@@ -239,7 +239,7 @@ class Folder:
 
 def recipe(size: str = "small", root: str = "data") -> ConfigDict:
     """`small`: images/ and labels/ below the root, masks of 0 and 255; `tiny`, for tests: the root's images alone."""
-    sizes = {"tiny": {"images": ".", "labels": ""}, "small": {"binary_threshold": 128}}
+    sizes: dict[str, dict[str, Any]] = {"tiny": {"images": ".", "labels": ""}, "small": {"binary_threshold": 128}}
     if size not in sizes:
         raise UserError(f"folder has no recipe {size!r}; it has {', '.join(sizes)}.")
     return spec(Folder, root=root, **sizes[size])
@@ -263,6 +263,16 @@ def drive(split: str, root: str = "data/drive") -> ConfigDict:
         list_file=f"splits/official_{'test' if split == 'test' else 'train'}.txt",
         part={"train": (0.0, 0.9), "validation": (0.9, 1.0), "test": (0.0, 1.0)}[split],
     )  # fmt: skip
+
+
+def camvid_splits(root: str = "data/camvid") -> dict[str, ConfigDict]:
+    """Return `camvid` by the split of a run."""
+    return {split: camvid(name, root) for split, name in (("train", "train"), ("validation", "val"), ("test", "test"))}
+
+
+def drive_splits(root: str = "data/drive") -> dict[str, ConfigDict]:
+    """Return `drive` by the split of a run."""
+    return {split: drive(split, root) for split in ("train", "validation", "test")}
 
 
 def _check_split(data: str, split: str, splits: tuple[str, ...]) -> None:
