@@ -51,13 +51,18 @@ def read(root: str, list_file: str, prefix: str) -> Rows:
     return Rows(once, tuple(notes))
 
 
+def stands_for_itself(name: str) -> bool:
+    """Return whether a line with this name is read as the one name."""
+    return name == name.strip() and name.splitlines() == [name] and name[0] not in '#"' and "\\" not in name and _items(name) == [name]
+
+
 def _items(line: str) -> list[str]:
     """The paths of a line; a line that is not made of paths is one name."""
     for delimiter in "\t,;":
         if delimiter in line:
             items = [item.strip() for item in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
             items = [item for item in items if item]
-            if len(items) >= 1 and (delimiter == "\t" or _are_paths(items) or all(re.fullmatch(r"\w+", item) for item in items)):
+            if len(items) >= 1 and (delimiter == "\t" or _are_paths(items) or _HEADER.fullmatch(items[0])):
                 return items[:3]
     unquoted = next(csv.reader([line], delimiter=" ", skipinitialspace=True))
     items = [item for item in unquoted if item]

@@ -63,3 +63,9 @@ def test_a_list_that_is_no_text_is_named(root):
     (root / "list.txt").write_bytes(b"\xff\x00\xfa\x80")
     with pytest.raises(UserError, match=r"list .*list.txt is not UTF-8 or UTF-16 text .* Set list_file to a text file"):
         lists.read(str(root), "list.txt", "")
+
+
+@pytest.mark.parametrize("name", ["a,b", "a\nb", " a", "#a", '"a"', "a.png b.png", "a\tb"])
+def test_names_that_a_line_would_not_hold_are_told(name):
+    assert not lists.stands_for_itself(name)
+    assert lists.stands_for_itself("sub/my photo 1")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aeseg.data import groups
+from aeseg.data import groups, lists
 from aeseg.data.checks import Counts, described, judged
 from aeseg.data.files import few, shown
 from aeseg.data.inspection import description, duplicates, layout, meaning, scan, sheet, suggestions
@@ -45,72 +45,50 @@ def inspect(
     """
     if not os.path.isdir(root):
         raise UserError(f"There is no directory {shown(root)}. Name the folder that holds the images.")
+    Path(output).mkdir(parents=True, exist_ok=True)
     found = layout.guess(root)
     source, fields, notes, questions = _source(root, found, dict(answers))
-    splits = {split: dict(own) for split, own in found.splits.items()}
-    splits, told = _completed(splits)
-    notes += told
+    splits, told = _completed({split: dict(own) for split, own in found.splits.items()})
     sources, said = _of_splits(root, fields, splits)
-    questions += said
-    whole = sources or {"": source}
-    progress(f"{shown(root)}: {found.kind}; reading the headers of {sum(map(len, whole.values()))} images")
-    names = {split: [files.name for files in one.records] for split, one in whole.items()}
-    paths = {files.image: files.name for one in whole.values() for files in one.records}
-    seen = scan.seen(root, list(paths))
+    sources = sources or {"": source}
+    split_of = {files.image: split for split, one in sources.items() for files in one.records}
+    progress(f"{shown(root)}: {found.kind}; reading the headers of {len(split_of)} images")
+    seen = scan.seen(root, list(split_of))
     read = meaning.of_images(seen, root, answers.get("pages", ""))
+    questions += [*said, *(question for question in read.questions if not any(f"--{name}=" in question for name in answers))]
     fields |= {name: value for name, value in read.fields.items() if name not in answers}
-    questions += [question for question in read.questions if not any(f"--{name}=" in question for name in answers)]
     source = Folder(root=root, **fields)
     if source.reading.value_range != (0.0, 0.0):
         fields["value_range"] = source.reading.value_range  # said once, not found out by each split
     with contextlib.suppress(UserError):  # asked about when the labels are counted
         notes += [note for note in source.notes if note not in notes]
-    whole = {split: Folder(root=root, **{**fields, **splits.get(split, {})}) for split in whole}
     progress("looking for duplicates")
     pictures = scan.pictures(root, seen, seconds)
     same, near = duplicates.same(root, seen), duplicates.near(pictures)
     sections = {
-        "Files": [f"layout: {found.kind}", *found.notes, *notes, *read.notes, *_files(seen)],
-        "Duplicates": _duplicates(
-            same, near, {files.image: split for split, one in whole.items() for files in one.records}, len(pictures), len(seen)
-        ),
+        "Files": [f"layout: {found.kind}", *found.notes, *told, *notes, *read.notes, *_files(seen)],
+        "Duplicates": _duplicates(same, near, split_of, len(pictures), len(seen)),
     }
-    written = []
-    Path(output).mkdir(parents=True, exist_ok=True)
-    if not splits:
-        grouped = groups.groups(names[""])
-        of = duplicates.clusters(names[""], [(paths[one], paths[other]) for one, other in (*same, *near)])
-        grouped = _joined(grouped, of)
-        splits, said = _made(names[""], grouped, output, seed, bool(source.labels))
-        written += [own["list_file"] for own in splits.values()]
-        sections["Splits"] = said
-        try:
-            whole = {split: Folder(root=root, **{**fields, **own}) for split, own in splits.items()} or whole
-        except UserError:  # names with line breaks or commas cannot stand in lists
-            splits = {split: {"split": split, "split_seed": seed} for split in groups.SPLITS}
-            whole = {split: Folder(root=root, **{**fields, **own}) for split, own in splits.items()}
+    written: list[str] = []
+    if splits:
+        sections["Splits"] = [f"{split}: {len(sources[split])} images, {few(own.values())}" for split, own in splits.items()]
     else:
-        sections["Splits"] = [
-            f"{split}: {len(names[split])} images, {few(own.values())}" for split, own in splits.items() if split in names
-        ]
-    counts, order, said = _classes(whole, progress)
-    if said:
-        sections["Classes"] = said.lines
-        questions += said.questions
-    words = [item.name for item in source.classes]
-    shown_source = whole.get("train", next(iter(whole.values())))
-    contact = Path(output, "contact.png")
-    if sheet.write(contact, shown_source, order.tolist() if order is not None else range(len(shown_source))):
-        written.append(str(contact))
+        splits, sections["Splits"] = _made(source, [*same, *near], output, seed)
+        written += [own["list_file"] for own in splits.values() if "list_file" in own]
+    whole = {split: Folder(root=root, **{**fields, **own}) for split, own in (splits or {"": {}}).items()}
+    counts, order, classes = _classes(whole, progress)
+    if classes.lines:
+        sections["Classes"] = classes.lines
+    train = whole.get("train", next(iter(whole.values())))
+    if sheet.write(Path(output, "contact.png"), train, order):
+        written.append(str(Path(output, "contact.png")))
     sizes = [(file.header.height, file.header.width) for file in seen if file.header]
     if sizes:
-        train = len(shown_source)
-        listed = suggestions.suggested(sizes, train, counts, words)
+        listed = suggestions.suggested(sizes, len(train), counts, [item.name for item in source.classes])
         sections["Suggestions"] = [f"{item.name} = {item.value}: {item.reason}" for item in listed]
-    made = description.of(root, fields, splits)
-    path = Path(output, "data.json")
-    description.write(path, made)
-    return Found(sections, tuple(dict.fromkeys(questions)), made, (str(path), *written))
+    described = description.of(root, fields, splits)
+    description.write(Path(output, "data.json"), described)
+    return Found(sections, tuple(dict.fromkeys((*questions, *classes.questions))), described, (str(Path(output, "data.json")), *written))
 
 
 class _Said(NamedTuple):
@@ -204,31 +182,39 @@ def _duplicates(
     return lines
 
 
-def _joined(of: Sequence[str], clusters: Sequence[str]) -> list[str]:
-    """Groups joined where a cluster of duplicates lies in several."""
-    pairs = [(f"g{group}", f"c{cluster}") for group, cluster in zip(of, clusters, strict=True)]
-    return duplicates.clusters([f"g{group}" for group in of] + [f"c{cluster}" for cluster in clusters], pairs)[: len(of)]
-
-
-def _made(names: Sequence[str], of: Sequence[str], output: str, seed: int, labelled: bool) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Lists of three disjoint splits, written; for too few images the fields that say so."""
+def _made(source: Folder, pairs: Sequence[tuple[str, str]], output: str, seed: int) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Lists of three disjoint splits, written; names that cannot stand in lists are drawn by the same seed instead.  {} for too few."""
+    names = [files.name for files in source.records]
+    of_file = {files.image: files.name for files in source.records}
+    groups_of = groups.groups(names)
+    alike = duplicates.clusters(names, [(of_file[one], of_file[other]) for one, other in pairs])
+    joins = [(f"g{group}", f"c{cluster}") for group, cluster in zip(groups_of, alike, strict=True)]
+    of = duplicates.clusters([f"g{group}" for group in groups_of] + [f"c{cluster}" for cluster in alike], joins)[: len(names)]
     lines = [f"{len(set(of))} groups of {len(names)} images (folders, prefixes or neighbours in numbered names; look-alikes stay together)"]
+    listed = all(lists.stands_for_itself(name) for name in names)
+    if not listed:
+        lines.append("some names cannot stand in a list: splits are drawn by names, which does not keep look-alikes together")
+        of = groups_of
     splits: dict[str, dict[str, Any]] = {}
     for split in groups.SPLITS:
         try:
-            chosen = groups.split_groups(of, names, split, SHARES, seed, True, labelled)
+            chosen = groups.split_groups(of, names, split, SHARES, seed, True, bool(source.labels))
         except UserError as error:
             return {}, [*lines, str(error)]
         path = Path(output, f"{split}.txt").absolute()
-        path.write_text("".join(f"{names[index]}\n" for index in chosen), encoding="utf-8")
-        splits[split] = {"list_file": str(path)}
+        if listed:
+            path.write_text("".join(f"{names[index]}\n" for index in chosen), encoding="utf-8")
+        splits[split] = {"list_file": str(path)} if listed else {"split": split, "split_seed": seed}
         lines.append(f"{split}: {len(chosen)} images, drawn by seed {seed}")
     return splits, lines
 
 
-def _classes(sources: Mapping[str, Folder], progress: Callable[[str], None]) -> tuple[Counts | None, np.ndarray | None, _Said | None]:
+def _classes(sources: Mapping[str, Folder], progress: Callable[[str], None]) -> tuple[Counts | None, list[int], _Said]:
     """Counts of the training labels, the order of its records with rare classes first, and lines."""
-    lines, questions, first, order = [], [], None, None
+    lines: list[str] = []
+    questions: list[str] = []
+    first = None
+    order = list(range(len(sources.get("train", next(iter(sources.values()))))))
     for split, source in sources.items():
         names = [item.name for item in source.classes]
         if not names:
@@ -246,10 +232,10 @@ def _classes(sources: Mapping[str, Folder], progress: Callable[[str], None]) -> 
         lines.append(f"{split or 'all'}: {described(counts, names)}")
         stops, warns = judged(split or "all", counts, names)
         lines += [f"Warning: {text}" for text in (*stops, *warns)]
-        if first is None:
+        if split in ("", "train"):
             first = counts
-            order = np.array(chosen)[sheet.rarest_first(pixels > 0, counts.pixels / max(1, counts.pixels.sum()))]
-    return first, order, _Said(lines, questions) if lines or questions else None
+            order = np.array(chosen)[sheet.rarest_first(pixels > 0, counts.pixels / max(1, counts.pixels.sum()))].tolist()
+    return first, order, _Said(lines, questions)
 
 
 def _counted(source: Folder, index: int) -> np.ndarray:
