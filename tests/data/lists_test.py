@@ -65,7 +65,7 @@ def test_a_list_that_is_no_text_is_named(root):
         lists.read(str(root), "list.txt", "")
 
 
-@pytest.mark.parametrize("name", ["a,b", "a\nb", " a", "#a", '"a"', "a.png b.png", "a\tb"])
+@pytest.mark.parametrize("name", ["image,b", "a\nb", " a", "#a", '"a"', "a.png b.png", "a\tb"])
 def test_names_that_a_line_would_not_hold_are_told(name):
     assert not lists.stands_for_itself(name)
     assert lists.stands_for_itself("sub/my photo 1")
