@@ -156,8 +156,11 @@ def _grey(values: frozenset[int], table: Table, coding: str, snap: float, what: 
         return _MASK
     if coding == "colours":
         return greys
-    if coding == "ids" or not values or values <= explicit:
+    if coding == "ids" or not values:
         return table.ids
+    if values <= explicit:
+        unclear = values <= {0} and table.implied and not table.numbered  # 255 may yet be void or the foreground of a mask
+        return {number: index for number, index in table.ids.items() if not (unclear and number == IGNORE)}
     listed = few(sorted(values), 12)
     if values <= {0, IGNORE} and IGNORE in values and table.implied and not table.numbered:
         if values == {0, IGNORE} and classes == 2:

@@ -78,6 +78,8 @@ def check(header: Header, file: File, name: str, limit: int) -> None:
             "pixels of 4 channels. Cut it into tiles, or raise pixels_limit if memory allows."
         )
     most = 4 * h * w * header.channels * np.dtype(header.dtype).itemsize * header.pages + 2**26
+    if header.kind == "NPY" and size(file) < h * w * header.channels * np.dtype(header.dtype).itemsize:
+        raise UserError(f"{shown(name)} is damaged: it has {size(file):,} bytes for {h}x{w} pixels. Replace it or take it out of the data.")
     if size(file) > most:
         raise UserError(
             f"{shown(name)} has {size(file):,} bytes for {h}x{w} pixels; expected at most {most:,}. Save it again, or take it out."

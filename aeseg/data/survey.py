@@ -10,12 +10,16 @@ from aeseg.data import coding as codings
 from aeseg.data import decode
 from aeseg.data.classes import Table
 from aeseg.data.coding import Coding
+from aeseg.data.decode import Stored
 from aeseg.data.files import few, shown
 from aeseg.data.reading import Reading
 from aeseg.types import UserError
 
 FILES = 64
 """Label files of a sample, and half as many images."""
+
+RARE = 5_000
+"""Label files that are looked through for a value other than 0, if the sample has none."""
 
 _DEPTHS = (10, 12, 14, 15, 16)  # bits that cameras and scanners store in 16
 
@@ -34,12 +38,27 @@ def coding(paths: Sequence[Path], table: Table, coding: str, threshold: int, sna
             error = failure
     if not sample and error:
         raise error
-    decided = codings.decide(codings.findings(sample), table, coding, snap)
+    found = codings.findings(sample)
+    if coding == "auto" and not found.values - {0} and not found.indices | found.alphas and not found.colours:
+        found = codings.findings([*sample, *_first_with_more(paths, reading)])
+    decided = codings.decide(found, table, coding, snap)
     if not snap:
         return decided
     moved = np.mean([codings.strange(stored, decided) for _, stored in sample])
     said = f"snap: {100 * moved:.2g} % of the pixels of {len(sample)} labels take the nearest class"
     return decided._replace(notes=(*decided.notes, said))
+
+
+def _first_with_more(paths: Sequence[Path], reading: Reading) -> list[tuple[str, Stored]]:
+    """The first label, in a fixed random order of at most `RARE`, with a value other than 0: rare foreground is not in each sample."""
+    for index in np.random.default_rng(0).permutation(len(paths))[:RARE]:
+        try:
+            stored = decode.stored(paths[int(index)], reading=reading)
+        except UserError:
+            continue
+        if stored.values.any():
+            return [(str(paths[int(index)]), stored)]
+    return []
 
 
 def ranged(paths: Sequence[Path], reading: Reading) -> tuple[Reading, tuple[str, ...]]:

@@ -72,6 +72,13 @@ def test_each_answer_gives_its_reading(coding, expected):
     assert read(grey(0, 255), GREY, coding=coding)[0] == expected
 
 
+def test_255_is_no_void_before_it_is_known_to_be(tmp_path):
+    decided = decide(findings([("a.png", grey(0))]), table(GREY))
+    with pytest.raises(UserError, match=r"b.png holds the label 255"):
+        classes_of(grey(0, 255), decided, "b.png")
+    assert read(grey(0), GREY, ignore_ids=(255,))[0] == [0]
+
+
 def test_ignored_ids_of_any_sign_are_ignored():
     assert read(grey(-1, 0, 1), "2", ignore_ids=(-1,))[0] == [IGNORE, 0, 1]
     assert read(grey(0, 1, 2), "void, a, b", ignore_ids=(0,))[0] == [IGNORE, 0, 1]

@@ -237,6 +237,9 @@ def test_npy_arrays_are_images_and_labels_and_never_pickles(tmp_path):
     np.testing.assert_array_equal(decode.image(tmp_path / "a.npy"), COLOURS)
     np.save(tmp_path / "b.npy", IDS.astype(np.int64))
     np.testing.assert_array_equal(decode.label(tmp_path / "b.npy"), IDS)
+    (tmp_path / "d.npy").write_bytes((tmp_path / "b.npy").read_bytes()[:-300])
+    with pytest.raises(UserError, match=r"d.npy is damaged: it has [\d,]+ bytes for 20x30 pixels"):
+        decode.label(tmp_path / "d.npy")
     np.save(tmp_path / "c.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(UserError, match=r"c.npy is damaged: it holds object, not numbers"):
         decode.label(tmp_path / "c.npy")

@@ -287,6 +287,14 @@ def test_the_splits_of_a_folder_are_disjoint_and_its_coding_is_one(tmp_path):
     assert {source.notes for source in sources} == {("labels are masks: 255 is cell",)}
 
 
+def test_rare_foreground_is_looked_for_beyond_the_sample(tmp_path):
+    for number in range(150):
+        write(tmp_path / f"images/{number:03d}.png", picture())
+        write(tmp_path / f"labels/{number:03d}.png", mask((0, 0)) if number == 100 else mask())
+    source = folder(tmp_path, class_table="background, cell", part=(0.6, 0.7))
+    assert max(source[index]["label"].max() for index in range(len(source))) == 1
+
+
 def test_dark_16_bit_images_are_read_in_their_own_range_and_told(tmp_path):
     for number in range(3):
         write(tmp_path / f"images/{number}.png", np.full((4, 4), 1000 * (1 + number), np.uint16))
