@@ -47,7 +47,8 @@ def check_labels(
 ) -> list[str]:
     """Read the labels of each split ("train", "validation", ...) and return lines to print: notes, class shares, warnings.
 
-    Reads at least `files` labels of each split, and all that `limit_seconds` allow for all splits together.  With `strict`, a
+    Reads `files` labels of each split, or all if that takes at most `limit_seconds` for all splits together; scenes that are generated
+    are not read.  With `strict`, a
     UserError names `flag`, which lets pass: splits of other classes or codings, records that two splits share, a class without a
     pixel in train, nearly all pixels ignored, no scorable pixel in a split that is scored.  Labels without a class always stop.
     """
@@ -59,7 +60,7 @@ def check_labels(
     problems, warnings = [*problems, *_shared(sources)], _same_files(sources)
     for split, source in sources.items():
         names = [name for name, _ in getattr(source, "classes", ())]
-        if not names:
+        if not names or getattr(source, "GENERATED", False):
             continue
         counts = count(source, len(names), limit_seconds / len(sources), files, clock)
         lines.append(f"{split}: {described(counts, names)}")
@@ -72,7 +73,7 @@ def check_labels(
 
 
 def count(source: Source, classes: int, limit_seconds: float | int, files: int, clock: Callable[[], float] = time.monotonic) -> Counts:
-    """Count the labels of a source: at least `files`, spread evenly, then others while the time lasts."""
+    """Count the labels of a source: `files` of them, spread evenly; all, if at that speed they take no longer than the limit."""
     first = spread(range(len(source)), files)
     chosen = set(first)
     rest = np.random.default_rng(0).permutation([index for index in range(len(source)) if index not in chosen])
@@ -80,7 +81,7 @@ def count(source: Source, classes: int, limit_seconds: float | int, files: int, 
     ignored = read = 0
     began = clock()
     for number, index in enumerate((*first, *rest)):
-        if number >= len(first) and clock() - began > limit_seconds:
+        if number == len(first) and (clock() - began) * len(source) > limit_seconds * number:
             break
         here = np.bincount(_label(source, int(index)).reshape(-1), minlength=IGNORE + 1)
         strange = [value for value in np.flatnonzero(here) if value >= classes and value != IGNORE]

@@ -7,7 +7,7 @@ from PIL import Image
 from aeseg.data.checks import check_labels, count
 from aeseg.data.sources.folder import Folder
 from aeseg.data.sources.scenes import Scenes
-from aeseg.types import IGNORE, UserError
+from aeseg.types import UserError
 
 RNG = np.random.default_rng(0)
 
@@ -121,5 +121,10 @@ def test_any_source_is_counted_and_images_alone_need_no_count():
     assert counts.pixels.sum() == 5 * 32 * 32
     assert counts.images[0] == 5
     assert counts.all_read
-    assert check_labels({"train": Scenes(records=2, height=32, width=32, split="train")}, strict=False)[0].startswith("train: 2 of 2")
-    assert IGNORE == 255
+    assert check_labels({"train": Scenes(records=2, height=32, width=32, split="train")}) == []
+
+
+def test_all_labels_are_read_only_if_that_is_within_the_limit():
+    source, ticks = Scenes(records=40, height=32, width=32), iter(range(0, 900, 10))
+    assert count(source, 8, 39.0, 10, ticks.__next__).read == 10  # ten labels took 10 s, forty would take 40
+    assert count(source, 8, 41.0, 10, iter(range(0, 900, 10)).__next__).read == 40

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -57,7 +57,7 @@ def workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _mapped(task: Callable, items: Sequence, threads: int) -> list:
+def _mapped(task: Callable[[Any], Any], items: Sequence[Any], threads: int) -> list[Any]:
     with ThreadPoolExecutor(threads or workers()) as pool:
         return list(pool.map(task, items, chunksize=16))
 
