@@ -9,6 +9,7 @@ Below --output: data.json (the description: --data=<file>), contact.png (rarest 
 """
 
 import ast
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -21,9 +22,8 @@ from aeseg.data.sources.folder import Folder
 from aeseg.types import UserError
 from experiments.console import cli
 
-ANSWERS = tuple(
-    name for name in Folder.__dataclass_fields__ if name not in ("root", "split", "splits", "split_seed", "group_by", "part", "list_file")
-)
+NOT_ASKED = ("root", "split", "splits", "split_seed", "group_by", "part", "list_file")
+ANSWERS = tuple(field.name for field in dataclasses.fields(Folder) if field.name not in NOT_ASKED)
 """Fields of `Folder` that may be given as flags."""
 
 

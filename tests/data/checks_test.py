@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 
 import numpy as np
@@ -30,7 +31,7 @@ def splits(source):
 
 
 def vars_of(source):
-    return {name: getattr(source, name) for name in source.__dataclass_fields__}
+    return {field.name: getattr(source, field.name) for field in dataclasses.fields(source)}
 
 
 def test_shares_and_notes_are_told(tmp_path):
