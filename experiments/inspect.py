@@ -29,18 +29,19 @@ ANSWERS = tuple(field.name for field in dataclasses.fields(Folder) if field.name
 
 def run(argv: Sequence[str]) -> int:
     """Inspect one folder; returns the exit code."""
-    words = [word for word in argv[1:] if not word.startswith("-")]
     flags = cli.parse(
-        [argv[0], *(word for word in argv[1:] if word not in words)],
+        argv,
         __doc__,
+        word="folder",
+        folder=("", "the folder of images"),
         output=("", "folder for the results; default inspections/<name of the folder>"),
         seconds=(60.0, "seconds for looking at pixels"),
         seed=(0, "seed of the splits"),
         **{name: ("", f"{name} of the data (aeseg/data/sources/folder.py); default: guessed") for name in ANSWERS},
     )
-    if len(words) != 1:
-        raise UserError(f"Expected one folder; got {' '.join(map(shown, words)) or 'none'}. Write: inspect my_images.")
-    root = words[0]
+    root = flags.folder
+    if not root:
+        raise UserError("Expected a folder; got none. Write: inspect my_images.")
     given = {word.split("=")[0].lstrip("-") for word in argv[1:] if word.startswith("-")}
     answers = {name: value_of(name, getattr(flags, name)) for name in ANSWERS if name in given}
     output = flags.output or os.path.join("inspections", os.path.basename(os.path.abspath(root)))

@@ -34,8 +34,8 @@ def test_a_folder_is_a_bare_word_and_the_description_is_named_last(folder, capsy
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "Expected one folder; got none"),
-        (("a", "b"), "Expected one folder; got a b"),
+        ((), "Expected a folder; got none"),
+        (("a", "b"), "and one folder; got 'a b'"),
         (("absent",), "There is no directory absent"),
         (("mine", "--ignore_ids=seven"), r"--ignore_ids is like \(\); got 'seven'"),
         (("mine", "--channels=x"), "--channels is like 3; got 'x'"),
