@@ -5,7 +5,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Int64
@@ -108,7 +108,8 @@ def judged(split: str, counts: Counts, names: list[str]) -> tuple[list[str], lis
     """What stops a run, and what it warns of, by the counts of one split; what is not certain from a sample only warns."""
     labelled, total = int(counts.pixels.sum()), int(counts.pixels.sum()) + counts.ignored
     of = f"the {counts.read} labels of {split}" if counts.all_read else f"{counts.read} of the {counts.records} labels of {split}"
-    stops, warns = [], []
+    stops: list[str] = []
+    warns: list[str] = []
     certain = stops if counts.all_read else warns
     if not labelled:
         certain.append(f"No pixel in {of} can be {'learned from' if split == 'train' else 'scored'}: all {total:,} are ignored.")
@@ -172,7 +173,7 @@ def _same_files(sources: Mapping[str, Any]) -> list[str]:
         if len({split for split, _ in files}) > 1:
             for split, path in files:
                 with opened(path) as file:
-                    same.setdefault(hashlib.file_digest(file, "sha256").digest(), []).append((split, path))
+                    same.setdefault(hashlib.file_digest(cast(Any, file), "sha256").digest(), []).append((split, path))
     pairs: dict[tuple[str, str], list[str]] = {}
     for files in same.values():
         for (first, one), (second, other) in itertools.combinations(files, 2):

@@ -73,7 +73,10 @@ def table(classes: str | tuple[str, ...], ignore_ids: tuple[int, ...] = (), root
         entries = [tables.inline(index, name) for index, name in enumerate(name.strip() for name in names if name.strip())]
     _check_ids(entries)
     kept: dict[str, Class] = {}
-    ids, colours, shared, words = {IGNORE: IGNORE}, {}, [], {}
+    ids: dict[int, int] = {IGNORE: IGNORE}
+    words: dict[str, int] = {}
+    colours: dict[tuple[int, int, int], int] = {}
+    shared: list[str] = []
     for entry in sorted(entries, key=lambda entry: entry["id"]):
         if entry["id"] in ignore_ids or entry.get("ignore", False):
             index = IGNORE

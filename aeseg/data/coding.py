@@ -61,7 +61,11 @@ class Coding(NamedTuple):
 
 def findings(sample: Iterable[tuple[str, Stored]]) -> Findings:
     """What the files of a sample, each with its name, hold."""
-    files, values, indices, colours, alphas = 0, set(), set(), set(), set()
+    files = 0
+    values: set[int] = set()
+    indices: set[int] = set()
+    alphas: set[int] = set()
+    colours: set[tuple[int, int, int]] = set()
     palette: dict[int, tuple[int, int, int]] = {}
     under: set[tuple[int, int, int]] = set()
     lossy = differs = ""
@@ -70,8 +74,10 @@ def findings(sample: Iterable[tuple[str, Stored]]) -> Findings:
         lossy = lossy or (name if stored.lossy else "")
         if stored.values.ndim == 3:
             here = _colours(stored.values)
-            target = values if all(red == green == blue for red, green, blue in here) else colours
-            target |= {colour[0] for colour in here} if target is values else here
+            if all(red == green == blue for red, green, blue in here):
+                values |= {red for red, _, _ in here}
+            else:
+                colours |= here
         elif stored.palette is not None:
             for index in np.unique(stored.values).tolist():
                 colour = tuple(stored.palette[index].tolist()) if index < len(stored.palette) else (0, 0, 0)

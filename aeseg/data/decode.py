@@ -6,7 +6,7 @@ images or labels, because an editor that rotates a photograph by its tag does no
 
 import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -64,7 +64,8 @@ def stored(file: bytes | str | Path, name: str = "", reading: Reading = AS_STORE
         if head.pages > 1 and not reading.pages.isdecimal():
             raise UserError(f"{shown(name)} has {head.pages} pages; a label has one. Save the page that is the label in a file of its own.")
         chosen = _page(head, reading, name)
-        palette = alpha = None
+        palette: np.ndarray | None = None
+        alpha: np.ndarray | None = None
         if head.kind == "NPY" or not head.plain or chosen:
             pixels = _raw(handle, head, chosen, name)
             if pixels.shape[-1] not in (1, 3):
@@ -73,8 +74,8 @@ def stored(file: bytes | str | Path, name: str = "", reading: Reading = AS_STORE
         else:
             pixels, palette, alpha = _label_by_pillow(handle.read(), head, name)
     values = whole(pixels, name)
-    values, alpha = (None if part is None else turned(part, head, reading, name) for part in (values, alpha))
-    return Stored(np.ascontiguousarray(values), palette, alpha, head.lossy)
+    alpha = None if alpha is None else turned(alpha, head, reading, name)
+    return Stored(np.ascontiguousarray(turned(values, head, reading, name)), palette, alpha, head.lossy)
 
 
 def label(file: bytes | str | Path, name: str = "") -> Shaped[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]:
@@ -228,8 +229,8 @@ def _raw(handle: File, head: Header, chosen: int, name: str) -> np.ndarray:
         raise UserError(f"{shown(name)} is damaged: {shown(error)}. Replace it or take it out of the data.") from error
     if head.dtype == "uint16" and head.mode != "I;16" and planes[0].dtype == np.uint8:
         handle.seek(0)
-        pixels = cv2.imdecode(np.frombuffer(handle.read(), np.uint8), cv2.IMREAD_UNCHANGED)  # Pillow reads 8 of the 16 bits
-        planes = [pixels[..., [2, 1, 0, *range(3, pixels.shape[-1])]] if pixels.ndim == 3 else pixels]
+        wide: Any = cv2.imdecode(np.frombuffer(handle.read(), np.uint8), cv2.IMREAD_UNCHANGED)  # Pillow reads 8 of the 16 bits
+        planes = [wide[..., [2, 1, 0, *range(3, wide.shape[-1])]] if wide.ndim == 3 else wide]
     return np.concatenate([plane if plane.ndim == 3 else plane[..., None] for plane in planes], axis=-1)
 
 

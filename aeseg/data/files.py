@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aeseg.types import UserError
 
@@ -14,8 +15,12 @@ IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".we
 LABELS = (*IMAGES, ".json", ".txt")
 """Endings of label files: images, LabelMe's .json and YOLO's .txt."""
 
-File = io.BufferedIOBase
-"""An open binary file, or bytes in memory as one."""
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    File = BinaryIO
+else:
+    File = io.BufferedIOBase  # what open files and io.BytesIO are at run time
 
 TEXT_LIMIT = 2**26
 """Bytes of the largest text file (list, class table, annotation of one image) that is read."""
@@ -64,8 +69,8 @@ def shown(name: object) -> str:
 
 def few(words: Iterable[object], most: int = 5) -> str:
     """The first words, shown, and how many more there are."""
-    words = [shown(word) for word in words]
-    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+    printed = [shown(word) for word in words]
+    return ", ".join(printed[:most]) + (f" and {len(printed) - most} more" if len(printed) > most else "")
 
 
 def is_inside(path: str | Path, root: str | Path) -> bool:

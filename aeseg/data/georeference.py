@@ -1,7 +1,7 @@
 """Where a GeoTIFF lies on the earth: its tags, read from one file and written to another of the same grid (GeoTIFF 1.1, OGC 19-008r4)."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -43,5 +43,5 @@ def write(path: str | Path, label: UInt8[np.ndarray, "h w"], georeference: tuple
     tifffile.imwrite(path, label, compression="zlib", photometric="minisblack", metadata=None, extratags=extra)
 
 
-def _values(value: object) -> tuple[float | int, ...] | str:
+def _values(value: Any) -> tuple[float | int, ...] | str:
     return value if isinstance(value, str) else tuple(value) if isinstance(value, tuple | list) else (value,)

@@ -1,6 +1,7 @@
 """Headers of image files: size, channels and kind, without reading a pixel."""
 
 import struct
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,7 +93,8 @@ def tiff_directories(file: File) -> list[Any]:
     if len(head) == 8 and head[2:4] in (b"+\0", b"\0+"):
         head += file.read(8)
     directory = TiffImagePlugin.ImageFileDirectory_v2(head)
-    following, seen, kept = directory.next, set(), []
+    following, kept = directory.next, []
+    seen: set[int] = set()
     end = size(file)
     while following and following not in seen and len(seen) < _PAGES:
         if following > end:
@@ -155,7 +157,7 @@ def _of_picture(picture: Image.Image, magic: bytes) -> Header:
     return Header(str(picture.format), picture.height, picture.width, channels, dtype, mode, pages, _turn(info), alpha, lossy)
 
 
-def _turn(info: dict[str, Any]) -> int:
+def _turn(info: Mapping[Any, Any]) -> int:
     """The EXIF orientation; `picture.getexif()` would decode a PNG to look behind its pixels."""
     if not info.get("exif"):
         return 1
@@ -166,7 +168,7 @@ def _turn(info: dict[str, Any]) -> int:
 
 
 def _png_bits(picture: Image.Image) -> int:
-    file = picture.fp
+    file: Any = getattr(picture, "fp", None)
     here = file.tell()
     file.seek(24)
     bits = file.read(1)
@@ -175,7 +177,7 @@ def _png_bits(picture: Image.Image) -> int:
 
 
 def _is_lossless_webp(picture: Image.Image) -> bool:
-    file = picture.fp
+    file: Any = getattr(picture, "fp", None)
     if file is None or file.closed:
         return False
     file.seek(0)

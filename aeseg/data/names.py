@@ -72,9 +72,7 @@ def _common(names: Collection[str], prefix: bool, suffix: bool) -> tuple[str, st
     """The prefix and suffix of all names, cut where a word begins."""
     before = _shared(list(names)) if prefix else ""
     after = _shared([name[::-1] for name in names])[::-1] if suffix else ""
-    before = re.match(r".*[^a-zA-Z0-9]|", before, re.S)[0]
-    after = re.search(r"[^a-zA-Z0-9].*|$", after, re.S)[0]
-    return before, after
+    return re.sub(r"[a-zA-Z0-9]*\Z", "", before), re.sub(r"\A[a-zA-Z0-9]*", "", after)
 
 
 def _shared(words: Sequence[str]) -> str:

@@ -71,7 +71,9 @@ def of_description(fields: Mapping[str, Any]) -> Reading:
     Nothing can be torn apart where there are no labels, so "ask" for the orientation is "ignore".
     """
     names = ("bands", "value_range", "pages", "orientation", "pixels_limit")
-    given = {name: tuple(fields[name]) if isinstance(fields[name], list | tuple) else fields[name] for name in names if name in fields}
+    given: dict[str, Any] = {
+        name: tuple(fields[name]) if isinstance(fields[name], list | tuple) else fields[name] for name in names if name in fields
+    }
     return Reading(**{**given, "orientation": "apply" if given.get("orientation") == "apply" else "ignore"})
 
 
@@ -132,7 +134,8 @@ def to_bytes(pixels: np.ndarray, reading: Reading, name: str) -> UInt8[np.ndarra
             f"{shown(name)} has values from {pixels.min():g} to {pixels.max():g}; the sample of this data set lay in {low:g} to {high:g}. "
             "State the range: value_range=(low, high)."
         )
-    scaled = (pixels.astype(np.float64 if pixels.dtype.itemsize > 2 else np.float32) - low) * (255 / (high - low))
+    wide: np.ndarray = pixels.astype(np.float64 if pixels.dtype.itemsize > 2 else np.float32)
+    scaled = np.multiply(np.subtract(wide, low), 255 / (high - low))
     return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 

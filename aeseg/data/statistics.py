@@ -24,16 +24,19 @@ def channel_statistics(source: Source, images: int = 1000, seed: int = 0) -> Sta
     if len(source) == 0 or images < 1:
         raise UserError(f"Channel statistics need at least 1 image; got {len(source)} records, of which {images} were asked for.")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(source))[:images])
-    pixels, total, squares = 0, 0, 0
+    pixels = 0
+    sums: np.ndarray | None = None  # of values, of squares
     for index in chosen:
         image = source[int(index)]["image"]
         flat = image.reshape(-1, image.shape[-1]).astype(np.uint64)
-        if pixels and total.shape != flat.shape[1:]:
-            raise UserError(f"Images have {total.shape[0]} and {flat.shape[1]} channels; expected one number. Set channels.")
-        pixels, total, squares = pixels + len(flat), total + flat.sum(axis=0), squares + np.square(flat).sum(axis=0)
-    mean = total / pixels
-    variance = [
-        int(pixels) * int(square) - int(one) ** 2 for square, one in zip(squares, total, strict=True)
-    ]  # exact, without cancellation
-    std = [max(0, value) ** 0.5 / pixels for value in variance]
-    return Statistics(tuple(float(value) / 255 for value in mean), tuple(value / 255 for value in std), len(chosen))
+        here = np.stack([flat.sum(axis=0), np.square(flat).sum(axis=0)])
+        if sums is not None and sums.shape != here.shape:
+            raise UserError(f"Images have {sums.shape[1]} and {here.shape[1]} channels; expected one number. Set channels.")
+        sums = here if sums is None else sums + here
+        pixels += len(flat)
+    assert sums is not None
+    totals, squares = sums.tolist()
+    # Whole numbers of any size: n sum(x^2) - sum(x)^2 loses nothing to cancellation.
+    variances = [pixels * square - total**2 for total, square in zip(totals, squares, strict=True)]
+    mean = tuple(total / pixels / 255 for total in totals)
+    return Statistics(mean, tuple(variance**0.5 / pixels / 255 for variance in variances), len(chosen))

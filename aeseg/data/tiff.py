@@ -19,7 +19,8 @@ def pages(file: File, name: str, chosen: int) -> Shaped[np.ndarray, "h w c"]:
         raise UserError(f"{shown(name)} is a TIFF that needs tifffile, which is not installed. Run: pip install tifffile.") from error
     try:
         with tifffile.TiffFile(file) as tiff:
-            kept = [page for page in tiff.pages if not page.is_reduced and not page.is_mask]
+            every: list[Any] = list(tiff.pages)
+            kept = [page for page in every if not page.is_reduced and not page.is_mask]
             planes = [_pixels(page, page.asarray()) for page in (kept if chosen < 0 else kept[chosen : chosen + 1])]
     except Exception as error:  # tifffile's own kinds, and those of its codecs
         pixels = _by_opencv(file) if chosen <= 0 and "imagecodecs" in str(error) else None

@@ -39,7 +39,8 @@ def label(path: Path, image: str, names: Mapping[str, int], size: tuple[int, int
         raise UserError(f"{shown(path)} has no image {shown(image)}. Add it, or set only_labelled to leave such images out.")
     result = np.zeros(size, np.uint8)
     for item in sorted(listed, key=lambda item: -float(item.get("area", 0))):
-        name = found.categories.get(item.get("category_id"))
+        number = item.get("category_id", -1)
+        name = found.categories.get(number, f"id {number}")
         if name not in names:
             raise UserError(
                 f"{shown(path)} has the category {shown(name)!r}; class_table has {few(names, 20)}. Add it, or ignore it there."

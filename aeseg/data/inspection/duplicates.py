@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import UInt8, UInt64
@@ -65,7 +66,7 @@ def same(root: str, files: Sequence[Seen]) -> list[tuple[str, str]]:
     for paths in sizes.values():
         for path in paths if len(paths) > 1 else ():
             with opened(Path(root, path)) as handle:
-                digest = hashlib.file_digest(handle, "sha256").digest()
+                digest = hashlib.file_digest(cast(Any, handle), "sha256").digest()
             if digest in first:
                 pairs.append((first[digest], path))
             first.setdefault(digest, path)

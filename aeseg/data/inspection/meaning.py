@@ -64,7 +64,7 @@ def of_images(files: Sequence[Seen], root: str, pages: str = "") -> Meaning:
     if not heads:
         return Meaning({}, (), ())
     fields: dict[str, Any] = {}
-    notes, questions = [], []
+    questions: list[str] = []
     counts = Counter(head.channels - head.alpha if head.mode != "P" else 3 for _, head in heads)
     channels = counts.most_common(1)[0][0]
     channels = 3 if {*counts} == {1, 3} or any(head.mode == "CMYK" for _, head in heads) else channels
@@ -91,7 +91,7 @@ def of_images(files: Sequence[Seen], root: str, pages: str = "") -> Meaning:
         questions.append(
             f"images have {few(other)}: is {low:g} to {high:g}, the range of a sample, right? --value_range=({low:g},{high:g})"
         )
-    return Meaning(fields, tuple(notes), tuple(questions))
+    return Meaning(fields, (), tuple(questions))
 
 
 def _of_findings(found: Findings, table_file: str, names: Sequence[str]) -> Meaning:

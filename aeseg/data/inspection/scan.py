@@ -76,11 +76,14 @@ def _header(root: str, path: str) -> Seen:
 def _picture(root: str, file: Seen) -> np.ndarray | None:
     """A small grey picture; a JPEG is decoded at an eighth of its size, which is fast."""
     try:
-        if file.header.kind in ("JPEG", "MPO") and min(file.header.height, file.header.width) >= 16 * SIDE:
+        head = file.header
+        if head is None:
+            return None
+        if head.kind in ("JPEG", "MPO") and min(head.height, head.width) >= 16 * SIDE:
             with opened(Path(root, file.path)) as handle:
                 data = np.frombuffer(handle.read(), np.uint8)
-            grey = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION)
-        elif file.header.plain and file.header.dtype in ("uint8", "uint16", "bool"):
+            grey: Any = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION)
+        elif head.plain and head.dtype in ("uint8", "uint16", "bool"):
             grey = decode.image(Path(root, file.path), 1, reading=_FULL)[..., 0]
         else:
             grey = _stretched(decode.raw(Path(root, file.path), reading=_FULL))

@@ -19,7 +19,7 @@ COLUMNS = 6
 
 def write(path: Path, source: Any, order: Iterable[int], most: int = 30) -> int:
     """Write the sheet of a source's records in an order; returns how many it shows.  Records that cannot be read are left out."""
-    cells = []
+    cells: list[np.ndarray] = []
     for index in order:
         if len(cells) == most:
             break

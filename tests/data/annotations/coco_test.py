@@ -71,7 +71,7 @@ def test_images_that_are_not_listed_are_named_or_left_out(tmp_path):
         ({"size": [100, 120], "counts": [5, 5]}, 3, "run lengths do not fill the image"),
         ({"size": [9, 9], "counts": [81]}, 3, "without a segmentation of 100x120 pixels"),
         ([], 3, "without a segmentation"),
-        ([CORNERS], 9, "has the category 'None'; class_table has background, leaf, stem"),
+        ([CORNERS], 9, "has the category 'id 9'; class_table has background, leaf, stem"),
     ],
 )
 def test_an_object_that_cannot_be_read_is_named(tmp_path, outline, category, says):
