@@ -295,6 +295,14 @@ def test_rare_foreground_is_looked_for_beyond_the_sample(tmp_path):
     assert max(source[index]["label"].max() for index in range(len(source))) == 1
 
 
+def test_ids_and_values_below_zero_stand_in_a_config(tmp_path):
+    write(tmp_path / "images/a.png", picture())
+    write(tmp_path / "labels/a.tif", np.array(ids(), np.int32) - 1)
+    described = spec.spec(Folder, root=str(tmp_path), class_table="2", ignore_ids=(-1,), value_range=(-10, 10.5))
+    label = spec.build(described)[0]["label"]
+    assert set(np.unique(label)) == {0, 1, IGNORE}
+
+
 def test_dark_16_bit_images_are_read_in_their_own_range_and_told(tmp_path):
     for number in range(3):
         write(tmp_path / f"images/{number}.png", np.full((4, 4), 1000 * (1 + number), np.uint16))
