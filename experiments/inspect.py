@@ -20,7 +20,8 @@ from aeseg.data.files import shown
 from aeseg.data.inspection import report
 from aeseg.data.sources.folder import Folder
 from aeseg.types import UserError
-from experiments.console import cli
+
+from .console import cli
 
 NOT_ASKED = ("root", "split", "splits", "split_seed", "group_by", "part", "list_file")
 ANSWERS = tuple(field.name for field in dataclasses.fields(Folder) if field.name not in NOT_ASKED)
