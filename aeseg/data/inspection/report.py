@@ -18,11 +18,15 @@ from aeseg.data.inspection.layout import Layout
 from aeseg.data.inspection.scan import Seen
 from aeseg.data.matching import Places, label_files
 from aeseg.data.sources.folder import Folder
+from aeseg.data.statistics import channel_statistics
 from aeseg.data.survey import spread
 from aeseg.types import IGNORE, UserError
 
 LABELS = 1000
 """Labels that are read for the class shares, evenly spread; all, if there are fewer."""
+
+STATISTICS = 100
+"""Images of which mean and standard deviation are printed."""
 
 SHARES = (0.7, 0.15, 0.15)
 
@@ -76,16 +80,20 @@ def inspect(
         splits, sections["Splits"] = _made(source, [*same, *near], output, seed)
         written += [own["list_file"] for own in splits.values() if "list_file" in own]
     whole = {split: Folder(root=root, **{**fields, **own}) for split, own in (splits or {"": {}}).items()}
+    train = whole.get("train", next(iter(whole.values())))
+    with contextlib.suppress(UserError):  # an image that cannot be read is listed with the files
+        mean, std, read_images = channel_statistics(train, STATISTICS, seed)
+        listed = [f"{one:.3f} +- {other:.3f}" for one, other in zip(mean, std, strict=True)]
+        sections["Files"].append(f"mean +- standard deviation of each channel, of {read_images} training images: {', '.join(listed)}")
     counts, order, classes = _classes(whole, progress)
     if classes.lines:
         sections["Classes"] = classes.lines
-    train = whole.get("train", next(iter(whole.values())))
     if sheet.write(Path(output, "contact.png"), train, order):
         written.append(str(Path(output, "contact.png")))
     sizes = [(file.header.height, file.header.width) for file in seen if file.header]
     if sizes:
-        listed = suggestions.suggested(sizes, len(train), counts, [item.name for item in source.classes])
-        sections["Suggestions"] = [f"{item.name} = {item.value}: {item.reason}" for item in listed]
+        advice = suggestions.suggested(sizes, len(train), counts, [item.name for item in source.classes])
+        sections["Suggestions"] = [f"{item.name} = {item.value}: {item.reason}" for item in advice]
     described = description.of(root, fields, splits)
     description.write(Path(output, "data.json"), described)
     return Found(sections, tuple(dict.fromkeys((*questions, *classes.questions))), described, (str(Path(output, "data.json")), *written))

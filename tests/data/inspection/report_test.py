@@ -39,6 +39,11 @@ def test_a_folder_becomes_a_description_with_three_disjoint_splits(masks):
     assert sum({"00", "11"} <= members for members in names.values()) == 1, "copies lie in one split"
     assert [item.name for item in sources["test"].classes] == ["background", "foreground"]
     assert set(np.unique(sources["train"][0]["label"])) == {0, 1}
+    images = np.stack([Image.fromarray(sources["train"][index]["image"]) for index in range(len(sources["train"]))]) / 255
+    assert (
+        ", ".join(f"{mean:.3f} +- {std:.3f}" for mean, std in zip(images.mean((0, 1, 2)), images.std((0, 1, 2)), strict=True))
+        in found.sections["Files"][-1]
+    )
     assert "1 files are copies of others" in found.sections["Duplicates"][0]
     with Image.open(masks / "out/contact.png") as sheet:
         assert sheet.size[0] > 400
