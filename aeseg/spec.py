@@ -22,6 +22,7 @@ PARTS = (
     "aeseg.data.colours",
     "aeseg.data.sources",
     "aeseg.data.transforms",
+    "aeseg.likelihoods",
     "aeseg.masking",
     "aeseg.methods",
     "aeseg.models",

@@ -136,7 +136,9 @@ def autoencoder_scores(trained: assembly.Trained, source: Any, batch: int) -> Fo
         return job.windows(trained.config, source, batch)
 
     with Progress("evaluating", len(source)) as progress:
-        scores = evaluation.autoencoder(lambda batch: means(variables, batch), batches(), method.coefficients, progress.at)
+        scores = evaluation.autoencoder(
+            lambda batch: means(variables, batch), batches(), method.coefficients, progress.at, getattr(method, "summary", dict)
+        )
     shown = jax.device_get(show(variables, next(iter(batches()))))
     rows = min(job.PICTURES, batch, len(source))
     names = [str(source[row].get("name", row)) for row in range(rows)]

@@ -88,7 +88,12 @@ def score_method(job: Job) -> Evaluate:
 
     def numbers(state: TrainState) -> dict[str, float]:
         variables = host_copy(state.variables)
-        found = evaluation.autoencoder(lambda batch: means(variables, batch), evaluation_batches(job), job.method.coefficients)
+        found = evaluation.autoencoder(
+            lambda batch: means(variables, batch),
+            evaluation_batches(job),
+            job.method.coefficients,
+            summary=getattr(job.method, "summary", dict),
+        )
         return {name: value for name, value in found.items() if name != "images"}
 
     return numbers

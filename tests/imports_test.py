@@ -14,7 +14,7 @@ from tests.contract import PACKAGES
 ROOT = Path(aeseg.__file__).parents[1]
 LAYERS = (
     ("aeseg.types", "aeseg.spec", "aeseg.tree", "aeseg.images", "aeseg.keys"),
-    ("aeseg.objectives", "aeseg.metrics", "aeseg.boundaries", "aeseg.calibration", "aeseg.masking", "aeseg.positions"),
+    ("aeseg.objectives", "aeseg.metrics", "aeseg.boundaries", "aeseg.calibration", "aeseg.likelihoods", "aeseg.masking", "aeseg.positions"),
     ("aeseg.models", "aeseg.data"),
     ("aeseg.methods", "aeseg.importers"),
     ("aeseg.training", "aeseg.inference"),
