@@ -128,14 +128,17 @@ class Multimodal(nn.Module):
         parts = jnp.split(flat, [sum(self._sizes(batch)[:number]) for number in range(1, len(self.modalities))], axis=1)
         return {modality.key: part for modality, part in zip(self.modalities, parts, strict=True)}
 
-    def _values(self, batch: Batch, seen: Seen, train: bool) -> dict[str, Float[Array, "b n p"]]:
-        """What each decoder says of each token."""
-        sizes, total = self._sizes(batch), sum(self._sizes(batch))
+    def _encoded(self, batch: Batch, seen: Seen, train: bool) -> Float[Array, "b _ d"]:
+        """The encoder's tokens: its leading ones, then the visible ones."""
         dtype, width = self.encoder.dtype, self.encoder.width
         others = [adapter(batch, width, dtype) for adapter in self.adapters.values()]
         others = jnp.concatenate(others, axis=1) if others else jnp.zeros((len(batch["valid"]), 0, width), dtype)
-        order = seen.order[:, : min(self.visible, total)]
-        encoded = self.encoder.embed_with(batch["image"], others, order, seen.present, train=train)
+        return self.encoder.embed_with(batch["image"], others, seen.order[:, : self.visible], seen.present, train=train)
+
+    def _values(self, batch: Batch, seen: Seen, train: bool) -> dict[str, Float[Array, "b n p"]]:
+        """What each decoder says of each token."""
+        sizes, encoded = self._sizes(batch), self._encoded(batch, seen, train)
+        order = seen.order[:, : self.visible]
         tables = [positions.sine_cosine(*modality.grid(batch), self.decoder.width) for modality in self.modalities]
         every = jnp.concatenate([jnp.asarray(table) for table in tables])
         kinds = jnp.concatenate([jnp.full(size, number) for number, size in enumerate(sizes)])

@@ -56,10 +56,10 @@ def check_reads_encoder(make, name):
         assert "psnr" in means
 
 
-def check_starts_a_segmenter(method, batch):
+def check_starts_a_segmenter(method, batch, head=None):
     """The encoder's leaves, and no others, go to a segmenter with the same encoder."""
-    donor = cases.initial(method, batch)
-    segmenter = Segmenter(method.encoder.clone(parent=None), cases.Head(), cases.CLASSES)
+    donor = method.init(jax.random.key(0), batch, train=False)
+    segmenter = Segmenter(method.encoder.clone(parent=None), head or cases.Head(), cases.CLASSES)
     fresh = segmenter.init(jax.random.key(5), batch, train=False)
     variables, taken = checkpoints.graft(dict(fresh), dict(donor))
     assert taken
