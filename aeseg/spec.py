@@ -20,6 +20,7 @@ _LINEN_FIELDS = ("parent", "name")
 
 PARTS = (
     "aeseg.data.colours",
+    "aeseg.data.planes",
     "aeseg.data.sources",
     "aeseg.data.transforms",
     "aeseg.likelihoods",

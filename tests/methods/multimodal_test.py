@@ -56,13 +56,12 @@ def test_the_published_model_sees_98_of_588_tokens_and_a_global_one():
     ours = build(multimodal.recipe("b16"))
     inputs = large_inputs("method")
 
+    def encode(module, batch):
+        seen = module._seen(batch, False)
+        return seen, module._encoded(batch, seen, False)
+
     def seen(inputs):
-        variables = ours.init(jax.random.key(0), inputs, train=False)
-        return ours.apply(
-            variables,
-            inputs,
-            method=lambda module, batch: (module._seen(batch, False), module._encoded(batch, module._seen(batch, False), False)),
-        )
+        return ours.apply(ours.init(jax.random.key(0), inputs, train=False), inputs, method=encode)
 
     found, encoded = jax.eval_shape(seen, inputs)
     assert found.order.shape == (2, 588)
