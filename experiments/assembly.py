@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from aeseg import spec, tree
 from aeseg.data import loader as loaders
+from aeseg.data import narration
 from aeseg.data import wrappers
 from aeseg.spec import build
 from aeseg.training import checkpoints as saved
@@ -155,4 +156,5 @@ def one_row(config: ConfigDict) -> dict[str, Any]:
     h, w = config.window
     channels = config.method.get("decoder", {}).get("channels", config.data.train.get("channels", 3))
     row = {"image": np.zeros((1, h, w, channels), np.uint8), "label": np.zeros((1, h, w), np.int32)}
-    return {**row, "depth": np.zeros((1, h, w), np.float32)}
+    beside = {"caption": np.zeros((1, narration.CAPTION), np.uint8), "sound": np.zeros((1, narration.RATE, 2), np.float32)}
+    return {**row, "depth": np.zeros((1, h, w), np.float32), **beside}

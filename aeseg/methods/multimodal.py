@@ -11,9 +11,11 @@ from ml_collections import ConfigDict
 from aeseg import keys, metrics, objectives, positions
 from aeseg.metrics import Mean
 from aeseg.models.cross_decoder import CrossDecoder
+from aeseg.models.modalities.audio import Audio
 from aeseg.models.modalities.image import Image
 from aeseg.models.modalities.label import Label
 from aeseg.models.modalities.planes import Planes
+from aeseg.models.modalities.text import Text
 from aeseg.spec import choose, spec
 from aeseg.spec import recipe as part
 from aeseg.types import Batch, UserError
@@ -200,22 +202,30 @@ def _counted(output: Any, batch: Batch) -> Bool[Array, "b"]:
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (a CPU; image and depth, a sixth of the tokens visible), b16 (the paper's: image, depth, 133 classes)."""
+    """tiny (tests), small (a CPU; image and depth), senses (and caption and sound), b16 (the paper's: image, depth, 133 classes).
+
+    Five of six tokens are hidden, as in the paper.
+    """
     fields = choose(
         size,
         tiny={"patch": 4, "visible": 8, "width": 8, "depth": 1, "heads": 2},
         small={"patch": 8, "visible": 21, "width": 64, "depth": 1, "heads": 4},
+        senses={"patch": 8, "visible": 56, "width": 64, "depth": 1, "heads": 4},
         b16={"patch": 16, "visible": 98, "width": 256, "depth": 2, "heads": 8},
     )
-    encoder = part("aeseg.models.encoders", "vit", size)
+    encoder = part("aeseg.models.encoders", "vit", {"senses": "small"}.get(size, size))
     image = {"patch": fields["patch"], "mean": encoder.mean, "std": encoder.std}
-    label = {"tiny": [spec(Label, classes=2, patch=4, stride=2, embedding=4)], "small": [], "b16": [spec(Label, classes=133)]}[size]
-    extra = (spec(Image, standardised=True, **image),) if size != "small" else ()
+    further = {
+        "tiny": (spec(Label, classes=2, patch=4, stride=2, embedding=4),),
+        "small": (),
+        "senses": (spec(Text), spec(Audio)),
+        "b16": (spec(Label, classes=133),),
+    }[size]
     return spec(
         Multimodal,
         encoder=encoder,
-        modalities=(spec(Image, **image), spec(Planes, patch=fields["patch"]), *label),
+        modalities=(spec(Image, **image), spec(Planes, patch=fields["patch"]), *further),
         decoder=spec(CrossDecoder, **{name: fields[name] for name in ("width", "depth", "heads")}),
-        extra=extra,
+        extra=(spec(Image, standardised=True, **image),) if size in ("tiny", "b16") else (),
         visible=fields["visible"],
     )

@@ -11,7 +11,10 @@ from aeseg.data.transforms import HorizontalFlip
 from aeseg.spec import follow, recipe, spec
 from aeseg.training.optimiser import adamw
 
-ARGUMENTS = ("denoising", "reconstruction", "masked", "simmim", "denoising,tiny")
+ARGUMENTS = (
+    *("denoising", "reconstruction", "masked", "simmim", "variational", "quantised", "multimodal"),
+    *("denoising,tiny", "multimodal,senses"),
+)
 
 
 def get_config(argument: str = "denoising") -> ConfigDict:
@@ -31,10 +34,10 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     )
     config.ema = 0.0
     config.data = ConfigDict()
-    config.data.train = spec(Scenes, split="train", records=4096)
-    config.data.validation = spec(Scenes, split="validation", records=256)
-    config.data.test = spec(Scenes, split="test", records=512)
-    config.data.transforms = (spec(HorizontalFlip),)
+    told = size == "senses"  # a caption says where things are, and would be wrong of a mirrored image
+    for split, records in (("train", 4096), ("validation", 256), ("test", 512)):
+        config.data[split] = spec(Scenes, split=split, records=records, caption=told, sound=told)
+    config.data.transforms = () if told else (spec(HorizontalFlip),)
     config.data.evaluation_transforms = ()
     config.data.fraction = 1.0
     config.data.cache_gib = 1.0
