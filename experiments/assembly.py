@@ -11,8 +11,7 @@ from ml_collections import ConfigDict
 
 from aeseg import spec, tree
 from aeseg.data import loader as loaders
-from aeseg.data import narration
-from aeseg.data import wrappers
+from aeseg.data import narration, wrappers
 from aeseg.spec import build
 from aeseg.training import checkpoints as saved
 from aeseg.training import mesh as meshes

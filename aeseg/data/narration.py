@@ -51,14 +51,14 @@ def as_bytes(text: str, length: int = CAPTION) -> UInt8[np.ndarray, "{length}"]:
 def sound(objects: Sequence[Shape]) -> Float32[np.ndarray, "16000 2"]:
     """One second, left and right, in [-1, 1]: each object as loud as it is large, and heard from where it is.
 
-    A class has its own pitch, and its own wave between a triangle and a square.  No sine: its last bit differs between machines.
+    A class has its own pitch, and its own share of the octave above, of 0 to 3/7.  Waves are triangles: the last bit of a sine differs
+    between machines.
     """
     time = np.arange(RATE)
     total = np.zeros((RATE, 2))
     for each in objects:
-        phase = (time * PITCH[each.kind - 1] % RATE) / RATE
-        triangle = 1 - 4 * np.abs(phase - 0.5)
-        steep = 1 + (each.kind - 1)
-        wave = np.clip(steep * triangle, -1, 1)
+        low, high = (1 - 4 * np.abs(time * PITCH[each.kind - 1] * octave % RATE / RATE - 0.5) for octave in (1, 2))
+        share = (each.kind - 1) / 14
+        wave = (1 - share) * low + share * high
         total += each.area * wave[:, None] * np.array([1 - each.column, each.column])
     return total.astype(np.float32)

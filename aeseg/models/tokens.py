@@ -26,7 +26,7 @@ def recorded(batch: Batch, key: str) -> Bool[Array, "b"]:
 
 def patch_grid(array: Num[Array, "b h w *c"], patch: int, reader: str) -> tuple[int, int]:
     """The rows and columns of patches of aligned planes."""
-    layers.check_size(array.reshape(*array.shape[:3], -1), patch, f"{reader} with patches of {patch}", "another patch")
+    layers.check_size(array.reshape(*array.shape[:3], -1).astype(jnp.float32), patch, f"{reader} with patches of {patch}", "another patch")
     return array.shape[1] // patch, array.shape[2] // patch
 
 

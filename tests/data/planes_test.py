@@ -21,7 +21,7 @@ def test_planes_become_channels_of_8_bits():
     np.testing.assert_allclose(found["image"][..., 3], expected, atol=1)
     assert found["image"].dtype == np.uint8
     assert "depth" not in found
-    np.testing.assert_array_equal(Stack("thermal", 0, 255)(given, RNG)["image"][..., 3:], given["thermal"])
+    np.testing.assert_array_equal(Stack("thermal", 0.0, 255.0)(given, RNG)["image"][..., 3:], given["thermal"])
 
 
 def test_each_group_is_dropped_as_often_as_the_probability_says_and_never_all():
@@ -43,7 +43,7 @@ def test_missing_groups_are_0_and_the_others_stay():
 @pytest.mark.parametrize(
     ("transform", "message"),
     [
-        (lambda: Stack("depth", 1, 1), "low < high; got 1 and 1"),
+        (lambda: Stack("depth", 1.0, 1.0), "low < high; got 1.0 and 1.0"),
         (lambda: Stack("infrared")(record(), RNG), "Stack reads 'infrared'; record a has depth, image, thermal"),
         (lambda: DropPlanes((3, 1))(record(), RNG), r"Groups of \(3, 1\) channels have 4; the image of a has 3"),
         (lambda: DropPlanes(probability=1.5), "probability"),

@@ -133,7 +133,7 @@ def test_a_dead_vector_becomes_a_value_of_the_last_step_and_others_stay():
     vectors, kept = vectors_after(ours, after), vectors_after(NearestVector(size=6, width=4, dead=0.0, decay=0.5), after)
     changed = np.any(np.asarray(vectors != kept), axis=1)
     np.testing.assert_array_equal(changed, [False, False, False, True, False, False])
-    assert np.any(np.all(np.asarray(given.reshape(-1, 4) == vectors[3]), axis=1))
+    assert np.any(np.all(np.asarray(given).reshape(-1, 4) == np.asarray(vectors[3]), axis=1))
 
 
 def test_a_fresh_codebook_takes_its_vectors_from_the_first_step():
