@@ -209,8 +209,8 @@ def hidden_units(sampler: Sampler, key: Key[Array, "b"], h: int, w: int) -> Bool
 
 def hidden_in(sampler: Sampler, batch: Batch, unit: int, key: Key[Array, ""]) -> Bool[Array, "b _ _"]:
     """The hidden units, of `unit` pixels, of a batch's images; each row's by its place in the global batch."""
-    grid = unit_grid(*batch["image"].shape[1:3], unit)
-    return hidden_units(sampler, keys.per_row(key, batch["index"]), *grid)
+    _, h, w, _ = batch["image"].shape
+    return hidden_units(sampler, keys.per_row(key, batch["index"]), *unit_grid(h, w, unit))
 
 
 def pasted(

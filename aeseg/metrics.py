@@ -130,7 +130,7 @@ def frequency_weighted_iou(confusion: Integer[np.ndarray, "k k"]) -> float:
     return float(np.sum(np.nan_to_num(iou(confusion)) * ratio(labelled, labelled.sum())))
 
 
-def ratio(part: np.ndarray | np.generic, whole: np.ndarray | np.generic) -> np.ndarray:
+def ratio(part: np.ndarray | np.number, whole: np.ndarray | np.number) -> np.ndarray:
     """part / whole in float64; NaN where both are 0."""
     with np.errstate(invalid="ignore"):
         return np.asarray(part / np.asarray(whole, np.float64))

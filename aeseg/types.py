@@ -10,13 +10,16 @@ from jaxtyping import Array, Float
 IGNORE = 255
 """The label of a pixel that weighs nothing: void, unlabelled, or outside the region of interest."""
 
-Batch = Mapping[str, Array | np.ndarray]
+Batch = Mapping[str, Array]
 """One step's arrays, by name.
 
 `image` [b h w c], uint8 on the wire and float32 in [0, 1] inside the step; `label` int32 [b h w] with IGNORE;
 `valid` bool [b], False for padding rows, which weigh nothing; `index` int32 [b], the row's place in the global batch,
 from which a method draws its random numbers; further modalities (`depth` [b h w]) are further keys.
 """
+
+Loaded = Mapping[str, Array | np.ndarray]
+"""A Batch as it comes over the wire, on the host or placed on the devices."""
 
 Pyramid = dict[int, Float[Array, "b _ _ _"]]
 """{stride: features [b h/stride w/stride d]}: what every encoder returns, and the logits of every head."""

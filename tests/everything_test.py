@@ -1,6 +1,7 @@
 """Nothing rots unseen: modules are imported, configs build and trace, every file has a test, old configs still build."""
 
 import ast
+import functools
 import importlib
 import json
 
@@ -10,7 +11,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from aeseg import spec, tree
-from experiments import cli, measurements, papers, tables
+from experiments import papers, tables
+from experiments.console import cli
+from experiments.study import measurements
 from tests.contract import GOLDEN, PACKAGES, assert_golden
 from tests.imports_test import ROOT, files, imported
 
@@ -27,10 +30,15 @@ def config_of(described: str) -> ConfigDict:
 
 def parameter_count(config: ConfigDict) -> int:
     """Build the method and trace it on its own window, with shapes alone."""
-    method = spec.build(config.method)
-    h, w = config.window
+    return _parameter_count(spec.to_json(config.method), tuple(config.window), channels(config))
+
+
+@functools.cache
+def _parameter_count(described: str, window: tuple[int, int], channels: int) -> int:
+    method = spec.build(spec.from_json(described))
+    h, w = window
     row = {
-        "image": jnp.zeros((1, h, w, channels(config))),
+        "image": jnp.zeros((1, h, w, channels)),
         "label": jnp.zeros((1, h, w), jnp.int32),
         "depth": jnp.zeros((1, h, w)),
         "caption": jnp.zeros((1, 160), jnp.uint8),
@@ -144,7 +152,7 @@ def test_every_file_is_imported_by_some_test():
 
 def test_tests_mirror_the_code():
     """tests/data/loader_test.py is of aeseg/data/loader.py, papers_test.py of a folder papers; what has neither is of the whole."""
-    whole = {"contract", "imports", "everything", "bad_input", "readme", "end_to_end", "launch", "precision"}
+    whole = {"contract", "command_lines", "lanes", "imports", "everything", "bad_input", "readme", "end_to_end", "launch", "precision"}
     for path in sorted((ROOT / "tests").rglob("*_test.py")):
         relative = path.relative_to(ROOT / "tests").with_name(path.name.replace("_test.py", ".py"))
         of = [ROOT / "aeseg" / relative, ROOT / relative]

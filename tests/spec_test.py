@@ -95,11 +95,11 @@ def test_no_constructor_that_a_config_may_call_is_found_by_another_name():
         for name, value in vars(importlib.import_module(info.name)).items():
             target = f"{info.name}:{name}"
             if inspect.isclass(value) and value.__module__ == info.name and not name.startswith("_"):
-                assert spec._factory(target) is value
+                assert spec.resolve(target) is value
                 reached += 1
             elif callable(value) and getattr(value, "__module__", "") != info.name:
                 with pytest.raises(UserError):
-                    spec._factory(target)
+                    spec.resolve(target)
     assert reached > 40
 
 

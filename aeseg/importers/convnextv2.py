@@ -89,7 +89,7 @@ def encoder_rules(described: ConfigDict, before: str) -> list[Rule | Buffer]:
     """
     stage, block = "params/encoder/stage{i}", "params/encoder/stage{i}/block{j}"
     their_stage, their_block = f"{before}encoder.stages.{{i}}", f"{before}encoder.stages.{{i}}.layers.{{j}}"
-    found = [
+    found: list[Rule | Buffer] = [
         *_pair(f"{before}embeddings.patch_embeddings", "params/encoder/stem", "convolution"),
         *_norm(f"{before}embeddings.layernorm", "params/encoder/stem_norm"),
         *_pair(f"{their_block}.dwconv", f"{block}/depthwise", "convolution"),

@@ -54,7 +54,7 @@ class Buffer(NamedTuple):
     """A foreign tensor that is no variable of ours (`num_batches_tracked`): not read, and written with this value."""
 
     theirs: str
-    value: np.ndarray
+    value: np.ndarray | np.generic
 
 
 def from_foreign(
@@ -206,7 +206,8 @@ def _expression(pattern: str) -> re.Pattern[str]:
 
     def group(match: re.Match[str]) -> str:
         name = match.group(1)
-        again, _ = name in seen, seen.add(name)
+        again = name in seen
+        seen.add(name)
         return f"(?P={name})" if again else f"(?P<{name}>0|[1-9][0-9]*)"
 
     return re.compile(WILDCARD.sub(group, re.escape(pattern).replace(r"\{", "{").replace(r"\}", "}")))

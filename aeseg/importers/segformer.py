@@ -84,7 +84,7 @@ def config_of(described: ConfigDict) -> dict[str, Any]:
 def rules(described: ConfigDict) -> list[Rule | Buffer]:
     """Names as they stand in files of weights (in memory, transformers 5 has others)."""
     encoder = described.encoder if "encoder" in described else described
-    found = [
+    found: list[Rule | Buffer] = [
         *_both("segformer.encoder.patch_embeddings.{i}.proj", f"{STAGE}/patches", "convolution"),
         *_norm("segformer.encoder.patch_embeddings.{i}.layer_norm", f"{STAGE}/patches_norm"),
         *_norm("segformer.encoder.layer_norm.{i}", f"{STAGE}/norm"),

@@ -99,7 +99,8 @@ def position_rule(described: ConfigDict, theirs: str, ours: str) -> Rule | Buffe
     """A learned table; or the fixed one of the spec's grid, which is no variable of ours."""
     if described.positions == "learned":
         return Rule(theirs, ours, "row")
-    return Buffer(theirs, positions.sine_cosine(*described.grid, described.width, leading=1)[None])
+    h, w = described.grid
+    return Buffer(theirs, positions.sine_cosine(h, w, described.width, leading=1)[None])
 
 
 def block_rules(theirs: str, ours: str) -> list[Rule]:

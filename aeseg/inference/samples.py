@@ -46,7 +46,7 @@ def sampled(logits: Logits, image: Shaped[Array, "b h w c"], index: Int[Array, "
 
 def fingerprints(images: Shaped[np.ndarray, "b h w c"]) -> Int32[np.ndarray, "b"]:
     """A number for each image, of its pixels alone: as `index` of `sampled` it gives an image the same draws in every call."""
-    return np.array([zlib.crc32(np.ascontiguousarray(image)) for image in images], np.uint32).view(np.int32)
+    return np.array([zlib.crc32(np.ascontiguousarray(image).data) for image in images], np.uint32).view(np.int32)
 
 
 def _checked_shape(logits: Logits, image: Array) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -48,7 +49,8 @@ def sliding(
     zeros are raised, to the least other weight), and the middle of an even window lies between its pixels (there on the pixel behind).
     No images give no logits.
     """
-    stride = tuple(step or usual for step, usual in zip(stride, two_thirds(window), strict=True))
+    usual = two_thirds(window)
+    stride = (stride[0] or usual[0], stride[1] or usual[1])
     if batch < 1 or any(not 1 <= step <= size for step, size in zip(stride, window, strict=True)):
         raise UserError(
             f"Sliding windows of {window} need a batch of at least 1 and a stride between 1 and the window, so that no pixel "
@@ -123,7 +125,7 @@ def _padded(image: np.ndarray, window: tuple[int, int]) -> np.ndarray:
     missing = [(0, max(0, extent - size)) for extent, size in zip(window, image.shape, strict=False)]
     if not any(after for _, after in missing):
         return image
-    mode = "reflect" if min(image.shape[:2]) > 1 else "edge"  # a line of one pixel has nothing to mirror
+    mode: Any = "reflect" if min(image.shape[:2]) > 1 else "edge"  # a line of one pixel has nothing to mirror
     return np.pad(image, [*missing, (0, 0)], mode=mode)
 
 

@@ -71,7 +71,7 @@ class Segmenter(nn.Module):
         }
         if self._supervises_deeply:
             terms = [objectives.cross_entropy(logits, label, valid, self.class_weights) for logits in coarser]
-            total = sum(term.total for term in terms) / len(terms)
+            total = jnp.asarray(sum(term.total for term in terms) / len(terms))
             means["auxiliary_cross_entropy"] = Mean(total, terms[0].weight)
         return means
 

@@ -20,7 +20,7 @@ class DenseBlock(nn.Module):
 
     @nn.compact
     def __call__(self, features: Float[Array, "b h w d"], *, train: bool) -> Float[Array, "b h w {self.depth}*{self.growth}"]:
-        made = []
+        made: list[Array] = []
         for place in range(self.depth):
             layer = DenseLayer(self.growth, 3, self.dropout, self.dtype, name=f"layer{place}")
             made.append(layer(jnp.concatenate([features, *made], axis=-1), train=train))

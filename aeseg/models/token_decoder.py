@@ -61,4 +61,4 @@ class TokenDecoder(nn.Module):
         if self.positions == "fixed":
             return jnp.asarray(positions.sine_cosine(*grid, self.width, leading))
         table = self.param("position_table", transformer.TOKEN, (leading + self.grid[0] * self.grid[1], self.width))
-        return jnp.asarray(positions.resized(table, tuple(self.grid), grid, leading))
+        return jnp.asarray(positions.resized(table, self.grid, grid, leading))

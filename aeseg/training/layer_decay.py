@@ -32,7 +32,12 @@ def layer_scales(params: Any, decay: float) -> Any:
     first = _first_layers(shapes)
     found = {name: _layers(name, shape, first) for name, shape in shapes.items()}
     top = 1 + max((int(np.max(layer)) for layer in found.values() if layer is not None), default=0)
-    return tree.map_with_name(lambda name, _: decay ** (top - (top if found[name] is None else found[name])), params)
+
+    def scale(name: str, _: Any) -> Any:
+        layer = found[name]
+        return decay ** (top - (top if layer is None else layer))
+
+    return tree.map_with_name(scale, params)
 
 
 def scale_by_layer(decay: float) -> optax.GradientTransformation:

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -21,28 +21,28 @@ from aeseg.training.state import TrainState
 from aeseg.training.step import Terms
 from aeseg.types import UserError
 
+Evaluate = Callable[[TrainState], dict[str, float]]
+Picture = Callable[[TrainState], None]
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """All that the loop needs to know; built from a config by the entry points.
 
-    `batches(start)` yields this process's rows of the batches start, start + 1, ...; `evaluate` gives the numbers of the
-    validation set and is called every `evaluate_every` steps and at the end; `picture` leaves a picture behind.
+class Trainable(Protocol):
+    """What the loop reads of a run (aeseg/runs/run.py).
+
+    `batches(start)` yields this process's rows of the batches start, start + 1, ...
     """
 
     method: nn.Module
     optimiser: Any
     mesh: Mesh
-    batches: Callable[[int], Iterator[Mapping[str, np.ndarray]]]
-    evaluate: Callable[[TrainState], dict[str, float]]
-    picture: Callable[[TrainState], None]
     steps: int
-    microbatches: int = 1
-    seed: int = 0
-    ema: float = 0.0
-    log_every: int = 50
-    evaluate_every: int = 500
-    save_every: int = 500
+    microbatches: int
+    seed: int
+    ema: float
+    log_every: int
+    evaluate_every: int
+    save_every: int
+
+    def batches(self, start: int) -> Iterator[Mapping[str, np.ndarray]]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +54,11 @@ class Outcome:
     finished: bool
 
 
-def train(run: Run, state: TrainState, checkpoints: Checkpoints, log: Log) -> Outcome:
+def train(run: Trainable, state: TrainState, checkpoints: Checkpoints, log: Log, evaluate: Evaluate, picture: Picture) -> Outcome:
     """Train from `state` to `run.steps`, saving every `save_every` steps, at the end, and when asked to stop (SIGTERM).
 
+    `evaluate` returns the numbers of the validation set and is called every `evaluate_every` steps and at the end, as is `picture`,
+    which leaves a picture behind.
     The numbers of a step are read one logging interval late, so that the host never waits for the device.  A loss that
     is not finite stops the run with its step; the checkpoints from before it stay.
     """
@@ -69,33 +71,33 @@ def train(run: Run, state: TrainState, checkpoints: Checkpoints, log: Log) -> Ou
             at += 1
             unread.append((at, terms))
             last, stop = at == run.steps, asked.to_stop(checkpoints, at)
-            evaluate = last or at % run.evaluate_every == 0
+            measure = last or at % run.evaluate_every == 0
             save = last or stop or at % run.save_every == 0
-            if at % run.log_every == 0 or evaluate or save:
+            if at % run.log_every == 0 or measure or save:
                 # Before anything is saved every step is read; otherwise all but the newest, which still computes.
-                keep = [] if (evaluate or save) else unread[-1:]
+                keep = [] if (measure or save) else unread[-1:]
                 _report(run, unread[: len(unread) - len(keep)], log)
                 unread = keep
-            if evaluate:
-                numbers = run.evaluate(state)
+            if measure:
+                numbers = evaluate(state)
                 log.write(at, numbers, "validation/")
                 log.say(f"step {at}/{run.steps}  validation  " + "  ".join(f"{k} {v:.4g}" for k, v in numbers.items()))
             if save:
-                checkpoints.save(state, numbers if evaluate else {})
-            if evaluate:
-                run.picture(state)
+                checkpoints.save(state, numbers if measure else {})
+            if measure:
+                picture(state)
             if stop and not last:
                 break
     checkpoints.wait()
     return Outcome(state, numbers, at >= run.steps)
 
 
-def initial_state(run: Run, batch: Mapping[str, np.ndarray]) -> TrainState:
+def initial_state(run: Trainable, batch: Mapping[str, np.ndarray]) -> TrainState:
     """A fresh state for the run, spread over its mesh; `batch` gives shapes only."""
     return states.create(run.method, run.optimiser, batch, run.seed, run.ema > 0, run.mesh)
 
 
-def _report(run: Run, rows: list[tuple[int, Terms]], log: Log) -> None:
+def _report(run: Trainable, rows: list[tuple[int, Terms]], log: Log) -> None:
     """Read steps from the device, stop at the first that is not finite, and log the mean over all of them."""
     if not rows:
         return

@@ -22,7 +22,7 @@ def scale_by_orthogonal(beta: float, nesterov: bool, rms: float) -> optax.Gradie
         return tree.map_with_name(lambda name, leaf: matrix_axes(name, leaf.shape), updates)
 
     def size(name: str, update: Any) -> Any:
-        rows, columns = matrix_axes(name, update.shape)
+        rows, columns = matrix_axes(name, update.shape)  # type: ignore[misc]  # only matrices come here
         sides = (math.prod(update.shape[axis] for axis in side) for side in (rows, columns))
         return update * jnp.asarray(rms * math.sqrt(max(sides)), update.dtype)
 

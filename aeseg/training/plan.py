@@ -49,7 +49,7 @@ def step_needs(method: Any, optimiser: Any, mesh: Mesh, batch: Mapping[str, jax.
     )
     rows = NamedSharding(mesh, meshes.ROWS)
     given = {name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=rows) for name, array in batch.items()}
-    return needs(steps.train_step(method, optimiser, mesh, microbatches, 0, 0.0).lower(placed, given).compile())
+    return needs(steps.train_step(method, optimiser, mesh, microbatches, 0, 0.0).lower(placed, given).compile())  # type: ignore[attr-defined]
 
 
 def needs(compiled: Any) -> Needs:

@@ -11,6 +11,10 @@ from typing import Any
 from jax.extend import core
 
 
+def _shape(variable: core.Var | core.Literal) -> tuple[int, ...]:
+    return variable.aval.shape  # type: ignore[attr-defined]
+
+
 def flops(jaxpr: core.Jaxpr) -> int:
     """Two for each multiplication in matrix products and convolutions, which is where a network's time goes; the rest counts 0.
 
@@ -20,13 +24,13 @@ def flops(jaxpr: core.Jaxpr) -> int:
     """
     total = 0
     for equation in jaxpr.eqns:
-        out = math.prod(equation.outvars[0].aval.shape) if equation.outvars else 0
+        out = math.prod(_shape(equation.outvars[0])) if equation.outvars else 0
         if equation.primitive.name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
-            total += 2 * out * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+            total += 2 * out * math.prod(_shape(equation.invars[0])[axis] for axis in contracted)
         elif equation.primitive.name == "conv_general_dilated":
             _, features, *spatial = equation.params["dimension_numbers"].rhs_spec
-            kernel = equation.invars[1].aval.shape
+            kernel = _shape(equation.invars[1])
             taps = math.prod(kernel[axis] for axis in (features, *spatial))
             total += 2 * out * taps // math.prod(equation.params["lhs_dilation"])
         else:
@@ -65,7 +69,7 @@ def _inner(equation: Any) -> Iterator[core.Jaxpr]:
     """The programs that an equation calls."""
     for value in equation.params.values():
         for each in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(each, core.ClosedJaxpr):
+            if isinstance(each, core.ClosedJaxpr):  # type: ignore[attr-defined]
                 yield each.jaxpr
             elif isinstance(each, core.Jaxpr):
                 yield each

@@ -23,10 +23,10 @@ Expected  82.7 global, 62.0 class, 47.7 mIoU (table 1, median frequency; test sp
 
 from ml_collections import ConfigDict
 
-from aeseg.data.sources.folder import camvid
+from aeseg.data.sources.folder import camvid_splits
 from aeseg.data.transforms import Resize
-from aeseg.methods.segmenter import Segmenter
-from aeseg.spec import choose, follow, recipe, spec
+from aeseg.runs.configs import data_config, number, run_config, segmenter_config
+from aeseg.spec import choose, recipe, spec
 from aeseg.training.optimiser import sgd
 
 VARIANTS = {
@@ -51,45 +51,25 @@ WIDTH = 16
 
 
 def get_config(argument: str = "segnet_basic") -> ConfigDict:
-    """A variant; after a comma `small` for a CPU."""
+    """Return the config of a variant; `,small` is for a CPU."""
     variant, _, scale = argument.partition(",")
     head, size = choose(variant, **{name: {"of": of} for name, of in VARIANTS.items()})["of"]
     small = scale == "small"
-    config = ConfigDict()
-    config.seed = 0
-    config.steps = 400 if small else 10_000
-    config.batch_size = 12
-    config.microbatches = 1
-    config.window = (72, 96) if small else (360, 480)
     encoder = recipe("aeseg.models.encoders", "vgg", ENCODERS.get(variant, "basic"))
     if small:
         encoder.widths = (WIDTH,) * len(encoder.widths)
-    config.method = spec(Segmenter, encoder=encoder, head=recipe("aeseg.models.heads", head, size), classes=11)
-    config.method.head.classes = config.method.get_ref("classes")
-    config.freeze = "fine-tune"
-    config.class_weights = "median_frequency"
-    config.dtype = "float32"
-    follow(config.method, "dtype", config.get_ref("dtype"))
-    config.optimiser = spec(sgd, learning_rate=0.1, steps=config.get_ref("steps"), momentum=0.9, clip=1.0)
-    config.ema = 0.0
-    config.data = ConfigDict()
-    config.data.root = "data/camvid"
-    for name, split in (("train", "train"), ("validation", "val"), ("test", "test")):
-        config.data[name] = camvid(split)
-        config.data[name].root = config.data.get_ref("root")
     resized = (spec(Resize, height=72, width=96),) if small else ()
-    config.data.transforms = resized
-    config.data.evaluation_transforms = resized
-    config.data.fraction = 1.0
-    config.data.cache_gib = 1.0
-    config.data.on_error = "raise"
-    config.data.threads = 2 if small else 8
-    config.data.workers = 0
-    config.fsdp = 1
-    config.log_every = 50
-    config.evaluate_every = 100 if small else 1000
-    config.save_every = 100 if small else 1000
-    config.keep = 1
-    config.keep_every = 0
-    config.best = "pixel_accuracy"
-    return config
+    steps = number(400 if small else 10_000)
+    return run_config(
+        segmenter_config(recipe("aeseg.models.heads", head, size), encoder, 11),
+        data_config(camvid_splits(), transforms=resized, evaluation_transforms=resized, threads=2 if small else 8),
+        steps=steps,
+        batch_size=12,
+        window=(72, 96) if small else (360, 480),
+        optimiser=spec(sgd, learning_rate=0.1, steps=steps, momentum=0.9, clip=1.0),
+        class_weights="median_frequency",
+        evaluate_every=100 if small else 1000,
+        save_every=100 if small else 1000,
+        keep=1,
+        best="pixel_accuracy",
+    )

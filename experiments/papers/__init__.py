@@ -81,7 +81,7 @@ def over_labels(
     for share, fraction in shares.items():
         fields = {**common, "data.fraction": fraction}
         own = {name: {**fields, RATE: rates[name]} if name in rates else fields for name in ("scratch", *METHODS)}
-        scratch = Row(f"scratch, {share}{ending}", "segment", segment, {**own["scratch"], "freeze": "scratch"}, scale=scale)
+        scratch = Row(f"scratch, {share}{ending}", "segment", segment, {**own["scratch"], "transfer": "scratch"}, scale=scale)
         rows.append(scratch)
         for method, name in METHODS.items():
             rows.append(Row(f"{name}, {share}{ending}", "segment", segment, own[method], f"{method}{ending}", scratch.name, scale=scale))
@@ -111,7 +111,7 @@ def tuning(
     tried = {method: {"as it is": {}, "rate 0.0005": {RATE: 5e-4}, harder[method][0]: harder[method][1]} for method in METHODS}
     at = {method: {**fields, RATE: rate} for method, (_, rate) in then.items()}
     best = {method: f"{method} pretraining, {trial}" for method, (trial, _) in then.items()}
-    rows = [Row(f"scratch, rate {rate:g}", "segment", segment, {**fields, "freeze": "scratch", RATE: rate}) for rate in RATES]
+    rows = [Row(f"scratch, rate {rate:g}", "segment", segment, {**fields, "transfer": "scratch", RATE: rate}) for rate in RATES]
     for method, shown in METHODS.items():
         starts = {trial: f"{method} pretraining, {trial}" for trial in tried[method]}
         rows += (Row(starts[trial], "pretrain", pretrain.format(method), {**everywhere, **each}) for trial, each in tried[method].items())
@@ -122,8 +122,8 @@ def tuning(
     if longer:
         method, steps = longer
         why, long = f"why: {METHODS[method]}", f"{method} pretraining, four times as long"
-        untrained = {**at[method], "freeze": "scratch", "optimiser.freeze": ("encoder/*",)}
-        frozen = {each: {**at[each], "freeze": "linear-probe"} for each in then}
+        untrained = {**at[method], "transfer": "scratch", "optimiser.freeze": ("encoder/*",)}
+        frozen = {each: {**at[each], "transfer": "linear-probe"} for each in then}
         rows += (
             Row("why: frozen at random", "segment", segment, untrained),
             *(Row(f"why: {METHODS[each]}, frozen", "segment", segment, frozen[each], best[each]) for each in then),

@@ -3,7 +3,7 @@
 One encoder, one head, as many steps and the same augmentation for all; what differs is where the encoder starts.
 """
 
-from experiments import papers
+from .. import papers
 
 TITLE = {
     "cpu": "CamVid at 72x96, 11 classes, test split (233 images): shares of the 367 labels",

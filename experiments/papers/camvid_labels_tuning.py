@@ -4,7 +4,7 @@ CamVid's own validation frames are seven seconds of a drive of which training ha
 thirds, a drive of its own.  So here one drive is pretrained on and segmented, and another validates; a third, at dusk, is left out.
 """
 
-from experiments import papers
+from .. import papers
 
 TITLE = "Tuning of camvid_labels: CamVid at 72x96, 1/8 of the labels of drive 0016E5 (204 images), scored on drive 0006R0 (101)"
 METRICS = ("mean_iou", "pixel_accuracy")

@@ -5,7 +5,7 @@ be compared there is the order of the decoders.  Both are scored at the best glo
 tables are made with (void left out, always 11 classes).
 """
 
-from experiments.papers import Row
+from . import Row
 
 TITLE = {
     "paper": "SegNet's table 1: CamVid at 360x480, 11 classes, test split (233 images)",

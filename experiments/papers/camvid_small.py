@@ -4,7 +4,7 @@ Each method has the encoder that it is made for, so there is a network from scra
 is compared with its own.
 """
 
-from experiments.papers import Row
+from . import Row
 
 TITLE = "CamVid at 96x128, 11 classes, test split (233 images)"
 METRICS = ("mean_iou", "pixel_accuracy", "class_accuracy")
@@ -34,7 +34,7 @@ RECONSTRUCTIONS = {short: method for method, short in SHORT.items()}
 def _segmented(encoder: str, share: str) -> tuple[Row, ...]:
     """From scratch, and from each method that pretrains this encoder, which is compared with it."""
     config, labels = f"camvid_small:unet,{encoder}", {"data.fraction": SHARES[share]}
-    scratch = Row(f"scratch {encoder}, {share}", "segment", config, {**labels, "freeze": "scratch"}, ENCODERS[encoder][0])
+    scratch = Row(f"scratch {encoder}, {share}", "segment", config, {**labels, "transfer": "scratch"}, ENCODERS[encoder][0])
     methods = (Row(f"{NAMES[each]}, {share}", "segment", config, labels, each, scratch.name) for each in ENCODERS[encoder])
     return tuple(row for row in (scratch, *methods) if share != "25 %" or row.name.startswith(QUARTER))
 

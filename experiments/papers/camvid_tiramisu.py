@@ -6,7 +6,7 @@ the whole images; and the same run with batch norm by each image's own statistic
 their numbers stand there.  Those of U-Net and ENet were reached by other recipes, hence their wider tolerance.
 """
 
-from experiments.papers import Row
+from . import Row
 
 TITLE = {
     "paper": "CamVid at 360x480 in two stages, 11 classes, test split (233 images)",

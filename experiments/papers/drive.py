@@ -7,7 +7,7 @@ control from scratch is above it.  That table has 14 networks, from others' pape
 step is scored, for two images are too few to choose by.
 """
 
-from experiments.papers import Row
+from . import Row
 
 TITLE = {
     "cpu": "DRIVE, 565x584, vessels, the 20 official test images",
@@ -33,7 +33,7 @@ ROWS = (
         scale="paper",
     ),
     Row("denoising", "pretrain", "drive:denoising", LONG, scale="paper"),
-    Row("U-Net, 16 to 128 channels, long", "segment", "drive", {**LONG, "freeze": "scratch"}, "denoising", scale="paper"),
+    Row("U-Net, 16 to 128 channels, long", "segment", "drive", {**LONG, "transfer": "scratch"}, "denoising", scale="paper"),
     Row(
         "U-Net, 16 to 128 channels, long, pretrained",
         "segment",

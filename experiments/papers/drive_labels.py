@@ -3,7 +3,7 @@
 One encoder, one head, as many steps and the same augmentation for all; what differs is where the encoder starts.
 """
 
-from experiments import papers
+from .. import papers
 
 TITLE = {
     "cpu": "DRIVE, vessels, the 20 official test images: shares of the 18 labels",

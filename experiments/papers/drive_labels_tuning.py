@@ -1,6 +1,6 @@
 """What `drive_labels` is run with: four trials for each method and for the network from scratch, scored on the two validation images."""
 
-from experiments import papers
+from .. import papers
 
 TITLE = "Tuning of drive_labels: DRIVE, 2 of 18 labelled images, validation split (2 images)"
 METRICS = ("dice_vessel", "pixel_accuracy")

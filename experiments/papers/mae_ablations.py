@@ -5,7 +5,7 @@ drawn.  Compared is the mean IoU of a linear probe on the frozen encoder: at sca
 of 800 ImageNet epochs on ADE20K.  The paper's own numbers are accuracies on ImageNet, so that no row has one: PAPER gives their order.
 """
 
-from experiments.papers import Row
+from . import Row
 
 TITLE = {
     "cpu": "MAE's ablations, reduced: ViT of 6 blocks, linear probe on CamVid at 96x128, test split (233 images)",

@@ -1,6 +1,6 @@
 """The embedded scenes: does pretraining help when 128 of 4,096 images have labels?  The defaults of both entry points."""
 
-from experiments.papers import Row
+from . import Row
 
 TITLE = "Scenes, 64x64, 8 classes, 128 labelled images, test split"
 METRICS = ("mean_iou", "pixel_accuracy")
@@ -9,7 +9,7 @@ SPLIT = "test"
 PICTURE = {"from scratch": "scratch", "pretrained": "pretrained"}
 ROWS = (
     Row("denoising", "pretrain", "pretrain"),
-    Row("scratch", "segment", "segment", {"freeze": "scratch"}, init="denoising"),
+    Row("scratch", "segment", "segment", {"transfer": "scratch"}, init="denoising"),
     Row("pretrained", "segment", "segment", init="denoising", compare="scratch"),
 )
 NOTE = """The five seeds of the table, on the validation scenes while they trained: after 400 of the 1,600 steps the pretrained

@@ -13,7 +13,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from aeseg import spec
-from experiments import cli, evaluate, predict, pretrain, segment
+from experiments import evaluate, predict, pretrain, segment
+from experiments.console import cli
 
 EVERY = ("--config.log_every=1", "--config.evaluate_every=2", "--config.save_every=2")
 SMALL = ("--config.batch_size=8", "--config.steps=2", *EVERY)

@@ -9,7 +9,8 @@ import torch
 from aeseg import tree
 from aeseg.importers import files
 from aeseg.training.checkpoints import load_variables
-from experiments import cli, convert, evaluate, predict, segment
+from experiments import convert, evaluate, predict, segment
+from experiments.console import cli
 from tests.importers.cases import find_toys, same, toy_directory
 
 SCENES = [f"--config.data.{split}.{field}=16" for split in ("train", "validation") for field in ("height", "width", "records")]

@@ -16,7 +16,9 @@ from aeseg.inference import draw
 from aeseg.inference.sliding import sliding_logits
 from aeseg.inference.statistics import by_own_statistics
 from aeseg.spec import recipe, spec
-from experiments import assembly, cli, evaluate, predict, predictors, process
+from experiments import evaluate, predict
+from experiments.console import cli, predictors
+from experiments.machine import process
 from tests.experiments import untrained
 
 

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from experiments import assembly, cli, pretrain, probe
+from experiments import pretrain, probe
+from experiments.console import cli
 from tests.experiments.bad_input_test import PRETRAIN, assert_says
 
 SMALL = [f"--config.data.{split}.{field}=16" for split in ("train", "validation", "test") for field in ("height", "width")]

@@ -9,9 +9,12 @@ import types
 
 import pytest
 
-from aeseg import spec
+from aeseg import jsonlines, spec
 from aeseg.types import UserError
-from experiments import cli, commands, jsonlines, sweep, trials
+from experiments import sweep
+from experiments.console import cli
+from experiments.machine import commands
+from experiments.search import trials
 
 SPLITS = ("train", "validation", "test")
 TINY = ("--config.window=(16,16)", "--config.batch_size=8", "--config.steps=2", "--config.log_every=1")

@@ -6,8 +6,10 @@ import pytest
 
 from aeseg import masking, spec
 from aeseg.types import UserError
-from experiments import cli, figures, measurements, papers, plan, plot, significance, tables
+from experiments import papers, tables
+from experiments.console import cli
 from experiments.papers import Row, camvid_labels_tuning, camvid_tiramisu, mae_ablations, scenes
+from experiments.study import figures, measurements, plan, plot, significance
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from aeseg.data.sources.scenes import CLASSES, Scenes
 from aeseg.methods import denoising
 from aeseg.methods.segmenter import Segmenter
 from aeseg.spec import build, from_json, recipe, spec, to_json
-from experiments import assembly, evaluate
+from experiments import evaluate
 
 
 def config_of(method, transforms=()):
@@ -38,10 +38,10 @@ def autoencoder(method=None):
     """A denoising autoencoder, or that of a recipe."""
     method = method or denoising.recipe("tiny")
     batch = {"image": jnp.zeros((1, 16, 16, 3)), "valid": jnp.ones(1, bool), "index": jnp.zeros(1, jnp.int32)}
-    variables = build(method).init(jax.random.key(0), batch, train=False)
+    variables = jax.jit(lambda: build(method).init(jax.random.key(0), batch, train=False))()
     return assembly.Trained(config_of(method), build(method), variables, 7)
 
 
 def _untrained(method):
-    variables = build(method).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), method="predict")
+    variables = jax.jit(lambda: build(method).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), method="predict"))()
     return assembly.Trained(config_of(method), build(method), variables, 7)

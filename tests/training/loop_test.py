@@ -1,6 +1,5 @@
 """aeseg/training/loop.py: exact on resume, the same on any number of devices, stopped by what is not finite."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -13,6 +12,7 @@ from aeseg.training import loop, mesh
 from aeseg.training.checkpoints import Checkpoints
 from aeseg.training.log import Log
 from aeseg.types import UserError
+from tests.training import cases
 from tests.training.cases import batches, run
 
 
@@ -23,7 +23,7 @@ def trained(workdir, chosen):
     state = kept.restore(state, say=pytest.fail) or state
     log = Log(str(workdir), chosen.steps, int(state.step))
     try:
-        return loop.train(chosen, state, kept, log)
+        return cases.trained(chosen, state, kept, log)
     finally:
         kept.close()
         log.close()
@@ -44,6 +44,7 @@ def one_device():
     return jax.devices()[:1]
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("method", ["denoising", "reconstruction"])
 def test_a_run_that_stopped_and_went_on_equals_one_that_did_not_to_the_bit(tmp_path, one_device, method):
     whole = trained(tmp_path / "whole", run(6, one_device, method=method, ema=0.9))
@@ -73,7 +74,7 @@ def test_devices_and_microbatches_change_rounding_only(tmp_path):
 
 def test_parameters_cut_over_fsdp_devices_train_the_same(tmp_path):
     reference = trained(tmp_path / "1", run(2, jax.devices()[:1])).state.params
-    cut = dataclasses.replace(run(2), mesh=mesh.create(fsdp=4))
+    cut = run(2, mesh=mesh.create(fsdp=4))
     params = trained(tmp_path / "8", cut).state.params
     assert any("fsdp" in str(leaf.sharding.spec) for leaf in jax.tree.leaves(params))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), reference, jax.device_get(params))

@@ -13,7 +13,7 @@ from aeseg.training import mesh as meshes
 from aeseg.training import plan
 from aeseg.training.optimiser import adamw
 from aeseg.types import UserError
-from experiments import cli
+from experiments.console import cli
 
 HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
 IMAGE = {"image": jax.ShapeDtypeStruct((16, 8, 8, 3), jnp.uint8)}

@@ -1,6 +1,7 @@
 """The Mix Transformer: SegFormer's encoder, four strides and no positions."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -102,7 +103,7 @@ class Stage(nn.Module):
         sides = ((self.size // 2, self.size // 2),) * 2
         patches = layers.Convolution(self.width, self.size, self.stride, padding=sides, dtype=self.dtype, name="patches")
         features = _norm(self.dtype, "patches_norm")(patches(features))
-        rngs = {"params": True, "drop_path": True}
+        rngs: Any = {"params": True, "drop_path": True}
         scanned = nn.scan(Block, variable_axes={"params": 0}, split_rngs=rngs, in_axes=0, length=len(self.rates))
         blocks = scanned(self.heads, self.reduction, self.ratio, train and max(self.rates) > 0, self.dtype, name="blocks")
         features, _ = blocks(features, jnp.asarray(self.rates))

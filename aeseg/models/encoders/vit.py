@@ -113,7 +113,7 @@ class ViT(nn.Module):
         table = self._table(grid, leading).astype(self.dtype)
         places = table[None, leading:]
         if visible:
-            order = masking.visible_first(hidden.reshape(*patches.shape[:2]))[:, :visible]
+            order = masking.visible_first(hidden.reshape(*patches.shape[:2]))[:, :visible]  # type: ignore[union-attr]
             patches = jnp.take_along_axis(patches, order[..., None], axis=1)
             places = jnp.take(places[0], order, axis=0)  # b visible d
         tokens = PatchEmbedding(self.width, self.patch, self.dtype, name="patches")(patches)
@@ -130,7 +130,7 @@ class ViT(nn.Module):
         fields = {name: getattr(self, name) for name in ("ratio", "epsilon", "layer_scale", "drop_path", "remat", "dtype")}
         tokens, every = transformer.blocks(tokens, self.depth, self.heads, train=train, collects=bool(outputs), present=present, **fields)
         norm = transformer.layer_norm(self.epsilon, self.dtype, "norm")
-        return jnp.concatenate([norm(every[block]) for block in outputs], axis=-1) if outputs else norm(tokens)
+        return jnp.concatenate([norm(every[block]) for block in outputs], axis=-1) if outputs else norm(tokens)  # type: ignore[index]
 
     def _grid(self, image: Float[Array, "b h w c"]) -> tuple[int, int]:
         layers.check_size(image, self.patch, f"ViT with patches of {self.patch}", "another patch")
@@ -140,7 +140,7 @@ class ViT(nn.Module):
         if self.positions == "fixed":
             return jnp.asarray(positions.sine_cosine(*grid, self.width, leading))
         table = self.param("position_table", transformer.TOKEN, (leading + self.grid[0] * self.grid[1], self.width))
-        return jnp.asarray(positions.resized(table, tuple(self.grid), grid, leading))
+        return jnp.asarray(positions.resized(table, self.grid, grid, leading))
 
     def _mask_token(self) -> Array:
         if not self.has_mask_token:

@@ -30,7 +30,7 @@ def initial(encoder, image=IMAGE, **call):
 )
 def test_the_papers_sizes_have_their_parameters(size, count):
     """B, L, H: MAE's encoders.  Ti, S: DeiT's backbones (timm's without the classifier), less their learned positions."""
-    variables, _ = contract.shapes(contract.built("encoder", "vit", size), contract.large_inputs("encoder"), False)
+    variables, _ = contract.traced("encoder", "vit", size)
     assert tree.count(variables) == count
 
 
