@@ -1,6 +1,7 @@
 """What the tests of `variational` and `quantised` share: linear networks, every encoder before a bottleneck, and whole runs."""
 
-import dataclasses
+import functools
+from types import SimpleNamespace
 
 import flax.linen as nn
 import jax
@@ -40,10 +41,18 @@ def train_step(method, variables, batch, microbatches=1):
     found = []
     for first in range(microbatches):
         rows = {name: leaf[first::microbatches] for name, leaf in batch.items()}
-        means, updated = method.apply(variables, rows, train=True, rngs=rngs(), mutable=[name for name in variables if name != "params"])
+        means, updated = _stepped(method)(variables, rows)
         variables = {**variables, **updated}
         found.append(means)
     return found, variables
+
+
+@functools.cache
+def _stepped(method):
+    def call(variables, rows):
+        return method.apply(variables, rows, train=True, rngs=rngs(), mutable=[name for name in variables if name != "params"])
+
+    return jax.jit(call)
 
 
 def check_reads_encoder(make, name):
@@ -58,9 +67,9 @@ def check_reads_encoder(make, name):
 
 def check_starts_a_segmenter(method, batch, head=None):
     """The encoder's leaves, and no others, go to a segmenter with the same encoder."""
-    donor = method.init(jax.random.key(0), batch, train=False)
+    donor = jax.jit(lambda: method.init(jax.random.key(0), batch, train=False))()
     segmenter = Segmenter(method.encoder.clone(parent=None), head or cases.Head(), cases.CLASSES)
-    fresh = segmenter.init(jax.random.key(5), batch, train=False)
+    fresh = jax.jit(lambda: segmenter.init(jax.random.key(5), batch, train=False))()
     variables, taken = checkpoints.graft(dict(fresh), dict(donor))
     assert taken
     assert all(name.split("/")[1] == "encoder" for name in taken)
@@ -73,7 +82,7 @@ def check_resumes_and_spreads(tmp_path, method):
     one = jax.devices()[:1]
 
     def chosen(steps, devices=one, microbatches=1):
-        return dataclasses.replace(run(steps, devices, microbatches), method=method)
+        return SimpleNamespace(**{**vars(run(steps, devices, microbatches)), "method": method})
 
     whole = trained(tmp_path / "whole", chosen(6)).state
     trained(tmp_path / "parts", chosen(4))

@@ -48,7 +48,11 @@ def method(modalities=ALL, **fields):
 
 
 def initial(ours, batch=BATCH):
-    return ours.init(jax.random.key(0), batch, train=False)
+    return jax.jit(lambda: ours.init(jax.random.key(0), batch, train=False))()
+
+
+def evaluated(ours, variables, batch):
+    return jax.jit(lambda variables, batch: ours.apply(variables, batch, train=False))(variables, batch)
 
 
 def test_the_published_model_sees_98_of_588_tokens_and_a_global_one():
@@ -132,7 +136,7 @@ def test_every_modality_learns_from_a_step():
         means = ours.apply({"params": params}, BATCH, train=True, rngs=bottlenecks.rngs())
         return sum(c * means[name].value() for name, c in ours.coefficients.items()), means
 
-    (_, means), gradient = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+    (_, means), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
     assert set(means) == {
         "image_squared_error",
         "depth_absolute_error",
@@ -149,7 +153,7 @@ def test_what_a_record_lacks_changes_nothing_and_weighs_nothing():
     lacking = {**BATCH, "has_depth": jnp.array([True, False, True, True]), "has_caption": jnp.zeros(4, bool)}
     other = {**lacking, "depth": BATCH["depth"].at[1].set(9.0), "caption": jnp.full((4, 8), 65, jnp.uint8)}
     variables = initial(ours)
-    first, second = (ours.apply(variables, batch, train=False) for batch in (lacking, other))
+    first, second = (evaluated(ours, variables, batch) for batch in (lacking, other))
     jax.tree.map(np.testing.assert_array_equal, first, second)
     assert {name: int(mean.weight) for name, mean in first.items()} == {
         "image_squared_error": 4,
@@ -167,13 +171,14 @@ def test_missing_tokens_in_the_encoders_row_change_nothing():
     lonely = {**BATCH, **{f"has_{each.key}": jnp.zeros(4, bool) for each in ALL if each.key != "depth"}}
     few, many = method(visible=16), method(visible=40)
     variables = initial(few)
-    one, other = (ours.apply(variables, lonely, train=False) for ours in (few, many))
+    one, other = (evaluated(ours, variables, lonely) for ours in (few, many))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one, other)
-    values = [
-        ours.apply(variables, lonely, method=lambda module, batch: module._values(batch, module._seen(batch, False), False))
-        for ours in (few, many)
-    ]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *values)
+
+    def values(module, batch):
+        return module._values(batch, module._seen(batch, False), False)
+
+    said = [jax.jit(lambda batch, ours=ours: ours.apply(variables, batch, method=values))(lonely) for ours in (few, many)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *said)
 
 
 def test_the_error_is_of_hidden_tokens_alone():
@@ -184,14 +189,14 @@ def test_the_error_is_of_hidden_tokens_alone():
         seen = module._seen(batch, False)
         return module._visible(batch, seen), module._values(batch, seen, False)
 
-    visible, values = ours.apply(variables, BATCH, method=parts)
+    visible, values = jax.jit(lambda batch: ours.apply(variables, batch, method=parts))(BATCH)
     assert sum(each.sum() for each in visible.values()) == 4 * 12
     each = []
     for row in range(4):
         hidden = ~np.asarray(visible["depth"][row])
         target = np.asarray(BATCH["depth"][row]).reshape(4, 4, 4, 4).transpose(0, 2, 1, 3).reshape(16, 16)
         each.append(np.abs(np.asarray(values["depth_absolute_error"][row]) - target)[hidden].mean() if hidden.any() else 0)
-    means = ours.apply(variables, BATCH, train=False)
+    means = evaluated(ours, variables, BATCH)
     assert means["depth_absolute_error"].value() == pytest.approx(np.mean(each), rel=1e-5)
 
 
@@ -199,8 +204,8 @@ def test_microbatches_add_up_to_the_batch():
     ours = method()
     variables = initial(ours)
     halves = [{name: leaf[first::2] for name, leaf in BATCH.items()} for first in range(2)]
-    whole = ours.apply(variables, BATCH, train=True, rngs=bottlenecks.rngs())
-    parts = [ours.apply(variables, half, train=True, rngs=bottlenecks.rngs()) for half in halves]
+    train = jax.jit(lambda batch: ours.apply(variables, batch, train=True, rngs=bottlenecks.rngs()))
+    whole, parts = train(BATCH), [train(half) for half in halves]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), whole, add(*parts))
 
 
@@ -221,7 +226,8 @@ def test_the_encoder_sees_mixed_tokens_as_it_sees_patches():
 
 def test_pictures_show_every_modality_that_can_be_shown():
     ours = method(extra=(Image(patch=4, standardised=True),))
-    shown = ours.apply(initial(ours), BATCH, method="show")
+    shown = jax.jit(lambda variables: tuple(ours.apply(variables, BATCH, method="show").items()))(initial(ours))
+    shown = dict(shown)
     assert list(shown) == ["image", "image_visible", "reconstruction_image", "reconstruction_depth", "reconstruction_label"]
     grey = (np.asarray(shown["image_visible"]) == 0.5).all(axis=-1)
     kept = np.asarray(shown["reconstruction_image"] == BATCH["image"]).all(axis=-1)
