@@ -64,7 +64,9 @@ def defaults(factory: Callable[..., Any]) -> dict[str, Any]:
     """Return the arguments that a factory has a default for, by name."""
     made = {}
     if dataclasses.is_dataclass(factory):  # a signature shows a marker in place of what a default_factory makes
-        made = {each.name: each.default_factory() for each in dataclasses.fields(factory) if each.default_factory is not dataclasses.MISSING}
+        made = {
+            each.name: each.default_factory() for each in dataclasses.fields(factory) if each.default_factory is not dataclasses.MISSING
+        }
     parameters = inspect.signature(factory).parameters
     found = {name: parameter.default for name, parameter in parameters.items() if parameter.default is not inspect.Parameter.empty}
     return {name: value for name, value in {**found, **made}.items() if name not in _LINEN_FIELDS}

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from experiments import cli
+from experiments.console import cli
 from tests.imports_test import ROOT
 from tests.readme_test import EXAMPLES
 

@@ -11,16 +11,17 @@ import pytest
 from ml_collections import ConfigDict
 
 from aeseg import spec, tree
+from aeseg.runs.run import SPLITS, Run, config_example
 from experiments import papers, tables
 from experiments.console import cli
 from experiments.study import measurements
+from experiments.study.descriptions import assignments
 from tests.contract import GOLDEN, PACKAGES, assert_golden
 from tests.imports_test import ROOT, files, imported
 
 CONFIGS = sorted(path.stem for path in (ROOT / "experiments/configs").glob("*.py") if path.stem != "__init__")
 MODULES = {name: importlib.import_module(f"experiments.configs.{name}") for name in CONFIGS}
 ARGUMENTS = [f"{name}:{argument}" for name, module in MODULES.items() for argument in module.ARGUMENTS]
-NEEDED = ("seed", "steps", "batch_size", "microbatches", "window", "method", "optimiser", "data", "log_every", "evaluate_every")
 
 
 def config_of(described: str) -> ConfigDict:
@@ -51,7 +52,7 @@ def _parameter_count(described: str, window: tuple[int, int], channels: int) -> 
 
 def channels(config: ConfigDict) -> int:
     """What the decoder gives back, or the source reads; 3 where neither says so."""
-    return config.method.get("decoder", {}).get("channels", config.data.train.get("channels", 3))
+    return config_example(config)["image"].shape[-1]
 
 
 @pytest.mark.parametrize("module", sorted(files()))
@@ -63,14 +64,12 @@ def test_it_can_be_imported_and_says_what_it_is(module):
 @pytest.mark.parametrize("described", ARGUMENTS)
 def test_a_config_builds_and_traces(described):
     config = config_of(described)
-    missing = [name for name in NEEDED if name not in config]
-    assert missing == []
+    run = spec.build(config)
+    assert isinstance(run, Run)
     assert parameter_count(config) > 0
-    assert spec.build(config.optimiser)
-    for field in ("transforms", "evaluation_transforms"):
-        assert isinstance(spec.build(config.data[field]), tuple)
-    for split in ("train", "validation", "test"):
-        assert config.data[split].target.startswith("aeseg.data.sources.")
+    for split in SPLITS:
+        assert run.data.described(split)["target"].startswith("aeseg.data.sources.")
+    assert spec.differences(config, spec.describe(run)) == [], "a built run describes itself as its config does"
     assert spec.differences(config, spec.from_json(spec.to_json(config))) == []
     json.loads(spec.to_json(config), parse_constant=pytest.fail)
 
@@ -97,9 +96,7 @@ def test_the_config_of_today_is_golden(described):
 def test_a_saved_config_still_builds(path):
     config = spec.from_json(path.read_text())
     assert parameter_count(config) > 0, "a class or field that stands in saved configs was moved or renamed: that breaks old runs"
-    assert spec.build(config.optimiser)
-    spec.build(config.data.transforms)
-    spec.build(config.data.evaluation_transforms)
+    assert isinstance(spec.build_run(config), Run)
 
 
 @pytest.mark.parametrize("table", spec.names("experiments.papers"))
@@ -118,7 +115,7 @@ def test_the_rows_of_a_table_are_runs_that_exist(table):
         assert {row.init, row.compare} - {""} <= above, "a row starts from, and is compared with, rows of its scale above it"
         assert row.paper.keys() <= set(paper.METRICS)
         assert bool(row.paper) == bool(row.tolerance and row.citation), "a paper's number has a tolerance and a citation"
-        words = measurements.assignments(row.overrides)
+        words = assignments(row.overrides)
         set_to = cli.parse(["tables", f"--config={row.config}", *words], "", config=row.config).overrides  # refuses another type
         assert set_to == row.overrides
     measured = measurements.lines(table)

@@ -22,7 +22,7 @@ from aeseg.types import UserError
 METHODS, ENCODERS, HEADS = "aeseg.methods", "aeseg.models.encoders", "aeseg.models.heads"
 
 
-def number(value: float) -> FieldReference:
+def number(value: int | float) -> FieldReference:
     """Return a number that other fields can be computed from; setting the field that holds it moves them all."""
     return FieldReference(value)
 
@@ -49,7 +49,9 @@ def data_config(splits: Mapping[str, ConfigDict], **fields: Any) -> ConfigDict:
 
 def warm_adamw(learning_rate: float, steps: Any, **fields: Any) -> ConfigDict:
     """Return AdamW as most configs have it: a twentieth of the steps warms up, weight decay 0.05, gradients clipped at norm 1."""
-    return spec.spec(adamw, learning_rate=learning_rate, steps=steps, **{"warmup": steps // 20, "weight_decay": 0.05, "clip": 1.0, **fields})
+    return spec.spec(
+        adamw, learning_rate=learning_rate, steps=steps, **{"warmup": steps // 20, "weight_decay": 0.05, "clip": 1.0, **fields}
+    )
 
 
 def method_config(argument: str, classes: int = 2, encoder: ConfigDict | None = None) -> ConfigDict:
@@ -69,7 +71,9 @@ def method_config(argument: str, classes: int = 2, encoder: ConfigDict | None = 
     if kind:
         encoder = recipe(ENCODERS, kind, size)
     if name in names(HEADS):
-        return segmenter_config(recipe(HEADS, name, "tiny" if size == "tiny" else "small"), encoder or recipe(ENCODERS, "convnet", size), classes)
+        return segmenter_config(
+            recipe(HEADS, name, "tiny" if size == "tiny" else "small"), encoder or recipe(ENCODERS, "convnet", size), classes
+        )
     if name == "segmenter":
         raise UserError(f"A segmenter is named by its head: {', '.join(names(HEADS))}. Write such as unet or upernet,vit.")
     if name not in names(METHODS):

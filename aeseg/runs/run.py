@@ -63,8 +63,7 @@ class Data:
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:
             raise UserError(
-                f"fraction is the fraction of the training records, above 0 and at most 1; got {self.fraction}. "
-                "Set --config.data.fraction."
+                f"fraction is the fraction of the training records, above 0 and at most 1; got {self.fraction}. Set --config.data.fraction."
             )
         if self.on_error not in ("raise", "skip"):
             raise UserError(f"on_error must be 'raise' or 'skip'; got {self.on_error!r}. Set --config.data.on_error.")

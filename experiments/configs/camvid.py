@@ -1,4 +1,4 @@
-"""CamVid at its own 360x480, for an accelerator: U-Net on the contracting path that a denoising autoencoder has learned.
+"""CamVid at 360x480, for an accelerator: U-Net whose contracting path a denoising autoencoder has pretrained.
 
 Command   python -m experiments.pretrain --config=camvid:denoising
           python -m experiments.segment --config=camvid:unet --init=runs/camvid-denoising

@@ -1,16 +1,14 @@
-"""CamVid at 72x96 (not a published protocol): a small U-Net on shares of the labels, from scratch or from any method's encoder.
+"""CamVid at 72x96 (not a published protocol): a small U-Net on a fraction of the labels, from scratch or from any method's encoder.
 
-All methods pretrain the same encoder (`convnet`, small) on the 367 training frames for the same number of steps.  What each is best
-pretrained with was picked on a drive that was held out (experiments/papers/camvid_labels_tuning.py) and stands in
-experiments/papers/camvid_labels.py.
+All methods pretrain the same encoder (`convnet`, small) on the 367 training frames for the same number of steps. Their best settings
+were chosen on a held-out drive (experiments/papers/camvid_labels_tuning.py) and are in experiments/papers/camvid_labels.py.
 
-Segmentation sees crops and weighs all classes alike.  With 1/16 and with all of the labels of one drive, a network from scratch has on
-another drive a mean IoU of 0.33 and 0.35; with the classes weighed by median frequency 0.31 and 0.34; with these weights and whole
-images 0.28 and 0.35.
+Segmentation trains on crops, without class weights. From scratch, with 1/16 and with all labels of one drive, the mean IoU on another
+drive is 0.33 and 0.35; with median frequency weights it is 0.31 and 0.34; with these weights and whole images, 0.28 and 0.35.
 
 Command   python -m experiments.pretrain --config=camvid_labels:spark
           python -m experiments.segment --config=camvid_labels --init=runs/camvid-labels-spark --config.data.fraction=0.0625
-Cost      see README.md, "Results"      Expected  see experiments/results/camvid_labels.jsonl (test split, 72x96)
+Cost      see experiments/results/README.md      Expected  see experiments/results/camvid_labels.jsonl (test split, 72x96)
 """
 
 from ml_collections import ConfigDict

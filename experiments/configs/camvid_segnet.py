@@ -1,23 +1,23 @@
 """SegNet-Basic and its variants on CamVid, as in table 1 of Badrinarayanan et al. 2017 ("SegNet", section 3.1 and 3.2).
 
-The paper's protocol: 360x480, SGD 0.1 with momentum 0.9, batches of 12, He's initialisation, from scratch on the 367 training images;
-scored at the checkpoint with the best global accuracy on validation, looked at every 1,000 steps.  The paper trains until the loss
-converges; here that is 10,000 steps (327 epochs).  Deviation: gradients are clipped at norm 1, or FCN-Basic-NoDimReduction diverges in its
-first steps.
+The paper's protocol: 360x480, SGD 0.1 with momentum 0.9, batches of 12, He initialisation, from scratch on the 367 training images;
+scored at the checkpoint with the best global accuracy on validation, measured every 1,000 steps. The paper trains until the loss
+converges; here, 10,000 steps (327 epochs). Deviation: gradients are clipped at norm 1, or FCN-Basic-NoDimReduction diverges in its first
+steps.
 
-The paper normalises the image's local contrast, at a scale that it does not give.  Here SegNet-Basic and its variants do, by
-`images.local_contrast` with a Gaussian of 3 pixels; deviation: in that place the authors' prototxt has Caffe's LRN, which divides each
-pixel by the size of its channels.  `segnet`, the one with VGG16's convolutions, does not: its image is standardised.  Nor does its
-prototxt, where no layer comes before the first convolution.
+The paper normalises the local contrast of the image, at a scale that it does not give. SegNet-Basic and its variants do so here, by
+`images.local_contrast` with a Gaussian of 3 pixels. Deviation: the authors' prototxt uses Caffe's LRN instead, which divides each pixel
+by the norm of its channels. `segnet`, with VGG16's convolutions, standardises the image; its prototxt has no layer before the first
+convolution.
 
 bayesian and bayesian_basic are segnet and segnet_basic with the dropout of Bayesian SegNet (Kendall et al. 2015, arXiv 1511.02680), by
-this protocol; the networks it draws in evaluation are averaged with --samples=40.
+the same protocol; evaluate with --samples=40 to average sampled networks.
 
 Command   python -m experiments.segment --config=camvid_segnet:segnet_basic
           python -m experiments.evaluate --workdir=runs/camvid-segnet-segnet-basic --best
           python -m experiments.predict --workdir=runs/camvid-segnet-bayesian-basic --input=photos --samples=40
-          segnet_basic,small and so on: 16 channels at 72x96 for a CPU; segnet, bayesian: those with VGG16's convolutions
-Cost      small: about 90 s; else not yet measured
+          `segnet_basic,small` and similar: 16 channels at 72x96, for a CPU; segnet and bayesian have VGG16's convolutions
+Cost      small: about 90 s; others not yet measured
 Expected  82.7 global, 62.0 class, 47.7 mIoU (table 1, median frequency; test split)
 """
 
@@ -42,12 +42,12 @@ VARIANTS = {
     "bayesian": ("segnet", "bayesian"),
     "bayesian_basic": ("segnet", "bayesian_basic"),
 }
-"""The head's file and size of each variant."""
+"""{variant: (file, size) of its head}."""
 ENCODERS = {"segnet": "vgg16", "bayesian": "bayesian", "bayesian_basic": "bayesian_basic"}
-"""The encoder's size, where it is another than SegNet-Basic's."""
+"""{variant: size of its encoder}, if it differs from SegNet-Basic."""
 ARGUMENTS = (*VARIANTS, "segnet_basic,small", "fcn_basic,small", "bayesian_basic,small")
 WIDTH = 16
-"""Of every level of a small variant."""
+"""Channels of every level of a small variant."""
 
 
 def get_config(argument: str = "segnet_basic") -> ConfigDict:

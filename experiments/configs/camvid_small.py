@@ -1,9 +1,9 @@
-"""CamVid at 96x128: what a laptop's CPU can compare.  Not a published protocol; its numbers stand in tables of their own.
+"""CamVid at 96x128: methods compared on a laptop's CPU. Not a published protocol; its numbers are in separate tables.
 
 Command   python -m experiments.pretrain --config=camvid_small:denoising          the 367 training frames, no labels
           python -m experiments.segment --config=camvid_small:unet --init=runs/camvid-small-denoising
-          --config.data.fraction=0.1 keeps a tenth of the labels; --config.data.root is where the data are
-Cost      see README.md, "Results"      Expected  see experiments/results/camvid_small.jsonl (test split, 96x128)
+          --config.data.fraction=0.1 keeps a tenth of the labels; --config.data.root is the folder of the data
+Cost      see experiments/results/README.md      Expected  see experiments/results/camvid_small.jsonl (test split, 96x128)
 """
 
 from ml_collections import ConfigDict

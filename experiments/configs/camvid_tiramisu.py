@@ -1,18 +1,18 @@
 """FC-DenseNet ("Tiramisu") on CamVid in two stages, as in Jegou et al. 2017, section 4; U-Net and ENet by the same recipe.
 
-The paper's protocol, with what its authors' code adds (SimJeg/FC-DenseNet, config/FC-DenseNet103.py and train.py): from scratch on the
-367 training images; first crops of 224x224 in batches of 3, RMSprop 1e-3, then (`full`) whole images of 360x480 and 1e-4; the rate falls
-by .995 each epoch; flips; dropout 0.2; He's initialisation; classes are not weighed; best by the mean IoU of validation.  A penalty of
-1e-4 times the sum of the squared weights is a weight decay of 2e-4.  Evaluate with --batch_statistics: their batch norm always does.
+The protocol of the paper and of its authors' code (SimJeg/FC-DenseNet, config/FC-DenseNet103.py and train.py): from scratch on the 367
+training images; first crops of 224x224 in batches of 3 with RMSprop 1e-3, then (`full`) whole images of 360x480 with 1e-4; the learning
+rate falls by .995 per epoch; flips; dropout 0.2; He initialisation; no class weights; best step by mean IoU on validation. A penalty of
+1e-4 times the sum of squared weights is a weight decay of 2e-4. Evaluate with --batch_statistics, as the authors do.
 
-Deviations: the epochs are fixed (750 was their most, 150 without a better one their patience), the rate falls each step, the best step
-is found with running averages, the second stage starts from the last of the first, norms' scales are not decayed; and U-Net's whole
-images are padded to 368x480, which its four poolings halve.
+Deviations: the epochs are fixed (the authors: at most 750, until 150 without improvement); the learning rate falls per step; the best
+step is chosen with running averages; the second stage starts from the last step of the first; the scales of norms are not decayed;
+U-Net's whole images are padded to 368x480, divisible by its four poolings.
 
 Command   python -m experiments.segment --config=camvid_tiramisu:fc_densenet103
           python -m experiments.segment --config=camvid_tiramisu:fc_densenet103,full --init=runs/camvid-tiramisu-fc-densenet103
           python -m experiments.evaluate --workdir=runs/camvid-tiramisu-fc-densenet103-full --best --batch_statistics
-          small_fc_densenet and so on: small networks at 72x96 for a CPU
+          `small_fc_densenet` and similar: small networks at 72x96, for a CPU
 Cost      not yet measured      Expected  66.9 mIoU, 91.5 global (table 3, FC-DenseNet103; test split)
 """
 
@@ -35,7 +35,7 @@ NETWORKS = {
     "small_unet": ("convnet", "small", "unet", "small"),
     "small_enet": ("enet", "small", "enet", "small"),
 }
-"""File and size of the encoder, file and size of the head."""
+"""{network: (file and size of the encoder, file and size of the head)}."""
 ARGUMENTS = tuple(f"{network}{stage}" for network in NETWORKS for stage in ("", ",full"))
 TRAINING_IMAGES = 367
 
@@ -70,7 +70,7 @@ def get_config(argument: str = "fc_densenet103") -> ConfigDict:
             learning_rate=1e-4 if full else 1e-3,
             steps=steps,
             schedule="exponential",
-            end=decay**epochs,  # the learning rate falls to `decay` times itself in each epoch
+            end=decay**epochs,  # lr decay per epoch
             weight_decay=2e-4,
         ),
         transfer="continue" if full else "fine-tune",

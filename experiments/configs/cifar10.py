@@ -1,8 +1,8 @@
 """The reference example: a convolutional autoencoder of CIFAR-10 with binary cross-entropy.
 
-Adam, batch 32, 50 epochs, validation on the test images, as its listing says.  What we changed, because the listing cannot run:
-its convolutions are unpadded and so never return to the size they came from (ours are SAME), and its 256x256 input is not
-CIFAR's 32x32 (ours is 32x32; the encoder takes any size divisible by 8).
+Adam, batch 32, 50 epochs, validation on the test images, as in its listing. Deviations, since the listing cannot run: convolutions are
+padded (SAME), because unpadded ones do not return to the size of the input; and images are CIFAR's 32x32 instead of 256x256 (the encoder
+accepts any size divisible by 8).
 
 Command   python -m experiments.prepare --name=cifar10 && python -m experiments.pretrain --config=cifar10
           python -m experiments.pretrain --config=cifar10:folder --config.data.root=<train/ and test/ folders of images>

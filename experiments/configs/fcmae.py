@@ -2,11 +2,11 @@
 
 Command   python -m experiments.prepare --name=imagenet2012 --manual_dir=<the archives>
           python -m experiments.pretrain --config=fcmae:v2_tiny --config.fsdp=8
-          --config=fcmae:v2_tiny,folder --config.data.root=<train/ and validation/ folders of images>: images of one's own
+          --config=fcmae:v2_tiny,folder --config.data.root=<train/ and validation/ folders of images>: your own images
 Cost      not yet measured
 Expected  not yet measured (the paper: ADE20K 52.1 from base, UPerNet)
 
-Deviation: crops are resized by area or bilinearly, not bicubically.  Another batch: the rate is blr x batch / 256.
+Deviation: crops are resized by area or bilinearly, not bicubically. The learning rate is blr x batch / 256.
 """
 
 from ml_collections import ConfigDict

@@ -1,11 +1,11 @@
-"""Your own images: <root>/images/* without labels to pretrain; <root>/images/* and <root>/labels/* of the same names to segment.
+"""Your own images: <root>/images/* to pretrain; also <root>/labels/* with the same names to segment.
 
 Command   python -m experiments.pretrain --config=folder --config.data.root=my_images
           python -m experiments.segment --config=folder:unet --config.data.root=my_images \\
               --config.data.class_table="background, leaf, stem" --init=runs/folder
-Cost      as camvid_small: images are cut to `window`      Expected  that depends on your images
+Cost      as camvid_small: images are cropped to `window`      Expected  depends on your images
 
-Nine tenths of the images train, the others validate; a test set is yours to name (--config.data.test...).
+Nine tenths of the images train, the others validate. Set --config.data.test... to use a separate test set.
 """
 
 from ml_collections import ConfigDict

@@ -1,11 +1,11 @@
-"""What a frozen encoder knows of ADE20K: batch norm without parameters and one 1x1 convolution, trained with LARS.
+"""Linear probe of a frozen encoder on ADE20K: batch norm and one 1x1 convolution, trained with LARS.
 
 Command   python -m experiments.segment --config=linear_probe:vit,b16 --init=runs/mae-b16 --config.freeze=linear-probe
 Cost      not yet measured      Expected  not yet measured
 
-The segmentation analogue of MAE's linear probe (He et al. 2022, table 10): LARS, momentum .9, blr .1 x batch / 256, no weight decay,
-90 epochs of which 10 warm up, a cosine.  Deviations: batch 64, not 16384; batch norm has a scale and an offset, which the convolution
-after it could take in.
+The analogue of MAE's linear probe (He et al. 2022, table 10) for segmentation: LARS, momentum .9, lr .1 x batch / 256, no weight decay, 90
+epochs with 10 of warm-up, cosine schedule. Deviations: batch 64 instead of 16384; batch norm has a scale and an offset, which the
+convolution after it could absorb.
 """
 
 from ml_collections import ConfigDict
@@ -23,7 +23,7 @@ SPLITS = {"train": "train", "validation": "validation", "test": "validation"}
 
 
 def get_config(argument: str = "vit,b16") -> ConfigDict:
-    """Return the config of an encoder's file name and size."""
+    """Return the config of an encoder, named by file and size."""
     name, _, size = argument.partition(",")
     encoder = recipe("aeseg.models.encoders", name, size)
     epochs, batch, base_rate = number(90), number(64), number(0.1)

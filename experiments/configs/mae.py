@@ -2,12 +2,12 @@
 
 Command   python -m experiments.prepare --name=imagenet2012 --manual_dir=<the archives>
           python -m experiments.pretrain --config=mae:b16 --config.fsdp=8
-          --config=mae:b16,folder --config.data.root=<train/ and validation/ folders of images>: images of one's own
+          --config=mae:b16,folder --config.data.root=<train/ and validation/ folders of images>: your own images
 Cost      not yet measured (the paper: ViT-L, 42 h on 64 V100)
 Expected  not yet measured (the paper: ADE20K 48.1 from ViT-B, 53.6 from ViT-L; mae_finetune)
 
-The longest of the paper's runs are --config.epochs=1600.  Patches are standardised, as for its transfer results (table 7).  Deviation:
-crops are resized by area or bilinearly, not bicubically.  Another batch: the rate is blr x batch / 256.
+The paper's longest runs have --config.epochs=1600. Patches are standardised, as for its transfer results (table 7). Deviation: crops are
+resized by area or bilinearly, not bicubically. The learning rate is blr x batch / 256.
 """
 
 from ml_collections import ConfigDict

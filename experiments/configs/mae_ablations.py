@@ -1,7 +1,7 @@
-"""MAE in small, for its ablations: ViT of 6 blocks on CamVid's 367 training frames at 96x128, then a linear probe on their labels.
+"""MAE scaled down, for ablations: ViT of 6 blocks on CamVid's 367 training frames at 96x128, then a linear probe on their labels.
 
-Not a published protocol: the paper's ablations (He et al. 2022, section 4.1) are ViT-L's on ImageNet.  Patches of 8 pixels make 12 x 16
-of them, nearly as many as the paper's 14 x 14.
+Not a published protocol: the paper's ablations (He et al. 2022, section 4.1) use ViT-L on ImageNet. Patches of 8 pixels give a grid of
+12 x 16, close to the paper's 14 x 14.
 
 Command   python -m experiments.pretrain --config=mae_ablations:masked --config.method.sampler.ratio=0.5
           python -m experiments.segment --config=mae_ablations:linear --init=runs/mae-ablations-masked

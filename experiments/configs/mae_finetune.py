@@ -1,11 +1,11 @@
-"""UPerNet on ADE20K from MAE's encoder (He et al. 2022, section 5 and appendix A.4; the rate of the community's reproduction).
+"""UPerNet on ADE20K from MAE's encoder (He et al. 2022, section 5, appendix A.4; lr of the community's reproduction).
 
 Command   python -m experiments.prepare --name=scene_parse150_semantic --manual_dir=ADEChallengeData2016
           python -m experiments.segment --config=mae_finetune:b16 --init=runs/mae-b16
 Cost      not yet measured      Expected  not yet measured (the paper: 48.1 mIoU with ViT-B, 53.6 with ViT-L, 1600 epochs of pretraining)
 
-AdamW 8e-5, layer decay .8, drop path .1, 160,000 steps of 16 images (issue 1 of facebookresearch/long_seq_mae).  Deviations: no relative
-position bias; images keep their size where the benchmark's resizes them to 2048 x 512 before scaling by .5 to 2.
+AdamW 8e-5, layer decay .8, drop path .1, 160,000 steps of 16 images (issue 1 of facebookresearch/long_seq_mae). Deviations: no relative
+position bias; images keep their size (the benchmark resizes them to 2048 x 512) before they are scaled by .5 to 2.
 """
 
 from ml_collections import ConfigDict
@@ -24,7 +24,7 @@ SPLITS = {"train": "train", "validation": "validation", "test": "validation"}
 
 
 def get_config(size: str = "b16") -> ConfigDict:
-    """Return the config of an encoder's size."""
+    """Return the config of a size of the encoder."""
     encoder = recipe("aeseg.models.encoders", "vit", size)
     encoder.outputs = OUTPUTS[size]
     encoder.drop_path = 0.1

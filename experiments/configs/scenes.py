@@ -1,4 +1,4 @@
-"""The embedded scenes, 64x64: pretrain any autoencoder on 4,096 images, or segment with any head from 128 labelled ones.
+"""Generated scenes, 64x64: pretrain any autoencoder on 4,096 images, or segment with any head from 128 labelled images.
 
 Command   python -m experiments.pretrain [--config=scenes:<autoencoder>[,<encoder>][,<size>]]
           python -m experiments.segment --init=runs/pretrain [--config=scenes:<head>[,<encoder>]]
@@ -17,7 +17,7 @@ ARGUMENTS = (
     *("denoising,tiny", "multimodal,senses", "unet", "linear", "fcn", "unet,vit"),
 )
 LABELLED = 128 / 4096
-"""Fraction of the training images that is labelled; the seed draws the same images for every method."""
+"""Fraction of labelled training images; the seed draws the same images for every method."""
 
 
 def get_config(argument: str = "denoising") -> ConfigDict:
@@ -41,6 +41,4 @@ def get_config(argument: str = "denoising") -> ConfigDict:
             save_every=400,
         )
     following = "scenes:unet,vit" if method.encoder.target.endswith(":ViT") else "segment"
-    return run_config(
-        method, data, steps=steps, batch_size=16, window=(64, 64), optimiser=warm_adamw(2e-3, steps, b2=0.95), next=following
-    )
+    return run_config(method, data, steps=steps, batch_size=16, window=(64, 64), optimiser=warm_adamw(2e-3, steps, b2=0.95), next=following)

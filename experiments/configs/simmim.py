@@ -2,12 +2,12 @@
 
 Command   python -m experiments.prepare --name=imagenet2012 --manual_dir=<the archives>
           python -m experiments.pretrain --config=simmim:b16 --config.fsdp=8
-          --config=simmim:b16,folder --config.data.root=<train/ and validation/ folders of images>: images of one's own
+          --config=simmim:b16,folder --config.data.root=<train/ and validation/ folders of images>: your own images
 Cost      not yet measured
 Expected  not yet measured (the paper: ImageNet accuracy 83.8 after fine-tuning; no segmentation)
 
-Deviations: the rate falls along a cosine (the authors' falls to a tenth at epoch 700), and crops are resized by area or
-bilinearly, not bicubically.  Another batch: the rate is blr x batch / 512.
+Deviations: a cosine schedule (the authors: lr / 10 at epoch 700); crops are resized by area or bilinearly, not bicubically. The learning
+rate is blr x batch / 512.
 """
 
 from ml_collections import ConfigDict

@@ -2,12 +2,12 @@
 
 Command   python -m experiments.prepare --name=imagenet2012 --manual_dir=<the archives>
           python -m experiments.pretrain --config=spark:resnet50 --config.fsdp=8
-          --config=spark:resnet50,folder --config.data.root=<train/ and validation/ folders of images>: images of one's own
+          --config=spark:resnet50,folder --config.data.root=<train/ and validation/ folders of images>: your own images
 Cost      not yet measured
 Expected  not yet measured (the paper: ImageNet accuracy 80.6 from ResNet-50 after fine-tuning; no segmentation)
 
-Rate, betas and weight decay are those of the authors' code (pretrain/utils/arg_util.py, lr_control.py; b2 is .95 for ResNet, .999 for
-ConvNeXt).  Deviations: the warm-up starts at 0, not .005 of the peak; crops are resized by area or bilinearly, not bicubically.
+Learning rate, betas and weight decay follow the authors' code (pretrain/utils/arg_util.py, lr_control.py; b2 is .95 for ResNet, .999 for
+ConvNeXt). Deviations: the warm-up starts at 0 instead of .005 of the peak; crops are resized by area or bilinearly, not bicubically.
 """
 
 from ml_collections import ConfigDict

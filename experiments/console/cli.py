@@ -29,6 +29,7 @@ SOURCE_FIELDS = {"root": ("root", "data_dir")}
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 """What an operating system says when there is no space or no permission."""
 
+
 def main(command: Callable[[Sequence[str]], int | None]) -> None:
     """Run an entry point: `if __name__ == "__main__": cli.main(run)`.  What the user can mend exits with 2."""
     sys.exit(guarded(command, sys.argv))

@@ -65,7 +65,10 @@ def stored(path: str) -> dict[str, Description]:
     lines = {line["id"]: line for line in jsonlines.read(path)}
 
     def whole(line: Mapping[str, Any]) -> Description:
-        return {**{name: value for name, value in line.items() if name != "id"}, "init": whole(lines[line["init"]]) if line["init"] else None}
+        return {
+            **{name: value for name, value in line.items() if name != "id"},
+            "init": whole(lines[line["init"]]) if line["init"] else None,
+        }
 
     return {name: whole(line) for name, line in lines.items()}
 

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -52,7 +52,8 @@ def markdown(table: str, paper: Any, extra: Mapping[str, object], jobs: int, run
     device = provenance()["device"]
     rows = {row.name: row for row in paper.ROWS if row.command != "evaluate"}
     needs = {name: needed(config_of(row, rows, extra)) for name, row in rows.items()}
-    rates = recorded_rates(table, rows, needs, measurements.lines(table), device)
+    ids = measurements.matching(table, tuple(rows.values()))
+    rates = recorded_rates(ids, needs, measurements.lines(table), device)
     probed = 0.0 if rates else probe()
     cells, total = ["| | seeds | steps | GFLOPs a step | parameters | GB at most | minutes a run |", "|---|---|---|---|---|---|---|"], 0.0
     for name in dict.fromkeys(row.name for row, _ in todo):
@@ -103,10 +104,9 @@ def _traced(described: str) -> tuple[int, int, int]:
 
 
 def recorded_rates(
-    table: str, rows: Mapping[str, Row], needs: Mapping[str, Needs], found: Sequence[Mapping[str, Any]], device: str
+    ids: Mapping[str, Collection[str]], needs: Mapping[str, Needs], found: Sequence[Mapping[str, Any]], device: str
 ) -> dict[str, list[float]]:
-    """FLOPs in a second, by row, of the runs that were measured on this device with the config of today; evaluation is in their time."""
-    ids = measurements.matching(table, tuple(rows.values()))
+    """Return FLOPs per second, by row, of runs measured on this device whose config is one of the row's `ids`; evaluation is included."""
     rates: dict[str, list[float]] = {}
     for line in found:
         if line["device"] == device and line["config"] in ids.get(line["row"], ()) and line["seconds"]:

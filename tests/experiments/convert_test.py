@@ -93,5 +93,5 @@ def test_nothing_is_overwritten_and_a_pickle_is_refused(tmp_path, capsys):
     assert "model.safetensors exists already. Name another --output" in message
     torch.save({}, tmp_path / "model.pth")
     assert run(convert, "--from=hf", f"--input={tmp_path / 'model.pth'}", f"--output={tmp_path / 'out'}") == 2
-    assert "is a pickle, and to read one is to run it" in capsys.readouterr().err
+    assert "is a pickle, which can run code" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -88,7 +88,7 @@ def test_the_error_is_that_of_the_hidden_patches_in_the_unit_of_the_target(stand
 def test_a_perfect_decoder_shows_the_image_again(monkeypatch, standardised):
     ours = method(standardised=standardised)
     variables = initial(ours)
-    monkeypatch.setattr(Masked, "_values", lambda self, image, hidden, train: self._wanted(image))
+    monkeypatch.setattr(Masked, "_values", lambda self, image, hidden, train: self._target(image))
     shown = ours.apply(variables, BATCH, method="show")
     assert list(shown) == ["image", "visible", "reconstruction", "prediction"]
     np.testing.assert_allclose(shown["prediction"], BATCH["image"], atol=1e-5)
@@ -135,9 +135,12 @@ def test_patches_are_cut_and_put_back_and_an_image_without_hidden_ones_counts_0(
     ("make", "message"),
     [
         (lambda: method().clone(encoder=cases.PlainEncoder()), r"Masked needs .*PlainEncoder does not. Those of .*: vit"),
-        (lambda: method(mask_token_in_encoder=True), "mask_token_in_encoder is True, has_mask_token of the encoder False"),
-        (lambda: initial(method(masking.Random(0.01))), "Random hides 0.01 of 3 x 4 units, which is none"),
-        (lambda: initial(method(), {**BATCH, "image": BATCH["image"][:, :10]}), "units are 4 x 4 pixels; the image is 10 x 16"),
+        (lambda: method(mask_token_in_encoder=True), "must equal the encoder.s has_mask_token; got True and False"),
+        (lambda: initial(method(masking.Random(0.01))), "Random must hide some .*; ratio 0.01 of 3 x 4 hides none"),
+        (
+            lambda: initial(method(), {**BATCH, "image": BATCH["image"][:, :10]}),
+            "units are 4 x 4 pixels; they do not tile the image of 10 x 16",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(make, message):

@@ -67,7 +67,7 @@ def test_training_hides_by_its_key():
 def test_an_encoder_without_a_masked_mode_is_named_with_those_that_have_one():
     with pytest.raises(UserError, match=r"SimMIM needs .*PlainEncoder has none. Those of .* that have one: .*vit"):
         method(encoder=cases.PlainEncoder())
-    with pytest.raises(UserError, match="units are 32 x 32 pixels; the image is 16 x 24"):
+    with pytest.raises(UserError, match="units are 32 x 32 pixels; they do not tile the image of 16 x 24"):
         initial(method(unit=32))
 
 

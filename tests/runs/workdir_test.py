@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from aeseg.runs import workdir
+from aeseg.runs import workdir as workdirs
 from aeseg.spec import to_json
 from aeseg.types import UserError
 from tests.experiments.untrained import config_of
@@ -29,9 +29,9 @@ def describe(workdir, best):
 
 @pytest.mark.parametrize(("best", "step"), [("mean_iou", 6), ("loss", 6)])
 def test_the_best_step_is_one_that_is_saved(workdir, best, step):
-    assert assembly.best_step(describe(workdir, best)) == step
+    assert workdirs.best_step(describe(workdir, best)) == step
 
 
 def test_a_metric_that_was_never_measured_has_no_best_step(workdir):
     with pytest.raises(UserError, match=r"Expected 'psnr' of the validation set at a saved step of .*; there is none. Name a step"):
-        assembly.best_step(describe(workdir, "psnr"))
+        workdirs.best_step(describe(workdir, "psnr"))

@@ -1,4 +1,4 @@
-"""experiments/figures.py: the pictures of a table, from the workdirs of its first seed."""
+"""experiments/study/figures.py: the pictures of a table, from the workdirs of its first seed."""
 
 import os
 import types
@@ -11,6 +11,8 @@ from aeseg.data import wrappers
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.methods import masked
+from aeseg.runs import workdir as workdirs
+from aeseg.runs.run import Data
 from aeseg.types import IGNORE, UserError
 from experiments import papers
 from experiments.papers import camvid_segnet, camvid_tiramisu
@@ -34,7 +36,7 @@ def drawn(tmp_path, monkeypatch):
         return panel(columns, path, classes, names)
 
     monkeypatch.setattr(measurements, "workdir", lambda runs, table, rows, name, seed: measurements.place(runs, table, name, seed))
-    monkeypatch.setattr(assembly, "load_trained", lambda workdir, step=-1: trained[os.path.basename(workdir)])
+    monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step=-1: trained[os.path.basename(workdir)])
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     monkeypatch.setattr(draw, "panel", kept)
     return seen
@@ -49,7 +51,7 @@ def test_the_best_and_the_worst_images_are_drawn_with_what_is_wrong_in_them(draw
 
     What is wrong stands beside the predictions of one network, and below those of three.
     """
-    source = assembly.scored_source(untrained.segmenter().config.data, "test")
+    source = untrained.segmenter().run.data.scored("test")
     labels = [source[index]["label"] for index in range(3)]
     wrong = [np.zeros((16, 24), bool), np.zeros((16, 24), bool), np.ones((16, 24), bool)]
     wrong[1][3:9, 2:20] = True
@@ -81,8 +83,8 @@ def test_the_best_and_the_worst_images_are_drawn_with_what_is_wrong_in_them(draw
 @pytest.mark.parametrize(("records", "shown"), [(1, 1), (3, 3)])
 def test_few_images_are_drawn_once_each(drawn, monkeypatch, records, shown):
     paper = types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}, ROWS=(ROW,))
-    whole = assembly.scored_source
-    monkeypatch.setattr(assembly, "scored_source", lambda data, split: wrappers.Subset(whole(data, split), records / 3))
+    whole = Data.scored
+    monkeypatch.setattr(Data, "scored", lambda data, split: wrappers.Subset(whole(data, split), records / 3))
     (path,) = figures.write("table", paper, "runs")
     columns, names = drawn[path]
     assert len(names) == len(set(names)) == len(columns["label"]) == shown
@@ -93,9 +95,9 @@ def test_few_images_are_drawn_once_each(drawn, monkeypatch, records, shown):
 
 def test_a_row_that_is_scored_at_its_best_step_is_drawn_at_it(drawn, monkeypatch):
     steps = []
-    load = assembly.load_trained
-    monkeypatch.setattr(assembly, "load_trained", lambda workdir, step=-1: steps.append(step) or load(workdir))
-    monkeypatch.setattr(assembly, "best_step", lambda workdir: 3)
+    load = workdirs.load_trained
+    monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step=-1: steps.append(step) or load(workdir))
+    monkeypatch.setattr(workdirs, "best_step", lambda workdir: 3)
     for row in (ROW, ROW._replace(best=True)):
         figures.write("table", types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}, ROWS=(row,)), "runs")
     assert steps == [-1, 3]

@@ -1,4 +1,4 @@
-"""experiments/measurements.py: no row twice, each after the one it starts from, and a failure stops none but those that need it."""
+"""experiments/study/measurements.py: no row twice, each after the one it starts from, and a failure stops none but those that need it."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from aeseg import spec
 from aeseg.types import UserError
 from experiments.machine import commands
 from experiments.papers import Row
-from experiments.study import measurements
+from experiments.study import descriptions, measurements
 
 PAPER = types.SimpleNamespace(
     SEEDS=2,
     SPLIT="test",
     ROWS=(
         Row("denoising", "pretrain", "pretrain"),
-        Row("scratch", "segment", "segment", {"freeze": "scratch"}),
+        Row("scratch", "segment", "segment", {"transfer": "scratch"}),
         Row("pretrained", "segment", "segment", init="denoising", compare="scratch"),
     ),
 )
@@ -100,14 +100,14 @@ def test_an_error_is_not_told_of_a_row_that_has_changed_since(calls, tmp_path, m
     calls.failing = {"scratch-0"}
     measure(tmp_path)
     assert list(measurements.failures("table", PAPER, str(tmp_path / "runs"))) == [("scratch", 0)]
-    changed(monkeypatch, "scratch", overrides={"freeze": "none"})
+    changed(monkeypatch, "scratch", overrides={"transfer": "none"})
     assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
 
 
 def test_what_another_process_is_at_is_left_to_it(calls, tmp_path):
     """The lock is taken by a process that is killed later: then the row is free again."""
     place = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "denoising", 0)
-    code = f"from experiments import commands\nwith commands.held({place + '.lock'!r}): print('held', flush=True); input()"
+    code = f"from experiments.machine import commands\nwith commands.held({place + '.lock'!r}): print('held', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
         left = measure(tmp_path)
@@ -143,7 +143,7 @@ def test_a_row_that_evaluates_scores_the_run_it_names_and_trains_nothing(calls, 
     assert again == ["experiments.evaluate", f"--workdir={scratch}", "--split=test", "--best", "--batch_statistics"]
     assert sorted(os.listdir(tmp_path / "runs" / "table")) == [os.path.basename(scratch), os.path.basename(scratch) + ".lock"]
     first, second = measurements.lines("table")
-    assert (second["row"], second["config"]) == ("otherwise", measurements.keys(PAPER.ROWS)["otherwise"])
+    assert (second["row"], second["config"]) == ("otherwise", *measurements.matching("table", PAPER.ROWS)["otherwise"])
     assert second["seconds"] == pytest.approx(first["seconds"], abs=0.1), "those of the run that is scored"
 
 
@@ -172,14 +172,14 @@ def changed(monkeypatch, name, **fields):
 
 def test_another_version_of_the_code_trains_and_measures_every_row_anew(calls, tmp_path, monkeypatch):
     measure(tmp_path)
-    monkeypatch.setattr(measurements, "CODE", 2)
+    monkeypatch.setattr(descriptions, "CODE", 2)
     assert measurements.current("table", PAPER) == []
     calls.commands.clear()
     assert measure(tmp_path) == {}
     assert len(calls.commands) == 12
     assert len(measurements.current("table", PAPER)) == 6
     assert len(os.listdir(tmp_path / "runs" / "table")) == 24, "a workdir and a lock each: those of the first version are left alone"
-    monkeypatch.setattr(measurements, "CODE", 1)
+    monkeypatch.setattr(descriptions, "CODE", 1)
     assert measurements.missing("table", PAPER) == []
 
 
@@ -195,13 +195,13 @@ def test_a_changed_row_is_measured_anew_and_so_is_what_starts_from_it(calls, tmp
     assert measurements.missing("table", PAPER) == [], "the lines of before are still there"
 
 
-def test_what_a_row_runs_has_a_key():
+def test_rows_that_run_something_else_mean_something_else():
     row = PAPER.ROWS[1]
 
     def key(**fields):
-        return measurements.keys([row._replace(**fields)])[row.name]
+        return descriptions.meaning(descriptions.described([row._replace(**fields)])[row.name])
 
-    others = [key(), key(overrides={"freeze": "none"}), key(config="drive"), *(key(**{name: True}) for name in measurements.SCORED)]
+    others = [key(), key(overrides={"transfer": "none"}), key(config="drive"), *(key(**{name: True}) for name in descriptions.SCORED)]
     others.append(key(revision=1))
     assert key() == key()
     assert len(set(others)) == len(others) == 7
@@ -279,5 +279,5 @@ def test_an_error_of_ours_is_told_and_the_other_rows_go_on(calls, tmp_path, monk
 
 def test_provenance_is_printed_by_a_process_of_its_own():
     """So that the process that starts the runs never takes a GPU's memory from them."""
-    done = subprocess.run([sys.executable, "-m", "experiments.provenance"], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "experiments.machine.provenance"], capture_output=True, text=True, check=True)
     assert {"device", "commit", "versions"} <= json.loads(done.stdout).keys()

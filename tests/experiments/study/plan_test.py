@@ -5,7 +5,7 @@ import types
 import pytest
 
 from experiments.papers import Row, scenes
-from experiments.study import measurements, plan
+from experiments.study import descriptions, measurements, plan
 
 TINY = {"window": (16, 16), "batch_size": 4, "data.root": "/nowhere"}
 ROW = Row("U-Net", "segment", "camvid_small:unet", TINY)
@@ -14,7 +14,7 @@ ROWS = {name: Row(name, "segment", "segment") for name in NEEDS}
 
 
 def line(row, seconds, **other):
-    key = measurements.keys(tuple(ROWS.values()))[row]
+    key = descriptions.store(descriptions.config_file(measurements.RESULTS, "table"), descriptions.described(tuple(ROWS.values()))[row])
     return {"row": row, "seed": 0, "split": "test", "seconds": seconds, "device": "here", "config": key, **other}
 
 
@@ -33,14 +33,14 @@ def test_a_row_has_the_encoder_of_the_row_it_starts_from():
     config = plan.config_of(rows["pretrained"], rows, {"seed": "7"})
     assert config.method.encoder == denoising.method.encoder
     assert config.seed == 7
-    probe = plan.config_of(rows["pretrained"]._replace(overrides={"freeze": "linear-probe"}), rows, {})
+    probe = plan.config_of(rows["pretrained"]._replace(overrides={"transfer": "linear-probe"}), rows, {})
     assert probe.method.frozen_encoder
 
 
-def test_the_rate_is_that_of_the_same_row_on_the_same_device_where_there_is_one():
+def test_the_rate_is_that_of_the_same_row_on_the_same_device_where_there_is_one(planned):
     unknown = line("a", 0.0)  # its process was killed, and the run went on without
     found = [line("a", 2.0), line("a", 4.0), line("a", 1.0, device="elsewhere"), line("a", 1.0, config="old"), unknown]
-    rates = plan.recorded_rates(ROWS, NEEDS, found, "here")
+    rates = plan.recorded_rates(measurements.matching("table", tuple(ROWS.values())), NEEDS, found, "here")
     assert rates == {"a": [30.0, 15.0]}
     assert plan.rate("b", rates) == 22.5
     assert plan.rate("b", rates | {"b": [7.0]}) == 7.0

@@ -6,10 +6,10 @@ import types
 import pytest
 
 from aeseg import jsonlines
+from aeseg.runs import workdir as workdirs
 from aeseg.spec import build
 from aeseg.types import UserError
 from experiments import tables
-from experiments.console import cli
 from experiments.machine import commands
 from experiments.papers import Row
 from experiments.study import measurements, rehearsal
@@ -73,7 +73,7 @@ def test_a_row_runs(tmp_path):
     told, whole = rehearsal.rehearse("scenes", types.SimpleNamespace(ROWS=(row,)), str(tmp_path), extra, 1, 2, (32, 48))
     assert whole, told
     assert told.splitlines()[-1] == "1 of 1 rows ran 2 steps."
-    stored = cli.stored_config(str(tmp_path / "scenes-rehearsal" / "denoising-0"))
+    stored = workdirs.stored_config(str(tmp_path / "scenes-rehearsal" / "denoising-0"))
     assert (stored.steps, stored.window, stored.data.threads) == (2, (32, 48), 1)
     again, whole = rehearsal.rehearse("scenes", types.SimpleNamespace(ROWS=(row,)), str(tmp_path), extra, 1, 2, (32, 48))
     assert whole, again
