@@ -3,7 +3,8 @@
 #
 #   ./launch.sh                          the commands there are
 #   ./launch.sh pretrain [flags]         python -m experiments.pretrain [flags], in .venv
-#   ./launch.sh test [pytest arguments]  the tests
+#   ./launch.sh test                     ruff, mypy and all tests, as CI runs them
+#   ./launch.sh test [pytest arguments]  some tests
 #
 # The first call makes .venv (.venv-cuda13, .venv-tpu, ... beside an accelerator) and installs requirements.txt; a later call
 # makes it again only when requirements.txt or the Python has changed.  Relative paths start at this file's folder.
@@ -118,7 +119,12 @@ if [[ "$accelerator" != cpu ]]; then venv=".venv-$accelerator"; fi
 set_up "$command"
 
 if [[ "$command" == test ]]; then
+  if (($# == 0)); then
+    "$venv/bin/python" -m ruff check
+    "$venv/bin/python" -m ruff format --check
+    "$venv/bin/python" -m mypy
+  fi
   cores="$("$python" -c 'import os; print(min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), 4))')"
-  exec "$venv/bin/python" -m pytest -n "${AESEG_TEST_WORKERS:-$cores}" --dist worksteal "$@"
+  exec "$venv/bin/python" -m pytest -n "${AESEG_TEST_WORKERS:-$cores}" --dist loadgroup "$@"
 fi
 AESEG_LAUNCHER="./launch.sh " exec "$venv/bin/python" -m "experiments.$command" "$@"

@@ -1,8 +1,7 @@
-"""How well the borders of the classes are drawn, of one image, on the host.
+"""Boundary metrics of one image, on the host.
 
-Unless said otherwise, pixels labelled IGNORE belong to no class in either map, whatever was predicted there (as in Takikawa et al.
-2019, Gated-SCNN).
-Where a class meets them it has a border all the same, and a prediction that is right beside them has it, too.
+Unless stated otherwise, pixels labelled IGNORE belong to no class in either map, whatever was predicted there (as in Takikawa et
+al. 2019, Gated-SCNN). A class has a boundary where it meets them, and so has a correct prediction.
 """
 
 import itertools
@@ -15,18 +14,18 @@ from jaxtyping import Bool, Float, Int64, Integer, UInt8
 from aeseg.types import IGNORE
 
 TOLERANCE = 0.0075
-"""Of the diagonal: how far two outlines may lie apart (Badrinarayanan et al. 2017, SegNet, section 3.3)."""
+"""Largest outline distance, relative to the diagonal (Badrinarayanan et al. 2017, SegNet, section 3.3)."""
 WIDTH = 0.02
-"""Of the diagonal: the width of a band along the border (Cheng et al. 2021, arXiv 2103.16562, the authors' code)."""
+"""Width of a band along the boundary, relative to the diagonal (Cheng et al. 2021, arXiv 2103.16562, the authors' code)."""
 
 
 def boundary_f1(prediction: Integer[np.ndarray, "h w"], label: Integer[np.ndarray, "h w"], classes: int) -> Float[np.ndarray, "{classes}"]:
-    """F1 of each class's outline: do the outlines lie within TOLERANCE of one another? (Csurka et al. 2013).
+    """F1 of each class's outline, matched within TOLERANCE (Csurka et al. 2013).
 
-    Precision is the share of the predicted outline that lies near the labelled one, recall the reverse.  An outline is the
-    pixels of a class that touch another one with a side; the border of the image is no outline.  Deviation: the tolerance is
-    rounded up to whole pixels and itself counts as near, as in the code of DAVIS (Perazzi et al. 2016).  NaN for a class that is
-    not labelled in the image, or has an outline in neither map.
+    Precision is the fraction of the predicted outline that lies near the labelled one; recall is the reverse. An outline holds
+    the pixels of a class that share a side with another class; the edge of the image is not an outline. Deviation: the
+    tolerance is rounded up to whole pixels and is inclusive, as in the code of DAVIS (Perazzi et al. 2016). NaN for a class that
+    is not labelled in the image, or that has an outline in neither map.
     """
     disc = _disc(math.ceil(TOLERANCE * math.hypot(*label.shape)))
     return np.array([_outline_f1(*_masks(prediction, label, index), disc) for index in range(classes)])
@@ -37,23 +36,24 @@ def reference_boundary_f1(
 ) -> Float[np.ndarray, "{classes}"]:
     """F1 of each class's outline by the rules of SegNet's own script (computeBFmeasure.m of its tutorial): "BF" in its tables.
 
-    An outline is every pixel that differs from the one below, to the right or between (seg2bdry of the Berkeley benchmark).  Outlines
-    are matched one to one within TOLERANCE, which is not rounded; here as many pairs as there can be, there (correspondPixels) at the
-    least cost, where a pixel left alone costs a hundred times what the farthest pair does.  What is predicted on void pixels counts.
-    NaN for a class without an outline in either map; 0 where one map alone has one.  Its time grows fast with the image's size.
+    An outline holds every pixel that differs from its neighbour below, right or diagonally between (seg2bdry of the Berkeley
+    benchmark). Outlines are matched one to one within TOLERANCE, which is not rounded. Deviation: the matching has the most pairs;
+    the script's (correspondPixels) has the least cost, where an unmatched pixel costs a hundred times the farthest pair.
+    Predictions on void pixels count. NaN if neither map outlines the class, 0 if only one does. The time grows fast with the size
+    of the image.
     """
     tolerance = TOLERANCE * math.hypot(*label.shape)
     outlines = ([_reference_outline(one == index) for one in (prediction, label)] for index in range(classes))
-    return np.array([_matched_f1(found, true, tolerance) for found, true in outlines])
+    return np.array([_matched_f1(predicted, true, tolerance) for predicted, true in outlines])
 
 
 def boundary_overlap(
     prediction: Integer[np.ndarray, "h w"], label: Integer[np.ndarray, "h w"], classes: int
 ) -> Int64[np.ndarray, "2 {classes}"]:
-    """Pixels of intersection and union of each class's bands; their ratio is Boundary IoU (Cheng et al. 2021).
+    """Intersection and union, in pixels, of each class's bands; their ratio is Boundary IoU (Cheng et al. 2021).
 
-    A band is what erosion by a 3x3 square takes from a class, done WIDTH times (rounded, at least once).  As in the authors' code
-    the class ends at the border of the image.
+    A band holds the pixels that repeated erosion by a 3x3 square removes from a class: WIDTH times the diagonal, rounded, at
+    least once. As in the authors' code, the class ends at the edge of the image.
     """
     width = max(1, round(WIDTH * math.hypot(*label.shape)))
     bands = ([_band(mask, width) for mask in _masks(prediction, label, index)] for index in range(classes))
@@ -61,7 +61,7 @@ def boundary_overlap(
 
 
 def _masks(prediction: np.ndarray, label: np.ndarray, index: int) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]:
-    """Where one class is predicted, and where it is labelled."""
+    """Mark where one class is predicted, and where it is labelled."""
     known = label != IGNORE
     return ((prediction == index) & known).astype(np.uint8), ((label == index) & known).astype(np.uint8)
 
@@ -69,25 +69,25 @@ def _masks(prediction: np.ndarray, label: np.ndarray, index: int) -> tuple[UInt8
 def _outline_f1(predicted: np.ndarray, labelled: np.ndarray, disc: np.ndarray) -> float:
     if not labelled.any():
         return math.nan
-    found, true = _outline(predicted), _outline(labelled)
-    pixels = np.count_nonzero(found), np.count_nonzero(true)
+    drawn, true = _outline(predicted), _outline(labelled)
+    pixels = np.count_nonzero(drawn), np.count_nonzero(true)
     if not any(pixels):
         return math.nan
-    near = np.count_nonzero(found & cv2.dilate(true, disc)), np.count_nonzero(true & cv2.dilate(found, disc))
+    near = np.count_nonzero(drawn & cv2.dilate(true, disc)), np.count_nonzero(true & cv2.dilate(drawn, disc))
     if not all(near):
         return 0.0
     precision, recall = near[0] / pixels[0], near[1] / pixels[1]
     return 2 * precision * recall / (precision + recall)
 
 
-def _matched_f1(found: Bool[np.ndarray, "h w"], true: Bool[np.ndarray, "h w"], tolerance: float) -> float:
-    pixels = np.count_nonzero(found) + np.count_nonzero(true)
-    return 2 * _pairs(found, true, tolerance) / pixels if pixels else math.nan  # 2 p r / (p + r), where both count the same pairs
+def _matched_f1(predicted: Bool[np.ndarray, "h w"], true: Bool[np.ndarray, "h w"], tolerance: float) -> float:
+    pixels = np.count_nonzero(predicted) + np.count_nonzero(true)
+    return 2 * _pairs(predicted, true, tolerance) / pixels if pixels else math.nan  # 2 p r / (p + r): p and r count the same pairs
 
 
 def _pairs(one: Bool[np.ndarray, "h w"], other: Bool[np.ndarray, "h w"], tolerance: float) -> int:
-    """How many pixels of one map can be paired with one each of the other at most `tolerance` away."""
-    from scipy.sparse import csr_array  # here, since few runs need it
+    """Count the largest set of one-to-one pairs of pixels, one from each map, at most `tolerance` apart."""
+    from scipy.sparse import csr_array  # slow import that few runs need
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
     reach = math.floor(tolerance)
@@ -106,14 +106,14 @@ def _pairs(one: Bool[np.ndarray, "h w"], other: Bool[np.ndarray, "h w"], toleran
 
 
 def _reference_outline(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Where a pixel and its neighbours below, to the right and between, as far as there are any, are not all alike."""
+    """Mark the pixels that differ from a neighbour below, to the right or diagonally between."""
     beyond = np.pad(mask, ((0, 1), (0, 1)), "edge")
     four = beyond[:-1, :-1], beyond[1:, :-1], beyond[:-1, 1:], beyond[1:, 1:]
     return np.logical_or.reduce(four) & ~np.logical_and.reduce(four)
 
 
 def _outline(mask: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    return mask - cv2.erode(mask, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)))  # OpenCV erodes nothing from outside
+    return mask - cv2.erode(mask, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)))  # the outside does not erode
 
 
 def _band(mask: UInt8[np.ndarray, "h w"], width: int) -> UInt8[np.ndarray, "h w"]:
@@ -122,6 +122,6 @@ def _band(mask: UInt8[np.ndarray, "h w"], width: int) -> UInt8[np.ndarray, "h w"
 
 
 def _disc(radius: int) -> UInt8[np.ndarray, "d d"]:
-    """Every pixel at most `radius` from the middle; cv2's own ellipse is not quite round."""
+    """Return a disc: every pixel at most `radius` from the centre. cv2's ellipse is not quite round."""
     squares = np.square(np.arange(-radius, radius + 1))
     return (squares[:, None] + squares <= radius**2).astype(np.uint8)

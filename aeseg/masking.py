@@ -1,8 +1,8 @@
-"""What is taken from an image before an encoder sees it.
+"""Corruptions of an image: noises change pixels, samplers hide units.
 
-A noise is a small frozen dataclass, called with a key and one image [h w c] in [0, 1]; it gives an image of that shape.
-A sampler is one too, called with a key and the rows and columns of one image's units (patches, or squares of patches); it
-gives which of them are `hidden`, always `count(h, w)` of them, so that shapes are known before anything is drawn.
+A noise is a frozen dataclass called with a key and one image [h w c] in [0, 1]; it returns an image of the same shape.
+A sampler is a frozen dataclass called with a key and the numbers of rows and columns of units (patches, or squares of patches);
+it returns a boolean array that marks the `hidden` units, always `count(h, w)` of them, so that shapes are static.
 """
 
 import dataclasses
@@ -31,9 +31,9 @@ class Gaussian:
 
 @dataclasses.dataclass(frozen=True)
 class SaltAndPepper:
-    """Makes a `share` of the pixels black or white, each with probability a half (Vincent et al. 2010, section 3.3).
+    """Turns a fraction `share` of the pixels black or white, with equal probability (Vincent et al. 2010, section 3.3).
 
-    Deviation: a pixel's channels go together, so that no colour is made which the image lacks.
+    Deviation: all channels of a pixel change together.
     """
 
     share: float = 0.1
@@ -48,7 +48,7 @@ class SaltAndPepper:
 
 @dataclasses.dataclass(frozen=True)
 class Blur:
-    """Gaussian blur of `sigma` pixels; it needs no chance, and ignores its key."""
+    """Blurs with a Gaussian of `sigma` pixels. Deterministic: the key is ignored."""
 
     sigma: float = 2.0
 
@@ -61,9 +61,9 @@ class Blur:
 
 @dataclasses.dataclass(frozen=True)
 class Squares:
-    """Paints squares of `size` pixels grey (`fill`) until, on average, a `share` of the image is gone.
+    """Fills random squares of `size` pixels with grey (`fill`); they cover a fraction `share` of the image on average.
 
-    Squares fall anywhere, over each other and over the border too, so every pixel is as likely to go as any other.
+    Squares may overlap each other and the edge of the image, so every pixel is covered with the same probability.
     """
 
     size: int = 8
@@ -78,31 +78,31 @@ class Squares:
         return jnp.where(self.hidden(key, *image.shape[:2])[..., None], self.fill, image)
 
     def hidden(self, key: Key[Array, ""], h: int, w: int) -> Bool[Array, "{h} {w}"]:
-        """The pixels that are painted over."""
+        """Mark the pixels that the squares cover."""
         number = self.number(h, w)
         rows = self._inside(jax.random.randint(jax.random.fold_in(key, 0), (number,), 1 - self.size, h), h)
         columns = self._inside(jax.random.randint(jax.random.fold_in(key, 1), (number,), 1 - self.size, w), w)
-        return jnp.einsum("nh,nw->hw", rows, columns) > 0  # how many squares lie on a pixel
+        return jnp.einsum("nh,nw->hw", rows, columns) > 0  # number of squares over each pixel
 
     def number(self, h: int, w: int) -> int:
-        """How many squares it takes: a pixel escapes one with probability 1 - p, all n with (1 - p)^n = 1 - share."""
+        """Return the number of squares n: a pixel escapes one with probability 1 - p, and all with (1 - p)^n = 1 - share."""
         hit = self.size**2 / ((h + self.size - 1) * (w + self.size - 1))
         return 1 if hit >= 1 else round(math.log(1 - self.share) / math.log(1 - hit))
 
     def _inside(self, start: Int[Array, "n"], side: int) -> Float[Array, "n {side}"]:
-        place = jnp.arange(side)[None]
-        return ((place >= start[:, None]) & (place < start[:, None] + self.size)).astype(jnp.float32)
+        pixel = jnp.arange(side)[None]
+        return ((pixel >= start[:, None]) & (pixel < start[:, None] + self.size)).astype(jnp.float32)
 
 
 Noise = Gaussian | SaltAndPepper | Blur | Squares
 
 
 def corrupted(noise: tuple[Noise, ...], key: Key[Array, "b"], image: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    """The images after every noise in its order; a row's noise depends on that row's key alone."""
+    """Apply every noise in order. The noise of a row depends only on the key of the row."""
 
     def one(key: Key[Array, ""], image: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-        for place, each in enumerate(noise):
-            image = each(jax.random.fold_in(key, place), image)
+        for number, each in enumerate(noise):
+            image = each(jax.random.fold_in(key, number), image)
         return image
 
     return jax.vmap(one)(key, image)
@@ -110,9 +110,9 @@ def corrupted(noise: tuple[Noise, ...], key: Key[Array, "b"], image: Float[Array
 
 @dataclasses.dataclass(frozen=True)
 class Random:
-    """Hides round(ratio * n) of the n units, any of them as likely as any other (He et al. 2022, section 3, "Masking").
+    """Hides round(ratio * n) of the n units, chosen uniformly (He et al. 2022, section 3, "Masking").
 
-    As there, the visible units are those with the smallest of n uniform numbers.
+    As in the paper's code, the visible units have the smallest of n uniform random numbers.
     """
 
     ratio: float = 0.75
@@ -125,7 +125,7 @@ class Random:
         return (_rank(jax.random.uniform(key, (h * w,))) >= visible).reshape(h, w)
 
     def count(self, h: int, w: int) -> int:
-        """How many units are hidden."""
+        """Return the number of hidden units."""
         return _hidden_count("Random", self.ratio, h, w)
 
 
@@ -133,9 +133,9 @@ class Random:
 class Block:
     """Hides round(ratio * n) units in rectangles (Bao et al. 2022, "BEiT", algorithm 1; MAE's block-wise sampling, table 1f).
 
-    Each rectangle has an area between `smallest` units and what is left to hide, and sides in a ratio of 0.3 to 1 / 0.3.
-    Deviations: the ratio of the sides is uniform in its logarithm, as in BEiT's code; sides are cut to the grid; and the last
-    rectangle loses its last units, so that every image has equally many hidden.
+    The area of a rectangle lies between `smallest` and the number of units left to hide, its aspect ratio between 0.3 and
+    1 / 0.3. Deviations: the logarithm of the aspect ratio is uniform, as in BEiT's code; sides are clipped to the grid; the last
+    rectangle loses its last units, so that every image hides the same number.
     """
 
     ratio: float = 0.5
@@ -152,28 +152,28 @@ class Block:
             return jnp.sum(carry[1] < none) < count
 
         def add(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            place, first = carry
-            area, shape, top, left = jax.random.uniform(jax.random.fold_in(key, place), (4,))
+            number, first = carry  # of rectangles; of the rectangle that hides each unit
+            area, shape, top, left = jax.random.uniform(jax.random.fold_in(key, number), (4,))
             area = self.smallest + area * jnp.maximum(0, count - jnp.sum(first < none) - self.smallest)
             sides = jnp.exp(math.log(0.3) * (2 * shape - 1))
             rows = _between(jnp.sqrt(area * sides), top, h)
             columns = _between(jnp.sqrt(area / sides), left, w)
             new = (first == none) & rows[:, None] & columns[None]
-            return place + 1, jnp.where(new, place, first)
+            return number + 1, jnp.where(new, number, first)
 
         _, first = jax.lax.while_loop(more, add, (jnp.int32(0), jnp.full((h, w), none, jnp.int32)))
         return (_rank(first.reshape(-1)) < count).reshape(h, w)
 
     def count(self, h: int, w: int) -> int:
-        """How many units are hidden."""
+        """Return the number of hidden units."""
         return _hidden_count("Block", self.ratio, h, w)
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Hides the same 4 * ratio units of every 2x2: at 0.75 one of four stays (He et al. 2022, table 1f and figure 6).
+    """Hides the same 4 * ratio units of every 2x2 square: at 0.75 one of four stays visible (He et al. 2022, table 1f, figure 6).
 
-    Which ones is drawn for each image; the paper does not say.
+    The hidden positions are drawn per image; the paper does not specify them.
     """
 
     ratio: float = 0.75
@@ -182,16 +182,16 @@ class Grid:
         _check("Grid", "ratio", self.ratio, self.ratio in (0.25, 0.5, 0.75), "0.25, 0.5 or 0.75")
 
     def __call__(self, key: Key[Array, ""], h: int, w: int) -> Bool[Array, "{h} {w}"]:
-        self.count(h, w)  # raises for an odd side
+        self.count(h, w)  # raises if a side is odd
         hidden = _rank(jax.random.uniform(key, (4,))) < round(4 * self.ratio)
         return jnp.tile(hidden.reshape(2, 2), (h // 2, w // 2))
 
     def count(self, h: int, w: int) -> int:
-        """How many units are hidden."""
+        """Return the number of hidden units."""
         if h % 2 or w % 2:
             raise UserError(
-                f"Grid hides the same of every 2x2 units; the image has {h} x {w} of them. "
-                "Take an image with an even number of units on both sides, or Random."
+                f"Grid hides the same units of every 2x2 square; the image has {h} x {w} units. "
+                "Use an image with an even number of units on both sides, or Random."
             )
         return h * w * round(4 * self.ratio) // 4
 
@@ -199,31 +199,31 @@ class Grid:
 Sampler = Random | Block | Grid
 
 HIDDEN_COLOUR = 0.5
-"""What hidden units look like in pictures."""
+"""Grey level of hidden units in pictures."""
 
 
 def hidden_units(sampler: Sampler, key: Key[Array, "b"], h: int, w: int) -> Bool[Array, "b {h} {w}"]:
-    """The hidden ones among h x w units of each image; a row's depend on that row's key alone."""
+    """Sample the hidden units, of h x w, of each image. Those of a row depend only on the key of the row."""
     return jax.vmap(lambda key: sampler(key, h, w))(key)
 
 
 def hidden_in(sampler: Sampler, batch: Batch, unit: int, key: Key[Array, ""]) -> Bool[Array, "b _ _"]:
-    """The hidden units, of `unit` pixels, of a batch's images; each row's by its place in the global batch."""
-    grid = unit_grid(*batch["image"].shape[1:3], unit)
-    return hidden_units(sampler, keys.per_row(key, batch["index"]), *grid)
+    """Sample the hidden units, of `unit` pixels, of a batch; the key of a row depends on its index in the global batch."""
+    _, h, w, _ = batch["image"].shape
+    return hidden_units(sampler, keys.per_row(key, batch["index"]), *unit_grid(h, w, unit))
 
 
 def pasted(
     image: Float[Array, "b h w c"], hidden: Bool[Array, "b _ _"], unit: int, other: Float[Array, "b h w c"]
 ) -> Float[Array, "b h w c"]:
-    """The image with the pixels of another one under its hidden units."""
+    """Replace the pixels of the hidden units by those of another image."""
     return jnp.where(spread(hidden, unit)[..., None], other, image)
 
 
 def columns(
     image: Float[Array, "b h w c"], hidden: Bool[Array, "b _ _"], unit: int, prediction: Float[Array, "b h w c"]
 ) -> dict[str, Array]:
-    """Columns of pictures: the image, what the encoder sees, the hidden units given back, and all units given back."""
+    """Return the columns of a picture: the image, its visible part, the reconstruction of hidden units, and of all units."""
     return {
         "image": image,
         "visible": pasted(image, hidden, unit, jnp.full_like(image, HIDDEN_COLOUR)),
@@ -233,35 +233,39 @@ def columns(
 
 
 def spread(hidden: Bool[Array, "b h w"], times: int) -> Bool[Array, "b h*{times} w*{times}"]:
-    """Each unit as `times` x `times` finer ones: units of 16 pixels as pixels with 16, as cells of stride 4 with 4."""
+    """Repeat each unit `times` along both axes: 16 turns units of 16 pixels into pixels, 4 into cells of stride 4."""
     return jnp.repeat(jnp.repeat(hidden, times, axis=1), times, axis=2)
 
 
 def visible_first(hidden: Bool[Array, "b n"]) -> Int[Array, "b n"]:
-    """The places of the visible ones, ascending, and then of the hidden ones."""
+    """Return the positions of the visible units, ascending, followed by those of the hidden units."""
     return jnp.argsort(hidden, axis=1, stable=True)
 
 
 def unit_grid(h: int, w: int, unit: int) -> tuple[int, int]:
-    """The rows and columns of units of `unit` pixels in an image of h x w pixels."""
+    """Return the numbers of rows and columns of units of `unit` pixels in an image of h x w pixels.
+
+    >>> unit_grid(64, 96, 16)
+    (4, 6)
+    """
     if h % unit or w % unit:
         near = [max(1, round(side / unit)) * unit for side in (h, w)]
         raise UserError(
-            f"Hidden units are {unit} x {unit} pixels; the image is {h} x {w}, which they do not fill. "
+            f"Hidden units are {unit} x {unit} pixels; they do not tile the image of {h} x {w}. "
             f"Resize or crop it to {near[0]} x {near[1]}, or set the unit to a divisor of both sides."
         )
     return h // unit, w // unit
 
 
 def _rank(values: Array) -> Int[Array, "n"]:
-    """The place of each value in ascending order; equal ones keep theirs."""
+    """Return the rank of each value in ascending order; equal values keep their order."""
     return jnp.argsort(jnp.argsort(values, stable=True), stable=True)
 
 
-def _between(length: Float[Array, ""], place: Float[Array, ""], side: int) -> Bool[Array, "{side}"]:
-    """Which of `side` units lie in a stretch of `length` (rounded) that starts at the share `place` of where it can."""
+def _between(length: Float[Array, ""], offset: Float[Array, ""], side: int) -> Bool[Array, "{side}"]:
+    """Mark an interval of `length` (rounded) among `side` units; `offset`, in [0, 1), chooses its start among the possible ones."""
     length = jnp.clip(jnp.round(length), 1, side)
-    start = jnp.floor(place * (side - length + 1))
+    start = jnp.floor(offset * (side - length + 1))
     unit = jnp.arange(side)
     return (unit >= start) & (unit < start + length)
 
@@ -270,8 +274,8 @@ def _hidden_count(sampler: str, ratio: float, h: int, w: int) -> int:
     count = round(ratio * h * w)
     if not 0 < count < h * w:
         raise UserError(
-            f"{sampler} hides {ratio:g} of {h} x {w} units, which is {'all' if count else 'none'} of them; some must be hidden and some "
-            "visible. Change ratio, or take larger images or smaller units."
+            f"{sampler} must hide some units and leave some visible; ratio {ratio:g} of {h} x {w} hides {'all' if count else 'none'}. "
+            "Change ratio, or use larger images or smaller units."
         )
     return count
 

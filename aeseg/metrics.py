@@ -1,4 +1,4 @@
-"""Numbers about predictions.  Everything is a sum and a weight, or an integer count; each is divided exactly once."""
+"""Evaluation metrics. Each is a sum and a weight, or an integer count, and is divided exactly once."""
 
 import functools
 from typing import NamedTuple
@@ -13,7 +13,11 @@ from aeseg.types import IGNORE
 
 
 class Mean(NamedTuple):
-    """A mean that is not yet divided: what every objective returns.  Parts of a data set are joined with `+`."""
+    """An undivided mean: what every objective returns. `+` joins the parts of a data set.
+
+    >>> (Mean(6.0, 2.0) + Mean(3.0, 1.0)).value().item()
+    3.0
+    """
 
     total: Float[Array, ""]
     weight: Float[Array, ""]
@@ -22,26 +26,26 @@ class Mean(NamedTuple):
         return Mean(self.total + other.total, self.weight + other.weight)
 
     def value(self) -> Float[Array, ""]:
-        """total / weight; 0 where nothing weighs."""
+        """Return total / weight, or 0 if the weight is 0."""
         return divide(self.total, self.weight)
 
 
 def divide(total: Float[Array, "*n"], weight: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """total / weight, and 0 (with gradient 0) where the weight is 0."""
+    """Return total / weight, and 0 (with gradient 0) where the weight is 0."""
     return jnp.where(weight > 0, total / jnp.where(weight > 0, weight, 1), 0)
 
 
 def psnr(prediction: Float[Array, "b h w c"], target: Float[Array, "b h w c"], valid: Bool[Array, "b"]) -> Mean:
-    """Peak signal-to-noise ratio, -10 log10(squared error), in dB for images in [0, 1]; one number per image, then their mean.
+    """Peak signal-to-noise ratio, -10 log10(squared error), in dB for images in [0, 1]; mean over images.
 
-    `prediction` is clipped to [0, 1] first, as a picture file would.  A perfect image counts 100 dB, not infinity.
+    `prediction` is clipped to [0, 1] first, as an image file would. A perfect image counts as 100 dB, not infinity.
     """
     error = jnp.mean(jnp.square(jnp.clip(prediction.astype(jnp.float32), 0, 1) - target), axis=(1, 2, 3))
     return _over_images(-10 * jnp.log10(jnp.maximum(error, 1e-10)), valid)
 
 
 def ssim(prediction: Float[Array, "b h w c"], target: Float[Array, "b h w c"], valid: Bool[Array, "b"]) -> Mean:
-    """Structural similarity (Wang et al. 2004; see `images.ssim_map`): one number per image, then their mean.
+    """Structural similarity (Wang et al. 2004; see `images.ssim_map`); mean over images.
 
     `prediction` is clipped to [0, 1] first.
     """
@@ -50,10 +54,10 @@ def ssim(prediction: Float[Array, "b h w c"], target: Float[Array, "b h w c"], v
 
 
 def accuracy(logits: Float[Array, "b h w k"], label: Int[Array, "b h w"], valid: Bool[Array, "b"]) -> Mean:
-    """The share of labelled pixels whose most likely class is their label, of one batch: for the log of a training step."""
+    """Fraction of the batch's labelled pixels whose most likely class is their label, for the log of a training step."""
     known = (label != IGNORE) & valid[:, None, None]
-    right = known & (jnp.argmax(logits, axis=-1) == label)
-    return Mean(*(jnp.sum(pixels, dtype=jnp.int32).astype(jnp.float32) for pixels in (right, known)))
+    correct = known & (jnp.argmax(logits, axis=-1) == label)
+    return Mean(*(jnp.sum(pixels, dtype=jnp.int32).astype(jnp.float32) for pixels in (correct, known)))
 
 
 @functools.partial(jax.jit, static_argnames="classes")
@@ -63,10 +67,13 @@ def confusion(
     classes: int,
     valid: Bool[Array | np.ndarray, "b"] | None = None,
 ) -> Int32[Array, "{classes} {classes}"]:
-    """How many pixels of each label (row) were predicted as each class (column), of one batch.
+    """Confusion matrix of one batch: pixels of each label (row) predicted as each class (column).
 
-    Pixels labelled IGNORE and rows with `valid=False` are not counted, nor is anything outside 0..classes - 1: check labels
-    where they are read.  int32, exact below 2^31 pixels; add batches up in int64 on the host.
+    Pixels labelled IGNORE, rows with `valid=False` and values outside 0..classes - 1 are not counted: check labels where
+    they are read. The counts are int32, exact below 2^31 pixels; sum batches in int64 on the host.
+
+    >>> confusion(np.array([[0, 1, 1]]), np.array([[0, 0, 255]]), classes=2).tolist()
+    [[1, 1], [0, 0]]
     """
     prediction, label = jnp.asarray(prediction, jnp.int32), jnp.asarray(label, jnp.int32)  # uint8 would overflow below
     counted = (label >= 0) & (label < classes) & (label != IGNORE) & (prediction >= 0) & (prediction < classes)
@@ -77,67 +84,71 @@ def confusion(
 
 
 def iou(confusion: Integer[np.ndarray, "k k"]) -> Float[np.ndarray, "k"]:
-    """Intersection over union of each class (Jaccard index); NaN for a class that is neither labelled nor predicted."""
-    labelled, predicted, right = _sums(confusion)
-    return ratio(right, labelled + predicted - right)
+    """Intersection over union of each class (Jaccard index); NaN if it is neither labelled nor predicted."""
+    labelled, predicted, correct = _sums(confusion)
+    return ratio(correct, labelled + predicted - correct)
 
 
 def dice(confusion: Integer[np.ndarray, "k k"]) -> Float[np.ndarray, "k"]:
-    """Twice the intersection over the sum of both (F1) of each class; NaN for one that is neither labelled nor predicted."""
-    labelled, predicted, right = _sums(confusion)
-    return ratio(2 * right, labelled + predicted)
+    """Dice coefficient (F1) of each class, twice the intersection over the sum of both; NaN if neither labelled nor predicted."""
+    labelled, predicted, correct = _sums(confusion)
+    return ratio(2 * correct, labelled + predicted)
 
 
 def class_accuracies(confusion: Integer[np.ndarray, "k k"]) -> Float[np.ndarray, "k"]:
-    """The share of each class's labelled pixels that were predicted so (recall); NaN for a class that is not labelled."""
-    labelled, _, right = _sums(confusion)
-    return ratio(right, labelled)
+    """Recall of each class, the fraction of its labelled pixels predicted correctly; NaN if it is not labelled."""
+    labelled, _, correct = _sums(confusion)
+    return ratio(correct, labelled)
 
 
 def mean_iou(confusion: Integer[np.ndarray, "k k"]) -> float:
-    """The mean of `iou` over the classes that are labelled or predicted; `classes_averaged` says how many.  NaN for none."""
+    """Mean of `iou` over the classes that are labelled or predicted (`classes_averaged` counts them); NaN if there are none.
+
+    >>> mean_iou(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))  # (3/4 + 4/5) / 2; the third class never occurs
+    0.775
+    """
     return mean_over_classes(iou(confusion))
 
 
 def mean_dice(confusion: Integer[np.ndarray, "k k"]) -> float:
-    """The mean of `dice` over the classes that are labelled or predicted; NaN for none."""
+    """Mean of `dice` over the classes that are labelled or predicted; NaN if there are none."""
     return mean_over_classes(dice(confusion))
 
 
 def class_accuracy(confusion: Integer[np.ndarray, "k k"]) -> float:
-    """The mean of `class_accuracies` over the classes that are labelled; NaN for none."""
+    """Mean of `class_accuracies` over the labelled classes; NaN if there are none."""
     return mean_over_classes(class_accuracies(confusion))
 
 
 def classes_averaged(confusion: Integer[np.ndarray, "k k"]) -> int:
-    """How many classes `mean_iou` and `mean_dice` average."""
+    """Count the classes that `mean_iou` and `mean_dice` average."""
     return int(np.sum(~np.isnan(iou(confusion))))
 
 
 def reference_mean_iou(confusion: Integer[np.ndarray, "k k"]) -> float:
-    """The rule of CamVid's tables: void pixels dropped, absent classes count 0, always divided by k (11 there)."""
+    """Mean IoU by the rule of CamVid's tables: drop void pixels, count absent classes as 0, always divide by k (11 there)."""
     return float(np.nan_to_num(iou(confusion)).mean())
 
 
 def pixel_accuracy(confusion: Integer[np.ndarray, "k k"]) -> float:
-    """The share of labelled pixels predicted right ("global accuracy"); NaN for none."""
+    """Fraction of labelled pixels predicted correctly ("global accuracy"); NaN if no pixel is labelled."""
     return float(ratio(np.trace(confusion), confusion.sum()))
 
 
 def frequency_weighted_iou(confusion: Integer[np.ndarray, "k k"]) -> float:
-    """`iou` weighed with each class's share of the labelled pixels (Long et al. 2015, section 5); NaN for none."""
+    """`iou` weighted by each class's fraction of the labelled pixels (Long et al. 2015, section 5); NaN if none is labelled."""
     labelled, _, _ = _sums(confusion)
     return float(np.sum(np.nan_to_num(iou(confusion)) * ratio(labelled, labelled.sum())))
 
 
-def ratio(part: np.ndarray | np.generic, whole: np.ndarray | np.generic) -> np.ndarray:
-    """part / whole in float64; NaN where both are 0."""
+def ratio(part: np.ndarray | np.number, total: np.ndarray | np.number) -> np.ndarray:
+    """Return part / total in float64; NaN where both are 0."""
     with np.errstate(invalid="ignore"):
-        return np.asarray(part / np.asarray(whole, np.float64))
+        return np.asarray(part / np.asarray(total, np.float64))
 
 
 def mean_over_classes(values: Float[np.ndarray, "k"]) -> float:
-    """The mean of the values that are not NaN; NaN for none."""
+    """Mean of the values that are not NaN; NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
 
@@ -147,6 +158,6 @@ def _over_images(each: Float[Array, "b"], valid: Bool[Array, "b"]) -> Mean:
 
 
 def _sums(confusion: Integer[np.ndarray, "k k"]) -> tuple[Integer[np.ndarray, "k"], ...]:
-    """The pixels labelled, predicted, and both, of each class."""
+    """Return the pixels of each class that are labelled, predicted, and both."""
     counts = confusion.astype(np.int64)
     return counts.sum(axis=1), counts.sum(axis=0), np.diagonal(counts)

@@ -1,6 +1,6 @@
-"""Position tables of patch grids: fixed ones of sines and cosines, and learned ones in another size.
+"""Position tables of patch grids: fixed sine-cosine tables, and learned tables resized to another grid.
 
-A table is [leading + h * w, d]: rows for leading tokens (a class token's) first, then the grid's in reading order.
+A table is [leading + h * w, d]: first the rows of leading tokens (a class token), then the grid in row-major order.
 """
 
 import jax.numpy as jnp
@@ -10,14 +10,17 @@ from jaxtyping import Array, Float
 from aeseg.types import UserError
 
 CUBIC = -0.75
-"""The parameter of bicubic interpolation, as in torch (`jax.image.resize` has -0.5)."""
+"""Parameter of bicubic interpolation, as in torch (`jax.image.resize` uses -0.5)."""
 
 
 def sine_cosine(h: int, w: int, width: int, leading: int = 0) -> Float[np.ndarray, "_ {width}"]:
-    """The fixed table of MAE (He et al. 2022, appendix A.1, "the sine-cosine version"), for any grid; leading rows are 0.
+    """Fixed sine-cosine table of MAE (He et al. 2022, appendix A.1), for any grid; leading rows are 0.
 
-    Half the numbers say the column and half the row, as in the reference implementation, the column first; each half is sin(p f),
-    then cos(p f), with frequencies f = 10000^(-i / (width / 4)) (Vaswani et al. 2017, section 3.5).
+    As in the reference implementation, the first half of a row encodes the column and the second half the row of the grid. Each
+    half is sin(p f), then cos(p f), with frequencies f = 10000^(-i / (width / 4)) (Vaswani et al. 2017, section 3.5).
+
+    >>> sine_cosine(2, 3, width=8, leading=1).shape
+    (7, 8)
     """
     if width % 4:
         raise UserError(f"A sine-cosine table has a width divisible by 4; got {width}. Change width, or set positions='learned'.")
@@ -36,14 +39,14 @@ def sine_cosine(h: int, w: int, width: int, leading: int = 0) -> Float[np.ndarra
 def resized(
     table: Float[Array | np.ndarray, "n d"], old: tuple[int, int], new: tuple[int, int], leading: int = 0
 ) -> Float[Array | np.ndarray, "_ d"]:
-    """The table of an `old` grid (rows, columns) for a `new` one: bicubic, as torch's `interpolate(mode="bicubic")`.
+    """Resize the table of an `old` grid (rows, columns) to a `new` grid: bicubic, as torch's `interpolate(mode="bicubic")`.
 
-    Leading rows stay as they are; so does everything where the grids are equal.
+    Leading rows are kept. If the grids are equal, the table is returned unchanged.
     """
     if table.shape[0] != leading + old[0] * old[1]:
         raise UserError(
             f"A table for a grid of {old[0]} x {old[1]} with {leading} leading rows has {leading + old[0] * old[1]} rows; "
-            f"this one has {table.shape[0]}. Set `grid` to the grid that it was made for."
+            f"got {table.shape[0]}. Set `grid` to the grid of the table."
         )
     if old == new:
         return table
@@ -53,12 +56,12 @@ def resized(
 
 
 def _cubic(old: int, new: int) -> Float[np.ndarray, "{new} {old}"]:
-    """The matrix that interpolates `old` points at `new` places: half-pixel centres, the border point goes on beyond it."""
-    place = (np.arange(new) + 0.5) * old / new - 0.5
-    first = np.floor(place).astype(int)
+    """Return the matrix that interpolates `old` points at `new` positions: half-pixel centres, edge points repeated."""
+    position = (np.arange(new) + 0.5) * old / new - 0.5
+    first = np.floor(position).astype(int)
     matrix = np.zeros((new, old))
     for tap in range(-1, 3):
-        distance = np.abs(place - (first + tap))
+        distance = np.abs(position - (first + tap))
         near = ((CUBIC + 2) * distance - (CUBIC + 3)) * distance**2 + 1
         far = CUBIC * (((distance - 5) * distance + 8) * distance - 4)
         np.add.at(matrix, (np.arange(new), np.clip(first + tap, 0, old - 1)), np.where(distance <= 1, near, far))

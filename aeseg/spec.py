@@ -4,19 +4,36 @@ A description holds only what JSON holds (and references of ml_collections), eve
 included: so a run's config.json says all of it even when the code's defaults change later.
 """
 
+import dataclasses
 import difflib
 import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
 
+from aeseg import renames
 from aeseg.types import UserError
 
 _LINEN_FIELDS = ("parent", "name")
+
+PARTS = (
+    "aeseg.data.colours",
+    "aeseg.data.sources",
+    "aeseg.data.transforms",
+    "aeseg.masking",
+    "aeseg.methods",
+    "aeseg.models",
+    "aeseg.runs.run",
+    "aeseg.training.optimiser",
+)
+"""Modules and packages whose public classes a config may build.  None of their constructors writes, deletes or executes anything."""
+
+FUNCTIONS = ("aeseg.training.optimiser",)
+"""Modules whose public functions a config may call, too."""
 
 
 def spec(factory: Callable[..., Any], **kwargs: Any) -> ConfigDict:
@@ -33,33 +50,94 @@ def spec(factory: Callable[..., Any], **kwargs: Any) -> ConfigDict:
         if name not in known:
             raise TypeError(f"{factory.__qualname__} has no argument {name!r}{suggestion(name, known)}; it has {known}.")
     fields: dict[str, Any] = {"target": f"{factory.__module__}:{factory.__qualname__}"}
+    fields |= defaults(factory) | kwargs
     for name in known:
-        default = signature.parameters[name].default
-        if name in kwargs:
-            fields[name] = kwargs[name]
-        elif default is not inspect.Parameter.empty:
-            fields[name] = default
-        else:
+        if name not in fields:
             raise TypeError(f"{factory.__qualname__} needs {name!r}; give it in the config.")
         _check_plain(fields[name], f"{factory.__qualname__}.{name}")
-    return ConfigDict(fields)
+    return ConfigDict({name: fields[name] for name in ("target", *known)})
+
+
+def defaults(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Return the arguments that a factory has a default for, by name."""
+    made = {}
+    if dataclasses.is_dataclass(factory):  # a signature shows a marker in place of what a default_factory makes
+        made = {
+            each.name: each.default_factory() for each in dataclasses.fields(factory) if each.default_factory is not dataclasses.MISSING
+        }
+    parameters = inspect.signature(factory).parameters
+    found = {name: parameter.default for name, parameter in parameters.items() if parameter.default is not inspect.Parameter.empty}
+    return {name: value for name, value in {**found, **made}.items() if name not in _LINEN_FIELDS}
+
+
+def describe(thing: Any) -> Any:
+    """Return the config that builds a thing: the inverse of `build`.
+
+    Modules and dataclasses are described by their fields, an optimiser by the call that made it (`call`).
+    Raises TypeError for what no config can hold.
+    """
+    if isinstance(thing, bool | int | float | str):
+        return thing
+    if isinstance(thing, FieldReference):
+        return describe(thing.get())
+    if isinstance(thing, ConfigDict):
+        return thing.copy_and_resolve_references()
+    if isinstance(thing, Mapping):
+        return ConfigDict({name: describe(value) for name, value in thing.items()})
+    if hasattr(thing, "call"):
+        return describe(thing.call)
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        fields = [each.name for each in dataclasses.fields(thing) if each.init and each.name not in _LINEN_FIELDS]
+        return spec(type(thing), **{name: describe(getattr(thing, name)) for name in fields})
+    if isinstance(thing, list | tuple):
+        return tuple(describe(item) for item in thing)
+    raise TypeError(f"A config holds numbers, strings, sequences and parts of aeseg; got {thing!r}.")
 
 
 def build(node: Any) -> Any:
     """Make what a description describes, innermost first; sequences become tuples, so modules stay hashable.
 
-    Refuses targets outside `aeseg.`: a checkpoint's config.json is data and must not run other code.
+    A class keeps the arguments that it names in DESCRIPTIONS as they are described, to build them when they are needed.
+    Raises UserError for a target that is not a part of aeseg (see `PARTS`): a run's config.json is data and must not run other code.
     """
-    if isinstance(node, FieldReference):
-        node = node.get()
-    if isinstance(node, list | tuple):
-        return tuple(build(item) for item in node)
-    if not isinstance(node, Mapping | ConfigDict):
+    return _built(renames.updated(plain(node)))
+
+
+def build_run(config: Mapping[str, Any] | ConfigDict) -> Any:
+    """Make the `Run` that a config describes, in the words of today or of an earlier version (aeseg/renames.py)."""
+    return _built(renames.updated_run(plain(config)))
+
+
+def meaning(config: Any) -> Any:
+    """Return a plain config with every absent argument filled in: equal meanings compute the same.
+
+    Names are today's; an argument that did not exist when the config was saved has the value that the code meant then.
+    """
+    return _filled(renames.updated_run(plain(config)) if isinstance(config, Mapping | ConfigDict) else config)
+
+
+def _filled(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_filled(item) for item in node]
+    if not isinstance(node, dict):
         return node
-    arguments = {name: build(value) for name, value in node.items() if name != "target"}
+    fields = {name: _filled(value) for name, value in node.items()}
+    if "target" in node:
+        absent = {**plain(defaults(resolve(node["target"]))), **renames.MEANT.get(node["target"], {})}
+        fields = {**absent, **fields}
+    return fields
+
+
+def _built(node: Any) -> Any:
+    if isinstance(node, list):
+        return tuple(_built(item) for item in node)
+    if not isinstance(node, dict):
+        return node
     if "target" not in node:
-        return arguments
-    factory = _factory(node["target"])
+        return {name: _built(value) for name, value in node.items()}
+    factory = resolve(node["target"])
+    kept = getattr(factory, "DESCRIPTIONS", ())
+    arguments = {name: value if name in kept else _built(value) for name, value in node.items() if name != "target"}
     known = [name for name in inspect.signature(factory).parameters if name not in _LINEN_FIELDS]
     for name in arguments:
         if name not in known:
@@ -112,8 +190,9 @@ def to_json(config: ConfigDict) -> str:
 
 
 def from_json(text: str) -> ConfigDict:
-    """The config that `to_json` wrote; lists come back as tuples."""
-    return ConfigDict(_tuples(json.loads(text)))
+    """The config that `to_json` wrote, in today's words; lists come back as tuples."""
+    node = json.loads(text)
+    return ConfigDict(_tuples(renames.updated_run(node) if isinstance(node, dict) else node))
 
 
 def plain(node: Any) -> Any:
@@ -143,17 +222,37 @@ def differences(old: Any, new: Any, where: str = "config") -> list[str]:
     return [] if old == new else [f"{where}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
-def _factory(target: str) -> Callable[..., Any]:
-    place, _, name = target.partition(":")
-    if place.split(".")[0] != "aeseg":
-        raise UserError(f"A config may build only what stands in aeseg; this one names {target!r}. Wrap it in a function of aeseg.")
+def resolve(target: Any) -> Callable[..., Any]:
+    """Return the public class, or optimiser, that a target names.
+
+    A target is data that somebody else may have written.  It is looked up among the names that its module defines itself:
+    names that the module imports, attributes of a class, private names and functions with another purpose are refused.
+    """
+    refusal = UserError(
+        f"A config may build only the parts of aeseg: public classes of {', '.join(PARTS)}, and the functions of "
+        f"{', '.join(FUNCTIONS)}; this one names {target!r}. Wrap it in a class of aeseg."
+    )
+    if not isinstance(target, str):
+        raise refusal
+    module_name, _, name = target.partition(":")
+    words = module_name.split(".")
+    if not _below(module_name, PARTS) or any(not word.isidentifier() or word.startswith("_") for word in (*words, name)):
+        raise refusal
     try:
-        found = importlib.import_module(place)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
         raise UserError(f"The config names {target!r}, which aeseg does not have ({error}). Was it renamed since?") from error
-    return found
+    if name not in vars(module):
+        raise UserError(f"The config names {target!r}, which aeseg does not have. Was it renamed since?")
+    factory = vars(module)[name]
+    allowed = inspect.isclass(factory) or (inspect.isfunction(factory) and _below(module_name, FUNCTIONS))
+    if not allowed or (factory.__module__, factory.__qualname__) != (module_name, name):
+        raise refusal
+    return factory
+
+
+def _below(module: str, names: Sequence[str]) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in names)
 
 
 def _check_plain(value: Any, where: str) -> None:

@@ -1,4 +1,4 @@
-"""The nouns of aeseg: Batch, Pyramid, Class, and the error a user can mend."""
+"""The shared types of aeseg: Batch, Pyramid, Class and UserError."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -8,18 +8,24 @@ import numpy as np
 from jaxtyping import Array, Float
 
 IGNORE = 255
-"""The label of a pixel that weighs nothing: void, unlabelled, or outside the region of interest."""
+"""Label of a pixel with weight 0: void, unlabelled, or outside the region of interest."""
 
-Batch = Mapping[str, Array | np.ndarray]
-"""One step's arrays, by name.
+Batch = Mapping[str, Array]
+"""Arrays of one step, by name.
 
-`image` [b h w c], uint8 on the wire and float32 in [0, 1] inside the step; `label` int32 [b h w] with IGNORE;
-`valid` bool [b], False for padding rows, which weigh nothing; `index` int32 [b], the row's place in the global batch,
-from which a method draws its random numbers; further modalities (`depth` [b h w]) are further keys.
+image  [b h w c], uint8 from the loader and float32 in [0, 1] inside the step
+label  int32 [b h w], with IGNORE
+valid  bool [b], False for padding rows, which have weight 0
+index  int32 [b], the index of the row in the global batch; it seeds the random numbers of the row
+
+Further modalities (`depth` [b h w]) are further keys.
 """
 
+Loaded = Mapping[str, Array | np.ndarray]
+"""A Batch as the loader makes it, on the host or on the devices."""
+
 Pyramid = dict[int, Float[Array, "b _ _ _"]]
-"""{stride: features [b h/stride w/stride d]}: what every encoder returns, and the logits of every head."""
+"""Features {stride: [b h/stride w/stride d]}: the output of every encoder, and the logits of every head."""
 
 
 class Class(NamedTuple):
@@ -30,40 +36,40 @@ class Class(NamedTuple):
 
 
 class UserError(ValueError):
-    """Something the user can mend.  The text says what was expected, what came, and what to do."""
+    """An error the user can fix. The message states what was expected, what was given, and how to fix it."""
 
 
 def at_stride(pyramid: Pyramid, stride: int, reader: str) -> Float[Array, "b _ _ _"]:
-    """The features of one stride; `reader` names who asks, for the error."""
+    """Return the features of one stride. `reader` is named in the error if the stride is absent."""
     if stride not in pyramid:
         raise UserError(
             f"{reader} reads stride {stride}; the encoder gives {sorted(pyramid)}. "
-            f"Set the stride of {reader} to one of these, or give the encoder another depth."
+            f"Set the stride of {reader} to one of these, or change the depth of the encoder."
         )
     return pyramid[stride]
 
 
 def chosen_strides(pyramid: Pyramid, strides: tuple[int, ...], reader: str) -> tuple[int, ...]:
-    """The strides that a head of several reads, fine to coarse: those it names, or with () the coarsest four (or all) that there are."""
+    """Return the strides that a head reads, fine to coarse: `strides`, or for () the coarsest four (or all) of the pyramid."""
     for stride in strides:
         at_stride(pyramid, stride, reader)
     return tuple(sorted(strides)) if strides else tuple(sorted(pyramid)[-4:])
 
 
 def doubling_strides(pyramid: Pyramid, reader: str) -> tuple[int, ...]:
-    """The strides of a pyramid, coarse to fine, for a head that climbs from each to the next, twice as fine."""
-    found = sorted(pyramid)
-    if len(found) < 2 or any(coarse != 2 * fine for fine, coarse in itertools.pairwise(found)):
+    """Return the strides of a pyramid, coarse to fine; UserError unless each is twice the next."""
+    strides = sorted(pyramid)
+    if len(strides) < 2 or any(coarse != 2 * fine for fine, coarse in itertools.pairwise(strides)):
         raise UserError(
-            f"{reader} joins features whose strides double (such as [1, 2, 4, 8]); the encoder gives {found}. "
+            f"{reader} joins features whose strides double (such as [1, 2, 4, 8]); the encoder gives {strides}. "
             "Take such an encoder (convnet), or a head that reads one stride (linear, fcn)."
         )
-    return tuple(reversed(found))
+    return tuple(reversed(strides))
 
 
 def check_each(numbers: Sequence[int], strides: Sequence[int], has: str, remedy: str) -> None:
-    """Raises UserError unless there is one number for each of the strides that a head climbs to; `has` says what it has."""
+    """Raise UserError unless there is one number per stride that a head upsamples to. `has` and `remedy` are parts of the message."""
     if len(numbers) != len(strides):
         raise UserError(
-            f"{has} {tuple(numbers)}; the encoder gives {len(strides)} strides to climb to, {list(strides)}. Give one {remedy}."
+            f"{has} {tuple(numbers)}; the encoder gives {len(strides)} strides to upsample to, {list(strides)}. Give one {remedy}."
         )

@@ -26,8 +26,11 @@ import numpy as np
 import optax
 
 from aeseg.types import UserError
-from experiments import bench_convolutional, bench_mae, cli, loading
-from experiments.provenance import provenance
+
+from . import bench_convolutional, bench_mae
+from .benches import loading
+from .console import cli
+from .machine.provenance import provenance
 
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "bench.jsonl")
 SIZES = {"autoencoder": 256, "unet": 128, "mae": 224}

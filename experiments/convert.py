@@ -17,10 +17,15 @@ from ml_collections import ConfigDict
 
 from aeseg import tree
 from aeseg.importers import families
+from aeseg.runs import init
+from aeseg.runs import workdir as workdirs
+from aeseg.runs.run import SPLITS
 from aeseg.training import checkpoints as saved
 from aeseg.training.state import TrainState
 from aeseg.types import UserError
-from experiments import cli, init, process
+
+from .console import cli
+from .machine import process
 
 
 def run(argv: Sequence[str]) -> int:
@@ -58,12 +63,12 @@ def from_foreign(path: str, workdir: str, data: str) -> int:
     with config.unlocked():
         config.method = ConfigDict({"encoder": model.described}) if alone else model.described
         config.window, config.steps = model.size, 0
-        for split in ("train", "validation", "test"):
-            if "channels" in config.data[split]:
-                config.data[split].channels = model.channels
+        for fields in (config.data.source, *(config.data[split] for split in SPLITS)):
+            if "channels" in fields:
+                fields.channels = model.channels
     for note in model.notes:
         print(note)
-    cli.claim(workdir, config)
+    workdirs.check_workdir(workdir, config)
     variables = dict(model.variables)
     state = TrainState(jnp.zeros((), jnp.int32), variables.pop("params"), variables, opt_state={}, ema={})
     kept = saved.Checkpoints(os.path.join(workdir, "checkpoints"))

@@ -19,15 +19,18 @@ import numpy as np
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.inference.measures import BOUNDARIES, CALIBRATION, REFERENCE_BOUNDARIES
-from aeseg.training import step
+from aeseg.runs import scores as scoring
+from aeseg.runs import workdir as workdirs
+from aeseg.runs.run import SPLITS
+from aeseg.runs.train import PICTURES
 from aeseg.types import UserError
-from experiments import assembly, cli, job, predictors, process
-from experiments.progress import Progress
+
+from .console import cli, predictors
+from .console.progress import Progress
+from .machine import process
 
 Found = tuple[dict[str, Any], dict[str, Any], list[str]]
 """The scores, the columns of the picture, the names of its rows."""
-
-SPLITS = ("train", "validation", "test")
 
 MEANS = (
     "mean_iou",
@@ -61,13 +64,13 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
     process.start()
     began = time.perf_counter()
-    trained = assembly.load_trained(flags.workdir, predictors.chosen_step(flags))
-    segments = predictors.is_segmenter(trained)
+    trained = workdirs.load_trained(flags.workdir, predictors.chosen_step(flags))
+    segments = trained.run.segments
     views, samples = predictors.chosen_views(flags, segments), predictors.chosen_samples(flags, segments)
     statistics = predictors.chosen_statistics(flags, segments)
-    windows = predictors.chosen_windows(flags, tuple(trained.config.window), segments)
-    source = assembly.scored_source(trained.config.data, flags.split)
-    batch = flags.batch or trained.config.batch_size
+    windows = predictors.chosen_windows(flags, tuple(trained.run.window), segments)
+    source = trained.run.data.scored(flags.split)
+    batch = flags.batch or trained.run.batch_size
     picture = os.path.join(flags.workdir, "pictures", f"{flags.split}_{trained.step:06d}.png")
     if segments:
         borders = ((BOUNDARIES, flags.boundaries), (REFERENCE_BOUNDARIES, flags.reference_boundaries))
@@ -94,17 +97,17 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def segmentation_scores(trained: assembly.Trained, source: Any, samples: int = 0, batch_statistics: bool = False, **how: Any) -> Found:
-    """The scores of a segmenter, and six images spread over the source with label and prediction; `how`: see `predictors.scored`.
+def segmentation_scores(trained: workdirs.Trained, source: Any, samples: int = 0, batch_statistics: bool = False, **how: Any) -> Found:
+    """The scores of a segmenter, and six images spread over the source with label and prediction; `how`: see `scoring.scored`.
 
-    With `samples` the uncertainty is a column, too; for these and `batch_statistics` see `predictors.predictor`.
+    With `samples` the uncertainty is a column, too; for these and `batch_statistics` see `scoring.predictor`.
     """
     if len(source.classes) != trained.method.classes:
         raise UserError(
             f"The model knows {trained.method.classes} classes; the data set has {len(source.classes)}: "
             f"{', '.join(name for name, _ in source.classes) or 'no labels'}. Evaluate on the classes that it was trained with."
         )
-    chosen = set(np.linspace(0, len(source) - 1, min(job.PICTURES, len(source))).round().astype(int).tolist())
+    chosen = set(np.linspace(0, len(source) - 1, min(PICTURES, len(source))).round().astype(int).tolist())
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ("image", "label", "prediction")}
     names: list[str] = []
     with Progress("evaluating", len(source)) as progress:
@@ -121,24 +124,17 @@ def segmentation_scores(trained: assembly.Trained, source: Any, samples: int = 0
                 for column, array in shown.items():
                     columns.setdefault(column, []).append(array)
 
-        scores = predictors.scored(trained, source, samples, batch_statistics, seen=seen, **how)
+        scores = scoring.scored(*trained[:3], source, samples, batch_statistics, seen=seen, **how)
     return scores, columns, names
 
 
-def autoencoder_scores(trained: assembly.Trained, source: Any, batch: int) -> Found:
+def autoencoder_scores(trained: workdirs.Trained, source: Any, batch: int) -> Found:
     """The same of an autoencoder, on the middle window of each image."""
-    method = trained.method
-    variables = predictors.placed(trained)
-    means = job.on_local_devices(lambda variables, batch: dict(method.apply(variables, step.prepare(batch), train=False)))
-    show = job.on_local_devices(lambda variables, batch: method.apply(variables, step.prepare(batch), method="show"))
-
-    def batches() -> Any:
-        return job.windows(trained.config, source, batch)
-
+    show = scoring.shower(trained.method)
     with Progress("evaluating", len(source)) as progress:
-        scores = evaluation.autoencoder(lambda batch: means(variables, batch), batches(), method.coefficients, progress.at)
-    shown = jax.device_get(show(variables, next(iter(batches()))))
-    rows = min(job.PICTURES, batch, len(source))
+        scores = scoring.autoencoder(trained.run, trained.variables, source, batch, progress.at)
+    shown = jax.device_get(show(trained.variables, next(iter(scoring.windows(trained.run, source, batch)))))
+    rows = min(PICTURES, batch, len(source))
     names = [str(source[row].get("name", row)) for row in range(rows)]
     return scores, {name: np.asarray(array)[:rows] for name, array in shown.items()}, names
 

@@ -22,22 +22,26 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from flax import linen as nn
 from jaxtyping import Float, Int32, UInt8
-from ml_collections import ConfigDict
 
 from aeseg.data import decode, transforms
 from aeseg.inference import draw
 from aeseg.inference.samples import PLANES
 from aeseg.inference.sliding import sliding
 from aeseg.inference.views import averaged, checked, resized, softmax
-from aeseg.spec import build
+from aeseg.runs import scores as scoring
+from aeseg.runs import workdir as workdirs
+from aeseg.runs.train import PICTURES
 from aeseg.types import Class, UserError
-from experiments import assembly, cli, job, predictors, process
-from experiments.progress import Progress
+
+from .console import cli, predictors
+from .console.progress import Progress
+from .machine import process
 
 
 class Item(NamedTuple):
@@ -63,8 +67,8 @@ def run(argv: Sequence[str]) -> int:
     process.start()
     began = time.perf_counter()
     paths = input_files(flags.input, flags.output)
-    trained = assembly.load_trained(flags.workdir, predictors.chosen_step(flags))
-    classes = known_classes(trained) if predictors.is_segmenter(trained) else ()
+    trained = workdirs.load_trained(flags.workdir, predictors.chosen_step(flags))
+    classes = known_classes(trained) if trained.run.segments else ()
     if flags.logits and not classes:
         raise UserError("Only a segmenter has logits; this run is an autoencoder. Leave out --logits.")
     shown, unreadable = predict(trained, paths, classes, flags)
@@ -85,16 +89,16 @@ def run(argv: Sequence[str]) -> int:
 
 
 def predict(
-    trained: assembly.Trained, paths: Sequence[str], classes: tuple[Class, ...], flags: Any
+    trained: workdirs.Trained, paths: Sequence[str], classes: tuple[Class, ...], flags: Any
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Write the results of every file; returns the rows of the overview, and (path, reason) of those that cannot be read."""
-    config, output, segments = trained.config, flags.output, bool(classes)
+    run, output, segments = trained.run, flags.output, bool(classes)
     views, samples = predictors.chosen_views(flags, segments), predictors.chosen_samples(flags, segments)
-    statistics, window = predictors.chosen_statistics(flags, segments), tuple(config.window)
+    statistics, window = predictors.chosen_statistics(flags, segments), tuple(run.window)
     windows = predictors.chosen_windows(flags, window)
-    changes = [build(node) for node in config.data.evaluation_transforms if not _cuts(node)]
+    changes = [change for change in run.data.evaluation_transforms if not _cuts(change)]
     resizes = any(isinstance(change, transforms.Resize) for change in changes)
-    channels = config.data.test.get("channels", 3)
+    channels = run.data.described("test").get("channels", 3)
     names = output_names(paths)
     taken: list[Item] = []
     unreadable: list[tuple[str, str]] = []
@@ -114,7 +118,7 @@ def predict(
             yield record["image"]
 
     with Progress("predicting", len(paths)) as progress:
-        network = predictors.predictor(trained._replace(method=build(_without_noise(config.method))), samples, statistics)
+        network = scoring.predictor(run, _without_noise(trained.method), trained.variables, samples, statistics)
         slide = functools.partial(sliding, network, window=window, batch=flags.batch, **windows)
         for number, values in enumerate(averaged(slide, images(), **views, further=PLANES if samples else 0)):
             item = taken.pop(0)
@@ -124,7 +128,7 @@ def predict(
                 row |= _segmented(item, values, classes, flags, resizes) if classes else _reconstructed(item, values, output)
             except OSError as error:
                 raise UserError(f"Cannot write to {output}: {error.strerror}. Free space or name another --output.") from error
-            if len(rows) < job.PICTURES:
+            if len(rows) < PICTURES:
                 rows.append(row)
             progress.at(number + 1 + len(unreadable))
     return rows, unreadable
@@ -173,12 +177,11 @@ def output_names(paths: Sequence[str]) -> list[str]:
     return names
 
 
-def known_classes(trained: assembly.Trained) -> tuple[Class, ...]:
+def known_classes(trained: workdirs.Trained) -> tuple[Class, ...]:
     """Names and colours of the run's classes, from its data; numbers where the data is not at hand."""
-    data = trained.config.data
     for split in ("test", "validation", "train"):
         try:
-            classes = tuple(build(data[split]).classes)
+            classes = tuple(trained.run.data.records(split).classes)
         except UserError:
             continue
         if len(classes) == trained.method.classes:
@@ -231,19 +234,14 @@ def _reconstructed(item: Item, values: np.ndarray, output: str) -> dict[str, Any
     return {"reconstruction": reconstruction}
 
 
-def _cuts(node: Mapping[str, Any]) -> bool:
+def _cuts(change: Any) -> bool:
     """Whether a transform changes what part of the image is seen; resizing does not, and colours' transforms do not."""
-    place, _, name = node["target"].partition(":")
-    return place == transforms.__name__ and name != "Resize"
+    return type(change).__module__ == transforms.__name__ and not isinstance(change, transforms.Resize)
 
 
-def _without_noise(method: ConfigDict) -> ConfigDict:
+def _without_noise(method: nn.Module) -> nn.Module:
     """A denoising method that takes the image as it is."""
-    if "noise" not in method:
-        return method
-    clean = method.copy_and_resolve_references()
-    clean.noise = ()
-    return clean
+    return method.clone(noise=()) if hasattr(method, "noise") else method
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ import tensorflow_datasets as tfds
 
 from aeseg.data.sources.tfds import data_root, prepared
 from aeseg.types import UserError
-from experiments import cli
+
+from .console import cli
 
 HOSTS = {
     "oxford_iiit_pet": "https://thor.robots.ox.ac.uk",

@@ -8,7 +8,14 @@ python -m experiments.pretrain --config=pretrain:masked --init=vit-mae  warm sta
 
 from collections.abc import Sequence
 
-from experiments import assembly, cli, init, job, process
+import jax
+
+from aeseg import spec
+from aeseg.runs import init
+from aeseg.runs.train import report, train
+
+from .console import cli
+from .machine import process
 
 
 def run(argv: Sequence[str]) -> int:
@@ -22,10 +29,12 @@ def run(argv: Sequence[str]) -> int:
     )
     process.start()
     weights = init.weights(flags.config, flags.overrides, flags.init, "what fits") if flags.init else None
-    parts = assembly.assemble(flags.config)
+    pretraining = spec.build(flags.config)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
-    next_command = f"{process.launcher()}segment --config={flags.config.next} --init={workdir}"
-    job.train(parts, workdir, job.score_method(parts), weights, next_command)
+    outcome = train(pretraining, workdir, weights)
+    if jax.process_index() == 0:
+        following = f"{process.launcher()}segment --config={pretraining.next or 'segment'} --init={workdir}"
+        print(report(pretraining, workdir, outcome, following), flush=True)
     return 0
 
 

@@ -21,11 +21,13 @@ from ml_collections import ConfigDict
 from aeseg import images
 from aeseg.data.colours import PhotometricJitter
 from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomScale
-from aeseg.inference import evaluate as evaluation
 from aeseg.inference import probes
 from aeseg.inference.sliding import Predict
 from aeseg.methods.segmenter import Segmenter
 from aeseg.models.heads.linear import LinearHead
+from aeseg.runs import init, transfer
+from aeseg.runs import scores as scoring
+from aeseg.runs.run import SPLITS, Run, config_example
 from aeseg.spec import build, spec
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
@@ -33,9 +35,12 @@ from aeseg.training import step
 from aeseg.training.optimiser import adamw
 from aeseg.training.state import TrainState
 from aeseg.types import UserError, at_stride
-from experiments import assembly, cli, evaluate, init, job, process, segment
-from experiments.progress import Progress
-from experiments.provenance import provenance
+
+from . import evaluate
+from .console import cli
+from .console.progress import Progress
+from .machine import process
+from .machine.provenance import provenance
 
 KINDS = ("knn", "logistic", "linear")
 WARMUP = 1_500 / 40_000
@@ -61,38 +66,30 @@ def run(argv: Sequence[str]) -> int:
     )
     if flags.kind not in KINDS:
         raise UserError(f"The probes are {', '.join(KINDS)}; got {flags.kind!r}. Set --kind to one of these.")
-    if flags.split not in evaluate.SPLITS:
-        raise UserError(f"The splits are {', '.join(evaluate.SPLITS)}; got {flags.split!r}. Set --split to one of these.")
+    if flags.split not in SPLITS:
+        raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
     process.start()
     if jax.process_count() > 1:
         raise UserError(f"A probe runs in one process; there are {jax.process_count()}. Start it on one host.")
     began, config = time.perf_counter(), flags.config
     start = init.weights(config, flags.overrides, flags.init, "encoder") if flags.init else None
-    segment.weigh_classes(config)  # checks classes and labels
+    transfer.weigh_classes(config)  # checks classes and labels
     stride = chosen_stride(config, flags.stride)
     prepare(config, stride, flags.steps)
-    parts = assembly.assemble(config)
-    scored = assembly.scored_source(config.data, flags.split)
+    probed = build(config)
+    probed.check()
+    scored = probed.data.scored(flags.split)
     if len(scored.classes) != config.method.classes:
         raise UserError(
             f"The config has {config.method.classes} classes; the data have {len(scored.classes)}. Set --config.method.classes."
         )
-    state = states.create(parts.method, build(config.optimiser), parts.loader[0], config.seed, False, parts.mesh)
+    state = states.create(probed.method, probed.optimiser, probed.loader[0], probed.seed, False, probed.mesh)
     if start is not None:
         state, lines = start(state)
         print("\n".join(lines))
-    predict, settings = linear(parts, state) if flags.kind == "linear" else patchwise(parts, state, stride, flags)
+    predict, settings = linear(probed, state) if flags.kind == "linear" else patchwise(probed, state, stride, flags)
     with Progress("evaluating", len(scored)) as progress:
-        scores = evaluation.segmentation(
-            predict,
-            scored,
-            build(config.data.evaluation_transforms),
-            tuple(config.window),
-            [name for name, _ in scored.classes],
-            batch=config.batch_size,
-            threads=config.data.threads,
-            seen=lambda index, *_: progress.at(index + 1),
-        )
+        scores = scoring.segmentation(probed, predict, scored, batch=probed.batch_size, seen=lambda index, *_: progress.at(index + 1))
     workdir = flags.workdir or (flags.init if os.path.isdir(os.path.join(flags.init, "checkpoints")) else "runs/probe")
     os.makedirs(workdir, exist_ok=True)
     entry = {**scores, "init": flags.init, "config": flags.config_name, "stride": stride, "seed": config.seed, **settings, **provenance()}
@@ -105,7 +102,7 @@ def run(argv: Sequence[str]) -> int:
 
 def chosen_stride(config: ConfigDict, asked: int) -> int:
     """The stride to read: the one asked for, or the encoder's coarsest."""
-    encoder, row = build(config.method.encoder), assembly.one_row(config)
+    encoder, row = build(config.method.encoder), config_example(config)
 
     def pyramid(image: jax.Array) -> Any:
         found = encoder.init_with_output(jax.random.key(0), image, train=False)[0]
@@ -150,39 +147,37 @@ def prepare(config: ConfigDict, stride: int, steps: int) -> None:
         )
 
 
-def linear(parts: assembly.Job, state: TrainState) -> tuple[Predict, dict[str, Any]]:
+def linear(run: Run, state: TrainState) -> tuple[Predict, dict[str, Any]]:
     """The head trained on augmented images, and what it was trained with; the encoder stands still."""
-    config = parts.config
-    advance = step.train_step(parts.method, build(config.optimiser), parts.mesh, config.microbatches, config.seed, ema=0.0)
-    batches = parts.loader.batches()
-    with Progress("training", config.steps) as progress:
-        for number in range(config.steps):
-            state, terms = advance(state, meshes.place(parts.mesh, next(batches)))
+    advance = step.train_step(run.method, run.optimiser, run.mesh, run.microbatches, run.seed, ema=0.0)
+    batches = run.batches(0)
+    with Progress("training", run.steps) as progress:
+        for number in range(run.steps):
+            state, terms = advance(state, meshes.place(run.mesh, next(batches)))
             progress.at(number + 1)
     loss = float(terms["loss"].value())
-    found = job.on_local_devices(lambda variables, batch: parts.method.apply(variables, images.as_float(batch["image"]), method="predict"))
-    settings = {"steps": config.steps, "batch_size": config.batch_size, "loss": loss}
-    return lambda image: np.asarray(found(state.variables, {"image": image})), settings
+    settings = {"steps": run.steps, "batch_size": run.batch_size, "loss": loss}
+    return scoring.predictor(run, run.method, state.variables), settings
 
 
-def patchwise(parts: assembly.Job, state: TrainState, stride: int, flags: Any) -> tuple[Predict, dict[str, Any]]:
+def patchwise(run: Run, state: TrainState, stride: int, flags: Any) -> tuple[Predict, dict[str, Any]]:
     """A probe of patches whose features are extracted once, from the middle window of each training image."""
-    config, encoder = parts.config, build(parts.config.method.encoder)
-    classes, height, width = config.method.classes, *config.window
+    encoder, classes = run.method.encoder, run.method.classes
+    height, width = run.window
     variables = {name: leaves["encoder"] for name, leaves in state.variables.items() if "encoder" in leaves}
 
     def features(variables: Any, batch: Any) -> jax.Array:
         return encoder.apply(variables, images.as_float(batch["image"]), train=False)[stride]
 
-    extract = job.on_local_devices(features)
+    extract = scoring.on_local_devices(features)
     patches = probes.collect(
-        job.windows(config, parts.train, config.batch_size),
+        scoring.windows(run, run.training, run.batch_size),
         lambda image: np.asarray(extract(variables, {"image": image}), np.float32),
         stride,
         classes,
-        len(parts.train),
+        len(run.training),
         flags.patches,
-        config.seed,
+        run.seed,
     )
     if patches.offered > len(patches.labels):
         print(f"Kept {len(patches.labels):,} of {patches.offered:,} labelled patches (--patches={flags.patches}).")
@@ -195,7 +190,7 @@ def patchwise(parts: assembly.Job, state: TrainState, stride: int, flags: Any) -
     def scores(variables: Any, batch: Any) -> jax.Array:
         return images.resize(probe(features(variables, batch)), height, width)
 
-    predict = job.on_local_devices(scores)
+    predict = scoring.on_local_devices(scores)
     settings |= {"patches": len(patches.labels), "patches_offered": patches.offered}
     return lambda image: np.asarray(predict(variables, {"image": image})), settings
 

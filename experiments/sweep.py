@@ -3,7 +3,7 @@
 python -m experiments.sweep --space="optimiser.learning_rate=1e-3,2e-3,4e-3 method.head.convolutions=1,2"  a grid: six runs of `segment`
 python -m experiments.sweep --space="optimiser.learning_rate=log(1e-4,1e-2)" --trials=20 --seeds=3 --jobs=2  random, three seeds each
 python -m experiments.sweep --config=pretrain:masked --space=my_space.py --trials=30 --sampler=optuna-tpe    a file with get_space()
-python -m experiments.sweep --init=runs/pretrain --config.steps=400 --space="freeze=fine-tune,scratch"       flags for every trial
+python -m experiments.sweep --init=runs/pretrain --config.steps=400 --space="transfer=fine-tune,scratch"       flags for every trial
 
 The config says whether `pretrain` or `segment` is run, and by which metric trials are compared: its `best`, as it stands in
 metrics.jsonl at the last step, of whose checkpoint all later commands are; the mean over --seeds decides.  A loss is comparable only
@@ -27,19 +27,26 @@ import jax
 from ml_collections import ConfigDict
 
 from aeseg import spec
+from aeseg.runs import workdir as workdirs
+from aeseg.runs.run import LARGER_IS_BETTER, SCORES, config_example, is_segmenter, split_config
 from aeseg.spec import build
 from aeseg.training import state as states
 from aeseg.types import UserError
-from experiments import assembly, cli, commands, measurements, process, samplers, trials
-from experiments import space as spaces
-from experiments.space import Joined, Range, Space, Values
-from experiments.trials import Sweep, Trial
+
+from . import module
+from .console import cli
+from .machine import commands, process
+from .search import samplers, trials
+from .search import space as spaces
+from .search.space import Joined, Range, Space, Values
+from .search.trials import Sweep, Trial
+from .study.descriptions import assignments
 
 FIXED = ("seed", "best", "data.validation", "data.test", "data.evaluation_transforms", "data.on_error")
 """Fields in which trials may not differ, or their numbers could not be compared; nor in the window of an autoencoder, which is
 scored on the middle window of each image (a segmenter on whole images)."""
 
-MAY_CHANGE = tuple(f"config.{name}" for name in cli.MAY_CHANGE)
+MAY_CHANGE = tuple(f"config.{name}" for name in workdirs.MAY_CHANGE)
 """What the same sweep may be gone on with; and its number of trials, until it has a winner."""
 
 
@@ -97,7 +104,7 @@ def described(flags: Any) -> tuple[Sweep, Space]:
     if flags.seeds < 1:
         raise UserError(f"Expected at least one run of each trial; got --seeds={flags.seeds}. Set --seeds.")
     config = flags.config
-    command = "segment" if "freeze" in config else "pretrain"
+    command = "segment" if is_segmenter(config) else "pretrain"
     path = flags.space.partition(":")[0]
     if path.endswith(".py") and not os.path.isfile(path):
         raise UserError(f"Expected a Python file with get_space(); {path!r} does not exist. Name one, or write {spaces.GRAMMAR}.")
@@ -113,7 +120,7 @@ def described(flags: Any) -> tuple[Sweep, Space]:
         )
     workdir = flags.workdir or f"runs/sweep-{cli.run_name(flags.config_name)}"
     seeds = tuple(range(config.seed, config.seed + flags.seeds))
-    larger = config.best in assembly.LARGER_IS_BETTER
+    larger = config.best in LARGER_IS_BETTER
     return Sweep(command, flags.config_name, flags.overrides, flags.init, config.best, larger, seeds, workdir), space
 
 
@@ -131,9 +138,9 @@ def typed(leaf: Values | Range, flags: Any) -> Values | Range:
 def metrics(command: str, config: ConfigDict) -> tuple[str, ...]:
     """What a run of the config measures on the validation set."""
     if command == "segment":
-        return assembly.SCORES
+        return SCORES
     jax.config.update("jax_platforms", "cpu")  # this process takes no GPU's memory from its runs
-    method, row = build(config.method), assembly.one_row(config)
+    method, row = build(config.method), config_example(config)
     means = jax.eval_shape(lambda: method.init_with_output(jax.random.key(0), states.example(row), train=False)[0])
     return ("loss", *means)
 
@@ -158,10 +165,10 @@ def claim(sweep: Sweep, flags: Any, space: Space, drawn: int) -> None:
 
 def choose(sweep: Sweep, best: Trial) -> None:
     """Write down the winner, its config first: once report.json is there, no trial is run and no other is chosen."""
-    config = cli.stored_config(best.places[0])
+    config = workdirs.stored_config(best.places[0])
     write(os.path.join(sweep.workdir, "winner.json"), spec.plain(config))
     seconds = sum(trial.seconds for trial in trials.outcomes(sweep))
-    apart = spec.differences(config.data.validation, config.data.test) != []
+    apart = spec.differences(*(split_config(spec.plain(config.data), split) for split in ("validation", "test"))) != []
     report = {**best._asdict(), "metric": sweep.metric, "apart": apart, "all_seconds": round(seconds, 1)}
     write(os.path.join(sweep.workdir, "report.json"), report)
 
@@ -176,7 +183,7 @@ def scored(sweep: Sweep) -> dict[str, Any]:
         found = [test_scores(place) for place in report["places"]]
     except UserError as error:
         return {**report, "error": str(error)}
-    names = [name for name in metrics(sweep.command, cli.stored_config(report["places"][0])) if name in found[0]]
+    names = [name for name in metrics(sweep.command, workdirs.stored_config(report["places"][0])) if name in found[0]]
     report["test"] = {name: [scores[name] for scores in found] for name in names}
     write(path, report)
     return report
@@ -187,7 +194,7 @@ def test_scores(workdir: str) -> dict[str, Any]:
     path = os.path.join(workdir, "metrics.json")
     entries = _read(path) if os.path.exists(path) else {}
     if "test" not in entries:
-        command = [sys.executable, "-m", "experiments.evaluate", f"--workdir={workdir}", "--split=test"]
+        command = [sys.executable, "-m", module("evaluate"), f"--workdir={workdir}", "--split=test"]
         commands.call(command, {"jobs": 1}, f"{workdir}.log")
         entries = _read(path)
     return entries["test"]
@@ -233,14 +240,14 @@ def _read(path: str) -> dict[str, Any]:
 def _typed(field: str, value: Any, flags: Any) -> Any:
     """A value as the entry point will read it; UserError where it is of another type, or changes what trials are compared by."""
     config = flags.config
-    words = measurements.assignments({**flags.overrides, field: value})
+    words = assignments({**flags.overrides, field: value})
     try:
         parsed = cli.parse(["sweep", *words], "", config=flags.config_name)
     except UserError:
         now = _at(config, field)
         kind = type(now).__name__
         raise UserError(f"Expected a value of {field} of type {kind}, such as {now!r}; got {value!r} in the space. Mend --space.") from None
-    fixed = FIXED if "freeze" in config else (*FIXED, "window")
+    fixed = FIXED if is_segmenter(config) else (*FIXED, "window")
     changed = [line for name in fixed for line in spec.differences(_at(config, name), _at(parsed.config, name), f"config.{name}")]
     if changed:
         raise UserError(

@@ -22,14 +22,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aeseg import spec
+from aeseg.runs.workdir import MAY_CHANGE
 from aeseg.types import UserError
-from experiments import cli, figures, formats, measurements, papers, plan, plot, rehearsal, summary
+
+from . import papers
+from .console import cli
+from .study import figures, formats, measurements, plan, plot, rehearsal, summary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 README = os.path.join(os.path.dirname(HERE), "README.md")
 LONGEST = 8
 """Rows of a table that README.md shows unfolded."""
-MAY_BE_SET = ("data.root", *cli.MAY_CHANGE)
+MAY_BE_SET = ("data.root", *MAY_CHANGE)
 """Fields that no result depends on."""
 MARKS = ("<!-- results: written by `python -m experiments.tables --readme` -->", "<!-- end of results -->")
 
@@ -60,7 +64,7 @@ def run(argv: Sequence[str]) -> int:
         return 0
     if flags.format not in formats.FORMATS:
         raise UserError(f"The formats are {', '.join(formats.FORMATS)}; got {flags.format!r}. Set --format to one of these.")
-    paper = papers.at_scale(spec.module("experiments.papers", flags.table), flags.scale)
+    paper = papers.at_scale(spec.module(papers.__name__, flags.table), flags.scale)
     extra = _assigned(flags.set)
     if flags.plan:
         print(plan.markdown(flags.table, paper, extra, flags.jobs, flags.runs))
@@ -92,7 +96,7 @@ def printed(
     table: str, style: str = "markdown", scale: str = "cpu", failed: Mapping[tuple[str, int], str] | None = None, **how: Any
 ) -> str:
     """The rows of one scale that were measured, or that `failed` with an error, in one of the FORMATS; `how` goes to that."""
-    paper = papers.at_scale(spec.module("experiments.papers", table), scale)
+    paper = papers.at_scale(spec.module(papers.__name__, table), scale)
     found = measurements.current(table, paper)
     if not found and not failed:
         raise UserError(f"Nothing of {table} has been measured. Run python -m experiments.tables {table} --run.")
@@ -146,7 +150,7 @@ def write_readme() -> None:
 
 def _with_results(text: str) -> str:
     """The text with the tables between its marks: long ones folded up, tunings after all others and folded up whole."""
-    modules = {name: spec.module("experiments.papers", name) for name in spec.names("experiments.papers")}
+    modules = {name: spec.module(papers.__name__, name) for name in spec.names(papers.__name__)}
     scales = [(name, scale) for name, paper in modules.items() for scale in papers.SCALES if scale in {row.scale for row in paper.ROWS}]
     measured = [(name, scale) for name, scale in scales if measurements.current(name, papers.at_scale(modules[name], scale))]
     tunings = [printed(name, scale=scale).partition("\n\n") for name, scale in measured if modules[name].SPLIT == "validation"]

@@ -1,13 +1,26 @@
-"""Eight virtual CPU devices, shapes checked at every call, no silent broadcasting; warnings are errors (pyproject.toml)."""
+"""Eight virtual CPU devices, shapes checked at every call, no silent broadcasting; warnings are errors (pyproject.toml).
 
+XLA barely optimises, except in tests marked `optimised` (tests/lanes.py).
+"""
+
+import atexit
 import os
+import tempfile
 from pathlib import Path
 
-os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".cache")  # compiled programs stay out of the home directory
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".cache")  # caches stay out of the home directory
 
-if (worker := os.environ.get("PYTEST_XDIST_WORKER", "")) and hasattr(os, "sched_setaffinity"):
+if not (worker := os.environ.get("PYTEST_XDIST_WORKER", "")):
+    # What one test compiles, in any worker or process that a test starts, the others load.  No run meets the programs of another.
+    programs = tempfile.TemporaryDirectory(prefix="aeseg-tests-")
+    atexit.register(programs.cleanup)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = programs.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"  # reading a program takes hundredths
+
+if worker and hasattr(os, "sched_setaffinity"):
     # Each worker has a core of its own: two that share two cores take turns, and both lose.
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
@@ -17,5 +30,27 @@ from jaxtyping import install_import_hook
 install_import_hook("aeseg", "beartype.beartype")
 
 import jax  # noqa: E402  (after its environment is set)
+import pytest  # noqa: E402
+
+from tests import lanes  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """Give all that is tested of one part to one worker, and all other tests of one file: what they share is made once."""
+    for item in items:
+        of = item.callspec.params if hasattr(item, "callspec") else {}
+        part = f"{of['kind']}-{of['name']}" if {"kind", "name"} <= of.keys() else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(part))
+
+
+@pytest.fixture(autouse=True)
+def _lane(request):
+    """Run a test marked `optimised` in that lane."""
+    if request.node.get_closest_marker("optimised") is None:
+        yield
+        return
+    with lanes.optimised():
+        yield

@@ -154,17 +154,60 @@ def large_inputs(kind: str) -> Any:
     return large if kind == "method" else large["image"]
 
 
-def shapes(module: nn.Module, inputs: Any, train: bool) -> tuple[dict[str, Any], Any]:
-    """(variables, output) as shapes: nothing is computed."""
+def shapes(module: nn.Module, inputs: Any) -> tuple[dict[str, Any], Any]:
+    """(variables, output in evaluation) as shapes: nothing is computed."""
+    output, variables = jax.eval_shape(lambda inputs: module.init_with_output(jax.random.key(0), inputs, train=False), inputs)
+    return dict(variables), output
 
-    def call(inputs: Any) -> Any:
-        rngs = {"params": jax.random.key(0)}
-        variables = module.init(rngs, inputs, train=False)
-        rngs = {name: jax.random.key(1) for name in keys.STREAMS} if train else {}
-        output, _ = module.apply(variables, inputs, train=train, rngs=rngs, mutable=[n for n in variables if n != "params"])
-        return dict(variables), output
 
-    return jax.eval_shape(call, inputs)
+def training_shapes(module: nn.Module, variables: dict[str, Any], inputs: Any) -> Any:
+    """The output in training, as shapes."""
+
+    def call(variables: Any, inputs: Any) -> Any:
+        rngs = {name: jax.random.key(1) for name in keys.STREAMS}
+        return module.apply(variables, inputs, train=True, rngs=rngs, mutable=[n for n in variables if n != "params"])[0]
+
+    return jax.eval_shape(call, variables, inputs)
+
+
+@functools.cache
+def traced(kind: str, name: str, size: str) -> tuple[dict[str, Any], Any]:
+    """The shapes of a part at one size of its recipe, on the inputs of that size."""
+    return shapes(built(kind, name, size), tiny_inputs(kind) if size == "tiny" else large_inputs(kind))
+
+
+@functools.cache
+def pyramid_of(encoder: str) -> dict[int, jax.ShapeDtypeStruct]:
+    """The shapes that an encoder of recipe("tiny") makes of two images of 32 x 64."""
+    image = jax.ShapeDtypeStruct((2, 32, 64, 3), jnp.float32)
+    return shapes(built("encoder", encoder, "tiny"), image)[1]
+
+
+@functools.cache
+def refused(head: str) -> set[str]:
+    """The encoders that a head of recipe("tiny") does not read; asserts what it makes of the others, and what it says."""
+    return {name for _, name in members("encoder") if not _reads(head, pyramid_of(name))}
+
+
+def _reads(head: str, pyramid: dict[int, jax.ShapeDtypeStruct]) -> bool:
+    described = spec.recipe(PACKAGES["head"], head, "tiny")
+    if "stride" in described:
+        described.stride = max(pyramid)
+    if described.get("strides"):
+        described.strides = tuple(pyramid)
+    if "deep_supervision" in described and len(pyramid) < 3:
+        described.deep_supervision = 0
+    reader = spec.build(described)
+    try:
+        variables, logits = shapes(reader, pyramid)
+    except UserError as error:
+        if not re.search(r"Head joins features whose strides double .*; the encoder gives .* Take such an encoder", str(error)):
+            raise
+        return False
+    for output in (logits, training_shapes(reader, variables, pyramid)):
+        for stride, scores in output.items():
+            assert scores.shape == (2, 32 // stride, 64 // stride, described.classes)
+    return True
 
 
 def scattered_sum(output: Any) -> Any:
@@ -187,14 +230,14 @@ def assert_equal(left: Any, right: Any) -> None:
 
 
 def assert_golden(name: str, text: str, meaning: str) -> None:
-    """The text is that of tests/golden/<name>; AESEG_GOLDEN=write writes it instead."""
+    """The text is that of tests/golden/<name>; AESEG_GOLDEN=write writes a file that is missing, and no other."""
     path = GOLDEN / name
-    if os.environ.get("AESEG_GOLDEN") == "write":
+    again = "run `AESEG_GOLDEN=write ./launch.sh test tests/contract_test.py` and commit what it writes."
+    if not path.exists():
+        assert os.environ.get("AESEG_GOLDEN") == "write", f"{path} is missing: a new part needs its golden file; {again}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    again = "If that is meant, run `AESEG_GOLDEN=write ./launch.sh test tests/contract_test.py` and commit what it writes."
-    assert path.exists(), f"{path} is missing: a new part needs its golden file. {again}"
-    assert text == path.read_text(), f"{meaning} {again}"
+    assert text == path.read_text(), f"{meaning} If that is meant, remove {path}, {again}"
 
 
 def check_source(source: Any) -> None:

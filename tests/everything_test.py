@@ -1,6 +1,7 @@
 """Nothing rots unseen: modules are imported, configs build and trace, every file has a test, old configs still build."""
 
 import ast
+import functools
 import importlib
 import json
 
@@ -10,14 +11,17 @@ import pytest
 from ml_collections import ConfigDict
 
 from aeseg import spec, tree
-from experiments import cli, measurements, papers, tables
+from aeseg.runs.run import SPLITS, Run, config_example
+from experiments import papers, tables
+from experiments.console import cli
+from experiments.study import measurements
+from experiments.study.descriptions import assignments
 from tests.contract import GOLDEN, PACKAGES, assert_golden
 from tests.imports_test import ROOT, files, imported
 
 CONFIGS = sorted(path.stem for path in (ROOT / "experiments/configs").glob("*.py") if path.stem != "__init__")
 MODULES = {name: importlib.import_module(f"experiments.configs.{name}") for name in CONFIGS}
 ARGUMENTS = [f"{name}:{argument}" for name, module in MODULES.items() for argument in module.ARGUMENTS]
-NEEDED = ("seed", "steps", "batch_size", "microbatches", "window", "method", "optimiser", "data", "log_every", "evaluate_every")
 
 
 def config_of(described: str) -> ConfigDict:
@@ -27,10 +31,15 @@ def config_of(described: str) -> ConfigDict:
 
 def parameter_count(config: ConfigDict) -> int:
     """Build the method and trace it on its own window, with shapes alone."""
-    method = spec.build(config.method)
-    h, w = config.window
+    return _parameter_count(spec.to_json(config.method), tuple(config.window), channels(config))
+
+
+@functools.cache
+def _parameter_count(described: str, window: tuple[int, int], channels: int) -> int:
+    method = spec.build(spec.from_json(described))
+    h, w = window
     row = {
-        "image": jnp.zeros((1, h, w, channels(config))),
+        "image": jnp.zeros((1, h, w, channels)),
         "label": jnp.zeros((1, h, w), jnp.int32),
         "depth": jnp.zeros((1, h, w)),
         "valid": jnp.ones((1,), bool),
@@ -41,7 +50,7 @@ def parameter_count(config: ConfigDict) -> int:
 
 def channels(config: ConfigDict) -> int:
     """What the decoder gives back, or the source reads; 3 where neither says so."""
-    return config.method.get("decoder", {}).get("channels", config.data.train.get("channels", 3))
+    return config_example(config)["image"].shape[-1]
 
 
 @pytest.mark.parametrize("module", sorted(files()))
@@ -53,14 +62,12 @@ def test_it_can_be_imported_and_says_what_it_is(module):
 @pytest.mark.parametrize("described", ARGUMENTS)
 def test_a_config_builds_and_traces(described):
     config = config_of(described)
-    missing = [name for name in NEEDED if name not in config]
-    assert missing == []
+    run = spec.build(config)
+    assert isinstance(run, Run)
     assert parameter_count(config) > 0
-    assert spec.build(config.optimiser)
-    for field in ("transforms", "evaluation_transforms"):
-        assert isinstance(spec.build(config.data[field]), tuple)
-    for split in ("train", "validation", "test"):
-        assert config.data[split].target.startswith("aeseg.data.sources.")
+    for split in SPLITS:
+        assert run.data.described(split)["target"].startswith("aeseg.data.sources.")
+    assert spec.differences(config, spec.describe(run)) == [], "a built run describes itself as its config does"
     assert spec.differences(config, spec.from_json(spec.to_json(config))) == []
     json.loads(spec.to_json(config), parse_constant=pytest.fail)
 
@@ -87,9 +94,7 @@ def test_the_config_of_today_is_golden(described):
 def test_a_saved_config_still_builds(path):
     config = spec.from_json(path.read_text())
     assert parameter_count(config) > 0, "a class or field that stands in saved configs was moved or renamed: that breaks old runs"
-    assert spec.build(config.optimiser)
-    spec.build(config.data.transforms)
-    spec.build(config.data.evaluation_transforms)
+    assert isinstance(spec.build_run(config), Run)
 
 
 @pytest.mark.parametrize("table", spec.names("experiments.papers"))
@@ -108,7 +113,7 @@ def test_the_rows_of_a_table_are_runs_that_exist(table):
         assert {row.init, row.compare} - {""} <= above, "a row starts from, and is compared with, rows of its scale above it"
         assert row.paper.keys() <= set(paper.METRICS)
         assert bool(row.paper) == bool(row.tolerance and row.citation), "a paper's number has a tolerance and a citation"
-        words = measurements.assignments(row.overrides)
+        words = assignments(row.overrides)
         set_to = cli.parse(["tables", f"--config={row.config}", *words], "", config=row.config).overrides  # refuses another type
         assert set_to == row.overrides
     measured = measurements.lines(table)
@@ -142,7 +147,7 @@ def test_every_file_is_imported_by_some_test():
 
 def test_tests_mirror_the_code():
     """tests/data/loader_test.py is of aeseg/data/loader.py, papers_test.py of a folder papers; what has neither is of the whole."""
-    whole = {"contract", "imports", "everything", "bad_input", "readme", "end_to_end", "launch", "precision"}
+    whole = {"contract", "command_lines", "lanes", "imports", "everything", "bad_input", "readme", "end_to_end", "launch", "precision"}
     for path in sorted((ROOT / "tests").rglob("*_test.py")):
         relative = path.relative_to(ROOT / "tests").with_name(path.name.replace("_test.py", ".py"))
         of = [ROOT / "aeseg" / relative, ROOT / relative]

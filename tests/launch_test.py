@@ -15,6 +15,7 @@ if [[ "$1 $2" == "-m venv" ]]; then mkdir -p "$3/bin"; cp note "$3/bin/python"; 
 NOTE = """#!/usr/bin/env bash
 echo "$*" >>log
 if [[ "$2" == pip ]]; then sleep 0.2; exit "${PIP_FAILS:-0}"; fi
+[[ "$*" != "${FAILS:-}" ]]
 """
 
 
@@ -74,11 +75,24 @@ def test_the_tests_install_their_extra_once(launch, tmp_path):
     _, lines, _ = launch("test", "-x", AESEG_TEST_WORKERS="2")
     assert len(installed(lines)) == 2
     assert installed(lines)[1].startswith("-c requirements.txt pytest>=8")
-    assert lines[-1] == "-m pytest -n 2 --dist worksteal -x"
+    assert lines[-1] == "-m pytest -n 2 --dist loadgroup -x"
     assert installed(launch("test")[1]) == []
     text = (tmp_path / "pyproject.toml").read_text()
     (tmp_path / "pyproject.toml").write_text(text.replace("pytest>=8", "pytest>=8.1"))
     assert len(installed(launch("test")[1])) == 1
+
+
+def test_all_checks_run_before_the_tests_and_one_that_fails_ends_them(launch):
+    checks = ["-m ruff check", "-m ruff format --check", "-m mypy"]
+    code, lines, _ = launch("test", AESEG_TEST_WORKERS="2")
+    assert code == 0
+    assert [line for line in lines if not line.startswith("-m pip")] == [*checks, "-m pytest -n 2 --dist loadgroup"]
+    for number, check in enumerate(checks, 1):
+        code, lines, _ = launch("test", FAILS=check)
+        assert code != 0
+        assert lines == checks[:number]
+    assert launch("test", "tests/spec_test.py")[1][-1].endswith("tests/spec_test.py"), "some tests alone need no other check"
+    assert len(launch("test", "-x")[1]) == 1
 
 
 @pytest.mark.parametrize(("driver", "extra"), [("580.65.06", "jax[cuda13]"), ("535.104.05", "jax[cuda12]")])

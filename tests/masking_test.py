@@ -154,7 +154,7 @@ def test_units_spread_to_pixels_and_a_grid_that_they_do_not_fill_is_named():
     hidden = jnp.array([[[True, False]]])
     assert masking.spread(hidden, 2).astype(int).tolist() == [[[1, 1, 0, 0], [1, 1, 0, 0]]]
     assert masking.unit_grid(96, 64, 32) == (3, 2)
-    with pytest.raises(UserError, match=r"units are 32 x 32 pixels; the image is 100 x 16.*to 96 x 32"):
+    with pytest.raises(UserError, match=r"units are 32 x 32 pixels; they do not tile the image of 100 x 16.*to 96 x 32"):
         masking.unit_grid(100, 16, 32)
 
 
@@ -164,9 +164,9 @@ def test_units_spread_to_pixels_and_a_grid_that_they_do_not_fill_is_named():
         (lambda: masking.Random(1.0), "Random takes a ratio of more than 0 and less than 1; got 1.0"),
         (lambda: masking.Grid(0.6), "Grid takes a ratio of 0.25, 0.5 or 0.75; got 0.6"),
         (lambda: masking.Block(0.5, 0), "Block takes a smallest of 1 or more; got 0"),
-        (lambda: masking.Random(0.1)(KEY, 2, 2), "Random hides 0.1 of 2 x 2 units, which is none of them"),
-        (lambda: masking.Block(0.9)(KEY, 2, 2), "Block hides 0.9 of 2 x 2 units, which is all of them"),
-        (lambda: masking.Grid()(KEY, 3, 4), "Grid hides the same of every 2x2 units; the image has 3 x 4"),
+        (lambda: masking.Random(0.1)(KEY, 2, 2), "Random must hide some .*; ratio 0.1 of 2 x 2 hides none"),
+        (lambda: masking.Block(0.9)(KEY, 2, 2), "Block must hide some .*; ratio 0.9 of 2 x 2 hides all"),
+        (lambda: masking.Grid()(KEY, 3, 4), "Grid hides the same units of every 2x2 square; the image has 3 x 4"),
     ],
 )
 def test_what_would_hide_all_or_nothing_is_named(sample, message):

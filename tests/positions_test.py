@@ -40,5 +40,5 @@ def test_a_table_for_its_own_grid_stays_to_the_bit():
 def test_tables_that_cannot_be_are_named():
     with pytest.raises(UserError, match="width divisible by 4; got 6"):
         positions.sine_cosine(2, 2, 6)
-    with pytest.raises(UserError, match=r"grid of 2 x 2 with 1 leading rows has 5 rows; this one has 4. Set `grid`"):
+    with pytest.raises(UserError, match=r"grid of 2 x 2 with 1 leading rows has 5 rows; got 4. Set `grid`"):
         positions.resized(np.zeros((4, 3), np.float32), (2, 2), (3, 3), leading=1)

@@ -38,7 +38,7 @@ def equations(jaxpr):
 @every(*NETWORKS)
 def test_softmax_statistics_and_losses_are_float32(kind, name):
     module, inputs = half(kind, name), tiny_inputs(kind)
-    variables, _ = shapes(module, inputs, False)
+    variables, _ = shapes(module, inputs)
     jaxpr = jax.make_jaxpr(lambda variables: called(module, variables, inputs))(variables)
     found = list(equations(jaxpr.jaxpr))
     rounded = [e for e in found if e.primitive.name in NEEDS_DIGITS and any(v.aval.dtype == jnp.bfloat16 for v in e.outvars)]

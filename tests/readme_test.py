@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from aeseg import spec
-from experiments import cli, pretrain
+from experiments import pretrain
+from experiments.console import cli
 from tests import contract, contract_test
 from tests.imports_test import ROOT
 

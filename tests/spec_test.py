@@ -1,9 +1,14 @@
 """aeseg/spec.py: a config is the constructor call."""
 
+import importlib
+import inspect
+import pkgutil
+
 import flax.linen as nn
 import pytest
 from ml_collections import ConfigDict
 
+import aeseg
 from aeseg import spec
 from aeseg.data.sources.scenes import Scenes
 from aeseg.models.encoders.convnet import ConvNet
@@ -43,9 +48,59 @@ def test_an_argument_called_target_is_refused():
         spec.spec(aims)
 
 
-def test_building_does_not_leave_aeseg():
-    with pytest.raises(UserError, match=r"only what stands in aeseg; this one names 'os:system'"):
-        spec.build(ConfigDict({"target": "os:system", "command": "true"}))
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os:system",  # another package
+        "aeseg.training.checkpoints:os.system",  # an attribute chain through an import
+        "aeseg.training.optimiser:jax.config.update",
+        "aeseg.models.encoders.convnet:ConvNet.__init__",  # an attribute of a class
+        "aeseg.models.encoders.convnet:nn",  # a module that the module imports
+        "aeseg.models.encoders.convnet:Norm",  # a name that the module imports
+        "aeseg.data.sources.folder:Path",
+        "aeseg.training.optimiser:_assembled",  # private
+        "aeseg.spec:_factory",
+        "aeseg.data.sources.folder:__builtins__",  # dunder names, builtins
+        "aeseg.data.sources.folder:__loader__",
+        "aeseg.__main__:main",
+        "aeseg.data.sources.folder:eval",
+        "builtins:eval",
+        "functools:partial",
+        "aeseg.training.optimiser:partial",
+        "aeseg.training.log:Log",  # its constructor writes files
+        "aeseg.training.checkpoints:Checkpoints",
+        "aeseg.data.loader:Loader",
+        "aeseg.data.sources.folder:recipe",  # functions of other modules
+        "aeseg.data.sources.tfds:builder",
+        "aeseg.models..encoders.convnet:ConvNet",
+        "aeseg.models/../x:Y",
+        "aeseg.models.encoders.convnet",
+        ":ConvNet",
+        "",
+        5,
+        ["aeseg.models.encoders.convnet:ConvNet"],
+    ],
+)
+def test_a_config_builds_nothing_but_parts_of_aeseg(target):
+    with pytest.raises(UserError, match=r"only the parts of aeseg|which aeseg does not have"):
+        spec.build({"target": target, "command": "true"})
+
+
+def test_no_constructor_that_a_config_may_call_is_found_by_another_name():
+    """Every class of the packages that hold parts is reached by the module that defines it, and by no other."""
+    reached = 0
+    for info in pkgutil.walk_packages(aeseg.__path__, "aeseg."):
+        if not spec._below(info.name, spec.PARTS):
+            continue
+        for name, value in vars(importlib.import_module(info.name)).items():
+            target = f"{info.name}:{name}"
+            if inspect.isclass(value) and value.__module__ == info.name and not name.startswith("_"):
+                assert spec.resolve(target) is value
+                reached += 1
+            elif callable(value) and getattr(value, "__module__", "") != info.name:
+                with pytest.raises(UserError):
+                    spec.resolve(target)
+    assert reached > 40
 
 
 def test_a_config_of_another_version_says_what_does_not_fit():

@@ -21,7 +21,7 @@ KINDS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged file is a UserError with its name; enough said
 
-_UNTURN: dict[int, Callable] = {  # TIFF tag 274 -> from the picture as shown back to the pixels as stored
+_UNTURN: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # TIFF tag 274 -> from the picture as shown back to the pixels as stored
     2: np.fliplr,
     3: lambda shown: np.rot90(shown, 2),
     4: np.flipud,
@@ -114,7 +114,7 @@ def _opened(data: bytes, name: str, convert: str = "") -> tuple[str, str, np.nda
         with Image.open(io.BytesIO(data)) as picture:
             raw = picture.tile[0].args if picture.tile else ""
             stored = str(raw[0] if isinstance(raw, tuple) and raw else raw)
-            turn = picture.tag_v2.get(274, 1) if picture.format == "TIFF" else 1
+            turn = picture.tag_v2.get(274, 1) if picture.format == "TIFF" else 1  # type: ignore[attr-defined]
             mode = picture.mode
             if convert and mode.startswith("I;16"):
                 pixels = np.asarray(picture).astype(np.uint16)
@@ -134,7 +134,7 @@ def _is_turned_tiff(data: bytes, name: str) -> bool:
         return False
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            return picture.tag_v2.get(274, 1) != 1
+            return bool(picture.tag_v2.get(274, 1) != 1)  # type: ignore[attr-defined]
     except UnidentifiedImageError:
         return False  # a kind that Pillow does not know (five bands, floating point) and OpenCV may
     except _FAILURES as error:

@@ -51,6 +51,11 @@ class Loader:
         """loader[start], loader[start + 1], ..., without end."""
         return _ahead(_Steps(self, start), self.threads, self.workers)
 
+    def names(self, step: int) -> list[str]:
+        """The names of this process's records in the batch of a step, for messages."""
+        rows = _rows(self.batch_size, self.process_index, self.process_count)
+        return [str(self._stream[step * self.batch_size + row].get("name", "?")) for row in rows]
+
     @functools.cached_property
     def _stream(self) -> Any:
         import grain  # half a second: only who loads data pays
@@ -68,6 +73,9 @@ def evaluation_batches(
     threads: int = 2,
 ) -> Iterator[Arrays]:
     """One pass in order.  The last batch is filled up with rows of valid=False (image 0, label IGNORE).
+
+    `index` is each record's place in the source: what a method draws for a record (noise, hidden patches) depends on that alone,
+    whatever the batch size and the number of processes.
 
     Each process gets its rows of each batch, and all processes the same number of batches.
     """
@@ -143,7 +151,8 @@ class _Pass:
         here = [place for place in places if place < len(self.source)] or [len(self.source) - 1]
         batch = stacked([self.chain(self.source[place], np.random.default_rng((0, place))) for place in here])
         valid = np.array([place < len(self.source) for place in places])
-        return {key: _filled(value, valid, IGNORE if key == "label" else 0) for key, value in batch.items()}
+        filled = {key: _filled(value, valid, IGNORE if key == "label" else 0) for key, value in batch.items()}
+        return {**filled, "index": np.array(places, np.int32)}
 
 
 def _filled(array: np.ndarray, valid: np.ndarray, value: int) -> np.ndarray:

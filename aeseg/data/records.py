@@ -31,7 +31,8 @@ class Transform(Protocol):
 
 def check(record: Record) -> Record:
     """The record itself, once its arrays are of one size and of the right kind."""
-    image, name = record.get("image"), record.get("name", "?")
+    image: Any = record.get("image")
+    name = record.get("name", "?")
     if not _is_uint8(image, 3):
         raise UserError(f"The image of record {name} should be uint8 [h w c]; got {_kind(image)}. Convert it in the source.")
     if "label" in record and not _is_uint8(label := record["label"], 2):

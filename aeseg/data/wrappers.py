@@ -104,7 +104,7 @@ class Cached(_Wrapper):
         return {"source": self.source, "gib": self.gib}  # a worker process starts with an empty cache
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)
+        self.__init__(**state)  # type: ignore[misc]
 
 
 @dataclass(frozen=True)

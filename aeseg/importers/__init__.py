@@ -1,1 +1,1 @@
-"""Foreign weights in and out: one file = one family of models.  Found by its name; rules, files and adapt serve them all."""
+"""Import and export of weights of other libraries. One file is one family of models; rules, files and adapt are shared."""

@@ -1,6 +1,6 @@
-"""Weights for other images than they were trained on: other channels, another patch, another grid of positions.
+"""Adapt weights to images with other channels, another patch size, or another grid of positions.
 
-What no step can make fit is left as it is, for `training.checkpoints.graft` to list with its shapes.
+Leaves that cannot be adapted are kept, so that `training.checkpoints.graft` lists them with their shapes.
 """
 
 from collections.abc import Mapping
@@ -14,19 +14,19 @@ from jaxtyping import Float
 from aeseg import positions, tree
 
 Grids = Mapping[str, tuple[tuple[int, int], tuple[int, int]]]
-"""{part: (rows and columns of its position table, those wanted)}."""
+"""{part: (rows and columns of its position table, rows and columns to resize it to)}."""
 
 
 def adapted(donor: Mapping[str, Any], model: Any, grids: Grids) -> tuple[dict[str, Any], list[str]]:
-    """`donor` with the leaves that can be made to fit those of `model` (arrays or shapes) made so; a line for each of them.
+    """Adapt the leaves of `donor` to the shapes of `model` (arrays or shapes); return them and a message per adapted leaf.
 
-    Between encoders of one description only the convolution that reads the image differs, by channels or patch, and the
-    table of positions.  Between others further leaves differ, which no step here changes: they stay an error.
+    Between encoders with the same config, only two leaves differ: the first convolution, by channels or patch size, and the
+    position table. Other differences are left unchanged and remain an error.
     """
-    wanted, lines = tree.flatten(model), []
+    targets, lines = tree.flatten(model), []
 
     def fit(name: str, leaf: Any) -> Any:
-        array, shape = np.asarray(leaf), tuple(wanted[name].shape) if name in wanted else np.shape(leaf)
+        array, shape = np.asarray(leaf), tuple(targets[name].shape) if name in targets else np.shape(leaf)
         if array.shape == shape or array.ndim != len(shape) or array.shape[-1] != shape[-1]:
             return leaf
         part = name.split("/")[1]
@@ -49,9 +49,10 @@ def adapted(donor: Mapping[str, Any], model: Any, grids: Grids) -> tuple[dict[st
 
 
 def with_channels(kernel: Float[np.ndarray, "h w i o"], channels: int) -> Float[np.ndarray, "h w {channels} o"]:
-    """The first convolution for images of other channels: one, the sum over the old; n, w[i mod old] * old / n (timm's rule).
+    """Adapt the first convolution to another number of channels (timm's rule).
 
-    An image whose channels are all alike gives the same output as before, for one channel and for multiples of the old number.
+    One channel gets the sum over the old channels; of n channels, channel i gets w[i mod old] * old / n. If all channels of an
+    image are equal, the output is unchanged for one channel and for multiples of the old number.
     """
     old = kernel.shape[2]
     if channels == 1:
@@ -60,10 +61,10 @@ def with_channels(kernel: Float[np.ndarray, "h w i o"], channels: int) -> Float[
 
 
 def resized_patches(kernel: Float[np.ndarray, "_ _ i o"], h: int, w: int) -> Float[np.ndarray, "{h} {w} i o"]:
-    """A patch embedding for patches of another size: FlexiViT's pseudo-inverse resize (Beyer et al. 2023, section 3.4, equation 5).
+    """Resize a patch embedding by FlexiViT's pseudo-inverse (Beyer et al. 2023, section 3.4, equation 5).
 
-    Larger patches: a patch enlarged bilinearly is embedded as it was before.  Smaller ones: as near to that as can be, in the
-    mean over patches of independent pixels.
+    For larger patches, a bilinearly enlarged patch keeps its embedding. For smaller patches, the embedding is the least-squares
+    approximation over patches of independent pixels.
     """
     resizing = np.kron(_resizing(kernel.shape[0], h), _resizing(kernel.shape[1], w))  # new pixels, old pixels
     inverse = np.linalg.pinv(resizing.T)
@@ -72,7 +73,7 @@ def resized_patches(kernel: Float[np.ndarray, "_ _ i o"], h: int, w: int) -> Flo
 
 
 def _resizing(old: int, new: int) -> Float[np.ndarray, "{new} {old}"]:
-    """The matrix that resizes a line of pixels bilinearly."""
+    """Return the matrix that resizes a line of pixels bilinearly."""
     return np.asarray(jax.image.resize(jnp.eye(old), (new, old), "bilinear"), np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Hugging Face's ConvNeXt, version 1: the encoder, without the classifier and the norm before it."""
+"""Hugging Face ConvNeXt (version 1): the encoder, without the classifier and the norm before it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,18 +17,18 @@ ignored = ("convnext.layernorm.*", "classifier.*")
 
 
 def spec_of(config: Mapping[str, Any]) -> ConfigDict:
-    """The encoder that a config.json describes."""
+    """Return the encoder spec that a config.json describes."""
     scale = float(config.get("layer_scale_init_value", 1e-6))
     return spec(ConvNeXtV2, **fields_of(config, "ConvNextBackbone"), response_norm=False, layer_scale=scale)
 
 
-def config_of(described: ConfigDict) -> dict[str, Any]:
-    """The config.json of an encoder; UserError for what ConvNextModel has no place for."""
-    if described.get("response_norm", True):
-        raise UserError("ConvNextModel has no response norms; this encoder has them. Version 2 is written as ConvNextV2Model.")
-    return {**config_fields(described, "ConvNext", "convnext"), "layer_scale_init_value": described.layer_scale}
+def config_of(node: ConfigDict) -> dict[str, Any]:
+    """Return the config.json of an encoder; UserError if ConvNextModel cannot represent it."""
+    if node.get("response_norm", True):
+        raise UserError("ConvNextModel has no response norms; this encoder has them. Export it as ConvNextV2Model (version 2).")
+    return {**config_fields(node, "ConvNext", "convnext"), "layer_scale_init_value": node.layer_scale}
 
 
-def rules(described: ConfigDict) -> list[Rule | Buffer]:
-    """The tensors of ConvNextModel, with `convnext.` before their names."""
-    return encoder_rules(described, prefix)
+def rules(node: ConfigDict) -> list[Rule | Buffer]:
+    """Return the rules for the tensors of ConvNextModel, with names that begin with `convnext.`."""
+    return encoder_rules(node, prefix)

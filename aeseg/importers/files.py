@@ -1,7 +1,7 @@
-"""Directories of weights as Hugging Face keeps them: config.json beside model.safetensors, whole or in shards.
+"""Read and write Hugging Face directories: config.json with model.safetensors, in one file or in shards.
 
-Safetensors alone: to read a pickle is to run it.  Its library is imported where a file is read, so that a run that reads none
-starts without it.
+Only safetensors is supported, because reading a pickle can run code. The safetensors library is imported when a file is read, to
+keep other runs fast to start.
 """
 
 import json
@@ -19,14 +19,14 @@ PICKLES = (".bin", ".pth", ".pt", ".pkl", ".ckpt", ".tar")
 
 CONVERSION = (
     'python -c "import torch; from safetensors.torch import save_file; '
-    "found = torch.load('{path}', map_location='cpu', weights_only=True); found = found.get('model', found); "
-    "save_file({{name: value.contiguous().clone() for name, value in found.items()}}, '{output}', {{'format': 'pt'}})\""
+    "state = torch.load('{path}', map_location='cpu', weights_only=True); state = state.get('model', state); "
+    "save_file({{name: value.contiguous().clone() for name, value in state.items()}}, '{output}', {{'format': 'pt'}})\""
 )
-"""What makes safetensors of a pickle, where PyTorch is installed."""
+"""Command that converts a pickle to safetensors; it needs PyTorch."""
 
 
 def is_foreign(path: str) -> bool:
-    """Whether `path` means weights of another library: a file of tensors, or a folder without checkpoints of ours that holds one."""
+    """Return whether `path` holds weights of another library: a file of tensors, or a folder with one but without our checkpoints."""
     if not os.path.isdir(path):
         return path.endswith((".safetensors", *PICKLES))
     names = os.listdir(path)
@@ -38,16 +38,16 @@ def is_foreign(path: str) -> bool:
 
 
 def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """(config, tensors) of a directory, or of one .safetensors file with config.json beside it.
+    """Read (config, tensors) from a directory, or from a .safetensors file next to config.json.
 
-    float16, bfloat16 and float64 tensors come as float32; integers as they are.  Raises UserError for what is absent, is a
-    pickle, or cannot be read.
+    float16, bfloat16 and float64 tensors are converted to float32; integers are kept. Raises UserError if a file is missing, is
+    a pickle, or cannot be read.
     """
     if not os.path.exists(path):
-        raise UserError(f"Expected weights in {path!r}; there is no such file or directory. Name one with {CONFIG} and {WEIGHTS}.")
+        raise UserError(f"Expected weights in {path!r}; there is no such file or directory. Name a directory with {CONFIG} and {WEIGHTS}.")
     directory = path if os.path.isdir(path) else os.path.dirname(path)
     files = _files(path)
-    config = read_json(os.path.join(directory, CONFIG), "It says which model the tensors are of; fetch it from where they came.")
+    config = read_json(os.path.join(directory, CONFIG), "It names the model of the tensors; download it from the source of the weights.")
     tensors = {name: array for file in files for name, array in _tensors(file).items()}
     if os.path.isdir(path):
         _check_index(path, tensors)
@@ -55,23 +55,23 @@ def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def read_json(path: str, remedy: str) -> dict[str, Any]:
-    """The object of a JSON file."""
+    """Read the object of a JSON file; `remedy` ends the error if the file is missing."""
     try:
         with open(path, encoding="utf-8") as file:
-            found = json.load(file)
+            value = json.load(file)
     except FileNotFoundError:
-        raise UserError(f"Expected {path}; there is none. {remedy}") from None
+        raise UserError(f"Expected {path}; it does not exist. {remedy}") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}). Fetch it again.") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds a {type(found).__name__}, not an object of names and values. Fetch it again.")
-    return found
+        raise UserError(f"{path} cannot be read ({error}). Download it again.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds a {type(value).__name__}, not an object of names and values. Download it again.")
+    return value
 
 
 def write(directory: str, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], preprocessor: Mapping[str, Any]) -> None:
-    """Write config.json, model.safetensors and, where there is something to say, preprocessor_config.json.
+    """Write config.json, model.safetensors and, unless it is empty, preprocessor_config.json.
 
-    Raises UserError where the directory already holds weights.
+    Raises UserError if the directory already holds weights.
     """
     from safetensors.numpy import save_file
 
@@ -83,13 +83,13 @@ def write(directory: str, config: Mapping[str, Any], tensors: Mapping[str, np.nd
         if values:
             with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
                 file.write(json.dumps(values, indent=2, sort_keys=True) + "\n")
-    # safetensors writes the memory behind an array, whatever its strides say; "pt" is what transformers asks for
+    # safetensors ignores strides and writes the memory of an array as it is; transformers requires "pt"
     save_file({name: np.asarray(array, order="C") for name, array in tensors.items()}, path + ".tmp", metadata={"format": "pt"})
     os.replace(path + ".tmp", path)
 
 
 def _files(path: str) -> list[str]:
-    """The safetensors files of a directory, or the one that is named."""
+    """Return the safetensors files of a directory, or the file itself."""
     if not os.path.isdir(path):
         if path.endswith(PICKLES):
             raise _pickle(path, os.path.dirname(path))
@@ -117,9 +117,9 @@ def _tensors(path: str) -> dict[str, np.ndarray]:
     try:
         return {name: _as_float32(array) for name, array in load_file(path).items()}
     except FileNotFoundError:
-        raise UserError(f"{INDEX} names {os.path.basename(path)}; there is no {path}. Fetch that shard, too.") from None
+        raise UserError(f"{INDEX} names {os.path.basename(path)}; {path} does not exist. Download that shard, too.") from None
     except (SafetensorError, OSError, KeyError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read as safetensors ({error}). Fetch the file again.") from error
+        raise UserError(f"{path} cannot be read as safetensors ({error}). Download the file again.") from error
 
 
 def _as_float32(array: np.ndarray) -> np.ndarray:
@@ -128,12 +128,12 @@ def _as_float32(array: np.ndarray) -> np.ndarray:
 
 
 def _index(directory: str) -> dict[str, str]:
-    """{tensor: file} of a sharded model."""
+    """Return {tensor: file} of a sharded model."""
     path = os.path.join(directory, INDEX)
-    places = read_json(path, "").get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(name, str) and os.path.basename(name) == name for name in places.values()):
-        raise UserError(f"{path} needs a weight_map of tensors and the files beside it. Fetch it again.")
-    return places
+    file_of = read_json(path, "").get("weight_map")
+    if not isinstance(file_of, dict) or not all(isinstance(name, str) and os.path.basename(name) == name for name in file_of.values()):
+        raise UserError(f"{path} needs a weight_map of tensors and the files beside it. Download it again.")
+    return file_of
 
 
 def _check_index(directory: str, tensors: Mapping[str, np.ndarray]) -> None:
@@ -141,13 +141,13 @@ def _check_index(directory: str, tensors: Mapping[str, np.ndarray]) -> None:
         absent = sorted(_index(directory).keys() - tensors.keys())
         if absent:
             raise UserError(
-                f"{INDEX} of {directory} names {absent[0]} (and {len(absent) - 1} more), which no shard holds. Fetch them again."
+                f"{INDEX} of {directory} names {absent[0]} (and {len(absent) - 1} more), which no shard holds. Download the shards again."
             )
 
 
 def _pickle(path: str, directory: str) -> UserError:
     output = os.path.join(directory, WEIGHTS)
     return UserError(
-        f"{path} is a pickle, and to read one is to run it; aeseg reads safetensors only. Where PyTorch is installed, this makes one:\n"
+        f"{path} is a pickle, which can run code; aeseg reads safetensors only. With PyTorch installed, this command converts it:\n"
         + CONVERSION.format(path=path, output=output)
     )

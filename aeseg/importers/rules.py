@@ -1,8 +1,8 @@
-"""Tensors under foreign names to variables and back, by one list of rules that is read in both directions.
+"""Convert foreign tensors to variables and back, by one list of rules that works in both directions.
 
-A `Rule` pairs names: `{i}` and `{j}` stand for integers.  Where `ours` lacks a wildcard of `theirs`, the tensors are stacked
-along a leading axis, in the order of that integer (layers under `nn.scan`).  Nothing is skipped: every foreign tensor and
-every leaf of ours is used exactly once, or an error lists the names and shapes.
+A `Rule` pairs two names, in which `{i}` and `{j}` stand for integers. If `ours` lacks a wildcard of `theirs`, the tensors are
+stacked along a leading axis in the order of that integer (layers under `nn.scan`). Every foreign tensor and every leaf of ours is
+used exactly once, or an error lists the names and shapes.
 """
 
 import functools
@@ -16,7 +16,7 @@ from aeseg import tree
 from aeseg.types import UserError
 
 SHOWN = 12
-"""Lines of each kind that an error lists; it counts the rest."""
+"""Number of lines of each kind that an error lists; it counts the rest."""
 
 WILDCARD = re.compile(r"{([a-z])}")
 
@@ -24,7 +24,7 @@ Arrange = Callable[[np.ndarray], np.ndarray]
 
 
 class Form(NamedTuple):
-    """How a foreign tensor is arranged as ours, and the exact inverse."""
+    """Conversion of a foreign layout into ours, and its exact inverse."""
 
     into: Arrange
     back: Arrange
@@ -39,11 +39,11 @@ FORMS = {
     "row": Form(lambda array: array[0], lambda array: array[None]),  # 1 ... <-> ...
     "channels": Form(lambda array: array[0, 0, 0], lambda array: array[None, None, None]),  # 1 1 1 d <-> d
 }
-"""Arrangements by name, PyTorch's layout on the left.  What only one family needs is a `Form` in its own file."""
+"""Layout conversions by name; PyTorch's layout is on the left. A `Form` that only one family needs is in the file of the family."""
 
 
 class Rule(NamedTuple):
-    """A foreign name, our path (`params/encoder/blocks/query/kernel`), and how the tensor is arranged: a name of FORMS, or a Form."""
+    """A foreign name, our path (`params/encoder/blocks/query/kernel`), and the layout conversion: a name in FORMS, or a Form."""
 
     theirs: str
     ours: str
@@ -51,20 +51,20 @@ class Rule(NamedTuple):
 
 
 class Buffer(NamedTuple):
-    """A foreign tensor that is no variable of ours (`num_batches_tracked`): not read, and written with this value."""
+    """A foreign tensor without a variable of ours (`num_batches_tracked`): ignored when read, written with this value."""
 
     theirs: str
-    value: np.ndarray
+    value: np.ndarray | np.generic
 
 
 def from_foreign(
     rules: Sequence[Rule | Buffer], tensors: Mapping[str, np.ndarray], like: Any = None, ignored: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Variables {"params": ..., "batch_stats": ...} of foreign tensors.
+    """Convert foreign tensors to variables {"params": ..., "batch_stats": ...}.
 
-    `like`: the model's variables (arrays or shapes), which the tensors must give exactly; without it only what the rules alone
-    tell is checked.  `ignored`: shell patterns of tensors that are left out knowingly.  Raises UserError for tensors that are
-    missing, that no rule takes, or that have another shape, with their names and shapes.
+    `like` holds the variables of the model (arrays or shapes), which the result must match exactly; without it, only the rules are
+    checked. `ignored` holds shell patterns of tensors to leave out. Raises UserError with the names and shapes of tensors that are
+    missing, that match no rule, or that have a wrong shape.
     """
     buffers = {rule.theirs for rule in rules if isinstance(rule, Buffer)}
     left = {name: tensors[name] for name in tensors if name not in buffers and not tree.matches(name, ignored)}
@@ -73,13 +73,13 @@ def from_foreign(
     used: dict[str, str] = {}
     leaves: dict[str, np.ndarray] = {}
     for rule in (rule for rule in rules if isinstance(rule, Rule)):
-        found = {name: values for name in left if (values := _wildcards(rule.theirs, name)) is not None}
-        if not found:
+        matched = {name: values for name in left if (values := _wildcards(rule.theirs, name)) is not None}
+        if not matched:
             raise _misfit(["Missing:", f"  {rule.theirs} (for {rule.ours})"])
-        _use_once(used, found, rule.theirs)
+        _use_once(used, matched, rule.theirs)
         stacked = _stacked(rule)
         groups: dict[str, dict[int, str]] = {}
-        for name, values in found.items():
+        for name, values in matched.items():
             groups.setdefault(_filled(rule.ours, values), {})[values.get(stacked, 0)] = name
         for path, group in groups.items():
             if path in leaves:
@@ -93,27 +93,27 @@ def from_foreign(
 
 
 def to_foreign(rules: Sequence[Rule | Buffer], variables: Any) -> dict[str, np.ndarray]:
-    """The inverse of `from_foreign`: contiguous arrays by their foreign names.  Raises UserError for leaves that no rule takes."""
+    """Convert variables to contiguous arrays by foreign name: the inverse of `from_foreign`. UserError if a leaf matches no rule."""
     views = _views(rules, {path: np.asarray(leaf) for path, leaf in tree.flatten(variables).items()})
     buffers = {rule.theirs: rule.value for rule in rules if isinstance(rule, Buffer)}
-    # safetensors writes the memory behind an array, whatever its strides say
+    # safetensors ignores strides and writes the memory of an array as it is
     return {name: np.asarray(array, order="C") for name, array in {**views, **buffers}.items()}
 
 
 def _views(rules: Sequence[Rule | Buffer], leaves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The foreign tensors of our leaves, by name, without copying one."""
+    """Return the foreign tensors of our leaves by name, as views."""
     used: dict[str, str] = {}
     tensors: dict[str, np.ndarray] = {}
     for rule in (rule for rule in rules if isinstance(rule, Rule)):
-        found = {path: values for path in leaves if (values := _wildcards(rule.ours, path)) is not None}
-        if not found:
+        matched = {path: values for path in leaves if (values := _wildcards(rule.ours, path)) is not None}
+        if not matched:
             raise _misfit(["Missing:", f"  {rule.ours} (for {rule.theirs})"])
-        _use_once(used, found, rule.ours)
+        _use_once(used, matched, rule.ours)
         back, stacked = _form(rule).back, _stacked(rule)
-        for path, values in found.items():
+        for path, values in matched.items():
             parts = enumerate(leaves[path]) if stacked else [(0, leaves[path])]
-            for place, part in parts:
-                name = _filled(rule.theirs, {**values, stacked: place})
+            for layer, part in parts:
+                name = _filled(rule.theirs, {**values, stacked: layer})
                 if name in tensors:
                     raise ValueError(f"Two rules give {name}.")
                 tensors[name] = back(part)
@@ -138,7 +138,7 @@ def _check(expected: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]) 
 
 
 def _misfit(lines: Sequence[str]) -> UserError:
-    remedy = "Name weights of the model that the config describes; what may be left out stands in `ignored`."
+    remedy = "Use weights of the model that the config describes; `ignored` lists tensors to leave out."
     return UserError("\n".join(["The tensors do not fit the rules of the model.", *lines, remedy]))
 
 
@@ -148,31 +148,31 @@ def _listed(title: str, lines: Iterable[str]) -> list[str]:
     return [f"{title}:", *lines[:SHOWN], *more] if lines else []
 
 
-def _use_once(used: dict[str, str], found: Iterable[str], pattern: str) -> None:
-    for name in found:
+def _use_once(used: dict[str, str], names: Iterable[str], pattern: str) -> None:
+    for name in names:
         if name in used:
             raise ValueError(f"Two rules take {name}: {used[name]} and {pattern}.")
         used[name] = pattern
 
 
 def _stacked(rule: Rule) -> str:
-    """The wildcard of `theirs` along which tensors are stacked; "" where there is none."""
+    """Return the wildcard of `theirs` along which tensors are stacked, or ""."""
     theirs, ours = set(WILDCARD.findall(rule.theirs)), set(WILDCARD.findall(rule.ours))
     if ours - theirs or len(theirs - ours) > 1:
-        raise ValueError(f"{rule}: ours may lack one wildcard of theirs, along which tensors are stacked, and has no other.")
+        raise ValueError(f"{rule}: `ours` may lack one wildcard of `theirs`, along which tensors are stacked, and has no other wildcard.")
     return "".join(theirs - ours)
 
 
 def _stack(rule: Rule, group: Mapping[int, str], arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """The arrays of one leaf along a new leading axis."""
+    """Stack the arrays of one leaf along a new leading axis."""
     absent = sorted(set(range(max(group) + 1)) - group.keys())
     if absent:
-        raise _misfit(_listed("Missing", (_filled(rule.theirs, {_stacked(rule): place}) for place in absent)))
+        raise _misfit(_listed("Missing", (_filled(rule.theirs, {_stacked(rule): layer}) for layer in absent)))
     if len({array.shape for array in arrays}) > 1:
         raise _misfit(
             _listed(
-                "Wrong shape: layers of one stack need one",
-                (f"{group[place]}: {array.shape}" for place, array in zip(sorted(group), arrays, strict=True)),
+                "Wrong shape: the layers of a stack must have the same shape",
+                (f"{group[layer]}: {array.shape}" for layer, array in zip(sorted(group), arrays, strict=True)),
             )
         )
     return np.stack(arrays)
@@ -186,7 +186,7 @@ def _arranged(rule: Rule, name: str, array: np.ndarray) -> np.ndarray:
     except (ValueError, IndexError):
         exact = False
     if not exact:
-        raise _misfit(["Wrong shape:", f"  {name}: {array.shape} is not of the form {rule.form!r}"])
+        raise _misfit(["Wrong shape:", f"  {name}: {array.shape} does not fit the layout {rule.form!r}"])
     return np.asarray(arranged, order="C")
 
 
@@ -195,7 +195,7 @@ def _form(rule: Rule) -> Form:
 
 
 def _wildcards(pattern: str, name: str) -> dict[str, int] | None:
-    """{wildcard: integer} where the name is of the pattern, else None."""
+    """Return {wildcard: integer} if the name matches the pattern, else None."""
     match = _expression(pattern).fullmatch(name)
     return None if match is None else {key: int(value) for key, value in match.groupdict().items()}
 
@@ -206,14 +206,15 @@ def _expression(pattern: str) -> re.Pattern[str]:
 
     def group(match: re.Match[str]) -> str:
         name = match.group(1)
-        again, _ = name in seen, seen.add(name)
+        again = name in seen
+        seen.add(name)
         return f"(?P={name})" if again else f"(?P<{name}>0|[1-9][0-9]*)"
 
     return re.compile(WILDCARD.sub(group, re.escape(pattern).replace(r"\{", "{").replace(r"\}", "}")))
 
 
 def _filled(pattern: str, values: Mapping[str, int]) -> str:
-    """The pattern with its wildcards replaced by integers."""
+    """Replace the wildcards of the pattern by integers."""
     return WILDCARD.sub(lambda match: str(values[match.group(1)]), pattern)
 
 

@@ -1,4 +1,4 @@
-"""SegFormer of Hugging Face: a segmenter (MiT and its all-MLP head), or the encoder alone (`nvidia/mit-b0`)."""
+"""Hugging Face SegFormer: a segmenter (MiT with its all-MLP head), or only the encoder (`nvidia/mit-b0`)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,17 +28,17 @@ FIELDS = {
     "sizes": "patch_sizes",
     "strides": "strides",
 }
-"""Our names of MiT's sequences, and those of config.json."""
+"""{our field of MiT: field of config.json}, for fields with one value per stage."""
 
 
 def spec_of(config: Mapping[str, Any]) -> ConfigDict:
-    """Our segmenter, or our encoder, for a config.json; UserError for variants that MiT does not have."""
-    config = {**config_of(spec(MiT, drop_path=0.1)), **config}  # b0 and 0.1 are what transformers takes where nothing is said
+    """Return the segmenter or encoder spec that a config.json describes; UserError for variants that MiT lacks."""
+    config = {**config_of(spec(MiT, drop_path=0.1)), **config}  # transformers' defaults: b0, drop path 0.1
     ratios = set(config["mlp_ratios"])
     if config["hidden_act"] != "gelu" or len(ratios) > 1:
         raise UserError(
             f"MiT has the activation gelu and one ratio for all stages; config.json has {config['hidden_act']!r} and {sorted(ratios)}. "
-            "Such weights need another encoder."
+            "Use other weights."
         )
     sequences = {ours: tuple(config[theirs]) for ours, theirs in FIELDS.items()}
     encoder = spec(MiT, **sequences, ratio=int(ratios.pop()), drop_path=float(config["drop_path_rate"]))
@@ -49,9 +49,9 @@ def spec_of(config: Mapping[str, Any]) -> ConfigDict:
     return spec(Segmenter, encoder=encoder, head=spec(SegFormerHead, classes=classes, width=width, dropout=dropout), classes=classes)
 
 
-def config_of(described: ConfigDict) -> dict[str, Any]:
-    """The config.json of a Segmenter of MiT and SegFormerHead, or of MiT; UserError for anything else."""
-    encoder = described.encoder if "encoder" in described else described
+def config_of(node: ConfigDict) -> dict[str, Any]:
+    """Return the config.json of a Segmenter of MiT and SegFormerHead, or of MiT; UserError for any other spec."""
+    encoder = node.encoder if "encoder" in node else node
     _check(encoder, MiT)
     config = {
         "architectures": [ENCODER],
@@ -62,37 +62,37 @@ def config_of(described: ConfigDict) -> dict[str, Any]:
         "hidden_act": "gelu",
         "drop_path_rate": encoder.drop_path,
     }
-    if "encoder" not in described:
+    if "encoder" not in node:
         return config
-    _check(described, Segmenter)
-    head = described.head
+    _check(node, Segmenter)
+    head = node.head
     _check(head, SegFormerHead)
     if head.strides or len(encoder.widths) > 4:
-        raise UserError(f"SegFormer's head reads every stride of its encoder; this one reads {list(head.strides)}. Set strides=().")
-    labels = {str(place): f"LABEL_{place}" for place in range(head.classes)}
+        raise UserError(f"SegFormer's head reads every stride of its encoder; this head reads {list(head.strides)}. Set strides=().")
+    labels = {str(index): f"LABEL_{index}" for index in range(head.classes)}
     return {
         **config,
         "architectures": [SEGMENTER],
         "decoder_hidden_size": head.width,
         "classifier_dropout_prob": head.dropout,
         "id2label": labels,
-        "label2id": {name: int(place) for place, name in labels.items()},
+        "label2id": {name: int(index) for index, name in labels.items()},
         "semantic_loss_ignore_index": 255,
     }
 
 
-def rules(described: ConfigDict) -> list[Rule | Buffer]:
-    """Names as they stand in files of weights (in memory, transformers 5 has others)."""
-    encoder = described.encoder if "encoder" in described else described
-    found = [
+def rules(node: ConfigDict) -> list[Rule | Buffer]:
+    """Return the rules, with the names used in weight files (transformers 5 uses other names in memory)."""
+    encoder = node.encoder if "encoder" in node else node
+    entries: list[Rule | Buffer] = [
         *_both("segformer.encoder.patch_embeddings.{i}.proj", f"{STAGE}/patches", "convolution"),
         *_norm("segformer.encoder.patch_embeddings.{i}.layer_norm", f"{STAGE}/patches_norm"),
         *_norm("segformer.encoder.layer_norm.{i}", f"{STAGE}/norm"),
     ]
     block = "segformer.encoder.block.{i}.{j}"
     for theirs, ours in (("attention.self.query", "query"), ("attention.self.key", "key"), ("attention.self.value", "value")):
-        found += _both(f"{block}.{theirs}", f"{BLOCK}/{ours}", "linear")
-    found += [
+        entries += _both(f"{block}.{theirs}", f"{BLOCK}/{ours}", "linear")
+    entries += [
         *_both(f"{block}.attention.output.dense", f"{BLOCK}/projection", "linear"),
         *_norm(f"{block}.layer_norm_1", f"{BLOCK}/norm_before"),
         *_norm(f"{block}.layer_norm_2", f"{BLOCK}/norm_after"),
@@ -101,12 +101,12 @@ def rules(described: ConfigDict) -> list[Rule | Buffer]:
         *_both(f"{block}.mlp.dense2", f"{BLOCK}/contract", "linear"),
     ]
     if max(encoder.reductions) > 1:
-        found += _both(f"{block}.attention.self.sr", f"{BLOCK}/reduce", "convolution")
-        found += _norm(f"{block}.attention.self.layer_norm", f"{BLOCK}/reduce_norm")
-    if "encoder" not in described:
-        return found
+        entries += _both(f"{block}.attention.self.sr", f"{BLOCK}/reduce", "convolution")
+        entries += _norm(f"{block}.attention.self.layer_norm", f"{BLOCK}/reduce_norm")
+    if "encoder" not in node:
+        return entries
     return [
-        *found,
+        *entries,
         *_both("decode_head.linear_c.{i}.proj", "params/head/project{i}", "linear"),
         Rule("decode_head.linear_fuse.weight", "params/head/join/kernel", "convolution"),
         *_norm("decode_head.batch_norm", "params/head/norm"),
@@ -125,8 +125,8 @@ def _norm(theirs: str, ours: str) -> list[Rule]:
     return [Rule(f"{theirs}.weight", f"{ours}/scale"), Rule(f"{theirs}.bias", f"{ours}/bias")]
 
 
-def _check(described: ConfigDict, kind: type) -> None:
-    if described.target != f"{kind.__module__}:{kind.__qualname__}":
+def _check(node: ConfigDict, kind: type) -> None:
+    if node.target != f"{kind.__module__}:{kind.__qualname__}":
         raise UserError(
-            f"SegFormer has a {kind.__name__}; this model has {described.target.split(':')[1]} there. Take a family that has it."
+            f"SegFormer needs {kind.__name__}; this model has {node.target.split(':')[1]}. Export only its encoder, or use another family."
         )

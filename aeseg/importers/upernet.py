@@ -1,4 +1,4 @@
-"""UPerNet of Hugging Face with ConvNeXt below it: a segmenter whole, auxiliary head included."""
+"""Hugging Face UPerNet on ConvNeXt: a whole segmenter, with its auxiliary head."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from aeseg.types import UserError
 architectures = ("UperNetForSemanticSegmentation",)
 STAGES = ("stage1", "stage2", "stage3", "stage4")
 
-# What transformers takes where a config.json says nothing.
+# The defaults of transformers, for fields that a config.json lacks.
 DEFAULTS = {
     "hidden_size": 512,
     "pool_scales": (1, 2, 3, 6),
@@ -31,18 +31,18 @@ DEFAULTS = {
 
 
 def spec_of(config: Mapping[str, Any]) -> ConfigDict:
-    """Our segmenter for a config.json; UserError for backbones and variants that ours does not have."""
+    """Return the segmenter spec that a config.json describes; UserError for unsupported backbones and variants."""
     config = {**DEFAULTS, **config}
     backbone = {"out_features": (), **(config.get("backbone_config") or {}), "architectures": ["ConvNextBackbone"]}
-    found = {
+    required = {
         "backbone model_type": (backbone.get("model_type"), "convnext"),
         "out_features": (tuple(backbone["out_features"]), STAGES),
         "auxiliary_num_convs": (config["auxiliary_num_convs"], 1),
         "auxiliary_concat_input": (config["auxiliary_concat_input"], False),
     }
-    for name, (given, ours) in found.items():
+    for name, (given, ours) in required.items():
         if given != ours:
-            raise UserError(f"UPerNet is read with {name} {ours!r}; config.json has {given!r}. Such weights need another family.")
+            raise UserError(f"UPerNet needs {name} {ours!r}; config.json has {given!r}. Use other weights.")
     classes = len(config["id2label"])
     head = spec(
         UPerNetHead,
@@ -56,49 +56,49 @@ def spec_of(config: Mapping[str, Any]) -> ConfigDict:
     return spec(Segmenter, encoder=convnext.spec_of(backbone), head=head, classes=classes, auxiliary_weight=weight)
 
 
-def config_of(described: ConfigDict) -> dict[str, Any]:
-    """The config.json of a Segmenter of ConvNeXt (version 1, every stride normed) and UPerNetHead; UserError for anything else."""
-    if described.target.split(":")[1] != "Segmenter":
-        raise UserError(f"UPerNet is a segmenter whole; this is a {described.target.split(':')[1]}. Export it with a family of encoders.")
-    head, backbone = described.head, convnext.config_of(described.encoder)
+def config_of(node: ConfigDict) -> dict[str, Any]:
+    """Return the config.json of a Segmenter of ConvNeXt (version 1, every stride normed) and UPerNetHead; UserError otherwise."""
+    if node.target.split(":")[1] != "Segmenter":
+        raise UserError(f"UPerNet is a whole Segmenter; got {node.target.split(':')[1]}. Export it with a family of encoders.")
+    head, backbone = node.head, convnext.config_of(node.encoder)
     if head.target.split(":")[1] != "UPerNetHead":
-        raise UserError(f"UPerNet has a UPerNetHead; this model has a {head.target.split(':')[1]}. Export its encoder alone.")
-    if tuple(backbone.get("out_features", ())) != STAGES or not described.encoder.layer_scale or head.strides:
+        raise UserError(f"UPerNet needs UPerNetHead; this model has {head.target.split(':')[1]}. Export only its encoder.")
+    if tuple(backbone.get("out_features", ())) != STAGES or not node.encoder.layer_scale or head.strides:
         raise UserError(
-            "UPerNet of Hugging Face reads all four strides (strides=()) of a ConvNeXt with layer scale, each normed "
-            f"(normed=(4, 8, 16, 32)); this head reads {tuple(head.strides)}, and of its encoder {tuple(described.encoder.normed)} "
-            "are normed. Train such a model to export it."
+            "UPerNet reads all four strides (strides=()) of a ConvNeXt with layer scale, each normed (normed=(4, 8, 16, 32)); "
+            f"this head has strides={tuple(head.strides)}, its encoder normed={tuple(node.encoder.normed)} and "
+            f"layer_scale={node.encoder.layer_scale}. Train such a model to export it."
         )
-    labels = {str(place): f"LABEL_{place}" for place in range(head.classes)}
+    labels = {str(index): f"LABEL_{index}" for index in range(head.classes)}
     return {
         "architectures": list(architectures),
         "model_type": "upernet",
         "hidden_size": head.width,
         "pool_scales": list(head.pools),
         "use_auxiliary_head": bool(head.deep_supervision),
-        "auxiliary_loss_weight": described.auxiliary_weight,
+        "auxiliary_loss_weight": node.auxiliary_weight,
         "auxiliary_channels": head.auxiliary_width,
         "id2label": labels,
-        "label2id": {name: int(place) for place, name in labels.items()},
+        "label2id": {name: int(index) for index, name in labels.items()},
         "loss_ignore_index": 255,
         "backbone_config": backbone,
     }
 
 
-def rules(described: ConfigDict) -> list[Rule | Buffer]:
-    """Names as they stand in files of weights."""
-    head = described.head
-    found = encoder_rules(described.encoder, "backbone.") + _both("decode_head.classifier", "params/head/logits", "convolution")
-    found += _normed_convolution("decode_head.bottleneck", "bottleneck") + _normed_convolution("decode_head.fpn_bottleneck", "join")
-    for place in range(len(head.pools)):
-        found += _normed_convolution(f"decode_head.psp_modules.{place}.1", f"pool{place}")
-    for place in range(len(STAGES) - 1):
-        found += _normed_convolution(f"decode_head.lateral_convs.{place}", f"lateral{place}")
-        found += _normed_convolution(f"decode_head.fpn_convs.{place}", f"smooth{place}")
+def rules(node: ConfigDict) -> list[Rule | Buffer]:
+    """Return the rules, with the names used in weight files."""
+    head = node.head
+    entries = encoder_rules(node.encoder, "backbone.") + _both("decode_head.classifier", "params/head/logits", "convolution")
+    entries += _normed_convolution("decode_head.bottleneck", "bottleneck") + _normed_convolution("decode_head.fpn_bottleneck", "join")
+    for level in range(len(head.pools)):
+        entries += _normed_convolution(f"decode_head.psp_modules.{level}.1", f"pool{level}")
+    for level in range(len(STAGES) - 1):
+        entries += _normed_convolution(f"decode_head.lateral_convs.{level}", f"lateral{level}")
+        entries += _normed_convolution(f"decode_head.fpn_convs.{level}", f"smooth{level}")
     if head.deep_supervision:
-        found += _normed_convolution("auxiliary_head.convs.0", "auxiliary")
-        found += _both("auxiliary_head.classifier", "params/head/auxiliary_logits", "convolution")
-    return found
+        entries += _normed_convolution("auxiliary_head.convs.0", "auxiliary")
+        entries += _both("auxiliary_head.classifier", "params/head/auxiliary_logits", "convolution")
+    return entries
 
 
 def _normed_convolution(theirs: str, ours: str) -> list[Rule | Buffer]:

@@ -1,4 +1,4 @@
-"""Hugging Face's ViTMAE: the masked autoencoder whole, encoder and decoder."""
+"""Hugging Face ViTMAE: the whole masked autoencoder, encoder and decoder."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ architectures = ("ViTMAEForPreTraining",)
 
 
 def spec_of(config: Mapping[str, Any]) -> ConfigDict:
-    """The method that a config.json describes; positions are learned ones: the tables come with the weights, and may be tuned."""
+    """Return the method spec that a config.json describes; positions are learned, since the weights hold the tables."""
     return spec(
         Masked,
         encoder=vit.spec_of(config),
@@ -27,39 +27,39 @@ def spec_of(config: Mapping[str, Any]) -> ConfigDict:
     )
 
 
-def config_of(described: ConfigDict) -> dict[str, Any]:
-    """The config.json of a method.  UserError for what ViTMAEForPreTraining has no place for."""
-    vit.check(described, "target", "aeseg.methods.masked:Masked")
-    vit.check(described, "mask_token_in_encoder", False)
-    if described.encoder.epsilon != described.decoder.epsilon or tuple(described.encoder.grid) != tuple(described.decoder.grid):
+def config_of(node: ConfigDict) -> dict[str, Any]:
+    """Return the config.json of a method; UserError if ViTMAEForPreTraining cannot represent it."""
+    vit.check(node, "target", "aeseg.methods.masked:Masked")
+    vit.check(node, "mask_token_in_encoder", False)
+    if node.encoder.epsilon != node.decoder.epsilon or tuple(node.encoder.grid) != tuple(node.decoder.grid):
         raise UserError(
-            "ViTMAE has one epsilon and one grid for encoder and decoder; this one has "
-            f"{described.encoder.epsilon} and {described.decoder.epsilon}, {tuple(described.encoder.grid)} and "
-            f"{tuple(described.decoder.grid)}. Set them alike."
+            "ViTMAE has one epsilon and one grid for encoder and decoder; got "
+            f"{node.encoder.epsilon} and {node.decoder.epsilon}, {tuple(node.encoder.grid)} and "
+            f"{tuple(node.decoder.grid)}. Set equal values."
         )
-    if described.encoder.grid[0] != described.encoder.grid[1]:
+    if node.encoder.grid[0] != node.encoder.grid[1]:
         raise UserError(
-            f"ViTMAE of transformers cannot be made for a grid that is not square; this one has {tuple(described.encoder.grid)}. "
-            "Fixed positions fit any grid: with them, set a square one. Learned ones need a square window in training."
+            f"ViTMAE needs a square grid; got {tuple(node.encoder.grid)}. "
+            "With fixed positions, which fit any grid, set a square grid. With learned positions, train with a square window."
         )
     return {
-        **vit.config_of(described.encoder),
+        **vit.config_of(node.encoder),
         "architectures": ["ViTMAEForPreTraining"],
         "model_type": "vit_mae",
-        **vit.config_fields(described.decoder, "decoder_"),
-        "mask_ratio": described.sampler.ratio,
-        "norm_pix_loss": described.standardised,
+        **vit.config_fields(node.decoder, "decoder_"),
+        "mask_ratio": node.sampler.ratio,
+        "norm_pix_loss": node.standardised,
     }
 
 
-def rules(described: ConfigDict) -> list[Rule | Buffer]:
-    """The tensors of ViTMAEForPreTraining."""
+def rules(node: ConfigDict) -> list[Rule | Buffer]:
+    """Return the rules for the tensors of ViTMAEForPreTraining."""
     return [
-        *vit.rules(described.encoder),
+        *vit.rules(node.encoder),
         Rule("decoder.decoder_embed.weight", "params/decoder/embed/kernel", "linear"),
         Rule("decoder.decoder_embed.bias", "params/decoder/embed/bias"),
         Rule("decoder.mask_token", "params/decoder/mask_token"),
-        vit.position_rule(described.decoder, "decoder.decoder_pos_embed", "params/decoder/position_table"),
+        vit.position_rule(node.decoder, "decoder.decoder_pos_embed", "params/decoder/position_table"),
         *vit.block_rules("decoder.decoder_encoder.layer.{i}", "params/decoder/blocks"),
         *vit.norm_rules("decoder.decoder_norm", "params/decoder/norm"),
         Rule("decoder.decoder_pred.weight", "params/decoder/pixels/kernel", "linear"),

@@ -1,4 +1,4 @@
-"""Pictures of images, label maps and losses, with nothing but Pillow and NumPy."""
+"""Draw images, label maps and legends with Pillow and NumPy."""
 
 import colorsys
 import functools
@@ -16,18 +16,18 @@ from aeseg.types import IGNORE, Class
 PAPER, INK, QUIET, RULE = (255, 255, 255), (27, 31, 36), (110, 119, 129), (222, 226, 230)
 WRONG, RIGHT = (214, 64, 50), (233, 236, 239)
 IGNORED = (224, 224, 192)
-"""The colour of IGNORE in palette files: the one PASCAL VOC gives its void."""
+"""Colour of IGNORE in palette files: the colour of void in PASCAL VOC."""
 
 MARGIN, GAP = 32, 14
-WIDTH = 1800  # of a panel with many columns of large images
+WIDTH = 1800  # largest width of a panel, in pixels
 SMALLEST, LARGEST = 176, 480  # the longer side of one cell, in pixels
 
 
 def palette(classes: Sequence[Class]) -> UInt8[np.ndarray, "256 3"]:
-    """A colour for each id: the classes' own, then distinct ones made from the id; IGNORE has IGNORED."""
+    """Return a colour per id: the colours of the classes, then distinct generated colours; IGNORE gets IGNORED."""
     colours = np.empty((256, 3), np.uint8)
     for index in range(256):
-        # The golden angle spreads hues evenly however many are taken; three lightnesses part neighbours in hue.
+        # The golden angle spreads any number of hues evenly; three lightnesses separate neighbours in hue.
         hue, lightness = (0.58 + index * 0.381966) % 1, (0.52, 0.68, 0.38)[index % 3]
         colours[index] = np.round(255 * np.array(colorsys.hls_to_rgb(hue, lightness, 0.62)))
     for index, one in enumerate(classes):
@@ -37,7 +37,7 @@ def palette(classes: Sequence[Class]) -> UInt8[np.ndarray, "256 3"]:
 
 
 def colour_label(label: Integer[np.ndarray, "h w"], classes: Sequence[Class] = ()) -> UInt8[np.ndarray, "h w 3"]:
-    """The label map in its classes' colours; IGNORE is hatched, so that no class's colour can be taken for it."""
+    """Paint a label map in the colours of its classes. IGNORE is hatched, which no class colour resembles."""
     colours = palette(classes)[np.clip(label, 0, 255)]
     return np.where((label == IGNORE)[..., None], _hatching(*label.shape), colours)
 
@@ -48,31 +48,31 @@ def overlay(
     classes: Sequence[Class] = (),
     alpha: float = 0.5,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The label's colours laid over the image, their borders full; pixels of IGNORE show the bare image."""
+    """Blend the label's colours into the image, strongest at class boundaries. IGNORE pixels show the image only."""
     picture = as_rgb(image).astype(np.float32)
     colours = palette(classes)[np.clip(label, 0, 255)].astype(np.float32)
-    strength = np.where(_borders(label), max(alpha, 0.9), alpha) * (label != IGNORE)
+    strength = np.where(_boundaries(label), max(alpha, 0.9), alpha) * (label != IGNORE)
     return np.round(picture + (colours - picture) * strength[..., None].astype(np.float32)).astype(np.uint8)
 
 
 def error_map(label: Integer[np.ndarray, "h w"], prediction: Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Red where the prediction is wrong, pale where it is right, hatched where the label is IGNORE."""
+    """Paint wrong pixels red, correct pixels pale and IGNORE pixels hatched."""
     colours = np.array([RIGHT, WRONG], np.uint8)[(label != prediction).astype(np.int64)]
     return np.where((label == IGNORE)[..., None], _hatching(*label.shape), colours)
 
 
 def uncertainty_map(variance: Float[np.ndarray, "h w"], classes: int) -> Float[np.ndarray, "h w"]:
-    """Dark where samples of `classes` probabilities disagree (Kendall et al. 2015, figure 1), white where they are one.
+    """Convert the variance of sampled probabilities to grey: white if samples agree, dark if not (Kendall et al. 2015, figure 1).
 
-    Linear in the standard deviation, from 0 to the greatest that there is, of certain samples spread over all classes: so pictures
-    compare.  The greatest variance, as a mean over the classes, is (1 - 1 / k) / k.
+    Grey is linear in the standard deviation, from 0 to its largest possible value, so that pictures are comparable. The largest
+    variance, as a mean over k classes, is (1 - 1 / k) / k: confident samples spread evenly over the classes.
     """
-    greatest = (1 - 1 / classes) / classes
-    return 1 - np.sqrt(np.clip(variance / greatest, 0, 1))
+    largest = (1 - 1 / classes) / classes
+    return 1 - np.sqrt(np.clip(variance / largest, 0, 1))
 
 
 def as_rgb(image: Any) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture of an array [h w] or [h w c], uint8 or float in [0, 1]: grey or the first three channels; NaN is black."""
+    """Convert an array [h w] or [h w c], uint8 or float in [0, 1], to RGB: grey or the first three channels; NaN is black."""
     array = np.asarray(image)
     if array.dtype != np.uint8:
         array = np.round(255 * np.clip(np.nan_to_num(array.astype(np.float32)), 0, 1)).astype(np.uint8)
@@ -88,12 +88,14 @@ def panel(
     title: str = "",
     errors: tuple[str, str] | tuple[()] = (),
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """One picture of many: a titled column for each array, a row for each record under its name, a legend of the classes.
+    """Draw a table of pictures: a titled column per array, a row per record under its name, and a legend of the classes.
 
-    `columns` holds, in order of display, arrays [b h w c] (uint8, or float in [0, 1]) and integer label maps [b h w], or lists
-    of such without b, whose sizes may differ, and which may have some of each.  The largest image sets the size of the cells:
-    small ones are enlarged by whole numbers, so that each pixel stays a square.  `errors=("label", "prediction")` adds a column
-    that shows where the two differ.  `path` writes it as PNG (its folder is made).
+    columns  arrays [b h w c] (uint8, or float in [0, 1]) and integer label maps [b h w], in order of display; or lists of such
+             arrays without b, whose sizes and kinds may differ
+    path     file to write as PNG; its folder is created
+    errors   two columns, such as ("label", "prediction"): adds a column that shows where they differ
+
+    The largest image sets the size of the cells. Small images are enlarged by an integer factor, so that pixels stay square.
     """
     arrays = {name: [np.asarray(one) for one in column] for name, column in columns.items()}
     rows = min((len(column) for column in arrays.values()), default=0)
@@ -143,20 +145,20 @@ def panel(
 
 
 def write_label(path: str | os.PathLike[str], label: Integer[np.ndarray, "h w"], classes: Sequence[Class] = ()) -> None:
-    """Write the label map as an 8-bit palette PNG: the ids are the indices, the palette holds the classes' colours."""
+    """Write a label map as an 8-bit palette PNG, with ids as indices and the colours of the classes as palette."""
     picture = Image.fromarray(np.ascontiguousarray(label, dtype=np.uint8), mode="L")
     picture.putpalette(palette(classes).tobytes())
     _write(picture, path)
 
 
 def write_image(path: str | os.PathLike[str], image: Any) -> None:
-    """Write an array that `as_rgb` takes."""
+    """Write an array as an RGB file; see `as_rgb`."""
     _write(Image.fromarray(as_rgb(image)), path)
 
 
 def _write(picture: Image.Image, path: str | os.PathLike[str]) -> None:
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    picture.save(path, optimize=picture.mode == "P")  # of photographs it takes seconds and gains little
+    picture.save(path, optimize=picture.mode == "P")  # slow for photographs, little gain
 
 
 def _is_label(array: np.ndarray) -> bool:
@@ -164,12 +166,12 @@ def _is_label(array: np.ndarray) -> bool:
 
 
 def _cell(size: tuple[int, ...], columns: int) -> tuple[int, int]:
-    """The height and width in which an image of `size` is shown: enlarged by whole numbers, or made smaller to fit."""
-    most = min(LARGEST, (WIDTH - GAP * (columns - 1)) // columns)
+    """Return the height and width to show an image of `size`: enlarged by an integer factor, or shrunk to fit."""
+    limit = min(LARGEST, (WIDTH - GAP * (columns - 1)) // columns)
     longest = max(size)
-    if longest > most:
-        return max(1, round(size[0] * most / longest)), max(1, round(size[1] * most / longest))
-    factor = min(math.ceil(SMALLEST / longest), max(1, most // longest))
+    if longest > limit:
+        return max(1, round(size[0] * limit / longest)), max(1, round(size[1] * limit / longest))
+    factor = min(math.ceil(SMALLEST / longest), max(1, limit // longest))
     return size[0] * factor, size[1] * factor
 
 
@@ -180,19 +182,19 @@ def _image_cell(image: np.ndarray, cell: tuple[int, int]) -> Image.Image:
 
 
 def _label_cell(label: np.ndarray, classes: Sequence[Class], cell: tuple[int, int]) -> Image.Image:
-    # Coloured after resizing, so that the hatching has one width in every picture.
+    # Resize before colouring, so that the hatching has the same width in every picture.
     ids = Image.fromarray(np.clip(label, 0, 255).astype(np.uint8)).resize(_fitted(label, cell), Image.Resampling.NEAREST)
     return Image.fromarray(colour_label(np.asarray(ids), classes))
 
 
 def _fitted(array: np.ndarray, cell: tuple[int, int]) -> tuple[int, int]:
-    """The width and height of the array's picture: as large as the cell allows."""
+    """Return the largest width and height of the array's picture that fit the cell."""
     factor = min(cell[0] / array.shape[0], cell[1] / array.shape[1])
     return max(1, round(array.shape[1] * factor)), max(1, round(array.shape[0] * factor))
 
 
 def _legend(classes: Sequence[Class], maps: Sequence[np.ndarray], errors: bool) -> list[tuple[str, Any]]:
-    """Names and colours; with more than 24 classes, those that occur in the maps."""
+    """Return names and colours; of more than 24 classes, only those in the maps."""
     present = set(np.unique(np.concatenate([array.ravel() for array in maps])).tolist()) if maps else set()
     colours = [tuple(int(value) for value in colour) for colour in palette(classes)]
     entries: list[tuple[str, Any]] = []
@@ -208,7 +210,7 @@ def _legend(classes: Sequence[Class], maps: Sequence[np.ndarray], errors: bool) 
 
 
 def _wrapped(entries: Sequence[tuple[str, Any]], width: int, font: Any) -> list[list[tuple[int, str, Any]]]:
-    """The legend's lines: (x, name, colour) of each entry."""
+    """Break the legend into lines of (x, name, colour)."""
     lines: list[list[tuple[int, str, Any]]] = [[]]
     x = 0
     for name, colour in entries:
@@ -221,13 +223,13 @@ def _wrapped(entries: Sequence[tuple[str, Any]], width: int, font: Any) -> list[
     return lines
 
 
-def _swatch(picture: Image.Image, place: tuple[int, int], colour: Any, size: int = 15) -> None:
+def _swatch(picture: Image.Image, corner: tuple[int, int], colour: Any, size: int = 15) -> None:
     fill = Image.fromarray(_hatching(size, size)) if colour == "hatched" else Image.new("RGB", (size, size), colour)
-    rounded = Image.new("L", (4 * size, 4 * size), 0)  # drawn large and made smaller: smooth corners
+    rounded = Image.new("L", (4 * size, 4 * size), 0)  # drawn large and shrunk, for smooth corners
     ImageDraw.Draw(rounded).rounded_rectangle((0, 0, 4 * size - 1, 4 * size - 1), 14, 255)
-    picture.paste(fill, place, rounded.resize((size, size), Image.Resampling.LANCZOS))
-    if colour != "hatched" and min(ImageColor.getrgb(colour) if isinstance(colour, str) else colour) > 225:  # white on white paper
-        x, y = place
+    picture.paste(fill, corner, rounded.resize((size, size), Image.Resampling.LANCZOS))
+    if colour != "hatched" and min(ImageColor.getrgb(colour) if isinstance(colour, str) else colour) > 225:  # white on white
+        x, y = corner
         ImageDraw.Draw(picture).rounded_rectangle((x, y, x + size - 1, y + size - 1), 3, outline=QUIET)
 
 
@@ -236,12 +238,12 @@ def _hatching(height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
     return np.where(stripe[..., None], np.uint8(190), np.uint8(246)).repeat(3, axis=-1)
 
 
-def _borders(label: np.ndarray) -> np.ndarray:
-    """Where a pixel's right or lower neighbour has another label."""
-    border = np.zeros(label.shape, bool)
-    border[:, :-1] |= label[:, :-1] != label[:, 1:]
-    border[:-1] |= label[:-1] != label[1:]
-    return border
+def _boundaries(label: np.ndarray) -> np.ndarray:
+    """Mark pixels whose right or lower neighbour has another label."""
+    boundary = np.zeros(label.shape, bool)
+    boundary[:, :-1] |= label[:, :-1] != label[:, 1:]
+    boundary[:-1] |= label[:-1] != label[1:]
+    return boundary
 
 
 def _shortened(text: str, font: Any, width: int) -> str:

@@ -1,4 +1,4 @@
-"""The numbers of a data set, in one pass over it: counted over all its pixels or images, and divided once."""
+"""Evaluate on a whole data set in one pass: sum over all pixels or images, then divide once."""
 
 import functools
 from collections import deque
@@ -35,50 +35,51 @@ def segmentation(
     threads: int = 2,
     seen: Callable[[int, Record, np.ndarray, np.ndarray], None] = lambda index, record, prediction, further: None,
 ) -> dict[str, Any]:
-    """The scores of `predict` ([b h w c] uint8 -> logits [b h w k]) over a whole source: `scores` and those of `measures`.
+    """Score `predict` ([b h w c] uint8 -> logits [b h w k]) on a whole source; return `scores` and the scores of `measures`.
 
-    Records pass through `transforms`; images that are not of the window's size are predicted in sliding windows, and with
-    `scales` or `flip` in several views (see `views.averaged`).
-    `seen(index, record, prediction, further)` is called after each image; the last [h w further] are the planes that `predict` gives
-    after the classes, and no score looks at them.  With several processes each predicts its own share
-    of the records on its own devices, and the counts are summed.
+    Records pass through `transforms`. Images of another size than the window are predicted in sliding windows (see `sliding`), and
+    with `scales` or `flip` in several views (see `views.averaged`). With several processes, each predicts part of the records on
+    its own devices, and the counts are summed.
+
+    further  number of planes that `predict` returns after the classes, such as an uncertainty; no score reads them
+    seen     called after each image as seen(index, record, prediction, planes [h w further])
     """
     confusion = np.zeros((len(classes), len(classes)), np.int64)
-    nothing = np.zeros((1, 1, len(classes)), np.float32), np.zeros((1, 1), np.int32), np.full((1, 1), IGNORE)
-    counted = [measure.counts(*nothing) for measure in measures]  # zeros, for a process without images, too
+    unlabelled = np.zeros((1, 1, len(classes)), np.float32), np.zeros((1, 1), np.int32), np.full((1, 1), IGNORE)
+    counted = [measure.counts(*unlabelled) for measure in measures]  # zeros, also for a process without images
     images = ignored = 0
-    waiting: deque[Record] = deque()  # what `sliding` has taken and not yet given back
+    waiting: deque[Record] = deque()  # records whose logits are pending
 
-    def taken() -> Iterator[np.ndarray]:
+    def read() -> Iterator[np.ndarray]:
         for record in records(source, transforms, threads, jax.process_index(), jax.process_count()):
             _check_label(record, len(classes))
             waiting.append(record)
             yield record["image"]
 
     slide = functools.partial(sliding, predict, window=window, stride=stride, batch=batch, weights=weights)
-    for number, values in enumerate(averaged(slide, taken(), scales, flip, further)):
+    for number, values in enumerate(averaged(slide, read(), scales, flip, further)):
         record, classified = waiting.popleft(), values.shape[-1] - further
         values = checked(values, str(record.get("name", f"image {number}")))
-        logits, beside = np.split(values, [classified], axis=-1)
+        logits, planes = np.split(values, [classified], axis=-1)
         prediction = np.argmax(logits, axis=-1).astype(np.int32)
         confusion += _confusion(prediction, record["label"], len(classes), window[0] * window[1])
         counted = jax.tree.map(np.add, counted, [measure.counts(logits, prediction, record["label"]) for measure in measures])
         images, ignored = images + 1, ignored + int(np.sum(record["label"] == IGNORE))
-        seen(jax.process_index() + number * jax.process_count(), record, prediction, beside)
+        seen(jax.process_index() + number * jax.process_count(), record, prediction, planes)
     confusion, counted, images, ignored = _summed((confusion, counted, np.int64(images), np.int64(ignored)))
     if not confusion.any():
         raise UserError(f"Expected labelled pixels to score; all pixels of the {int(images)} images are ignored. Check the class table.")
-    found = scores(confusion, classes)
+    results = scores(confusion, classes)
     for measure, sums in zip(measures, counted, strict=True):
-        found = _joined(found, measure.scores(sums))
-    return {**found, "images": int(images), "ignored_pixels": int(ignored)}
+        results = _joined(results, measure.scores(sums))
+    return {**results, "images": int(images), "ignored_pixels": int(ignored)}
 
 
 def scores(confusion: Int[np.ndarray, "k k"], classes: Sequence[str]) -> dict[str, Any]:
-    """What one confusion matrix (row: label, column: prediction) says, as JSON holds it.
+    """Return the scores of a confusion matrix (row: label, column: prediction), ready for JSON.
 
-    `mean_iou`, `mean_dice` and `class_accuracy` leave out classes that nothing speaks of (`classes_averaged` of them are
-    left in); `mean_iou_reference` always divides by k.  A class that is left out has the value None.
+    `mean_iou` and `mean_dice` average the classes that are labelled or predicted, `classes_averaged` in number; `class_accuracy`
+    averages the labelled classes; `mean_iou_reference` always divides by k. The scores of a class that is left out are None.
     """
     iou, dice, accuracy = metrics.iou(confusion), metrics.dice(confusion), metrics.class_accuracies(confusion)
     return {
@@ -110,10 +111,10 @@ def autoencoder(
     coefficients: Mapping[str, float],
     seen: Callable[[int], None] = lambda images: None,
 ) -> dict[str, Any]:
-    """Each Mean of a method over a whole data set, their `loss`, and the number of images; `seen(images)` after each batch.
+    """Return each Mean of a method over a whole data set, the `loss`, and the number of images.
 
-    `means(batch)` is a train step's without training; the weights see to it that padding rows count for nothing.  With
-    several processes each brings its own rows, and totals and weights are summed before the one division.
+    `means(batch)` returns the Means of a batch, in evaluation; padding rows have weight 0. `seen(images)` is called after each
+    batch. With several processes, each has its own rows; totals and weights are summed before the division.
     """
     totals: dict[str, np.ndarray] = {}
     images = 0
@@ -128,10 +129,10 @@ def autoencoder(
 
 
 def records(source: Source, transforms: Sequence[Transform], threads: int, process: int = 0, processes: int = 1) -> Iterator[Record]:
-    """This process's records in order, read ahead by `threads`; a transform that draws numbers gets the same each time."""
+    """Yield the records of this process in order, read ahead by `threads`. A random transform draws the same numbers each time."""
 
     def read(index: int) -> Record:
-        record, rng = check(source[index]), np.random.default_rng((0, index))  # as the loader's evaluation_batches
+        record, rng = check(source[index]), np.random.default_rng((0, index))  # as loader.evaluation_batches
         for transform in transforms:
             record = transform(record, rng)
         return record
@@ -146,44 +147,44 @@ def records(source: Source, transforms: Sequence[Transform], threads: int, proce
             yield ahead.popleft().result()
 
 
-def _joined(found: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """The scores with those of a measure: what holds a number for each class goes to `per_class`."""
+def _joined(scores: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the scores of a measure; values per class go to `per_class`."""
     each = {name: values for name, values in more.items() if np.ndim(values)}
     per_class = [
-        {**entry, **{name: _number(values[index]) for name, values in each.items()}} for index, entry in enumerate(found["per_class"])
+        {**entry, **{name: _number(values[index]) for name, values in each.items()}} for index, entry in enumerate(scores["per_class"])
     ]
-    return {**found, **{name: _number(value) for name, value in more.items() if name not in each}, "per_class": per_class}
+    return {**scores, **{name: _number(value) for name, value in more.items() if name not in each}, "per_class": per_class}
 
 
 def _check_label(record: Record, classes: int) -> None:
     if "label" not in record:
-        raise UserError(f"{record.get('name', 'A record')} has no label, and without labels there is nothing to score.")
+        raise UserError(f"{record.get('name', 'A record')} has no label, so it cannot be scored. Use a source with labels.")
     wrong = record["label"][(record["label"] >= classes) & (record["label"] != IGNORE)]
     if wrong.size:
         raise UserError(
-            f"{record.get('name', 'A record')} holds the label {int(wrong[0])}; the model knows 0 to {classes - 1} and {IGNORE} "
-            "(ignored). Map its labels in the data source, or train with as many classes."
+            f"{record.get('name', 'A record')} holds the label {int(wrong[0])}; the model has classes 0 to {classes - 1}, and {IGNORE} is "
+            "ignored. Map the labels in the data source, or train with more classes."
         )
 
 
 def _confusion(prediction: np.ndarray, label: np.ndarray, classes: int, pixels: int) -> np.ndarray:
-    """Counted in pieces of one length, the last filled up with IGNORE: one compilation for images of all sizes."""
+    """Count in pieces of equal length, the last padded with IGNORE: one compilation serves images of all sizes."""
     counts = np.zeros((classes, classes), np.int64)
     for start in range(0, label.size, pixels):
         piece = np.full((2, pixels), IGNORE, np.int32)
-        some = label.ravel()[start : start + pixels]
-        piece[0, : some.size], piece[1, : some.size] = prediction.ravel()[start : start + pixels], some
+        labels = label.ravel()[start : start + pixels]
+        piece[0, : labels.size], piece[1, : labels.size] = prediction.ravel()[start : start + pixels], labels
         counts += np.asarray(metrics.confusion(piece[:1], piece[1:], classes), np.int64)
     return counts
 
 
 def _summed(tree: Any) -> Any:
-    """Summed over the processes."""
+    """Sum the leaves over the processes."""
     if jax.process_count() == 1:
         return tree
     from jax.experimental import multihost_utils
 
-    # As pairs of int32: without jax_enable_x64 the gathering would cut int64 and float64 down.
+    # Gather as pairs of int32: without jax_enable_x64, int64 and float64 would be truncated.
     def one(leaf: np.ndarray | np.generic) -> np.ndarray | np.generic:
         bits = np.ascontiguousarray(leaf).reshape(-1).view(np.int32)
         gathered = np.asarray(multihost_utils.process_allgather(bits))

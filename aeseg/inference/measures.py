@@ -1,4 +1,4 @@
-"""Numbers of a segmentation that a confusion matrix does not hold: each is counted image by image, summed, and divided once."""
+"""Segmentation measures beyond the confusion matrix. Each is counted per image, summed, and divided once."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -10,10 +10,12 @@ from aeseg.types import IGNORE
 
 
 class Measure(NamedTuple):
-    """A pair of pure functions, as `evaluate.segmentation` takes them.
+    """A pair of pure functions for `evaluate.segmentation`.
 
-    `counts(logits [h w k], prediction [h w], label [h w])` gives arrays of int64 and float64 by name, zeros where nothing is
-    labelled.  `scores(sums)`, of their sums over all images, gives a number or one for each class by name; NaN where nothing speaks.
+    counts  counts(logits [h w k], prediction [h w], label [h w]) returns int64 and float64 arrays by name; zeros if no pixel is
+            labelled
+    scores  scores(sums), with the counts summed over all images, returns a number or one number per class, by name; NaN if
+            undefined
     """
 
     counts: Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]
@@ -44,7 +46,7 @@ def _reference_boundary_counts(logits: np.ndarray, prediction: np.ndarray, label
         return {"image_f1": np.zeros(2)}
     f1 = boundaries.reference_boundary_f1(prediction, label, logits.shape[-1])
     outlined = f1[~np.isnan(f1)]
-    return {"image_f1": np.array([outlined.mean() if outlined.size else 0, 1])}  # and the number of images
+    return {"image_f1": np.array([outlined.mean() if outlined.size else 0, 1])}  # the mean, and the number of images
 
 
 def _reference_boundary_scores(sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -61,12 +63,12 @@ def _calibration_scores(sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 BOUNDARIES = Measure(_boundary_counts, _boundary_scores)
-"""`boundary_f1` and `boundary_iou` of each class, over the images where it is labelled and over all pixels, and their means."""
+"""`boundary_f1` of each class over the images that label it, `boundary_iou` of each class over all pixels, and their means."""
 
 REFERENCE_BOUNDARIES = Measure(_reference_boundary_counts, _reference_boundary_scores)
 """`mean_boundary_f1_reference`, "BF" in SegNet's tables (Badrinarayanan et al. 2017, section 3.3, and its script).
 
-First the mean over the classes that are outlined in an image, in the label or in the prediction, then over the images.
+Mean over the classes outlined in an image (in the label or the prediction), then over the images.
 """
 
 CALIBRATION = Measure(_calibration_counts, _calibration_scores)

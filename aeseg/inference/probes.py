@@ -1,7 +1,7 @@
-"""What frozen features know of classes, patch by patch: nearest neighbours, and logistic regression.
+"""Probes of frozen features, per patch: nearest neighbours and logistic regression.
 
-A patch is one cell of one stride of an encoder's pyramid.  A probe gives each cell a score for each class; scores are resized
-to the image (bilinear) and scored over pixels as any segmentation is.
+A patch is one cell of one stride of an encoder's pyramid. A probe returns a score per class for each cell. The scores are resized
+to the image (bilinear) and evaluated over pixels like any segmentation.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,14 +16,14 @@ from jaxtyping import Array, Float, Int, Int32
 from aeseg.types import IGNORE, UserError
 
 Probe = Callable[[Float[Array, "*n d"]], Float[Array, "*n k"]]
-"""Features of patches -> a score of each class."""
+"""Maps features of patches to a score per class."""
 
 BLOCK = 256
-"""Patches whose similarities to all known ones are held at once."""
+"""Number of patches whose similarities to all training patches are computed at once."""
 
 
 class Patches(NamedTuple):
-    """Labelled patches, and how many there were before some were left out."""
+    """Labelled patches; `offered` is their number before sampling."""
 
     features: Float[np.ndarray, "n d"]
     labels: Int32[np.ndarray, "n"]
@@ -31,10 +31,10 @@ class Patches(NamedTuple):
 
 
 def patch_labels(label: Int[np.ndarray, "b h w"], stride: int, classes: int) -> Int32[np.ndarray, "b _ _"]:
-    """The most frequent class of each stride x stride pixels (of equals the first); IGNORE where none of them is labelled."""
+    """Return the most frequent class per stride x stride pixels, the first of ties; IGNORE if no pixel is labelled."""
     b, h, w = label.shape
     cells = label.reshape(b, h // stride, stride, w // stride, stride)
-    counts = np.stack([np.sum(cells == place, axis=(2, 4)) for place in range(classes)], axis=-1)
+    counts = np.stack([np.sum(cells == index, axis=(2, 4)) for index in range(classes)], axis=-1)
     return np.where(counts.any(axis=-1), counts.argmax(axis=-1), IGNORE).astype(np.int32)
 
 
@@ -47,19 +47,19 @@ def collect(
     most: int,
     seed: int = 0,
 ) -> Patches:
-    """The labelled patches of `images` images, extracted once; at most `most`, an equal share of each image's, drawn by the seed."""
+    """Extract labelled patches of `images` images: at most `most`, sampled by `seed` with an equal quota per image."""
     if most < 1:
         raise UserError(f"A probe needs at least 1 patch; got {most}. Set --patches.")
     random, features, labels, seen, offered = np.random.default_rng(seed), [], [], 0, 0
     for batch in batches:
-        found = features_of(batch["image"])
+        extracted = features_of(batch["image"])
         truth = patch_labels(batch["label"], stride, classes)
         for row in np.flatnonzero(batch["valid"]):
             known = np.flatnonzero(truth[row] != IGNORE)
-            share = (seen + 1) * most // images - seen * most // images
+            quota = (seen + 1) * most // images - seen * most // images
             seen, offered = seen + 1, offered + len(known)
-            chosen = np.sort(random.permutation(known)[:share])
-            features.append(found[row].reshape(-1, found.shape[-1])[chosen].astype(np.float32))
+            chosen = np.sort(random.permutation(known)[:quota])
+            features.append(extracted[row].reshape(-1, extracted.shape[-1])[chosen].astype(np.float32))
             labels.append(truth[row].reshape(-1)[chosen])
     if offered == 0:
         raise UserError(f"Expected labelled patches; all pixels of the {images} training images are ignored. Check the class table.")
@@ -67,21 +67,20 @@ def collect(
 
 
 def nearest(patches: Patches, classes: int, neighbours: int = 20, temperature: float = 0.07) -> Probe:
-    """Votes of the most similar patches, each weighing exp(cosine / temperature) (Wu et al. 2018, arXiv 1805.01978, section 3.4).
+    """Weighted k-nearest-neighbour probe: votes weigh exp(cosine / temperature) (Wu et al. 2018, arXiv 1805.01978, section 3.4).
 
-    20 neighbours and temperature 0.07 as in DINO (Caron et al. 2021, arXiv 2104.14294, section 4.1 and its code), which classifies
-    whole images so.  The scores are shares of all votes.  With fewer patches than neighbours all of them vote.
+    The defaults, 20 neighbours and temperature 0.07, are DINO's for whole images (Caron et al. 2021, arXiv 2104.14294, section 4.1
+    and code). Scores are fractions of the votes. If there are fewer patches than neighbours, all of them vote.
     """
     if neighbours < 1 or temperature <= 0:
-        raise UserError(f"Votes need at least 1 neighbour and a temperature above 0; got {neighbours} and {temperature}. Change them.")
+        raise UserError(f"knn needs neighbours >= 1 and temperature > 0; got {neighbours} and {temperature}. Change them.")
     known = _unit(jnp.asarray(patches.features))
     ballots = jax.nn.one_hot(jnp.asarray(patches.labels), classes)
     count = min(neighbours, len(patches.labels))
 
     def votes(feature: Float[Array, "d"]) -> Float[Array, "k"]:
-        similarity, places = jax.lax.top_k(known @ feature, count)
-        # The greatest is taken off before the exponential, which changes no share.
-        return jax.nn.softmax(similarity / temperature) @ ballots[places]
+        similarity, indices = jax.lax.top_k(known @ feature, count)
+        return jax.nn.softmax(similarity / temperature) @ ballots[indices]
 
     def probe(features: Float[Array, "*n d"]) -> Float[Array, "*n k"]:
         flat = _unit(features.astype(jnp.float32)).reshape(-1, features.shape[-1])
@@ -91,13 +90,13 @@ def nearest(patches: Patches, classes: int, neighbours: int = 20, temperature: f
 
 
 def logistic(patches: Patches, classes: int, strength: float = 1.0, iterations: int = 200, tolerance: float = 1e-4) -> Probe:
-    """Multinomial logistic regression on standardised features, solved by L-BFGS (Liu & Nocedal 1989): scikit-learn's objective.
+    """Multinomial logistic regression on standardised features, with scikit-learn's objective and L-BFGS (Liu & Nocedal 1989).
 
-    The mean cross-entropy + |kernel|^2 / (2 strength n), offsets free, until no slope is above `tolerance` or for so many
-    iterations.  The scores are logits; a class without a patch gets low ones.
+    Minimises mean cross-entropy + |kernel|^2 / (2 strength n), with unpenalised offsets, until the largest gradient is at most
+    `tolerance` or for `iterations` steps. Scores are logits; a class without patches gets low logits.
     """
     if strength <= 0 or iterations < 1:
-        raise UserError(f"Logistic regression needs a strength above 0 and at least 1 iteration; got {strength} and {iterations}.")
+        raise UserError(f"Logistic regression needs strength > 0 and iterations >= 1; got {strength} and {iterations}. Change them.")
     mean, std = patches.features.mean(axis=0), patches.features.std(axis=0)
     shift, scale = jnp.asarray(mean), jnp.asarray(np.where(std > 1e-6, std, 1.0))
     kernel, offset = _solved(
@@ -145,11 +144,11 @@ def _standard(features: Float[Array, "*n d"], shift: Float[Array, "d"], scale: F
 
 
 def _broad(vector: Float[Array, "d"], axes: int) -> Float[Array, "..."]:
-    """The vector along the last of so many axes."""
+    """Reshape the vector to the last of `axes` axes."""
     return vector.reshape((1,) * (axes - 1) + (-1,))
 
 
 def _unit(features: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
-    """Of length 1; what is 0 stays 0."""
+    """Scale to length 1; zero vectors stay zero."""
     length = jnp.linalg.norm(features, axis=-1, keepdims=True)
     return features / jnp.where(length > 0, length, 1)

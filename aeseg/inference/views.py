@@ -1,4 +1,4 @@
-"""Several views of an image, predicted one by one and averaged: test-time augmentation."""
+"""Test-time augmentation: average the predictions of several views of an image."""
 
 import math
 from collections import deque
@@ -12,18 +12,17 @@ from aeseg.data import transforms
 from aeseg.types import UserError
 
 Slide = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
-"""`sliding` of a network: images [h w c] of any size -> the logits [h w k] of each, in order."""
+"""Maps images [h w c] of any size to their logits [h w k], in order; `sliding` with a network."""
 
 
 def averaged(
     slide: Slide, images: Iterable[Shaped[np.ndarray, "_ _ c"]], scales: Sequence[float] = (1.0,), flip: bool = False, further: int = 0
 ) -> Iterator[Float[np.ndarray, "_ _ k"]]:
-    """The logarithm of each image's mean softmax over its views (mmsegmentation's TTA): at each of `scales`, with `flip` also mirrored.
+    """Yield the log of each image's mean softmax over its views: each of `scales`, and with `flip` each mirrored (mmsegmentation's TTA).
 
-    An image is scaled by area where it shrinks and bilinearly where it grows; probabilities are brought back bilinearly.
-    `slide` gets the views of all images in one stream, so that its batches stay full.  With nothing but the image itself
-    (scale 1, no flip) its logits pass unchanged.  The last `further` planes of what `slide` gives are no logits (an uncertainty,
-    see `samples.sampled`): they are averaged as they are.
+    Images are scaled down by area interpolation and up bilinearly; probabilities are resized back bilinearly. `slide` gets the views
+    of all images in one stream, so that its batches are full. With scale 1 and no flip, the logits pass unchanged. The last
+    `further` planes from `slide` are not logits (but an uncertainty, see `samples.sampled`): they are averaged without a softmax.
     """
     if not scales or not all(0 < scale < math.inf for scale in scales):
         raise UserError(f"Views need one or more scales, each above 0; got {tuple(scales)}. Give (1.0,) for the image's own size.")
@@ -54,24 +53,24 @@ def averaged(
 
 
 def checked(values: Float[np.ndarray, "_ _ k"], name: str) -> Float[np.ndarray, "_ _ k"]:
-    """What a network gave for an image of that name; NaN and infinities are a UserError, for their argmax would be some class."""
+    """Return `values`, the output for the image `name`; UserError if any is NaN or infinite, since argmax would still pick a class."""
     if wrong := int(np.sum(~np.isfinite(values))):
         raise UserError(
             f"Expected numbers for every pixel of {name}; {wrong:,} of the network's {values.size:,} values are NaN or infinite. "
-            "Take an earlier checkpoint with --step, or train it anew with a lower learning rate, or in float32."
+            "Use an earlier checkpoint with --step, or retrain with a lower learning rate or in float32."
         )
     return values
 
 
 def softmax(logits: Float[np.ndarray, "h w k"]) -> Float[np.ndarray, "h w k"]:
-    """The probabilities of the classes, on the host."""
-    with np.errstate(invalid="ignore"):  # of an infinity comes NaN, which `checked` refuses
+    """Return the class probabilities, on the host."""
+    with np.errstate(invalid="ignore"):  # infinities give NaN, which `checked` rejects
         values = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return values / values.sum(axis=-1, keepdims=True)
 
 
 def resized(array: Float[np.ndarray, "_ _ k"], size: tuple[int, ...]) -> Float[np.ndarray, "h w k"]:
-    """Bilinear, half-pixel centres, at `size` (h, w); plane by plane, for OpenCV takes no more than 512 at once."""
+    """Resize to `size` (h, w): bilinear, half-pixel centres; plane by plane, since OpenCV allows at most 512 channels."""
     if array.shape[:2] == tuple(size):
         return array
     planes = (np.ascontiguousarray(array[..., index], np.float32) for index in range(array.shape[-1]))

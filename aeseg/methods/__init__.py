@@ -1,1 +1,1 @@
-"""Methods: one file = one way to train.  Found by its name."""
+"""Training methods, one per file, found by file name."""

@@ -27,7 +27,8 @@ class Denoising(nn.Module):
                     2010, section 3.3: beta / alpha); 0: only what was changed counts, as in MAE
 
     The weight of the loss is the number of images whatever visible_weight is, so lowering it lowers the loss.
-    Evaluation corrupts with a constant key: the same row gets the same noise in every evaluation.
+    Evaluation corrupts with a constant key and the row's `index`, its place in the data set: a record gets the same noise in every
+    evaluation, whatever the batch size and the number of devices and processes.
     """
 
     encoder: nn.Module

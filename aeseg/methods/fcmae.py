@@ -1,4 +1,4 @@
-"""FCMAE: the masked autoencoder of convolutional networks, without sparse convolutions."""
+"""FCMAE: the masked autoencoder for convolutional networks, without sparse convolutions."""
 
 import flax.linen as nn
 import jax
@@ -15,21 +15,21 @@ from aeseg.types import Batch
 
 
 class SparseMasked(nn.Module):
-    """A convolutional encoder that sees visible units alone, a decoder that gives back the others: FCMAE and SparK.
+    """FCMAE and SparK: a convolutional encoder of visible units, and a decoder that reconstructs hidden units.
 
-    Woo et al. 2023 (section 3.1, with a ConvNeXt V2 block as decoder) and Tian et al. 2023 (section 3, with mask embeddings at
-    every scale) compute this; they differ in encoder and decoder.  The papers' sparse convolutions are dense ones between
-    zeros here (`aeseg.models.sparse`), which give the same numbers.
+    FCMAE: Woo et al. 2023, section 3.1, with a ConvNeXt V2 block as decoder. SparK: Tian et al. 2023, section 3, with mask
+    embeddings at every scale. They differ in encoder and decoder. The papers' sparse convolutions are dense convolutions of
+    zero-filled features here (`aeseg.models.sparse`), with equal results.
 
-    encoder   with masked_mode "sparse"
-    decoder   one that takes `hidden`: convnext | light
-    sampler   which units are hidden: Random (the papers') | Block | Grid of aeseg/masking.py
-    unit      the pixels on a unit's side: a multiple of the encoder's coarsest stride (the papers: that stride)
+    encoder   one with masked_mode "sparse"
+    decoder   one that accepts `hidden`: convnext | light
+    sampler   chooses hidden units: Random (the papers') | Block | Grid (aeseg/masking.py)
+    unit      side of a unit in pixels; a multiple of the encoder's coarsest stride (the papers: that stride)
 
-    Each unit is to be given back with mean 0 and variance 1 (He et al. 2022, section 3, "normalized pixels"), from the image that the
-    encoder sees.  The loss is the squared error, a mean over a unit's numbers and over the hidden units.  Evaluation hides
-    with a constant key.  PSNR there is that of the image with only its hidden units given back; their own mean and deviation
-    are taken from the image, so it says nothing about these.
+    The target is each unit of the standardised image, normalised to mean 0 and variance 1 (He et al. 2022, section 3, "normalized
+    pixels"). The loss is the squared error, averaged over the pixels of a unit and over hidden units. Evaluation hides with a
+    constant key; its PSNR replaces only hidden units by predictions. Predictions get the mean and deviation of the true unit, so
+    PSNR does not measure these.
     """
 
     encoder: nn.Module
@@ -43,7 +43,7 @@ class SparseMasked(nn.Module):
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """The Means that make the loss; PSNR is only logged."""
+        """Coefficients of the Means in the loss; PSNR is only logged."""
         return {"squared_error": 1.0}
 
     def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
@@ -58,11 +58,11 @@ class SparseMasked(nn.Module):
         return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
-        """The weight of each Mean: the images that are not padding (each hides equally many units)."""
+        """Return the weight of each Mean: the number of images that are not padding (each hides the same number of units)."""
         return dict.fromkeys(("squared_error", "psnr"), objectives.image_count(batch["valid"]))
 
     def show(self, batch: Batch) -> dict[str, Array]:
-        """Columns of the run's pictures: the image, what the encoder sees, the hidden units given back, and all units given back."""
+        """Return the columns of the run's pictures: image, visible units, hidden units reconstructed, all units reconstructed."""
         image, hidden = batch["image"], self._hidden(batch, train=False)
         prediction = self._prediction(image, self._values(image, hidden, train=False))
         return masking.columns(image, hidden, self.unit, prediction)
@@ -71,7 +71,7 @@ class SparseMasked(nn.Module):
         return masking.hidden_in(self.sampler, batch, self.unit, self.make_rng("hidden") if train else jax.random.key(0))
 
     def _values(self, image: Float[Array, "b h w c"], hidden: Bool[Array, "b i j"], train: bool) -> Float[Array, "b i j p"]:
-        """What the decoder says of each unit, float32."""
+        """Return the decoder's prediction for each unit, float32."""
         pyramid = self.encoder(image, train=train, hidden=hidden)
         return images.patches(self.decoder(pyramid, train=train, hidden=hidden).astype(jnp.float32), self.unit)
 
@@ -79,14 +79,14 @@ class SparseMasked(nn.Module):
         return images.patches(layers.standardise(image, self.encoder.mean, self.encoder.std), self.unit)
 
     def _prediction(self, image: Float[Array, "b h w c"], values: Float[Array, "b i j p"]) -> Float[Array, "b h w c"]:
-        """The decoder's values as an image."""
+        """Convert the decoder's values to an image."""
         mean, deviation = images.patch_statistics(self._seen(image))
         seen = images.from_patches(values * deviation + mean, self.unit)
         return layers.unstandardise(seen, self.encoder.mean, self.encoder.std)
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """FCMAE on `convnextv2` of that size: tiny (tests), small (a CPU; units of 8 pixels), the paper's eight with its decoder and units."""
+    """Return FCMAE on `convnextv2` of a size: tiny (tests), small (CPU; units of 8 pixels), or the paper's eight with units of 32."""
     paper = {"unit": 32, "decoder": "reference"}
     sizes = dict.fromkeys(("atto", "femto", "pico", "nano", "v2_tiny", "base", "large", "huge"), paper)
     fields = choose(size, tiny={"unit": 4, "decoder": "tiny"}, small={"unit": 8, "decoder": "small"}, **sizes)

@@ -1,4 +1,4 @@
-"""MAE: see a quarter of the patches, and give back the pixels of the others."""
+"""MAE: encode a quarter of the patches and reconstruct the pixels of the others."""
 
 import flax.linen as nn
 import jax
@@ -16,16 +16,16 @@ from aeseg.types import Batch, UserError
 
 
 class Masked(nn.Module):
-    """The masked autoencoder (He et al. 2022, section 3): the encoder sees visible patches alone, a small decoder all of them.
+    """Masked autoencoder (He et al. 2022, section 3): the encoder sees visible patches only, a small decoder sees all.
 
-    sampler                 which patches are hidden: Random | Block | Grid of aeseg/masking.py
-    standardised            each patch is to be given back with mean 0 and variance 1 ("normalized pixels", section 3); else as the
-                            encoder sees the image, standardised as a whole by its `mean` and `std`
-    mask_token_in_encoder   hidden patches go through the encoder, too, as a learned token (table 1c); it needs has_mask_token
+    sampler                 chooses hidden patches: Random | Block | Grid (aeseg/masking.py)
+    standardised            targets are patches with mean 0 and variance 1 ("normalized pixels", section 3); otherwise patches of the
+                            image standardised by the encoder's `mean` and `std`
+    mask_token_in_encoder   the encoder also sees hidden patches, as a learned token (table 1c); needs has_mask_token
 
-    The loss is the squared error, a mean over a patch's numbers and over the hidden patches.  Evaluation hides with a constant key: the
-    same row the same patches in every evaluation.  PSNR there is that of the image with only its hidden patches given back; for
-    standardised patches their own mean and deviation are taken from the image, so it says nothing about these.
+    The loss is the squared error, averaged over the pixels of a patch and over hidden patches. Evaluation hides with a constant key,
+    so a row hides the same patches in every evaluation; its PSNR replaces only hidden patches by predictions. With `standardised`,
+    predictions get the mean and deviation of the true patch, so PSNR does not measure these.
     """
 
     encoder: nn.Module
@@ -38,31 +38,31 @@ class Masked(nn.Module):
         masked_modes.check_embeds_visible(self.encoder, "Masked")
         if self.mask_token_in_encoder != self.encoder.has_mask_token:
             raise UserError(
-                f"mask_token_in_encoder is {self.mask_token_in_encoder}, has_mask_token of the encoder {self.encoder.has_mask_token}; both "
-                "are needed for a mask token in the encoder, neither without. Set them alike."
+                "mask_token_in_encoder must equal the encoder's has_mask_token; got "
+                f"{self.mask_token_in_encoder} and {self.encoder.has_mask_token}. Set both to the same value."
             )
         super().__post_init__()
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """The Means that make the loss; PSNR is only logged."""
+        """Coefficients of the Means in the loss; PSNR is only logged."""
         return {"squared_error": 1.0}
 
     def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
         image, valid = batch["image"], batch["valid"]
         hidden = self._hidden(batch, train)
         values = self._values(image, hidden, train)
-        means = {"squared_error": objectives.hidden_error(jnp.square(values - self._wanted(image)), hidden, valid)}
+        means = {"squared_error": objectives.hidden_error(jnp.square(values - self._target(image)), hidden, valid)}
         if not train:
             means["psnr"] = metrics.psnr(masking.pasted(image, hidden, self.encoder.patch, self._prediction(image, values)), image, valid)
         return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
-        """The weight of each Mean: the images that are not padding (each hides equally many patches)."""
+        """Return the weight of each Mean: the number of images that are not padding (each hides the same number of patches)."""
         return dict.fromkeys(("squared_error", "psnr"), objectives.image_count(batch["valid"]))
 
     def show(self, batch: Batch) -> dict[str, Array]:
-        """Columns of the run's pictures: the image, what the encoder sees, the hidden patches given back, and all patches given back."""
+        """Return the columns of the run's pictures: image, visible patches, hidden patches reconstructed, all reconstructed."""
         image, hidden = batch["image"], self._hidden(batch, train=False)
         prediction = self._prediction(image, self._values(image, hidden, train=False))
         return masking.columns(image, hidden, self.encoder.patch, prediction)
@@ -71,7 +71,7 @@ class Masked(nn.Module):
         return masking.hidden_in(self.sampler, batch, self.encoder.patch, self.make_rng("hidden") if train else jax.random.key(0))
 
     def _values(self, image: Float[Array, "b _ _ c"], hidden: Bool[Array, "b h w"], train: bool) -> Float[Array, "b h w p"]:
-        """What the decoder says of each patch, float32."""
+        """Return the decoder's prediction for each patch, float32."""
         if self.mask_token_in_encoder:
             tokens = self.encoder.embed(image, hidden, train=train)
         else:
@@ -83,7 +83,7 @@ class Masked(nn.Module):
     def _seen(self, image: Float[Array, "b _ _ c"]) -> Float[Array, "b h w p"]:
         return images.patches(layers.standardise(image, self.encoder.mean, self.encoder.std), self.encoder.patch)
 
-    def _wanted(self, image: Float[Array, "b _ _ c"]) -> Float[Array, "b h w p"]:
+    def _target(self, image: Float[Array, "b _ _ c"]) -> Float[Array, "b h w p"]:
         patches = self._seen(image)
         if not self.standardised:
             return patches
@@ -91,7 +91,7 @@ class Masked(nn.Module):
         return (patches - mean) / deviation
 
     def _prediction(self, image: Float[Array, "b _ _ c"], values: Float[Array, "b h w p"]) -> Float[Array, "b _ _ c"]:
-        """The decoder's values as an image."""
+        """Convert the decoder's values to an image."""
         if self.standardised:
             mean, deviation = images.patch_statistics(self._seen(image))
             values = values * deviation + mean
@@ -99,7 +99,7 @@ class Masked(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (a CPU: patches of 8), b16, l16, h14 (the paper's, with its decoder of 8 blocks and 512 channels)."""
+    """Return MAE of a size: tiny (tests), small (CPU; patches of 8), b16, l16, h14 (the paper's; decoder: 8 blocks, 512 channels)."""
     paper = {"width": 512, "depth": 8, "heads": 16}
     decoder = choose(
         size,

@@ -1,4 +1,4 @@
-"""The plain autoencoder: give back the image through a bottleneck."""
+"""The plain autoencoder: reconstruct the image through a bottleneck."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -12,7 +12,7 @@ from aeseg.types import Batch
 
 
 class Reconstruction(nn.Module):
-    """Encoder, decoder, and the error of the decoded image (Hinton & Salakhutdinov 2006).
+    """Autoencoder: encoder, decoder, and the error of the reconstruction (Hinton & Salakhutdinov 2006).
 
     objective   squared_error | absolute_error | binary_cross_entropy | ssim_l1
     output      sigmoid (values in [0, 1]) | linear
@@ -29,7 +29,7 @@ class Reconstruction(nn.Module):
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """The Means that make the loss; PSNR and SSIM are only logged."""
+        """Coefficients of the Means in the loss; PSNR and SSIM are only logged."""
         return {self.objective: 1.0}
 
     def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
@@ -40,16 +40,16 @@ class Reconstruction(nn.Module):
             self.objective: objectives.image_error(self.objective, self.output, values, image, valid),
             "psnr": metrics.psnr(prediction, image, valid),
         }
-        if not train:  # it costs as much as some layers, and is read in evaluation only
+        if not train:  # as costly as some layers, and only read in evaluation
             means["ssim"] = metrics.ssim(prediction, image, valid)
         return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
-        """The weight of each Mean: the images that are not padding."""
+        """Return the weight of each Mean: the number of images that are not padding."""
         return dict.fromkeys((self.objective, "psnr", "ssim"), objectives.image_count(batch["valid"]))
 
     def show(self, batch: Batch) -> dict[str, Array]:
-        """Columns of the run's pictures."""
+        """Return the columns of the run's pictures: image and reconstruction."""
         values = self._values(batch["image"], train=False)
         return {"image": batch["image"], "reconstruction": objectives.as_prediction(values, self.output).clip(0, 1)}
 
@@ -58,7 +58,7 @@ class Reconstruction(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """A convolutional autoencoder of the size that `convnet` and `convolutional` call by that name."""
+    """Return a convolutional autoencoder: `convnet` and `convolutional` of a size."""
     return spec(
         Reconstruction,
         encoder=part("aeseg.models.encoders", "convnet", size),

@@ -1,4 +1,4 @@
-"""Semantic segmentation: what pretraining is for, and measured by."""
+"""Semantic segmentation: the task that pretraining is evaluated on."""
 
 import flax.linen as nn
 import jax
@@ -16,16 +16,16 @@ OBJECTIVES = {"cross_entropy": ("cross_entropy",), "dice": ("dice_loss",), "cros
 
 
 class Segmenter(nn.Module):
-    """An encoder, a head, and one class for each pixel.
+    """Segmentation network: encoder, necks and head, trained with a loss per pixel.
 
-    objective          cross_entropy | dice | cross_entropy_dice (their sum; Isensee et al. 2021); both are always logged
-    class_weights      one weight for each class in the cross-entropy; () for all 1
-    auxiliary_weight   of the cross-entropy of the coarser logits, their mean, where the head offers them: its field
-                       `deep_supervision` says how many (Lee et al. 2015; 0.4 as in PSPNet, Zhao et al. 2017, section 4.2)
-    frozen_encoder     the encoder is as in evaluation and gets no gradient: a probe
-    neck               what makes of the encoder's pyramid the one that the head reads, one after the other (aeseg/models/neck.py)
+    objective          cross_entropy | dice | cross_entropy_dice (their sum; Isensee et al. 2021); both terms are always logged
+    class_weights      one weight per class for the cross-entropy; () weights all classes 1
+    auxiliary_weight   weight of the mean cross-entropy of the coarser logits, if the head returns any (its field
+                       `deep_supervision`; Lee et al. 2015; 0.4 as in PSPNet, Zhao et al. 2017, section 4.2)
+    frozen_encoder     keeps the encoder in evaluation mode and stops its gradient: a probe
+    neck               modules applied in order to the encoder's pyramid, before the head (aeseg/models/neck.py)
 
-    Logits are resized to the image before the loss (bilinear), so a pixel weighs the same whatever the head's stride.
+    Logits are resized to the image (bilinear) before the loss, so a pixel has the same weight at any stride of the head.
     """
 
     encoder: nn.Module
@@ -43,12 +43,12 @@ class Segmenter(nn.Module):
         if self.class_weights and len(self.class_weights) != self.classes:
             raise UserError(
                 f"class_weights needs one number for each of the {self.classes} classes; got {len(self.class_weights)}. "
-                "Give as many, or () to weigh all classes 1."
+                "Give one per class, or () to weight all classes 1."
             )
         if getattr(self.head, "classes", self.classes) != self.classes:
             raise UserError(
                 f"Segmenter has {self.classes} classes; its {type(self.head).__name__} has {self.head.classes}. "
-                "Give both the number of classes in the labels."
+                "Set both to the number of classes in the labels."
             )
         for neck in self.neck:
             neck.check(self.encoder)
@@ -56,7 +56,7 @@ class Segmenter(nn.Module):
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """The Means that make the loss; what is not here is only logged."""
+        """Coefficients of the Means in the loss; other Means are only logged."""
         terms = dict.fromkeys(OBJECTIVES[self.objective], 1.0)
         return {**terms, "auxiliary_cross_entropy": self.auxiliary_weight} if self._supervises_deeply else terms
 
@@ -71,12 +71,12 @@ class Segmenter(nn.Module):
         }
         if self._supervises_deeply:
             terms = [objectives.cross_entropy(logits, label, valid, self.class_weights) for logits in coarser]
-            total = sum(term.total for term in terms) / len(terms)
+            total = jnp.asarray(sum(term.total for term in terms) / len(terms))
             means["auxiliary_cross_entropy"] = Mean(total, terms[0].weight)
         return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
-        """The weight of each Mean, from the labels."""
+        """Return the weight of each Mean, from the labels."""
         label, valid = batch["label"], batch["valid"]
         weight = objectives.cross_entropy_weight(label, valid, self.class_weights)
         weights = {
@@ -87,12 +87,12 @@ class Segmenter(nn.Module):
         return {**weights, "auxiliary_cross_entropy": weight} if self._supervises_deeply else weights
 
     def predict(self, image: Float[Array, "b h w c"]) -> Float[Array, "b h w k"]:
-        """Logits of the image's own size, float32."""
+        """Return logits of the size of the image, float32."""
         pyramid = self._logits(image, train=False)
         return images.resize(pyramid[min(pyramid)], *image.shape[1:3])
 
     def show(self, batch: Batch) -> dict[str, Array]:
-        """Columns of the run's pictures: the image, its label, the most likely class."""
+        """Return the columns of the run's pictures: image, label, most likely class."""
         prediction = jnp.argmax(self.predict(batch["image"]), axis=-1).astype(jnp.int32)
         return {"image": batch["image"], "label": batch["label"], "prediction": prediction}
 
@@ -107,7 +107,7 @@ class Segmenter(nn.Module):
         for neck in self.neck:
             pyramid = neck(pyramid, train=train)
         logits = self.head(pyramid, train=train)
-        if 1 in logits:  # an odd last row or column was pooled alone, and has come back as two
+        if 1 in logits:  # pooling pads odd sizes to even, so crop
             logits = {**logits, 1: logits[1][:, : image.shape[1], : image.shape[2]]}
         return logits
 
@@ -116,7 +116,7 @@ class Segmenter(nn.Module):
 
 
 def recipe(size: str = "small", classes: int = 6) -> ConfigDict:
-    """U-Net's head on the convnet of that size; `config.method.classes` sets the head's classes too."""
+    """Return a U-Net head on the convnet of a size; `config.method.classes` also sets the classes of the head."""
     head = part("aeseg.models.heads", "unet", size)
     method = spec(Segmenter, encoder=part("aeseg.models.encoders", "convnet", size), head=head, classes=classes)
     method.head.classes = method.get_ref("classes")

@@ -1,4 +1,4 @@
-"""SimMIM: hidden squares, any encoder, one linear layer back to the pixels."""
+"""SimMIM: masked image modelling with any encoder and a linear decoder."""
 
 import flax.linen as nn
 import jax
@@ -15,14 +15,16 @@ from aeseg.types import Batch
 
 
 class SimMIM(nn.Module):
-    """Absolute error on the hidden pixels, from an encoder that sees the whole image but them (Xie et al. 2022, section 3).
+    """SimMIM (Xie et al. 2022, section 3): L1 loss on hidden pixels.
 
-    sampler   which units are hidden: Random (the paper's) | Block | Grid of aeseg/masking.py
-    unit      the pixels on a unit's side; a multiple of the encoder's patch
+    The encoder sees the image with its hidden units masked. Targets are standardised by the encoder's `mean` and `std`.
 
-    The pixels are those that the encoder sees, standardised by its `mean` and `std`.  An encoder that leaves hidden parts out (masked_mode
-    "sparse") gives zeros there: it needs a decoder that looks around, such as `unet`; the paper's linear one would see nothing.
-    Evaluation hides with a constant key; PSNR there is that of the image with only its hidden pixels given back.
+    sampler   chooses hidden units: Random (the paper's) | Block | Grid (aeseg/masking.py)
+    unit      side of a unit in pixels; a multiple of the encoder's patch
+
+    Encoders with masked_mode "sparse" return zeros at hidden positions, so the paper's linear decoder sees nothing there: use a
+    decoder with a wider receptive field, such as `unet`. Evaluation hides with a constant key; its PSNR replaces only hidden pixels
+    by predictions.
     """
 
     encoder: nn.Module
@@ -36,7 +38,7 @@ class SimMIM(nn.Module):
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """The Means that make the loss; PSNR is only logged."""
+        """Coefficients of the Means in the loss; PSNR is only logged."""
         return {"absolute_error": 1.0}
 
     def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
@@ -51,11 +53,11 @@ class SimMIM(nn.Module):
         return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
-        """The weight of each Mean: the images that are not padding (each hides equally many pixels)."""
+        """Return the weight of each Mean: the number of images that are not padding (each hides the same number of pixels)."""
         return dict.fromkeys(("absolute_error", "psnr"), objectives.image_count(batch["valid"]))
 
     def show(self, batch: Batch) -> dict[str, Array]:
-        """Columns of the run's pictures: the image, what the encoder sees, the hidden pixels given back, and all pixels given back."""
+        """Return the columns of the run's pictures: image, visible pixels, hidden pixels reconstructed, all reconstructed."""
         image, hidden = batch["image"], self._hidden(batch, train=False)
         prediction = layers.unstandardise(self._values(image, hidden, train=False), *self._statistics)
         return masking.columns(image, hidden, self.unit, prediction)
@@ -72,9 +74,9 @@ class SimMIM(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (a CPU: units of 16 pixels, patches of 8), b16 (the paper's ViT-B: units of 32).
+    """Return SimMIM of a size: tiny (tests), small (CPU; units of 16 pixels, patches of 8), b16 (the paper's ViT-B; units of 32).
 
-    Deviations of b16: fixed positions (the paper's are learned, relative ones), a class token, no mean of tokens.
+    Deviations of b16: fixed positions (the paper: learned relative positions), a class token, no mean over tokens.
     """
     fields = choose(size, tiny={"unit": 4}, small={"unit": 16}, b16={"unit": 32})
     encoder = part("aeseg.models.encoders", "vit", size)

@@ -8,12 +8,14 @@ from aeseg.spec import choose, module, spec
 from aeseg.spec import recipe as part
 
 SparseMasked = module("aeseg.methods", "fcmae").SparseMasked
-"""FCMAE and SparK are one method, with other parts."""
+"""FCMAE and SparK are the same method with different parts."""
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """`SparseMasked` with SparK's decoder (Tian et al. 2023): tiny (tests), small (a CPU: `convnet`, units of 8 pixels),
-    convnextv2 (that encoder's small, units of 8 pixels), resnet50, resnet101, v1_small, v1_base (the paper's; units of 32 pixels).
+    """Return `SparseMasked` with SparK's decoder (Tian et al. 2023) of a size.
+
+    tiny (tests), small (CPU; `convnet`, units of 8 pixels), convnextv2 (CPU; small `convnextv2`, units of 8 pixels), resnet50,
+    resnet101, v1_small, v1_base (the paper's; units of 32 pixels).
     """
     cpu, paper = {"width": 64}, {"strides": (4, 8, 16, 32)}  # the scales of section 3.2
     fields = choose(

@@ -1,10 +1,10 @@
-"""The bottlenecks of ENet, which its encoder and its head are made of (Paszke et al. 2016, arXiv 1606.02147, section 3, figure 2b).
+"""Bottlenecks of ENet's encoder and head (Paszke et al. 2016, arXiv 1606.02147, section 3, figure 2b).
 
-Each adds to a main branch another one: a projection to a quarter of the channels, a convolution, an expansion, dropout of whole
-channels; an activation follows the sum.  Batch norm stands after every convolution, an activation between two, and none before the
-sum.  What the paper leaves open is as in the authors' code (e-lab/ENet-training, train/models/encoder.lua and decoder.lua): batch norm's
-epsilon of 1e-3, the padding of the transposed convolution.  Deviations from that code: kernels start from normal distributions (He et
-al. 2015, or LeCun's where no activation follows), and the middle convolutions have no bias, which their norm would take away.
+Each adds a branch to a main branch: a projection to a quarter of the channels, a convolution, an expansion and channel dropout. An
+activation follows the sum. Batch norm follows every convolution; an activation follows every norm but the one before the sum.
+Choices that the paper leaves open follow the authors' code (e-lab/ENet-training, train/models/encoder.lua and decoder.lua): the
+epsilon of batch norm, 1e-3, and the padding of the transposed convolution. Deviations from that code: kernels start from normal
+distributions (He et al. 2015, or LeCun if no activation follows), and middle convolutions have no bias, which a norm cancels.
 """
 
 import flax.linen as nn
@@ -16,10 +16,10 @@ from aeseg.types import UserError
 
 
 class Bottleneck(nn.Module):
-    """The main branch is the input itself.
+    """Bottleneck whose main branch is the input.
 
-    kernels      (height, width) of the middle convolutions; an asymmetric bottleneck has ((5, 1), (1, 5)), and nothing between
-    dilation     of all of them
+    kernels      (height, width) of the middle convolutions; ((5, 1), (1, 5)), without an activation between, is asymmetric
+    dilation     dilation of the middle convolutions
     activation   prelu | relu
     """
 
@@ -34,14 +34,14 @@ class Bottleneck(nn.Module):
         width = features.shape[-1]
         project = layers.Convolution(quarter(width), 1, use_bias=False, dtype=self.dtype, name="project")
         branch = activated(normalised(project(features), "project", train), "project", self.activation)
-        for place, size in enumerate(self.kernels):
-            branch = layers.DilatedConvolution(quarter(width), size, self.dilation, self.dtype, name=f"middle{place}")(branch)
+        for index, size in enumerate(self.kernels):
+            branch = layers.DilatedConvolution(quarter(width), size, self.dilation, self.dtype, name=f"middle{index}")(branch)
         branch = expanded(self, activated(normalised(branch, "middle", train), "middle", self.activation), width, train)
         return activated(features + branch, "sum", self.activation)
 
 
 class Downsampling(nn.Module):
-    """2x2 max pooling, with channels of zeros up to `width`; the projection is a 2x2 convolution with stride 2; PReLU."""
+    """Bottleneck that halves the features: the main branch is 2x2 max pooling, zero-padded to `width` channels; PReLU."""
 
     width: int
     dropout: float = 0.1
@@ -49,22 +49,22 @@ class Downsampling(nn.Module):
 
     @nn.compact
     def __call__(self, features: Float[Array, "b h w d"], *, train: bool) -> Float[Array, "b _ _ {self.width}"]:
-        given = features.shape[-1]
-        if self.width < given:
+        channels = features.shape[-1]
+        if self.width < channels:
             raise UserError(
-                f"Downsampling adds channels of zeros, so it gives at least the {given} channels that it reads; its width is {self.width}. "
+                f"Downsampling needs a width of at least the {channels} channels that it reads; its width is {self.width}. "
                 "Set widths that do not shrink from stride to stride."
             )
         project = layers.Convolution(quarter(self.width), 2, 2, use_bias=False, dtype=self.dtype, name="project")
         branch = activated(normalised(project(features), "project", train), "project", "prelu")
         branch = layers.DilatedConvolution(quarter(self.width), dtype=self.dtype, name="middle0")(branch)
         branch = expanded(self, activated(normalised(branch, "middle", train), "middle", "prelu"), self.width, train)
-        main = jnp.pad(layers.max_pool(layers.even(features)), ((0, 0), (0, 0), (0, 0), (0, self.width - given)))
+        main = jnp.pad(layers.max_pool(layers.even(features)), ((0, 0), (0, 0), (0, 0), (0, self.width - channels)))
         return activated(main + branch, "sum", "prelu")
 
 
 class Upsampling(nn.Module):
-    """A 1x1 convolution to the channels of `finer`, unpooled to where its maxima were; the middle convolution is transposed."""
+    """Bottleneck that doubles the features: a 1x1 convolution, unpooled to the maxima of `finer`, plus a transposed convolution."""
 
     dropout: float = 0.1
     activation: str = "prelu"
@@ -85,7 +85,7 @@ class Upsampling(nn.Module):
 
 
 class PReLU(nn.Module):
-    """max(0, x) + slope min(0, x), a slope for each channel, which starts at 0.25 (He et al. 2015, equation 1)."""
+    """max(0, x) + slope min(0, x), with a learned slope per channel that starts at 0.25 (He et al. 2015, equation 1)."""
 
     @nn.compact
     def __call__(self, features: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
@@ -94,21 +94,21 @@ class PReLU(nn.Module):
 
 
 def quarter(width: int) -> int:
-    """The channels between projection and expansion: a quarter of those that the bottleneck gives, as in the authors' code."""
+    """Return the inner channels of a bottleneck: a quarter of its output channels, as in the authors' code."""
     return max(1, width // 4)
 
 
 def normalised(features: Float[Array, "b h w d"], name: str, train: bool) -> Float[Array, "b h w d"]:
-    """Batch norm, epsilon 1e-3.  Call it inside a module."""
+    """Apply batch norm with epsilon 1e-3. Call inside a compact method."""
     return layers.normalise(features, "batch", train=train, dtype=features.dtype.name, name=f"{name}_norm", epsilon=1e-3)
 
 
 def activated(features: Float[Array, "b h w d"], name: str, activation: str) -> Float[Array, "b h w d"]:
-    """PReLU or ReLU.  Call it inside a module."""
+    """Apply PReLU or ReLU. Call inside a compact method."""
     return PReLU(name=f"{name}_activation")(features) if activation == "prelu" else nn.relu(features)
 
 
 def expanded(module: nn.Module, branch: Float[Array, "b h w _"], width: int, train: bool) -> Float[Array, "b h w {width}"]:
-    """The end of a bottleneck's branch: a 1x1 convolution, batch norm, dropout."""
+    """Apply the end of a bottleneck's branch: a 1x1 convolution, batch norm and channel dropout."""
     branch = layers.Convolution(width, 1, use_bias=False, initialiser="lecun", dtype=module.dtype, name="expand")(branch)
     return layers.dropout(module, normalised(branch, "expand", train), module.dropout, train=train, whole=True)

@@ -1,4 +1,4 @@
-"""ConvNeXt's blocks, for its encoder and for decoders: version 1 (Liu et al. 2022) and version 2 (Woo et al. 2023)."""
+"""ConvNeXt blocks for encoders and decoders: version 1 (Liu et al. 2022) and version 2 (Woo et al. 2023)."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -7,15 +7,15 @@ from jaxtyping import Array, Bool, Float
 from aeseg.models import layers
 
 EPSILON = 1e-6
-"""Of the response norm's division."""
+"""Epsilon in the division of the response norm."""
 
 
 class ResponseNorm(nn.Module):
     """Global response normalisation (Woo et al. 2023, equations 1 to 3): gamma (x N(G(x))) + beta + x.
 
-    G is each channel's Euclidean norm over an image, N divides it by the mean over channels; both start as nothing (gamma and
-    beta 0).  Zeros add nothing to G, so with hidden positions at zero it is over the visible ones.  The paper's sparse code
-    takes G over all visible positions of the batch; this takes it over each image's, as the paper and its dense code do.
+    G is the Euclidean norm of each channel over an image; N divides it by its mean over channels. The layer starts as the identity
+    (gamma and beta are 0). With zeros at hidden positions, G covers the visible positions of each image, as in the paper and its
+    dense code. The paper's sparse code takes G over the visible positions of the batch.
     """
 
     dtype: str = "float32"
@@ -25,17 +25,17 @@ class ResponseNorm(nn.Module):
         gamma = self.param("gamma", nn.initializers.zeros_init(), features.shape[-1:]).reshape(1, 1, 1, -1)
         beta = self.param("beta", nn.initializers.zeros_init(), features.shape[-1:]).reshape(1, 1, 1, -1)
         square = jnp.sum(jnp.square(features.astype(jnp.float32)), axis=(1, 2), keepdims=True)
-        norm = jnp.sqrt(jnp.where(square > 0, square, 1)) * (square > 0)  # the square root has no slope at 0
+        norm = jnp.sqrt(jnp.where(square > 0, square, 1)) * (square > 0)  # the square root has an infinite gradient at 0
         response = norm / (jnp.mean(norm, axis=-1, keepdims=True) + EPSILON)
         return (1 + gamma * response).astype(self.dtype) * features + beta.astype(self.dtype)
 
 
 class Block(nn.Module):
-    """7x7 depthwise convolution, layer norm, 4 times as many channels, GELU, response norm, back, added to what came in.
+    """Residual block: 7x7 depthwise convolution, layer norm, expansion by 4, GELU, response norm, reduction.
 
-    response_norm   version 2; without it version 1
-    layer_scale     the first value of a factor for each channel of the branch (version 1: 1e-6); 0: none (version 2)
-    drop_path       the probability that a row goes without the branch in training (Huang et al. 2016)
+    response_norm   version 2 has it, version 1 does not
+    layer_scale     initial value of a learned factor per channel of the branch (version 1: 1e-6); 0: none (version 2)
+    drop_path       probability that the branch of a row is dropped in training (Huang et al. 2016)
     """
 
     response_norm: bool = True

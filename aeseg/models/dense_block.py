@@ -1,4 +1,4 @@
-"""The dense block of FC-DenseNet, which its encoder and its head are made of."""
+"""The dense block of FC-DenseNet's encoder and head."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from aeseg.models import layers
 
 
 class DenseBlock(nn.Module):
-    """`depth` layers of `growth` channels, each of which reads the input and all before it: their outputs, without the input.
+    """`depth` layers of `growth` channels, each of which reads the input and all previous layers; returns their concatenated outputs.
 
     A layer is batch norm, ReLU, a 3x3 convolution and dropout (Jegou et al. 2017, table 1, "Layer").
     """
@@ -20,15 +20,15 @@ class DenseBlock(nn.Module):
 
     @nn.compact
     def __call__(self, features: Float[Array, "b h w d"], *, train: bool) -> Float[Array, "b h w {self.depth}*{self.growth}"]:
-        made = []
-        for place in range(self.depth):
-            layer = DenseLayer(self.growth, 3, self.dropout, self.dtype, name=f"layer{place}")
-            made.append(layer(jnp.concatenate([features, *made], axis=-1), train=train))
-        return jnp.concatenate(made, axis=-1)
+        outputs: list[Array] = []
+        for index in range(self.depth):
+            layer = DenseLayer(self.growth, 3, self.dropout, self.dtype, name=f"layer{index}")
+            outputs.append(layer(jnp.concatenate([features, *outputs], axis=-1), train=train))
+        return jnp.concatenate(outputs, axis=-1)
 
 
 class DenseLayer(nn.Module):
-    """Batch norm, ReLU, a convolution and dropout; with a 1x1 convolution the first half of a transition down."""
+    """Batch norm, ReLU, a convolution and dropout; with a 1x1 convolution, the first half of a transition down."""
 
     features: int
     size: int = 3

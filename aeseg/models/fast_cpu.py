@@ -11,7 +11,11 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 def kernel_gradient(
-    image: Float[Array, "b h w c"], gradient: Float[Array, "b i j d"], size: tuple[int, int], stride: int, padding: Padding
+    image: Float[Array, "b h w c"],
+    gradient: Float[Array, "b i j d"],
+    size: tuple[int, ...],
+    stride: int,
+    padding: tuple[tuple[int, int], ...],
 ) -> Float[Array, "y x c d"]:
     """The gradient of a convolution's kernel: patches, as a matrix, times what lies under them, a few rows at a time.
 
@@ -28,7 +32,7 @@ def kernel_gradient(
 
 
 def _patch_products(
-    image: Float[Array, "b h w c"], under: Float[Array, "b i j d"], size: tuple[int, int], stride: int, padding: Padding
+    image: Float[Array, "b h w c"], under: Float[Array, "b i j d"], size: tuple[int, ...], stride: int, padding: tuple[tuple[int, int], ...]
 ) -> Float[Array, "y x c d"]:
     """Sum over b, i, j of (patch of `image` at i, j) x (`under` at i, j).
 
@@ -96,7 +100,11 @@ def suits_image_gradient(kernel: tuple[int, ...], gradient: tuple[int, ...]) -> 
 
 
 def image_gradient(
-    kernel: Float[Array, "y x c d"], gradient: Float[Array, "b i j d"], size: tuple[int, int], stride: int, padding: Padding
+    kernel: Float[Array, "y x c d"],
+    gradient: Float[Array, "b i j d"],
+    size: tuple[int, ...],
+    stride: int,
+    padding: tuple[tuple[int, int], ...],
 ) -> Float[Array, "b h w c"]:
     """The gradient of a convolution's image, of `size`: one matrix product with the kernel as it lies, then shifted sums."""
     (b, rows, columns, d), (height, width, c) = gradient.shape, kernel.shape[:3]
@@ -120,11 +128,11 @@ def depthwise_convolution(image: Float[Array, "b h w c"], kernel: Float[Array, "
     padded = jnp.pad(image, ((0, 0), (height // 2, height // 2), (width // 2, width // 2), (0, 0))).astype(jnp.float32)
     taps = kernel.astype(jnp.float32)[:, :, None, None, None]
     shifted = [padded[:, y : y + h, x : x + w] * taps[y, x] for y in range(height) for x in range(width)]
-    return sum(shifted).astype(image.dtype)
+    return sum(shifted[1:], shifted[0]).astype(image.dtype)
 
 
 def depthwise_kernel_gradient(
-    image: Float[Array, "b h w c"], gradient: Float[Array, "b h w c"], size: tuple[int, int]
+    image: Float[Array, "b h w c"], gradient: Float[Array, "b h w c"], size: tuple[int, ...]
 ) -> Float[Array, "y x c"]:
     """The gradient of `depthwise_convolution`'s kernel: sum over b, i, j of image[b, i + y, j + x, c] gradient[b, i, j, c].
 

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from aeseg.models.norms import dropout, layer_norm, normalise, standardise, unstandardise
 from aeseg.models.ops import (
     Padding,
     convolve,
@@ -26,7 +27,6 @@ from aeseg.models.ops import (
     upsample,
     upsample_convolve,
 )
-from aeseg.models.norms import dropout, layer_norm, normalise, standardise, unstandardise
 from aeseg.models.sparse import check_hidden, visible_at, visible_only
 from aeseg.types import UserError
 

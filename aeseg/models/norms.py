@@ -36,8 +36,8 @@ def normalise(
         layer = nn.BatchNorm(momentum=0.9, epsilon=epsilon, dtype=dtype, name=name)
         return layer(image, use_running_average=not train, mask=counted)
     if norm == "group":
-        layer = nn.GroupNorm(num_groups=math.gcd(image.shape[-1], 32), epsilon=epsilon, dtype=dtype, name=name)
-        return layer(image, mask=counted)
+        groups = nn.GroupNorm(num_groups=math.gcd(image.shape[-1], 32), epsilon=epsilon, dtype=dtype, name=name)
+        return groups(image, mask=counted)
     if norm == "layer":
         return layer_norm(image, dtype, name)
     raise UserError(f"A norm is one of none, batch, group, layer; this model's is {norm!r}. Set norm to one of them.")

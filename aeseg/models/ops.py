@@ -23,7 +23,8 @@ def convolve(
 ) -> Float[Array, "b _ _ d"]:
     """The convolution of an image with a kernel; zeros around it as `padding` says, ((top, bottom), (left, right)), or SAME."""
     if padding is None:
-        padding = tuple(lax.padtype_to_pads(image.shape[1:3], kernel.shape[:2], (stride, stride), "SAME"))
+        rows, columns = lax.padtype_to_pads(image.shape[1:3], kernel.shape[:2], (stride, stride), "SAME")
+        padding = (rows, columns)
     return _convolve(image, kernel, stride, padding)
 
 

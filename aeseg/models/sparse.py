@@ -1,9 +1,9 @@
-"""Masked ("sparse") mode of convolutional encoders: what is hidden is zero after every layer, and influences nothing.
+"""Masked ("sparse") mode of convolutional encoders: hidden positions are zero after every layer and do not affect others.
 
-Where layers take `hidden` [b i j] (units of an image: True where hidden), what they give is zero at hidden positions.  Units are no
-smaller than the coarsest stride, so that a position is hidden or visible as a whole.  `hidden=None` hides nothing, and
-computes nothing more.  A dense convolution between such zeros is what a sparse (submanifold) convolution computes at the
-visible positions (Tian et al. 2023, section 3.1; Woo et al. 2023, section 3.1).
+The output of a layer with `hidden` [b i j] (True at hidden units of an image) is zero at hidden positions. Units are at least as
+large as the coarsest stride, so that every position is either hidden or visible. `hidden=None` hides nothing and adds no
+computation. A dense convolution of zero-filled features equals a sparse (submanifold) convolution at the visible positions (Tian et
+al. 2023, section 3.1; Woo et al. 2023, section 3.1).
 """
 
 import jax.numpy as jnp
@@ -14,12 +14,12 @@ from aeseg.types import UserError
 
 
 def visible_only(features: Float[Array, "b h w d"], hidden: Bool[Array, "b i j"] | None) -> Float[Array, "b h w d"]:
-    """The features with zeros at hidden positions, whatever stood there (NaN too); all of them where `hidden` is None."""
+    """Replace features at hidden positions by zeros, even if they are NaN. Returns all features if `hidden` is None."""
     return features if hidden is None else jnp.where(visible_at(features, hidden), features, 0)
 
 
 def check_hidden(image: Float[Array, "b h w c"], hidden: Bool[Array, "b i j"] | None, stride: int, encoder: str) -> None:
-    """Raises UserError where hidden units are no squares, or smaller than a position of the encoder's coarsest stride."""
+    """Raise UserError unless hidden units are squares whose side is a multiple of the encoder's coarsest stride."""
     if hidden is None:
         return
     sides = [pixels / units for pixels, units in zip(image.shape[1:3], hidden.shape[1:], strict=True)]
@@ -32,5 +32,5 @@ def check_hidden(image: Float[Array, "b h w c"], hidden: Bool[Array, "b i j"] | 
 
 
 def visible_at(features: Float[Array, "b h w d"], hidden: Bool[Array, "b i j"]) -> Bool[Array, "b h w 1"]:
-    """True where the unit over a position is visible."""
+    """Mark the positions whose unit is visible."""
     return ~masking.spread(hidden, features.shape[1] // hidden.shape[1])[..., None]

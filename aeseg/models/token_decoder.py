@@ -1,4 +1,4 @@
-"""MAE's decoder: from the tokens of visible patches to the pixels of all."""
+"""MAE's decoder: from tokens of visible patches to pixels of all patches."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,9 +10,9 @@ from aeseg.types import UserError
 
 
 class TokenDecoder(nn.Module):
-    """A narrower, shallower transformer on all patches, the hidden ones as a learned token (He et al. 2022, section 3, "MAE decoder").
+    """Small transformer on all patches, with a learned token for hidden patches (He et al. 2022, section 3, "MAE decoder").
 
-    positions   fixed (sines and cosines, for any grid) | learned (for `grid`, rows and columns; resized for others)
+    positions   fixed (sine-cosine, for any grid) | learned (for `grid`, resized for other grids)
     """
 
     width: int = 512
@@ -34,10 +34,10 @@ class TokenDecoder(nn.Module):
     def __call__(
         self, tokens: Float[Array, "b _ _"], hidden: Bool[Array, "b h w"], leading: int, numbers: int, *, train: bool
     ) -> Float[Array, "b h w {numbers}"]:
-        """`numbers` for each patch, unbounded.
+        """Return `numbers` unbounded values for each patch.
 
-        The tokens are `leading` ones (a class token), and then those of the visible patches in reading order, or of all patches:
-        then no token is put in.
+        `tokens` holds `leading` tokens (a class token), then tokens of the visible patches in row-major order, or of all patches:
+        then no mask token is inserted.
         """
         b, h, w = hidden.shape
         tokens = nn.Dense(self.width, kernel_init=transformer.XAVIER, dtype=self.dtype, name="embed")(tokens)
@@ -52,13 +52,13 @@ class TokenDecoder(nn.Module):
         return values.reshape(b, h, w, numbers)
 
     def _filled(self, visible: Float[Array, "b _ d"], hidden: Bool[Array, "b n"]) -> Float[Array, "b n d"]:
-        """The visible tokens in their places, the mask token in all others."""
+        """Put the visible tokens at their positions, and the mask token at all others."""
         token = self.param("mask_token", transformer.TOKEN, (1, 1, self.width)).astype(self.dtype)
-        place = jnp.maximum(jnp.cumsum(~hidden, axis=1) - 1, 0)
-        return jnp.where(hidden[..., None], token, jnp.take_along_axis(visible, place[..., None], axis=1))
+        source = jnp.maximum(jnp.cumsum(~hidden, axis=1) - 1, 0)
+        return jnp.where(hidden[..., None], token, jnp.take_along_axis(visible, source[..., None], axis=1))
 
     def _table(self, grid: tuple[int, int], leading: int) -> Array:
         if self.positions == "fixed":
             return jnp.asarray(positions.sine_cosine(*grid, self.width, leading))
         table = self.param("position_table", transformer.TOKEN, (leading + self.grid[0] * self.grid[1], self.width))
-        return jnp.asarray(positions.resized(table, tuple(self.grid), grid, leading))
+        return jnp.asarray(positions.resized(table, self.grid, grid, leading))

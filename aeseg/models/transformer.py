@@ -1,4 +1,4 @@
-"""Transformer blocks, one after the other under one scan: shared by encoders of patches and by MAE's decoder."""
+"""Transformer blocks in one scan, shared by encoders of patches and MAE's decoder."""
 
 import flax.linen as nn
 import jax
@@ -9,17 +9,17 @@ from aeseg.types import UserError
 
 XAVIER = nn.initializers.xavier_uniform()
 TOKEN = nn.initializers.normal(0.02)
-"""How weights and learned tokens start in MAE (He et al. 2022, appendix A.1)."""
+"""Initialisers of weights and learned tokens, as in MAE (He et al. 2022, appendix A.1)."""
 
 
 class Block(nn.Module):
-    """A pre-norm block: x + attention(norm(x)), then x + mlp(norm(x)) (Dosovitskiy et al. 2021, equations 2 and 3; exact GELU).
+    """Pre-norm block: x + attention(norm(x)), then x + mlp(norm(x)) (Dosovitskiy et al. 2021, equations 2 and 3; exact GELU).
 
-    heads         of the attention; softmax and norms are float32
-    ratio         the hidden units of the MLP are `ratio` times the width
-    layer_scale   what the learned factor of each branch's channels starts from (Touvron et al. 2021, "CaiT", equation 1); 0: none
-    drops         each branch is left out for a whole image with probability `rate` (Huang et al. 2016), else divided by 1 - rate
-    collects      gives its tokens also as the second result, which the scan stacks
+    heads         attention heads; softmax and norms are float32
+    ratio         hidden units of the MLP relative to the width
+    layer_scale   initial value of a learned factor per channel of a branch (Touvron et al. 2021, "CaiT", equation 1); 0: none
+    drops         drop each branch of an image with probability `rate` (Huang et al. 2016); kept branches are divided by 1 - rate
+    collects      return the tokens also as second result, which the scan stacks
     """
 
     heads: int
@@ -34,7 +34,7 @@ class Block(nn.Module):
     def __call__(self, tokens: Float[Array, "b n d"], rate: Float[Array, ""]) -> tuple[Float[Array, "b n d"], Array | None]:
         width = tokens.shape[-1]
         if width % self.heads:
-            raise UserError(f"The width of a transformer is divisible by its heads; got {width} and {self.heads}. Change one of them.")
+            raise UserError(f"The width of a transformer must be divisible by its heads; got {width} and {self.heads}. Change one of them.")
         branch = layer_norm(self.epsilon, self.dtype, "norm_before")(tokens)
         query, key, value = (
             self._dense(width, name)(branch).reshape(*branch.shape[:2], self.heads, -1) for name in ("query", "key", "value")
@@ -73,10 +73,10 @@ def blocks(
     remat: bool = False,
     collects: bool = False,
 ) -> tuple[Float[Array, "b n d"], Float[Array, "{depth} b n d"] | None]:
-    """(the tokens after `depth` blocks, and where `collects` those after each).  Call it inside a compact method.
+    """Apply `depth` blocks; return the tokens, and with `collects` also the tokens after each block. Call inside a compact method.
 
-    The parameters stand at `blocks`, with the depth as their first axis.  `drop_path` is the last block's rate; the rates rise
-    linearly from 0 (Huang et al. 2016, section 3).  `remat` computes a block's activations again in the backward pass.
+    The parameters are at `blocks`, with the depth as first axis. `drop_path` is the rate of the last block; the rates rise linearly
+    from 0 (Huang et al. 2016, section 3). `remat` recomputes activations in the backward pass.
     """
     if not 0 <= drop_path < 1:
         raise UserError(f"drop_path is a probability, 0 or more and less than 1; got {drop_path}. Change it in the config.")
@@ -89,9 +89,9 @@ def blocks(
 def attention(
     query: Float[Array, "b n heads d"], key: Float[Array, "b m heads d"], value: Float[Array, "b m heads d"]
 ) -> Float[Array, "b n heads d"]:
-    """softmax(q k / sqrt(d)) v (Vaswani et al. 2017, equation 1), the softmax in float32; on a GPU cuDNN's kernel where it has one.
+    """Scaled dot-product attention, softmax(q k / sqrt(d)) v, with a float32 softmax (Vaswani et al. 2017, equation 1).
 
-    cuDNN (flash attention) takes half precision and heads of up to 128 numbers, a multiple of 8.
+    On a GPU, cuDNN's flash attention runs if it supports the input: half precision, and d at most 128 and a multiple of 8.
     """
     fits = query.dtype in (jnp.bfloat16, jnp.float16) and query.shape[-1] <= 128 and query.shape[-1] % 8 == 0
     cudnn = fits and jax.default_backend() == "gpu"
@@ -99,5 +99,5 @@ def attention(
 
 
 def layer_norm(epsilon: float, dtype: str, name: str) -> nn.LayerNorm:
-    """Layer norm (Ba et al. 2016) with its statistics in float32, the variance from the differences to the mean."""
+    """Return a layer norm (Ba et al. 2016) with float32 statistics and the variance of differences from the mean."""
     return nn.LayerNorm(epsilon=epsilon, dtype=dtype, use_fast_variance=False, name=name)

@@ -1,22 +1,25 @@
 """Checkpoints: Orbax behind one door, with what it does not do itself.
 
-Orbax restores a flipped byte without a word, so every leaf's checksum is saved beside it and checked on the way back; an
-unusable checkpoint is named and the next older one is tried.
+Orbax does not detect a flipped byte, so every leaf's checksum is saved beside it and checked on the way back.  An unusable
+checkpoint is named, the next older one is tried, and the unusable one is moved aside so that its step can be saved again.
+Nothing of a checkpoint is read before it is asked for: damage of one leaves the others usable.
 """
 
 import os
 import re
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as managers
 
-from aeseg import tree
+from aeseg import files, tree
+from aeseg.training import stored
 from aeseg.training.state import TrainState
+from aeseg.training.stored import checksums, saved_steps
 from aeseg.types import UserError
 
 
@@ -29,30 +32,23 @@ class Checkpoints:
 
     def __init__(self, directory: str, keep: int = 2, best: str = "", keep_every: int = 0, smaller_is_better: bool = False):
         self.directory = os.path.abspath(directory)
-        sign = -1.0 if smaller_is_better else 1.0
-        policies: list[Any] = [managers.LatestN(keep)]
+        self._best, self._sign = best, -1.0 if smaller_is_better else 1.0
+        self._scores: dict[int, float] = {}
+        for step in saved_steps(self.directory):
+            self._note(step, stored.saved_metrics(self.directory, step))
+        policies: list[Any] = [managers.LatestN(keep), stored.Best(self._scores)]
         if keep_every:
             policies.append(managers.EveryNSteps(keep_every))
-
-        def score(metrics: dict[str, float]) -> float:
-            return sign * metrics[best] if best in metrics else -np.inf
-
-        if best:
-            policies.append(managers.BestN(get_metric_fn=score, n=1))
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=managers.AnyPreservationPolicy(policies),
-            best_fn=score if best else None,  # without it the metrics are not written, and forgotten at a restart
-            cleanup_tmp_directories=True,
-        )
-        self._manager = _guarded(self.directory, lambda: ocp.CheckpointManager(self.directory, options=options))
+        self._policy = managers.AnyPreservationPolicy(policies)
+        self._manager = self._opened()
 
     def steps(self) -> list[int]:
         """The steps that are saved, ascending."""
         return sorted(self._manager.all_steps())
 
     def best_step(self) -> int | None:
-        """The step of the best checkpoint by the run's metric; None where nothing was measured."""
-        return self._manager.best_step()
+        """The step of the best checkpoint by the run's metric, the first of equals; None if none was measured."""
+        return stored.best_of(self._scores, self.steps())
 
     def save(self, state: TrainState, metrics: dict[str, float]) -> None:
         """Save in the background; a step that is already there is left as it is."""
@@ -61,28 +57,38 @@ class Checkpoints:
             return
         # A copy: the train step gives the state's memory to its successor while Orbax still writes.
         state = jax.tree.map(lambda leaf: np.array(leaf) if leaf.is_fully_addressable else leaf.copy(), state)
-        items = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave({"crc32": checksums(state)}))
-        _guarded(self.directory, lambda: self._manager.save(step, args=items, metrics=metrics or None))
+        metrics = {name: float(value) for name, value in metrics.items()}
+        meta = {"crc32": checksums(state), "metrics": metrics, "metrics_crc32": stored.checksum(metrics)}
+        items = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
+        self._note(step, metrics)
+        _guarded(self.directory, lambda: self._manager.save(step, args=items))
 
     def restore(self, like: TrainState, say: Callable[[str], None], step: int = -1) -> TrainState | None:
-        """The newest checkpoint that is whole, placed as `like` (arrays or shapes with shardings); None where there is none.
+        """The newest checkpoint that is whole, placed as `like` (arrays or shapes with shardings); None if there is none.
 
-        `step` >= 0 asks for that one and no other.  `say` hears which checkpoint was unusable, and why.
+        `step` >= 0 asks for that one and no other.  `say` hears which checkpoint was unusable, why, and where it was moved: one
+        that is newer than the one restored would keep its step from being saved again.  If none can be restored, all stay.
+        Several processes restore the same one: what one of them cannot use, none does.
         """
         steps = [s for s in reversed(self.steps()) if step in (-1, s)]
         if step >= 0 and not steps:
             raise UserError(f"No checkpoint of step {step} in {self.directory}; there are {self.steps()}.")
+        unusable: dict[int, Exception] = {}
         for candidate in steps:
-            _check_fit(like, self.directory, candidate)
+            state = None
             try:
-                found = self._manager.restore(
-                    candidate, args=ocp.args.Composite(state=ocp.args.StandardRestore(like), meta=ocp.args.JsonRestore())
-                )
-                _check(found["state"], found["meta"]["crc32"])
-                return found["state"]
+                with stored.one_error():
+                    state = self._restored(like, candidate)
             except Exception as error:  # Orbax raises bare Exception for a damaged file
-                reason = str(error).strip().split("\n")[0][:200]
-                say(f"Checkpoint {candidate} in {self.directory} is unusable ({reason}); trying an older one.")
+                unusable[candidate] = error
+            if not _all_agree(state is not None):
+                why = stored.reason(unusable.setdefault(candidate, ValueError("another process cannot read it")))
+                say(f"Checkpoint {candidate} in {self.directory} is unusable ({why}); trying an older one.")
+                continue
+            self._set_aside(unusable, say)
+            return state
+        if unusable and all(isinstance(each, UserError) for each in unusable.values()):
+            raise unusable[steps[0]]
         if steps:
             raise UserError(
                 f"None of the checkpoints {sorted(steps)} in {self.directory} can be restored (reasons above). "
@@ -94,18 +100,44 @@ class Checkpoints:
         """Return when everything is on the disk; an error while writing is raised here."""
         _guarded(self.directory, self._manager.wait_until_finished)
 
-    def reached_preemption(self, step: int) -> bool:
-        """Whether the cluster asked all processes to stop, agreed upon at this step (needs jax.distributed)."""
-        return self._manager.reached_preemption(step)
-
     def close(self) -> None:
         """Wait, and let go of the directory."""
         _guarded(self.directory, self._manager.close)
 
+    def _opened(self) -> ocp.CheckpointManager:
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=self._policy,
+            step_name_format=stored.Names(),
+            lightweight_initialize=True,  # reads nothing of the checkpoints
+            cleanup_tmp_directories=True,
+        )
+        return _guarded(self.directory, lambda: ocp.CheckpointManager(self.directory, options=options))
 
-def saved_steps(directory: str) -> list[int]:
-    """The steps whose checkpoints stand in a directory, ascending; none where there is no such directory."""
-    return sorted(int(name) for name in os.listdir(directory) if name.isdigit()) if os.path.isdir(directory) else []
+    def _restored(self, like: TrainState, step: int) -> TrainState:
+        _check_fit(like, self.directory, step)
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(like), meta=ocp.args.JsonRestore())
+        found = self._manager.restore(step, args=items)
+        stored.check(found["state"], found["meta"]["crc32"], int(found["state"].step), step)
+        return found["state"]
+
+    def _set_aside(self, steps: Sequence[int] | Mapping[int, Any], say: Callable[[str], None]) -> None:
+        """Rename the folders of these steps, by one process, and look again at what is left."""
+        if not steps:
+            return
+        self._manager.close()
+        for step in steps:
+            if jax.process_index() == 0:
+                new = files.move_aside(os.path.join(self.directory, str(step)))
+                say(f"Checkpoint {step} is moved to {new}; remove it when you need its space.")
+            self._scores.pop(step, None)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("aeseg: unusable checkpoints are moved aside")
+        self._manager = self._opened()
+
+    def _note(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Remember the score of a step, for the choice of the best."""
+        if np.isfinite(metrics.get(self._best, np.nan)):
+            self._scores[step] = self._sign * metrics[self._best]
 
 
 def load_variables(directory: str, step: int = -1, ema: bool = True) -> tuple[int, dict[str, Any]]:
@@ -122,16 +154,16 @@ def load_variables(directory: str, step: int = -1, ema: bool = True) -> tuple[in
     problems = []
     for candidate in [step] if step >= 0 else reversed(steps):
         try:
-            with _reader(directory) as manager:
+            with stored.one_error(), _reader(directory) as manager:
                 shape = manager.item_metadata(candidate)["state"].tree
                 target = jax.tree.map(lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray), shape)
                 found = manager.restore(
                     candidate,
                     args=ocp.args.Composite(state=ocp.args.PyTreeRestore(restore_args=target), meta=ocp.args.JsonRestore()),
                 )
-            _check(found["state"], found["meta"]["crc32"])
+            stored.check(found["state"], found["meta"]["crc32"], int(found["state"]["step"]), candidate)
         except Exception as error:  # Orbax raises bare Exception for a damaged file
-            problems.append(f"{candidate}: {str(error).strip().splitlines()[0][:200]}")
+            problems.append(f"{candidate}: {stored.reason(error)}")
             continue
         state = found["state"]
         params = state["ema"] if ema and state.get("ema") else state["params"]
@@ -148,7 +180,7 @@ def graft(variables: dict[str, Any], donor: dict[str, Any], parts: Sequence[str]
     wanted = {name for name in fresh if tree.matches(_inner(name), parts)}
     offered = {name for name in given if tree.matches(_inner(name), parts)}
     if not wanted:
-        raise UserError(f"Nothing in the model matches {tuple(parts)}; it has {_few(sorted(fresh))}. Name its parts otherwise.")
+        raise UserError(f"Nothing in the model matches {tuple(parts)}; it has {stored.few(sorted(fresh))}. Name its parts otherwise.")
     remedy = "Give the model the encoder that the checkpoint was trained with, or name another --init."
     check_fit({name: fresh[name] for name in wanted}, {name: given[name] for name in offered}, remedy)
     taken = tree.map_with_name(lambda name, leaf: given[name].astype(leaf.dtype) if name in wanted else leaf, variables)
@@ -162,16 +194,10 @@ def check_fit(model: Any, checkpoint: Any, remedy: str) -> None:
     wrong = [name for name in sorted(fresh.keys() & given.keys()) if tuple(fresh[name].shape) != tuple(given[name].shape)]
     if missing or extra or wrong:
         lines = ["The checkpoint does not fit the model."]
-        lines += ["Missing: " + _few(missing)] if missing else []
-        lines += ["Extra: " + _few(extra)] if extra else []
+        lines += ["Missing: " + stored.few(missing)] if missing else []
+        lines += ["Extra: " + stored.few(extra)] if extra else []
         lines += ["Wrong shape:", *(f"  {n}: model {fresh[n].shape}, checkpoint {given[n].shape}" for n in wrong[:8])] if wrong else []
         raise UserError("\n".join([*lines, remedy]))
-
-
-def checksums(state: Any) -> dict[str, int]:
-    """CRC-32 of every leaf that this process holds whole, by path."""
-    whole = {n: leaf for n, leaf in tree.flatten(state).items() if getattr(leaf, "is_fully_addressable", True)}
-    return {name: zlib.crc32(np.ascontiguousarray(np.asarray(leaf)).tobytes()) for name, leaf in whole.items()}
 
 
 def _check_fit(like: TrainState, directory: str, step: int) -> None:
@@ -189,25 +215,17 @@ def _reader(directory: str) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
         directory,
         item_handlers={"state": ocp.PyTreeCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()},
-        options=ocp.CheckpointManagerOptions(read_only=True),
+        options=ocp.CheckpointManagerOptions(read_only=True, step_name_format=stored.Names(), lightweight_initialize=True),
     )
 
 
-def _check(state: Any, saved: dict[str, int]) -> None:
-    for name, leaf in tree.flatten(state).items():
-        if isinstance(leaf, jax.ShapeDtypeStruct):  # what Orbax gives, without an error, for a path that is not on disk
-            raise ValueError(f"{name} is not in the checkpoint")
-    wrong = [name for name, value in checksums(state).items() if name in saved and saved[name] != value]
-    if wrong:
-        raise ValueError(f"checksum mismatch in {_few(wrong)}")
+def _all_agree(usable: bool) -> bool:
+    """Whether a checkpoint is usable for every process."""
+    return bool(np.min(multihost_utils.process_allgather(np.int32(usable)))) if jax.process_count() > 1 else usable
 
 
 def _inner(name: str) -> str:
     return name.partition("/")[2]  # without the collection: params/encoder/... -> encoder/...
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _guarded(directory: str, call: Callable[[], Any]) -> Any:

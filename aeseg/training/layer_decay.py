@@ -1,4 +1,4 @@
-"""Learning rates that fall towards the image: which layer a parameter belongs to, by its path."""
+"""Layer-wise learning rate decay. The path of a parameter gives its layer."""
 
 import re
 from typing import Any
@@ -11,32 +11,37 @@ import optax
 from aeseg import tree
 
 FIRST = ("stem*", "patch*", "*position*", "*token*")
-"""Parts of an encoder that come before its first layer."""
+"""Parts of an encoder before its first layer."""
 
 LAST = ("*norm*",)
-"""Parts that come after its last one, as others without a number do."""
+"""Parts after its last layer. Other parts without a number count as such, too."""
 
 GROUP = 3
-"""Blocks of a stage that share one layer (Liu et al. 2022, ConvNeXt, appendix A.1: 12 layers for depths 3, 3, 27, 3)."""
+"""Number of blocks of a stage that share one layer (Liu et al. 2022, ConvNeXt, appendix A.1: 12 layers for depths 3, 3, 27, 3)."""
 
 
 def layer_scales(params: Any, decay: float) -> Any:
-    """The factor of each parameter's learning rate: decay^(top - layer).
+    """Return the learning rate factor of each parameter: decay^(top - layer).
 
-    Layers count from 1; layer 0 holds what stands before the first (stem, positions, tokens).  `encoder/<name><number>/...`
-    is one layer, or, where it holds blocks (`encoder/stage2/block5/...`), one for each three of them (Liu et al. 2022).  A
-    stack `encoder/blocks/...` is one layer for each slice of its leading axis (Bao et al. 2022): its factors broadcast over
-    the other axes.  What comes after the encoder's last layer, and all outside the encoder, is the top, one above it.
+    Layers count from 1. Layer 0 holds the stem, positions and tokens. `encoder/<name><number>/...` is one layer, or, if it has
+    blocks (`encoder/stage2/block5/...`), one layer per three blocks (Liu et al. 2022). A stack `encoder/blocks/...` is one layer
+    per slice of its leading axis (Bao et al. 2022); its factors broadcast over the other axes. Parts after the last layer of the
+    encoder, and all parts outside the encoder, are the top: one above the last layer.
     """
     shapes = {name: np.shape(leaf) for name, leaf in tree.flatten(params).items()}
     first = _first_layers(shapes)
-    found = {name: _layers(name, shape, first) for name, shape in shapes.items()}
-    top = 1 + max((int(np.max(layer)) for layer in found.values() if layer is not None), default=0)
-    return tree.map_with_name(lambda name, _: decay ** (top - (top if found[name] is None else found[name])), params)
+    layers = {name: _layers(name, shape, first) for name, shape in shapes.items()}
+    top = 1 + max((int(np.max(layer)) for layer in layers.values() if layer is not None), default=0)
+
+    def scale(name: str, _: Any) -> Any:
+        layer = layers[name]
+        return decay ** (top - (top if layer is None else layer))
+
+    return tree.map_with_name(scale, params)
 
 
 def scale_by_layer(decay: float) -> optax.GradientTransformation:
-    """Each update times its layer's factor."""
+    """Scale each update by the factor of its layer, `layer_scales`."""
 
     def update(updates: Any, state: Any, params: Any) -> tuple[Any, Any]:
         return jax.tree.map(lambda scale, leaf: jnp.asarray(scale, leaf.dtype) * leaf, layer_scales(params, decay), updates), state
@@ -45,7 +50,7 @@ def scale_by_layer(decay: float) -> optax.GradientTransformation:
 
 
 def _layers(name: str, shape: tuple[int, ...], first: dict[int, int]) -> int | np.ndarray | None:
-    """The layer of a parameter, those of a stack's slices as [depth, 1, ...], or None for the top."""
+    """Return the layer of a parameter, the layers of a stack as [depth, 1, ...], or None for the top."""
     parts = name.split("/")
     if parts[0] != "encoder":
         return None
@@ -58,7 +63,7 @@ def _layers(name: str, shape: tuple[int, ...], first: dict[int, int]) -> int | n
 
 
 def _first_layers(shapes: dict[str, tuple[int, ...]]) -> dict[int, int]:
-    """{number of a stage: its first layer}."""
+    """Return {number of a stage: its first layer}."""
     last: dict[int, int] = {}
     for name, shape in shapes.items():
         parts = name.split("/")
@@ -73,7 +78,7 @@ def _first_layers(shapes: dict[str, tuple[int, ...]]) -> dict[int, int]:
 
 
 def _block(parts: list[str], shape: tuple[int, ...]) -> int | np.ndarray:
-    """Which block of its stage: a number, or those of a stack as [depth, 1, ...]; 0 for what belongs to no block."""
+    """Return the index of a block in its stage, or the indices of a stack as [depth, 1, ...]; 0 outside blocks."""
     if len(parts) < 3:
         return 0
     if parts[2] == "blocks":
@@ -82,5 +87,5 @@ def _block(parts: list[str], shape: tuple[int, ...]) -> int | np.ndarray:
 
 
 def _number(part: str) -> int | None:
-    found = re.search(r"(\d+)$", part)
-    return int(found.group(1)) if found and not tree.matches(part, LAST) else None
+    digits = re.search(r"(\d+)$", part)
+    return int(digits.group(1)) if digits and not tree.matches(part, LAST) else None

@@ -8,28 +8,27 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+from aeseg import files
+from aeseg.training.events import Events
 
 
 class Log:
     """The record of one run; only process 0 (`writes`) leaves anything behind.
 
-    Rows of metrics.jsonl later than `start` (of a run that died after its last checkpoint) are removed: the file then
-    reads as if the run had never been interrupted.
+    `rewind(step)` removes the rows of metrics.jsonl later than `step` (of a run that died after its last checkpoint): the file
+    then reads as if the run had never been interrupted, and each step stands once.  What cannot be read of it is moved aside.
+    A write that the disk refuses raises UserError and leaves no half row.
     """
 
     def __init__(self, workdir: str, steps: int, start: int = 0, writes: bool = True):
         self._writes, self._steps = writes, steps
         self._bar: Any = None
         self._began, self._first = time.perf_counter(), start
+        self._rows: list[dict[str, Any]] = []
         if not writes:
             return
-        path = os.path.join(workdir, "metrics.jsonl")
-        _forget_after(path, start)
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed in close)
-        from tensorboardX import SummaryWriter
-
-        self._events = SummaryWriter(os.path.join(workdir, "events"), purge_step=start + 1 if start else None)
+        self._path = os.path.join(workdir, "metrics.jsonl")
+        self._events = Events(os.path.join(workdir, "events"))
         if sys.stderr.isatty():
             from rich import progress
 
@@ -38,6 +37,40 @@ class Log:
             self._bar = progress.Progress(*columns, progress.TextColumn("{task.fields[rate]}"), *times)
             self._task = self._bar.add_task("", total=steps, completed=start, rate="")
             self._bar.start()
+        for path in self.folders(workdir):
+            if os.path.lexists(path) and not os.path.isdir(path):
+                self.say(f"Expected a folder; {path} is a file. Moved to {files.move_aside(path)}.")
+        self.rewind(start)
+
+    @staticmethod
+    def folders(workdir: str) -> tuple[str, ...]:
+        """The folders that a run leaves files in."""
+        return os.path.join(workdir, "events"), os.path.join(workdir, "pictures")
+
+    def rewind(self, step: int) -> None:
+        """Go on after `step`: forget later rows and hide later points of the curves."""
+        self._first = step
+        if not self._writes:
+            return
+        self._rows = []
+        self._events.rewind(step)
+        if not os.path.lexists(self._path):
+            return
+        if not os.path.isfile(self._path):
+            self.say(f"Expected a file; {self._path} is none. Moved to {files.move_aside(self._path)}.")
+            return
+        rows, damaged = files.json_objects(self._path)
+        damaged += [json.dumps(row).encode() for row in rows if not _is_row(row)]
+        if damaged:
+            aside = files.free_name(self._path)
+            files.write(aside, b"\n".join(damaged) + b"\n")
+            self.say(f"{len(damaged)} lines of {self._path} hold no numbers of a step. Moved to {aside}.")
+        self._rows = [row for row in rows if _is_row(row) and row["step"] <= step]
+        files.write(self._path, "".join(json.dumps(row) + "\n" for row in self._rows))
+
+    def has(self, step: int, prefix: str) -> bool:
+        """Whether metrics.jsonl had numbers of this kind for a step when the log was last rewound."""
+        return any(row["step"] == step and any(name.startswith(prefix) for name in row) for row in self._rows)
 
     def write(self, step: int, numbers: Mapping[str, float], prefix: str = "") -> None:
         """One row of metrics.jsonl and one point of each curve; numbers that are not finite are written as null."""
@@ -45,15 +78,8 @@ class Log:
             return
         row = {f"{prefix}{name}": float(value) for name, value in numbers.items()}
         finite = {name: value if math.isfinite(value) else None for name, value in row.items()}
-        self._file.write(json.dumps({"step": step, **finite}) + "\n")
-        self._file.flush()
-        for name, value in row.items():
-            self._events.add_scalar(name, value, step)
-
-    def picture(self, step: int, name: str, picture: np.ndarray) -> None:
-        """A picture (uint8 [h w 3]) among the TensorBoard events."""
-        if self._writes:
-            self._events.add_image(name, picture, step, dataformats="HWC")
+        files.append(self._path, (json.dumps({"step": step, **finite}) + "\n").encode())
+        self._events.scalars(step, row)
 
     def progress(self, step: int, numbers: Mapping[str, float]) -> None:
         """Where the run stands: rate, time left, and a few numbers."""
@@ -78,21 +104,11 @@ class Log:
             print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Finish the bar and the files."""
-        if not self._writes:
-            return
+        """Finish the bar."""
         if self._bar is not None:
             self._bar.stop()
-        self._file.close()
-        self._events.close()
 
 
-def _forget_after(path: str, step: int) -> None:
-    if not os.path.exists(path):
-        return
-    with open(path, encoding="utf-8") as file:
-        lines = [line for line in file if line.endswith("\n")]
-    kept = [line for line in lines if json.loads(line)["step"] <= step]
-    with open(path + ".tmp", "w", encoding="utf-8") as file:
-        file.writelines(kept)
-    os.replace(path + ".tmp", path)
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Whether a row says its step; JSON's true is none."""
+    return type(row.get("step")) is int

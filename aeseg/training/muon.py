@@ -1,4 +1,4 @@
-"""Muon's part of a step: matrices move by orthogonal matrices, all else as in Adam."""
+"""Muon: orthogonal updates for matrices; all other parameters use Adam."""
 
 import math
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from aeseg import tree
 
 
 def scale_by_orthogonal(beta: float, nesterov: bool, rms: float) -> optax.GradientTransformation:
-    """The orthogonal matrix nearest to the momentum, by five Newton-Schulz steps (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
+    """Replace the momentum by the nearest orthogonal matrix, with five Newton-Schulz steps.
 
-    Times `rms` sqrt(max(in, out)): so the root mean square of a change is about `rms` whatever the matrix's shape (Liu et al.
-    2025, arXiv 2502.16982, equation 4).
+    Jordan et al. 2024, kellerjordan.github.io/posts/muon. The update is scaled by `rms` sqrt(max(in, out)), so that its root
+    mean square is about `rms` for any shape (Liu et al. 2025, arXiv 2502.16982, equation 4).
     """
 
     def axes(updates: Any) -> Any:
         return tree.map_with_name(lambda name, leaf: matrix_axes(name, leaf.shape), updates)
 
     def size(name: str, update: Any) -> Any:
-        rows, columns = matrix_axes(name, update.shape)
+        rows, columns = matrix_axes(name, update.shape)  # type: ignore[misc]  # only matrices come here
         sides = (math.prod(update.shape[axis] for axis in side) for side in (rows, columns))
         return update * jnp.asarray(rms * math.sqrt(max(sides)), update.dtype)
 
@@ -33,10 +33,10 @@ def scale_by_orthogonal(beta: float, nesterov: bool, rms: float) -> optax.Gradie
 
 
 def matrix_axes(name: str, shape: tuple[int, ...]) -> MuonDimensionNumbers | None:
-    """Which axes of a parameter are a matrix's rows (in) and columns (out); None for what is no matrix.
+    """Return the axes of a parameter that form the rows (in) and columns (out) of a matrix; None if it is not a matrix.
 
-    Kernels of fully connected layers are [in, out], those of convolutions [h, w, in, out] count as [h w in, out]; the leading
-    axis of a stack is a batch of matrices.  Depthwise kernels [h, w, 1, out] are single filters, and no matrix.
+    Kernels of fully connected layers are [in, out]; kernels of convolutions, [h, w, in, out], count as [h w in, out]. The leading
+    axis of a stack is a batch of matrices. Depthwise kernels [h, w, 1, out] are single filters, not matrices.
     """
     stack = int(tree.is_stacked(name))
     axes = tuple(range(stack, len(shape)))
@@ -45,7 +45,7 @@ def matrix_axes(name: str, shape: tuple[int, ...]) -> MuonDimensionNumbers | Non
 
 
 def matrix_labels(params: Any, exempt: Sequence[str]) -> Any:
-    """Which transformation each parameter takes, "matrix" or "other"; the `exempt` are never matrices."""
+    """Label each parameter with its transformation, "matrix" or "other"; parameters that match `exempt` are "other"."""
 
     def label(name: str, leaf: Any) -> str:
         return "other" if tree.matches(name, exempt) or matrix_axes(name, leaf.shape) is None else "matrix"

@@ -4,6 +4,8 @@ Each is a gradient transformation over the whole parameter tree with one learnin
 by path patterns (`encoder/*`); see `aeseg.tree.matches`.
 """
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +13,7 @@ import jax
 import optax
 
 from aeseg import tree
+from aeseg.spec import spec
 from aeseg.training.layer_decay import scale_by_layer
 from aeseg.training.muon import matrix_labels, scale_by_orthogonal
 from aeseg.training.schedules import learning_rate_schedule, weight_decay_schedule
@@ -26,13 +29,26 @@ NOT_HIDDEN = ("encoder/stem*", "encoder/patch*", "encoder/stage0/patch*", "*/pix
 
 
 class Optimiser(NamedTuple):
-    """An optax transformation and its learning rate as a function of the step."""
+    """An optax transformation, its learning rate as a function of the step, and the call that made it, for a run's config."""
 
     init: Callable[[Any], Any]
     update: Callable[..., Any]
     learning_rate: Callable[[Any], Any]
+    call: Any = None
 
 
+def _recorded(make: Callable[..., Optimiser]) -> Callable[..., Optimiser]:
+    """Let the optimisers that a function makes remember the call."""
+
+    @functools.wraps(make)
+    def made(*args: Any, **kwargs: Any) -> Optimiser:
+        bound = inspect.signature(make).bind(*args, **kwargs)
+        return make(*args, **kwargs)._replace(call=spec(made, **bound.arguments))
+
+    return made
+
+
+@_recorded
 def adamw(
     learning_rate: float,
     steps: int,
@@ -64,6 +80,7 @@ def adamw(
     return _assembled(core, rate, clip, layer_decay, freeze)
 
 
+@_recorded
 def sgd(
     learning_rate: float,
     steps: int,
@@ -85,6 +102,7 @@ def sgd(
     return _assembled(core, rate, clip, layer_decay, freeze)
 
 
+@_recorded
 def rmsprop(
     learning_rate: float,
     steps: int,
@@ -110,6 +128,7 @@ def rmsprop(
     return _assembled(core, rate, clip, layer_decay, freeze)
 
 
+@_recorded
 def lamb(
     learning_rate: float,
     steps: int,
@@ -141,6 +160,7 @@ def lamb(
     return _assembled(core, rate, clip, layer_decay, freeze)
 
 
+@_recorded
 def lars(
     learning_rate: float,
     steps: int,
@@ -166,6 +186,7 @@ def lars(
     return _assembled(core, rate, clip, layer_decay, freeze)
 
 
+@_recorded
 def muon(
     learning_rate: float,
     steps: int,

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from aeseg import keys
 from aeseg.training import mesh as meshes
-from aeseg.types import Batch
+from aeseg.types import Loaded
 
 QUICK_TO_COMPILE = {"xla_backend_optimization_level": 1}
 """Options of XLA on a CPU for a program that runs once: each parameter's draw is a kernel, and LLVM takes 6 times as long at level 3."""
@@ -35,26 +35,26 @@ class TrainState(flax.struct.PyTreeNode):
         return {"params": self.ema or self.params, **self.collections}
 
 
-def shapes(method: nn.Module, optimiser: Any, batch: Batch, seed: int, ema: bool) -> TrainState:
+def shapes(method: nn.Module, optimiser: Any, batch: Loaded, seed: int, ema: bool) -> TrainState:
     """The state as shapes: every error of a first trace without a single multiplication."""
     return jax.eval_shape(lambda: _initial(method, optimiser, batch, seed, ema))
 
 
-def create(method: nn.Module, optimiser: Any, batch: Batch, seed: int, ema: bool, mesh: Mesh) -> TrainState:
-    """Make a fresh state where it will live; `batch` gives shapes only (one row is enough)."""
+def create(method: nn.Module, optimiser: Any, batch: Loaded, seed: int, ema: bool, mesh: Mesh) -> TrainState:
+    """A fresh state, made where it will live; `batch` gives shapes only (one row is enough)."""
     placed = meshes.shardings(mesh, shapes(method, optimiser, batch, seed, ema))
     options = QUICK_TO_COMPILE if mesh.devices.flat[0].platform == "cpu" else {}
     return jax.jit(lambda: _initial(method, optimiser, batch, seed, ema), out_shardings=placed, compiler_options=options)()
 
 
-def example(batch: Batch) -> dict[str, Any]:
+def example(batch: Loaded) -> dict[str, Any]:
     """One row of zeros in the form a Method sees: float32 images, `valid` and `index`."""
     row = {name: jnp.zeros((1, *array.shape[1:]), array.dtype) for name, array in batch.items()}
     row["image"] = jnp.zeros(row["image"].shape, jnp.float32)
     return {**row, "valid": jnp.ones((1,), bool), "index": jnp.zeros((1,), jnp.int32)}
 
 
-def _initial(method: nn.Module, optimiser: Any, batch: Batch, seed: int, ema: bool) -> TrainState:
+def _initial(method: nn.Module, optimiser: Any, batch: Loaded, seed: int, ema: bool) -> TrainState:
     root = jax.random.key(seed)
     variables = dict(method.init(keys.stream(root, "init", 0), example(batch), train=False))
     params = variables.pop("params")

@@ -30,7 +30,7 @@ def train_step(
     """
     coefficients = method.coefficients
 
-    def loss(params: Any, collections: Any, batch: Batch, weights: dict[str, Array], rngs: dict[str, Array]):
+    def loss(params: Any, collections: Any, batch: Batch, weights: dict[str, Array], rngs: dict[str, Array]) -> tuple[Any, Any]:
         variables = {"params": params, **collections}
         with nn.intercept_methods(meshes.rows_stay_spread(mesh, len(batch["valid"]))):
             means, updated = method.apply(variables, batch, train=True, rngs=rngs, mutable=list(collections))
@@ -43,7 +43,7 @@ def train_step(
         root = jax.random.key(seed)
         streams = {name: keys.stream(root, name, state.step) for name in keys.STREAMS}
 
-        def part(carry, microbatch_and_number):
+        def part(carry: Any, microbatch_and_number: Any) -> tuple[Any, None]:
             microbatch, number = microbatch_and_number
             gradient, collections, means = carry
             rngs = {n: jax.random.fold_in(k, number) if n in keys.PER_MICROBATCH else k for n, k in streams.items()}

@@ -1,4 +1,4 @@
-"""Steps in proportion to the size of what they change: the trust ratios of LARS and LAMB."""
+"""Trust ratios of LARS and LAMB: updates scaled by the norm of the weights they change."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from aeseg import tree
 
 
 def scale_by_lamb_ratio(exempt: Sequence[str]) -> optax.GradientTransformation:
-    """u -> u |w| / |u| (You et al. 2020, algorithm 2, phi(z) = z), layer by layer; 1 where w or u is 0, or is `exempt`."""
+    """u -> u |w| / |u| (You et al. 2020, algorithm 2, phi(z) = z), per layer. The ratio is 1 if w or u is 0, or if `exempt`."""
 
     def scaled(name: str, update: Array, weight: Array) -> Array:
         if tree.matches(name, exempt):
@@ -23,9 +23,9 @@ def scale_by_lamb_ratio(exempt: Sequence[str]) -> optax.GradientTransformation:
 
 
 def scale_by_lars_ratio(coefficient: float, weight_decay: float, exempt: Sequence[str]) -> optax.GradientTransformation:
-    """g -> (g + d w) c |w| / (|g| + d |w|) (You et al. 2017, equation 6 and algorithm 1), layer by layer; g where `exempt`.
+    """g -> (g + d w) c |w| / (|g| + d |w|) (You et al. 2017, equation 6 and algorithm 1), per layer; g if `exempt`.
 
-    The ratio is 1 where w or g is 0, so that what starts at 0 can leave it.
+    The ratio is 1 if w or g is 0, so that weights that start at 0 can move.
     """
 
     def scaled(name: str, gradient: Array, weight: Array) -> Array:
@@ -40,7 +40,7 @@ def scale_by_lars_ratio(coefficient: float, weight_decay: float, exempt: Sequenc
 
 
 def norm(name: str, array: Array) -> Float[Array, "..."]:
-    """The Euclidean norm of a layer's array: of each slice [depth, 1, ...] where the path says that layers are stacked."""
+    """Euclidean norm of the array of a layer, or of each slice [depth, 1, ...] if the path names a stack of layers."""
     axes = tuple(range(int(tree.is_stacked(name)), array.ndim))
     return jnp.sqrt(jnp.sum(jnp.square(array), axis=axes, keepdims=True))
 

@@ -1,1 +1,1 @@
-"""Config files: one screen each."""
+"""Config files, one screen each."""

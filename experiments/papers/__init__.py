@@ -1,4 +1,4 @@
-"""Tables: one file each, found by its name; a row is a run of an entry point with its own config."""
+"""Tables, one per file, found by file name. A row is a run of a command with its own config."""
 
 from collections.abc import Mapping
 from types import MappingProxyType, ModuleType, SimpleNamespace
@@ -7,25 +7,28 @@ from typing import Any, NamedTuple
 from aeseg.types import UserError
 
 SCALES = ("cpu", "paper")
-"""What a laptop trains, and what the paper trained: two tables, whose numbers never stand side by side."""
+"""Scale of a laptop, and scale of the paper: two tables, never mixed."""
 
 METHODS = {"reconstruction": "reconstruction", "denoising": "denoising", "spark": "SparK", "fcmae": "FCMAE"}
-"""What tables over the labels compare, by the name of its file: all pretrain one encoder, `convnet`."""
+"""{file name: display name} of the methods in tables over label fractions; all pretrain the encoder `convnet`."""
 
 RATE, RATES = "optimiser.learning_rate", (5e-4, 2e-3, 6e-3, 1.2e-2)
 
 
 class Row(NamedTuple):
-    """One line of a table.
+    """One row of a table.
 
-    `command` is pretrain or segment, `config` what --config takes, `overrides` the fields set on top of it; `init` names
-    the row whose encoder it starts from, or all of it where it continues (the same seed's); `compare` the row that it is
-    compared with, seed by seed.  `command` evaluate trains nothing: the run of `init` is scored once more, otherwise.
-    `paper` holds what was published, in % by metric; `tolerance` how many points our mean may be away from it, `citation`
-    where it stands.  `best` scores the checkpoint that was best on validation, by the config's `best`, and not the last;
-    `batch_statistics` with batch norm by the statistics of each image itself, and not the running averages; `reference_boundaries`
-    also scores the borders as SegNet's own script.  `revision` is raised where what this row alone runs computes something else than
-    before, though its config is the same: it is then measured anew.
+    command               pretrain or segment; evaluate scores the run of `init` again with other settings
+    config, overrides     value of --config, and the fields set on top of it
+    init                  row, of the same seed, whose encoder the run starts from, or whose whole model it continues
+    compare               row to compare with, seed by seed
+    paper                 published values in %, by metric
+    tolerance             largest accepted distance, in points, of our mean from the published value
+    citation              source of the published values
+    best                  score the best checkpoint on validation, by the config's `best`, instead of the last
+    batch_statistics      score with batch norm statistics of each image instead of running averages
+    reference_boundaries  also score boundaries by SegNet's own script
+    revision              increment if the code changes what this row computes although its config is the same: measures it again
     """
 
     name: str
@@ -45,15 +48,15 @@ class Row(NamedTuple):
 
 
 def at_scale(paper: ModuleType, scale: str) -> SimpleNamespace:
-    """The table with its rows of one scale; where its TITLE, SEEDS or NOTE differ by scale, they are dicts by scale (NOTE of some).
+    """Return the table with the rows of one scale, and its TITLE, SEEDS and NOTE, which may be dicts by scale.
 
-    A scale without rows is a UserError.
+    Raises UserError if the scale has no rows.
     """
     chosen = {name: value for name, value in vars(paper).items() if name.isupper()}
     chosen["ROWS"] = tuple(row for row in paper.ROWS if row.scale == scale)
     if not chosen["ROWS"]:
-        there = sorted({row.scale for row in paper.ROWS})
-        raise UserError(f"{paper.TITLE!r} has rows of scale {', '.join(there)}; got {scale!r}. Set --scale to one of these.")
+        scales = sorted({row.scale for row in paper.ROWS})
+        raise UserError(f"{paper.TITLE!r} has rows of scale {', '.join(scales)}; got {scale!r}. Set --scale to one of these.")
     for name in ("TITLE", "SEEDS", "NOTE"):
         if isinstance(chosen.get(name), dict):
             chosen[name] = chosen[name].get(scale, "") if name == "NOTE" else chosen[name][scale]
@@ -70,18 +73,22 @@ def over_labels(
     scale: str = "cpu",
     ending: str = "",
 ) -> tuple[Row, ...]:
-    """Every method's pretraining; then, for each share of the labels, the network from scratch and from each method's encoder.
+    """Return rows that pretrain each method and, per label fraction, segment from scratch and from each method's encoder.
 
-    All are segmented by the config `segment` with the fields `common`, and each method is compared with scratch at its share.
-    `pretrain` has a place for the method's file name, `shares` are the shares by their names, `tuned` holds fields of a method's
-    pretraining, `rates` the learning rates of the segmentation where they are not the config's, by method or "scratch"; `ending` is
-    that of all names.  Which records are labelled is drawn by the seed, for all alike (`aeseg.data.wrappers.Subset`).
+    All segment by the config `segment` with the fields `common`. Each method is compared with scratch at the same fraction. The seed
+    draws the labelled records, the same for all methods (`aeseg.data.wrappers.Subset`).
+
+    pretrain   config of a pretraining, with {} for the file name of the method
+    shares     label fractions by name
+    tuned      fields of a method's pretraining
+    rates      learning rates of the segmentation that differ from the config, by method or "scratch"
+    ending     suffix of all names
     """
     rows = [Row(f"{method}{ending}", "pretrain", pretrain.format(method), dict(tuned.get(method, {})), scale=scale) for method in METHODS]
     for share, fraction in shares.items():
         fields = {**common, "data.fraction": fraction}
         own = {name: {**fields, RATE: rates[name]} if name in rates else fields for name in ("scratch", *METHODS)}
-        scratch = Row(f"scratch, {share}{ending}", "segment", segment, {**own["scratch"], "freeze": "scratch"}, scale=scale)
+        scratch = Row(f"scratch, {share}{ending}", "segment", segment, {**own["scratch"], "transfer": "scratch"}, scale=scale)
         rows.append(scratch)
         for method, name in METHODS.items():
             rows.append(Row(f"{name}, {share}{ending}", "segment", segment, own[method], f"{method}{ending}", scratch.name, scale=scale))
@@ -97,21 +104,22 @@ def tuning(
     longer: tuple[str, int] | None = None,
     everywhere: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Row, ...]:
-    """What a table over labels is tuned by: four trials for each method and for the network from scratch, scored on validation.
+    """Return the rows that tune a table over label fractions: four trials per method and from scratch, scored on validation.
 
-    From scratch the rate of the segmentation is one of RATES.  A method pretrains as its config says, with a quarter of the config's
-    rate, and with the fields of `harder`, another task, after its name; each is segmented with the same `fields`.  Its fourth trial,
-    in `then`, is one of these three by its name, and the rate of the segmentation.  The fields `everywhere` are those of all rows.
+    From scratch, the trials are the learning rates RATES of the segmentation. A method has three pretrainings: by its config, with a
+    quarter of the config's learning rate, and with the fields of `harder`, a harder task. Each is segmented with the same `fields`.
+    Its fourth trial, in `then`, is the name of one of the three with another learning rate of the segmentation. All rows get the
+    fields `everywhere`.
 
-    With `longer`, a method and a number of steps, rows "why" come after the trials, and are none: what the encoders know where the
-    head alone is trained (each method's pretraining of `then` frozen, beside an encoder frozen as it was drawn), and what keeps more
-    of it: that method with lower layers that learn more slowly, and after so many steps of pretraining, four times its own.
+    With `longer` (a method and a number of steps), rows named "why" follow, which are not trials. They train only the head, on each
+    method's encoder of `then` and on a random encoder; and they test whether more of a pretraining is kept by lower learning rates in
+    lower layers, or by pretraining that method for so many steps, four times its own.
     """
     fields = {**everywhere, **fields}
     tried = {method: {"as it is": {}, "rate 0.0005": {RATE: 5e-4}, harder[method][0]: harder[method][1]} for method in METHODS}
     at = {method: {**fields, RATE: rate} for method, (_, rate) in then.items()}
     best = {method: f"{method} pretraining, {trial}" for method, (trial, _) in then.items()}
-    rows = [Row(f"scratch, rate {rate:g}", "segment", segment, {**fields, "freeze": "scratch", RATE: rate}) for rate in RATES]
+    rows = [Row(f"scratch, rate {rate:g}", "segment", segment, {**fields, "transfer": "scratch", RATE: rate}) for rate in RATES]
     for method, shown in METHODS.items():
         starts = {trial: f"{method} pretraining, {trial}" for trial in tried[method]}
         rows += (Row(starts[trial], "pretrain", pretrain.format(method), {**everywhere, **each}) for trial, each in tried[method].items())
@@ -122,8 +130,8 @@ def tuning(
     if longer:
         method, steps = longer
         why, long = f"why: {METHODS[method]}", f"{method} pretraining, four times as long"
-        untrained = {**at[method], "freeze": "scratch", "optimiser.freeze": ("encoder/*",)}
-        frozen = {each: {**at[each], "freeze": "linear-probe"} for each in then}
+        untrained = {**at[method], "transfer": "scratch", "optimiser.freeze": ("encoder/*",)}
+        frozen = {each: {**at[each], "transfer": "linear-probe"} for each in then}
         rows += (
             Row("why: frozen at random", "segment", segment, untrained),
             *(Row(f"why: {METHODS[each]}, frozen", "segment", segment, frozen[each], best[each]) for each in then),

@@ -1,10 +1,10 @@
-"""What `camvid_labels` is run with: four trials for each method and for the network from scratch, scored on a drive that is held out.
+"""Tuning of `camvid_labels`: four trials per method and from scratch, scored on a held-out drive.
 
-CamVid's own validation frames are seven seconds of a drive of which training has the frames between; the test split is, for two
-thirds, a drive of its own.  So here one drive is pretrained on and segmented, and another validates; a third, at dusk, is left out.
+CamVid's validation frames are seven seconds of a drive, and the training frames lie between them; two thirds of the test split are a
+separate drive. Here one drive pretrains and segments, and another validates. A third, at dusk, is left out.
 """
 
-from experiments import papers
+from .. import papers
 
 TITLE = "Tuning of camvid_labels: CamVid at 72x96, 1/8 of the labels of drive 0016E5 (204 images), scored on drive 0006R0 (101)"
 METRICS = ("mean_iou", "pixel_accuracy")
@@ -16,9 +16,9 @@ HARDER = {
     "spark": ("units of 24", {"method.unit": 24}),
     "fcmae": ("units of 24", {"method.unit": 24}),
 }
-"""Instead of squared error, squares of 16 and units of 8, which are the config's."""
+"""Harder tasks. The config has squared error, squares of 16 and units of 8."""
 DUSK, DAY = 62 / 367, 163 / 367
-"""The 367 training frames are in the order of their drives: 62 of 0001TP, 101 of 0006R0, 204 of 0016E5."""
+"""Ends of the first two drives. The 367 training frames are 62 of 0001TP, 101 of 0006R0 and 204 of 0016E5, in this order."""
 DRIVES = {
     "data.train.part": (DAY, 1.0),
     "data.validation.images": "train",
@@ -32,5 +32,5 @@ THEN = {
     "spark": ("as it is", 6e-3),
     "fcmae": ("as it is", 6e-3),
 }
-"""The best pretraining of each, segmented at the rate that was best from scratch."""
+"""The best pretraining of each method, segmented at the best learning rate from scratch."""
 ROWS = papers.tuning("camvid_labels:{}", "camvid_labels", {"data.fraction": 0.125}, HARDER, THEN, ("spark", 4000), DRIVES)

@@ -1,11 +1,11 @@
-"""Table 1 of Badrinarayanan et al. 2017 ("SegNet"): eight decoders on one encoder, with and without weighing the classes.
+"""Table 1 of Badrinarayanan et al. 2017 ("SegNet"): eight decoders on one encoder, with and without class weights.
 
-At scale `paper` 360x480 and 64 channels, as published; at scale `cpu` 72x96 and 16 channels, whose numbers are nobody else's: what may
-be compared there is the order of the decoders.  Both are scored at the best global accuracy on validation, by the rule that CamVid's
-tables are made with (void left out, always 11 classes).
+Scale `paper` has 360x480 and 64 channels, as published. Scale `cpu` has 72x96 and 16 channels; no paper reports these numbers: compare
+only the order of the decoders. Both score the checkpoint with the best global accuracy on validation, by the rule of CamVid's tables
+(void left out, always 11 classes).
 """
 
-from experiments.papers import Row
+from . import Row
 
 TITLE = {
     "paper": "SegNet's table 1: CamVid at 360x480, 11 classes, test split (233 images)",
@@ -26,11 +26,11 @@ PUBLISHED = {
     "fcn_unreduced": ("FCN-Basic-NoDimReduction", (84.1, 63.4, 50.1, 37.37), (83.5, 57.3, 47.0, 37.13)),
     "fcn_plain": ("FCN-Basic-NoAddition-NoDimReduction", (80.5, 61.6, 45.9, 30.47), (83.7, 54.8, 45.5, 33.17)),
 }
-"""Variant: its name; global accuracy, class accuracy, mIoU and BF with median frequency balancing; the same without."""
+"""{variant: (name, values with median frequency balancing, values without)}, in the order of PUBLISHED_METRICS."""
 ADDING = ("segnet_addition", "fcn_basic", "fcn_unreduced")
-"""Whose decoders add the encoder's features: since revision 1 those after pooling, as the paper does."""
+"""Variants that add the encoder's features; since revision 1, the features after pooling, as in the paper."""
 TOLERANCE = 3.0
-"""Points: replications of SegNet-Basic and of SegNet stand 1 to 4 points from what was published."""
+"""In points. Replications of SegNet-Basic and SegNet are 1 to 4 points from the published numbers."""
 CITATION = "Badrinarayanan et al. 2017, table 1"
 PICTURE = {PUBLISHED[variant][0]: f"{PUBLISHED[variant][0]}, natural, 72x96" for variant in ("segnet_basic", "fcn_unreduced", "bilinear")}
 
@@ -61,18 +61,18 @@ def _name(variant: str, weights: str, scale: str) -> str:
 
 ROWS = tuple(_row(variant, weights, scale) for scale in ("cpu", "paper") for weights in WEIGHTS for variant in PUBLISHED)
 ORDERS = {weights: {_name(variant, weights, "cpu"): _published(variant, weights) for variant in PUBLISHED} for weights in WEIGHTS}
-"""What the paper has for the small rows, at its own size: only the order may be compared."""
+"""Published numbers, at full size, for the small rows: compare only the order."""
 NOTE = {
-    "cpu": """Does the paper's order of decoders hold, at 1/25 of its pixels and after 400 steps?  Along the borders it does: by boundary
-F1 our order is nearly the paper's, with and without weights.  By mIoU and global accuracy it does not: what separates our networks
-is whether the encoder's own features reach the decoder.  The three that have them (EncoderAddition, FCN-Basic, NoDimReduction) lead
-the five others by 2 to 10 points of mIoU; SegNet-Basic, third in the paper, is behind Bilinear-Interpolation here, though its borders
-are better by 5 points.
+    "cpu": """Does the paper's order of decoders hold at 1/25 of its pixels and after 400 steps? By boundary F1 it does: our order is close
+to the paper's, with and without class weights. By mIoU and global accuracy it does not: our networks differ mainly in whether the encoder's
+features reach the decoder. The three decoders that add features (EncoderAddition, FCN-Basic, NoDimReduction) lead the five others by 2
+to 10 points of mIoU. SegNet-Basic, third in the paper, is behind Bilinear-Interpolation here, although its boundary F1 is 5 points
+higher.
 
-Deviations: gradients are clipped at norm 1, for all rows; without, FCN-Basic-NoDimReduction has a loss that is no number at the sixth
-step (one seed).  The weights are recomputed by median frequency from the 367 images; those published with SegNet are others.  At this
-size the tolerance of the borders, 0.9 pixels, pairs pixels that coincide.  The three rows that add features were measured last, once
-they added what was pooled, as the paper's figure 3 has it, and not what was there before; their seconds are those of a busy machine.""",
-    "paper": """Deviations: gradients are clipped at norm 1, which the paper does not say; without, FCN-Basic-NoDimReduction diverges in
-small.  The weights are recomputed by median frequency from the 367 images; those published with SegNet are others.""",
+Deviations: all rows clip gradients at norm 1; without clipping, the loss of FCN-Basic-NoDimReduction is NaN at the sixth step (one
+seed). Class weights are recomputed by median frequency from the 367 images; the weights published with SegNet differ. At this size the
+boundary tolerance of 0.9 pixels pairs only coinciding pixels. The three rows that add features were measured last, after they were
+changed to add pooled features, as in the paper's figure 3; their seconds were measured on a busy machine.""",
+    "paper": """Deviations: gradients are clipped at norm 1, which the paper does not mention; without clipping, FCN-Basic-NoDimReduction
+diverges at scale cpu. Class weights are recomputed by median frequency from the 367 images; the weights published with SegNet differ.""",
 }

@@ -1,13 +1,13 @@
-"""DRIVE, official test images, inside the field of view.  Published: Sci Rep 2023, s41598-023-50141-0, table 2.
+"""DRIVE, official test images, inside the field of view. Published: Sci Rep 2023, s41598-023-50141-0, table 2.
 
-At scale `paper` its U-Net (Dice 0.8157) stands beside ours with the same channels, and its own three-path U-Net (0.8291) beside the best
-that the project has to offer: the small U-Net, ten times as long, from an encoder that denoising has pretrained on the same images; the
-control from scratch is above it.  That table has 14 networks, from others' papers too: without Wang et al. (0.8687 at a sensitivity of
-0.738, the lowest) they are within 0.7994 and 0.8291.  How the paper trained is not at hand; ours is the recipe of `drive`.  The last
-step is scored, for two images are too few to choose by.
+Scale `paper` compares the paper's U-Net (Dice 0.8157) with ours of the same channels, and the paper's three-path U-Net (0.8291) with our
+best: the small U-Net trained ten times as long from an encoder pretrained by denoising on the same images. The row above it is its
+control from scratch. The paper's table has 14 networks, some from other papers; without Wang et al. (0.8687 at the lowest sensitivity,
+0.738), they range from 0.7994 to 0.8291. The paper's training recipe was not available; ours is the config `drive`. The last step is
+scored, since two validation images are too few to choose by.
 """
 
-from experiments.papers import Row
+from . import Row
 
 TITLE = {
     "cpu": "DRIVE, 565x584, vessels, the 20 official test images",
@@ -20,7 +20,7 @@ EACH = 1
 PICTURE = {"prediction": "U-Net, 16 to 128 channels"}
 TABLE = "Sci Rep 2023, s41598-023-50141-0, table 2"
 LONG = {"steps": 8000}
-"""Ten times as many as at scale `cpu`."""
+"""Ten times as many steps as at scale `cpu`."""
 ROWS = (
     Row("U-Net, 16 to 128 channels", "segment", "drive"),
     Row(
@@ -33,7 +33,7 @@ ROWS = (
         scale="paper",
     ),
     Row("denoising", "pretrain", "drive:denoising", LONG, scale="paper"),
-    Row("U-Net, 16 to 128 channels, long", "segment", "drive", {**LONG, "freeze": "scratch"}, "denoising", scale="paper"),
+    Row("U-Net, 16 to 128 channels, long", "segment", "drive", {**LONG, "transfer": "scratch"}, "denoising", scale="paper"),
     Row(
         "U-Net, 16 to 128 channels, long, pretrained",
         "segment",
@@ -47,10 +47,10 @@ ROWS = (
         scale="paper",
     ),
 )
-SPLITS = """18 of the 20 official training images train and two validate.  The last step is scored, for two images are too few to
-choose by; what is outside the field of view is not scored, and Dice is that of all test images' pixels together."""
+SPLITS = """18 of the 20 official training images train and two validate. The last step is scored, since two images are too few to choose
+by. Pixels outside the field of view are ignored. Dice is over the pixels of all test images."""
 NOTE = {
-    "cpu": f"{SPLITS}  The first seed took two minutes; the seconds of the others are those of a busy machine.",
-    "paper": f"""{SPLITS}  How the networks of the published numbers were trained and scored is not at hand: ours are trained by the recipe
-of `drive`, on crops of 96x96.  The three-path U-Net's numbers stand beside a network of another kind.""",
+    "cpu": f"{SPLITS} The first seed took two minutes; the seconds of the others were measured on a busy machine.",
+    "paper": f"""{SPLITS} The training and scoring of the published networks were not available; ours are trained by the config `drive`,
+on crops of 96x96. The three-path U-Net's numbers are compared with a network of another kind.""",
 }

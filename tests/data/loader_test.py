@@ -139,6 +139,19 @@ def test_evaluation_has_the_same_number_of_batches_on_each_process():
     assert parts[1][2]["image"].dtype == np.uint8
 
 
+def test_evaluation_gives_each_record_its_place_in_the_source_on_every_process():
+    whole = [batch["index"].tolist() for batch in evaluation_batches(Numbered(5), (), 3)]
+    assert whole == [[0, 1, 2], [3, 4, 5]]
+    parts = [list(evaluation_batches(Numbered(5), (), 4, process, 2)) for process in range(2)]
+    assert [[batch["index"].tolist() for batch in part] for part in parts] == [[[0, 1], [4, 5]], [[2, 3], [6, 7]]]
+
+
+def test_the_records_of_a_step_are_named():
+    ours = Loader(Numbered(10), (), 4)
+    order = [int(array[0, 0, 0]) for array in ours[3]["image"]]
+    assert ours.names(3) == [Numbered(10)[index]["name"] for index in order]
+
+
 def test_evaluation_is_the_same_each_time():
     one, other = (list(evaluation_batches(Scenes(records=5, height=32, width=32), AUGMENTATION, 2)) for _ in range(2))
     for a, b in zip(one, other, strict=True):

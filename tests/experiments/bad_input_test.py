@@ -13,7 +13,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from aeseg import spec
-from experiments import cli, evaluate, predict, pretrain, segment
+from experiments import evaluate, predict, pretrain, segment
+from experiments.console import cli
 
 EVERY = ("--config.log_every=1", "--config.evaluate_every=2", "--config.save_every=2")
 SMALL = ("--config.batch_size=8", "--config.steps=2", *EVERY)
@@ -209,7 +210,7 @@ def test_the_same_command_again_says_that_it_is_finished(finished, capsys):
 )
 @pytest.mark.parametrize("module", [pretrain, evaluate])
 def test_a_checkpoint_that_does_not_fit_the_model(refused, copied, module, widths, says):
-    config = cli.stored_config(str(copied))
+    config = workdirs.stored_config(str(copied))
     config.method.encoder.widths = widths
     config.method.decoder.widths = widths[::-1]
     (copied / "config.json").write_text(spec.to_json(config))

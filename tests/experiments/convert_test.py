@@ -9,7 +9,8 @@ import torch
 from aeseg import tree
 from aeseg.importers import files
 from aeseg.training.checkpoints import load_variables
-from experiments import cli, convert, evaluate, predict, segment
+from experiments import convert, evaluate, predict, segment
+from experiments.console import cli
 from tests.importers.cases import find_toys, same, toy_directory
 
 SCENES = [f"--config.data.{split}.{field}=16" for split in ("train", "validation") for field in ("height", "width", "records")]
@@ -92,5 +93,5 @@ def test_nothing_is_overwritten_and_a_pickle_is_refused(tmp_path, capsys):
     assert "model.safetensors exists already. Name another --output" in message
     torch.save({}, tmp_path / "model.pth")
     assert run(convert, "--from=hf", f"--input={tmp_path / 'model.pth'}", f"--output={tmp_path / 'out'}") == 2
-    assert "is a pickle, and to read one is to run it" in capsys.readouterr().err
+    assert "is a pickle, which can run code" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

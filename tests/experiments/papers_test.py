@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from aeseg import spec
-from experiments import cli, formats, measurements, papers, significance, summary
+from experiments import papers
+from experiments.console import cli
 from experiments.papers import camvid_segnet, camvid_small, camvid_tiramisu, drive, mae_ablations
+from experiments.study import formats, measurements, significance, summary
 
 METHODS = {"spark": "SparK", "denoising": "denoising"}
 

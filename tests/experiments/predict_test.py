@@ -15,8 +15,12 @@ from aeseg.data.transforms import CenterCrop, Resize
 from aeseg.inference import draw
 from aeseg.inference.sliding import sliding_logits
 from aeseg.inference.statistics import by_own_statistics
+from aeseg.runs import scores
+from aeseg.runs import workdir as workdirs
 from aeseg.spec import recipe, spec
-from experiments import assembly, cli, evaluate, predict, predictors, process
+from experiments import evaluate, predict
+from experiments.console import cli
+from experiments.machine import process
 from tests.experiments import untrained
 
 
@@ -40,7 +44,7 @@ def run(monkeypatch, tmp_path):
     """Runs an entry point on a trained network that stands in for the workdir; returns the exit code."""
 
     def call(entry_point, trained, *flags):
-        monkeypatch.setattr(assembly, "load_trained", lambda workdir, step: trained)
+        monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step: trained)
         monkeypatch.setattr(process, "start", lambda: None)
         return cli.guarded(entry_point.run, ["program", f"--workdir={tmp_path}", *flags])
 
@@ -184,7 +188,7 @@ def test_what_predict_writes_is_what_evaluate_scores(run, segmenter, tmp_path, m
     for index, image in enumerate(shown[0]["image"]):
         Image.fromarray(image).save(tmp_path / "scenes" / f"{index}.png")
     assert run(predict, segmenter, f"--input={tmp_path / 'scenes'}", f"--output={tmp_path / 'out'}", "--batch=2", *flags) == 0
-    network = predictors.predictor(segmenter)
+    network = scores.predictor(*segmenter[:3])
     for index, (image, scored) in enumerate(zip(shown[0]["image"], shown[0]["prediction"], strict=True)):
         expected = sliding_logits(network, image, (16, 16), stride, batch=2, weights=weights)
         np.testing.assert_array_equal(scored, np.argmax(expected, axis=-1))
@@ -195,8 +199,8 @@ def test_what_predict_writes_is_what_evaluate_scores(run, segmenter, tmp_path, m
 @pytest.mark.parametrize("entry_point", [evaluate, predict])
 def test_the_best_checkpoint_is_the_one_that_was_best_on_validation(segmenter, photos, tmp_path, monkeypatch, entry_point, capsys):
     asked = []
-    monkeypatch.setattr(assembly, "best_step", lambda workdir: 5)
-    monkeypatch.setattr(assembly, "load_trained", lambda workdir, step: asked.append(step) or segmenter)
+    monkeypatch.setattr(workdirs, "best_step", lambda workdir: 5)
+    monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step: asked.append(step) or segmenter)
     monkeypatch.setattr(process, "start", lambda: None)
     inputs = [f"--input={photos / 'more'}", f"--output={tmp_path / 'out'}"] if entry_point is predict else []
     for flags in (["--best"], ["--step=3"], []):
@@ -252,7 +256,7 @@ def test_evaluate_draws_how_uncertain_a_network_with_dropout_is_and_scores_it_th
 def test_samples_of_a_network_without_dropout_and_of_an_autoencoder_are_refused(run, segmenter, autoencoder, photos, entry_point, capsys):
     inputs = [f"--input={photos}"] if entry_point is predict else []
     assert run(entry_point, segmenter, *inputs, "--samples=2") == 2
-    assert "Samples need a network with dropout, to draw others from it; this one has none" in capsys.readouterr().err
+    assert "Samples need a network with dropout; this one has none" in capsys.readouterr().err
     assert run(entry_point, autoencoder, *inputs, "--samples=2") == 2
     assert "this run is an autoencoder. Leave out --samples." in capsys.readouterr().err
 
@@ -307,7 +311,7 @@ def test_evaluate_draws_what_a_masked_autoencoder_predicts(run, tmp_path):
         (["--samples=1"], "Samples are 0, for none, or 2 and more, which can disagree; got --samples=1. Write --samples=40."),
         (["--samples=-2"], "got --samples=-2"),
         (["--scales=1,0"], "Views need one or more scales, each above 0; got (1.0, 0.0)"),
-        (["--weights=bell"], 'Sliding windows weigh "uniform" or "gaussian"; got \'bell\'.'),
+        (["--weights=bell"], 'weights is "uniform" or "gaussian"; got \'bell\'.'),
     ],
 )
 def test_wrong_flags_are_sentences(run, segmenter, flags, message, capsys):

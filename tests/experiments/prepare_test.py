@@ -9,7 +9,8 @@ from PIL import Image
 from aeseg import spec
 from aeseg.data.sources.tfds import dataset
 from aeseg.types import IGNORE, UserError
-from experiments import cli, prepare
+from experiments import prepare
+from experiments.console import cli
 
 RNG = np.random.default_rng(0)
 

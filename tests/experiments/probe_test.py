@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from experiments import assembly, cli, pretrain, probe
+from experiments import pretrain, probe
+from experiments.console import cli
 from tests.experiments.bad_input_test import PRETRAIN, assert_says
 
 SMALL = [f"--config.data.{split}.{field}=16" for split in ("train", "validation", "test") for field in ("height", "width")]
@@ -49,7 +50,8 @@ def test_a_fresh_encoder_s_patches_are_their_own_nearest_neighbours(tmp_path):
 
 
 def test_a_split_of_other_classes_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(assembly, "scored_source", lambda data, split: assembly.source(data[split], data) if split != "test" else Stripes())
+    whole = Data.scored
+    monkeypatch.setattr(Data, "scored", lambda data, split: whole(data, split) if split != "test" else Stripes())
     assert cli.guarded(probe.run, ["program", *FLAGS, f"--workdir={tmp_path / 'run'}"]) == 2
     assert_says(capsys.readouterr().err, "The config has 8 classes; the data have 2. Set --config.method.classes")
 
@@ -67,8 +69,8 @@ class Stripes:
         (("--split=half",), "The splits are train, validation, test; got 'half'"),
         (("--stride=3",), r"The probe reads stride 3; the encoder gives \[1, 2, 4, 8\]"),
         (("--patches=0",), "at least 1 patch; got 0"),
-        (("--neighbours=0",), "at least 1 neighbour"),
-        (("--kind=logistic", "--strength=0"), "a strength above 0"),
+        (("--neighbours=0",), "neighbours >= 1"),
+        (("--kind=logistic", "--strength=0"), "strength > 0"),
         (("--init=nowhere",), "Expected a run in 'nowhere'"),
         (("--config.method.classes=3",), "The model has 3 classes; the training data have 8"),
     ],

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import cli, segment
+from experiments import segment
+from experiments.console import cli
 
 PROTOTXT = (0.2595, 0.1826, 4.5640, 0.1417, 0.9051, 0.3826, 9.6446, 1.8418, 0.6823, 6.2478, 7.3614)
 """class_weighting of labels 0 to 10, in segnet_train.prototxt and segnet_basic_train.prototxt of alexgkendall/SegNet-Tutorial."""

@@ -9,9 +9,13 @@ import types
 
 import pytest
 
-from aeseg import spec
+from aeseg import jsonlines, spec
+from aeseg.runs import workdir as workdirs
 from aeseg.types import UserError
-from experiments import cli, commands, jsonlines, sweep, trials
+from experiments import sweep
+from experiments.console import cli
+from experiments.machine import commands
+from experiments.search import trials
 
 SPLITS = ("train", "validation", "test")
 TINY = ("--config.window=(16,16)", "--config.batch_size=8", "--config.steps=2", "--config.log_every=1")
@@ -43,7 +47,7 @@ def calls(monkeypatch):
         words = [word for word in command[3:] if word.startswith("--config.")]
         name = next(word.split("=", 1)[1] for word in command if word.startswith("--config="))
         config = cli.parse(["program", *words], "", config=name).config
-        cli.claim(place, config)
+        workdirs.check_workdir(place, config)
         rows = [{"step": 1, f"validation/{config.best}": 0.99}, {"step": config.steps, f"validation/{config.best}": seen.score(config)}]
         with open(os.path.join(place, "metrics.jsonl"), "w", encoding="utf-8") as file:
             file.write("".join(json.dumps(row) + "\n" for row in rows))
@@ -297,7 +301,7 @@ def test_a_python_file_describes_a_space(calls, swept, tmp_path):
 
 def test_a_run_that_stopped_early_is_not_scored(tmp_path):
     config = cli.load_config("segment")
-    cli.claim(str(tmp_path), config)
+    workdirs.check_workdir(str(tmp_path), config)
     (tmp_path / "metrics.jsonl").write_text('{"step": 400, "validation/mean_iou": 0.5}\n')
     with pytest.raises(UserError, match=r"of step 1600 in .*; the last is of step 400"):
         trials.validation(str(tmp_path), "mean_iou")

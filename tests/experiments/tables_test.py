@@ -6,8 +6,15 @@ import pytest
 
 from aeseg import masking, spec
 from aeseg.types import UserError
-from experiments import cli, figures, measurements, papers, plan, plot, significance, tables
+from experiments import papers, tables
+from experiments.console import cli
 from experiments.papers import Row, camvid_labels_tuning, camvid_tiramisu, mae_ablations, scenes
+from experiments.study import descriptions, figures, measurements, plan, plot, significance
+
+
+def identified(table, rows, name):
+    """The id of the recorded config of a row, which is recorded if it is not yet."""
+    return descriptions.store(descriptions.config_file(measurements.RESULTS, table), descriptions.described(rows)[name])
 
 
 @pytest.fixture
@@ -15,7 +22,7 @@ def results(tmp_path, monkeypatch):
     """A results folder in which scenes has three seeds."""
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     found = {"scratch": (0.20, 0.22, 0.27), "pretrained": (0.25, 0.26, 0.33)}
-    keys = measurements.keys(scenes.ROWS)
+    keys = {row.name: identified("scenes", scenes.ROWS, row.name) for row in scenes.ROWS}
     with open(tmp_path / "scenes.jsonl", "w", encoding="utf-8") as file:
         for row, values in found.items():
             for seed, value in enumerate(values):
@@ -37,7 +44,7 @@ def test_differences_are_taken_seed_by_seed(results):
 
 def test_lines_of_another_config_are_not_shown_and_of_each_seed_the_last_is(results):
     (results / "scenes.jsonl").write_text(
-        (results / "scenes.jsonl").read_text().replace(measurements.keys(scenes.ROWS)["pretrained"], "old")
+        (results / "scenes.jsonl").read_text().replace(identified("scenes", scenes.ROWS, "pretrained"), "old")
     )
     assert "| pretrained" not in tables.printed("scenes")
     line = json.loads((results / "scenes.jsonl").read_text().splitlines()[0])
@@ -201,7 +208,7 @@ def test_rows_of_the_papers_scale_stand_in_a_table_of_their_own(results, monkeyp
             "device": "8 x tpu",
             "commit": "def",
             "split": "test",
-            "config": measurements.keys(scenes.ROWS)["large"],
+            "config": identified("scenes", scenes.ROWS, "large"),
         }
         file.write(json.dumps(line) + "\n")
     small, large = tables.printed("scenes"), tables.printed("scenes", scale="paper")
@@ -228,7 +235,7 @@ def test_readme_folds_tunings_up_below_the_others(results, monkeypatch):
     tuning = "camvid_labels_tuning"
     line = json.loads((results / "scenes.jsonl").read_text().splitlines()[0])
     row = next(row for row in camvid_labels_tuning.ROWS if row.name == "scratch, rate 0.002")
-    key = measurements.keys(camvid_labels_tuning.ROWS)[row.name]
+    key = identified(tuning, camvid_labels_tuning.ROWS, row.name)
     (results / f"{tuning}.jsonl").write_text(json.dumps({**line, "row": row.name, "split": "validation", "config": key}) + "\n")
     text = tables._with_results("\n".join(tables.MARKS))
     folded = text.index(f"<details><summary>{camvid_labels_tuning.TITLE}</summary>\n\n| | mean iou | pixel accuracy | seeds |")

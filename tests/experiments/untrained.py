@@ -1,22 +1,28 @@
-"""Networks that nothing trained, as `assembly.load_trained` would return them: on scenes of 16x24, seen in windows of 16x16."""
+"""Networks that nothing trained, as `workdir.load_trained` would return them: on scenes of 16x24, seen in windows of 16x16."""
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from aeseg.data.sources.scenes import CLASSES, Scenes
 from aeseg.methods import denoising
 from aeseg.methods.segmenter import Segmenter
+from aeseg.runs.configs import data_config, run_config, warm_adamw
+from aeseg.runs.run import SPLITS
+from aeseg.runs.workdir import Trained
 from aeseg.spec import build, from_json, recipe, spec, to_json
-from experiments import assembly, evaluate
 
 
 def config_of(method, transforms=()):
     """A config around a method's."""
-    scenes = {split: spec(Scenes, split=split, records=3, height=16, width=24) for split in evaluate.SPLITS}
-    data = {**scenes, "evaluation_transforms": transforms, "on_error": "raise", "cache_gib": 0.0, "threads": 1}
-    config = ConfigDict({"method": method, "window": (16, 16), "batch_size": 2, "seed": 0, "data": data})
-    return from_json(to_json(config))  # as it stands in a workdir
+    scenes = {split: spec(Scenes, split=split, records=3, height=16, width=24) for split in SPLITS}
+    data = data_config(scenes, evaluation_transforms=transforms, cache_gib=0.0, threads=1)
+    config = run_config(method, data, steps=7, batch_size=2, window=(16, 16), optimiser=warm_adamw(1e-3, 7))
+    return from_json(to_json(config))  # as it is stored in a workdir
+
+
+def _trained(method, variables):
+    run = build(config_of(method))
+    return Trained(run, run.method, variables, 7)
 
 
 def segmenter():
@@ -38,10 +44,10 @@ def autoencoder(method=None):
     """A denoising autoencoder, or that of a recipe."""
     method = method or denoising.recipe("tiny")
     batch = {"image": jnp.zeros((1, 16, 16, 3)), "valid": jnp.ones(1, bool), "index": jnp.zeros(1, jnp.int32)}
-    variables = build(method).init(jax.random.key(0), batch, train=False)
-    return assembly.Trained(config_of(method), build(method), variables, 7)
+    variables = jax.jit(lambda: build(method).init(jax.random.key(0), batch, train=False))()
+    return _trained(method, variables)
 
 
 def _untrained(method):
-    variables = build(method).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), method="predict")
-    return assembly.Trained(config_of(method), build(method), variables, 7)
+    variables = jax.jit(lambda: build(method).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), method="predict"))()
+    return _trained(method, variables)

@@ -60,17 +60,17 @@ def test_what_a_family_has_no_place_for_is_left_out_aloud(tmp_path):
     method.encoder.norm = "batch"
     variables = random_variables(families.shapes(method, (16, 16), 3))
     notes = families.save(str(tmp_path), method, variables)
-    assert notes[0] == "No family holds the method whole:"
+    assert notes[0] == "No family represents the whole method:"
     assert "  toy: Toy has a linear head; this is aeseg.models.heads.unet:UNetHead." in notes
     note = notes[-1]
     assert note.startswith("Left out: head (")
-    assert note.endswith(" numbers), for which ToyModel has no place.")
+    assert note.endswith(" parameters); ToyModel has no such part.")
     model = families.load(toy_directory(tmp_path / "segmenter", "segmenter")[0])
     model.described.frozen_encoder = True
     notes = families.save(str(tmp_path / "back"), model.described, model.variables)
-    assert notes == ["Not said by config.json: method.frozen_encoder: false -> true"]
+    assert notes == ["Not stored in config.json: method.frozen_encoder: false -> true"]
     method = ConfigDict({"encoder": recipe("aeseg.models.encoders", "dense", "tiny")})
-    with pytest.raises(UserError, match=r"(?s)No family .* has a place for this model or its encoder:\n.*  toy: Toy is a ConvNet"):
+    with pytest.raises(UserError, match=r"(?s)No family .* can represent this model or its encoder:\n.*  toy: Toy is a ConvNet"):
         families.save(str(tmp_path), method, {})
 
 

@@ -63,7 +63,7 @@ def test_shards_are_joined_and_an_absent_one_is_named(tmp_path):
     with pytest.raises(UserError, match=r"needs a weight_map"):
         files.read(str(tmp_path))
     index.write_text(json.dumps({"weight_map": {"a.weight": "model-3-of-2.safetensors"}}))
-    with pytest.raises(UserError, match=r"names model-3-of-2.safetensors; there is no .*Fetch that shard"):
+    with pytest.raises(UserError, match=r"names model-3-of-2.safetensors; .* does not exist. Download that shard"):
         files.read(str(tmp_path))
 
 
@@ -72,7 +72,7 @@ def test_a_pickle_is_refused_with_a_line_that_converts_it(tmp_path, name):
     torch.save({"model": {"a": torch.arange(6.0).reshape(2, 3).T}}, tmp_path / name)
     (tmp_path / "config.json").write_text('{"model_type": "toy"}')
     for path in (tmp_path, tmp_path / name):
-        with pytest.raises(UserError, match=r"is a pickle, and to read one is to run it; aeseg reads safetensors only") as error:
+        with pytest.raises(UserError, match=r"is a pickle, which can run code; aeseg reads safetensors only") as error:
             files.read(str(path))
     exec(re.search(r'-c "(.*)"$', str(error.value)).group(1), {})
     np.testing.assert_array_equal(files.read(str(tmp_path))[1]["a"], np.arange(6.0).reshape(2, 3).T)
@@ -92,7 +92,7 @@ def test_a_pickle_is_refused_with_a_line_that_converts_it(tmp_path, name):
 def test_a_damaged_file_is_one_sentence(directory, spoil):
     path = directory / "model.safetensors"
     path.write_bytes(spoil(path.read_bytes()))
-    with pytest.raises(UserError, match=r"model.safetensors cannot be read as safetensors \(.*\). Fetch the file again."):
+    with pytest.raises(UserError, match=r"model.safetensors cannot be read as safetensors \(.*\). Download the file again."):
         files.read(str(directory))
 
 
@@ -106,7 +106,7 @@ def test_what_is_absent_is_said(directory, tmp_path):
     with pytest.raises(UserError, match=r"config.json cannot be read \(Expecting"):
         files.read(str(directory))
     (directory / "config.json").unlink()
-    with pytest.raises(UserError, match=r"Expected .*config.json; there is none. It says which model"):
+    with pytest.raises(UserError, match=r"Expected .*config.json; it does not exist. It names the model"):
         files.read(str(directory))
     (directory / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"Expected model.safetensors in .*; it has no safetensors file"):

@@ -83,7 +83,7 @@ def test_what_does_not_fit_is_listed_with_its_shape():
         "Missing:\n  layer.10.query.bias (5,)\n  up.weight (4, 2, 3, 3)\n"
         "Unexpected:\n  head.weight (2, 3)\n"
         "Wrong shape:\n  table: expected (6,), got (7,)\n"
-        "Name weights of the model that the config describes; what may be left out stands in `ignored`."
+        "Use weights of the model that the config describes; `ignored` lists tensors to leave out."
     )
 
 
@@ -94,7 +94,7 @@ def test_what_does_not_fit_is_listed_with_its_shape():
         (lambda t: t.pop("layer.3.query.bias"), "Missing:\n  layer.3.query.bias"),
         (lambda t: t.update(more=np.zeros(3)), "Unexpected:\n  more (3,)"),
         (lambda t: t.update({"layer.3.query.bias": np.zeros(4)}), "layer.3.query.bias: (4,)"),
-        (lambda t: t.update({"embeddings.cls_token": np.zeros((2, 4))}), "embeddings.cls_token: (2, 4) is not of the form 'row'"),
+        (lambda t: t.update({"embeddings.cls_token": np.zeros((2, 4))}), "embeddings.cls_token: (2, 4) does not fit the layout 'row'"),
         (lambda t: t.update({f"more{i}": np.zeros(3) for i in range(20)}), "and 8 more"),
     ],
 )

@@ -57,11 +57,11 @@ def test_the_encoder_of_a_classifier_is_read():
 def test_what_segformer_has_no_place_for_is_refused():
     with pytest.raises(UserError, match=r"one ratio for all stages; config.json has 'relu' and \[4\]"):
         segformer.spec_of({"architectures": ["SegformerModel"], "hidden_act": "relu"})
-    with pytest.raises(UserError, match="SegFormer has a MiT; this model has ConvNet there"):
+    with pytest.raises(UserError, match="SegFormer needs MiT; this model has ConvNet"):
         segformer.config_of(recipe("aeseg.methods", "segmenter"))
     narrow = _segmenter()
     narrow.head.strides = (4, 8)
-    with pytest.raises(UserError, match=r"this one reads \[4, 8\]. Set strides=\(\)"):
+    with pytest.raises(UserError, match=r"this head reads \[4, 8\]. Set strides=\(\)"):
         segformer.config_of(narrow)
 
 

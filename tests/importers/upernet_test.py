@@ -35,14 +35,14 @@ def test_weights_and_config_come_back_as_they_were(theirs, tmp_path):
 
 
 def test_what_upernet_has_no_place_for_is_refused():
-    with pytest.raises(UserError, match=r"read with backbone model_type 'convnext'; config.json has 'swin'. Such weights"):
+    with pytest.raises(UserError, match=r"needs backbone model_type 'convnext'; config.json has 'swin'. Use other weights"):
         upernet.spec_of({"backbone_config": {"model_type": "swin"}})
-    with pytest.raises(UserError, match="UPerNet is a segmenter whole; this is a ConvNet"):
+    with pytest.raises(UserError, match="UPerNet is a whole Segmenter; got ConvNet"):
         upernet.config_of(recipe("aeseg.models.encoders", "convnet"))
     described = upernet.spec_of({"backbone_config": {"model_type": "convnext", "out_features": upernet.STAGES}})
     described.encoder.normed = (32,)
-    with pytest.raises(UserError, match=r"reads all four strides .*; this head reads \(\), and of its encoder \(32,\) are normed"):
+    with pytest.raises(UserError, match=r"reads all four strides .*; this head has strides=\(\), its encoder normed=\(32,\)"):
         upernet.config_of(described)
     described.head = recipe("aeseg.models.heads", "linear")
-    with pytest.raises(UserError, match="UPerNet has a UPerNetHead; this model has a LinearHead"):
+    with pytest.raises(UserError, match="UPerNet needs UPerNetHead; this model has LinearHead"):
         upernet.config_of(described)

@@ -119,10 +119,10 @@ def test_the_config_comes_back_and_fixed_tables_are_written(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mask_token_in_encoder": True}, "has mask_token_in_encoder False; this one has True"),
-        ({"decoder.grid": (2, 2)}, r"one grid for encoder and decoder; this one has .*\(4, 4\) and \(2, 2\)"),
-        ({"encoder.grid": (2, 4), "decoder.grid": (2, 4)}, r"a grid that is not square; this one has \(2, 4\)"),
-        ({"encoder.layer_scale": 0.1}, "has layer_scale 0.0; this one has 0.1"),
+        ({"mask_token_in_encoder": True}, "has mask_token_in_encoder False; got True"),
+        ({"decoder.grid": (2, 2)}, r"one grid for encoder and decoder; got .*\(4, 4\) and \(2, 2\)"),
+        ({"encoder.grid": (2, 4), "decoder.grid": (2, 4)}, r"needs a square grid; got \(2, 4\)"),
+        ({"encoder.layer_scale": 0.1}, "has layer_scale 0.0; got 0.1"),
     ],
 )
 def test_what_theirs_has_no_place_for_is_named(change, message):

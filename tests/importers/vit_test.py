@@ -79,9 +79,9 @@ def test_the_config_comes_back_and_what_theirs_has_no_place_for_is_named():
     for field, value in (("layer_scale", 0.1), ("has_class_token", False)):
         changed = described.copy_and_resolve_references()
         changed[field] = value
-        with pytest.raises(UserError, match=f"Hugging Face's ViT has {field} .*; this one has {value}"):
+        with pytest.raises(UserError, match=f"Hugging Face's ViT has {field} .*; got {value}"):
             vit.config_of(changed)
-    with pytest.raises(UserError, match=r"has hidden_act 'gelu'; this config.json says 'relu'"):
+    with pytest.raises(UserError, match=r"has hidden_act 'gelu'; this config.json has 'relu'"):
         vit.spec_of({**FIELDS, "hidden_act": "relu"})
     with pytest.raises(UserError, match="patches are square"):
         vit.spec_of({**FIELDS, "patch_size": [4, 8]})

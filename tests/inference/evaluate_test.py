@@ -62,7 +62,7 @@ def test_a_network_that_gives_no_numbers_has_no_score(wrong, flip):
         logits[0, 0, 0, 1] = wrong
         return logits
 
-    with pytest.raises(UserError, match=r"numbers for every pixel of one; \d+ of the network's 18 values are NaN or infinite. Take"):
+    with pytest.raises(UserError, match=r"numbers for every pixel of one; \d+ of the network's 18 values are NaN or infinite. Use"):
         segmentation(broken, SOURCE, (), (2, 3), ("a", "b", "c"), flip=flip)
 
 
@@ -190,7 +190,7 @@ def test_transforms_act_on_image_and_label_before_they_are_scored():
 
 
 def test_a_label_without_a_class_names_the_record():
-    with pytest.raises(UserError, match="one holds the label 2; the model knows 0 to 1 and 255"):
+    with pytest.raises(UserError, match="one holds the label 2; the model has classes 0 to 1, and 255"):
         segmentation(red_is_class, [record([[2]], [[0]])], (), (1, 1), ("a", "b"))
     with pytest.raises(UserError, match="one has no label"):
         segmentation(red_is_class, [{"image": np.zeros((1, 1, 3), np.uint8), "name": "one"}], (), (1, 1), ("a", "b"))

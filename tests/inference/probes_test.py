@@ -69,7 +69,7 @@ def test_what_no_probe_can_be_made_of_is_refused(patches):
         probes.collect([batch], lambda image: image, 1, 2, 1, 10)
     with pytest.raises(UserError, match=r"at least 1 patch; got 0. Set --patches"):
         probes.collect([batch], lambda image: image, 1, 2, 1, 0)
-    with pytest.raises(UserError, match=r"at least 1 neighbour and a temperature above 0; got 0 and 0.07"):
+    with pytest.raises(UserError, match=r"knn needs neighbours >= 1 and temperature > 0; got 0 and 0.07"):
         probes.nearest(patches, 3, neighbours=0)
-    with pytest.raises(UserError, match=r"a strength above 0 and at least 1 iteration; got 0.0 and 200"):
+    with pytest.raises(UserError, match=r"needs strength > 0 and iterations >= 1; got 0.0 and 200"):
         probes.logistic(patches, 3, strength=0.0)

@@ -80,7 +80,7 @@ def test_a_network_that_drops_nothing_is_refused(module, method):
         return module.init_with_output({"params": key, keys.MONTE_CARLO: key}, image, method=method)[0]
 
     image = jnp.zeros((2, 16, 16, 3))
-    with pytest.raises(UserError, match=r"Samples need a network with dropout, .*; this one has none .* its rate is 0\. Ask for 0 samples"):
+    with pytest.raises(UserError, match=r"Samples need a network with dropout; this one has none, or rate 0 .*\. Set samples to 0"):
         sampled(logits, image, jnp.arange(2), seed=0, samples=2)
 
 

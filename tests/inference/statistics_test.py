@@ -59,5 +59,7 @@ def test_with_the_running_averages_it_is_another_network():
 
 
 def test_a_network_without_batch_norm_is_refused():
-    with pytest.raises(UserError, match=r"Expected a network with batch norm, .*; this one has none\. Leave out batch_statistics\."):
+    with pytest.raises(
+        UserError, match=r"Per-image statistics need a network with batch norm; this one has none\. Leave out batch_statistics\."
+    ):
         by_own_statistics(Normed(), {"params": {}}, jnp.asarray(IMAGE))

@@ -75,12 +75,13 @@ def loss_and_gradient(method, variables, batch, microbatches=1):
 
     rows = len(batch["valid"]) // microbatches
     parts = [{name: leaf[start : start + rows] for name, leaf in batch.items()} for start in range(0, rows * microbatches, rows)]
-    values = [jax.value_and_grad(loss)(variables["params"], part) for part in parts]
+    slope = jax.jit(jax.value_and_grad(loss))
+    values = [slope(variables["params"], part) for part in parts]
     return jax.tree.map(lambda *leaves: sum(leaves), *values)
 
 
 def initial(method, batch):
-    return method.init({"params": jax.random.key(0), "noise": jax.random.key(1)}, batch, train=True)
+    return jax.jit(lambda: method.init({"params": jax.random.key(0), "noise": jax.random.key(1)}, batch, train=True))()
 
 
 def assert_microbatches_change_nothing(method, batch):
@@ -95,7 +96,7 @@ def assert_microbatches_change_nothing(method, batch):
 def assert_denominators_are_the_weights(method, batch):
     variables = initial(method, batch)
     denominators = method.denominators(batch)
-    means = method.apply(variables, batch, train=False)
+    means = jax.jit(lambda variables: method.apply(variables, batch, train=False))(variables)
     assert set(means) == set(denominators)
     assert set(method.coefficients) <= set(means)
     for name, mean in means.items():

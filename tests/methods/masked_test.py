@@ -28,7 +28,7 @@ def initial(ours, batch=BATCH):
 @pytest.mark.parametrize("size", ["b16", "l16", "h14"])
 def test_the_papers_sizes_have_their_parameters(size):
     """Those that are trained: tables of positions are computed here, and not counted (PAPERS: "trainable")."""
-    variables, _ = contract.shapes(contract.built("method", "masked", size), contract.large_inputs("method"), False)
+    variables, _ = contract.traced("method", "masked", size)
     counts = {part: tree.count(leaves) for part, leaves in variables["params"].items()}
     assert (sum(counts.values()), counts["encoder"], counts["decoder"]) == {
         "b16": (111_655_680, 85_647_360, 26_008_320),
@@ -45,10 +45,11 @@ def test_microbatches_and_denominators_hold_for_every_way_to_train(fields):
     ours, sampler = method(**fields), masking.Grid(0.5)
     ours = ours.clone(sampler=sampler, encoder=ours.encoder.clone(patch=2))
     variables = initial(ours)
-    means = ours.apply(variables, BATCH, train=False)
+    evaluated = jax.jit(lambda batch: ours.apply(variables, batch, train=False))
+    means = evaluated(BATCH)
     denominators = ours.denominators(BATCH)
     assert {name: float(mean.weight) for name, mean in means.items()} == {name: float(w) for name, w in denominators.items()}
-    halves = [ours.apply(variables, {name: leaf[rows] for name, leaf in BATCH.items()}, train=False) for rows in (slice(0, 4), slice(4, 8))]
+    halves = [evaluated({name: leaf[rows] for name, leaf in BATCH.items()}) for rows in (slice(0, 4), slice(4, 8))]
     for name, mean in means.items():
         assert mean.total == pytest.approx(float(halves[0][name].total + halves[1][name].total), rel=1e-5)
 
@@ -60,7 +61,8 @@ def test_pixels_under_hidden_patches_change_no_prediction():
         variables = initial(ours)
         hidden = ours._hidden(BATCH, False)
         other = jnp.where(masking.spread(hidden, 4)[..., None], 1 - BATCH["image"], BATCH["image"])
-        first, second = (ours.apply(variables, image, hidden, False, method="_values") for image in (BATCH["image"], other))
+        values = jax.jit(lambda image: ours.apply(variables, image, hidden, False, method="_values"))  # noqa: B023  (called below)
+        first, second = values(BATCH["image"]), values(other)
         np.testing.assert_array_equal(first, second)
 
 
@@ -86,7 +88,7 @@ def test_the_error_is_that_of_the_hidden_patches_in_the_unit_of_the_target(stand
 def test_a_perfect_decoder_shows_the_image_again(monkeypatch, standardised):
     ours = method(standardised=standardised)
     variables = initial(ours)
-    monkeypatch.setattr(Masked, "_values", lambda self, image, hidden, train: self._wanted(image))
+    monkeypatch.setattr(Masked, "_values", lambda self, image, hidden, train: self._target(image))
     shown = ours.apply(variables, BATCH, method="show")
     assert list(shown) == ["image", "visible", "reconstruction", "prediction"]
     np.testing.assert_allclose(shown["prediction"], BATCH["image"], atol=1e-5)
@@ -110,11 +112,11 @@ def test_reconstructions_are_shown_with_visible_patches_pasted_in_and_without():
 
 def test_training_hides_by_its_key_and_evaluation_the_same_each_time():
     ours = method()
-    variables = initial(ours)
+    variables, call = initial(ours), jax.jit(ours.apply, static_argnames="train")
 
     def error(train, key=0):
         rngs = {"hidden": jax.random.key(key)} if train else {}
-        return float(ours.apply(variables, BATCH, train=train, rngs=rngs)["squared_error"].total)
+        return float(call(variables, BATCH, train=train, rngs=rngs)["squared_error"].total)
 
     assert error(True, 0) == error(True, 0) != error(True, 1)
     assert error(False) == error(False)
@@ -133,9 +135,12 @@ def test_patches_are_cut_and_put_back_and_an_image_without_hidden_ones_counts_0(
     ("make", "message"),
     [
         (lambda: method().clone(encoder=cases.PlainEncoder()), r"Masked needs .*PlainEncoder does not. Those of .*: vit"),
-        (lambda: method(mask_token_in_encoder=True), "mask_token_in_encoder is True, has_mask_token of the encoder False"),
-        (lambda: initial(method(masking.Random(0.01))), "Random hides 0.01 of 3 x 4 units, which is none"),
-        (lambda: initial(method(), {**BATCH, "image": BATCH["image"][:, :10]}), "units are 4 x 4 pixels; the image is 10 x 16"),
+        (lambda: method(mask_token_in_encoder=True), "must equal the encoder.s has_mask_token; got True and False"),
+        (lambda: initial(method(masking.Random(0.01))), "Random must hide some .*; ratio 0.01 of 3 x 4 hides none"),
+        (
+            lambda: initial(method(), {**BATCH, "image": BATCH["image"][:, :10]}),
+            "units are 4 x 4 pixels; they do not tile the image of 10 x 16",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(make, message):

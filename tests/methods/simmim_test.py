@@ -46,7 +46,8 @@ def test_hidden_pixels_change_no_value_and_pictures_show_which_they_are():
     hidden = ours._hidden(BATCH, False)
     pixels = np.asarray(masking.spread(hidden, 8))
     other = jnp.where(pixels[..., None], 0.9, BATCH["image"])
-    first, second = (ours.apply(variables, image, hidden, False, method="_values") for image in (BATCH["image"], other))
+    values = jax.jit(lambda image: ours.apply(variables, image, hidden, False, method="_values"))
+    first, second = values(BATCH["image"]), values(other)
     np.testing.assert_array_equal(first, second)
     shown = ours.apply(variables, BATCH, method="show")
     assert list(shown) == ["image", "visible", "reconstruction", "prediction"]
@@ -58,16 +59,15 @@ def test_hidden_pixels_change_no_value_and_pictures_show_which_they_are():
 def test_training_hides_by_its_key():
     ours = method()
     variables = initial(ours)
-    totals = [
-        float(ours.apply(variables, BATCH, train=True, rngs={"hidden": jax.random.key(k)})["absolute_error"].total) for k in (0, 0, 1)
-    ]
+    means = jax.jit(lambda key: ours.apply(variables, BATCH, train=True, rngs={"hidden": key}))
+    totals = [float(means(jax.random.key(k))["absolute_error"].total) for k in (0, 0, 1)]
     assert totals[0] == totals[1] != totals[2]
 
 
 def test_an_encoder_without_a_masked_mode_is_named_with_those_that_have_one():
     with pytest.raises(UserError, match=r"SimMIM needs .*PlainEncoder has none. Those of .* that have one: .*vit"):
         method(encoder=cases.PlainEncoder())
-    with pytest.raises(UserError, match="units are 32 x 32 pixels; the image is 16 x 24"):
+    with pytest.raises(UserError, match="units are 32 x 32 pixels; they do not tile the image of 16 x 24"):
         initial(method(unit=32))
 
 

@@ -3,7 +3,7 @@ from aeseg.methods import spark
 from aeseg.methods.spark import SparseMasked
 from aeseg.models.encoders import convnet, convnextv2, resnet
 from aeseg.spec import build
-from tests.contract import large_inputs, shapes
+from tests.contract import traced
 
 
 def test_it_runs_on_convnet_convnextv2_and_resnet():
@@ -15,7 +15,7 @@ def test_the_papers_recipe_has_a_mask_embedding_at_each_of_four_scales():
     paper = build(spark.recipe("resnet50"))
     assert isinstance(paper, SparseMasked)
     assert (paper.unit, paper.sampler, paper.decoder.width) == (32, masking.Random(0.6), 512)
-    variables, _ = shapes(paper, large_inputs("method"), True)
+    variables, _ = traced("method", "spark", "resnet50")
     decoder = variables["params"]["decoder"]
     tokens = {name: leaf.shape for name, leaf in decoder.items() if "mask_token" in name}
     assert tokens == {"mask_token4": (256,), "mask_token8": (512,), "mask_token16": (1024,), "mask_token32": (2048,)}

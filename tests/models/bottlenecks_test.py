@@ -80,5 +80,5 @@ def test_a_prelu_has_a_slope_for_each_channel():
 
 
 def test_channels_that_shrink_where_zeros_are_added_are_refused():
-    with pytest.raises(UserError, match="at least the 12 channels that it reads; its width is 8"):
+    with pytest.raises(UserError, match="a width of at least the 12 channels that it reads; its width is 8"):
         Downsampling(8).init(jax.random.key(0), jnp.zeros((1, 4, 4, 12)), train=False)

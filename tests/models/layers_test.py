@@ -12,6 +12,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from aeseg.models import fast_cpu, layers
 from aeseg.types import UserError
 
+pytestmark = pytest.mark.optimised  # the fast forms are those of the program that XLA optimised
+
 
 def plain_convolve(image, kernel, stride=1, padding="SAME"):
     return lax.conv_general_dilated(image, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))

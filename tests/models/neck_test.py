@@ -55,11 +55,14 @@ def test_one_block_serves_all_strides_down_to_the_pixels():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PyramidNeck((4, 8), blocks=3), r"makes the strides \[4, 8\]; its blocks are 3. Give one for each stride, or 1"),
-        (lambda: PyramidNeck((4, 8), widths=(3,)), r"its widths are 1. Give one for each stride, or \(\)"),
-        (lambda: PyramidNeck(blocks=4).check(ViT(8, 2, 2, 4)), "expects features of 4 blocks; the encoder gives those of 1"),
-        (lambda: PyramidNeck().check(ViT(8, 2, 2, 4, outputs=(0, 1))), "expects features of 1 blocks; the encoder gives those of 2"),
-        (lambda: made(PyramidNeck(), FEATURES, 14), "halves and doubles; from stride 14 it does not come to 4"),
+        (
+            lambda: PyramidNeck((4, 8), blocks=3),
+            r"makes the strides \[4, 8\]; the number of its blocks is 3. Give one for each stride, or 1",
+        ),
+        (lambda: PyramidNeck((4, 8), widths=(3,)), r"the number of its widths is 1. Give one for each stride, or \(\)"),
+        (lambda: PyramidNeck(blocks=4).check(ViT(8, 2, 2, 4)), "expects features of 4 blocks; the encoder gives 1"),
+        (lambda: PyramidNeck().check(ViT(8, 2, 2, 4, outputs=(0, 1))), "expects features of 1 blocks; the encoder gives 2"),
+        (lambda: made(PyramidNeck(), FEATURES, 14), "needs strides that are 14 times a power of 2; got 4"),
         (lambda: PyramidNeck().init(jax.random.key(0), {2: FEATURES, 4: FEATURES}, train=False), r"the encoder gives \[2, 4\]. Leave out"),
     ],
 )

@@ -30,12 +30,14 @@ HIDDEN = jnp.array([[[True, False, True], [False, True, False]], [[False, False,
 
 def random_variables(encoder, image):
     """Every number drawn: an offset of 0 or a response norm of 0 would hide what it does."""
-    variables = encoder.init(jax.random.key(0), image, train=False)
+    variables = jax.eval_shape(lambda: encoder.init(jax.random.key(0), image, train=False))
     leaves, structure = jax.tree.flatten(variables)
     keys = jax.random.split(jax.random.key(1), len(leaves))
-    return jax.tree.unflatten(structure, [jax.random.uniform(key, leaf.shape, minval=0.2) for key, leaf in zip(keys, leaves, strict=True)])
+    draw = jax.jit(lambda keys: [jax.random.uniform(keys[n], leaf.shape, minval=0.2) for n, leaf in enumerate(leaves)])
+    return jax.tree.unflatten(structure, draw(keys))
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("name", SPARSE)
 def test_hidden_pixels_change_nothing_and_the_pyramid_is_zero_there(name, train):
@@ -58,8 +60,8 @@ def test_hidden_pixels_change_nothing_and_the_pyramid_is_zero_there(name, train)
 def test_nothing_hidden_is_the_dense_encoder(name):
     encoder, image = SPARSE[name], jax.random.uniform(jax.random.key(2), (2, 16, 24, 3))
     variables = random_variables(encoder, image)
-    dense = encoder.apply(variables, image, train=True, mutable=["batch_stats"])
-    found = encoder.apply(variables, image, train=True, mutable=["batch_stats"], hidden=jnp.zeros_like(HIDDEN))
+    call = jax.jit(lambda hidden: encoder.apply(variables, image, train=True, mutable=["batch_stats"], hidden=hidden))
+    dense, found = call(None), call(jnp.zeros_like(HIDDEN))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, dense)
 
 

@@ -1,5 +1,7 @@
 """The smallest run there is: a tiny denoising autoencoder on a few scenes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
 from aeseg.data.sources.scenes import Scenes
@@ -19,15 +21,20 @@ def batches(start, size=8):
 
 
 def run(steps=6, devices=(), microbatches=1, method="denoising", batches=batches, **fields):
-    """A Run of `steps`, saving every 2."""
+    """What the loop reads of a run of `steps`, saving every 2."""
     optimiser = build(spec(adamw, learning_rate=1e-2, steps=6, warmup=2, clip=1.0))
-    parts = {"log_every": 2, "evaluate_every": 100, "save_every": 2, "evaluate": lambda state: {}, "picture": lambda state: None}
-    return loop.Run(
-        method=build(recipe("aeseg.methods", method, "tiny")),
-        optimiser=optimiser,
-        mesh=mesh.create(devices=devices),
-        batches=batches,
-        steps=steps,
-        microbatches=microbatches,
-        **{**parts, **fields},
-    )
+    parts = {
+        "method": build(recipe("aeseg.methods", method, "tiny")),
+        "optimiser": optimiser,
+        "mesh": mesh.create(devices=devices),
+        "batches": batches,
+        "steps": steps,
+        "microbatches": microbatches,
+    }
+    numbers = {"seed": 0, "ema": 0.0, "log_every": 2, "evaluate_every": 100, "save_every": 2}
+    return SimpleNamespace(**{**parts, **numbers, **fields})
+
+
+def trained(run, state, checkpoints, log, evaluate=lambda state: {}, picture=lambda state: None):
+    """The outcome of the loop, by default without numbers and pictures."""
+    return loop.train(run, state, checkpoints, log, evaluate, picture)

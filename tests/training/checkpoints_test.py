@@ -1,6 +1,8 @@
 """aeseg/training/checkpoints.py: whole or refused, newest first, nothing skipped in silence."""
 
+import json
 import os
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -44,9 +46,10 @@ def test_the_newest_whole_checkpoint_is_restored_and_the_damaged_one_named(tmp_p
     found = kept.restore(state(0), said.append)
     assert int(found.step) == 2
     assert float(found.params["encoder"]["kernel"][0, 0]) == 2.0
-    assert len(said) == 1
+    assert len(said) == 2
     assert "Checkpoint 4" in said[0]
     assert "trying an older one" in said[0]
+    assert "4.damaged" in said[1]
     assert checkpoints.load_variables(str(tmp_path))[0] == 2
 
 
@@ -106,3 +109,111 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"Cannot write to .*Free some space or name another --workdir"):
         Checkpoints(str(tmp_path / "file" / "checkpoints"))
+
+
+def files_of(folder, step):
+    return sorted(path.relative_to(folder) for path in (folder / str(step)).rglob("*") if path.is_file())
+
+
+def spoil(path, way):
+    """Damage one file: `truncate` to a half, `empty`, `delete`, or `flip` a bit at a quarter, the middle or the end."""
+    contents = path.read_bytes()
+    if way == "delete":
+        path.unlink()
+    elif way == "flip":
+        for place in {len(contents) // 4, len(contents) // 2, len(contents) - 1} if contents else ():
+            contents = contents[:place] + bytes([contents[place] ^ 4]) + contents[place + 1 :]
+        path.write_bytes(contents)
+    else:
+        path.write_bytes(contents[: len(contents) // 2] if way == "truncate" else b"")
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """Checkpoints of steps 2 and 4, both with metrics."""
+    folder = tmp_path_factory.mktemp("two")
+    saved(folder, (2, 4), keep=3, best="mean_iou").close()
+    return folder
+
+
+@pytest.mark.parametrize("way", ["truncate", "empty", "delete", "flip"])
+def test_damage_of_any_file_of_one_checkpoint_leaves_the_other_usable(two, tmp_path, way):
+    for number, file in enumerate(files_of(two, 4)):
+        folder = tmp_path / str(number)
+        shutil.copytree(two, folder)
+        spoil(folder / file, way)
+        step, variables = checkpoints.load_variables(str(folder))
+        assert variables["params"]["encoder"]["kernel"][0, 0] == step, file
+        said = []
+        kept = Checkpoints(str(folder), keep=3, best="mean_iou")
+        found = kept.restore(state(0), said.append)
+        kept.close()
+        step = int(found.step)
+        assert float(found.params["encoder"]["kernel"][0, 0]) == step, file
+        assert step == 4 or ("Checkpoint 4" in said[0] and (folder / "4.damaged").is_dir() and kept.steps() == [2]), file
+        assert step == 2 or (said == [] and kept.steps() == [2, 4]), file
+
+
+def test_a_damaged_metadata_file_of_the_manager_itself_does_not_matter(two, tmp_path):
+    shutil.copytree(two, tmp_path / "copy")
+    for path in (tmp_path / "copy").iterdir():
+        if path.is_file():
+            spoil(path, "truncate")
+    assert int(Checkpoints(str(tmp_path / "copy")).restore(state(0), pytest.fail).step) == 4
+
+
+def test_a_step_whose_checkpoint_was_damaged_is_saved_again(tmp_path):
+    saved(tmp_path, (55, 60), keep=2).close()
+    damage(tmp_path, 60)
+    kept, said = Checkpoints(str(tmp_path), keep=2), []
+    assert int(kept.restore(state(0), said.append).step) == 55
+    assert "moved to" in said[1]
+    kept.save(state(60, 6.0), {})
+    kept.wait()
+    assert kept.steps() == [55, 60]
+    assert float(kept.restore(state(0), pytest.fail).params["encoder"]["kernel"][0, 0]) == 6.0
+    assert (tmp_path / "60.damaged").is_dir()
+
+
+def test_names_that_are_no_steps_are_ignored(tmp_path):
+    saved(tmp_path, (2,)).close()
+    for name in ("²", "٣", "007", "-1", "1e3", "9" * 30, "60.damaged", "x" * 200, "4\n"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "8").write_text("a file")
+    assert checkpoints.saved_steps(str(tmp_path)) == [2]
+    assert checkpoints.load_variables(str(tmp_path))[0] == 2
+    kept = Checkpoints(str(tmp_path))
+    assert kept.steps() == [2]
+    assert int(kept.restore(state(0), pytest.fail).step) == 2
+    kept.save(state(3), {})
+    kept.close()
+    assert kept.steps() == [2, 3]
+
+
+def test_a_checkpoint_under_another_step_is_not_taken_for_it(tmp_path):
+    saved(tmp_path, (2,)).close()
+    shutil.copytree(tmp_path / "2", tmp_path / "9")
+    said = []
+    assert int(Checkpoints(str(tmp_path)).restore(state(0), said.append).step) == 2
+    assert "holds step 2" in said[0]
+    assert checkpoints.load_variables(str(tmp_path))[0] == 2
+
+
+def test_another_models_checkpoint_is_refused_and_stays(tmp_path):
+    saved(tmp_path, (2,)).close()
+    other = TrainState(jnp.int32(0), {"encoder": {"kernel": jnp.zeros((4, 5)), "bias": jnp.zeros(3)}}, {}, (), {})
+    with pytest.raises(UserError, match="does not fit the model"):
+        Checkpoints(str(tmp_path)).restore(other, lambda text: None)
+    assert checkpoints.saved_steps(str(tmp_path)) == [2]
+
+
+def test_the_best_is_known_from_metrics_as_they_were_written_before(tmp_path):
+    saved(tmp_path, (2, 4, 6), keep=5, best="mean_iou").close()
+    for step in (2, 4, 6):
+        meta = tmp_path / str(step) / "meta" / "metadata"
+        crc = json.loads(meta.read_text())["crc32"]
+        meta.write_text(json.dumps({"crc32": crc}))
+        (tmp_path / str(step) / "metrics").mkdir()
+        (tmp_path / str(step) / "metrics" / "metrics").write_text(json.dumps({"mean_iou": -abs(step - 4.0)}))
+    kept = saved(tmp_path, (8,), keep=1, best="mean_iou")
+    assert kept.steps() == [4, 8]

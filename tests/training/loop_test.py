@@ -1,6 +1,5 @@
 """aeseg/training/loop.py: exact on resume, the same on any number of devices, stopped by what is not finite."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -13,17 +12,18 @@ from aeseg.training import loop, mesh
 from aeseg.training.checkpoints import Checkpoints
 from aeseg.training.log import Log
 from aeseg.types import UserError
+from tests.training import cases
 from tests.training.cases import batches, run
 
 
-def trained(workdir, chosen):
+def trained(workdir, chosen, say=pytest.fail):
     """Resume or start, train, and return the outcome."""
     kept = Checkpoints(os.path.join(workdir, "checkpoints"), keep=5)
     state = loop.initial_state(chosen, next(batches(0)))
-    state = kept.restore(state, say=pytest.fail) or state
+    state = kept.restore(state, say=say) or state
     log = Log(str(workdir), chosen.steps, int(state.step))
     try:
-        return loop.train(chosen, state, kept, log)
+        return cases.trained(chosen, state, kept, log)
     finally:
         kept.close()
         log.close()
@@ -44,6 +44,7 @@ def one_device():
     return jax.devices()[:1]
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("method", ["denoising", "reconstruction"])
 def test_a_run_that_stopped_and_went_on_equals_one_that_did_not_to_the_bit(tmp_path, one_device, method):
     whole = trained(tmp_path / "whole", run(6, one_device, method=method, ema=0.9))
@@ -56,12 +57,13 @@ def test_a_run_that_stopped_and_went_on_equals_one_that_did_not_to_the_bit(tmp_p
 
     stopped = trained(tmp_path / "parts", run(6, one_device, method=method, ema=0.9, batches=interrupted))
     assert not stopped.finished
-    assert int(stopped.state.step) == 4
+    assert stopped.signal == signal.SIGTERM
+    assert int(stopped.state.step) == 3
     resumed = trained(tmp_path / "parts", run(6, one_device, method=method, ema=0.9))
     assert resumed.finished
     assert equal(whole.state, resumed.state)
     rows = rows_of(tmp_path / "parts")
-    assert [row["step"] for row in rows] == [2, 4, 6]
+    assert [row["step"] for row in rows] == [2, 3, 4, 6]
 
 
 def test_devices_and_microbatches_change_rounding_only(tmp_path):
@@ -73,7 +75,7 @@ def test_devices_and_microbatches_change_rounding_only(tmp_path):
 
 def test_parameters_cut_over_fsdp_devices_train_the_same(tmp_path):
     reference = trained(tmp_path / "1", run(2, jax.devices()[:1])).state.params
-    cut = dataclasses.replace(run(2), mesh=mesh.create(fsdp=4))
+    cut = run(2, mesh=mesh.create(fsdp=4))
     params = trained(tmp_path / "8", cut).state.params
     assert any("fsdp" in str(leaf.sharding.spec) for leaf in jax.tree.leaves(params))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), reference, jax.device_get(params))
@@ -101,3 +103,18 @@ def test_rows_after_the_last_checkpoint_are_forgotten(tmp_path):
     rows = rows_of(tmp_path)
     assert [row["step"] for row in rows] == [2, 4, 6]
     assert rows[-1]["loss"] is None
+
+
+def test_a_run_whose_newest_checkpoint_was_damaged_does_its_steps_again_and_each_stands_once(tmp_path, one_device):
+    whole = trained(tmp_path, run(6, one_device, evaluate_every=2))
+    before = (tmp_path / "metrics.jsonl").read_text()
+    for path in (tmp_path / "checkpoints" / "6" / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    said = []
+    again = trained(tmp_path, run(6, one_device, evaluate_every=2), said.append)
+    assert "Checkpoint 6" in said[0]
+    assert equal(whole.state, again.state)
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+    assert Checkpoints(str(tmp_path / "checkpoints")).steps() == [2, 4, 6]
+    assert (tmp_path / "checkpoints" / "6.damaged").is_dir()

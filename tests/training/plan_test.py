@@ -13,7 +13,7 @@ from aeseg.training import mesh as meshes
 from aeseg.training import plan
 from aeseg.training.optimiser import adamw
 from aeseg.types import UserError
-from experiments import cli
+from experiments.console import cli
 
 HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
 IMAGE = {"image": jax.ShapeDtypeStruct((16, 8, 8, 3), jnp.uint8)}
@@ -65,7 +65,7 @@ def test_what_is_gathered_is_parameters_and_no_features():
 
 @pytest.mark.skipif(HAS_LIBTPU, reason="libtpu is installed")
 def test_without_libtpu_there_are_no_chips_to_plan_for():
-    with pytest.raises(UserError, match=r"The chips of v5e:4x4 are known to libtpu only.*Install jax\[tpu\]"):
+    with pytest.raises(UserError, match=r"libtpu cannot describe the TPU slice 'v5e:4x4' .*Install jax\[tpu\]"):
         plan.tpu_devices("v5e:4x4")
 
 

@@ -44,7 +44,7 @@ def test_a_schedule_that_cannot_be_is_refused():
         schedules.learning_rate_schedule(1.0, steps=5, warmup=9, shape="cosine", end=0.0, power=0.9)
     with pytest.raises(UserError, match="schedule must be one of"):
         schedules.learning_rate_schedule(1.0, steps=5, warmup=0, shape="cosin", end=0.0, power=0.9)
-    with pytest.raises(UserError, match=r"falls to end \* learning_rate, above 0 and at most the rate itself; got end 0\.0\. Set --config"):
+    with pytest.raises(UserError, match=r"needs 0 < end <= 1; got 0\.0\. Set --config"):
         schedules.learning_rate_schedule(1.0, steps=5, warmup=0, shape="exponential", end=0.0, power=0.9)
     with pytest.raises(UserError, match="weight_decay_growth must be at least 0; got -1"):
         schedules.weight_decay_schedule(0.1, growth=-1.0, steps=5)

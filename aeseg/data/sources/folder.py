@@ -7,7 +7,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, ClassVar, SupportsIndex
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -51,6 +51,9 @@ class Folder:
     Building it lists folders and opens no image; what does not match is a UserError then.  What is wrong inside a file is a
     UserError when the record is read.
     """
+
+    SHARED: ClassVar = ("class_table", "ignore_ids", "binary_threshold", "channels")
+    """Fields that say what records mean: a run says them once, for all splits."""
 
     root: str
     images: str = "images"
@@ -111,7 +114,7 @@ class Folder:
             raise IndexError(f"Folder {self.root} has the records 0..{len(self) - 1}; got {index}.")
         files = self.records[index]
         image = decode.image(Path(self.root, files.image), self.channels)
-        record = {"image": image, "name": files.name}
+        record: dict[str, Any] = {"image": image, "name": files.name}
         if files.label:
             record["label"] = self._label(files)
             self._check_size(files.image, image, files.label, record["label"])
@@ -149,7 +152,7 @@ class Folder:
 
 def recipe(size: str = "small", root: str = "data") -> ConfigDict:
     """`small`: images/ and labels/ below the root, masks of 0 and 255; `tiny`, for tests: the root's images alone."""
-    sizes = {"tiny": {"images": ".", "labels": ""}, "small": {"binary_threshold": 128}}
+    sizes: dict[str, dict[str, Any]] = {"tiny": {"images": ".", "labels": ""}, "small": {"binary_threshold": 128}}
     if size not in sizes:
         raise UserError(f"folder has no recipe {size!r}; it has {', '.join(sizes)}.")
     return spec(Folder, root=root, **sizes[size])
@@ -173,6 +176,16 @@ def drive(split: str, root: str = "data/drive") -> ConfigDict:
         list_file=f"splits/official_{'test' if split == 'test' else 'train'}.txt",
         part={"train": (0.0, 0.9), "validation": (0.9, 1.0), "test": (0.0, 1.0)}[split],
     )  # fmt: skip
+
+
+def camvid_splits(root: str = "data/camvid") -> dict[str, ConfigDict]:
+    """Return `camvid` by the split of a run."""
+    return {split: camvid(name, root) for split, name in (("train", "train"), ("validation", "val"), ("test", "test"))}
+
+
+def drive_splits(root: str = "data/drive") -> dict[str, ConfigDict]:
+    """Return `drive` by the split of a run."""
+    return {split: drive(split, root) for split in ("train", "validation", "test")}
 
 
 def _check_split(data: str, split: str, splits: tuple[str, ...]) -> None:

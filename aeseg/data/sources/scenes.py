@@ -109,7 +109,8 @@ def paint(
         label[rows, columns][shown] = kind
         depth[rows, columns][shown] = far
         below = image[:, rows, columns]
-        below += (_texture(rng, colour, *alpha.shape, side) - below) * (alpha * np.float32(1 / 255))
+        h, w = alpha.shape
+        below += (_texture(rng, colour, h, w, side) - below) * (alpha * np.float32(1 / 255))
 
     tilt = rng.uniform(-0.35, 0.35, 2)
     image *= 1 + _ramp(height, tilt[0])[:, None] + _ramp(width, tilt[1])[None]  # light

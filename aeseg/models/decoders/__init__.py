@@ -1,1 +1,1 @@
-"""Decoders: Pyramid -> image.  One file each, found by its name."""
+"""Decoders (Pyramid -> image), one per file, found by file name."""

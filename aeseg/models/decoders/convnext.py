@@ -13,10 +13,10 @@ from aeseg.types import Pyramid, at_stride
 
 
 class ConvNeXtDecoder(nn.Module):
-    """A linear layer to `width`, ConvNeXt V2 blocks, a linear layer to a cell's pixels (Woo et al. 2023, section 3.1, "Decoder design").
+    """Linear layer to `width`, ConvNeXt V2 blocks and linear layer to pixels (Woo et al. 2023, section 3.1, "Decoder design").
 
-    Reads one stride and gives stride 1, unbounded.  `hidden` [b i j], as a masked method gives it, puts a learned token in the
-    place of the features there, between the first layer and the blocks.
+    Reads one stride and returns unbounded values at stride 1. After the first layer, a learned token replaces the features at
+    `hidden` [b i j] units.
     """
 
     width: int = 512
@@ -32,8 +32,8 @@ class ConvNeXtDecoder(nn.Module):
         if hidden is not None:
             token = self.param("mask_token", layers.INITIALISERS["narrow"], (self.width,)).astype(self.dtype)
             features = jnp.where(layers.visible_at(features, hidden), features, token.reshape(1, 1, 1, -1))
-        for place in range(self.depth):
-            features = Block(dtype=self.dtype, name=f"block{place}")(features, train=train)
+        for index in range(self.depth):
+            features = Block(dtype=self.dtype, name=f"block{index}")(features, train=train)
         return images.from_patches(self._linear(self.stride**2 * self.channels, "pixels")(features), self.stride)
 
     def _linear(self, width: int, name: str) -> nn.Dense:
@@ -41,7 +41,7 @@ class ConvNeXtDecoder(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests; reads stride 4), small (stride 8; a CPU), reference (the paper's; stride 32)."""
+    """Return the decoder of a size: tiny (tests; stride 4), small (CPU; stride 8), reference (the paper's; stride 32)."""
     return spec(
         ConvNeXtDecoder,
         **choose(size, tiny={"width": 8, "stride": 4}, small={"width": 128, "stride": 8}, reference={"width": 512, "stride": 32}),

@@ -1,4 +1,4 @@
-"""A fully connected decoder to images of one size."""
+"""A fully connected decoder for images of one size."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -10,9 +10,9 @@ from aeseg.types import Pyramid
 
 
 class DenseDecoder(nn.Module):
-    """All features of the coarsest stride into fully connected layers with ReLU; the last gives every pixel, unbounded.
+    """Fully connected layers with ReLU on the features of the coarsest stride; the last layer returns all pixels, unbounded.
 
-    The image's size is that of the first pyramid it sees: the kernels depend on it.
+    The kernels depend on the size of the image, which is fixed by the first pyramid.
     """
 
     hidden: tuple[int, ...] = (256,)
@@ -24,12 +24,12 @@ class DenseDecoder(nn.Module):
         stride = max(pyramid)
         b, rows, columns, _ = pyramid[stride].shape
         features = pyramid[stride].astype(self.dtype).reshape(b, -1)
-        for place, units in enumerate(self.hidden):
-            features = nn.relu(layers.dense(self, features, units, f"dense{place}"))
+        for index, units in enumerate(self.hidden):
+            features = nn.relu(layers.dense(self, features, units, f"dense{index}"))
         shape = (rows * stride, columns * stride, self.channels)
         return layers.dense(self, features, shape[0] * shape[1] * shape[2], "last", initialiser="lecun").reshape(b, *shape)
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (images up to about 64 x 64), reference (the widest that trains on a CPU)."""
+    """Return the decoder of a size: tiny (tests), small (images up to about 64 x 64), reference (widest for a CPU)."""
     return spec(DenseDecoder, **choose(size, tiny={"hidden": (8,)}, small={"hidden": (256,)}, reference={"hidden": (1024,)}))

@@ -1,4 +1,4 @@
-"""SparK's decoder: blocks of upsampling, with the features of each scale added on the way."""
+"""SparK's decoder: upsampling blocks that add the features of each scale."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -11,20 +11,20 @@ from aeseg.types import Pyramid, UserError, at_stride
 
 
 class LightDecoder(nn.Module):
-    """From the coarsest stride to 1, half as wide at each (Tian et al. 2023, section 3.2; the decoder of its code).
+    """Decoder from the coarsest stride to stride 1 that halves its width at each step (Tian et al. 2023, section 3.2, and code).
 
-    At each stride down to 2 the pyramid's features of that stride, if they are read, are projected (1x1 convolution at the
-    coarsest, 3x3 at the others) and added; a 4x4 transposed convolution with stride 2 follows, then a 3x3 convolution with
-    norm and ReLU6 and one, to half the width, with norm alone.  A 1x1 convolution gives the pixels, unbounded.  Deviation: the
-    coarsest features are projected even where they have the decoder's width already.
+    At each stride from the coarsest to 2, the features of that stride, if read, are projected (1x1 convolution at the coarsest, 3x3
+    at others) and added. Then follow a 4x4 transposed convolution with stride 2, a 3x3 convolution with norm and ReLU6, and a 3x3
+    convolution to half the width with a norm. A 1x1 convolution returns the pixels, unbounded. Deviation: the coarsest features are
+    projected even if they already have the decoder's width.
 
-    `hidden` [b i j], as a masked method gives it, densifies the features before they are projected (section 3.2, "mask
-    embeddings"): a norm over the visible positions, and at hidden ones a learned vector for each stride.
+    With `hidden` [b i j], features are densified before they are projected (section 3.2, "mask embeddings"): visible positions are
+    normalised, and hidden positions get a learned vector per stride.
 
-    width          channels at the coarsest stride, a multiple of it
-    strides        those that are read; (): all that the pyramid has
-    norm           none | batch | group | layer, of the decoder's own layers
-    densify_norm   that of the visible features: the encoder's kind (SparK's code: batch on ResNet, layer on ConvNeXt)
+    width          channels at the coarsest stride; a multiple of that stride
+    strides        strides to read; (): all strides of the pyramid
+    norm           none | batch | group | layer, in the decoder's layers
+    densify_norm   norm of the visible features, the encoder's kind (SparK's code: batch on ResNet, layer on ConvNeXt)
     """
 
     width: int = 512
@@ -40,8 +40,8 @@ class LightDecoder(nn.Module):
         stride = max(read)
         if stride & (stride - 1) or self.width % stride:
             raise UserError(
-                f"LightDecoder halves its width {self.width} at each doubling from stride {stride}; that needs a power of two which "
-                f"divides the width. Set width to a multiple of {stride}, or take an encoder with such strides."
+                f"LightDecoder halves its width {self.width} at each doubling from stride {stride}: the stride must be a power of two that "
+                f"divides the width. Set width to a multiple of {stride}, or use an encoder with such strides."
             )
         width, features = self.width, self._projected(read, stride, self.width, 1, train, hidden)
         while stride > 1:
@@ -70,5 +70,5 @@ class LightDecoder(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (a CPU), reference (SparK's)."""
+    """Return the decoder of a size: tiny (tests), small (CPU), reference (SparK's)."""
     return spec(LightDecoder, **choose(size, tiny={"width": 32}, small={"width": 64}, reference={"width": 512}))

@@ -11,9 +11,9 @@ from aeseg.types import Pyramid, at_stride
 
 
 class LinearDecoder(nn.Module):
-    """A 1x1 convolution from each cell of one stride to all of its pixels (Xie et al. 2022, section 3.3, "Linear layer").
+    """A 1x1 convolution from each cell of one stride to its pixels (Xie et al. 2022, section 3.3, "Linear layer").
 
-    The outputs are a cell's pixels in reading order, a pixel's channels together; torch's PixelShuffle has the channels apart.
+    The outputs are the pixels of a cell in row-major order, channels last; torch's PixelShuffle has channels first.
     """
 
     stride: int = 8
@@ -28,5 +28,5 @@ class LinearDecoder(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests; reads stride 4), small (stride 8), b16 (stride 16, a ViT's), reference (stride 32, SimMIM's Swin)."""
+    """Return the decoder of a size: tiny (tests; stride 4), small (stride 8), b16 (stride 16, ViT), reference (stride 32, Swin)."""
     return spec(LinearDecoder, **choose(size, tiny={"stride": 4}, small={"stride": 8}, b16={"stride": 16}, reference={"stride": 32}))

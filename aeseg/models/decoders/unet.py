@@ -1,4 +1,4 @@
-"""U-Net's expanding path as a decoder: with skips, the deep features need not carry what the shallow ones know."""
+"""U-Net's expanding path as a decoder with skip connections."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -10,10 +10,10 @@ from aeseg.types import Pyramid
 
 
 class UNetDecoder(nn.Module):
-    """Gives back the image through skips at every stride (Ronneberger et al. 2015, figure 1), for corrupted input alone.
+    """Reconstructs the image through skips at every stride (Ronneberger et al. 2015, figure 1); for corrupted input only.
 
-    An uncorrupted image would pass through the finest skip; where parts of it are hidden, the deep features have to say what
-    was there (Brempong et al. 2022, arXiv 2205.11423, pretrain such a decoder by denoising).  Values are unbounded.
+    An uncorrupted image would pass through the finest skip. Hidden or noisy parts need the deep features (Brempong et al. 2022,
+    arXiv 2205.11423, pretrain such a decoder by denoising). Values are unbounded.
     """
 
     widths: tuple[int, ...] = ()
@@ -30,7 +30,7 @@ class UNetDecoder(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (one convolution a stride and batch norm; a CPU), reference (U-Net's own)."""
+    """Return the decoder of a size: tiny (tests), small (CPU; one convolution per stride, batch norm), reference (U-Net's)."""
     return spec(
         UNetDecoder, **choose(size, tiny={"convolutions": 1}, small={"convolutions": 1, "norm": "batch"}, reference={"convolutions": 2})
     )

@@ -1,1 +1,1 @@
-"""Encoders: image -> Pyramid.  One file each, found by its name."""
+"""Encoders (image -> Pyramid), one per file, found by file name."""

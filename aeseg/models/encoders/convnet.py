@@ -1,4 +1,4 @@
-"""A plain convolutional encoder: the reference autoencoder's, and the contracting path of U-Net."""
+"""A plain convolutional encoder: the reference autoencoder, and the contracting path of U-Net."""
 
 from typing import ClassVar
 
@@ -14,20 +14,20 @@ from aeseg.types import Pyramid
 class ConvNet(nn.Module):
     """Levels of 3x3 convolutions with ReLU, each followed by 2x2 max pooling.
 
-    The reference autoencoder has one convolution in each of three levels of 64, 128, 256 channels; U-Net (Ronneberger et
-    al. 2015, figure 1, but with SAME padding and without the dropout at the path's end that section 3.1 names) two in
-    each of 64, 128, 256, 512, and two of 1024 after the last pooling.
+    The reference autoencoder has three levels of one convolution, with 64, 128 and 256 channels. U-Net (Ronneberger et al.
+    2015, figure 1) has levels of two convolutions, with 64, 128, 256 and 512 channels, and two of 1024 after the last pooling.
+    Deviations: SAME padding, and no dropout at the end of the path (section 3.1).
 
-    The pyramid holds what each level gives before its pooling, at strides 1, 2, 4, ..., and at the last
-    stride, 2 ** len(widths), the pooled features, or what the `bottleneck` makes of them.
+    The pyramid holds the output of each level before pooling, at strides 1, 2, 4, ..., and at the last stride,
+    2 ** len(widths), the pooled features or the output of the `bottleneck`.
 
     widths        channels of each level
-    convolutions  convolutions in each level, and in the bottleneck
+    convolutions  number of convolutions in each level and in the bottleneck
     bottleneck    channels of a further level after the last pooling; 0: none
     norm          none | batch | group | layer, between convolution and ReLU
-    mean, std     the image is standardised by these; (0,), (1,) leave it in [0, 1]
+    mean, std     standardise the image; (0,), (1,) leave it in [0, 1]
 
-    `hidden` [b i j] hides units of the image: the pyramid is zero there, and nothing there influences the rest of it.
+    `hidden` [b i j] hides units of the image: the pyramid is zero there, and hidden pixels do not affect the rest.
     """
 
     masked_mode: ClassVar[str] = "sparse"
@@ -62,7 +62,7 @@ class ConvNet(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (a CPU), reference (the reference autoencoder's), unet (U-Net's contracting path)."""
+    """Return the encoder of a size: tiny (tests), small (CPU), reference (the autoencoder), unet (U-Net's contracting path)."""
     return spec(
         ConvNet,
         **choose(

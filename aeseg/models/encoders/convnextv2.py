@@ -1,4 +1,4 @@
-"""ConvNeXt V2, and with other fields ConvNeXt: the convolutional encoder of FCMAE."""
+"""ConvNeXt V2 and ConvNeXt: the convolutional encoder of FCMAE."""
 
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from aeseg.types import Pyramid, UserError
 
 
 class Stage(nn.Module):
-    """Blocks of one width; before them, but not in the first stage, a layer norm and a 2x2 convolution with stride 2."""
+    """Blocks of one width. All stages but the first begin with a layer norm and a 2x2 convolution with stride 2."""
 
     width: int
     downsamples: bool
@@ -29,8 +29,8 @@ class Stage(nn.Module):
             features = layers.visible_only(layers.layer_norm(features, self.dtype, "down_norm"), hidden)
             down = layers.Convolution(self.width, size=2, stride=2, initialiser="narrow", dtype=self.dtype, name="down")
             features = layers.visible_only(down(features), hidden)
-        for place, rate in enumerate(self.drop_paths):
-            block = Block(self.response_norm, self.layer_scale, rate, self.dtype, name=f"block{place}")
+        for index, rate in enumerate(self.drop_paths):
+            block = Block(self.response_norm, self.layer_scale, rate, self.dtype, name=f"block{index}")
             features = block(features, train=train, hidden=hidden)
         return features
 
@@ -38,22 +38,22 @@ class Stage(nn.Module):
 class ConvNeXtV2(nn.Module):
     """ConvNeXt V2 (Woo et al. 2023, section 3.2 and table 9), or ConvNeXt (Liu et al. 2022, section 2) without response norm.
 
-    The pyramid holds what each stage gives, at strides `stem`, 2 * `stem`, 4 * `stem`, ...
+    The pyramid holds the output of each stage, at strides `stem`, 2 * `stem`, 4 * `stem`, ...
 
-    widths, depths  channels and blocks of each stage
-    stem            side of the patches that the first convolution makes features of
-    drop_path       of the last block; the rates of the blocks before it rise linearly from 0
+    widths, depths  channels and number of blocks of each stage
+    stem            kernel size and stride of the first convolution
+    drop_path       rate of the last block; the rates rise linearly from 0
     response_norm   version 2's normalisation in each block
-    layer_scale     version 1's factors start at this (1e-6); 0: none
-    normed          the strides at which the pyramid goes through a layer norm of its own, as heads on version 1 expect it
-    mean, std       the image is standardised by these; (0,), (1,) leave it in [0, 1]
+    layer_scale     initial value of version 1's layer scale (1e-6); 0: none
+    normed          strides with an additional layer norm, as heads on version 1 expect
+    mean, std       standardise the image; (0,), (1,) leave it in [0, 1]
 
-    `hidden` [b i j] hides units of the image: the pyramid is zero there, and nothing there influences the rest of it.
+    `hidden` [b i j] hides units of the image: the pyramid is zero there, and hidden pixels do not affect the rest.
     """
 
     masked_mode: ClassVar[str] = "sparse"
     adjustable: ClassVar[tuple[str, ...]] = ("drop_path",)
-    """Fields that another use of the same weights may set otherwise."""
+    """Fields that may change between uses of the same weights."""
 
     widths: tuple[int, ...] = (96, 192, 384, 768)
     depths: tuple[int, ...] = (3, 3, 9, 3)
@@ -74,14 +74,14 @@ class ConvNeXtV2(nn.Module):
             )
         if not 0 <= self.drop_path < 1:
             raise UserError(f"drop_path is a probability, 0 or more and less than 1; got {self.drop_path}. Change it in the config.")
-        left = sorted(set(self.normed) - set(self.strides))
-        if left:
-            raise UserError(f"ConvNeXtV2 gives strides {list(self.strides)}; normed names {left}. Name strides that it gives.")
+        unknown = sorted(set(self.normed) - set(self.strides))
+        if unknown:
+            raise UserError(f"ConvNeXtV2 gives strides {list(self.strides)}; normed names {unknown}. Name strides that it gives.")
         super().__post_init__()
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Those of the pyramid, fine to coarse."""
+        """Strides of the pyramid, fine to coarse."""
         return tuple(self.stem * 2**level for level in range(len(self.widths)))
 
     @nn.compact
@@ -93,9 +93,9 @@ class ConvNeXtV2(nn.Module):
         features = layers.visible_only(layers.layer_norm(stem(features), self.dtype, "stem_norm"), hidden)
         rates = np.linspace(0, self.drop_path, sum(self.depths)).tolist()
         pyramid = {}
-        for place, (stride, width, depth) in enumerate(zip(self.strides, self.widths, self.depths, strict=True)):
+        for index, (stride, width, depth) in enumerate(zip(self.strides, self.widths, self.depths, strict=True)):
             drop_paths = tuple(rates.pop(0) for _ in range(depth))
-            stage = Stage(width, place > 0, drop_paths, self.response_norm, self.layer_scale, self.dtype, name=f"stage{place}")
+            stage = Stage(width, index > 0, drop_paths, self.response_norm, self.layer_scale, self.dtype, name=f"stage{index}")
             features = stage(features, train=train, hidden=hidden)
             pyramid[stride] = features
             if stride in self.normed:
@@ -104,7 +104,10 @@ class ConvNeXtV2(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (a CPU; strides 2, 4, 8), the paper's atto to huge (its tiny: v2_tiny), and version 1's v1_tiny to v1_base."""
+    """Return the encoder of a size.
+
+    tiny (tests), small (CPU; strides 2, 4, 8), atto to huge (the paper's; its tiny is v2_tiny), v1_tiny to v1_base (version 1).
+    """
     first = {"response_norm": False, "layer_scale": 1e-6}
     return spec(
         ConvNeXtV2,

@@ -1,4 +1,4 @@
-"""A fully connected encoder of images of one size, for the question what convolution buys."""
+"""A fully connected encoder for images of one size: the baseline that shows the value of convolution."""
 
 import math
 
@@ -12,16 +12,16 @@ from aeseg.types import Pyramid, UserError
 
 
 class DenseEncoder(nn.Module):
-    """All pixels into fully connected layers with ReLU.
+    """Fully connected layers with ReLU on all pixels.
 
-    The last layer has h / stride * w / stride * width units and is laid out as a grid, so that heads can read it; nothing but
-    training ties a unit to its place.  The pyramid holds this one stride: heads that join several (U-Net) cannot read it.
-    The image's size is that of the first image it sees: the kernels depend on it.
+    The last layer has h / stride * w / stride * width units, reshaped to a grid for the head; only training relates a unit to its
+    position. The pyramid holds one stride, so heads that join several strides (U-Net) cannot read it. The kernels depend on the
+    size of the image, which is fixed by the first image.
 
     hidden     units of the layers before the last
     width      features of each cell of the grid
-    stride     pixels along the side of a cell; as large as the image: one vector for the whole of it
-    mean, std  the image is standardised by these; (0,), (1,) leave it in [0, 1]
+    stride     side of a cell in pixels; the size of the image gives one vector for the whole image
+    mean, std  standardise the image; (0,), (1,) leave it in [0, 1]
     """
 
     hidden: tuple[int, ...] = (256,)
@@ -41,13 +41,13 @@ class DenseEncoder(nn.Module):
             )
         grid = (h // self.stride, w // self.stride, self.width)
         features = layers.standardise(image, self.mean, self.std).astype(self.dtype).reshape(b, -1)
-        for place, units in enumerate((*self.hidden, math.prod(grid))):
-            features = nn.relu(layers.dense(self, features, units, f"dense{place}"))
+        for index, units in enumerate((*self.hidden, math.prod(grid))):
+            features = nn.relu(layers.dense(self, features, units, f"dense{index}"))
         return {self.stride: features.reshape(b, *grid)}
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests; sizes divisible by 4), small (images up to about 64 x 64), reference (the widest that trains on a CPU)."""
+    """Return the encoder of a size: tiny (tests; stride 4), small (images up to about 64 x 64), reference (widest for a CPU)."""
     return spec(
         DenseEncoder,
         **choose(

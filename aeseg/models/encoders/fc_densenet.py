@@ -12,19 +12,19 @@ from aeseg.types import Pyramid
 
 
 class FCDenseNet(nn.Module):
-    """Dense blocks, each joined to its input and halved by a transition; at the end a block whose input is left behind.
+    """Dense blocks, each concatenated with its input and halved by a transition, and a bottleneck block without its input.
 
-    Jegou et al. 2017 ("The One Hundred Layers Tiramisu"), section 3 and table 2.  The pyramid holds what the skip connections carry, at
-    strides 1, 2, 4, ..., and at the last stride the bottleneck's new features alone.  With `FCDenseNetHead` and 11 classes,
+    Jegou et al. 2017 ("The One Hundred Layers Tiramisu"), section 3 and table 2. The pyramid holds the skip connections, at strides
+    1, 2, 4, ..., and at the last stride only the new features of the bottleneck. With `FCDenseNetHead` and 11 classes,
     recipe("56"), recipe("67") and recipe("103") have 1,376,795, 3,463,243 and 9,322,091 parameters.
 
-    depths       layers of each block, the bottleneck's last
+    depths       layers of each block; the last is the bottleneck
     growth       channels that a layer adds
     width        channels of the first convolution
-    mean, std    the image is standardised by these
+    mean, std    standardise the image
 
-    Kernels start from a normal distribution (the paper: uniform, of the same variance); an odd last row or column is pooled alone
-    (the authors' code: left out).
+    Deviations: kernels start from a normal distribution (the paper: uniform, with the same variance); an odd last row or column is
+    pooled alone (the authors' code drops it).
     """
 
     depths: tuple[int, ...] = (4, 4, 4, 4, 4, 4)
@@ -53,7 +53,7 @@ class FCDenseNet(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (a CPU), 56, 67, 103 (the paper's, named for their number of layers)."""
+    """Return the encoder of a size: tiny (tests), small (CPU), 56, 67, 103 (the paper's, named by number of layers)."""
     return spec(
         FCDenseNet,
         **choose(

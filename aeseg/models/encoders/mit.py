@@ -1,6 +1,7 @@
-"""The Mix Transformer: SegFormer's encoder, four strides and no positions."""
+"""The Mix Transformer: SegFormer's encoder, with four strides and without position embeddings."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -14,7 +15,7 @@ from aeseg.spec import choose, spec
 from aeseg.types import Pyramid, UserError
 
 EPSILON = 1e-5
-"""Of every layer norm, as in the weights' usual reader (transformers); the authors' code has 1e-6 in blocks and after stages."""
+"""Epsilon of every layer norm, as in transformers; the authors' code uses 1e-6 in blocks and after stages."""
 
 NARROW = nn.initializers.truncated_normal(0.02)
 
@@ -22,17 +23,18 @@ NARROW = nn.initializers.truncated_normal(0.02)
 class MiT(nn.Module):
     """Stages of overlapping patches and blocks of efficient attention and Mix-FFN (Xie et al. 2021, arXiv 2105.15203, section 3.1).
 
-    A stage embeds patches (a convolution of `sizes` with `strides`, PyTorch's padding, and layer norm), runs its blocks and
-    ends with a layer norm; that is the pyramid's level, at strides 4, 8, 16, 32 in all of the paper's sizes (table 6).
+    A stage embeds patches (a convolution of `sizes` and `strides` with PyTorch's padding, and a layer norm), applies its blocks and
+    ends with a layer norm. Its output is a level of the pyramid, at strides 4, 8, 16 and 32 in all of the paper's sizes (table 6).
 
     widths       channels of each stage
-    depths       blocks of each stage
+    depths       number of blocks of each stage
     heads        attention heads of each stage
-    reductions   of each stage: keys and values are made of reduction x reduction cells each (equation 2)
-    sizes        of each stage's patches, in cells of the stage before, and `strides` the steps between them
-    ratio        the hidden channels of Mix-FFN are ratio times the stage's (table 6: E)
-    drop_path    the share of rows in which a block's branch is left out, rising from 0 in the first block to this in the last
-    mean, std    the image is standardised by these; (0,), (1,) leave it in [0, 1]
+    reductions   spatial reduction of keys and values, per stage (equation 2)
+    sizes        patch size of each stage, in cells of the previous stage
+    strides      patch stride of each stage, in cells of the previous stage
+    ratio        hidden channels of Mix-FFN relative to the channels of the stage (E in table 6)
+    drop_path    rate of the last block; the rates rise linearly from 0 in the first block
+    mean, std    standardise the image; (0,), (1,) leave it in [0, 1]
     """
 
     widths: tuple[int, ...] = (32, 64, 160, 256)
@@ -55,7 +57,7 @@ class MiT(nn.Module):
         uneven = [(width, heads) for width, heads in zip(self.widths, self.heads, strict=True) if width % heads]
         if uneven:
             raise UserError(
-                f"MiT shares the channels of a stage among its heads; {uneven[0][0]} do not divide by {uneven[0][1]}. Change one."
+                f"The channels of a stage of MiT must be divisible by its heads; got {uneven[0][0]} and {uneven[0][1]}. Change one."
             )
         super().__post_init__()
 
@@ -67,26 +69,26 @@ class MiT(nn.Module):
         features = layers.standardise(image, self.mean, self.std).astype(self.dtype)
         rates = iter(np.linspace(0, self.drop_path, sum(self.depths)).tolist())
         pyramid, stride = {}, 1
-        for place, depth in enumerate(self.depths):
+        for index, depth in enumerate(self.depths):
             stage = Stage(
-                self.widths[place],
-                self.heads[place],
-                self.reductions[place],
-                self.sizes[place],
-                self.strides[place],
+                self.widths[index],
+                self.heads[index],
+                self.reductions[index],
+                self.sizes[index],
+                self.strides[index],
                 self.ratio,
                 tuple(next(rates) for _ in range(depth)),
                 self.dtype,
-                name=f"stage{place}",
+                name=f"stage{index}",
             )
             features = stage(features, train=train)
-            stride *= self.strides[place]
+            stride *= self.strides[index]
             pyramid[stride] = features
         return pyramid
 
 
 class Stage(nn.Module):
-    """Patches, one block for each of `rates` (under one scan, so that many cost no more to compile than one), and a norm."""
+    """Patch embedding, one block per rate (in a scan, so that compile time does not grow with depth), and a layer norm."""
 
     width: int
     heads: int
@@ -102,7 +104,7 @@ class Stage(nn.Module):
         sides = ((self.size // 2, self.size // 2),) * 2
         patches = layers.Convolution(self.width, self.size, self.stride, padding=sides, dtype=self.dtype, name="patches")
         features = _norm(self.dtype, "patches_norm")(patches(features))
-        rngs = {"params": True, "drop_path": True}
+        rngs: Any = {"params": True, "drop_path": True}
         scanned = nn.scan(Block, variable_axes={"params": 0}, split_rngs=rngs, in_axes=0, length=len(self.rates))
         blocks = scanned(self.heads, self.reduction, self.ratio, train and max(self.rates) > 0, self.dtype, name="blocks")
         features, _ = blocks(features, jnp.asarray(self.rates))
@@ -112,7 +114,7 @@ class Stage(nn.Module):
 class Block(nn.Module):
     """x + attention(norm(x)), then x + Mix-FFN(norm(x)) (Xie et al. 2021, equations 1 to 3; exact GELU).
 
-    drops   each branch is left out for a whole image with probability `rate` (Huang et al. 2016), else divided by 1 - rate
+    drops   drop each branch of an image with probability `rate` (Huang et al. 2016); kept branches are divided by 1 - rate
     """
 
     heads: int
@@ -130,7 +132,7 @@ class Block(nn.Module):
 
     def _attention(self, features: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
         (b, _, _, d), r, reduced = features.shape, self.reduction, features
-        if r > 1:  # equation 2: each r x r cells become one key and value
+        if r > 1:  # equation 2: r x r cells become one key and value
             reduce = layers.Convolution(d, r, r, initialiser="lecun", padding=((0, 0), (0, 0)), dtype=self.dtype, name="reduce")
             reduced = _norm(self.dtype, "reduce_norm")(reduce(features))
         parts = {"query": features, "key": reduced, "value": reduced}
@@ -138,7 +140,7 @@ class Block(nn.Module):
         return self._dense(d, "projection")(transformer.attention(*split).reshape(features.shape))
 
     def _mix(self, features: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
-        """Equation 3: the 3x3 convolution tells where a cell is, by the zeros around the image."""
+        """Apply Mix-FFN (equation 3). The zero padding of its 3x3 convolution encodes positions."""
         hidden = self._dense(self.ratio * features.shape[-1], "expand")(features)
         hidden = layers.DepthwiseConvolution(3, initialiser="lecun", dtype=self.dtype, name="depthwise")(hidden)
         return self._dense(features.shape[-1], "contract")(nn.gelu(hidden, approximate=False))
@@ -154,7 +156,7 @@ class Block(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests: strides 2 and 4), small (a CPU), b0 to b5 (table 6; ImageNet's mean and standard deviation, drop path 0.1)."""
+    """Return the encoder of a size: tiny (tests; strides 2 and 4), small (CPU), b0 to b5 (table 6; ImageNet statistics)."""
     imagenet = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "drop_path": 0.1}
     wide = {"widths": (64, 128, 320, 512), **imagenet}
     two = {"widths": (4, 8), "depths": (1, 1), "heads": (1, 2), "reductions": (2, 1), "sizes": (7, 3), "strides": (2, 2), "ratio": 2}

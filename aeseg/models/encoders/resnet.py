@@ -11,14 +11,14 @@ from aeseg.spec import choose, spec
 from aeseg.types import Pyramid, UserError
 
 EXPANSION = 4
-"""How many times wider a bottleneck's output is than its middle (He et al. 2016, figure 5)."""
+"""Ratio of the output channels of a bottleneck to its inner channels (He et al. 2016, figure 5)."""
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions, or as a bottleneck 1x1, 3x3, 1x1, added to what came in (He et al. 2016, figure 5).
+    """Residual block: two 3x3 convolutions, or a bottleneck of 1x1, 3x3 and 1x1 (He et al. 2016, figure 5).
 
-    The stride is that of the first 3x3 convolution ("v1.5"; the paper's bottleneck has it in its first 1x1).  Where the shape
-    changes, a 1x1 convolution and norm stand in the shortcut (option B).  Paddings are those of PyTorch, before and after alike.
+    The first 3x3 convolution has the stride ("v1.5"; in the paper, the first 1x1 of a bottleneck). If the shape changes, the
+    shortcut is a 1x1 convolution and a norm (option B). Padding is symmetric, as in PyTorch.
     """
 
     width: int
@@ -31,11 +31,11 @@ class Block(nn.Module):
         width = self.width * EXPANSION if self.bottleneck else self.width
         sizes = (1, 3, 1) if self.bottleneck else (3, 3)
         branch = features
-        for place, size in enumerate(sizes, start=1):
-            last = place == len(sizes)
-            stride = self.stride if place == sizes.index(3) + 1 else 1
-            branch = convolution(width if last else self.width, size, stride, self.dtype, f"convolution{place}")(branch)
-            branch = layers.normalise(branch, "batch", train=train, dtype=self.dtype, name=f"norm{place}", hidden=hidden)
+        for number, size in enumerate(sizes, start=1):
+            last = number == len(sizes)
+            stride = self.stride if number == sizes.index(3) + 1 else 1
+            branch = convolution(width if last else self.width, size, stride, self.dtype, f"convolution{number}")(branch)
+            branch = layers.normalise(branch, "batch", train=train, dtype=self.dtype, name=f"norm{number}", hidden=hidden)
             if not last:
                 branch = layers.visible_only(nn.relu(branch), hidden)
         if self.stride > 1 or features.shape[-1] != width:
@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks of one width; the first has the stage's stride."""
+    """Blocks of one width; the first block has the stride of the stage."""
 
     width: int
     depth: int
@@ -55,24 +55,24 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, features: Float[Array, "b h w d"], *, train: bool, hidden: Bool[Array, "b i j"] | None) -> Float[Array, "b _ _ _"]:
-        for place in range(self.depth):
-            block = Block(self.width, 1 if place else self.stride, self.bottleneck, self.dtype, name=f"block{place}")
+        for index in range(self.depth):
+            block = Block(self.width, 1 if index else self.stride, self.bottleneck, self.dtype, name=f"block{index}")
             features = block(features, train=train, hidden=hidden)
         return features
 
 
 class ResNet(nn.Module):
-    """A residual network (He et al. 2016, table 1) with strides as in "v1.5" (see `Block`).
+    """Residual network (He et al. 2016, table 1) with strides as in "v1.5" (see `Block`).
 
-    The pyramid holds the first convolution's features at stride 2, and what each stage gives at strides 4, 8, 16, 32.
+    The pyramid holds the features of the first convolution at stride 2, and the output of each stage at strides 4, 8, 16, 32.
 
-    widths       of each stage's convolutions; a bottleneck's output is four times as wide
-    depths       blocks of each stage
+    widths       channels of the convolutions of each stage; the output of a bottleneck has four times as many
+    depths       number of blocks of each stage
     stem         channels of the first, 7x7 convolution
-    bottleneck   whether blocks are bottlenecks
-    mean, std    the image is standardised by these; (0,), (1,) leave it in [0, 1]
+    bottleneck   use bottleneck blocks
+    mean, std    standardise the image; (0,), (1,) leave it in [0, 1]
 
-    `hidden` [b i j] hides units of the image: the pyramid is zero there, and nothing there influences the rest of it, nor the
+    `hidden` [b i j] hides units of the image: the pyramid is zero there, and hidden pixels do not affect the rest, including the
     statistics of the batch norms.
     """
 
@@ -103,23 +103,23 @@ class ResNet(nn.Module):
         features = convolution(self.stem, 7, 2, self.dtype, "stem")(features)
         features = nn.relu(layers.normalise(features, "batch", train=train, dtype=self.dtype, name="stem_norm", hidden=hidden))
         pyramid = {2: layers.visible_only(features, hidden)}
-        # Nothing is below 0, so neither padding nor hidden positions are ever the greatest of a visible neighbourhood.
+        # Features are at least 0, so padding and hidden positions, which are 0, do not change the maximum of a window.
         features = layers.visible_only(nn.max_pool(pyramid[2], (3, 3), (2, 2), ((1, 1), (1, 1))), hidden)
-        for place, (width, depth) in enumerate(zip(self.widths, self.depths, strict=True), start=1):
-            stage = Stage(width, depth, 2 if place > 1 else 1, self.bottleneck, self.dtype, name=f"stage{place}")
+        for number, (width, depth) in enumerate(zip(self.widths, self.depths, strict=True), start=1):
+            stage = Stage(width, depth, 2 if number > 1 else 1, self.bottleneck, self.dtype, name=f"stage{number}")
             features = stage(features, train=train, hidden=hidden)
-            pyramid[2 ** (1 + place)] = features
+            pyramid[2 ** (1 + number)] = features
         return pyramid
 
 
 def convolution(width: int, size: int, stride: int, dtype: str, name: str) -> layers.Convolution:
-    """A convolution as PyTorch's ResNets pad it: size // 2 zeros on every side, no bias."""
+    """Return a convolution with PyTorch's padding for ResNets: size // 2 zeros on every side; no bias."""
     sides = (size // 2, size // 2)
     return layers.Convolution(width, size, stride, use_bias=False, dtype=dtype, padding=(sides, sides), name=name)
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (a CPU; strides 2 to 16), resnet18, resnet34, resnet50, resnet101 (the paper's)."""
+    """Return the encoder of a size: tiny (tests), small (CPU; strides 2 to 16), resnet18, resnet34, resnet50, resnet101."""
     return spec(
         ResNet,
         **choose(

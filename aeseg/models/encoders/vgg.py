@@ -1,4 +1,4 @@
-"""VGG's convolutions with batch norm: SegNet's encoders, and Bayesian SegNet's."""
+"""VGG with batch norm: the encoders of SegNet and Bayesian SegNet."""
 
 from typing import ClassVar
 
@@ -13,26 +13,26 @@ from aeseg.types import Pyramid, UserError
 
 
 class VGG(nn.Module):
-    """Levels of convolutions, each with batch norm and ReLU, and 2x2 max pooling after each level.
+    """Levels of convolutions with batch norm and ReLU, each followed by 2x2 max pooling.
 
-    The 13 convolutions of VGG16 (Simonyan & Zisserman 2015, table 1, column D) with batch norm are SegNet's encoder (Badrinarayanan et
-    al. 2017, section 3); four levels of one 7x7 convolution with 64 channels are that of SegNet-Basic (section 3.1).
+    SegNet's encoder (Badrinarayanan et al. 2017, section 3) is the 13 convolutions of VGG16 (Simonyan & Zisserman 2015, table 1,
+    column D) with batch norm. SegNet-Basic (section 3.1) has four levels of one 7x7 convolution with 64 channels.
 
-    The pyramid holds what each level gives before its pooling, at strides 1, 2, 4, ..., so a head finds where the maxima were; and at
-    the last stride, 2 ** len(widths), what was pooled last.  An odd row or column is pooled alone (Caffe's rule), so any size will do:
-    360 x 480 becomes 23 x 30 at stride 16.
+    The pyramid holds the output of each level before pooling, at strides 1, 2, 4, ..., which gives a head the positions of the
+    maxima, and at the last stride, 2 ** len(widths), the pooled features. An odd last row or column is pooled alone (Caffe's rule),
+    so images of any size work: 360 x 480 becomes 23 x 30 at stride 16.
 
     widths          channels of each level
-    convolutions    how many convolutions each level has, one number for each
-    size            of the kernels
-    contrast        sigma, in pixels, of the local contrast normalisation of the image (see `images.local_contrast`); 0: none.  The paper
-                    (section 3.2) does not give it; the authors' prototxts have Caffe's LRN there for SegNet-Basic, nothing for SegNet
-    mean, std       where there is none, the image is standardised by these
-    dropout         its rate, after the poolings of the last `dropout_levels` levels; 0: none.  Bayesian SegNet (Kendall et al. 2015,
-                    arXiv 1511.02680, section 3, and the authors' prototxts) has 0.5 after three of VGG16's five levels, and after
-                    two of SegNet-Basic's four
+    convolutions    number of convolutions of each level
+    size            kernel size
+    contrast        sigma, in pixels, of the local contrast normalisation of the image (see `images.local_contrast`); 0: none. The
+                    paper (section 3.2) does not give it; the authors' prototxts use Caffe's LRN for SegNet-Basic, none for SegNet
+    mean, std       standardise the image if `contrast` is 0
+    dropout         rate of dropout after the poolings of the last `dropout_levels` levels; 0: none. Bayesian SegNet (Kendall et al.
+                    2015, arXiv 1511.02680, section 3, and the authors' prototxts): 0.5 after three of VGG16's five levels, and
+                    after two of SegNet-Basic's four
 
-    `hidden` [b i j] hides units of the image: the pyramid is zero there, and nothing there influences the rest of it.
+    `hidden` [b i j] hides units of the image: the pyramid is zero there, and hidden pixels do not affect the rest.
     """
 
     masked_mode: ClassVar[str] = "sparse"
@@ -51,8 +51,8 @@ class VGG(nn.Module):
     def __post_init__(self) -> None:
         if len(self.convolutions) != len(self.widths):
             raise UserError(
-                f"VGG has {len(self.widths)} levels, as its widths {tuple(self.widths)} say; its convolutions are "
-                f"{tuple(self.convolutions)}. Give one number of convolutions for each level."
+                f"VGG needs one number of convolutions for each of its widths {tuple(self.widths)}; got {tuple(self.convolutions)}. "
+                "Give as many convolutions as widths."
             )
         super().__post_init__()
 
@@ -77,9 +77,9 @@ class VGG(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (a CPU), vgg16 (SegNet's), basic (SegNet-Basic's, which normalises the image's local contrast).
+    """Return the encoder of a size: tiny (tests), small (CPU), vgg16 (SegNet), basic (SegNet-Basic, with local contrast).
 
-    bayesian and bayesian_basic are vgg16 and basic with Bayesian SegNet's dropout.
+    bayesian and bayesian_basic are vgg16 and basic with the dropout of Bayesian SegNet.
     """
     basic = {"widths": (64, 64, 64, 64), "convolutions": (1, 1, 1, 1), "size": 7, "contrast": 3.0}
     return spec(

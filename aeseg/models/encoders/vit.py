@@ -1,4 +1,4 @@
-"""The vision transformer: patches as tokens; what MAE and SimMIM pretrain."""
+"""The vision transformer: the encoder of MAE and SimMIM."""
 
 from typing import ClassVar
 
@@ -17,20 +17,21 @@ IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 class ViT(nn.Module):
-    """Patches, linearly embedded, with their positions, through `depth` pre-norm blocks (Dosovitskiy et al. 2021, section 3.1).
+    """Vision transformer of `depth` pre-norm blocks (Dosovitskiy et al. 2021, section 3.1).
 
-    The pyramid has one stride, `patch`: the normed tokens of the last block, without the class token.  `outputs` names
-    other blocks (from 0), whose tokens then stand side by side in the channels, each after the same norm (DINOv2's; MAE's
-    segmentation code leaves it out).  For heads that read several strides, `aeseg.models.neck.PyramidNeck` between encoder and
-    head (`Segmenter.neck`) makes them: of the last block's tokens, or each stride of a block of its own (MAE's UPerNet).
+    The pyramid has one stride, `patch`: the tokens of the last block after a layer norm, without the class token. Both sides of an
+    image must be divisible by `patch`. For heads that read several strides, set `Segmenter.neck` to a
+    `aeseg.models.neck.PyramidNeck`: it makes strides from the last block, or from one block each (MAE's UPerNet).
 
-    has_class_token   a learned token more, which nothing reads here but the other tokens (MAE's encoder has one)
-    has_mask_token    a learned token for hidden patches; `hidden` needs it, in a call and in `embed`
-    positions         fixed (sines and cosines, for any grid) | learned (for `grid`, rows and columns; resized for others)
-    layer_scale       0: none; drop_path: the last block's rate, see `transformer.blocks`
-    mean, std         the image is standardised by these; (0,), (1,) leave it in [0, 1]
-
-    An image of any size that `patch` divides will do.
+    has_class_token   adds a learned token that only other tokens read (as in MAE's encoder)
+    has_mask_token    adds a learned token for hidden patches, which `hidden` needs, in a call and in `embed`
+    positions         fixed (sine-cosine, for any grid) | learned (for `grid`, resized for other grids)
+    grid              rows and columns of the learned positions
+    layer_scale       initial value of the layer scale; 0: none (see `transformer.Block`)
+    drop_path         rate of the last block (see `transformer.blocks`)
+    outputs           blocks (from 0) whose tokens are concatenated along the channels, each after the same norm, as in DINOv2 (MAE's
+                      segmentation code has no norm here); (): the last block
+    mean, std         standardise the image; (0,), (1,) leave it in [0, 1]
     """
 
     width: int
@@ -53,14 +54,14 @@ class ViT(nn.Module):
 
     masked_mode: ClassVar[str] = "tokens"
     adjustable: ClassVar[tuple[str, ...]] = ("drop_path", "outputs", "remat", "has_mask_token", "dtype")
-    """Fields that another use of the same weights may set otherwise."""
+    """Fields that may change between uses of the same weights."""
 
     def __post_init__(self) -> None:
         if self.positions not in POSITIONS:
             raise UserError(f"positions is one of {', '.join(POSITIONS)}; got {self.positions!r}. Set positions to one of these.")
         wrong = [block for block in self.outputs if not 0 <= block < self.depth]
         if wrong:
-            raise UserError(f"outputs names blocks from 0 to {self.depth - 1}; got {wrong}. Name others, or () for the last.")
+            raise UserError(f"outputs names blocks from 0 to {self.depth - 1}; got {wrong}. Name such blocks, or () for the last.")
         super().__post_init__()
 
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool, hidden: Bool[Array, "b _ _"] | None = None) -> Pyramid:
@@ -69,15 +70,15 @@ class ViT(nn.Module):
         return {self.patch: patches.reshape(patches.shape[0], *self._grid(image), -1)}
 
     def embed(self, image: Float[Array, "b h w c"], hidden: Bool[Array, "b _ _"] | None = None, *, train: bool) -> Float[Array, "b _ d"]:
-        """The normed tokens of all patches in reading order, after the class token's; the mask token stands in for hidden patches."""
+        """Return the class token and the tokens of all patches in row-major order; hidden patches enter as the mask token."""
         return self._tokens(image, hidden, 0, train, ())
 
     def embed_visible(
         self, image: Float[Array, "b h w c"], hidden: Bool[Array, "b _ _"], visible: int, *, train: bool
     ) -> Float[Array, "b _ d"]:
-        """The normed tokens of the `visible` patches alone in reading order, after the class token's (He et al. 2022, section 3).
+        """Return the class token and the tokens of visible patches in row-major order (He et al. 2022, section 3).
 
-        `hidden` says for each patch whether it is hidden; `visible` is how many of each image are not, which a sampler's `count` tells.
+        `hidden` marks hidden patches. `visible` is the number of visible patches per image, known from the sampler's `count`.
         """
         return self._tokens(image, hidden, visible, train, ())
 
@@ -90,22 +91,22 @@ class ViT(nn.Module):
         patches = patches.reshape(image.shape[0], grid[0] * grid[1], -1)  # b n p
         leading = int(self.has_class_token)
         table = self._table(grid, leading).astype(self.dtype)
-        places = table[None, leading:]
+        encoding = table[None, leading:]
         if visible:
-            order = masking.visible_first(hidden.reshape(*patches.shape[:2]))[:, :visible]
+            order = masking.visible_first(hidden.reshape(*patches.shape[:2]))[:, :visible]  # type: ignore[union-attr]
             patches = jnp.take_along_axis(patches, order[..., None], axis=1)
-            places = jnp.take(places[0], order, axis=0)  # b visible d
+            encoding = jnp.take(encoding[0], order, axis=0)  # b visible d
         tokens = PatchEmbedding(self.width, self.patch, self.dtype, name="patches")(patches)
         if hidden is not None and not visible:
             tokens = jnp.where(self._hidden_patches(hidden, grid)[..., None], self._mask_token(), tokens)
-        tokens = tokens + places
+        tokens = tokens + encoding
         if self.has_class_token:
             token = self.param("class_token", transformer.TOKEN, (1, 1, self.width)).astype(self.dtype) + table[None, :1]
             tokens = jnp.concatenate([jnp.broadcast_to(token, (tokens.shape[0], 1, self.width)), tokens], axis=1)
         fields = {name: getattr(self, name) for name in ("ratio", "epsilon", "layer_scale", "drop_path", "remat", "dtype")}
         tokens, every = transformer.blocks(tokens, self.depth, self.heads, train=train, collects=bool(outputs), **fields)
         norm = transformer.layer_norm(self.epsilon, self.dtype, "norm")
-        return jnp.concatenate([norm(every[block]) for block in outputs], axis=-1) if outputs else norm(tokens)
+        return jnp.concatenate([norm(every[block]) for block in outputs], axis=-1) if outputs else norm(tokens)  # type: ignore[index]
 
     def _grid(self, image: Float[Array, "b h w c"]) -> tuple[int, int]:
         layers.check_size(image, self.patch, f"ViT with patches of {self.patch}", "another patch")
@@ -115,25 +116,25 @@ class ViT(nn.Module):
         if self.positions == "fixed":
             return jnp.asarray(positions.sine_cosine(*grid, self.width, leading))
         table = self.param("position_table", transformer.TOKEN, (leading + self.grid[0] * self.grid[1], self.width))
-        return jnp.asarray(positions.resized(table, tuple(self.grid), grid, leading))
+        return jnp.asarray(positions.resized(table, self.grid, grid, leading))
 
     def _mask_token(self) -> Array:
         if not self.has_mask_token:
-            raise UserError("ViT sees hidden patches as a learned token, which this one lacks. Set has_mask_token=True in its config.")
+            raise UserError("ViT needs a mask token to hide patches; this encoder has none. Set has_mask_token=True in its config.")
         return jnp.asarray(self.param("mask_token", transformer.TOKEN, (1, 1, self.width)), self.dtype)
 
     def _hidden_patches(self, hidden: Bool[Array, "b _ _"], grid: tuple[int, int]) -> Bool[Array, "b n"]:
         times = grid[0] // hidden.shape[1]
         if (hidden.shape[1] * times, hidden.shape[2] * times) != grid:
             raise UserError(
-                f"The hidden units are {hidden.shape[1]} x {hidden.shape[2]}, the patches {grid[0]} x {grid[1]}; a unit is a whole number "
-                f"of patches on both sides. Set the unit to a multiple of the patch, {self.patch}."
+                f"A hidden unit must hold a whole number of patches on both sides; got {hidden.shape[1]} x {hidden.shape[2]} units and "
+                f"{grid[0]} x {grid[1]} patches. Set the unit to a multiple of the patch, {self.patch}."
             )
         return masking.spread(hidden, times).reshape(hidden.shape[0], -1)
 
 
 class PatchEmbedding(nn.Module):
-    """The linear layer from a patch's pixels to a token; its kernel has a convolution's shape, patch x patch x channels x width."""
+    """Linear embedding of patches. The kernel has the shape of a convolution: patch x patch x channels x width."""
 
     width: int
     patch: int
@@ -149,7 +150,7 @@ class PatchEmbedding(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests; patch 4), small (a CPU; patch 8), and ti16, s16, b16, l16, h14, the papers' sizes with their patch.
+    """Return the encoder of a size: tiny (tests; patch 4), small (CPU; patch 8), ti16, s16, b16, l16, h14 (name and patch).
 
     Ti, S: Touvron et al. 2021 ("DeiT"), table 1; B, L, H: Dosovitskiy et al. 2021, table 1, H with MAE's patch of 14.
     """

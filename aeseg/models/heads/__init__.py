@@ -1,1 +1,1 @@
-"""Heads: Pyramid -> Pyramid of logits.  One file each, found by its name."""
+"""Heads (Pyramid -> Pyramid of logits), one per file, found by file name."""

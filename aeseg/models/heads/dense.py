@@ -1,4 +1,4 @@
-"""A fully connected layer that classifies every pixel of an image of one size."""
+"""A fully connected head for images of one size."""
 
 import flax.linen as nn
 from ml_collections import ConfigDict
@@ -9,11 +9,11 @@ from aeseg.types import Pyramid, UserError, at_stride
 
 
 class DenseHead(nn.Module):
-    """A 3x3 convolution with ReLU, then one fully connected layer from all its features to the logits of all pixels.
+    """A 3x3 convolution with ReLU, and a fully connected layer from all features to the logits of all pixels.
 
-    The kernel has (h / stride * w / stride * width) x (h / output_stride * w / output_stride * classes) numbers and fits one
-    size of image only: 64 x 64, stride 8, width 8, 6 classes are 12.6 million.  `output_stride` > 1 classifies
-    squares of pixels instead, with that much less.
+    The kernel has (h / stride * w / stride * width) x (h / output_stride * w / output_stride * classes) parameters and fits one
+    size of image: 12.6 million for 64 x 64, stride 8, width 8, 6 classes. `output_stride` > 1 classifies squares of pixels, with
+    output_stride^2 times fewer parameters.
     """
 
     classes: int
@@ -39,7 +39,7 @@ class DenseHead(nn.Module):
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
-    """tiny (tests; reads stride 4), small (reads stride 8, classifies 2x2 squares of pixels), reference (every pixel)."""
+    """Return the head of a size: tiny (tests; stride 4), small (stride 8, classifies squares of 2x2 pixels), reference."""
     return spec(
         DenseHead,
         classes=classes,

@@ -1,4 +1,4 @@
-"""ENet's decoder: it climbs with the places that the poolings took their maxima from, in few bottlenecks."""
+"""ENet's decoder: unpooling with the positions of the maxima, and few bottlenecks."""
 
 import flax.linen as nn
 from ml_collections import ConfigDict
@@ -10,16 +10,16 @@ from aeseg.types import Pyramid, doubling_strides
 
 
 class ENetHead(nn.Module):
-    """Upsampling bottlenecks from the coarsest stride to the finest, each with further ones after it; at last a bare full convolution.
+    """Upsampling bottlenecks from the coarsest to the finest stride, each followed by bottlenecks, and a full convolution.
 
-    Paszke et al. 2016 (arXiv 1606.02147), section 3 and table 1.  The full convolution doubles the size, with the 2x2 kernel of the
-    authors' code (decoder.lua; the table does not say it): logits at half the finest stride, 1 on `ENet`; where that is 1 already (`VGG`)
-    a 3x3 convolution makes them there.  Activation and dropout are the paper's: PReLU "between all convolutions", 0.1 from bottleneck 2.0
-    on.  The authors' code has ReLU and no dropout here: recipe("authors").
+    Paszke et al. 2016 (arXiv 1606.02147), section 3 and table 1. The full convolution doubles the size, with the 2x2 kernel of the
+    authors' code (decoder.lua; the table omits it), so the logits have half the finest stride: 1 on `ENet`. If the finest stride is
+    already 1 (`VGG`), a 3x3 convolution replaces it. Activation and dropout are the paper's: PReLU "between all convolutions", 0.1
+    from bottleneck 2.0 on. The authors' code uses ReLU and no dropout here: recipe("authors").
 
-    bottlenecks   after each upsampling but the last
-    last          after the last one
-    dropout       of whole channels
+    bottlenecks   number of bottlenecks after each upsampling but the last
+    last          number of bottlenecks after the last upsampling
+    dropout       rate of channel dropout
     activation    prelu | relu
     """
 
@@ -38,8 +38,8 @@ class ENetHead(nn.Module):
         for stride in strides:
             up = Upsampling(self.dropout, self.activation, self.dtype, name=f"up{stride}")
             features = up(features, pyramid[stride], train=train)
-            for place in range(self.last if stride == finest else self.bottlenecks):
-                further = Bottleneck(dropout=self.dropout, activation=self.activation, dtype=self.dtype, name=f"level{stride}_{place}")
+            for index in range(self.last if stride == finest else self.bottlenecks):
+                further = Bottleneck(dropout=self.dropout, activation=self.activation, dtype=self.dtype, name=f"level{stride}_{index}")
                 features = further(features, train=train)
         if finest == 1:
             return {1: layers.Convolution(self.classes, 3, initialiser="lecun", dtype=self.dtype, name="logits")(features)}
@@ -47,6 +47,6 @@ class ENetHead(nn.Module):
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
-    """tiny (tests), small (a CPU), enet (the paper's), authors (their code's, which differs)."""
+    """Return the head of a size: tiny (tests), small (CPU), enet (the paper's), authors (their code, which differs)."""
     small = {"bottlenecks": 1}
     return spec(ENetHead, classes=classes, **choose(size, tiny=small, small=small, enet={}, authors={"activation": "relu", "dropout": 0.0}))

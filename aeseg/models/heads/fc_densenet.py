@@ -11,12 +11,12 @@ from aeseg.types import Pyramid, check_each, doubling_strides
 
 
 class FCDenseNetHead(nn.Module):
-    """Transposed convolutions, each beside the encoder's features of its stride, and a dense block whose new features alone go on.
+    """Transposed convolutions, each concatenated with the encoder's features, and dense blocks that pass on only new features.
 
-    Jegou et al. 2017, section 3.2 and table 2.  From the coarsest stride of the pyramid to the finest; the last block's input stays
-    beside what it adds, and a 1x1 convolution makes the logits.
+    Jegou et al. 2017, section 3.2 and table 2. The head goes from the coarsest to the finest stride. The last block is concatenated
+    with its input, and a 1x1 convolution returns the logits.
 
-    depths   layers of the block at each stride, coarse to fine; one number holds for all
+    depths   layers of the block at each stride, coarse to fine; one number applies to all strides
     growth   channels that a layer adds
     """
 
@@ -31,18 +31,18 @@ class FCDenseNetHead(nn.Module):
         coarsest, *strides = doubling_strides(pyramid, "FCDenseNetHead")
         depths = self.depths * len(strides) if len(self.depths) == 1 else self.depths
         check_each(depths, strides, "FCDenseNetHead has depths", "depth for each, coarse to fine, or one for all")
-        made = pyramid[coarsest].astype(self.dtype)
+        new = pyramid[coarsest].astype(self.dtype)
         for stride, depth in zip(strides, depths, strict=True):
-            up = layers.TransposedConvolution(made.shape[-1], 3, initialiser="he", dtype=self.dtype, name=f"up{stride}")(made)
+            up = layers.TransposedConvolution(new.shape[-1], 3, initialiser="he", dtype=self.dtype, name=f"up{stride}")(new)
             h, w = pyramid[stride].shape[1:3]
             features = jnp.concatenate([up[:, :h, :w], pyramid[stride].astype(self.dtype)], axis=-1)
-            made = DenseBlock(depth, self.growth, self.dropout, self.dtype, name=f"level{stride}")(features, train=train)
+            new = DenseBlock(depth, self.growth, self.dropout, self.dtype, name=f"level{stride}")(features, train=train)
         score = layers.Convolution(self.classes, size=1, initialiser="lecun", dtype=self.dtype, name="logits")
-        return {strides[-1]: score(jnp.concatenate([features, made], axis=-1))}
+        return {strides[-1]: score(jnp.concatenate([features, new], axis=-1))}
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
-    """tiny (tests), small (a CPU), 56, 67, 103 (the paper's, named for their number of layers)."""
+    """Return the head of a size: tiny (tests), small (CPU), 56, 67, 103 (the paper's, named by number of layers)."""
     return spec(
         FCDenseNetHead,
         classes=classes,

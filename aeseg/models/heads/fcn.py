@@ -9,12 +9,11 @@ from aeseg.types import Pyramid, UserError, at_stride
 
 
 class FCNHead(nn.Module):
-    """Scores at the coarsest stride, upsampled and added to the scores of finer ones (Long et al. 2015, section 4.2).
+    """Scores of the coarsest stride, upsampled and added to the scores of finer strides (Long et al. 2015, section 4.2).
 
-    `convolutions` 3x3 convolutions of `width` channels and a 1x1 convolution score the coarsest of `strides`; a 1x1
-    convolution scores each of the others.  strides (32,) is FCN-32s, (32, 16, 8) FCN-8s.  Upsampling is bilinear and not
-    learnt (the paper learns it, from a bilinear start), and finer scores start as all layers do (the paper: at 0).
-    The logits are at the finest of `strides`.
+    `convolutions` 3x3 convolutions of `width` channels and a 1x1 convolution score the coarsest of `strides`; a 1x1 convolution
+    scores each other stride. The logits have the finest of `strides`: (32,) is FCN-32s, (32, 16, 8) FCN-8s. Deviations: upsampling is
+    bilinear (the paper learns it from a bilinear start), and finer scores are initialised like other layers (the paper: at 0).
     """
 
     classes: int
@@ -27,7 +26,7 @@ class FCNHead(nn.Module):
     @nn.compact
     def __call__(self, pyramid: Pyramid, *, train: bool) -> Pyramid:
         if not self.strides:
-            raise UserError("FCNHead reads at least one stride; its strides are (). Name those of the encoder it should read.")
+            raise UserError("FCNHead reads at least one stride; its strides are (). Name strides of the encoder.")
         coarsest, *finer = sorted(self.strides, reverse=True)
         features = at_stride(pyramid, coarsest, "FCNHead").astype(self.dtype)
         block = layers.ConvolutionBlock(self.width, self.convolutions, self.norm, dtype=self.dtype, name="block")
@@ -42,7 +41,7 @@ class FCNHead(nn.Module):
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
-    """tiny (tests; strides 4 and 2), small (stride 8), skips (strides 8, 4 and 2), reference (FCN-8s's 4096 channels)."""
+    """Return the head of a size: tiny (tests; strides 4 and 2), small (stride 8), skips (strides 8, 4 and 2), reference (FCN-8s)."""
     return spec(
         FCNHead,
         classes=classes,

@@ -1,4 +1,4 @@
-"""The decoders that SegNet-Basic's was compared with: they upsample, and carry no places of maxima."""
+"""The decoders that SegNet-Basic is compared with: upsampling without the positions of maxima."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -12,14 +12,15 @@ from aeseg.types import Pyramid, doubling_strides
 class FCNBasicHead(nn.Module):
     """FCN-Basic and its variants (Badrinarayanan et al. 2017, section 3.1 and table 1), after Long et al. 2015.
 
-    From the coarsest stride of the pyramid to the finest: upsampling by 2, and what the encoder pooled to that stride added (figure 3:
-    "the output of the max-pooling layer", of which the largest has half the image's size); so nothing is added at the finest.
+    From the coarsest to the finest stride, features are upsampled by 2, and the encoder's pooled features of that stride are added.
+    Nothing is added at the finest stride, to which nothing was pooled (figure 3: "the output of the max-pooling layer", of which the
+    largest has half the size of the image).
 
-    reduction   a 1x1 convolution makes the encoder's features as many channels as classes before they are upsampled or added; without
-                (-NoDimReduction) one at the end makes the logits
-    addition    the encoder's features are added; without (-NoAddition) the coarsest alone make the logits
-    learnt      upsampling is a transposed convolution of `size` pixels, the paper's 8, which starts at bilinear; without
-                (Bilinear-Interpolation) it stays bilinear
+    reduction   reduce the encoder's features to one channel per class with a 1x1 convolution before upsampling and addition; without
+                it (-NoDimReduction), a 1x1 convolution at the end returns the logits
+    addition    add the encoder's features; without it (-NoAddition), only the coarsest features are used
+    learnt      upsample with a transposed convolution of `size` pixels, 8 in the paper, that starts as bilinear interpolation;
+                without it (Bilinear-Interpolation), upsampling stays bilinear
     """
 
     classes: int
@@ -56,7 +57,7 @@ class FCNBasicHead(nn.Module):
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
-    """tiny (tests), small (FCN-Basic), unadded, unreduced, plain (neither), bilinear (Bilinear-Interpolation)."""
+    """Return the head of a size: tiny (tests), small (FCN-Basic), or a variant: unadded, unreduced, plain (neither), bilinear."""
     return spec(
         FCNBasicHead,
         classes=classes,

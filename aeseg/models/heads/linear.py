@@ -1,4 +1,4 @@
-"""Linear classification of each cell: what a pretrained encoder knows without further layers."""
+"""Linear classification of each cell: a linear probe of a pretrained encoder."""
 
 import flax.linen as nn
 from ml_collections import ConfigDict
@@ -11,8 +11,8 @@ from aeseg.types import Pyramid, at_stride
 class LinearHead(nn.Module):
     """Batch norm and a 1x1 convolution at one stride (the linear probe of DINOv2, Oquab et al. 2023, section 7.4).
 
-    The norm puts encoders of any scale on the same footing under one learning rate; it has a scale and an offset, which a
-    linear map does not gain from.
+    The norm makes encoders of any output scale comparable under one learning rate. Its scale and offset add no capacity to the linear
+    map.
     """
 
     classes: int
@@ -27,5 +27,5 @@ class LinearHead(nn.Module):
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
-    """tiny (tests; reads stride 4), small (reads stride 8)."""
+    """Return the head of a size: tiny (tests; reads stride 4), small (reads stride 8)."""
     return spec(LinearHead, classes=classes, **choose(size, tiny={"stride": 4}, small={"stride": 8}))

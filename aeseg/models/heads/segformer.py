@@ -1,4 +1,4 @@
-"""SegFormer's head: layers of one cell each, on all strides."""
+"""SegFormer's head: an MLP per cell, on all strides."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,12 +10,12 @@ from aeseg.types import Pyramid, chosen_strides
 
 
 class SegFormerHead(nn.Module):
-    """Each stride's features projected to `width` channels, brought to the finest stride, joined (Xie et al. 2021, equation 4).
+    """Projects each stride to `width` channels, resizes to the finest stride, and joins (Xie et al. 2021, equation 4).
 
-    The joining layer has batch norm and ReLU and no bias, as in the authors' code, and dropout of whole channels follows it.
-    Logits are at the finest of `strides`: 4 on MiT.
+    The joining layer has batch norm, ReLU and no bias, as in the authors' code; channel dropout follows. The logits have the finest of
+    `strides`: 4 on MiT.
 
-    strides   those it reads; (): the coarsest four of the encoder's (all, where it has fewer)
+    strides   strides to read; (): the coarsest four of the encoder (or all, if it has fewer)
     """
 
     classes: int
@@ -29,10 +29,10 @@ class SegFormerHead(nn.Module):
         strides = chosen_strides(pyramid, self.strides, "SegFormerHead")
         h, w = pyramid[strides[0]].shape[1:3]
         projected = []
-        for place, stride in enumerate(strides):
-            features = nn.Dense(self.width, dtype=self.dtype, name=f"project{place}")(pyramid[stride])
+        for index, stride in enumerate(strides):
+            features = nn.Dense(self.width, dtype=self.dtype, name=f"project{index}")(pyramid[stride])
             projected.append(layers.resize(features, h, w))
-        joined = jnp.concatenate(projected[::-1], axis=-1)  # coarse to fine, as published weights lie
+        joined = jnp.concatenate(projected[::-1], axis=-1)  # coarse to fine, the order of published weights
         joined = layers.Convolution(self.width, size=1, use_bias=False, dtype=self.dtype, name="join")(joined)
         features = nn.relu(layers.normalise(joined, "batch", train=train, dtype=self.dtype, name="norm"))
         features = layers.dropout(self, features, self.dropout, train=train, whole=True)
@@ -41,7 +41,7 @@ class SegFormerHead(nn.Module):
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
-    """tiny (tests), small (a CPU), b0 (for MiT b0 and b1), b2 (for b2 to b5): table 6's C."""
+    """Return the head of a size: tiny (tests), small (CPU), b0 (for MiT b0 and b1), b2 (for b2 to b5): C in table 6."""
     return spec(
         SegFormerHead, classes=classes, **choose(size, tiny={"width": 8}, small={"width": 64}, b0={"width": 256}, b2={"width": 768})
     )

@@ -1,4 +1,4 @@
-"""SegNet's decoder: it climbs with the places that the poolings took their maxima from."""
+"""SegNet's decoder: unpooling with the positions of the maxima."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -10,22 +10,22 @@ from aeseg.types import Pyramid, check_each, doubling_strides
 
 
 class SegNetHead(nn.Module):
-    """Each stride's features go where the greatest of the finer ones were, and convolutions fill the gaps.
+    """Unpools features to the positions of the encoder's maxima; convolutions fill the gaps (Badrinarayanan et al. 2017, section 3.1).
 
-    Badrinarayanan et al. 2017, section 3.1.  From the coarsest stride of the pyramid to the finest: index unpooling
-    (`layers.max_unpool`), then convolutions with batch norm that end with the channels of the next finer stride; at last a
-    convolution to the logits.  With `VGG` of recipe("vgg16") and 11 classes it has 29,449,355 parameters, with recipe("basic")
-    1,416,587.  Where an encoder's channels differ from those of its finer stride, a 1x1 convolution (`bridge`) fits them.
+    From the coarsest to the finest stride: index unpooling (`layers.max_unpool`), then convolutions with batch norm, of which the last
+    has the channels of the next finer stride. A convolution returns the logits. If an encoder's channels differ from those of its
+    finer stride, a 1x1 convolution (`bridge`) adapts them. With `VGG` and 11 classes, recipe("vgg16") has 29,449,355 parameters and
+    recipe("basic") 1,416,587.
 
-    convolutions   after each unpooling, coarse to fine; () for one each
-    size           of their kernels
-    relu           after each batch norm; SegNet-Basic's decoder has none (section 3.1)
-    depthwise      the convolutions filter each channel alone (SegNet-SingleChannelDecoder)
-    addition       what the encoder pooled to a stride is added to what its convolutions give, but at the finest stride, to which
-                   nothing was pooled (SegNet-Basic-EncoderAddition; figure 3 and table 1, storage)
-    last           the size of the last convolution's kernel, the one to the logits
-    dropout        its rate, after what the first `dropout_levels` strides give; 0: none.  Bayesian SegNet (Kendall et al. 2015, arXiv
-                   1511.02680, section 3, and the authors' prototxts) has 0.5 at three of SegNet's five, and at two of SegNet-Basic's four
+    convolutions   number of convolutions after each unpooling, coarse to fine; (): one each
+    size           kernel size of these convolutions
+    relu           apply ReLU after each batch norm; SegNet-Basic's decoder does not (section 3.1)
+    depthwise      use depthwise convolutions (SegNet-SingleChannelDecoder)
+    addition       add the encoder's pooled features to the output of the convolutions, except at the finest stride, to which nothing
+                   was pooled (SegNet-Basic-EncoderAddition; figure 3 and table 1, storage)
+    last           kernel size of the convolution to the logits
+    dropout        rate of dropout after the first `dropout_levels` strides; 0: none. Bayesian SegNet (Kendall et al. 2015, arXiv
+                   1511.02680, section 3, and the authors' prototxts): 0.5 at three of SegNet's five, and two of SegNet-Basic's four
     """
 
     classes: int
@@ -47,12 +47,12 @@ class SegNetHead(nn.Module):
         check_each(numbers, strides, "SegNetHead has convolutions", "number for each, coarse to fine, or () for one convolution each")
         channels = [pyramid[stride].shape[-1] for stride in strides]
         features = pyramid[coarsest].astype(self.dtype)
-        climb = zip(strides, numbers, channels, [*channels[1:], channels[-1]], strict=True)
-        for level, (stride, number, width, following) in enumerate(climb):
+        levels = zip(strides, numbers, channels, [*channels[1:], channels[-1]], strict=True)
+        for level, (stride, number, width, following) in enumerate(levels):
             features = layers.max_unpool(self._fitted(features, width, f"bridge{stride}"), pyramid[stride])
-            for place in range(number):
-                widened = following if place == number - 1 else width
-                features = self._convolved(features, widened, f"level{stride}_{place}", train)
+            for index in range(number):
+                channels_out = following if index == number - 1 else width
+                features = self._convolved(features, channels_out, f"level{stride}_{index}", train)
             if self.addition and stride != strides[-1]:
                 features = features + layers.max_pool(layers.even(pyramid[stride // 2])).astype(self.dtype)
             if level < self.dropout_levels:
@@ -61,7 +61,7 @@ class SegNetHead(nn.Module):
         return {strides[-1]: score(features)}
 
     def _fitted(self, features: Float[Array, "b h w d"], width: int, name: str) -> Float[Array, "b h w _"]:
-        """The features, through a 1x1 convolution where they have other channels."""
+        """Change the number of channels by a 1x1 convolution, if it differs."""
         if features.shape[-1] == width:
             return features
         return layers.Convolution(width, size=1, initialiser="lecun", dtype=self.dtype, name=name)(features)
@@ -76,9 +76,9 @@ class SegNetHead(nn.Module):
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
-    """tiny (tests), small (a CPU), vgg16 (SegNet); basic, addition, single (SegNet-Basic and two of its variants).
+    """Return the head of a size: tiny (tests), small (CPU), vgg16 (SegNet), basic, addition, single (SegNet-Basic and variants).
 
-    bayesian and bayesian_basic are vgg16 and basic with Bayesian SegNet's dropout.
+    bayesian and bayesian_basic are vgg16 and basic with the dropout of Bayesian SegNet.
     """
     vgg16 = {"convolutions": (3, 3, 3, 2, 1)}
     basic = {"size": 7, "relu": False, "last": 1}

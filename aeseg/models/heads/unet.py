@@ -12,14 +12,12 @@ from aeseg.types import Pyramid, UserError, check_each, doubling_strides
 class UNetHead(nn.Module):
     """Up-convolutions, each joined to the features of its stride (Ronneberger et al. 2015, figure 1, with SAME padding).
 
-    From the coarsest stride of the pyramid to the finest: a 2x2 up-convolution, the encoder's features of that
-    stride beside it, `convolutions` 3x3 convolutions with ReLU; at last a 1x1 convolution to the logits.  With
-    `ConvNet` of recipe("unet"), 3 channels and 2 classes it has the paper's 31,031,810 parameters.
+    From the coarsest to the finest stride: a 2x2 up-convolution, concatenation with the encoder's features, and `convolutions` 3x3
+    convolutions with ReLU. A 1x1 convolution returns the logits. With `ConvNet` of recipe("unet"), 3 channels and 2 classes, it has
+    the paper's 31,031,810 parameters. If the encoder pooled an odd last row or column alone (`VGG`), the excess is cropped.
 
-    Where the encoder pooled an odd last row or column alone (`VGG`), what would stand beyond it is cut off.
-
-    widths             channels at each stride, coarse to fine; (): as many as the encoder's features of that stride
-    deep_supervision   how many further, coarser strides get logits of their own (Lee et al. 2015; U-Net++), for the loss
+    widths             channels at each stride, coarse to fine; (): the channels of the encoder's features
+    deep_supervision   number of coarser strides that also get logits (Lee et al. 2015; U-Net++), for the loss
     """
 
     classes: int
@@ -37,13 +35,13 @@ class UNetHead(nn.Module):
         widths = self.widths or tuple(pyramid[stride].shape[-1] for stride in strides)
         features = pyramid[coarsest].astype(self.dtype)
         logits = {}
-        for place, (stride, width) in enumerate(zip(strides, widths, strict=True)):
+        for index, (stride, width) in enumerate(zip(strides, widths, strict=True)):
             features = layers.UpConvolution(width, dtype=self.dtype, name=f"up{stride}")(features)
             h, w = pyramid[stride].shape[1:3]
             features = jnp.concatenate([pyramid[stride].astype(self.dtype), features[:, :h, :w]], axis=-1)
             block = layers.ConvolutionBlock(width, self.convolutions, self.norm, self.use_bias, self.dtype, name=f"level{stride}")
             features = block(features, train=train)
-            if place >= len(strides) - 1 - self.deep_supervision:
+            if index >= len(strides) - 1 - self.deep_supervision:
                 score = layers.Convolution(self.classes, size=1, initialiser="lecun", dtype=self.dtype, name=f"logits{stride}")
                 logits[stride] = score(features)
         return logits
@@ -60,7 +58,7 @@ class UNetHead(nn.Module):
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
-    """tiny (tests), small (one convolution a stride and batch norm; a CPU), reference (the paper's).  Widths are the encoder's."""
+    """Return the head of a size: tiny (tests), small (CPU; one convolution per stride, batch norm), reference (the paper's)."""
     return spec(
         UNetHead,
         classes=classes,

@@ -1,4 +1,4 @@
-"""UPerNet's head: pyramid pooling at the coarsest stride, and a feature pyramid down to the finest."""
+"""UPerNet's head: pyramid pooling at the coarsest stride, and a feature pyramid to the finest."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -12,16 +12,17 @@ from aeseg.types import Pyramid, UserError, chosen_strides
 
 
 class UPerNetHead(nn.Module):
-    """Pyramid pooling (Zhao et al. 2017, section 3.2), then a feature pyramid, joined (Xiao et al. 2018, arXiv 1807.10221, section 3.1).
+    """Pyramid pooling (Zhao et al. 2017, section 3.2) and a feature pyramid (Xiao et al. 2018, arXiv 1807.10221, section 3.1).
 
-    Every convolution has batch norm, ReLU and no bias.  The coarsest features are pooled into squares of `pools` cells, and joined with
-    what these are; each finer stride adds its own to the coarser ones' upsampled sum; a 3x3 convolution smoothes each and one
-    joins all at the finest of `strides`, where the logits are.  Layout and dropout of whole channels as in mmsegmentation.
+    The coarsest features are average-pooled to grids of `pools` cells and concatenated with the result. Each finer stride adds its
+    features to the upsampled sum of coarser strides. A 3x3 convolution smooths each sum but the coarsest, and another joins them at
+    the finest of `strides`, the stride of the logits. Every convolution has batch norm, ReLU and no bias. Layout and channel dropout
+    as in mmsegmentation.
 
-    width              channels of all of it
-    strides            those it reads; (): the coarsest four of the encoder's (all, where it has fewer)
-    deep_supervision   1: a fully convolutional head of `auxiliary_width` channels and its own logits, for the loss, at the
-                       second coarsest stride (of 4, 8, 16 and 32: 16); 0: none
+    width              channels of all convolutions
+    strides            strides to read; (): the coarsest four of the encoder (or all, if it has fewer)
+    deep_supervision   1: an auxiliary fully convolutional head of `auxiliary_width` channels with logits for the loss, at the second
+                       coarsest stride (16 of 4, 8, 16, 32); 0: none
     """
 
     classes: int
@@ -38,11 +39,11 @@ class UPerNetHead(nn.Module):
         strides = chosen_strides(pyramid, self.strides, "UPerNetHead")
         self._check(strides)
         levels = [pyramid[stride].astype(self.dtype) for stride in strides]
-        sums = [self._block(1, f"lateral{place}")(level, train=train) for place, level in enumerate(levels[:-1])]
+        sums = [self._block(1, f"lateral{index}")(level, train=train) for index, level in enumerate(levels[:-1])]
         sums.append(self._pooled(levels[-1], train))
-        for place in reversed(range(len(levels) - 1)):
-            sums[place] += _as_large_as(sums[place], sums[place + 1])
-        smoothed = [self._block(3, f"smooth{place}")(level, train=train) for place, level in enumerate(sums[:-1])]
+        for index in reversed(range(len(levels) - 1)):
+            sums[index] += _as_large_as(sums[index], sums[index + 1])
+        smoothed = [self._block(3, f"smooth{index}")(level, train=train) for index, level in enumerate(sums[:-1])]
         joined = jnp.concatenate([_as_large_as(sums[0], level) for level in (*smoothed, sums[-1])], axis=-1)
         logits = {strides[0]: self._logits(self._block(3, "join")(joined, train=train), "logits", train)}
         if self.deep_supervision:
@@ -52,8 +53,8 @@ class UPerNetHead(nn.Module):
 
     def _pooled(self, features: Float[Array, "b h w d"], train: bool) -> Float[Array, "b h w _"]:
         parts = [features]
-        for place, cells in enumerate(self.pools):
-            pooled = self._block(1, f"pool{place}")(adaptive_average_pool(features, cells), train=train)
+        for index, cells in enumerate(self.pools):
+            pooled = self._block(1, f"pool{index}")(adaptive_average_pool(features, cells), train=train)
             parts.append(_as_large_as(features, pooled))
         return self._block(3, "bottleneck")(jnp.concatenate(parts, axis=-1), train=train)
 
@@ -66,11 +67,13 @@ class UPerNetHead(nn.Module):
 
     def _check(self, strides: tuple[int, ...]) -> None:
         if self.deep_supervision not in (0, 1):
-            raise UserError(f"UPerNetHead has one auxiliary head, so deep_supervision is 0 or 1; it is {self.deep_supervision}. Set it so.")
+            raise UserError(
+                f"UPerNetHead has one auxiliary head, so deep_supervision is 0 or 1; it is {self.deep_supervision}. Set it to 0 or 1."
+            )
         if self.deep_supervision and len(strides) < 3:
             raise UserError(
                 f"UPerNetHead's auxiliary head reads the second coarsest of at least 3 strides; it reads {list(strides)}. "
-                "Set deep_supervision=0, or give it an encoder with more strides."
+                "Set deep_supervision=0, or use an encoder with more strides."
             )
 
 
@@ -88,16 +91,16 @@ class NormedConvolution(nn.Module):
 
 
 def adaptive_average_pool(features: Float[Array, "b h w d"], cells: int) -> Float[Array, "b {cells} {cells} d"]:
-    """The means of cells x cells overlapping parts, from floor(i h / cells) to ceil((i + 1) h / cells): torch's AdaptiveAvgPool2d.
+    """Average-pool to cells x cells; bins overlap, from floor(i h / cells) to ceil((i + 1) h / cells): torch's AdaptiveAvgPool2d.
 
-    In float32, whatever comes in: a pool of 1 is the mean of everything.
+    Sums are in float32 for any input, because a pool of 1 averages the whole image.
     """
-    rows, columns = (jnp.asarray(_shares(side, cells)) for side in features.shape[1:3])
+    rows, columns = (jnp.asarray(_pooling(side, cells)) for side in features.shape[1:3])
     return jnp.einsum("yh,bhwd,xw->byxd", rows, features.astype(jnp.float32), columns).astype(features.dtype)
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
-    """tiny (tests), small (a CPU), reference (512 channels and the auxiliary head, as in mmsegmentation)."""
+    """Return the head of a size: tiny (tests), small (CPU), reference (512 channels and auxiliary head, as in mmsegmentation)."""
     return spec(
         UPerNetHead,
         classes=classes,
@@ -110,13 +113,13 @@ def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
     )
 
 
-def _shares(side: int, cells: int) -> Float[np.ndarray, "{cells} {side}"]:
-    """Row i: the weight of each of `side` places in the mean of part i."""
-    shares = np.zeros((cells, side), np.float32)
+def _pooling(side: int, cells: int) -> Float[np.ndarray, "{cells} {side}"]:
+    """Return the pooling matrix: row i holds the weights of `side` positions in the mean of bin i."""
+    weights = np.zeros((cells, side), np.float32)
     for i in range(cells):
         first, last = i * side // cells, -(-(i + 1) * side // cells)
-        shares[i, first:last] = 1 / (last - first)
-    return shares
+        weights[i, first:last] = 1 / (last - first)
+    return weights
 
 
 def _as_large_as(other: Float[Array, "b h w _"], features: Float[Array, "b _ _ d"]) -> Float[Array, "b h w d"]:

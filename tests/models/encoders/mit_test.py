@@ -37,7 +37,7 @@ def test_drop_path_leaves_out_whole_branches_of_some_images():
     [
         ({}, (48, 64), r"MiT with strides \[4, 8, 16, 32\] takes sizes divisible by 32; the image is 48 x 64. Resize or pad it to 64 x 64"),
         ({"depths": (1, 1)}, (32, 32), r"one number for each stage in widths, depths, .*'depths': 2.*Give all the same length"),
-        ({"heads": (3, 1, 1, 1)}, (32, 32), "shares the channels of a stage among its heads; 32 do not divide by 3"),
+        ({"heads": (3, 1, 1, 1)}, (32, 32), "must be divisible by its heads; got 32 and 3"),
     ],
 )
 def test_what_does_not_fit_is_refused(fields, size, message):

@@ -48,7 +48,7 @@ def test_segnet_basic_s_encoder_normalises_local_contrast_and_vgg16_s_does_not(s
 
 
 def test_levels_without_a_number_of_convolutions_are_refused():
-    with pytest.raises(UserError, match=r"VGG has 2 levels, as its widths \(4, 8\) say; its convolutions are \(1,\). Give one number"):
+    with pytest.raises(UserError, match=r"VGG needs one number of convolutions for each of its widths \(4, 8\); got \(1,\). Give as many"):
         vgg.VGG(widths=(4, 8), convolutions=(1,))
 
 

@@ -30,7 +30,7 @@ def initial(encoder, image=IMAGE, **call):
 )
 def test_the_papers_sizes_have_their_parameters(size, count):
     """B, L, H: MAE's encoders.  Ti, S: DeiT's backbones (timm's without the classifier), less their learned positions."""
-    variables, _ = contract.shapes(contract.built("encoder", "vit", size), contract.large_inputs("encoder"), False)
+    variables, _ = contract.traced("encoder", "vit", size)
     assert tree.count(variables) == count
 
 
@@ -120,8 +120,11 @@ def test_every_head_reads_it_through_a_neck(head, strides, blocks):
         (lambda: ViT(**SMALL, outputs=(0, 3)), r"outputs names blocks from 0 to 2; got \[3\]"),
         (lambda: initial(ViT(**{**SMALL, "heads": 3})), "divisible by its heads; got 8 and 3"),
         (lambda: initial(ViT(**SMALL, drop_path=1.0)), "drop_path is a probability.*got 1.0"),
-        (lambda: initial(ViT(**SMALL), hidden=HIDDEN), "which this one lacks. Set has_mask_token=True"),
-        (lambda: initial(ViT(**SMALL, has_mask_token=True), hidden=HIDDEN[:, :, :2]), "hidden units are 2 x 2, the patches 4 x 6"),
+        (lambda: initial(ViT(**SMALL), hidden=HIDDEN), "this encoder has none. Set has_mask_token=True"),
+        (
+            lambda: initial(ViT(**SMALL, has_mask_token=True), hidden=HIDDEN[:, :, :2]),
+            "whole number of patches on both sides; got 2 x 2 units and 4 x 6 patches",
+        ),
     ],
 )
 def test_fields_that_do_not_fit_are_named(make, message):

@@ -90,5 +90,5 @@ def test_logits_stand_at_half_the_finest_stride_where_it_is_not_1(strides):
 
 def test_an_image_with_as_many_channels_as_the_initial_block_is_refused():
     encoder = build(encoders.recipe("tiny"))
-    with pytest.raises(UserError, match=r"initial block has 8 channels, the image's 8 among them; none is left .* Give a larger first"):
+    with pytest.raises(UserError, match=r"initial block has 8 channels, of which the image takes 8; .* Give a larger first"):
         encoder.init(jax.random.key(0), jnp.zeros((1, 16, 16, 8)), train=False)

@@ -28,5 +28,5 @@ def test_a_stride_that_the_encoder_lacks_is_named_with_those_it_has():
 
 
 def test_no_strides_are_refused():
-    with pytest.raises(UserError, match=r"FCNHead reads at least one stride; its strides are \(\). Name those"):
+    with pytest.raises(UserError, match=r"FCNHead reads at least one stride; its strides are \(\). Name strides"):
         FCNHead(classes=2, strides=()).init(jax.random.key(0), {4: jnp.zeros((1, 4, 4, 3))}, train=False)

@@ -101,7 +101,7 @@ def test_deep_supervision_gives_logits_at_coarser_strides_too():
     [
         (unet.UNetHead(2), (8,), r"UNetHead joins features whose strides double .*; the encoder gives \[8\]. Take such an encoder"),
         (unet.UNetHead(2), (2, 8), r"the encoder gives \[2, 8\]"),
-        (unet.UNetHead(2, widths=(8,)), (1, 2, 4), r"has 1 widths \(8,\); the encoder gives 2 strides to climb to, \[2, 1\]. Give one"),
+        (unet.UNetHead(2, widths=(8,)), (1, 2, 4), r"has 1 widths \(8,\); the encoder gives 2 strides to upsample to, \[2, 1\]. Give one"),
         (unet.UNetHead(2, deep_supervision=2), (1, 2, 4), r"deep_supervision is at most 1; it is 2. Lower it, or give"),
     ],
 )

@@ -1,0 +1,94 @@
+"""Every command line that docstrings (which --help shows), pages and launch.sh name is one that its command reads."""
+
+import ast
+import importlib
+import re
+import shlex
+
+import pytest
+
+from experiments.console import cli
+from tests.imports_test import ROOT
+from tests.readme_test import EXAMPLES
+
+START = re.compile(r"(?:python -m experiments\.|\./launch\.sh |(?:^|`|\$ )aeseg )(\w+)", re.MULTILINE)
+END = re.compile(r" {2,}| \[| && |[`\n]|$")
+"""Where a command line ends: docstrings explain it after two spaces, prose goes on after its backtick."""
+OF_THE_READER = {name for _, name in EXAMPLES}
+"""Configs of the parts that the README has its reader write."""
+
+
+def texts():
+    """(file, text) of all that shows command lines: pages, launch.sh, and the docstrings of Python files."""
+    for path in sorted((*ROOT.glob("*.md"), *ROOT.glob("*/**/*.md"), ROOT / "launch.sh")):
+        if not {part for part in path.relative_to(ROOT).parts if part.startswith(".")}:
+            yield path, path.read_text()
+    for path in sorted((*ROOT.glob("aeseg/**/*.py"), *ROOT.glob("experiments/**/*.py"))):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                yield path, ast.get_docstring(node) or ""
+
+
+def command_lines(text):
+    """(command, its words) of each command line in a text; a backslash at the end of a line joins the next to it."""
+    text = re.sub(r"<[^<>\n]*>", "any", re.sub(r"\\\n\s*", "", text))
+    for start in START.finditer(text):
+        rest = text[start.end() :]
+        line = rest[: END.search(rest).start()]
+        yield start.group(1), tuple(shlex.split(line.removesuffix('"') if line.count('"') % 2 else line, comments=True))
+
+
+def shown():
+    """A parameter for each different command line."""
+    known = {}
+    for path, text in texts():
+        for line in command_lines(text):
+            known.setdefault(line, path.relative_to(ROOT))
+    for (command, words), path in known.items():
+        if command != "test" and not set(re.findall(r":(\w+)", " ".join(words))) & OF_THE_READER:
+            yield pytest.param(command, words, id=f"{path}-{shlex.join((command, *words))}")
+
+
+class ReadError(Exception):
+    """Raised where the command would begin its work."""
+
+
+@pytest.fixture
+def stops(monkeypatch):
+    """Stop every command as soon as it has read its command line."""
+    parse = cli.parse
+
+    def stop(*arguments, **named):
+        parse(*arguments, **named)
+        raise ReadError
+
+    monkeypatch.setattr(cli, "parse", stop)
+
+
+@pytest.mark.parametrize(("command", "words"), list(shown()))
+def test_a_command_line_that_is_shown_is_read(stops, command, words):
+    module = importlib.import_module(f"experiments.{command}")
+    if not hasattr(module, "run"):  # it prints, and reads nothing
+        assert words == ()
+        return
+    with pytest.raises(ReadError):
+        module.run([command, *words])
+
+
+def test_command_lines_are_found_in_pages_and_docstrings():
+    text = """Train.
+
+    python -m experiments.segment --init=a --config.freeze=scratch   the control
+    python -m experiments.segment --init=a \\
+        --config="b:c d" [flags]
+    Call `./launch.sh tables --readme` or `aeseg evaluate --workdir=a`, then `./launch.sh test`; aeseg reads files.
+    """
+    assert list(command_lines(text)) == [
+        ("segment", ("--init=a", "--config.freeze=scratch")),
+        ("segment", ("--init=a", "--config=b:c d")),
+        ("tables", ("--readme",)),
+        ("evaluate", ("--workdir=a",)),
+        ("test", ()),
+    ]
+    assert {path.suffix for path, text in texts() if any(command_lines(text))} == {".md", ".py", ".sh"}

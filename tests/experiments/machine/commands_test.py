@@ -1,0 +1,120 @@
+"""experiments/commands.py: a command has its share of the machine, and its errors and seconds are kept."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from aeseg.types import UserError
+from experiments.machine import commands
+
+
+def test_more_runs_than_devices_are_refused(monkeypatch):
+    monkeypatch.setattr(commands, "_gpus", lambda: ["3"])
+    with pytest.raises(UserError, match=r"Expected --jobs of 1 to 1, the GPUs of this machine; got 2\."):
+        commands.shares(2)
+    monkeypatch.setattr(commands, "_gpus", list)
+    with pytest.raises(UserError, match="got 0"):
+        commands.shares(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system knows no affinity")
+def test_a_process_can_hold_itself_to_the_share_of_one_run(monkeypatch):
+    monkeypatch.setattr(commands, "_gpus", lambda: ["3", "4"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append((commands.take_share(2), os.sched_getaffinity(0))))
+    thread.start()
+    thread.join()
+    assert seen[0][1] == set(sorted(os.sched_getaffinity(0))[::2])
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system knows no affinity")
+def test_a_command_runs_on_its_cores_and_its_gpu_and_its_output_is_in_the_log(tmp_path):
+    core = min(os.sched_getaffinity(0))
+    log = tmp_path / "logs" / "a.log"
+    code = "import os; print(sorted(os.sched_getaffinity(0)), os.environ['CUDA_VISIBLE_DEVICES'])"
+    command = [sys.executable, "-c", code]
+    thread = threading.Thread(target=commands.call, args=(command, {"cores": [core], "gpu": "7"}, str(log)))
+    thread.start()
+    thread.join()
+    assert log.read_text() == f"[{core}] 7\n"
+    assert commands.call([sys.executable, "-c", "print(1)"], {}, capture=True) == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("raise ValueError('no luck')", "exit code 1: ValueError: no luck (see above)"),
+        (
+            r"raise SystemExit(print('Note\n\nExpected a run;\n  got none.', file=sys.stderr) or 2)",
+            "exit code 2: Expected a run; got none. (see above)",
+        ),
+    ],
+)
+def test_an_error_says_what_the_command_said_last(code, error, capfd):
+    with pytest.raises(UserError) as caught:
+        commands.call([sys.executable, "-c", f"import sys; {code}"], {})
+    assert str(caught.value) == error
+    assert "This failed: " in capfd.readouterr().err
+
+
+def test_the_seconds_of_a_run_that_was_cut_off_count_too(tmp_path):
+    path = tmp_path / "seconds.txt"
+    path.write_text("100.0\n")
+
+    def cut_off():
+        raise UserError("failed")
+
+    with pytest.raises(UserError, match="failed"):
+        commands.timed(cut_off, str(path))
+    assert len(path.read_text().splitlines()) == 2
+    assert 100 <= commands.timed(lambda: None, str(path)) < 110
+
+
+CALLS = """
+import sys
+from experiments.machine import commands
+with commands.held(sys.argv[1]) as lock:
+    commands.call([sys.executable, "-c", "print('begun', flush=True); input()"], {}, lock=lock)
+"""
+
+
+def test_a_command_that_outlives_its_caller_keeps_others_out(tmp_path):
+    path = str(tmp_path / "row.lock")
+    caller = subprocess.Popen([sys.executable, "-c", CALLS, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with caller:
+        assert caller.stdout.readline() == "begun\n"
+        caller.kill()
+        caller.wait()
+        with pytest.raises(commands.Busy, match="another process is at it"), commands.held(path):
+            pass
+        caller.stdin.write("\n")  # the command ends
+        caller.stdin.flush()
+        assert caller.stdout.read() == ""
+    with commands.held(path):
+        pass
+
+
+TIMES = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from experiments.machine import commands
+command = [sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(600)"]
+with commands.ended_together(), ThreadPoolExecutor(1) as pool:
+    pool.submit(commands.timed, lambda: commands.call(command, {}), sys.argv[1]).result()
+"""
+
+
+def test_sigterm_ends_a_command_with_its_caller_and_its_seconds_are_written_down(tmp_path):
+    path = tmp_path / "seconds.txt"
+    with subprocess.Popen([sys.executable, "-c", TIMES, str(path)], stdout=subprocess.PIPE, text=True) as caller:
+        assert caller.stdout.readline() == "begun\n"
+        caller.terminate()
+        assert caller.stdout.read() == ""  # the command has ended
+    assert caller.returncode == 128 + signal.SIGTERM
+    assert commands.seconds(str(path)) > 0

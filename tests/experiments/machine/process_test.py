@@ -1,0 +1,28 @@
+"""experiments/process.py: memory that was freed is used again, without asking the system for it."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, sys
+from experiments.machine import process
+if sys.argv[1] == "kept":
+    process.keep_freed_memory()
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    memory = b"x" * 2**26  # larger than what glibc keeps by itself
+    del memory
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives each large buffer back to the system")
+def test_freed_memory_is_used_again_without_new_pages():
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("kept", "given back")
+    }
+    assert faults["kept"] < 100 < faults["given back"]

@@ -1,0 +1,143 @@
+"""experiments/study/figures.py: the pictures of a table, from the workdirs of its first seed."""
+
+import os
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aeseg.data import wrappers
+from aeseg.inference import draw
+from aeseg.inference import evaluate as evaluation
+from aeseg.methods import masked
+from aeseg.runs import workdir as workdirs
+from aeseg.runs.run import Data
+from aeseg.types import IGNORE, UserError
+from experiments import papers
+from experiments.papers import camvid_segnet, camvid_tiramisu
+from experiments.study import figures, measurements
+from tests.experiments import untrained
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """The columns of each picture drawn, by its path; the runs are untrained networks."""
+    trained = {
+        "scratch-0": untrained.segmenter(),
+        "denoising-0": untrained.autoencoder(),
+        "masked-0": untrained.autoencoder(masked.recipe("tiny")),
+    }
+    seen = {}
+    panel = draw.panel
+
+    def kept(columns, path, classes, names):
+        seen[path] = columns, names
+        return panel(columns, path, classes, names)
+
+    monkeypatch.setattr(measurements, "workdir", lambda runs, table, rows, name, seed: measurements.place(runs, table, name, seed))
+    monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step=-1: trained[os.path.basename(workdir)])
+    monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
+    monkeypatch.setattr(draw, "panel", kept)
+    return seen
+
+
+ROW = papers.Row("scratch", "segment", "segment")
+
+
+@pytest.mark.parametrize("networks", [1, 3])
+def test_the_best_and_the_worst_images_are_drawn_with_what_is_wrong_in_them(drawn, monkeypatch, networks):
+    """Three images, of which the first is predicted as it is labelled and the last has nothing right: they are its first and last.
+
+    What is wrong stands beside the predictions of one network, and below those of three.
+    """
+    source = untrained.segmenter().run.data.scored("test")
+    labels = [source[index]["label"] for index in range(3)]
+    wrong = [np.zeros((16, 24), bool), np.zeros((16, 24), bool), np.ones((16, 24), bool)]
+    wrong[1][3:9, 2:20] = True
+    answers = iter([(label + spoilt) % len(source.classes) for label, spoilt in zip(labels, wrong, strict=True)] * networks)
+
+    def sliding(predict, images, *rest, **more):
+        for _ in images:
+            yield np.eye(len(source.classes), dtype=np.float32)[next(answers)]
+
+    monkeypatch.setattr(evaluation, "sliding", sliding)
+    titles = [f"network {number}" for number in range(networks)]
+    paper = types.SimpleNamespace(SPLIT="test", EACH=1, PICTURE=dict.fromkeys(titles, "scratch"), ROWS=(ROW,))
+    (path,) = figures.write("table", paper, "runs")
+    columns, names = drawn[path]
+    ranks = ["best of 3: test-000000, mean IoU 100.0%", "worst of 3: test-000002, mean IoU 0.0%"]
+    beside = networks == 1
+    assert list(columns) == ["image", "label", *titles, *(["network 0: wrong"] if beside else [])]
+    assert names == (ranks if beside else [ranks[0], "wrong where red", ranks[1], "wrong where red"])
+    for title in titles:
+        np.testing.assert_array_equal(columns[title][0], np.where(labels[0] == IGNORE, IGNORE, labels[0]))
+        maps = columns["network 0: wrong"] if beside else columns[title][1::2]
+        for shown, index in zip(maps, (0, 2), strict=True):
+            red = np.all(shown == draw.WRONG, axis=-1)
+            np.testing.assert_array_equal(red, wrong[index] & (labels[index] != IGNORE))
+    with Image.open(path) as picture:
+        assert picture.width > 100
+
+
+@pytest.mark.parametrize(("records", "shown"), [(1, 1), (3, 3)])
+def test_few_images_are_drawn_once_each(drawn, monkeypatch, records, shown):
+    paper = types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}, ROWS=(ROW,))
+    whole = Data.scored
+    monkeypatch.setattr(Data, "scored", lambda data, split: wrappers.Subset(whole(data, split), records / 3))
+    (path,) = figures.write("table", paper, "runs")
+    columns, names = drawn[path]
+    assert len(names) == len(set(names)) == len(columns["label"]) == shown
+    for label, prediction in zip(columns["label"], columns["from scratch"], strict=True):
+        assert prediction.shape == label.shape == (16, 24)
+        np.testing.assert_array_equal(prediction[label == IGNORE], IGNORE)
+
+
+def test_a_row_that_is_scored_at_its_best_step_is_drawn_at_it(drawn, monkeypatch):
+    steps = []
+    load = workdirs.load_trained
+    monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step=-1: steps.append(step) or load(workdir))
+    monkeypatch.setattr(workdirs, "best_step", lambda workdir: 3)
+    for row in (ROW, ROW._replace(best=True)):
+        figures.write("table", types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}, ROWS=(row,)), "runs")
+    assert steps == [-1, 3]
+
+
+def test_reconstructions_stand_beside_what_their_autoencoders_were_shown(drawn):
+    rows = (ROW, ROW._replace(name="denoising"), ROW._replace(name="masked"))
+    paper = types.SimpleNamespace(
+        SPLIT="test", PICTURE={"scratch": "scratch"}, ROWS=rows, RECONSTRUCTIONS={"denoising": "denoising", "MAE": "masked"}
+    )
+    _, path = figures.write("table", paper, "runs")
+    columns, _ = drawn[path]
+    assert list(columns) == ["image", "denoising: noisy", "denoising: back", "MAE: visible", "MAE: back"]
+    assert all(np.asarray(column).shape == (figures.SHOWN, 16, 16, 3) for column in columns.values())
+    pasted = np.all(columns["MAE: visible"] == columns["image"], axis=-1)
+    np.testing.assert_array_equal(columns["MAE: back"][pasted], columns["image"][pasted])
+    assert os.path.basename(path) == "table_reconstructions.jpg"
+
+
+def test_a_table_that_names_no_rows_to_draw_is_refused():
+    message = r"^Expected a table that names in PICTURE .* trials names none\. Add PICTURE to experiments/papers/trials\.py, or "
+    with pytest.raises(UserError, match=message):
+        figures.write("trials", types.SimpleNamespace(SPLIT="test", ROWS=(ROW,)), "runs")
+
+
+@pytest.mark.parametrize(
+    ("table", "paper", "name"),
+    [
+        ("camvid_segnet", camvid_segnet, "SegNet-Basic, natural, 72x96"),
+        ("camvid_tiramisu", camvid_tiramisu, "FC-DenseNet, small, whole images"),
+    ],
+)
+def test_rows_of_another_scale_are_not_drawn(table, paper, name):
+    message = rf"^Expected the rows that {table} draws among those of this scale; got {name}; .*, of another\. Draw them with .*--scale"
+    with pytest.raises(UserError, match=message):
+        figures.write(table, papers.at_scale(paper, "paper"), "runs")
+
+
+def test_reconstructions_of_another_scale_are_refused_before_anything_is_drawn(drawn):
+    paper = types.SimpleNamespace(SPLIT="test", PICTURE={"scratch": "scratch"}, ROWS=(ROW,), RECONSTRUCTIONS={"denoising": "denoising"})
+    with pytest.raises(UserError, match="got denoising, of another"):
+        figures.write("table", paper, "runs")
+    assert not drawn

@@ -1,0 +1,129 @@
+"""experiments/formats.py: the same lines as Markdown, LaTeX and CSV."""
+
+import csv
+import io
+import types
+
+import pytest
+
+from experiments.papers import Row
+from experiments.study import formats
+from experiments.study.summary import Line
+
+PAPER = types.SimpleNamespace(TITLE="A & B", NOTE="What was tried.")
+PUBLISHED = Row(
+    "ours_1", "segment", "segment", compare="other", paper={"mean_iou": 41.57}, tolerance=1.0, citation="A. et al. 2020, table 2"
+)
+
+
+def line(differences=(0.01, 0.02, 0.03), row=PUBLISHED, values=(0.40, 0.42, 0.44), failures=()):
+    return Line(row, {"mean_iou": list(values)}, list(differences), len(values), 10.0, ("1 x cpu",), ("abc",), failures)
+
+
+def test_the_papers_number_stands_beside_ours():
+    text = formats.markdown(PAPER, ["mean_iou"], [line(), line(row=Row("other", "segment", "segment"))])
+    assert "| | mean iou | the paper's | difference of the first | seeds | seconds |" in text
+    assert "| ours_1 | 42.0 ± 5.0 | 41.6 | +2.0 ± 2.5 | 3 | 10 |" in text
+    assert "| other | 42.0 ± 5.0 |  | +2.0 ± 2.5 | 3 | 10 |" in text
+    assert "The paper's numbers, and how far ours may be from them: ours_1: A. et al. 2020, table 2, within 1.0." in text
+    assert text.endswith("\n\nWhat was tried.")
+
+
+def test_rows_and_seeds_that_were_not_measured_are_named():
+    rows = (PUBLISHED, Row("encoder", "pretrain", "pretrain"), Row("other", "segment", "segment"))
+    paper = types.SimpleNamespace(TITLE="A", ROWS=rows, SEEDS=4)
+    assert "\n\nNot measured: ours_1 (1 of 4 seeds); other (4 of 4 seeds)." in formats.markdown(paper, ["mean_iou"], [line()])
+    whole = [line(), line(row=rows[2])]
+    assert "Not measured" not in formats.markdown(types.SimpleNamespace(TITLE="A", ROWS=rows, SEEDS=3), ["mean_iou"], whole)
+
+
+def test_five_pairs_have_a_bootstrap_and_a_p_value_and_three_have_none():
+    text = formats.markdown(PAPER, ["mean_iou"], [line((0.01,) * 5), line()])
+    assert "| bootstrap 95 % | p |" in text
+    assert "| +1.0 ± 0.0 | +1.0 to +1.0 | 0.062 |" in text
+    assert "| +2.0 ± 2.5 |  |  |" in text
+    assert "bootstrap" not in formats.markdown(PAPER, ["mean_iou"], [line()])
+
+
+def test_below_a_table_stands_how_far_its_tests_carry():
+    """By the number of seeds and of comparisons: with 6 seeds and 30 of them the numbers are others."""
+    five = formats.markdown(PAPER, ["mean_iou"], [line(differences=())] + [line((0.01,) * 5)] * 20)
+    assert "With 5 seeds p is never below 0.0625, and a bootstrap interval of 95 % holds the mean of normal differences" in five
+    assert "differences in about 84 % of cases" in five
+    assert "The 20 comparisons are not corrected for their number: if nothing differed, about 1.0 of their intervals" in five
+    six = formats.markdown(PAPER, ["mean_iou"], [line((0.01,) * 6)] * 30)
+    assert "With 6 seeds p is never below 0.0312, and a bootstrap interval of 95 % holds the mean of normal differences" in six
+    assert "differences in about 85 % of cases" in six
+    assert "The 30 comparisons are not corrected for their number: if nothing differed, about 1.5 of their intervals" in six
+    three = formats.markdown(PAPER, ["mean_iou"], [line(), line(), line((0.01,))])
+    assert "The 2 comparisons are not corrected for their number: if nothing differed, about 0.1 of their intervals" in three
+    assert "never below" not in three
+    assert "corrected" not in formats.markdown(PAPER, ["mean_iou"], [line()])
+    assert r"With 5 seeds p is never below 0.0625" in formats.latex(PAPER, ["mean_iou"], [line((0.01,) * 5)])
+
+
+def test_what_latex_would_read_as_its_own_is_text():
+    text = formats.latex(PAPER, ["mean_iou"], [line(row=Row("a|b <c> ~^\\ 5 % {d}", "segment", "segment"))])
+    assert r"a\textbar{}b \textless{}c\textgreater{} \textasciitilde{}\textasciicircum{}\textbackslash{} 5 \% \{d\}" in text
+
+
+def test_whose_seconds_they_are_is_said_where_a_row_starts_from_another():
+    said = "Seconds are those of a row's own run, without the pretraining that it starts from."
+    assert said in formats.markdown(PAPER, ["mean_iou"], [line(), line(row=Row("other", "segment", "segment", init="denoising"))])
+    assert said not in formats.markdown(PAPER, ["mean_iou"], [line()])
+
+
+def test_a_pipe_in_a_name_does_not_begin_a_cell():
+    text = formats.markdown(PAPER, ["mean_iou"], [line(row=Row("a|b", "segment", "segment"))])
+    assert r"| a\|b | 42.0 ± 5.0 | +2.0 ± 2.5 | 3 | 10 |" in text
+
+
+def test_a_papers_order_is_compared_where_its_numbers_are_not():
+    """Spearman by hand: ranks 1 2 3 4 against 2 1 3 4 differ by 1 twice, 1 - 6 * 2 / (4 * 15) = 0.8."""
+    rows = [line(row=Row(name, "segment", "segment"), values=(value,)) for name, value in zip("abcd", (0.1, 0.2, 0.3, 0.4), strict=True)]
+    numbers = {"width": {"a": 55.0, "b": 50.0, "c": 60.0, "d": 70.0}, "depth": {"a": 1.0, "b": 2.0}, "other": {"x": 1.0}}
+    orders = {name: {row: {"mean_iou": value} for row, value in order.items()} for name, order in numbers.items()}
+    paper = types.SimpleNamespace(TITLE="A", METRICS=("mean_iou",), ORDERS=orders)
+    text = formats.markdown(paper, ["mean_iou"], rows)
+    assert "rank correlation of the paper's numbers with ours, width: mean iou +0.80 (p 0.333 of all orders of 4 rows)." in text
+    assert "depth" not in text
+    assert "other" not in text
+
+
+def test_an_order_of_many_rows_says_that_its_p_value_is_an_approximation():
+    names = "abcdefghi"
+    rows = [line(row=Row(name, "segment", "segment"), values=(place / 10,)) for place, name in enumerate(names)]
+    order = {name: {"mean_iou": float(place if place > 1 else 1 - place)} for place, name in enumerate(names)}
+    paper = types.SimpleNamespace(TITLE="A", METRICS=("mean_iou",), ORDERS={"width": order})
+    assert "width: mean iou +0.98 (p 0.000 by the t approximation, 9 rows)." in formats.markdown(paper, ["mean_iou"], rows)
+    paper.ORDERS["width"].pop("a")
+    assert "(p 0.000 of all orders of 8 rows)." in formats.markdown(paper, ["mean_iou"], rows)
+
+
+def test_a_failed_row_says_so_in_every_format():
+    failed = line(values=(), differences=(), failures=("seed 0: exit code 1: no_luck",))
+    assert "| ours_1 | failed | 41.6 |" in formats.markdown(PAPER, ["mean_iou"], [failed])
+    assert r"Failed: ours\_1, seed 0: exit code 1: no\_luck" in formats.latex(PAPER, ["mean_iou"], [failed])
+    assert formats.comma_separated(PAPER, ["mean_iou"], [failed]).endswith(",seed 0: exit code 1: no_luck")
+
+
+def test_latex_escapes_its_own_characters():
+    text = formats.latex(PAPER, ["mean_iou"], [line()])
+    assert r"\caption{A \& B. Mean $\pm$ half of the 95 \% interval" in text
+    assert r"ours\_1 & 42.0 $\pm$ 5.0 & 41.6 & +2.0 $\pm$ 2.5 & 3 & 10 \\" in text
+    assert r"\begin{tabular}{lrrrrr}" in text
+
+
+def test_csv_has_each_number_in_a_column_of_its_own():
+    (row,) = csv.DictReader(io.StringIO(formats.comma_separated(PAPER, ["mean_iou"], [line((0.01,) * 5)])))
+    assert float(row["mean_iou"]) == pytest.approx(42)
+    numbers = {
+        "mean_iou_half_interval": "4.9683",
+        "mean_iou_paper": "41.57",
+        "tolerance": "1.0",
+        "difference_mean_iou": "1.0000",
+        "p": "0.0625",
+    }
+    assert (
+        row.items() >= (numbers | {"seeds": "3", "seconds": "10.0", "device": "1 x cpu", "commit": "abc", "compared_with": "other"}).items()
+    )

@@ -1,0 +1,283 @@
+"""experiments/study/measurements.py: no row twice, each after the one it starts from, and a failure stops none but those that need it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import types
+
+import pytest
+from ml_collections import ConfigDict
+
+from aeseg import spec
+from aeseg.types import UserError
+from experiments.machine import commands
+from experiments.papers import Row
+from experiments.study import descriptions, measurements
+
+PAPER = types.SimpleNamespace(
+    SEEDS=2,
+    SPLIT="test",
+    ROWS=(
+        Row("denoising", "pretrain", "pretrain"),
+        Row("scratch", "segment", "segment", {"transfer": "scratch"}),
+        Row("pretrained", "segment", "segment", init="denoising", compare="scratch"),
+    ),
+)
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """The commands called, none of which trains; those whose row and seed are in `failing` fail, those in `cut` stop early."""
+    seen = types.SimpleNamespace(commands=[], shares=[], failing=set(), cut=set(), commit="abc", most=0)
+    turn, running = threading.Lock(), []
+
+    def call(command, share, log="", capture=False, lock=None):
+        if capture:
+            return json.dumps({"device": "none", "commit": seen.commit})
+        place = next(flag.split("=", 1)[1] for flag in command if flag.startswith("--workdir="))
+        with turn:
+            seen.commands.append(command)
+            seen.shares.append(share)
+            running.append(place)
+            seen.most = max(seen.most, len(running))
+        if os.path.basename(place)[:-13] in seen.failing:
+            running.remove(place)
+            raise UserError("exit code 3: no space")
+        for flag in command:
+            if flag.startswith("--init="):
+                assert os.path.isdir(flag.split("=", 1)[1]), "it was started before what it starts from"
+        if command[2] != "experiments.evaluate" and os.path.basename(place)[:-13] not in seen.cut:
+            os.makedirs(os.path.join(place, "checkpoints", "5"), exist_ok=True)
+        os.makedirs(place, exist_ok=True)
+        with open(os.path.join(place, "config.json"), "w", encoding="utf-8") as file:
+            file.write(spec.to_json(ConfigDict({"steps": 5})))
+        with open(os.path.join(place, "metrics.json"), "w", encoding="utf-8") as file:
+            per_class = [{"name": "disc", "iou": 0.25, "dice": 0.4}]
+            json.dump({"test": {"mean_iou": 0.5, "per_class": per_class, "confusion": [[1]]}}, file)
+        running.remove(place)
+        return ""
+
+    monkeypatch.setattr(measurements, "RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(commands, "call", call)
+    return seen
+
+
+def measure(tmp_path, jobs=1):
+    return measurements.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, jobs)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_every_row_and_seed_is_measured_once(calls, tmp_path, monkeypatch, jobs):
+    monkeypatch.setattr(commands, "_gpus", lambda: ["0", "1"])
+    assert measure(tmp_path, jobs) == {}
+    found = measurements.lines("table")
+    assert sorted((line["row"], line["seed"]) for line in found) == sorted((row.name, seed) for row in PAPER.ROWS for seed in range(2))
+    assert found[0]["numbers"] == {"mean_iou": 0.5, "iou_disc": 0.25, "dice_disc": 0.4}
+    assert found[0]["device"] == "none"
+    before = len(calls.commands)
+    assert measure(tmp_path, jobs) == {}
+    assert len(calls.commands) == before == 12
+    assert calls.most <= jobs
+    assert {share.get("gpu") for share in calls.shares} <= ({None} if jobs == 1 else {"0", "1"})
+
+
+def test_a_row_that_fails_stops_only_those_that_start_from_it(calls, tmp_path):
+    calls.failing = {"denoising-0"}
+    failed = measure(tmp_path)
+    assert failed == {("denoising", 0): "exit code 3: no space", ("pretrained", 0): "left out, because denoising failed"}
+    assert len(measurements.lines("table")) == 4
+    assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == failed
+    calls.failing = set()
+    assert measure(tmp_path) == {}
+    assert len(measurements.lines("table")) == 6
+    assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
+
+
+def test_an_error_is_not_told_of_a_row_that_has_changed_since(calls, tmp_path, monkeypatch):
+    calls.failing = {"scratch-0"}
+    measure(tmp_path)
+    assert list(measurements.failures("table", PAPER, str(tmp_path / "runs"))) == [("scratch", 0)]
+    changed(monkeypatch, "scratch", overrides={"transfer": "none"})
+    assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
+
+
+def test_what_another_process_is_at_is_left_to_it(calls, tmp_path):
+    """The lock is taken by a process that is killed later: then the row is free again."""
+    place = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "denoising", 0)
+    code = f"from experiments.machine import commands\nwith commands.held({place + '.lock'!r}): print('held', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        left = measure(tmp_path)
+        assert {which: error.partition(";")[0] for which, error in left.items()} == {
+            ("denoising", 0): "another process is at it",
+            ("pretrained", 0): "another process is at it",
+        }
+        assert not any(place in part for command in calls.commands for part in command)
+        other.kill()
+    assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
+    assert measure(tmp_path) == {}
+    assert len(measurements.lines("table")) == 6
+
+
+def test_what_another_process_has_measured_meanwhile_is_not_run_again(calls, tmp_path, monkeypatch):
+    measure(tmp_path)
+    before = len(calls.commands)
+    monkeypatch.setattr(measurements, "missing", lambda table, paper: [(row, 1) for row in PAPER.ROWS])
+    assert measure(tmp_path) == {}
+    assert len(calls.commands) == before
+    assert len(measurements.lines("table")) == 6
+
+
+def test_a_row_that_evaluates_scores_the_run_it_names_and_trains_nothing(calls, tmp_path, monkeypatch):
+    once_more = Row("otherwise", "evaluate", "segment", init="scratch", best=True, batch_statistics=True)
+    monkeypatch.setattr(PAPER, "ROWS", (PAPER.ROWS[1], once_more))
+    monkeypatch.setattr(PAPER, "SEEDS", 1)
+    assert measure(tmp_path) == {}
+    scratch = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "scratch", 0)
+    trained, scored, again = [command[2:] for command in calls.commands]
+    assert trained[0] == "experiments.segment"
+    assert scored == ["experiments.evaluate", f"--workdir={scratch}", "--split=test"]
+    assert again == ["experiments.evaluate", f"--workdir={scratch}", "--split=test", "--best", "--batch_statistics"]
+    assert sorted(os.listdir(tmp_path / "runs" / "table")) == [os.path.basename(scratch), os.path.basename(scratch) + ".lock"]
+    first, second = measurements.lines("table")
+    assert (second["row"], second["config"]) == ("otherwise", *measurements.matching("table", PAPER.ROWS)["otherwise"])
+    assert second["seconds"] == pytest.approx(first["seconds"], abs=0.1), "those of the run that is scored"
+
+
+def test_a_row_has_a_place_of_its_own():
+    names = ("scratch, 1/16", "SparK, 1/16", "spark", "rate 0.0005", "rate 0.002", "pretrain:spark")
+    places = [measurements.place("runs", "table", name, 3) for name in names]
+    assert places[0] == os.path.join("runs", "table", "scratch-1-16-3")
+    assert len({place.lower() for place in places}) == len(names)
+
+
+def test_where_a_workdir_is_gone_it_is_trained_again_for_those_that_start_from_it(calls, tmp_path):
+    calls.failing = {"pretrained-1"}
+    measure(tmp_path)
+    shutil.rmtree(tmp_path / "runs")
+    calls.failing, calls.commands[:] = set(), []
+    assert measure(tmp_path) == {}
+    trained = [flag for command in calls.commands for flag in command if flag.startswith("--workdir=")]
+    assert [os.path.basename(flag)[:-13] for flag in trained] == ["denoising-1", "pretrained-1", "pretrained-1"]  # the last one scores
+    assert len(measurements.lines("table")) == 6
+
+
+def changed(monkeypatch, name, **fields):
+    """One row of the paper is another from now on."""
+    monkeypatch.setattr(PAPER, "ROWS", tuple(row._replace(**fields) if row.name == name else row for row in PAPER.ROWS))
+
+
+def test_another_version_of_the_code_trains_and_measures_every_row_anew(calls, tmp_path, monkeypatch):
+    measure(tmp_path)
+    monkeypatch.setattr(descriptions, "CODE", 2)
+    assert measurements.current("table", PAPER) == []
+    calls.commands.clear()
+    assert measure(tmp_path) == {}
+    assert len(calls.commands) == 12
+    assert len(measurements.current("table", PAPER)) == 6
+    assert len(os.listdir(tmp_path / "runs" / "table")) == 24, "a workdir and a lock each: those of the first version are left alone"
+    monkeypatch.setattr(descriptions, "CODE", 1)
+    assert measurements.missing("table", PAPER) == []
+
+
+def test_a_changed_row_is_measured_anew_and_so_is_what_starts_from_it(calls, tmp_path, monkeypatch):
+    measure(tmp_path)
+    changed(monkeypatch, "denoising", overrides={"steps": 7})
+    assert {row.name for row, _ in measurements.missing("table", PAPER)} == {"denoising", "pretrained"}
+    calls.commands.clear()
+    assert measure(tmp_path) == {}
+    assert len(calls.commands) == 8
+    assert measurements.missing("table", PAPER) == []
+    changed(monkeypatch, "denoising", overrides={})
+    assert measurements.missing("table", PAPER) == [], "the lines of before are still there"
+
+
+def test_rows_that_run_something_else_mean_something_else():
+    row = PAPER.ROWS[1]
+
+    def key(**fields):
+        return descriptions.meaning(descriptions.described([row._replace(**fields)])[row.name])
+
+    others = [key(), key(overrides={"transfer": "none"}), key(config="drive"), *(key(**{name: True}) for name in descriptions.SCORED)]
+    others.append(key(revision=1))
+    assert key() == key()
+    assert len(set(others)) == len(others) == 7
+
+
+def test_a_row_that_is_scored_otherwise_is_scored_anew_and_not_trained(calls, tmp_path, monkeypatch):
+    measure(tmp_path)
+    changed(monkeypatch, "scratch", best=True)
+    calls.commands.clear()
+    assert measure(tmp_path) == {}
+    assert [command[2] for command in calls.commands] == ["experiments.evaluate"] * 2
+    assert all(command[-1] == "--best" for command in calls.commands)
+
+
+def test_lines_of_another_split_are_not_current(calls, tmp_path, monkeypatch):
+    measure(tmp_path)
+    monkeypatch.setattr(PAPER, "SPLIT", "validation")
+    assert len(measurements.missing("table", PAPER)) == 6
+
+
+def test_a_run_that_was_stopped_before_its_last_step_is_not_scored(calls, tmp_path):
+    calls.cut = {"denoising-0"}
+    failed = measure(tmp_path)
+    assert failed["denoising", 0] == "it was stopped before its last step; the same command goes on from there"
+    assert failed["pretrained", 0].startswith("left out")
+    assert ("denoising", 0) not in {(line["row"], line["seed"]) for line in measurements.lines("table")}
+    calls.cut = set()
+    assert measure(tmp_path) == {}
+
+
+def test_what_a_row_starts_from_is_trained_to_its_end_again_however_far_back(calls, tmp_path, monkeypatch):
+    """A chain of three, of which the last alone is not measured, and the first was cut off."""
+    third = Row("third", "segment", "segment", init="pretrained")
+    measure(tmp_path)
+    monkeypatch.setattr(PAPER, "ROWS", (*PAPER.ROWS, third))
+    shutil.rmtree(tmp_path / "runs")
+    calls.cut = {"denoising-0", "denoising-1"}
+    assert {name for name, _ in measure(tmp_path)} == {"denoising", "pretrained", "third"}
+    calls.cut, calls.commands[:] = set(), []
+    assert measure(tmp_path) == {}
+    trained = [os.path.basename(flag)[:-13] for command in calls.commands for flag in command if flag.startswith("--workdir=")]
+    assert trained[:4] == ["denoising-0", "pretrained-0", "third-0", "third-0"], "third is trained and scored"
+    assert len(measurements.lines("table")) == 8
+
+
+def test_a_finished_run_that_is_scored_again_keeps_its_seconds_and_its_commit(calls, tmp_path, monkeypatch):
+    measure(tmp_path)
+    before = measurements.lines("table")
+    os.remove(os.path.join(measurements.RESULTS, "table.jsonl"))
+    calls.commit, calls.commands[:] = "def", []
+    assert measure(tmp_path) == {}
+    assert {command[2] for command in calls.commands} == {"experiments.evaluate"}
+    assert measurements.lines("table") == [{**line, "scored": "def"} for line in before]
+
+
+def test_a_run_that_outlived_its_table_has_the_commit_that_it_was_started_with(calls, tmp_path, monkeypatch):
+    """The table's process is killed while it trains; the run goes on to its last step, and a later commit scores it."""
+    calls.cut = {"scratch-0"}
+    measure(tmp_path)
+    trained = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "scratch", 0)
+    os.makedirs(os.path.join(trained, "checkpoints", "5"))
+    calls.commit = "def"
+    assert measure(tmp_path) == {}
+    last = measurements.lines("table")[-1]
+    assert (last["row"], last["seed"], last["commit"], last["scored"]) == ("scratch", 0, "abc", "def")
+
+
+def test_an_error_of_ours_is_told_and_the_other_rows_go_on(calls, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(measurements, "scoring", lambda row: [][0] if row.name == "scratch" else [])
+    failed = measure(tmp_path)
+    assert failed == {("scratch", seed): "IndexError: list index out of range" for seed in (0, 1)}
+    assert len(measurements.lines("table")) == 4
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_provenance_is_printed_by_a_process_of_its_own():
+    """So that the process that starts the runs never takes a GPU's memory from them."""
+    done = subprocess.run([sys.executable, "-m", "experiments.machine.provenance"], capture_output=True, text=True, check=True)
+    assert {"device", "commit", "versions"} <= json.loads(done.stdout).keys()

@@ -1,0 +1,93 @@
+"""experiments/significance.py beside scipy.stats."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from experiments.study import significance
+
+OURS, THEIRS = np.array([0.40, 0.36, 0.47, 0.41, 0.39]), np.array([0.37, 0.37, 0.41, 0.36, 0.35])
+
+
+def mean_difference(one, other, axis=-1):
+    return np.mean(one - other, axis=axis)
+
+
+def test_the_interval_is_that_of_student():
+    values = [0.2, 0.25, 0.4, 0.3]
+    mean, half = significance.interval(values)
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    np.testing.assert_allclose([mean - half, mean + half], [low, high])
+    assert math.isnan(significance.interval([0.5])[1])
+
+
+def test_the_bootstrap_is_scipys_paired_one_up_to_chance():
+    found = stats.bootstrap((OURS, THEIRS), mean_difference, paired=True, method="percentile", n_resamples=10_000, rng=1)
+    np.testing.assert_allclose(significance.bootstrap(OURS - THEIRS), found.confidence_interval, atol=2e-3)
+    assert significance.bootstrap(OURS - THEIRS) == significance.bootstrap(OURS - THEIRS)
+
+
+@pytest.mark.parametrize("seeds", [3, 4, 5])
+def test_the_p_value_is_scipys_over_all_sign_patterns(seeds):
+    samples = OURS[:seeds], THEIRS[:seeds]
+    found = stats.permutation_test(samples, mean_difference, permutation_type="samples", n_resamples=np.inf)
+    assert significance.sign_flip(samples[0] - samples[1]) == pytest.approx(found.pvalue)
+
+
+def test_the_smallest_p_value_of_n_seeds_is_2_of_2_to_the_n():
+    assert significance.sign_flip([0.01, 0.01, 0.01]) == 0.25
+    assert significance.sign_flip([0.01] * 5) == significance.smallest_p(5) == 2 / 2**5
+    assert significance.sign_flip([0.0, 0.0]) == 1.0
+
+
+@pytest.mark.parametrize("seeds", [5, 8])
+def test_the_bootstrap_of_few_seeds_holds_the_mean_less_often_than_95_times_in_100(seeds):
+    samples = np.random.default_rng(3).standard_normal((1500, seeds))
+    intervals = np.array([significance.bootstrap(sample) for sample in samples[:300]])
+    held = np.mean((intervals[:, 0] <= 0) & (intervals[:, 1] >= 0))
+    found = significance.bootstrap_coverage(seeds)
+    assert found == pytest.approx(held, abs=0.06)
+    by_t = 2 * stats.t.cdf(stats.norm.ppf(0.975) * np.sqrt((seeds - 1) / seeds), seeds - 1) - 1  # were resampled means normal
+    assert found == pytest.approx(by_t, abs=0.015)
+    assert found < 0.90
+
+
+@pytest.mark.parametrize("things", [3, 4, 6])
+def test_the_p_value_of_few_ranks_is_scipys_over_all_orders(things):
+    one, other = np.random.default_rng(things).random((2, things))
+    found = stats.permutation_test(
+        (one,), lambda each: stats.spearmanr(each, other).statistic, permutation_type="pairings", n_resamples=np.inf
+    )
+    rho, p = significance.rank_correlation(one, other)
+    assert rho == pytest.approx(found.statistic)
+    assert p == pytest.approx(found.pvalue)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "rho", "p"),
+    [
+        ((1, 2, 3), (10, 20, 30), 1, 2 / 6),  # of 6 orders this and its opposite
+        ((3, 2, 1), (10, 20, 30), -1, 2 / 6),
+        ((0.1, 0.2, 0.3, 0.4), (55, 50, 60, 70), 0.8, 8 / 24),  # as far: the identity, three swaps of neighbours, and their opposites
+        ((1, 1, 2), (5, 5, 9), 1, 2 / 6),  # the third stays last in 2 of 6; no order gives -1
+    ],
+)
+def test_the_p_value_of_few_ranks_by_hand(ours, theirs, rho, p):
+    np.testing.assert_allclose(significance.rank_correlation(ours, theirs), (rho, p))
+
+
+def test_equal_ranks_are_counted_with_all_orders():
+    ours, theirs = np.array([1, 1, 2, 3, 3, 4]), np.array([2, 1, 1, 5, 4, 5])
+    every = [stats.spearmanr(np.array(order), theirs).statistic for order in itertools.permutations(ours)]
+    rho = stats.spearmanr(ours, theirs).statistic
+    np.testing.assert_allclose(significance.rank_correlation(ours, theirs), (rho, np.mean(np.abs(every) >= rho - 1e-9)))
+
+
+def test_of_many_ranks_the_p_value_is_by_t_and_of_none_that_differ_there_is_none():
+    ours, theirs = np.random.default_rng(0).random((2, significance.EXACT + 1))
+    found = stats.spearmanr(ours, theirs)
+    np.testing.assert_allclose(significance.rank_correlation(ours, theirs), (found.statistic, found.pvalue))
+    assert np.isnan(significance.rank_correlation([1, 1, 1], [1, 2, 3])).all()

@@ -1,0 +1,205 @@
+"""experiments/init.py: what a run starts from, of a workdir or of Hugging Face, adapted to the run's images."""
+
+import contextlib
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aeseg import tree
+from aeseg.importers import families
+from aeseg.runs import init
+from aeseg.spec import recipe, to_json
+from aeseg.training.checkpoints import Checkpoints, load_variables
+from aeseg.training.state import TrainState
+from aeseg.types import UserError
+from experiments import pretrain, segment
+from experiments.console import cli
+from tests.importers.cases import find_toys, random_variables, same, toy_directory
+
+SCENES = [f"--config.data.{split}.{field}=16" for split in ("train", "validation") for field in ("height", "width", "records")]
+SMALL = ["--config.window=(16,16)", "--config.batch_size=8", "--config.steps=1", *SCENES]
+SEGMENT = ["--config=segment:linear", "--config.data.fraction=1.0", "--config.method.head.stride=4", "--config.freeze=linear-probe", *SMALL]
+PRETRAIN = ["--config=pretrain:reconstruction,tiny", *SMALL]
+STILL = ("--config.optimiser.learning_rate=1e-30", "--config.optimiser.weight_decay=0.0")
+
+
+def fresh(config):
+    """The state of a run that has not begun."""
+    variables = jax.tree.map(jnp.asarray, random_variables(families.shapes(config.method, tuple(config.window), 3), seed=1))
+    return TrainState(jnp.int32(0), variables.pop("params"), variables, opt_state={}, ema={})
+
+
+@pytest.fixture(autouse=True)
+def _toys(monkeypatch):
+    find_toys(monkeypatch)
+
+
+def workdir(path, config, seed=0):
+    """A workdir whose run of the config ended with random weights; returns its path and these."""
+    variables = random_variables(families.shapes(config.method, tuple(config.window), 3), seed)
+    leaves = jax.tree.map(jnp.asarray, variables)
+    (path / "checkpoints").mkdir(parents=True)
+    state = TrainState(jnp.int32(config.steps), leaves.pop("params"), leaves, opt_state={}, ema={})
+    with contextlib.closing(Checkpoints(str(path / "checkpoints"))) as kept:
+        kept.save(state, {})
+    (path / "config.json").write_text(to_json(config))
+    return str(path), variables
+
+
+def run(module, *flags):
+    return cli.guarded(module.run, ["program", *map(str, flags)])
+
+
+def params(workdir):
+    return tree.flatten(load_variables(str(workdir / "checkpoints"))[1]["params"])
+
+
+def test_a_segmenter_starts_from_the_encoder_of_a_foreign_model(tmp_path, capsys):
+    path, tensors = toy_directory(tmp_path / "theirs", "segmenter")
+    assert run(segment, *SEGMENT, f"--init={path}", f"--workdir={tmp_path / 'run'}") == 0
+    assert "Took 12 arrays (" in capsys.readouterr().err
+    np.testing.assert_array_equal(
+        params(tmp_path / "run")["encoder/level0/convolution0/kernel"], tensors["toy.level.0.convolution.weight"].transpose(2, 3, 1, 0)
+    )
+
+
+def test_pretraining_goes_on_from_the_whole_of_its_own_method(tmp_path, capsys):
+    path, tensors = toy_directory(tmp_path / "theirs", "autoencoder")
+    assert run(pretrain, *PRETRAIN, *STILL, f"--init={path}", f"--workdir={tmp_path / 'warm'}") == 0
+    assert "Took 6 arrays of the decoder, too." in capsys.readouterr().err
+    last = tensors["decoder.last.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_allclose(params(tmp_path / "warm")["decoder/last/kernel"], last, rtol=1e-6)
+    assert run(pretrain, *PRETRAIN, *STILL, f"--init={tmp_path / 'warm'}", f"--workdir={tmp_path / 'warmer'}") == 0
+    np.testing.assert_allclose(params(tmp_path / "warmer")["decoder/last/kernel"], last, rtol=1e-6)
+
+
+def test_a_decoder_that_does_not_fit_is_listed_and_keeps_its_fresh_values(tmp_path, capsys):
+    path, _ = toy_directory(tmp_path / "theirs", "autoencoder")
+    assert run(pretrain, *PRETRAIN, f"--init={path}", "--config.method.decoder.widths=(6,4)", f"--workdir={tmp_path / 'run'}") == 0
+    said = capsys.readouterr().err
+    assert "The decoder keeps its fresh values." in said
+    assert "params/decoder/convolution0/bias: model (6,), checkpoint (8,)" in said
+
+
+def test_of_another_method_only_the_encoder_is_taken(tmp_path):
+    path, _ = toy_directory(tmp_path / "theirs", "autoencoder")
+    config = cli.load_config("pretrain:denoising,tiny")
+    begin = init.weights(config, {}, path, "what fits")
+    started, lines = begin(fresh(config))
+    assert [line for line in lines if "decoder" in line] == []
+    assert same(started.params["decoder"], fresh(config).params["decoder"])
+
+
+def test_weights_follow_the_run_s_channels_line_by_line(tmp_path, capsys):
+    for index in range(16):
+        (tmp_path / "own" / "images").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "own" / "images" / f"{index:02d}.png"), np.full((16, 16), index, np.uint8))
+    path, tensors = toy_directory(tmp_path / "theirs", "encoder")
+    grey = [f"--config.data.{split}.channels=1" for split in ("train", "validation")]
+    own = ["--config=folder:reconstruction", f"--config.data.root={tmp_path / 'own'}", *grey, "--config.method.decoder.channels=1"]
+    fitting = ["--config.method.decoder.widths=(8,4)", "--config.window=(16,16)", "--config.batch_size=8", "--config.steps=1"]
+    assert run(pretrain, *own, *fitting, *STILL, f"--init={path}", f"--workdir={tmp_path / 'run'}") == 0
+    said = capsys.readouterr().err
+    assert "config.method.encoder.mean: [0.5, 0.5, 0.5] -> [0.5]" in said
+    assert "encoder/level0/convolution0/kernel: 3 channels to 1 (their sum)." in said
+    expected = tensors["toy.level.0.convolution.weight"].transpose(2, 3, 1, 0).sum(axis=2, keepdims=True)
+    np.testing.assert_allclose(params(tmp_path / "run")["encoder/level0/convolution0/kernel"], expected, rtol=1e-5)
+
+
+def test_what_the_command_line_says_of_a_foreign_encoder_holds_or_is_refused(tmp_path, capsys):
+    path, _ = toy_directory(tmp_path / "theirs", "encoder")
+    assert run(segment, *SEGMENT, f"--init={path}", "--config.method.encoder.dtype=bfloat16", f"--workdir={tmp_path / 'run'}") == 0
+    assert 'config.method.encoder.dtype: "float32" -> "bfloat16"' in capsys.readouterr().err
+    assert run(segment, *SEGMENT, f"--init={path}", "--config.method.encoder.widths=(4,16)", f"--workdir={tmp_path / 'no'}") == 2
+    assert "encoder/level1/convolution0/bias: model (16,), checkpoint (8,)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("described", ["segment:unet", "camvid_small:unet,vit"])
+def test_a_segmenter_goes_on_from_the_whole_of_another_at_another_window(tmp_path, described):
+    """The second has a neck; encoder, neck, head and batch statistics are taken, and the optimiser and the step are fresh."""
+    config = cli.load_config(described)
+    path, variables = workdir(tmp_path / "first", config)
+    config.window, config.method.objective = (64, 96), "dice"
+    begin = init.weights(config, {}, path, "all")
+    before = fresh(config)
+    started, lines = begin(before)
+    assert same(started.params, variables["params"])
+    assert same(started.collections, {"batch_stats": variables["batch_stats"]})
+    assert "head" in started.collections["batch_stats"]
+    assert not same(before.params["head"], started.params["head"])
+    assert (int(started.step), started.opt_state) == (0, {})
+    assert "of the head, too." in lines[-1 if described == "segment:unet" else -2]
+
+
+def test_to_go_on_takes_a_segmenter_with_the_same_head_and_neck(tmp_path, capsys):
+    path, _ = workdir(tmp_path / "autoencoder", cli.load_config("pretrain:denoising,tiny"))
+    assert run(segment, *SEGMENT, "--config.freeze=continue", f"--init={path}", f"--workdir={tmp_path / 'no'}") == 2
+    assert (
+        f"Expected a model to go on from as a whole, aeseg.methods.segmenter:Segmenter; {path} holds aeseg.methods.denoising:Denoising. "
+        "Name a workdir of `segment`, or take the encoder alone with --config.freeze=fine-tune." in capsys.readouterr().err
+    )
+    first = cli.load_config("camvid_small:unet,vit")
+    path, _ = workdir(tmp_path / "segmenter", first)
+    for field, value, line in (
+        ("head.convolutions", 2, "config.method.head.convolutions: 1 -> 2"),
+        ("classes", 12, "config.method.head.classes: 11 -> 12"),
+        ("neck", (), "config.method.neck: 1 parts -> 0"),
+    ):
+        config = cli.load_config("camvid_small:unet,vit")
+        config.update_from_flattened_dict({f"method.{field}": value})
+        with pytest.raises(UserError, match=rf"(?s)the one of .* differs from this run's:\n  {line}\nGive the run this head and neck"):
+            init.weights(config, {}, path, "all")
+    config = cli.load_config("camvid_small:unet,vit")
+    config.method.neck[0].norm = "none"
+    with pytest.raises(UserError, match=r'config\.method\.neck\[0\]\.norm: "batch" -> "none"'):
+        init.weights(config, {}, path, "all")
+    config = cli.load_config("camvid_small:unet,vit")
+    config.dtype = "bfloat16"
+    init.weights(config, {}, path, "all")
+    assert run(segment, *SEGMENT, "--config.freeze=continue", f"--workdir={tmp_path / 'no'}") == 2
+    assert "To continue there must be a trained segmenter, and there is none. Name one with --init" in capsys.readouterr().err
+
+
+def test_a_mask_token_stays_with_the_methods_that_hide(tmp_path):
+    """SimMIM's encoder learns one; a segmenter's has no use for it, and MAE's has none."""
+    simmim, masked = (recipe("aeseg.methods", name, "tiny") for name in ("simmim", "masked"))
+    for name, described in (("simmim", simmim), ("masked", masked)):
+        config = cli.load_config("pretrain:masked,tiny")
+        config.method, config.window = described, (16, 16)
+        workdir(tmp_path / name, config)
+    segmenting = cli.load_config("segment:unet,vit")
+    begin = init.weights(segmenting, {}, str(tmp_path / "simmim"), "encoder")
+    assert not segmenting.method.encoder.has_mask_token
+    started, lines = begin(fresh(segmenting))
+    assert "Left out the encoder's mask_token: nothing is hidden from it here." in lines
+    assert "mask_token" not in started.params["encoder"]
+    hiding = cli.load_config("pretrain:simmim,tiny")
+    begin = init.weights(hiding, {}, str(tmp_path / "masked"), "what fits")
+    before = fresh(hiding)
+    started, lines = begin(before)
+    assert "The encoder's mask_token keeps its fresh value: the checkpoint holds none." in lines
+    np.testing.assert_array_equal(started.params["encoder"]["mask_token"], before.params["encoder"]["mask_token"])
+
+
+def test_a_vision_transformer_s_positions_and_what_is_the_run_s_own_follow_the_run(tmp_path):
+    described = recipe("aeseg.methods", "masked", "tiny")
+    described.encoder.update({"positions": "learned", "drop_path": 0.1})
+    described.decoder.update({"positions": "learned", "depth": 2})
+    families.save(str(tmp_path), described, random_variables(families.shapes(described, (16, 16), 3)))
+    config = cli.load_config("pretrain:masked,tiny")
+    config.window, config.dtype, config.method.encoder.remat = (16, 32), "bfloat16", True
+    begin = init.weights(config, {}, str(tmp_path), "what fits")
+    encoder, decoder = config.method.encoder, config.method.decoder
+    assert (encoder.grid, encoder.positions, encoder.dtype, encoder.remat) == ((4, 8), "learned", "bfloat16", True)
+    assert (decoder.grid, decoder.depth, decoder.dtype) == ((4, 8), 2, "bfloat16")
+    started, lines = begin(fresh(config))
+    assert "params/decoder/position_table: positions of a grid 4x4 resized to 4x8 (bicubic)." in lines
+    assert "Took 24 arrays of the decoder, too." in lines
+    assert started.params["encoder"]["position_table"].shape == (33, 8)
+    config = cli.load_config("segment:unet")
+    config.dtype = "bfloat16"
+    init.weights(config, {}, str(tmp_path), "encoder")
+    assert config.method.encoder.dtype == "bfloat16", "of any encoder"

@@ -1,0 +1,178 @@
+"""aeseg/training/signals.py and the loop under it: saved where there is something to save, ended in seconds, 143 or 130."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from aeseg.training import signals
+from aeseg.training.checkpoints import saved_steps
+
+ENVIRONMENT = {**os.environ, "XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
+
+
+def script(body):
+    """A process that listens and then does `body`; it prints `ready` itself."""
+    text = f"""
+import sys, time, math
+from aeseg.training import signals
+signals.PATIENCE = 1.0
+with signals.listening():
+    try:
+        {body}
+        code = 128 + signals.heard() if signals.heard() else 0
+    except signals.Stopped as stop:
+        code = stop.code
+    if code:
+        signals.leave(code)
+"""
+    return subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(process, line):
+    for printed in process.stdout:
+        if line in printed:
+            return
+    raise AssertionError(f"{line!r} was not printed: {process.stderr.read()}")
+
+
+def ended(process, within):
+    """(exit code, stderr), after checking how long it took."""
+    began = time.monotonic()
+    errors = process.communicate(timeout=60)[1]
+    assert time.monotonic() - began < within
+    assert "Traceback" not in errors
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_ends_what_waits_at_once(number):
+    process = script("print('ready', flush=True); time.sleep(100)")
+    wait_for(process, "ready")
+    process.send_signal(number)
+    assert ended(process, within=5) == (CODES[number], "")
+
+
+def test_what_does_not_react_is_ended_after_its_limit_and_says_so():
+    """A compilation holds the main thread as this digest does: no handler of Python's runs."""
+    process = script("import hashlib; print('ready', flush=True); hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)")
+    wait_for(process, "ready")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    code, errors = ended(process, within=10)
+    assert code == 143
+    assert "Ended 1 s after SIGTERM" in errors
+
+
+def test_a_second_interrupt_ends_at_once_without_a_traceback_even_while_saving():
+    process = script("with_ = signals.unhurried(); with_.__enter__(); print('ready', flush=True); time.sleep(100)")
+    wait_for(process, "ready")
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    code, errors = ended(process, within=5)
+    assert code == 130
+    assert errors.count("\n") == 2
+    assert "Interrupted twice" in errors
+
+
+def test_the_echo_of_an_interrupt_is_not_a_second_one():
+    process = script("with_ = signals.unhurried(); with_.__enter__(); print('ready', flush=True); time.sleep(2)")
+    wait_for(process, "ready")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert ended(process, within=10) == (130, "")
+
+
+def test_handlers_are_as_before_afterwards():
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with signals.listening(), signals.listening():
+        assert signal.getsignal(signal.SIGTERM) != before[0]
+        with pytest.raises(signals.Stopped):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.heard() == signal.SIGTERM
+        with signals.unhurried(), pytest.raises(signals.Stopped), signals.reacting(raises=True):
+            pass
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    assert signals.heard() == 0
+
+
+def program(workdir, *options):
+    command = [sys.executable, "-m", "tests.training.program", str(workdir), *options]
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_run_stops_in_a_step_in_an_evaluation_and_while_it_waits_for_data_and_goes_on_from_there(tmp_path):
+    """One run, stopped three times and finished: what the loop and all that it uses leave behind."""
+    moments = (
+        ("batch 3", signal.SIGTERM, "pause=0.3"),
+        ("evaluating", signal.SIGINT, "evaluation=60"),
+        ("batch 7", signal.SIGINT, "pause_at=7"),
+    )
+    for moment, number, option in moments:
+        process = program(tmp_path, "steps=9", "evaluate_every=6", option)
+        wait_for(process, moment)
+        process.send_signal(number)
+        code, errors = ended(process, within=15)
+        assert code == CODES[number], errors
+    assert saved_steps(str(tmp_path / "checkpoints"))[-1] == 7
+    process = program(tmp_path, "steps=9", "evaluate_every=6")
+    code, _ = ended(process, within=60)
+    assert code == 0
+    rows = (tmp_path / "metrics.jsonl").read_text()
+    assert re.findall(r'"step": (\d+), "validation', rows) == ["6", "9"]
+
+
+def port():
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def ranks(tmp_path):
+    """Two processes that train one model, at their third step."""
+    started, free = [], port()
+    for rank in (0, 1):
+        started.append(program(tmp_path, "ranks=2", f"rank={rank}", f"port={free}", "pause=0.2", "lost_after=5"))
+    for process in started:
+        wait_for(process, "batch 3")
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_all_processes_save_one_step_and_end_with_143_whichever_heard_the_signal(ranks, tmp_path, rank):
+    ranks[rank].send_signal(signal.SIGTERM)
+    printed = [process.communicate(timeout=60) for process in ranks]
+    assert [process.returncode for process in ranks] == [143, 143], printed
+    (step,) = {re.search(r"ended at (\d+)", text)[1] for text, _ in printed}
+    assert saved_steps(str(tmp_path / "checkpoints")) == [int(step)]
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_process_ends_the_others_in_bounded_time_and_is_named(ranks, lost):
+    ranks[lost].kill()
+    began = time.monotonic()
+    _, errors = ranks[1 - lost].communicate(timeout=60)
+    assert time.monotonic() - began < 15
+    assert ranks[1 - lost].returncode == 1, errors
+    assert f"Process {lost} of 2 is lost" in errors.strip().splitlines()[-1]
+
+
+def test_a_process_that_never_comes_is_named(tmp_path):
+    process = program(tmp_path, "ranks=2", "rank=0", f"port={port()}", "within=3")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    assert "Not all processes of the job came within 3 s (missing: 1)" in errors
