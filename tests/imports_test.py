@@ -14,7 +14,7 @@ from tests.contract import PACKAGES
 ROOT = Path(aeseg.__file__).parents[1]
 LAYERS = (
     tuple(f"aeseg.{name}" for name in ("types", "files", "checks", "renames", "jsonlines", "spec", "tree", "images", "keys")),
-    ("aeseg.objectives", "aeseg.metrics", "aeseg.boundaries", "aeseg.calibration", "aeseg.masking", "aeseg.positions"),
+    ("aeseg.objectives", "aeseg.metrics", "aeseg.boundaries", "aeseg.calibration", "aeseg.likelihoods", "aeseg.masking", "aeseg.positions"),
     ("aeseg.models", "aeseg.data"),
     ("aeseg.methods", "aeseg.importers"),
     ("aeseg.training", "aeseg.inference"),

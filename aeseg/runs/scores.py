@@ -38,7 +38,10 @@ def validation(run: Run) -> Evaluate:
         def numbers(state: TrainState) -> dict[str, float]:
             variables = host_copy(state.variables)
             scores = evaluation.autoencoder(
-                lambda batch: means(variables, batch), windows(run, run.validation, run.batch_size), run.method.coefficients
+                lambda batch: means(variables, batch),
+                windows(run, run.validation, run.batch_size),
+                run.method.coefficients,
+                summary=getattr(run.method, "summary", dict),
             )
             return {name: value for name, value in scores.items() if name != "images"}
 
@@ -121,7 +124,8 @@ def autoencoder(run: Run, variables: Any, source: Any, batch: int, seen: Callabl
     """Return each Mean of an autoencoder over the middle windows of a source, their loss, and the number of images."""
     means = on_local_devices(lambda variables, batch: dict(run.method.apply(variables, step.prepare(batch), train=False)))  # type: ignore[arg-type]
     placed = on_every_device(variables)
-    return evaluation.autoencoder(lambda batch: means(placed, batch), windows(run, source, batch), run.method.coefficients, seen)
+    rows, summary = windows(run, source, batch), getattr(run.method, "summary", dict)
+    return evaluation.autoencoder(lambda batch: means(placed, batch), rows, run.method.coefficients, seen, summary)
 
 
 def shower(method: nn.Module) -> Callable[[Any, Any], Any]:

@@ -189,6 +189,13 @@ def _current(word: str, node: ConfigDict) -> str:
     return word
 
 
+def field_name(field: str, config: ConfigDict) -> str:
+    """Return the full name of a config field that was written as on the command line; UserError if the config has none."""
+    word = _current(f"--config.{field}=", config)
+    check_keys([word], config)
+    return word.removeprefix("--config.").removesuffix("=")
+
+
 def check_keys(argv: Sequence[str], node: ConfigDict) -> None:
     """Raise UserError for a --config.<key> that the config does not have, with the nearest that it has."""
     for word in argv:
