@@ -133,15 +133,15 @@ class Multimodal(nn.Module):
     def _encoded(self, batch: Batch, seen: Seen, train: bool) -> Float[Array, "b _ d"]:
         """The encoder's tokens: its leading ones, then the visible ones."""
         dtype, width = self.encoder.dtype, self.encoder.width
-        others = [adapter(batch, width, dtype) for adapter in self.adapters.values()]
-        others = jnp.concatenate(others, axis=1) if others else jnp.zeros((len(batch["valid"]), 0, width), dtype)
+        parts = [adapter(batch, width, dtype) for adapter in self.adapters.values()]
+        others = jnp.concatenate(parts, axis=1) if parts else jnp.zeros((len(batch["valid"]), 0, width), dtype)
         return self.encoder.embed_with(batch["image"], others, seen.order[:, : self.visible], seen.present, train=train)
 
     def _values(self, batch: Batch, seen: Seen, train: bool) -> dict[str, Float[Array, "b n p"]]:
         """What each decoder says of each token."""
         sizes, encoded = self._sizes(batch), self._encoded(batch, seen, train)
         order = seen.order[:, : self.visible]
-        tables = [positions.sine_cosine(*modality.grid(batch), self.decoder.width) for modality in self.modalities]
+        tables = [positions.sine_cosine(*modality.grid(batch), self.decoder.width) for modality in self.modalities]  # type: ignore[call-arg]
         every = jnp.concatenate([jnp.asarray(table) for table in tables])
         kinds = jnp.concatenate([jnp.full(size, number) for number, size in enumerate(sizes)])
         place, visible = jnp.argsort(seen.order, axis=1), self._visible(batch, seen)

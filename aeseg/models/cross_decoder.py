@@ -68,7 +68,7 @@ class CrossDecoder(nn.Module):
             self._dense(self.width, name)(tokens).reshape(*tokens.shape[:2], self.heads, -1)
             for name, tokens in (("query", query), ("key", context), ("value", context))
         ]
-        return self._dense(self.width, "projection")(transformer.attention(*parts, present).reshape(query.shape))
+        return self._dense(self.width, "projection")(transformer.attention(*parts, present).reshape(query.shape))  # type: ignore[call-arg]
 
     def _dense(self, units: int, name: str) -> nn.Dense:
         return nn.Dense(units, kernel_init=transformer.XAVIER, dtype=self.dtype, name=name)

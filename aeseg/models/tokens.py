@@ -39,7 +39,7 @@ def patches(array: Float[Array, "b h w *c"], patch: int) -> Float[Array, "b n p"
 def embedded(values: Float[Array, "b n p"], grid: Sequence[int], width: int, dtype: str) -> Float[Array, "b n {width}"]:
     """A linear layer with fixed positions added (Bachmann et al. 2022, section 3.1).  Call it inside a compact method."""
     tokens = nn.Dense(width, kernel_init=transformer.XAVIER, dtype=dtype, name="embed")(values.astype(dtype))
-    return tokens + jnp.asarray(positions.sine_cosine(*grid, width), dtype)[None]
+    return tokens + jnp.asarray(positions.sine_cosine(*grid, width), dtype)[None]  # type: ignore[call-arg]
 
 
 def pasted(
