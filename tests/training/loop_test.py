@@ -98,6 +98,8 @@ def test_rows_after_the_last_checkpoint_are_forgotten(tmp_path):
         first.write(step, {"loss": 1.0 / step})
     first.close()
     again = Log(str(tmp_path), 10, start=4)
+    assert len(rows_of(tmp_path)) == 3  # until it is rewound nothing is touched
+    again.rewind(4)
     again.write(6, {"loss": float("nan")})
     again.close()
     rows = rows_of(tmp_path)
