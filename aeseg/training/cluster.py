@@ -160,8 +160,9 @@ def _listen(process: int, line: socket.socket, lost_after: int) -> None:
     line.settimeout(None)
     with contextlib.suppress(OSError):
         line.recv(1)
-    if not _parting:
-        time.sleep(AT_ONCE)  # both may be ending in order
+    if process == 0 and not _parting:  # it holds the store: no more may be asked there, and it parts only when all do
+        _end(process, lost_after)
+    time.sleep(AT_ONCE)  # both may be ending in order
     if not _parting and not _has_parted(process):
         _end(process, lost_after)
 
