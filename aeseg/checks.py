@@ -36,7 +36,7 @@ RANGES: dict[str, tuple[Number, Number]] = {
     **dict.fromkeys(("threads", "workers"), (0, 256)),
     "batch_size": (1, 2**20),
     "fill": (-math.inf, math.inf),
-    "label_map": (-INT32, INT32),
+    **dict.fromkeys(("label_map", "ignore_ids", "value_range"), (-INT32, INT32)),
     "padding": (-SIDE, SIDE),
 }
 """The least and the largest value of an argument, or of each item of a tuple, by its name; other ints are 0 to INT32."""

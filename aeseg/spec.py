@@ -22,8 +22,10 @@ _LINEN_FIELDS = ("parent", "name")
 
 PARTS = (
     "aeseg.data.colours",
+    "aeseg.data.planes",
     "aeseg.data.sources",
     "aeseg.data.transforms",
+    "aeseg.likelihoods",
     "aeseg.masking",
     "aeseg.methods",
     "aeseg.models",

@@ -126,6 +126,8 @@ def batch(rows: int = 4) -> dict[str, jax.Array]:
         "image": jnp.asarray(random.random((rows, 16, 16, 3)), jnp.float32),
         "label": jnp.asarray(label, jnp.int32),
         "depth": jnp.asarray(random.random((rows, 16, 16)), jnp.float32),
+        "caption": jnp.asarray(random.integers(0, 128, (rows, 12)), jnp.uint8),
+        "sound": jnp.asarray(random.normal(size=(rows, 1600, 2)), jnp.float32),
         "valid": jnp.ones((rows,), bool),
         "index": jnp.arange(rows, dtype=jnp.int32),
     }
@@ -148,7 +150,7 @@ def large_inputs(kind: str) -> Any:
     if kind not in ("method", "encoder"):
         return {2**i: jax.ShapeDtypeStruct((2, LARGE // 2**i, LARGE // 2**i, 16), jnp.float32) for i in range(6)}
     large = {
-        name: jax.ShapeDtypeStruct((2, *((LARGE, LARGE) if array.ndim > 1 else ()), *array.shape[3:]), array.dtype)
+        name: jax.ShapeDtypeStruct((2, *(LARGE if side == 16 else side for side in array.shape[1:])), array.dtype)
         for name, array in batch().items()
     }
     return large if kind == "method" else large["image"]

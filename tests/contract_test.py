@@ -86,7 +86,8 @@ def check_shapes(kind, module, output):
         assert output
         for name, mean in output.items():
             assert isinstance(mean, Mean), name
-            assert (mean.total.shape, mean.total.dtype) == ((), jnp.float32), name
+            assert mean.total.dtype == jnp.float32, name
+            assert mean.total.shape == () or hasattr(module, "summary"), f"{name}: an array needs a `summary` that makes numbers of it"
             assert (mean.weight.shape, mean.weight.dtype) == ((), jnp.float32), name
     elif kind == "decoder":
         assert output.shape == (2, LARGE, LARGE, module.channels)
@@ -199,7 +200,7 @@ def test_padding_rows_weigh_nothing(kind, name):
         assert_equal(first, second)
     nothing = {**tested.inputs, "valid": jnp.zeros((4,), bool)}
     means, _ = tested.apply(tested.variables, nothing, 0, False)
-    assert all(float(mean.total) == float(mean.weight) == 0 for mean in means.values())
+    assert not any(np.any(mean.total) or mean.weight for mean in means.values())
     gradient, _, _ = tested.slope(tested.variables, nothing, tested.module.denominators(nothing), 0)
     assert all(np.all(np.asarray(leaf) == 0) for leaf in jax.tree.leaves(gradient))
 
@@ -220,7 +221,6 @@ def test_microbatches_change_nothing(kind, name):
     assert_close(gradient, jax.tree.map(jnp.add, first, second), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.optimised
 @every("method")
 def test_a_train_step_is_that_of_the_golden_file(kind, name):
     method, optimiser = built(kind, name, "tiny"), optax.sgd(0.1)
@@ -228,9 +228,10 @@ def test_a_train_step_is_that_of_the_golden_file(kind, name):
     now = state.create(method, optimiser, batch(), 0, False, one)
     train = step.train_step(method, optimiser, one, microbatches=1, seed=0, ema=0.0)
     losses = []
-    for _ in range(3):
-        now, terms = train(now, mesh.place(one, {field: np.asarray(array) for field, array in batch().items()}))
-        losses.append(float(terms["loss"].value()))
+    with lanes.optimised():
+        for _ in range(3):
+            now, terms = train(now, mesh.place(one, {field: np.asarray(array) for field, array in batch().items()}))
+            losses.append(float(terms["loss"].value()))
     path = GOLDEN / f"losses_{name}.json"
     if path.exists() and np.allclose(json.loads(path.read_text()), losses, rtol=1e-5, atol=1e-6):
         return  # equal up to what other versions of XLA round otherwise

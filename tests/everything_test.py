@@ -42,6 +42,8 @@ def _parameter_count(described: str, window: tuple[int, int], channels: int) -> 
         "image": jnp.zeros((1, h, w, channels)),
         "label": jnp.zeros((1, h, w), jnp.int32),
         "depth": jnp.zeros((1, h, w)),
+        "caption": jnp.zeros((1, 160), jnp.uint8),
+        "sound": jnp.zeros((1, 16_000, 2)),
         "valid": jnp.ones((1,), bool),
         "index": jnp.zeros((1,), jnp.int32),
     }

@@ -13,6 +13,10 @@ Records may be shared (a cache hands out the same one again): change none in pla
 """
 
 
+BESIDE = ("caption", "sound")
+"""Arrays that belong to an image and are not aligned with its pixels; nor are `has_<key>`, which say whether a record has the key."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """Random access to records.  Sources of labelled images also have `classes`, a tuple of Class."""
@@ -43,13 +47,18 @@ def check(record: Record) -> Record:
             "Map it in the source."
         )
     for key, value in record.items():
-        if isinstance(value, np.ndarray) and value.shape[:2] != image.shape[:2]:
+        if is_aligned(key, value) and value.shape[:2] != image.shape[:2]:
             raise UserError(
                 f"Record {name} has an image of {image.shape[0]}x{image.shape[1]} and a {key} of "
                 f"{'x'.join(map(str, value.shape[:2]))} (height x width); they must be of one size. "
                 f"Does the {key} belong to this image?"
             )
     return record
+
+
+def is_aligned(key: str, value: Any) -> bool:
+    """Return whether a value of a record is an array whose rows and columns are the image's."""
+    return isinstance(value, np.ndarray) and key not in BESIDE and not key.startswith("has_")
 
 
 def _is_uint8(array: Any, axes: int) -> bool:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Shaped
 
-from aeseg.data.records import Record
+from aeseg.data.records import BESIDE, Record, is_aligned
 from aeseg.types import IGNORE, UserError
 
 Pixels = Shaped[np.ndarray, "_ _ ..."]
@@ -155,6 +155,7 @@ class HorizontalFlip:
         check_probability(self, self.probability)
 
     def __call__(self, record: Record, rng: np.random.Generator) -> Record:
+        _check_says_no_place(self, record)
         return _mapped(record, lambda pixels, _: cv2.flip(pixels, 1)) if rng.random() < self.probability else record
 
 
@@ -168,6 +169,7 @@ class VerticalFlip:
         check_probability(self, self.probability)
 
     def __call__(self, record: Record, rng: np.random.Generator) -> Record:
+        _check_says_no_place(self, record)
         return _mapped(record, lambda pixels, _: cv2.flip(pixels, 0)) if rng.random() < self.probability else record
 
 
@@ -224,6 +226,15 @@ def check_probability(transform: object, probability: float) -> None:
         raise UserError(f"{type(transform).__name__} needs 0 <= probability <= 1; got {probability}.")
 
 
+def _check_says_no_place(transform: object, record: Record) -> None:
+    """Raise UserError for a record whose caption or sound says where things are: a mirrored image would not agree with it."""
+    if beside := [key for key in BESIDE if key in record]:
+        raise UserError(
+            f"{type(transform).__name__} mirrors the image, but not its {' and '.join(beside)}, which would then name the wrong side. "
+            f"Take {type(transform).__name__} out of --config.data.transforms."
+        )
+
+
 def _outside(key: str) -> int:
     return IGNORE if key == "label" else 0
 
@@ -232,7 +243,7 @@ def _mapped(record: Record, change: Callable[[Pixels, str], Pixels]) -> Record:
     """Every array of the record changed, given its key; cv2 drops a last axis of length 1, which comes back here."""
     changed = {}
     for key, value in record.items():
-        if isinstance(value, np.ndarray):
+        if is_aligned(key, value):
             after = change(value, key)
             value = after if after.ndim == value.ndim else after[..., None]
         changed[key] = value

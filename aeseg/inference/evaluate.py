@@ -110,21 +110,25 @@ def autoencoder(
     batches: Iterable[Mapping[str, Any]],
     coefficients: Mapping[str, float],
     seen: Callable[[int], None] = lambda images: None,
+    summary: Callable[[dict[str, Any]], dict[str, float]] = dict,
 ) -> dict[str, Any]:
     """Return each Mean of a method over a whole data set, the `loss`, and the number of images.
 
     `means(batch)` returns the Means of a batch, in evaluation; padding rows have weight 0. `seen(images)` is called after each
     batch. With several processes, each has its own rows; totals and weights are summed before the division.
+    A method with a `summary` may return Means of arrays (how often each code occurs); `summary(values)` turns them into numbers.
     """
-    totals: dict[str, np.ndarray] = {}
+    totals: dict[str, Any] = {}
     images = 0
     for batch in batches:
         for name, mean in jax.device_get(dict(means(batch))).items():
-            totals[name] = totals.get(name, np.zeros(2)) + np.array([mean.total, mean.weight], np.float64)
+            total, weight = totals.get(name, (0, 0))
+            totals[name] = (total + np.asarray(mean.total, np.float64), weight + np.asarray(mean.weight, np.float64))
         images += int(np.sum(batch["valid"]))
         seen(images)
     totals, images = _summed((totals, np.int64(images)))
-    values = {name: float(total / weight) if weight else 0.0 for name, (total, weight) in totals.items()}
+    values = summary({name: total / weight if weight else np.zeros_like(total) for name, (total, weight) in totals.items()})
+    values = {name: float(value) for name, value in values.items()}
     return {**values, "loss": sum(c * values[name] for name, c in coefficients.items() if name in values), "images": int(images)}
 
 

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from aeseg.types import UserError
 
@@ -31,7 +31,9 @@ class Block(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, tokens: Float[Array, "b n d"], rate: Float[Array, ""]) -> tuple[Float[Array, "b n d"], Array | None]:
+    def __call__(
+        self, tokens: Float[Array, "b n d"], rate: Float[Array, ""], present: Int[Array, "b"] | None = None
+    ) -> tuple[Float[Array, "b n d"], Array | None]:
         width = tokens.shape[-1]
         if width % self.heads:
             raise UserError(f"The width of a transformer must be divisible by its heads; got {width} and {self.heads}. Change one of them.")
@@ -39,7 +41,7 @@ class Block(nn.Module):
         query, key, value = (
             self._dense(width, name)(branch).reshape(*branch.shape[:2], self.heads, -1) for name in ("query", "key", "value")
         )
-        branch = attention(query, key, value).reshape(branch.shape)
+        branch = attention(query, key, value, present).reshape(branch.shape)
         tokens = tokens + self._weighed(self._dense(width, "projection")(branch), "attention_scale", rate)
         branch = layer_norm(self.epsilon, self.dtype, "norm_after")(tokens)
         branch = nn.gelu(self._dense(round(self.ratio * width), "expand")(branch), approximate=False)
@@ -72,30 +74,38 @@ def blocks(
     drop_path: float = 0.0,
     remat: bool = False,
     collects: bool = False,
+    present: Int[Array, "b"] | None = None,
 ) -> tuple[Float[Array, "b n d"], Float[Array, "{depth} b n d"] | None]:
     """Apply `depth` blocks; return the tokens, and with `collects` also the tokens after each block. Call inside a compact method.
 
     The parameters are at `blocks`, with the depth as first axis. `drop_path` is the rate of the last block; the rates rise linearly
     from 0 (Huang et al. 2016, section 3). `remat` recomputes activations in the backward pass.
+    Nothing attends to an image's tokens after the first `present`.
     """
     if not 0 <= drop_path < 1:
         raise UserError(f"drop_path is a probability, 0 or more and less than 1; got {drop_path}. Change it in the config.")
     kind = nn.remat(Block, prevent_cse=False) if remat else Block
-    scanned = nn.scan(kind, variable_axes={"params": 0}, split_rngs={"params": True, "drop_path": True}, in_axes=0, length=depth)
+    scanned = nn.scan(
+        kind, variable_axes={"params": 0}, split_rngs={"params": True, "drop_path": True}, in_axes=(0, nn.broadcast), length=depth
+    )
     stack = scanned(heads, ratio, epsilon, layer_scale, train and drop_path > 0, collects, dtype, name="blocks")
-    return stack(tokens, jnp.linspace(0.0, drop_path, depth))
+    return stack(tokens, jnp.linspace(0.0, drop_path, depth), present)
 
 
 def attention(
-    query: Float[Array, "b n heads d"], key: Float[Array, "b m heads d"], value: Float[Array, "b m heads d"]
+    query: Float[Array, "b n heads d"],
+    key: Float[Array, "b m heads d"],
+    value: Float[Array, "b m heads d"],
+    present: Int[Array, "b"] | None = None,
 ) -> Float[Array, "b n heads d"]:
     """Scaled dot-product attention, softmax(q k / sqrt(d)) v, with a float32 softmax (Vaswani et al. 2017, equation 1).
 
     On a GPU, cuDNN's flash attention runs if it supports the input: half precision, and d at most 128 and a multiple of 8.
+    Only the first `present` keys of an image are attended to; None: all.
     """
     fits = query.dtype in (jnp.bfloat16, jnp.float16) and query.shape[-1] <= 128 and query.shape[-1] % 8 == 0
     cudnn = fits and jax.default_backend() == "gpu"
-    return jax.nn.dot_product_attention(query, key, value, implementation="cudnn" if cudnn else "xla")
+    return jax.nn.dot_product_attention(query, key, value, key_value_seq_lengths=present, implementation="cudnn" if cudnn else "xla")
 
 
 def layer_norm(epsilon: float, dtype: str, name: str) -> nn.LayerNorm:

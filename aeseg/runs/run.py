@@ -11,7 +11,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from aeseg import spec, tree
-from aeseg.data import wrappers
+from aeseg.data import narration, wrappers
 from aeseg.data.loader import Loader
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
@@ -251,7 +251,8 @@ def example(window: tuple[int, int], channels: int) -> dict[str, Any]:
     """Return a row of zeros with everything that a method may read."""
     h, w = window
     row = {"image": np.zeros((1, h, w, channels), np.uint8), "label": np.zeros((1, h, w), np.int32)}
-    return {**row, "depth": np.zeros((1, h, w), np.float32)}
+    beside = {"caption": np.zeros((1, narration.CAPTION), np.uint8), "sound": np.zeros((1, narration.RATE, 2), np.float32)}
+    return {**row, "depth": np.zeros((1, h, w), np.float32), **beside}
 
 
 def split_config(data: Mapping[str, Any], split: str) -> dict[str, Any]:

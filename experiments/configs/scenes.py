@@ -12,7 +12,10 @@ from aeseg.data.transforms import HorizontalFlip
 from aeseg.runs.configs import data_config, method_config, number, run_config, warm_adamw
 from aeseg.spec import spec
 
-ARGUMENTS = ("denoising", "reconstruction", "masked", "simmim", "denoising,tiny", "unet", "linear", "fcn", "unet,vit")
+ARGUMENTS = (
+    *("denoising", "reconstruction", "masked", "simmim", "variational", "quantised", "multimodal"),
+    *("denoising,tiny", "multimodal,senses", "unet", "linear", "fcn", "unet,vit"),
+)
 LABELLED = 128 / 4096
 """Fraction of labelled training images; the seed draws the same images for every method."""
 
@@ -20,8 +23,10 @@ LABELLED = 128 / 4096
 def get_config(argument: str = "denoising") -> ConfigDict:
     """Return the config of an autoencoder (pretrains) or a head (segments); see `method_config`."""
     method = method_config(argument, classes=len(CLASSES))
-    splits = {split: spec(Scenes, split=split, records=records) for split, records in (("train", 4096), ("validation", 256), ("test", 512))}
-    data = data_config(splits, transforms=(spec(HorizontalFlip),))
+    told = argument.endswith(",senses")  # a caption says where things are: it would be wrong of a mirrored image
+    sizes = {"train": 4096, "validation": 256, "test": 512}
+    splits = {split: spec(Scenes, split=split, records=records, caption=told, sound=told) for split, records in sizes.items()}
+    data = data_config(splits, transforms=() if told else (spec(HorizontalFlip),))
     steps = number(1600 if "head" in method else 1500)
     if "head" in method:
         data.fraction = LABELLED

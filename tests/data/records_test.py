@@ -52,3 +52,9 @@ def test_records_are_checked_wherever_they_are_read(read):
     """A label of -1 was counted as ignored by some scores and by others not."""
     with pytest.raises(UserError, match=r"The label of record r should be uint8 \[h w\], .* got int16 \(2, 3\) with values from -1 to -1"):
         read([{"image": IMAGE, "label": np.full((2, 3), -1, np.int16), "name": "r"}])
+
+
+def test_captions_and_sounds_need_not_be_of_the_images_size():
+    image = np.zeros((4, 5, 3), np.uint8)
+    beside = {"caption": np.zeros(7, np.uint8), "sound": np.zeros((16, 2), np.float32), "has_depth": np.array(True)}
+    assert check({"image": image, "name": "a", **beside})

@@ -152,3 +152,12 @@ def test_a_part_that_never_fits_becomes_the_largest_middle_one():
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(UserError, match=message):
         make()
+
+
+def test_what_lies_beside_the_image_passes_and_a_flip_of_it_is_refused():
+    captioned = {**record(), "caption": np.arange(3, dtype=np.uint8)}
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(t.CenterCrop(2, 2)(captioned, rng)["caption"], captioned["caption"])
+    for flip in (t.HorizontalFlip(), t.VerticalFlip()):
+        with pytest.raises(UserError, match=r"Flip mirrors the image, but not its caption.* out of --config.data.transforms"):
+            flip(captioned, rng)

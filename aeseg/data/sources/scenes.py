@@ -7,13 +7,14 @@ network that sees about 30 pixels at 64x64; objects grow with the image.
 
 import zlib
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import Any, ClassVar, SupportsIndex
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from ml_collections import ConfigDict
 
+from aeseg.data import narration
 from aeseg.spec import spec
 from aeseg.types import Class, UserError
 
@@ -43,13 +44,19 @@ class Scenes:
 
     A record is a pure function of (seed, split, index, height, width), the same on every machine; the splits share no record.
     Depth is 1 for the background and in (0, 1) for the objects; the nearer one hides the farther.
+    `caption` adds what is where as bytes, uint8 [160]; `sound` one second of stereo, float32 [16000 2] (aeseg/data/narration.py).
     """
+
+    GENERATED: ClassVar = True
+    """Labels need no check before a run: they are right by construction."""
 
     split: str = "train"
     records: int = 4096
     height: int = 64
     width: int = 64
     seed: int = 0
+    caption: bool = False
+    sound: bool = False
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -74,7 +81,12 @@ class Scenes:
             raise IndexError(f"Scenes has the records 0..{self.records - 1}; got {index}.")
         rng = np.random.default_rng((self.seed, zlib.crc32(self.split.encode()), index))
         image, label, depth = paint(rng, self.height, self.width)
-        return {"image": image, "label": label, "depth": depth, "name": f"{self.split}-{index:06d}"}
+        record = {"image": image, "label": label, "depth": depth, "name": f"{self.split}-{index:06d}"}
+        if self.caption or self.sound:
+            objects = narration.shapes(label, depth)
+            record |= {"caption": narration.as_bytes(narration.caption(objects, CLASSES))} if self.caption else {}
+            record |= {"sound": narration.sound(objects)} if self.sound else {}
+        return record
 
 
 def recipe(size: str = "small") -> ConfigDict:

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 from ml_collections import ConfigDict
 
 from aeseg import images, masking, positions
@@ -82,9 +82,30 @@ class ViT(nn.Module):
         """
         return self._tokens(image, hidden, visible, train, ())
 
+    def embed_with(
+        self,
+        image: Float[Array, "b h w c"],
+        others: Float[Array, "b m d"],
+        order: Int[Array, "b v"],
+        present: Int[Array, "b"],
+        *,
+        train: bool,
+    ) -> Float[Array, "b _ d"]:
+        """The normed tokens at the places `order` of all patches and then `others`, after the class token's (Bachmann et al. 2022).
+
+        Nothing attends to those after an image's first `present` ones.
+        """
+        return self._tokens(image, None, 0, train, (), (others, order, present))
+
     @nn.compact
     def _tokens(
-        self, image: Float[Array, "b h w c"], hidden: Bool[Array, "b _ _"] | None, visible: int, train: bool, outputs: tuple[int, ...]
+        self,
+        image: Float[Array, "b h w c"],
+        hidden: Bool[Array, "b _ _"] | None,
+        visible: int,
+        train: bool,
+        outputs: tuple[int, ...],
+        mixed: tuple[Array, Array, Array] | None = None,
     ) -> Float[Array, "b _ _"]:
         grid = self._grid(image)
         patches = images.patches(layers.standardise(image, self.mean, self.std).astype(self.dtype), self.patch)
@@ -99,12 +120,16 @@ class ViT(nn.Module):
         tokens = PatchEmbedding(self.width, self.patch, self.dtype, name="patches")(patches)
         if hidden is not None and not visible:
             tokens = jnp.where(self._hidden_patches(hidden, grid)[..., None], self._mask_token(), tokens)
-        tokens = tokens + encoding
+        tokens, present = tokens + encoding, None
+        if mixed is not None:
+            others, order, present = mixed
+            tokens = jnp.take_along_axis(jnp.concatenate([tokens, others.astype(self.dtype)], axis=1), order[..., None], axis=1)
+            present = present + leading
         if self.has_class_token:
             token = self.param("class_token", transformer.TOKEN, (1, 1, self.width)).astype(self.dtype) + table[None, :1]
             tokens = jnp.concatenate([jnp.broadcast_to(token, (tokens.shape[0], 1, self.width)), tokens], axis=1)
         fields = {name: getattr(self, name) for name in ("ratio", "epsilon", "layer_scale", "drop_path", "remat", "dtype")}
-        tokens, every = transformer.blocks(tokens, self.depth, self.heads, train=train, collects=bool(outputs), **fields)
+        tokens, every = transformer.blocks(tokens, self.depth, self.heads, train=train, collects=bool(outputs), present=present, **fields)
         norm = transformer.layer_norm(self.epsilon, self.dtype, "norm")
         return jnp.concatenate([norm(every[block]) for block in outputs], axis=-1) if outputs else norm(tokens)  # type: ignore[index]
 

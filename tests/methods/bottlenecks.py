@@ -1,0 +1,100 @@
+"""What the tests of `variational` and `quantised` share: linear networks, every encoder before a bottleneck, and whole runs."""
+
+import functools
+from types import SimpleNamespace
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aeseg import images, keys, tree
+from aeseg.methods.segmenter import Segmenter
+from aeseg.models.decoders.linear import LinearDecoder
+from aeseg.spec import build, names, recipe
+from aeseg.training import checkpoints
+from tests.contract import PACKAGES, shapes
+from tests.methods import cases
+from tests.training.cases import run
+from tests.training.loop_test import equal, trained
+
+STRIDE = 2
+IMAGE = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
+
+
+class Patches(nn.Module):
+    """The pixels of each 2 x 2 patch as features."""
+
+    @nn.compact
+    def __call__(self, image, *, train):
+        return {STRIDE: images.patches(image, STRIDE)}
+
+
+def rngs(seed=0):
+    """A key for every stream of a train step."""
+    return {name: keys.stream(jax.random.key(seed), name, 0) for name in keys.STREAMS}
+
+
+def train_step(method, variables, batch, microbatches=1):
+    """(each microbatch's Means, the variables after the step); microbatch m holds every m-th row from the m-th on."""
+    found = []
+    for first in range(microbatches):
+        rows = {name: leaf[first::microbatches] for name, leaf in batch.items()}
+        means, updated = _stepped(method)(variables, rows)
+        variables = {**variables, **updated}
+        found.append(means)
+    return found, variables
+
+
+@functools.cache
+def _stepped(method):
+    def call(variables, rows):
+        return method.apply(variables, rows, train=True, rngs=rngs(), mutable=[name for name in variables if name != "params"])
+
+    return jax.jit(call)
+
+
+def check_reads_encoder(make, name):
+    """The method that `make(encoder, decoder)` gives traces with the encoder of that file and a decoder at its coarsest stride."""
+    encoder = build(recipe(PACKAGES["encoder"], name, "tiny"))
+    stride = max(shapes(encoder, IMAGE, False)[1])
+    row = {"image": IMAGE, "valid": jax.ShapeDtypeStruct((2,), bool), "index": jax.ShapeDtypeStruct((2,), jnp.int32)}
+    for train in (False, True):
+        _, means = shapes(make(encoder, LinearDecoder(stride)), row, train)
+        assert "psnr" in means
+
+
+def check_starts_a_segmenter(method, batch, head=None):
+    """The encoder's leaves, and no others, go to a segmenter with the same encoder."""
+    donor = jax.jit(lambda: method.init(jax.random.key(0), batch, train=False))()
+    segmenter = Segmenter(method.encoder.clone(parent=None), head or cases.Head(), cases.CLASSES)
+    fresh = jax.jit(lambda: segmenter.init(jax.random.key(5), batch, train=False))()
+    variables, taken = checkpoints.graft(dict(fresh), dict(donor))
+    assert taken
+    assert all(name.split("/")[1] == "encoder" for name in taken)
+    for name in taken:
+        np.testing.assert_array_equal(tree.flatten(variables)[name], tree.flatten(dict(donor))[name])
+
+
+def check_resumes_and_spreads(tmp_path, method):
+    """A run killed after 4 of 6 steps ends with the same bits; devices and microbatches change rounding only, collections included."""
+    one = jax.devices()[:1]
+
+    def chosen(steps, devices=one, microbatches=1):
+        return SimpleNamespace(**{**vars(run(steps, devices, microbatches)), "method": method})
+
+    whole = trained(tmp_path / "whole", chosen(6)).state
+    trained(tmp_path / "parts", chosen(4))
+    assert equal(whole, trained(tmp_path / "parts", chosen(6)).state)
+    reference = trained(tmp_path / "1", chosen(3)).state
+    for devices, microbatches in ((8, 1), (1, 4), (4, 2)):
+        state = trained(tmp_path / f"{devices}-{microbatches}", chosen(3, jax.devices()[:devices], microbatches)).state
+        for kind in ("params", "collections"):
+            left, right = (tree.flatten(jax.device_get(getattr(each, kind))) for each in (reference, state))
+            for name, leaf in left.items():
+                np.testing.assert_allclose(right[name], leaf, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+every_encoder = pytest.mark.parametrize("name", names(PACKAGES["encoder"]))
+"""Run a test for the encoder of every file."""
