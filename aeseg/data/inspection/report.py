@@ -120,7 +120,7 @@ def _source(root: str, found: Layout, answers: dict[str, Any]) -> tuple[Folder, 
             error = error or str(failure)
             continue
         if error:
-            remedy = "only labelled images are taken (--only_labelled)" if "only_labelled" in more else "labels are left out (--labels='')"
+            remedy = "only labelled images are taken (--only_labelled=true)" if "only_labelled" in more else "labels are left out (--labels='')"
             questions.append(f"{error} Here {remedy}: is that right?")
         return source, {**fields, **more}, list(meant.notes), questions
     raise UserError(error)
