@@ -111,16 +111,19 @@ def _source(root: str, found: Layout, answers: dict[str, Any]) -> tuple[Folder, 
     meant = meaning.of_labels(root, found._replace(fields=fields), files) if fields["labels"] else meaning.Meaning({}, (), ())
     fields = {**found.fields, **meant.fields, **answers}
     questions = [question for question in meant.questions if not any(f"--{name}" in question for name in answers)]
-    attempts: list[dict[str, Any]] = [{}, {"only_labelled": True}, {"labels": "", "label_name": "", "roi": ""}]
+    attempts: tuple[tuple[dict[str, Any], str], ...] = (
+        ({}, ""),
+        ({"only_labelled": True}, "only labelled images are taken (--only_labelled=true)"),
+        ({"labels": "", "label_name": "", "roi": ""}, "labels are left out (--labels='')"),
+    )
     error = ""
-    for more in attempts:
+    for more, remedy in attempts:
         try:
             source = Folder(root=root, **{**fields, **more})
         except UserError as failure:
             error = error or str(failure)
             continue
         if error:
-            remedy = "only labelled images are taken (--only_labelled=true)" if "only_labelled" in more else "labels are left out (--labels='')"
             questions.append(f"{error} Here {remedy}: is that right?")
         return source, {**fields, **more}, list(meant.notes), questions
     raise UserError(error)
