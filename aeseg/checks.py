@@ -36,7 +36,7 @@ RANGES: dict[str, tuple[Number, Number]] = {
     **dict.fromkeys(("threads", "workers"), (0, 256)),
     "batch_size": (1, 2**20),
     "fill": (-math.inf, math.inf),
-    "label_map": (-INT32, INT32),
+    **dict.fromkeys(("label_map", "ignore_ids", "value_range"), (-INT32, INT32)),
     "padding": (-SIDE, SIDE),
 }
 """The least and the largest value of an argument, or of each item of a tuple, by its name; other ints are 0 to INT32."""
@@ -111,7 +111,7 @@ def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
     try:
         hints = typing.get_type_hints(whole)
         if isinstance(whole, type) and "__init__" in vars(whole):
-            hints |= typing.get_type_hints(whole.__init__)
+            hints |= typing.get_type_hints(vars(whole)["__init__"])
     except (NameError, TypeError):
         return {}
     return {name: hint for name, hint in hints.items() if name in inspect.signature(whole).parameters}

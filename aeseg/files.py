@@ -89,6 +89,18 @@ def move_aside(path: str) -> str:
     return new
 
 
+def read_json(path: str) -> dict[str, Any]:
+    """The object that a JSON file holds.  UserError if it cannot be read or holds something else; an absent file is an OSError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({str(error)[:80]}). Restore the file, or move it away.") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} must hold a JSON object, {{...}}; it holds a {type(value).__name__}. Restore the file, or move it away.")
+    return value
+
+
 def json_objects(path: str) -> tuple[list[dict[str, Any]], list[bytes]]:
     """(the objects of a file of JSON lines, the lines that hold none); nothing of a file that does not exist.
 

@@ -29,7 +29,7 @@ def run(argv: Sequence[str]) -> int:
         workdir=("", "where the run lives; default runs/<config>"),
         init=(
             "",
-            "whose encoder, or with transfer=continue all, to start from: a workdir (or its checkpoints folder), or a Hugging Face directory",
+            "whose encoder, or with transfer=continue all, to start from: a workdir (or its checkpoints), or a Hugging Face directory",
         ),
     )
     process.start()

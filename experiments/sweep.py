@@ -7,7 +7,7 @@ python -m experiments.sweep --init=runs/pretrain --config.steps=400 --space="tra
 
 The config says whether `pretrain` or `segment` is run, and by which metric trials are compared: its `best`, as it stands in
 metrics.jsonl at the last step, of whose checkpoint all later commands are; the mean over --seeds decides.  A loss is comparable only
-between trials that compute the same one; --config.best=psnr names another metric.  How a space is written: experiments/space.py.
+between trials that compute the same one; --config.best=psnr names another metric.  How a space is written: experiments/search/space.py.
 
 The sweep's directory holds sweep.json (the same command goes on, another is refused; one process at a time), trials/<trial>-<seed>
 (a workdir each), trials.jsonl (a line for each run), winner.json (the config of the winner, for --config) and report.json.  The same
@@ -15,6 +15,7 @@ command tries failed trials again until there is a winner, which is written down
 from then on the same command scores those of its runs that have no score yet, and trains nothing.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -42,7 +43,7 @@ from .search.space import Joined, Range, Space, Values
 from .search.trials import Sweep, Trial
 from .study.descriptions import assignments
 
-FIXED = ("seed", "best", "data.validation", "data.test", "data.evaluation_transforms", "data.on_error")
+FIXED = ("seed", "best", "data.source", "data.validation", "data.test", "data.evaluation_transforms", "data.on_error")
 """Fields in which trials may not differ, or their numbers could not be compared; nor in the window of an autoencoder, which is
 scored on the middle window of each image (a segmenter on whole images)."""
 
@@ -110,7 +111,7 @@ def described(flags: Any) -> tuple[Sweep, Space]:
         raise UserError(f"Expected a Python file with get_space(); {path!r} does not exist. Name one, or write {spaces.GRAMMAR}.")
     space = cli.call_file(flags.space, path, "get_space") if path.endswith(".py") else spaces.parsed(flags.space)
     if not isinstance(space, Values | Range | Joined):
-        raise UserError(f"Expected a space of experiments/space.py from get_space() of {path}; got {space!r}. Return product(...).")
+        raise UserError(f"Expected a space of experiments/search/space.py from get_space() of {path}; got {space!r}. Return product(...).")
     space = spaces.mapped(space, lambda leaf: typed(leaf, flags))
     known = metrics(command, config)
     if config.best not in known:
@@ -126,7 +127,7 @@ def described(flags: Any) -> tuple[Sweep, Space]:
 
 def typed(leaf: Values | Range, flags: Any) -> Values | Range:
     """The leaf with values as the config of the flags will hold them."""
-    cli.check_keys([f"--config.{leaf.field}="], flags.config)
+    leaf = dataclasses.replace(leaf, field=cli.field_name(leaf.field, flags.config))
     if isinstance(leaf, Values):
         return Values(leaf.field, tuple(_typed(leaf.field, value, flags) for value in leaf.values))
     low, high = (_typed(leaf.field, bound, flags) for bound in (leaf.low, leaf.high))

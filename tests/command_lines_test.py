@@ -11,7 +11,7 @@ from experiments.console import cli
 from tests.imports_test import ROOT
 from tests.readme_test import EXAMPLES
 
-START = re.compile(r"(?:python -m experiments\.|\./launch\.sh |(?:^|`|\$ )aeseg )(\w+)", re.MULTILINE)
+START = re.compile(r"(?:python -m experiments\.|\./launch\.sh |[`$] ?aeseg |^ *aeseg (?=\w+(?: -|  |$)))(\w[\w.]*\b)", re.MULTILINE)
 END = re.compile(r" {2,}| \[| && |[`\n]|$")
 """Where a command line ends: docstrings explain it after two spaces, prose goes on after its backtick."""
 OF_THE_READER = {name for _, name in EXAMPLES}

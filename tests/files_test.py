@@ -121,3 +121,13 @@ with files.replacing({str(path)!r}) as temporary, open(temporary, "w") as file:
 """
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '"x"', "5", "", "{", "\0\0", "[" * 100_000, '{"a":' * 100_000])
+def test_a_json_file_of_another_shape_is_a_sentence(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"config.json (is not JSON|must hold a JSON object).*Restore the file"):
+        files.read_json(str(path))
+    path.write_text('{"a": 1}')
+    assert files.read_json(str(path)) == {"a": 1}

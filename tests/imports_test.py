@@ -13,7 +13,7 @@ from tests.contract import PACKAGES
 
 ROOT = Path(aeseg.__file__).parents[1]
 LAYERS = (
-    ("aeseg.types", "aeseg.files", "aeseg.checks", "aeseg.renames", "aeseg.jsonlines", "aeseg.spec", "aeseg.tree", "aeseg.images", "aeseg.keys"),
+    tuple(f"aeseg.{name}" for name in ("types", "files", "checks", "renames", "jsonlines", "spec", "tree", "images", "keys")),
     ("aeseg.objectives", "aeseg.metrics", "aeseg.boundaries", "aeseg.calibration", "aeseg.likelihoods", "aeseg.masking", "aeseg.positions"),
     ("aeseg.models", "aeseg.data"),
     ("aeseg.methods", "aeseg.importers"),

@@ -26,6 +26,11 @@ class _Wrapper:
         return getattr(self.source, "classes", ())
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the source found out about its files, a sentence each."""
+        return getattr(self.source, "notes", ())
+
+    @property
     def skipped(self) -> tuple[str, ...]:
         """Why records were passed over so far, a sentence each."""
         return getattr(self.source, "skipped", ())

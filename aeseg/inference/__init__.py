@@ -1,1 +1,1 @@
-"""From a trained state to numbers and pictures."""
+"""Inference and evaluation of trained models: predictions, scores and pictures."""

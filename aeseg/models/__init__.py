@@ -1,1 +1,1 @@
-"""Networks: encoders give a Pyramid, decoders an image, heads logits."""
+"""Networks: encoders (image -> Pyramid), decoders (Pyramid -> image), heads (Pyramid -> logits)."""

@@ -134,7 +134,7 @@ def _refuse_another_model(found: ConfigDict, wanted: ConfigDict, path: str) -> N
         )
 
 
-def _unlike(found: ConfigDict, wanted: ConfigDict, where: str) -> list[str]:
+def _unlike(found: Any, wanted: Any, where: str) -> list[str]:
     """A line for each field in which two descriptions of a part differ, but for those that may be set otherwise."""
     free = tuple(f"{where}.{name}:" for name in _adjustable(found))
     return [line for line in spec.differences(found, wanted, where) if not line.startswith(free)]
@@ -166,7 +166,7 @@ def _follow(described: ConfigDict, of_run: ConfigDict, part: str, overrides: Map
         described.update_from_flattened_dict(asked)
 
 
-def _adjustable(described: ConfigDict) -> tuple[str, ...]:
+def _adjustable(described: Any) -> tuple[str, ...]:
     """The fields that another use of the same weights may set otherwise: dtype, and what the class calls so."""
     return ("dtype", *getattr(type(spec.build(described)), "adjustable", ()))
 

@@ -33,7 +33,7 @@ def validation(run: Run) -> Evaluate:
     An autoencoder: every Mean over the set, divided once, without random keys.  A segmenter: SCORES, from one confusion matrix.
     """
     if not run.segments:
-        means = on_local_devices(lambda variables, batch: dict(run.method.apply(variables, step.prepare(batch), train=False)))
+        means = on_local_devices(lambda variables, batch: dict(run.method.apply(variables, step.prepare(batch), train=False)))  # type: ignore[arg-type]
 
         def numbers(state: TrainState) -> dict[str, float]:
             variables = host_copy(state.variables)
@@ -67,7 +67,7 @@ def segmentation(run: Run, predict: Predict, source: Any, **how: Any) -> dict[st
         predict,
         source,
         run.data.evaluation_transforms,
-        tuple(run.window),
+        tuple(run.window),  # type: ignore[arg-type]
         [name for name, _ in source.classes],
         threads=run.data.threads,
         **how,
@@ -84,7 +84,7 @@ def predictor(run: Run, method: nn.Module, variables: Any, samples: int = 0, bat
     def logits(variables: Any, image: jax.Array, rngs: dict[str, jax.Array] | None = None) -> jax.Array:
         if batch_statistics:
             return by_own_statistics(method, variables, images.as_float(image), rngs)
-        return method.apply(variables, images.as_float(image), rngs=rngs, method="predict")
+        return method.apply(variables, images.as_float(image), rngs=rngs, method="predict")  # type: ignore[return-value]
 
     def apply(variables: Any, batch: Any) -> jax.Array:
         if samples:
@@ -95,7 +95,7 @@ def predictor(run: Run, method: nn.Module, variables: Any, samples: int = 0, bat
             return sampled(drawn, batch["image"], batch["index"], run.seed, samples)
         if run.segments:
             return logits(variables, batch["image"])
-        shown = method.apply(variables, step.prepare(batch), method="show")
+        shown: Any = method.apply(variables, step.prepare(batch), method="show")
         if "reconstruction" not in shown:
             raise UserError(
                 f"Expected a method that shows a reconstruction; {type(method).__name__} shows {', '.join(shown)}. "
@@ -122,7 +122,7 @@ def scored(
 
 def autoencoder(run: Run, variables: Any, source: Any, batch: int, seen: Callable[[int], None] = lambda images: None) -> dict[str, Any]:
     """Return each Mean of an autoencoder over the middle windows of a source, their loss, and the number of images."""
-    means = on_local_devices(lambda variables, batch: dict(run.method.apply(variables, step.prepare(batch), train=False)))
+    means = on_local_devices(lambda variables, batch: dict(run.method.apply(variables, step.prepare(batch), train=False)))  # type: ignore[arg-type]
     placed = on_every_device(variables)
     rows, summary = windows(run, source, batch), getattr(run.method, "summary", dict)
     return evaluation.autoencoder(lambda batch: means(placed, batch), rows, run.method.coefficients, seen, summary)

@@ -48,7 +48,7 @@ def train(run: Run, path: str, init: Init | None = None) -> Outcome:
     smaller = run.metric not in LARGER_IS_BETTER
     kept = saved.Checkpoints(os.path.join(path, "checkpoints"), run.keep, run.metric, run.keep_every, smaller)
     pictures, evaluate = Pictures(run, path), scores.validation(run)
-    state = loop.initial_state(run, run.loader[0])
+    state = loop.initial_state(run, run.loader[0])  # type: ignore[arg-type]
     log = Log(path, run.steps, max([s for s in kept.steps() if s <= run.steps], default=0), writes)
     try:
         resumed = kept.restore(state, log.say)
@@ -64,7 +64,7 @@ def train(run: Run, path: str, init: Init | None = None) -> Outcome:
             log.say("This run is finished; nothing is trained.")
             numbers, finished = evaluate(state), True
         else:
-            outcome = loop.train(run, state, kept, log, evaluate, pictures.write)
+            outcome = loop.train(run, state, kept, log, evaluate, pictures.write)  # type: ignore[arg-type]
             state, numbers, finished = outcome.state, outcome.numbers, outcome.finished
     finally:
         kept.close()

@@ -11,6 +11,7 @@ from aeseg import jsonlines, spec
 from aeseg.runs.run import LARGER_IS_BETTER, SPLITS, Run, split_config
 from aeseg.training import checkpoints as saved
 from aeseg.training import state as states
+from aeseg.training.stored import saved_steps
 from aeseg.types import UserError
 
 MAY_CHANGE = ("log_every", "keep", "next", "data.threads", "data.workers", "data.cache_gib")
@@ -107,7 +108,7 @@ def validated(workdir: str, metric: str) -> dict[int, float | None]:
 def best_step(workdir: str) -> int:
     """Return the saved step that was best on validation, by the run's metric; of equals the first."""
     metric = spec.build_run(stored_config(workdir)).metric
-    kept = saved.saved_steps(os.path.join(workdir, "checkpoints"))
+    kept = saved_steps(os.path.join(workdir, "checkpoints"))
     values = {step: value for step, value in validated(workdir, metric).items() if step in kept and value is not None}
     if not values:
         raise UserError(
@@ -119,5 +120,5 @@ def best_step(workdir: str) -> int:
 
 def finished(workdir: str) -> bool:
     """Return whether a run has been trained to its last step."""
-    trained = saved.saved_steps(os.path.join(workdir, "checkpoints"))
+    trained = saved_steps(os.path.join(workdir, "checkpoints"))
     return bool(trained) and trained[-1] >= stored_config(workdir).steps

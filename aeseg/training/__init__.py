@@ -1,1 +1,1 @@
-"""The one loop, and what it stands on."""
+"""Training: the loop, the step, optimisers, checkpoints and logs."""

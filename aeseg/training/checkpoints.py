@@ -5,6 +5,7 @@ checkpoint is named, the next older one is tried, and the unusable one is moved 
 Nothing of a checkpoint is read before it is asked for: damage of one leaves the others usable.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,9 @@ from aeseg.training.state import TrainState
 from aeseg.training.stored import checksums, saved_steps
 from aeseg.types import UserError
 
+REFUSED = "RESOURCE_EXHAUSTED|Error writing|Failed writing|File too large|quota|No space left|PERMISSION_DENIED|Permission denied|Read-only"
+"""What tensorstore and Orbax say when the disk refuses to write."""
+
 
 class Checkpoints:
     """The checkpoints of one run, in `directory`.
@@ -34,6 +38,9 @@ class Checkpoints:
         self.directory = os.path.abspath(directory)
         self._best, self._sign = best, -1.0 if smaller_is_better else 1.0
         self._scores: dict[int, float] = {}
+        self._failed = False
+        self._quiet = contextlib.ExitStack()
+        self._quiet.enter_context(stored.one_error())  # until it is closed: what fails in the background prints no traceback
         for step in saved_steps(self.directory):
             self._note(step, stored.saved_metrics(self.directory, step))
         policies: list[Any] = [managers.LatestN(keep), stored.Best(self._scores)]
@@ -61,7 +68,7 @@ class Checkpoints:
         meta = {"crc32": checksums(state), "metrics": metrics, "metrics_crc32": stored.checksum(metrics)}
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
         self._note(step, metrics)
-        _guarded(self.directory, lambda: self._manager.save(step, args=items))
+        self._told(lambda: self._manager.save(step, args=items))
 
     def restore(self, like: TrainState, say: Callable[[str], None], step: int = -1) -> TrainState | None:
         """The newest checkpoint that is whole, placed as `like` (arrays or shapes with shardings); None if there is none.
@@ -98,11 +105,19 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Return when everything is on the disk; an error while writing is raised here."""
-        _guarded(self.directory, self._manager.wait_until_finished)
+        self._told(self._manager.wait_until_finished)
 
     def close(self) -> None:
-        """Wait, and let go of the directory."""
-        _guarded(self.directory, self._manager.close)
+        """Wait, and let go of the directory; what `save` or `wait` has raised is not raised again."""
+        with self._quiet, contextlib.suppress(*((UserError,) if self._failed else ())):
+            self._told(self._manager.close)
+
+    def _told(self, call: Callable[[], Any]) -> None:
+        try:
+            _guarded(self.directory, call)
+        except UserError:
+            self._failed = True
+            raise
 
     def _opened(self) -> ocp.CheckpointManager:
         options = ocp.CheckpointManagerOptions(
@@ -235,7 +250,7 @@ def _guarded(directory: str, call: Callable[[], Any]) -> Any:
     except OSError as error:
         raise UserError(f"Cannot write to {directory}: {error.strerror or error}. Free some space or name another --workdir.") from error
     except Exception as error:
-        if re.search(r"RESOURCE_EXHAUSTED|No space left|PERMISSION_DENIED|Permission denied|Read-only", str(error)):
+        if re.search(REFUSED, str(error)):
             first = str(error).strip().splitlines()[0][:200]
             raise UserError(f"Cannot write to {directory}: {first}. Free some space or name another --workdir.") from error
         raise

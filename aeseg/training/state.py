@@ -12,6 +12,9 @@ from aeseg import keys
 from aeseg.training import mesh as meshes
 from aeseg.types import Loaded
 
+QUICK_TO_COMPILE = {"xla_backend_optimization_level": 1}
+"""Options of XLA on a CPU for a program that runs once: each parameter's draw is a kernel, and LLVM takes 6 times as long at level 3."""
+
 
 class TrainState(flax.struct.PyTreeNode):
     """Everything that the next step needs besides its batch; saved and restored whole.
@@ -40,7 +43,8 @@ def shapes(method: nn.Module, optimiser: Any, batch: Loaded, seed: int, ema: boo
 def create(method: nn.Module, optimiser: Any, batch: Loaded, seed: int, ema: bool, mesh: Mesh) -> TrainState:
     """A fresh state, made where it will live; `batch` gives shapes only (one row is enough)."""
     placed = meshes.shardings(mesh, shapes(method, optimiser, batch, seed, ema))
-    return jax.jit(lambda: _initial(method, optimiser, batch, seed, ema), out_shardings=placed)()
+    options = QUICK_TO_COMPILE if mesh.devices.flat[0].platform == "cpu" else {}
+    return jax.jit(lambda: _initial(method, optimiser, batch, seed, ema), out_shardings=placed, compiler_options=options)()
 
 
 def example(batch: Loaded) -> dict[str, Any]:

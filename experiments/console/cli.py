@@ -167,8 +167,8 @@ def _unaliased(described: str) -> str:
 def _current(word: str, node: ConfigDict) -> str:
     """Return a word of a command line with the name of a config field of an earlier version, or a short one, written in full.
 
-    --config.freeze is --config.transfer, --config.epochs is --config.given.epochs, and --config.data.root is the root of the source.  A field
-    of the source that is set for one split becomes that split's own.
+    --config.freeze is --config.transfer, --config.epochs is --config.given.epochs, and --config.data.root is the root of the source.  A
+    field of the source that is set for one split becomes that split's own.
     """
     match = re.match(r"(--?config\.)([^=\[.]+)(?:\.([^=\[.]+))?(?:\.([^=\[.]+))?(.*)", word, re.DOTALL)
     if not match or "target" not in node:
@@ -187,6 +187,13 @@ def _current(word: str, node: ConfigDict) -> str:
             if name := next((each for each in names if each in source), ""):
                 return f"{dashes}data.source.{name}{rest}"
     return word
+
+
+def field_name(field: str, config: ConfigDict) -> str:
+    """Return the full name of a config field that was written as on the command line; UserError if the config has none."""
+    word = _current(f"--config.{field}=", config)
+    check_keys([word], config)
+    return word.removeprefix("--config.").removesuffix("=")
 
 
 def check_keys(argv: Sequence[str], node: ConfigDict) -> None:

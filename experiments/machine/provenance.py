@@ -1,4 +1,4 @@
-"""Where and with what a number was measured: it stands beside every result; `python -m experiments.provenance` prints it."""
+"""Where and with what a number was measured: it stands beside every result; `python -m experiments.machine.provenance` prints it."""
 
 import importlib.metadata
 import json

@@ -77,7 +77,7 @@ def test_grey_written_as_rgb_is_ids_only_where_the_table_has_no_colours():
         ("[", "is not JSON"),
         ("{}", "should hold a list"),
         ('[{"id": 0}]', r'a class has id, name and, if wanted, colour and ignore; got \{"id": 0\}'),
-        ('[{"id": 0, "name": "a", "rgb": 1}]', "a class has id"),
+        ('[{"id": 0, "name": "a", "weight": 1}]', "a class has id"),
         ('[{"id": 0, "name": "a"}, {"id": 0, "name": "b"}]', "ids are different numbers"),
         ('[{"id": 0, "name": "a", "colour": [1, 2]}]', r"a colour is \[red, green, blue\]"),
         ('[{"id": 0, "name": "a", "ignore": true}]', "1 to 255 classes; .* gives 0"),

@@ -28,17 +28,17 @@ def test_over_labels_everything_but_the_start_is_alike(two_methods):
     assert rows["denoising"].overrides == {}
     for share, fraction in shares.items():
         scratch = rows[f"scratch, {share}"]
-        assert scratch.overrides == {"steps": 5, "data.fraction": fraction, "freeze": "scratch"}
+        assert scratch.overrides == {"steps": 5, "data.fraction": fraction, "transfer": "scratch"}
         assert (scratch.init, scratch.compare) == ("", "")
         for method, name in METHODS.items():
             row = rows[f"{name}, {share}"]
             assert (row.command, row.config, row.init, row.compare) == ("segment", "b", method, scratch.name)
-            assert {**row.overrides, "freeze": "scratch"} == scratch.overrides
+            assert {**row.overrides, "transfer": "scratch"} == scratch.overrides
 
 
 def test_over_labels_each_may_be_segmented_at_its_own_rate(two_methods):
     rows = {row.name: row for row in papers.over_labels("a:{}", "b", {"all": 1.0}, {}, {"scratch": 0.006, "spark": 5e-4}, {"steps": 5})}
-    assert rows["scratch, all"].overrides == {"steps": 5, "data.fraction": 1.0, "freeze": "scratch", papers.RATE: 0.006}
+    assert rows["scratch, all"].overrides == {"steps": 5, "data.fraction": 1.0, "transfer": "scratch", papers.RATE: 0.006}
     assert rows["SparK, all"].overrides == {"steps": 5, "data.fraction": 1.0, papers.RATE: 5e-4}
     assert rows["denoising, all"].overrides == {"steps": 5, "data.fraction": 1.0}
 
@@ -49,7 +49,7 @@ def test_each_method_and_scratch_has_four_trials_and_is_segmented_alike(two_meth
     rows = {row.name: row for row in papers.tuning("a:{}", "b", {"steps": 5}, harder, then)}
     for name in ("scratch", "SparK", "denoising"):
         assert len([row for row in rows.values() if row.command == "segment" and row.name.startswith(f"{name}, ")]) == 4
-    assert rows["scratch, rate 0.006"].overrides == {"steps": 5, "freeze": "scratch", papers.RATE: 0.006}
+    assert rows["scratch, rate 0.006"].overrides == {"steps": 5, "transfer": "scratch", papers.RATE: 0.006}
     assert rows["SparK, units of 16"].overrides == {"steps": 5}
     assert rows["SparK, units of 16, then rate 0.006"].overrides == {"steps": 5, papers.RATE: 0.006}
     for trial in ("SparK, units of 16", "SparK, units of 16, then rate 0.006"):
@@ -67,8 +67,8 @@ def test_why_a_method_does_not_help_is_asked_with_the_best_pretraining_of_each(t
     assert [row.name for row in rows[: len(trials)]] == [row.name for row in trials]
     why = {row.name: row for row in rows[len(trials) :]}
     common = {"steps": 5, "data.fraction": 0.5, papers.RATE: 0.006}
-    assert why["why: frozen at random"].overrides == {**common, "freeze": "scratch", "optimiser.freeze": ("encoder/*",)}
-    assert why["why: SparK, frozen"].overrides == {**common, "freeze": "linear-probe"}
+    assert why["why: frozen at random"].overrides == {**common, "transfer": "scratch", "optimiser.freeze": ("encoder/*",)}
+    assert why["why: SparK, frozen"].overrides == {**common, "transfer": "linear-probe"}
     assert why["why: denoising, frozen"].overrides[papers.RATE] == 0.002
     assert why["why: SparK, frozen"].init == why["why: SparK, lower layers slower"].init == "spark pretraining, units of 16"
     assert why[why["why: SparK, four times as long"].init].overrides == {"method.unit": 16, "data.fraction": 0.5, "steps": 40}
@@ -149,8 +149,8 @@ def test_camvid_tiramisus_note_says_what_its_configs_do():
     for scale, network, sizes in (("cpu", "small_fc_densenet", ("48x48", "72x96")), ("paper", "unet", ("368x480",))):
         crops, whole = (cli.load_config(f"camvid_tiramisu:{network}{stage}") for stage in ("", ",full"))
         note = papers.at_scale(camvid_tiramisu, scale).NOTE
-        assert f"{crops.epochs} " in note
-        assert f"{whole.epochs} of whole images" in note
+        assert f"{crops.given.epochs} " in note
+        assert f"{whole.given.epochs} of whole images" in note
         for size, window in zip(sizes, (crops.window, whole.window)[-len(sizes) :], strict=True):
             assert size == "{}x{}".format(*window)
             assert size in note

@@ -88,7 +88,7 @@ def test_a_network_that_gives_no_numbers_predicts_nothing(run, segmenter, photos
 def test_a_run_that_resizes_predicts_at_that_size_and_brings_probabilities_back(run, segmenter, photos, tmp_path):
     output = tmp_path / "results"
     transforms = (spec(Resize, height=16, width=16), spec(CenterCrop, height=8, width=8))
-    resizing = segmenter._replace(config=untrained.config_of(segmenter.config.method, transforms))
+    resizing = untrained.seeing(segmenter, transforms)
     assert run(predict, resizing, f"--input={photos / 'b.jpg'}", f"--output={output}", "--logits") == 0
     image = Resize(16, 16)({"image": cv2.imread(str(photos / "b.jpg"))[..., ::-1]}, np.random.default_rng(0))["image"]
     small = segmenter.method.apply(segmenter.variables, jnp.float32(image[None]) / 255, method="predict")[0]
@@ -100,7 +100,7 @@ def test_a_run_that_resizes_predicts_at_that_size_and_brings_probabilities_back(
 
 def test_a_run_that_normalises_local_contrast_predicts_from_it_and_draws_on_the_image(run, segmenter, photos, tmp_path):
     output, photo = tmp_path / "results", photos / "more" / "a.png"
-    seeing = segmenter._replace(config=untrained.config_of(segmenter.config.method, (spec(LocalContrast, sigma=2.0),)))
+    seeing = untrained.seeing(segmenter, (spec(LocalContrast, sigma=2.0),))
     assert run(predict, seeing, f"--input={photo}", f"--output={output}", "--logits") == 0
     image = np.asarray(Image.open(photo))
     contrast = LocalContrast(2.0)({"image": image}, np.random.default_rng(0))["image"]

@@ -293,7 +293,9 @@ def test_optuna_s_trials_are_run_and_not_run_again(calls, swept):
 
 def test_a_python_file_describes_a_space(calls, swept, tmp_path):
     path = tmp_path / "rates.py"
-    path.write_text("from experiments.space import values\n\ndef get_space(most='4e-3'):\n    return values('ema', 0.5, float(most))\n")
+    path.write_text(
+        "from experiments.search.space import values\n\ndef get_space(most='4e-3'):\n    return values('ema', 0.5, float(most))\n"
+    )
     calls.score = lambda config: config.ema
     assert swept(f"--space={path}:0.75")[0] == 0
     assert calls.scored == ["001-0"]
@@ -317,7 +319,7 @@ def test_a_run_that_stopped_early_is_not_scored(tmp_path):
         (("--space=optimiser.learning_rat=1",), "has no 'learning_rat' (did you mean 'learning_rate'?)"),
         (("--space=data.transforms[1].probability=0,1",), "config.data.transforms has no [1]; it has 1 entries, counted from 0."),
         (("--space=steps=2,many",), "Expected a value of steps of type int, such as 1600; got 'many' in the space."),
-        (("--space=freeze=uniform(0,1)",), "A range is of numbers; freeze is '0' for 0. Name its values"),
+        (("--space=transfer=uniform(0,1)",), "A range is of numbers; transfer is '0' for 0. Name its values"),
         (("--space=batch_size=8,16 & steps=1",), "batch_size has 2, steps has 1"),
         ((RATES, "--sampler=bayes"), "The samplers are grid, random, optuna-tpe, optuna-cmaes; got 'bayes'"),
         ((RATES, "--config.best=mean_io"), "got 'mean_io' (did you mean 'mean_iou'?), which would never be there"),
@@ -327,7 +329,7 @@ def test_a_run_that_stopped_early_is_not_scored(tmp_path):
         (("--config.data.on_error=skip", "--space=data.on_error=raise | ema=0.5"), 'config.data.on_error: "skip" -> "raise"'),
         (("--config=camvid_small", "--space=data.evaluation_transforms[0].height=96,48"), "changes config.data.evaluation_transforms: "),
         (("--config=pretrain", "--space=window=(64,64),(32,32)"), "window changes config.window: [64, 64] -> [32, 32]. Leave it out"),
-        (("--config=folder:unet", "--space=data.root=a,b"), "data.root changes config.data.validation.root"),
+        (("--config=folder:unet", "--space=data.root=a,b"), "data.source.root changes config.data.source.root"),
         ((RATES, "--seeds=0"), "got --seeds=0"),
         ((RATES, "--jobs=3"), "Expected --jobs of 1 to 2"),
         (("--space=nowhere.py",), "'nowhere.py' does not exist"),

@@ -280,7 +280,7 @@ def test_the_second_stage_of_camvid_tiramisu_continues_the_first_on_whole_images
         elif before:
             first, second = (cli.load_config(each.config) for each in (before, row))
             assert spec.differences(first.method, second.method) == []
-            assert (first.freeze, second.freeze) == ("fine-tune", "continue")
+            assert (first.transfer, second.transfer) == ("fine-tune", "continue")
             assert second.window > first.window
 
 
@@ -292,7 +292,7 @@ def test_a_stage_that_is_none_is_refused():
 def test_the_rate_of_camvid_tiramisu_falls_by_its_factor_in_each_epoch_however_many_there_are():
     config = cli.load_config("camvid_tiramisu:fc_densenet103")
     for epochs in (750, 300):
-        config.epochs = epochs
+        config.given.epochs = epochs
         rate = spec.build(config.optimiser).learning_rate
         assert config.steps == epochs * 367 // 3
         for epoch in (0, 1, 30):

@@ -48,6 +48,11 @@ def autoencoder(method=None):
     return _trained(method, variables)
 
 
+def seeing(trained, transforms):
+    """A trained network whose run transforms the images that it scores and predicts."""
+    return trained._replace(run=build(config_of(trained.run.config.method, transforms)))
+
+
 def _untrained(method):
     variables = jax.jit(lambda: build(method).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), method="predict"))()
     return _trained(method, variables)

@@ -1,4 +1,4 @@
-"""experiments/init.py: what a run starts from, of a workdir or of Hugging Face, adapted to the run's images."""
+"""aeseg/runs/init.py: what a run starts from, of a workdir or of Hugging Face, adapted to the run's images."""
 
 import contextlib
 
@@ -21,7 +21,13 @@ from tests.importers.cases import find_toys, random_variables, same, toy_directo
 
 SCENES = [f"--config.data.{split}.{field}=16" for split in ("train", "validation") for field in ("height", "width", "records")]
 SMALL = ["--config.window=(16,16)", "--config.batch_size=8", "--config.steps=1", *SCENES]
-SEGMENT = ["--config=segment:linear", "--config.data.fraction=1.0", "--config.method.head.stride=4", "--config.freeze=linear-probe", *SMALL]
+SEGMENT = [
+    "--config=segment:linear",
+    "--config.data.fraction=1.0",
+    "--config.method.head.stride=4",
+    "--config.transfer=linear-probe",
+    *SMALL,
+]
 PRETRAIN = ["--config=pretrain:reconstruction,tiny", *SMALL]
 STILL = ("--config.optimiser.learning_rate=1e-30", "--config.optimiser.weight_decay=0.0")
 
@@ -98,7 +104,7 @@ def test_weights_follow_the_run_s_channels_line_by_line(tmp_path, capsys):
         (tmp_path / "own" / "images").mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / "own" / "images" / f"{index:02d}.png"), np.full((16, 16), index, np.uint8))
     path, tensors = toy_directory(tmp_path / "theirs", "encoder")
-    grey = [f"--config.data.{split}.channels=1" for split in ("train", "validation")]
+    grey = ["--config.data.source.channels=1"]
     own = ["--config=folder:reconstruction", f"--config.data.root={tmp_path / 'own'}", *grey, "--config.method.decoder.channels=1"]
     fitting = ["--config.method.decoder.widths=(8,4)", "--config.window=(16,16)", "--config.batch_size=8", "--config.steps=1"]
     assert run(pretrain, *own, *fitting, *STILL, f"--init={path}", f"--workdir={tmp_path / 'run'}") == 0
@@ -136,10 +142,10 @@ def test_a_segmenter_goes_on_from_the_whole_of_another_at_another_window(tmp_pat
 
 def test_to_go_on_takes_a_segmenter_with_the_same_head_and_neck(tmp_path, capsys):
     path, _ = workdir(tmp_path / "autoencoder", cli.load_config("pretrain:denoising,tiny"))
-    assert run(segment, *SEGMENT, "--config.freeze=continue", f"--init={path}", f"--workdir={tmp_path / 'no'}") == 2
+    assert run(segment, *SEGMENT, "--config.transfer=continue", f"--init={path}", f"--workdir={tmp_path / 'no'}") == 2
     assert (
         f"Expected a model to go on from as a whole, aeseg.methods.segmenter:Segmenter; {path} holds aeseg.methods.denoising:Denoising. "
-        "Name a workdir of `segment`, or take the encoder alone with --config.freeze=fine-tune." in capsys.readouterr().err
+        "Name a workdir of `segment`, or take the encoder alone with --config.transfer=fine-tune." in capsys.readouterr().err
     )
     first = cli.load_config("camvid_small:unet,vit")
     path, _ = workdir(tmp_path / "segmenter", first)
@@ -159,7 +165,7 @@ def test_to_go_on_takes_a_segmenter_with_the_same_head_and_neck(tmp_path, capsys
     config = cli.load_config("camvid_small:unet,vit")
     config.dtype = "bfloat16"
     init.weights(config, {}, path, "all")
-    assert run(segment, *SEGMENT, "--config.freeze=continue", f"--workdir={tmp_path / 'no'}") == 2
+    assert run(segment, *SEGMENT, "--config.transfer=continue", f"--workdir={tmp_path / 'no'}") == 2
     assert "To continue there must be a trained segmenter, and there is none. Name one with --init" in capsys.readouterr().err
 
 

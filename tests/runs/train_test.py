@@ -69,13 +69,13 @@ def test_a_run_leaves_all_that_is_promised(pretrained):
 def test_a_linear_probe_leaves_the_encoder_as_it_was_and_fine_tuning_does_not(run, pretrained, tmp_path):
     for way in ("linear-probe", "fine-tune"):
         workdir = tmp_path / way
-        assert run(segment, "--config=folder:unet", f"--init={pretrained}", f"--config.freeze={way}", f"--workdir={workdir}") == 0
+        assert run(segment, "--config=folder:unet", f"--init={pretrained}", f"--config.transfer={way}", f"--workdir={workdir}") == 0
         assert same(encoder(workdir), encoder(pretrained)) == (way == "linear-probe")
 
 
 def test_from_scratch_the_architecture_is_taken_and_no_weight(run, pretrained, tmp_path, capsys):
     workdir = tmp_path / "scratch"
-    assert run(segment, "--config=folder:unet", f"--init={pretrained}", "--config.freeze=scratch", f"--workdir={workdir}") == 0
+    assert run(segment, "--config=folder:unet", f"--init={pretrained}", "--config.transfer=scratch", f"--workdir={workdir}") == 0
     assert "Took" not in capsys.readouterr().err
     ours, theirs = encoder(workdir), encoder(pretrained)
     assert {name: leaf.shape for name, leaf in ours.items()} == {name: leaf.shape for name, leaf in theirs.items()}

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from aeseg.runs import workdir as workdirs
-from aeseg.spec import to_json
+from aeseg.spec import recipe, to_json
 from aeseg.types import UserError
 from tests.experiments.untrained import config_of
 
@@ -21,7 +21,7 @@ def workdir(tmp_path):
 
 
 def describe(workdir, best):
-    config = config_of({})
+    config = config_of(recipe("aeseg.methods", "denoising", "tiny"))
     config.best = best
     (workdir / "config.json").write_text(to_json(config))
     return str(workdir)

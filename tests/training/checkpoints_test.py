@@ -2,7 +2,9 @@
 
 import json
 import os
+import resource
 import shutil
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -217,3 +219,30 @@ def test_the_best_is_known_from_metrics_as_they_were_written_before(tmp_path):
         (tmp_path / str(step) / "metrics" / "metrics").write_text(json.dumps({"mean_iou": -abs(step - 4.0)}))
     kept = saved(tmp_path, (8,), keep=1, best="mean_iou")
     assert kept.steps() == [4, 8]
+
+
+@pytest.mark.parametrize("limit", [0, 100, 2000])
+def test_a_full_disk_is_one_sentence_and_keeps_the_last_good_checkpoint(tmp_path, limit):
+    kept = saved(tmp_path, (2,))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    random = np.random.default_rng(0).normal(size=(40, 50)).astype(np.float32)  # 8 kB that nothing compresses
+
+    def save_on_a_full_disk():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[0][1]))
+        kept.save(state(4).replace(params={"encoder": {"kernel": jnp.asarray(random), "bias": jnp.zeros(3)}}), {})
+        kept.wait()
+
+    try:
+        with pytest.raises(UserError, match=r"Cannot write to .*Free some space or name another --workdir") as error:
+            save_on_a_full_disk()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before[0])
+        signal.signal(signal.SIGXFSZ, before[1])
+    assert len(str(error.value).splitlines()) == 1
+    kept.close()
+    again = Checkpoints(str(tmp_path))
+    assert again.steps() == [2]
+    assert int(again.restore(state(0), pytest.fail).step) == 2
+    again.save(state(4), {})
+    again.close()
+    assert checkpoints.saved_steps(str(tmp_path)) == [2, 4]

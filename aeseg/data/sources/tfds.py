@@ -16,7 +16,7 @@ from jaxtyping import Shaped, UInt8
 from ml_collections import ConfigDict
 
 from aeseg.data import decode
-from aeseg.data.classes import Table, from_colours, from_ids, lookup, table
+from aeseg.data.classes import Lookup, Table, from_colours, from_ids, lookup, table
 from aeseg.spec import spec
 from aeseg.types import IGNORE, Class, UserError
 
@@ -141,7 +141,7 @@ class Tfds:
         return table(given)
 
     @cached_property
-    def _lookup(self) -> Shaped[np.ndarray, "n"]:
+    def _lookup(self) -> Lookup:
         return lookup({IGNORE: IGNORE, **dict(enumerate(self.label_map))} if self.label_map else self._table.ids)
 
     @property

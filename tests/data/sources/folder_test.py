@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -165,16 +166,173 @@ def test_16_bit_ids_and_ignored_ids(tmp_path):
     np.testing.assert_array_equal(source[0]["label"], np.where(label == 4000, IGNORE, label))
 
 
-def test_a_rotated_photograph_stays_aligned_with_its_label(tmp_path):
+def test_a_turned_photograph_is_asked_for_and_each_answer_aligns_it_with_its_label(tmp_path):
     exif = Image.Exif()
     exif[0x112] = 6
     pixels = np.zeros((16, 24, 3), np.uint8)
     pixels[:8] = 255
     (tmp_path / "images").mkdir()
     Image.fromarray(pixels).save(tmp_path / "images/a.jpg", exif=exif)
-    write(tmp_path / "labels/a.png", (pixels[..., 0] > 0).astype(np.uint8))
-    record = folder(tmp_path, class_table="2")[0]
-    np.testing.assert_array_equal(record["image"][..., 0] > 127, record["label"] == 1)
+    for orientation, drawn in (("ignore", pixels), ("apply", np.rot90(pixels, -1))):
+        write(tmp_path / "labels/a.png", (drawn[..., 0] > 0).astype(np.uint8))
+        with pytest.raises(UserError, match=r"a.jpg has EXIF orientation 6: .*orientation='apply' .* or orientation='ignore'"):
+            folder(tmp_path, class_table="2")[0]
+        record = folder(tmp_path, class_table="2", orientation=orientation)[0]
+        np.testing.assert_array_equal(record["image"][..., 0] > 127, record["label"] == 1)
+    assert Folder(root=str(tmp_path), labels="")[0]["image"].shape == (16, 24, 3)
+
+
+def mask(*positions, h=6, w=8):
+    pixels = np.zeros((h, w), np.uint8)
+    for y, x in positions:
+        pixels[y, x] = 255
+    return pixels
+
+
+def test_one_mask_for_each_class_is_found_by_the_names_of_the_classes(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / f"images/{name}.png", picture())
+        write(tmp_path / f"labels/{name}_dry_leaf.png", mask((0, 0)))
+    write(tmp_path / "labels/a_stem.png", mask((1, 1)))
+    source = folder(tmp_path, class_table="background, dry leaf, stem")
+    assert (source[0]["label"][0, 0], source[0]["label"][1, 1], source[0]["label"].sum()) == (1, 2, 3)
+    assert source[1]["label"].sum() == 1
+    assert source.notes == ("one mask for each class: labels are matched as {stem}_{class}",)
+
+
+def test_masks_that_overlap_are_asked_for(tmp_path):
+    write(tmp_path / "images/a.png", picture())
+    write(tmp_path / "labels/leaf/a.png", mask((0, 0), (0, 1)))
+    write(tmp_path / "labels/stem/a.png", mask((0, 1)))
+    fields = {"class_table": "background, leaf, stem", "label_name": "{class}/{stem}"}
+    with pytest.raises(UserError, match=r"Masks of two classes of a overlap in 2.1 % .*overlap='last' .* overlap='ignore'"):
+        folder(tmp_path, **fields)[0]
+    assert folder(tmp_path, **fields, overlap="last")[0]["label"][0, :3].tolist() == [1, 2, 0]
+    assert folder(tmp_path, **fields, overlap="ignore")[0]["label"][0, :3].tolist() == [1, IGNORE, 0]
+    write(tmp_path / "labels/background/a.png", mask((5, 7)))
+    label = folder(tmp_path, **fields, overlap="last")[0]["label"]
+    assert (label[5, 7], label[3, 3]) == (0, IGNORE)
+
+
+def test_one_mask_for_each_object_is_joined_to_a_foreground(tmp_path):
+    for name in ("x1", "x2"):
+        write(tmp_path / f"{name}/images/{name}.png", picture())
+        write(tmp_path / f"{name}/masks/1.png", mask((0, 0)))
+        write(tmp_path / f"{name}/masks/2.png", mask((0, 0), (5, 5)))
+    source = Folder(root=str(tmp_path), images=".", labels=".", image_name="{stem}/images/{stem}", label_name="{stem}/masks/*")
+    assert [record.name for record in source.records] == ["x1", "x2"]
+    assert [item.name for item in source.classes] == ["background", "foreground"]
+    np.testing.assert_array_equal(source[0]["label"], mask((0, 0), (5, 5)) // 255)
+    check_source(source)
+    write(tmp_path / "x1/masks/3.png", mask((1, 1)) + np.arange(48, dtype=np.uint8).reshape(6, 8))
+    with pytest.raises(UserError, match=r"3.png holds 47 values, .* Set binary_threshold"):
+        Folder(root=str(tmp_path), images=".", labels=".", image_name="{stem}/images/{stem}", label_name="{stem}/masks/*")[0]
+
+
+def test_a_file_for_each_channel_makes_one_image(tmp_path):
+    pixels = picture()
+    for channel in range(3):
+        write(tmp_path / f"imagesTr/case_7_000{channel}.png", pixels[..., channel])
+    write(tmp_path / "labelsTr/case_7.png", ids())
+    fields = {"images": "imagesTr", "labels": "labelsTr", "image_name": "{stem}_{channel}"}
+    source = folder(tmp_path, **fields)
+    assert source.records[0].name == "case_7"
+    np.testing.assert_array_equal(source[0]["image"], pixels)
+    with pytest.raises(UserError, match=r"case_7 has 3 files of channels, .*channels is 2"):
+        folder(tmp_path, **fields, channels=2)[0]
+
+
+def test_names_of_two_unicode_forms_are_matched(tmp_path):
+    write(tmp_path / unicodedata.normalize("NFC", "images/Käfer.png"), picture())
+    write(tmp_path / unicodedata.normalize("NFD", "labels/Käfer.png"), ids())
+    assert folder(tmp_path)[0]["label"].max() < 3
+
+
+def test_names_that_differ_by_a_suffix_are_matched_and_told(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / f"images/{name}_leftImg8bit.png", picture())
+        write(tmp_path / f"labels/{name}_gtFine_labelIds.png", ids())
+    source = folder(tmp_path)
+    assert [record.name for record in source.records] == ["a", "b"]
+    assert source.notes == ("names are matched as {stem}_leftImg8bit and {stem}_gtFine_labelIds",)
+    (tmp_path / "list.txt").write_text("b\nimages/a_leftImg8bit.png\n")
+    assert [record.name for record in folder(tmp_path, list_file="list.txt").records] == ["b", "a"]
+
+
+def test_a_loop_of_links_is_visited_once(tree):
+    (tree / "images/again").symlink_to(".")
+    (tree / "labels/again").symlink_to(tree / "labels")
+    (tree / "images/copy.png").symlink_to("a.png")
+    source = folder(tree)
+    assert [record.name for record in source.records] == ["a", "b", "sub/c"]
+    assert source.notes[0] == "1 images are links to others of images; each is read once"
+
+
+def test_links_out_of_the_root_are_followed_to_regular_files(tree, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for part in ("images", "labels"):
+        (tree / part / "a.png").rename(elsewhere / f"{part}.png")
+        (tree / part / "a.png").symlink_to(elsewhere / f"{part}.png")
+    assert len(folder(tree)) == 3
+    assert folder(tree)[0]["image"].shape == (6, 8, 3)
+
+
+def test_the_splits_of_a_folder_are_disjoint_and_its_coding_is_one(tmp_path):
+    for number in range(20):
+        write(tmp_path / f"images/{number:02d}.png", picture())
+        write(tmp_path / f"labels/{number:02d}.png", mask((0, 0)) if number == 7 else mask())
+    sources = [folder(tmp_path, class_table="background, cell", split=split) for split in ("train", "validation", "test")]
+    assert [len(source) for source in sources] == [14, 3, 3]
+    assert len({record.name for source in sources for record in source.records}) == 20
+    assert {source.notes for source in sources} == {("labels are masks: 255 is cell",)}
+
+
+def test_rare_foreground_is_looked_for_beyond_the_sample(tmp_path):
+    for number in range(150):
+        write(tmp_path / f"images/{number:03d}.png", picture())
+        write(tmp_path / f"labels/{number:03d}.png", mask((0, 0)) if number == 100 else mask())
+    source = folder(tmp_path, class_table="background, cell", part=(0.6, 0.7))
+    assert max(source[index]["label"].max() for index in range(len(source))) == 1
+
+
+def test_ids_and_values_below_zero_stand_in_a_config(tmp_path):
+    write(tmp_path / "images/a.png", picture())
+    write(tmp_path / "labels/a.tif", np.array(ids(), np.int32) - 1)
+    described = spec.spec(Folder, root=str(tmp_path), class_table="2", ignore_ids=(-1,), value_range=(-10, 10.5))
+    label = spec.build(described)[0]["label"]
+    assert set(np.unique(label)) == {0, 1, IGNORE}
+
+
+def test_dark_16_bit_images_are_read_in_their_own_range_and_told(tmp_path):
+    for number in range(3):
+        write(tmp_path / f"images/{number}.png", np.full((4, 4), 1000 * (1 + number), np.uint16))
+    source = Folder(root=str(tmp_path), labels="", channels=1)
+    assert [int(source[index]["image"].max()) for index in range(3)] == [62, 125, 187]
+    assert source.notes == ("16-bit images hold at most 3,000: read as 12 bits, value_range=(0, 4095)",)
+    write(tmp_path / "images/3.png", np.full((4, 4), 40_000, np.uint16))
+    assert Folder(root=str(tmp_path), labels="", channels=1)[3]["image"].max() == 156
+
+
+def test_the_range_of_images_leaves_masks_as_they_are(tmp_path):
+    write(tmp_path / "images/a.png", np.full((6, 8), 3000, np.uint16))
+    write(tmp_path / "labels/a.png", mask((0, 0)))
+    write(tmp_path / "roi/a.png", np.full((6, 8), 255, np.uint8))
+    for fields in ({}, {"value_range": (0.0, 4095.0)}, {"bands": (0,)}):
+        source = folder(tmp_path, class_table="", binary_threshold=128, channels=1, roi="roi", **fields)
+        np.testing.assert_array_equal(source[0]["label"], mask((0, 0)) // 255)
+        np.testing.assert_array_equal(source.label(0), source[0]["label"])
+
+
+def test_a_threshold_that_no_pixel_reaches_is_said(tmp_path):
+    write(tmp_path / "images/a.png", picture())
+    write(tmp_path / "labels/a.png", ids(classes=2))
+    with pytest.raises(
+        UserError, match=r"reaches binary_threshold=128; the values found are 0, 1. Set binary_threshold=1, or coding='mask'"
+    ):
+        folder(tmp_path, class_table="", binary_threshold=128)[0]
+    np.testing.assert_array_equal(
+        folder(tmp_path, class_table="", coding="mask")[0]["label"], np.asarray(Image.open(tmp_path / "labels/a.png"))
+    )
 
 
 def test_an_image_without_label_is_named_and_may_be_left_out(tree):
@@ -245,7 +403,11 @@ def test_files_of_other_kinds_are_passed_over_and_counted(tmp_path):
         ({"list_file": "names.txt"}, r"1 of what the list .*names.txt names is not there: q"),
         ({"class_table": "absent.json"}, "Cannot read the class table"),
         ({"class_table": ""}, "needs to know what the labels mean"),
-        ({"channels": 4}, "1 or 3 channels; got channels=4"),
+        ({"channels": 0}, "1 or more channels, as many as bands; got channels=0"),
+        ({"bands": (0, 1)}, r"as many as bands; got channels=3, bands=\(0, 1\)"),
+        ({"snap": 1.0}, "Expected 0 <= snap < 1"),
+        ({"overlap": "first"}, "overlap one of ask, last, ignore; got 0.0, 0, 'first'"),
+        ({"split": "dev"}, "split is train, validation, test or '' for all records; got 'dev'"),
     ],
 )
 def test_what_is_missing_is_said_when_the_source_is_built(tree, fields, says):
@@ -282,8 +444,8 @@ def test_matching_many_files_opens_none_of_them(tmp_path):
 def test_camvid_has_the_published_shares():
     counts = np.zeros(256, np.int64)
     source = spec.build(camvid("train", str(DATA / "camvid")))
-    for files in source.records:
-        counts += np.bincount(source._label(files).ravel(), minlength=256)
+    for index in range(len(source)):
+        counts += np.bincount(source.label(index).ravel(), minlength=256)
     shares = 100 * counts[:11] / counts[:11].sum()
     np.testing.assert_allclose(shares, [17.54, 24.22, 1.02, 32.96, 4.67, 10.12, 1.22, 1.17, 6.11, 0.67, 0.30], atol=0.006)
     assert 100 * counts[IGNORE] / counts.sum() == pytest.approx(3.95, abs=0.006)

@@ -11,11 +11,11 @@ from experiments.papers import Row
 from experiments.study import plot
 
 SHARES = tuple(
-    Row(f"{name}, {100 * share:g} %", "segment", "segment", {"freeze": freeze, "data.fraction": share})
-    for name, freeze in (("scratch, small", "scratch"), ("denoising", "fine-tune"))
+    Row(f"{name}, {100 * share:g} %", "segment", "segment", {"transfer": transfer, "data.fraction": share})
+    for name, transfer in (("scratch, small", "scratch"), ("denoising", "fine-tune"))
     for share in (1.0, 0.1)
 )
-BARS = (Row("scratch", "segment", "segment", {"freeze": "scratch"}), Row("denoising", "segment", "segment"))
+BARS = (Row("scratch", "segment", "segment", {"transfer": "scratch"}), Row("denoising", "segment", "segment"))
 
 
 PAPER = {"mean_iou": 44.5}

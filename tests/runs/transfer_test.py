@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import segment
+from aeseg.runs import transfer
 from experiments.console import cli
 
 PROTOTXT = (0.2595, 0.1826, 4.5640, 0.1417, 0.9051, 0.3826, 9.6446, 1.8418, 0.6823, 6.2478, 7.3614)
@@ -21,6 +21,6 @@ def camvid(tmp_path):
 
 def test_segnet_s_published_weights_are_those_of_its_prototxt_label_by_label(camvid):
     config = cli.load_config("camvid_segnet:segnet_basic")
-    config.data.root, config.class_weights = str(camvid), "segnet"
-    segment.weigh_classes(config)
+    config.data.source.root, config.class_weights = str(camvid), "segnet"
+    transfer.weigh_classes(config)
     assert config.method.class_weights == PROTOTXT
