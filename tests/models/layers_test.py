@@ -43,6 +43,7 @@ def assert_near(ours, plain, tolerance=2e-5):
         np.testing.assert_allclose(our, their, atol=tolerance * max(1, np.abs(their).max()), rtol=0)
 
 
+@pytest.mark.parametrize("copies", [False, True])
 @pytest.mark.parametrize("pixels", [12, 512])
 @pytest.mark.parametrize(
     ("size", "stride", "h", "w", "c", "d"),
@@ -59,8 +60,10 @@ def assert_near(ours, plain, tolerance=2e-5):
         (7, 2, 3, 4, 2, 9),
     ],
 )
-def test_convolutions_equal_the_plain_form_in_value_and_gradients(monkeypatch, pixels, size, stride, h, w, c, d):
+def test_convolutions_equal_the_plain_form_in_value_and_gradients(monkeypatch, copies, pixels, size, stride, h, w, c, d):
     monkeypatch.setattr(fast_cpu, "pixels", lambda c: pixels)
+    monkeypatch.setattr(fast_cpu, "IN_CACHE", pixels * d)
+    monkeypatch.setattr(fast_cpu, "convolves_without_copies", lambda: not copies)
     image, kernel = normal(0, 2, h, w, c), normal(1, size, size, c, d)
     ours = value_and_gradients(lambda image, kernel: layers.convolve(image, kernel, stride), image, kernel)
     assert_near(ours, value_and_gradients(lambda image, kernel: plain_convolve(image, kernel, stride), image, kernel))
