@@ -23,7 +23,7 @@ from aeseg.data.survey import spread
 from aeseg.types import IGNORE, UserError
 
 LABELS = 1000
-"""Labels that are read for the class shares, evenly spread; all, if there are fewer."""
+"""Labels that are read for the class shares, evenly spread over all splits; all, if there are fewer."""
 
 STATISTICS = 100
 """Images of which mean and standard deviation are printed."""
@@ -202,7 +202,7 @@ def _classes(sources: Mapping[str, Folder], progress: Callable[[str], None]) -> 
         if not names:
             continue
         progress(f"reading labels{f' of {split}' if split else ''}")
-        chosen = spread(range(len(source)), LABELS)
+        chosen = spread(range(len(source)), LABELS // len(sources))
         try:
             with ThreadPoolExecutor(scan.workers()) as pool:
                 rows = np.array(list(pool.map(lambda index, source=source: _counted(source, index), chosen)))
