@@ -21,7 +21,7 @@ def stream(root: Key[Array, ""], name: str, step: Int[Array, ""] | int) -> Key[A
 
 
 def per_row(key: Key[Array, ""], index: Int[Array, "b"]) -> Key[Array, "b"]:
-    """Return one key per row, derived from the index of the row in the global batch.
+    """Return one key per row, derived from the `index` of the row (see `types.Batch`).
 
     The numbers drawn for a row do not depend on the number of microbatches, devices or hosts.
     """

@@ -208,7 +208,7 @@ def hidden_units(sampler: Sampler, key: Key[Array, "b"], h: int, w: int) -> Bool
 
 
 def hidden_in(sampler: Sampler, batch: Batch, unit: int, key: Key[Array, ""]) -> Bool[Array, "b _ _"]:
-    """Sample the hidden units, of `unit` pixels, of a batch; the key of a row depends on its index in the global batch."""
+    """Sample the hidden units, of `unit` pixels, of a batch; the key of a row depends on its `index`."""
     _, h, w, _ = batch["image"].shape
     return hidden_units(sampler, keys.per_row(key, batch["index"]), *unit_grid(h, w, unit))
 

@@ -16,7 +16,7 @@ Batch = Mapping[str, Array]
 image  [b h w c], uint8 from the loader and float32 in [0, 1] inside the step
 label  int32 [b h w], with IGNORE
 valid  bool [b], False for padding rows, which have weight 0
-index  int32 [b], the index of the row in the global batch; it seeds the random numbers of the row
+index  int32 [b], the index of the row in the global batch; in evaluation, of the record in the source; it seeds the row's random numbers
 
 Further modalities (`depth` [b h w]) are further keys.
 """

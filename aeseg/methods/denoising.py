@@ -1,4 +1,4 @@
-"""The denoising autoencoder: give back the clean image from a corrupted one."""
+"""The denoising autoencoder: recover the clean image from a corrupted one."""
 
 import flax.linen as nn
 import jax
@@ -16,19 +16,19 @@ PREDICTIONS = ("image", "noise")
 
 
 class Denoising(nn.Module):
-    """Encoder and decoder see corrupted images; the error is against the clean ones (Vincent et al. 2008, section 2.3).
+    """Denoising autoencoder: the input is corrupted, the target is the clean image (Vincent et al. 2008, section 2.3).
 
-    noise           what corrupts, one after the other: the dataclasses of aeseg/masking.py
+    noise           corruptions, applied in order: dataclasses of aeseg/masking.py
     objective       squared_error | absolute_error | binary_cross_entropy | ssim_l1
     output          sigmoid | linear
-    predicts        image | noise: what was added, to be subtracted again (residual learning, DnCNN, Zhang et al.
-                    2017, equation 1); it takes output linear, and squared_error or absolute_error
-    visible_weight  the error of a pixel that the noise left as it was counts this much (emphasised denoising, Vincent et al.
-                    2010, section 3.3: beta / alpha); 0: only what was changed counts, as in MAE
+    predicts        image | noise: the added noise, to be subtracted (residual learning, DnCNN, Zhang et al. 2017, equation 1);
+                    noise needs output linear, and squared_error or absolute_error
+    visible_weight  weight of the error of unchanged pixels (emphasised denoising, Vincent et al. 2010, section 3.3: beta / alpha);
+                    0: only changed pixels count, as in MAE
 
-    The weight of the loss is the number of images whatever visible_weight is, so lowering it lowers the loss.
-    Evaluation corrupts with a constant key and the row's `index`, its place in the data set: a record gets the same noise in every
-    evaluation, whatever the batch size and the number of devices and processes.
+    The weight of the loss is the number of images for any `visible_weight`, so a lower one lowers the loss. Evaluation corrupts with a
+    constant key and the `index` of the record in the data set: a record gets the same noise in every evaluation, for any batch size
+    and number of devices and processes.
     """
 
     encoder: nn.Module
@@ -52,7 +52,7 @@ class Denoising(nn.Module):
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """The Means that make the loss; PSNR and SSIM of the cleaned image are only logged."""
+        """Coefficients of the Means in the loss; PSNR and SSIM of the cleaned image are only logged."""
         return {self.objective: 1.0}
 
     def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
@@ -68,16 +68,16 @@ class Denoising(nn.Module):
             self.objective: objectives.image_error(self.objective, self.output, values, target, valid, emphasis),
             "psnr": metrics.psnr(cleaned, image, valid),
         }
-        if not train:  # it costs as much as some layers, and is read in evaluation only
+        if not train:  # as costly as some layers, and only read in evaluation
             means["ssim"] = metrics.ssim(cleaned, image, valid)
         return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
-        """The weight of each Mean: the images that are not padding."""
+        """Return the weight of each Mean: the number of images that are not padding."""
         return dict.fromkeys((self.objective, "psnr", "ssim"), objectives.image_count(batch["valid"]))
 
     def show(self, batch: Batch) -> dict[str, Array]:
-        """Columns of the run's pictures."""
+        """Return the columns of the run's pictures: image, corrupted image, reconstruction."""
         noisy = self._noisy(batch, train=False)
         cleaned = self._cleaned(noisy, self._values(noisy, train=False))
         return {"image": batch["image"], "noisy": noisy.clip(0, 1), "reconstruction": cleaned.clip(0, 1)}
@@ -95,9 +95,9 @@ class Denoising(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """Blocked-out squares on a convolutional autoencoder of that size: what is hidden has to be told from around it.
+    """Return a convolutional autoencoder of a size that fills in grey squares from their surroundings.
 
-    On the embedded scenes and with few labels, fine noise and small squares gave encoders that segment worse than fresh ones do.
+    On the generated scenes with few labels, encoders pretrained with fine noise and small squares segment worse than random ones.
     """
     return spec(
         Denoising,

@@ -189,6 +189,21 @@ def _current(word: str, node: ConfigDict) -> str:
     return word
 
 
+def with_fields(described: str, fields: Mapping[str, Any]) -> ConfigDict:
+    """Return the config of `load_config` with fields set, as --config.<name>=<value> sets them, to values of their types."""
+    config = load_config(described)
+    window = tuple(config.get("window", ()))
+    for field, value in fields.items():
+        *parents, last = re.findall(r"[^.\[\]]+", field_name(field, config))
+        node: Any = config
+        for part in parents:
+            node = node[int(part)] if isinstance(node, list | tuple) else node[part]
+        node[last] = value
+    if "window" in fields:
+        configs.follow_window(config, window)
+    return config
+
+
 def field_name(field: str, config: ConfigDict) -> str:
     """Return the full name of a config field that was written as on the command line; UserError if the config has none."""
     word = _current(f"--config.{field}=", config)
