@@ -1,9 +1,9 @@
 """Convolution, pooling and upsampling as functions: plain forms, and exact ones that are faster.
 
-XLA on a CPU is slow in five places: the gradient of a convolution's kernel, convolutions of small images with large kernels, the
-gradient of max pooling (select-and-scatter), the gradients of a transposed convolution, and depthwise convolutions.  These
-functions have gradients of their own, equal to the plain ones; which form is taken is settled while compiling, by platform, and
-leaves no branch in the program.
+XLA on a CPU is slow at six things: the gradient of a convolution's kernel, convolutions of few channels, convolutions of small images
+with large kernels, the gradient of max pooling (select-and-scatter), the gradients of a transposed convolution, and depthwise
+convolutions.  These functions have gradients of their own, equal to the plain ones up to rounding; the platform settles the form
+while compiling, and the program has no branch.
 """
 
 import functools
