@@ -15,7 +15,7 @@
 #
 # Several hosts run the same line on each; jax.distributed finds the others by itself:
 #   SLURM      srun --nodes=4 --ntasks-per-node=1 ./launch.sh pretrain --workdir=/shared/run
-#   TPU slice  gcloud compute tpus tpu-vm ssh NAME --worker=all --command="cd aeseg && ./launch.sh pretrain --workdir=gs://bucket/run"
+#   TPU slice  gcloud compute tpus tpu-vm ssh NAME --worker=all --command="cd aeseg && ./launch.sh pretrain --workdir=/shared/run"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 

@@ -29,7 +29,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Float, Int32, UInt8
 
-from aeseg.data import decode, transforms
+from aeseg.data import decode, reading, transforms
 from aeseg.inference import draw
 from aeseg.inference.samples import PLANES
 from aeseg.inference.sliding import sliding
@@ -98,7 +98,7 @@ def predict(
     windows = predictors.chosen_windows(flags, window)
     changes = [change for change in run.data.evaluation_transforms if not _cuts(change)]
     resizes = any(isinstance(change, transforms.Resize) for change in changes)
-    channels = run.data.described("test").get("channels", 3)
+    channels, how = run.data.described("test").get("channels", 3), reading.of_description(run.data.described("test"))
     names = output_names(paths)
     taken: list[Item] = []
     unreadable: list[tuple[str, str]] = []
@@ -107,7 +107,7 @@ def predict(
     def images() -> Iterator[np.ndarray]:
         for path, name in zip(paths, names, strict=True):
             try:
-                image = decode.image(path, channels)
+                image = decode.image(path, channels, reading=how)
             except UserError as error:
                 unreadable.append((path, str(error)))
                 continue

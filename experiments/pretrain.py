@@ -25,6 +25,7 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         config="pretrain",
         workdir=("", "where the run lives; default runs/<config>"),
+        data=("", "a data description that `inspect` wrote; it replaces the config's data"),
         init=("", "weights to start from, and of the same method the decoder, too: a workdir, or a Hugging Face directory"),
     )
     process.start()

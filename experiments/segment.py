@@ -13,11 +13,14 @@ from collections.abc import Sequence
 import jax
 
 from aeseg import spec
+from aeseg.data.checks import check_labels
 from aeseg.runs import init, transfer
 from aeseg.runs.train import report, train
 
 from .console import cli
 from .machine import process
+
+FLAG = "--config.data.strict=False"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -27,6 +30,7 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         config="segment",
         workdir=("", "where the run lives; default runs/<config>"),
+        data=("", "a data description that `inspect` wrote; it replaces the config's data"),
         init=(
             "",
             "whose encoder, or with transfer=continue all, to start from: a workdir (or its checkpoints), or a Hugging Face directory",
@@ -39,6 +43,10 @@ def run(argv: Sequence[str]) -> int:
     weights = transfer.chosen(config, weights)
     transfer.weigh_classes(config)
     segmentation = spec.build(config)
+    for line in check_labels(
+        {split: segmentation.data.records(split) for split in ("train", "validation")}, segmentation.data.strict, FLAG
+    ):
+        print(line)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
     outcome = train(segmentation, workdir, weights)
     if jax.process_index() == 0:

@@ -21,8 +21,8 @@ from aeseg.types import Class, UserError
 
 SPLITS = ("train", "validation", "test")
 
-DTYPES = ("float32", "bfloat16", "float16")
-"""Dtypes that activations can have."""
+DTYPES = ("float32", "bfloat16")
+"""Dtypes that activations can have; float16 would need loss scaling, which the train step does not do."""
 
 TRANSFERS = ("fine-tune", "linear-probe", "scratch", "continue")
 """What a segmenter does with pretrained weights."""
@@ -46,6 +46,7 @@ class Data:
     cache_gib   memory for decoded records, in GiB; 0 decodes each record anew
     on_error    "raise" stops at a record that cannot be read; "skip" passes over it
     threads, workers   threads, or processes, that read ahead
+    strict      stop before the first step if labels cannot be learned from as they are (aeseg/data/checks.py); else warn
     """
 
     DESCRIPTIONS: ClassVar = ("source", *SPLITS)
@@ -61,6 +62,7 @@ class Data:
     on_error: str = "raise"
     threads: int = 2
     workers: int = 0
+    strict: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:

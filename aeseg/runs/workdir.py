@@ -14,7 +14,7 @@ from aeseg.training import state as states
 from aeseg.training.stored import saved_steps
 from aeseg.types import UserError
 
-MAY_CHANGE = ("log_every", "keep", "next", "data.threads", "data.workers", "data.cache_gib")
+MAY_CHANGE = ("log_every", "keep", "next", "data.threads", "data.workers", "data.cache_gib", "data.strict")
 """Fields that another run in the same workdir may set otherwise: they change no number."""
 
 

@@ -14,7 +14,8 @@ from absl import logging
 from ml_collections import ConfigDict, config_flags
 
 from aeseg import renames, spec
-from aeseg.runs import configs, workdir
+from aeseg.data.inspection import description
+from aeseg.runs import configs, own_data, workdir
 from aeseg.runs.run import SPLITS
 from aeseg.training import cluster, signals
 from aeseg.types import UserError
@@ -82,8 +83,12 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
     absl_flags.DEFINE_bool("help", False, "show this", short_name="h", flag_values=values)
     argv, node, described = list(argv), None, ""
     if config:
-        described, argv = _config_argument(argv, config)
+        described, argv = _taken(argv, "config", config)
         node = load_config(described)
+        if "data" in options:
+            path, _ = _taken(argv, "data", "")
+            if path:
+                own_data.use_data(node, description.read(path))
         window = tuple(node.get("window", ()))
         argv = [_current(word, node) for word in argv]
         check_keys(argv, node)
@@ -153,17 +158,17 @@ def run_name(config_name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", f"{stem}-{argument}" if argument else stem).strip("-")
 
 
-def _config_argument(argv: list[str], default: str) -> tuple[str, list[str]]:
-    """The value of --config, and the command line without it."""
+def _taken(argv: list[str], flag: str, default: str) -> tuple[str, list[str]]:
+    """The value of a flag such as --config, and the command line without it."""
     chosen, rest, skip = default, [], False
     for place, word in enumerate(argv):
         if skip:
             skip = False
-        elif re.match(r"--?config=", word):
+        elif re.match(rf"--?{flag}=", word):
             chosen = word.partition("=")[2]
-        elif word in ("--config", "-config"):
+        elif word in (f"--{flag}", f"-{flag}"):
             if place + 1 == len(argv):
-                raise UserError("--config needs a value: --config=<file>[:argument].")
+                raise UserError(f"--{flag} needs a value: --{flag}=<file>.")
             chosen, skip = argv[place + 1], True
         else:
             rest.append(word)

@@ -1,0 +1,80 @@
+"""The way from a folder of images to predictions: every command that the README's section on own images shows, on small images."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from experiments import evaluate, inspect, predict, pretrain, segment
+from experiments.console import cli
+
+SMALL = ("--config.window=(32,32)", "--config.steps=60", "--config.batch_size=8", "--config.evaluate_every=60")
+NETWORK = ("--config.method.encoder.widths=(8,16)", "--config.method.encoder.bottleneck=16", "--config.method.decoder.widths=(16,8)")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """24 photographs of dark ground with bright squares, each with a mask of 0 and 255."""
+    folder = tmp_path_factory.mktemp("own") / "my_images"
+    random = np.random.default_rng(0)
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+    for index in range(24):
+        image, label = random.integers(0, 60, (40, 48, 3), np.uint8), np.zeros((40, 48), np.uint8)
+        top, left = random.integers(0, 20, 2)
+        image[top : top + 16, left : left + 16] += 150
+        label[top : top + 16, left : left + 16] = 255
+        name = "".join(chr(97 + int(letter)) for letter in random.integers(0, 26, 8))
+        cv2.imwrite(str(folder / "images" / f"{name}.png"), image)
+        cv2.imwrite(str(folder / "labels" / f"{name}.png"), label)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def described(own, tmp_path_factory):
+    """What `inspect` writes of the folder."""
+    output = tmp_path_factory.mktemp("inspections")
+    assert cli.guarded(inspect.run, ["inspect", str(own), f"--output={output}"]) == 0
+    return output / "data.json"
+
+
+def test_masks_of_0_and_255_are_described_as_background_and_foreground(described):
+    description = json.loads(described.read_text())
+    assert description["source"]["ignore_ids"] == []
+    assert (described.parent / "contact.png").stat().st_size > 1000
+
+
+def test_from_a_description_to_predictions(own, described, tmp_path, capsys):
+    pretrained, segmented = tmp_path / "pretrained", tmp_path / "segmented"
+    assert (
+        cli.guarded(pretrain.run, ["pretrain", "--config=folder", f"--data={described}", *SMALL, *NETWORK, f"--workdir={pretrained}"]) == 0
+    )
+    config = json.loads((pretrained / "config.json").read_text())
+    assert len(config["method"]["encoder"]["mean"]) == 3, "mean and std are the images' own, by channel"
+    assert config["data"]["source"]["labels"] == ""
+    flags = [f"--data={described}", *SMALL, "--config.optimiser.learning_rate=5e-3", f"--workdir={segmented}", f"--init={pretrained}"]
+    assert cli.guarded(segment.run, ["segment", "--config=folder:unet", *flags]) == 0
+    assert "train: " in capsys.readouterr().out, "the classes' shares are printed before the first step"
+    assert cli.guarded(evaluate.run, ["evaluate", f"--workdir={segmented}"]) == 0
+    assert cli.guarded(evaluate.run, ["evaluate", f"--workdir={segmented}", "--flip"]) == 0
+    scores = json.loads((segmented / "metrics.json").read_text())
+    assert [taken["views"]["flip"] for taken in scores["evaluations"]] == [False, True]
+    assert scores["test"]["mean_iou"] > 0.6, "white is foreground, and bright squares are learned in 60 steps"
+    output = tmp_path / "predictions"
+    assert cli.guarded(predict.run, ["predict", f"--workdir={segmented}", f"--input={own / 'images'}", f"--output={output}"]) == 0
+    assert len(list((output / "labels").glob("*.png"))) == 24
+
+
+def test_the_splits_share_no_image_and_pretraining_sees_no_test_image(described, own):
+    description = json.loads(described.read_text())
+    names = {split: set((described.parent / f"{split}.txt").read_text().split("\n")) - {""} for split in ("train", "validation", "test")}
+    assert sum(map(len, names.values())) == 24
+    assert len(set.union(*names.values())) == 24
+    assert description["train"]["list_file"] != description["test"]["list_file"]
+
+
+def test_a_field_that_says_what_labels_mean_cannot_be_set_for_one_split(own, tmp_path, capsys):
+    flags = [f"--config.data.root={own}", "--config.data.train.binary_threshold=128", *SMALL, f"--workdir={tmp_path / 'run'}"]
+    assert cli.guarded(segment.run, ["segment", "--config=folder:unet", *flags]) == 2
+    assert "Set --config.data.source.binary_threshold." in capsys.readouterr().err
