@@ -21,6 +21,7 @@ import jax
 from jax._src import distributed
 
 from aeseg.training import signals
+from aeseg.types import UserError
 
 LOST_AFTER = 30
 """Seconds without a sign of life after which a process counts as lost."""
@@ -77,8 +78,8 @@ def losses_explained() -> Iterator[None]:
     """Inside, an error of the device waits for a lost process to be noticed, which ends this one and says why; else it is raised."""
     try:
         yield
-    except jax.errors.JaxRuntimeError:
-        if jax.process_count() > 1:
+    except (jax.errors.JaxRuntimeError, ValueError) as error:  # dispatching raises a failed collective as a ValueError
+        if jax.process_count() > 1 and not isinstance(error, UserError):
             time.sleep(_waits + 2 * PERIOD)
         raise
 
