@@ -125,6 +125,6 @@ if [[ "$command" == test ]]; then
     "$venv/bin/python" -m mypy
   fi
   cores="$("$python" -c 'import os; print(min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), 4))')"
-  exec "$venv/bin/python" -m pytest -n "${AESEG_TEST_WORKERS:-$cores}" --dist loadgroup "$@"
+  exec "$venv/bin/python" -m pytest -n "${AESEG_TEST_WORKERS:-$cores}" --dist loadscope "$@"
 fi
 AESEG_LAUNCHER="./launch.sh " exec "$venv/bin/python" -m "experiments.$command" "$@"

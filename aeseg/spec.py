@@ -15,7 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
 
-from aeseg import renames
+from aeseg import checks, renames
 from aeseg.types import UserError
 
 _LINEN_FIELDS = ("parent", "name")
@@ -147,6 +147,7 @@ def _built(node: Any) -> Any:
                 f"{node['target']} has no argument {name!r}{suggestion(name, known)}; it has {known}. "
                 "Rename it in the config, or use the version of aeseg that wrote it."
             )
+    checks.check_arguments(factory, arguments)
     return factory(**arguments)
 
 

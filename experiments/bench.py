@@ -5,13 +5,14 @@ python -m experiments.bench --form=plain        with XLA's own convolutions, poo
 python -m experiments.bench --loading=camvid_small:unet   what loading adds to the steps of a config (experiments/loading.py)
 python -m experiments.bench --record            also appends the rows to experiments/results/bench.jsonl
 
+denoiser      the default network of `pretrain`, 64 x 64, batch 16; segmenter, that of `segment`, batch 8 (experiments/benches/small.py)
 autoencoder   the reference's, 64-128-256 channels, 256 x 256, batch 4, binary cross-entropy, Adam
 unet          64..1024 channels, 128 x 128, batch 4, cross-entropy of 11 classes, Adam
 mae           width 192, 224 x 224, batch 16, beside ViTMAE of `transformers` (experiments/bench_mae.py)
 
 A pair is a step of each, one after the other, so that what else the machine does meets both.  The ratio is PyTorch's seconds
 over aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  PyTorch gets what is faster for it
-here, the fused Adam, and for convolutions channels_last or contiguous memory (eager), for MAE eager or torch.compile.
+here, the fused Adam, and for convolutions channels_last or contiguous memory (eager); for the small networks and MAE also torch.compile.
 """
 
 import contextlib
@@ -28,12 +29,12 @@ import optax
 from aeseg.types import UserError
 
 from . import bench_convolutional, bench_mae
-from .benches import loading
+from .benches import loading, small
 from .console import cli
 from .machine.provenance import provenance
 
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "bench.jsonl")
-SIZES = {"autoencoder": 256, "unet": 128, "mae": 224}
+SIZES = {"denoiser": 64, "segmenter": 64, "autoencoder": 256, "unet": 128, "mae": 224}
 CHECKED = 3
 """Steps whose losses are compared before timing; they also compile and warm up."""
 
@@ -86,7 +87,7 @@ def keep(rows: Sequence[dict[str, Any]]) -> None:
 
 def measured(torch: Any, name: str, size: int, pairs: int, form: str) -> dict[str, Any]:
     """The row of one network: medians, and the quartiles of the ratio."""
-    module = bench_mae if name == "mae" else bench_convolutional
+    module = bench_mae if name == "mae" else small if name in small.BATCHES else bench_convolutional
     with bench_convolutional.plain_layers() if form == "plain" else contextlib.nullcontext():
         loss, params, twins = module.networks(torch, name, size)
         ours = jax_step(loss, params, module.RATE)
@@ -104,7 +105,7 @@ def measured(torch: Any, name: str, size: int, pairs: int, form: str) -> dict[st
         "network": name,
         "form": form,
         "size": size,
-        "batch": module.BATCH,
+        "batch": small.BATCHES.get(name) or module.BATCH,
         "ratio": round(float(ratio), 3),
         "low": round(float(low), 3),
         "high": round(float(high), 3),

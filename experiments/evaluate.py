@@ -7,8 +7,10 @@ python -m experiments.evaluate --workdir=runs/segment --samples=40       a netwo
 python -m experiments.evaluate --workdir=runs/segment --batch_statistics   a network with batch norm, as FC-DenseNet
 """
 
+import datetime
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from aeseg import files
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.inference.measures import BOUNDARIES, CALIBRATION, REFERENCE_BOUNDARIES
@@ -140,22 +143,31 @@ def autoencoder_scores(trained: workdirs.Trained, source: Any, batch: int) -> Fo
 
 
 def write(workdir: str, split: str, scores: dict[str, Any], name: str = "metrics.json") -> str:
-    """Put the scores into the run's metrics.json (or `name`), which holds one entry for each split; returns its path."""
+    """Add an evaluation to the run's metrics.json (or `name`); return its path.
+
+    The file holds the last scores of each split by its name, and under "evaluations" all that were ever taken, with their date.
+    A file that holds something else is moved aside, and this is printed.
+    """
     path = os.path.join(workdir, name)
+    entries = _entries(path)
+    taken = {"split": split, "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **scores}
+    evaluations = [*entries.get("evaluations", ()), taken]
+    files.write(path, json.dumps({**entries, split: scores, "evaluations": evaluations}, indent=1) + "\n")
+    return path
+
+
+def _entries(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
             entries = json.load(file)
     except FileNotFoundError:
-        entries = {}
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}). Remove it and evaluate again.") from error
-    try:
-        with open(path + ".tmp", "w", encoding="utf-8") as file:
-            file.write(json.dumps({**entries, split: scores}, indent=1) + "\n")
-        os.replace(path + ".tmp", path)
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}. Free some space, or mend its permissions.") from error
-    return path
+        return {}
+    except (ValueError, OSError, RecursionError):
+        entries = None
+    if isinstance(entries, dict) and isinstance(entries.get("evaluations", []), list):
+        return entries
+    print(f"{path} holds no scores; it is kept as {files.move_aside(path)}.", file=sys.stderr)
+    return {}
 
 
 def table(scores: dict[str, Any]) -> str:

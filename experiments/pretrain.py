@@ -35,8 +35,8 @@ def run(argv: Sequence[str]) -> int:
     if jax.process_index() == 0:
         following = f"{process.launcher()}segment --config={pretraining.next or 'segment'} --init={workdir}"
         print(report(pretraining, workdir, outcome, following), flush=True)
-    return 0
+    return 128 + outcome.signal if outcome.signal else 0
 
 
 if __name__ == "__main__":
-    cli.main(run)
+    cli.main(run, trains=True)

@@ -43,8 +43,8 @@ def run(argv: Sequence[str]) -> int:
     outcome = train(segmentation, workdir, weights)
     if jax.process_index() == 0:
         print(report(segmentation, workdir, outcome, f"{process.launcher()}evaluate --workdir={workdir} --split=test"), flush=True)
-    return 0
+    return 128 + outcome.signal if outcome.signal else 0
 
 
 if __name__ == "__main__":
-    cli.main(run)
+    cli.main(run, trains=True)

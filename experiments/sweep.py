@@ -27,7 +27,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from aeseg import spec
+from aeseg import files, spec
 from aeseg.runs import workdir as workdirs
 from aeseg.runs.run import LARGER_IS_BETTER, SCORES, config_example, is_segmenter, split_config
 from aeseg.spec import build
@@ -227,10 +227,7 @@ def summary(sweep: Sweep, report: Mapping[str, Any]) -> str:
 
 def write(path: str, content: Mapping[str, Any]) -> None:
     """Put JSON into a file, whole or not at all."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path + ".tmp", "w", encoding="utf-8") as file:
-        file.write(json.dumps(content, indent=2) + "\n")
-    os.replace(path + ".tmp", path)
+    files.write(path, json.dumps(content, indent=2) + "\n")
 
 
 def _read(path: str) -> dict[str, Any]:

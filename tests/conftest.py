@@ -5,6 +5,7 @@ XLA barely optimises, except in tests marked `optimised` (tests/lanes.py).
 
 import atexit
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -37,13 +38,17 @@ from tests import lanes  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
     """Give all that is tested of one part to one worker, and all other tests of one file: what they share is made once."""
-    for item in items:
-        of = item.callspec.params if hasattr(item, "callspec") else {}
-        part = f"{of['kind']}-{of['name']}" if {"kind", "name"} <= of.keys() else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(part))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByPart(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            part = re.search(r"\[((?:method|encoder|decoder|head|source)-\w+)\]$", nodeid)
+            return part.group(1) if part else nodeid.partition("::")[0]
+
+    return ByPart(config, log)
 
 
 @pytest.fixture(autouse=True)

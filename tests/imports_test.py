@@ -13,7 +13,9 @@ from tests.contract import PACKAGES
 
 ROOT = Path(aeseg.__file__).parents[1]
 LAYERS = (
-    tuple(f"aeseg.{name}" for name in ("types", "files", "checks", "renames", "jsonlines", "spec", "tree", "images", "keys")),
+    tuple(
+        f"aeseg.{name}" for name in ("types", "files", "checks", "renames", "jsonlines", "spec", "tree", "images", "keys", "compile_cache")
+    ),
     ("aeseg.objectives", "aeseg.metrics", "aeseg.boundaries", "aeseg.calibration", "aeseg.likelihoods", "aeseg.masking", "aeseg.positions"),
     ("aeseg.models", "aeseg.data"),
     ("aeseg.methods", "aeseg.importers"),

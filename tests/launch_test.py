@@ -75,7 +75,7 @@ def test_the_tests_install_their_extra_once(launch, tmp_path):
     _, lines, _ = launch("test", "-x", AESEG_TEST_WORKERS="2")
     assert len(installed(lines)) == 2
     assert installed(lines)[1].startswith("-c requirements.txt pytest>=8")
-    assert lines[-1] == "-m pytest -n 2 --dist loadgroup -x"
+    assert lines[-1] == "-m pytest -n 2 --dist loadscope -x"
     assert installed(launch("test")[1]) == []
     text = (tmp_path / "pyproject.toml").read_text()
     (tmp_path / "pyproject.toml").write_text(text.replace("pytest>=8", "pytest>=8.1"))
@@ -86,7 +86,7 @@ def test_all_checks_run_before_the_tests_and_one_that_fails_ends_them(launch):
     checks = ["-m ruff check", "-m ruff format --check", "-m mypy"]
     code, lines, _ = launch("test", AESEG_TEST_WORKERS="2")
     assert code == 0
-    assert [line for line in lines if not line.startswith("-m pip")] == [*checks, "-m pytest -n 2 --dist loadgroup"]
+    assert [line for line in lines if not line.startswith("-m pip")] == [*checks, "-m pytest -n 2 --dist loadscope"]
     for number, check in enumerate(checks, 1):
         code, lines, _ = launch("test", FAILS=check)
         assert code != 0

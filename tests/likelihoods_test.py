@@ -27,7 +27,7 @@ def values(numbers, seed=1, scale=2.0):
 
 def test_a_gaussian_is_torchs_in_bins_of_an_eighth_bit_level():
     ours, target, given = likelihoods.Gaussian(sigma=0.3), image(), values(3)
-    expected = distributions.Normal(torch.sigmoid(torch.tensor(np.asarray(given))), 0.3).log_prob(torch.tensor(np.asarray(target)))
+    expected = distributions.Normal(torch.sigmoid(torch.tensor(np.array(given))), 0.3).log_prob(torch.tensor(np.asarray(target)))
     expected = (expected - math.log(256)).sum(dim=(1, 2, 3))
     np.testing.assert_allclose(ours.log_probability(given, target, jnp.float32(1)), expected, rtol=1e-5)
 
@@ -59,13 +59,13 @@ def test_dequantised_levels_stay_in_their_bin_and_fill_it():
 
 def test_a_bernoulli_is_torchs():
     ours, target, given = likelihoods.Bernoulli(), jnp.round(image()), values(3)
-    expected = distributions.Bernoulli(logits=torch.tensor(np.asarray(given))).log_prob(torch.tensor(np.asarray(target)))
+    expected = distributions.Bernoulli(logits=torch.tensor(np.array(given))).log_prob(torch.tensor(np.asarray(target)))
     np.testing.assert_allclose(ours.log_probability(given, target, jnp.float32(1)), expected.sum(dim=(1, 2, 3)), rtol=1e-5)
 
 
 def mixture_in_torch(given, target, mixtures):
     """Equations 1 to 3 of Salimans et al. 2017, by torch's logistic distribution, component by component, in float64."""
-    given, target = torch.tensor(np.asarray(given, np.float64)), 2 * torch.tensor(np.asarray(target, np.float64)) - 1
+    given, target = torch.tensor(np.array(given, np.float64)), 2 * torch.tensor(np.asarray(target, np.float64)) - 1
     channels = target.shape[-1]
     weights = torch.log_softmax(given[..., :mixtures], dim=-1)
     parameters = given[..., mixtures:].reshape(*given.shape[:3], mixtures, -1)

@@ -19,6 +19,7 @@ def test_a_spec_holds_every_argument_and_builds_the_thing():
     described = spec.spec(Scenes, records=3, height=32)
     assert described.to_dict() == {
         "target": "aeseg.data.sources.scenes:Scenes", "split": "train", "records": 3, "height": 32, "width": 64, "seed": 0,
+        "caption": False, "sound": False,
     }  # fmt: skip
     assert spec.build(described) == Scenes(records=3, height=32)
 

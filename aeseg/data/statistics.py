@@ -19,24 +19,21 @@ class Statistics(NamedTuple):
 def channel_statistics(source: Source, images: int = 1000, seed: int = 0) -> Statistics:
     """Mean and standard deviation over all pixels of a seeded sample of images, one image in memory at a time.
 
-    Sums are whole numbers, so the result does not depend on the order; with all images it is NumPy's mean and std of them.
+    Values are counted, so the result does not depend on the order; with all images it is NumPy's mean and std of them.
     """
     if len(source) == 0 or images < 1:
         raise UserError(f"Channel statistics need at least 1 image; got {len(source)} records, of which {images} were asked for.")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(source))[:images])
-    pixels = 0
-    sums: np.ndarray | None = None  # of values, of squares
+    counts: np.ndarray | None = None  # of each value 0..255 of each channel
     for index in chosen:
         image = source[int(index)]["image"]
-        flat = image.reshape(-1, image.shape[-1]).astype(np.uint64)
-        here = np.stack([flat.sum(axis=0), np.square(flat).sum(axis=0)])
-        if sums is not None and sums.shape != here.shape:
-            raise UserError(f"Images have {sums.shape[1]} and {here.shape[1]} channels; expected one number. Set channels.")
-        sums = here if sums is None else sums + here
-        pixels += len(flat)
-    assert sums is not None
-    totals, squares = sums.tolist()
-    # Whole numbers of any size: n sum(x^2) - sum(x)^2 loses nothing to cancellation.
-    variances = [pixels * square - total**2 for total, square in zip(totals, squares, strict=True)]
-    mean = tuple(total / pixels / 255 for total in totals)
-    return Statistics(mean, tuple(variance**0.5 / pixels / 255 for variance in variances), len(chosen))
+        here = np.stack([np.bincount(image[..., channel].reshape(-1), minlength=256) for channel in range(image.shape[-1])])
+        if counts is not None and counts.shape != here.shape:
+            raise UserError(f"Images have {len(counts)} and {len(here)} channels; expected one number. Set channels.")
+        counts = here if counts is None else counts + here
+    assert counts is not None
+    values = np.arange(256) / 255
+    weights = counts / counts.sum(axis=1, keepdims=True)
+    mean = weights @ values
+    std = np.sqrt(np.sum(weights * np.square(values - mean[:, None]), axis=1))
+    return Statistics(tuple(mean.tolist()), tuple(std.tolist()), len(chosen))

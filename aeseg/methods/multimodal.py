@@ -114,8 +114,11 @@ class Multimodal(nn.Module):
 
     def _sizes(self, batch: Batch) -> list[int]:
         """The number of tokens of each modality."""
-        grids = [modality.grid(batch) for modality in self.modalities]
-        return [rows * columns for rows, columns in grids]
+        return [rows * columns for rows, columns in self._grids(batch)]
+
+    def _grids(self, batch: Batch) -> list[tuple[int, int]]:
+        """The rows and columns of each modality's tokens."""
+        return [modality.grid(batch) for modality in self.modalities]
 
     def _seen(self, batch: Batch, train: bool) -> Seen:
         key = self.make_rng("hidden") if train else jax.random.key(0)
@@ -133,15 +136,15 @@ class Multimodal(nn.Module):
     def _encoded(self, batch: Batch, seen: Seen, train: bool) -> Float[Array, "b _ d"]:
         """The encoder's tokens: its leading ones, then the visible ones."""
         dtype, width = self.encoder.dtype, self.encoder.width
-        others = [adapter(batch, width, dtype) for adapter in self.adapters.values()]
-        others = jnp.concatenate(others, axis=1) if others else jnp.zeros((len(batch["valid"]), 0, width), dtype)
+        none = jnp.zeros((batch["valid"].shape[0], 0, width), dtype)
+        others = jnp.concatenate([none, *(adapter(batch, width, dtype) for adapter in self.adapters.values())], axis=1)
         return self.encoder.embed_with(batch["image"], others, seen.order[:, : self.visible], seen.present, train=train)
 
     def _values(self, batch: Batch, seen: Seen, train: bool) -> dict[str, Float[Array, "b n p"]]:
         """What each decoder says of each token."""
         sizes, encoded = self._sizes(batch), self._encoded(batch, seen, train)
         order = seen.order[:, : self.visible]
-        tables = [positions.sine_cosine(*modality.grid(batch), self.decoder.width) for modality in self.modalities]
+        tables = [positions.sine_cosine(rows, columns, self.decoder.width) for rows, columns in self._grids(batch)]
         every = jnp.concatenate([jnp.asarray(table) for table in tables])
         kinds = jnp.concatenate([jnp.full(size, number) for number, size in enumerate(sizes)])
         place, visible = jnp.argsort(seen.order, axis=1), self._visible(batch, seen)

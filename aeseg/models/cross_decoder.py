@@ -64,11 +64,12 @@ class CrossDecoder(nn.Module):
     def _attended(self, query: Float[Array, "b n w"], context: Float[Array, "b l w"], present: Int[Array, "b"]) -> Float[Array, "b n w"]:
         query = transformer.layer_norm(self.epsilon, self.dtype, "norm_queries")(query)
         context = transformer.layer_norm(self.epsilon, self.dtype, "norm_context")(context)
-        parts = [
+        query, key, value = (
             self._dense(self.width, name)(tokens).reshape(*tokens.shape[:2], self.heads, -1)
             for name, tokens in (("query", query), ("key", context), ("value", context))
-        ]
-        return self._dense(self.width, "projection")(transformer.attention(*parts, present).reshape(query.shape))
+        )
+        attended = transformer.attention(query, key, value, present)
+        return self._dense(self.width, "projection")(attended.reshape(*attended.shape[:2], -1))
 
     def _dense(self, units: int, name: str) -> nn.Dense:
         return nn.Dense(units, kernel_init=transformer.XAVIER, dtype=self.dtype, name=name)

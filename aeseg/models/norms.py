@@ -1,9 +1,12 @@
 """Norms, dropout, and the standardisation of an image: what stands between layers.  `layers` hands them on to the models."""
 
+import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -33,7 +36,7 @@ def normalise(
     if norm == "none":
         return image
     if norm == "batch":
-        layer = nn.BatchNorm(momentum=0.9, epsilon=epsilon, dtype=dtype, name=name)
+        layer = BatchNorm(momentum=0.9, epsilon=epsilon, dtype=dtype, name=name)
         return layer(image, use_running_average=not train, mask=counted)
     if norm == "group":
         groups = nn.GroupNorm(num_groups=math.gcd(image.shape[-1], 32), epsilon=epsilon, dtype=dtype, name=name)
@@ -41,6 +44,61 @@ def normalise(
     if norm == "layer":
         return layer_norm(image, dtype, name)
     raise UserError(f"A norm is one of none, batch, group, layer; this model's is {norm!r}. Set norm to one of them.")
+
+
+class BatchNorm(nn.BatchNorm):
+    """Linen's batch norm over all axes but the last, with a gradient that saves the input alone (`batch_normalised`) in training."""
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "... d"], use_running_average: bool | None = None, *, mask: Bool[Array, "... d"] | None = None
+    ) -> Float[Array, "... d"]:
+        if use_running_average or mask is not None or self.is_initializing():
+            return super().__call__(x, use_running_average, mask=mask)
+        scale, bias = (self.param(name, nn.initializers.zeros_init(), x.shape[-1:]) for name in ("scale", "bias"))
+        normalised, mean, variance = batch_normalised(x, scale, bias, self.epsilon)
+        for name, value in (("mean", mean), ("var", variance)):
+            running = self.variable("batch_stats", name, jnp.zeros, x.shape[-1:])
+            running.value = self.momentum * running.value + (1 - self.momentum) * jax.lax.stop_gradient(value)
+        return normalised.astype(self.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def batch_normalised(
+    features: Float[Array, "... d"], scale: Float[Array, "d"], bias: Float[Array, "d"], epsilon: float
+) -> tuple[Float[Array, "... d"], Float[Array, "d"], Float[Array, "d"]]:
+    """Features with mean 0 and variance 1 over all axes but the last, times `scale`, plus `bias`; the mean; the variance.
+
+    All in float32.  Gradients flow through the first of the three alone (Ioffe & Szegedy 2015, section 3); those of mean and variance
+    are taken as zero.
+    """
+    return _batch_normalised_forward(features, scale, bias, epsilon)[0]
+
+
+def _batch_normalised_forward(features: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Any, Any]:
+    axes, wide = tuple(range(features.ndim - 1)), features.astype(jnp.float32)
+    mean = jnp.mean(wide, axes)
+    variance = jnp.maximum(0.0, jnp.mean(jnp.square(wide), axes) - jnp.square(mean))
+    inverse = jax.lax.rsqrt(variance + epsilon)
+    normalised = (wide - _row(mean, wide)) * _row(inverse * scale, wide) + _row(bias, wide)
+    return (normalised, mean, variance), (features, scale, mean, inverse)
+
+
+def _batch_normalised_backward(epsilon: float, saved: Any, gradients: Any) -> tuple[Array, Array, Array]:
+    (features, scale, mean, inverse), gradient = saved, gradients[0]
+    axes, count = tuple(range(features.ndim - 1)), features.size // features.shape[-1]
+    standard = (features.astype(jnp.float32) - _row(mean, features)) * _row(inverse, features)
+    to_bias, to_scale = jnp.sum(gradient, axes), jnp.sum(gradient * standard, axes)
+    centred = gradient - _row(to_bias / count, features) - standard * _row(to_scale / count, features)
+    return (centred * _row(inverse * scale, features)).astype(features.dtype), to_scale, to_bias
+
+
+def _row(vector: Array, like: Array) -> Array:
+    """A vector of the last axis, with as many axes as `like`."""
+    return vector.reshape((1,) * (like.ndim - 1) + vector.shape)
+
+
+batch_normalised.defvjp(_batch_normalised_forward, _batch_normalised_backward)
 
 
 def layer_norm(features: Float[Array, "b h w d"], dtype: str, name: str) -> Float[Array, "b h w d"]:

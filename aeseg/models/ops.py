@@ -1,9 +1,9 @@
 """Convolution, pooling and upsampling as functions: plain forms, and exact ones that are faster.
 
-XLA on a CPU is slow in five places: the gradient of a convolution's kernel, convolutions of small images with large kernels, the
-gradient of max pooling (select-and-scatter), the gradients of a transposed convolution, and depthwise convolutions.  These
-functions have gradients of their own, equal to the plain ones; which form is taken is settled while compiling, by platform, and
-leaves no branch in the program.
+XLA on a CPU is slow at six things: the gradient of a convolution's kernel, convolutions of few channels, convolutions of small images
+with large kernels, the gradient of max pooling (select-and-scatter), the gradients of a transposed convolution, and depthwise
+convolutions.  These functions have gradients of their own, equal to the plain ones up to rounding; the platform settles the form
+while compiling, and the program has no branch.
 """
 
 import functools
@@ -125,6 +125,9 @@ def _value(image: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     if fast_cpu.suits_convolution(kernel.shape, image.shape, stride):
         fast = functools.partial(fast_cpu.convolution, stride=stride, padding=padding)
         return lax.platform_dependent(image, kernel, cpu=fast, default=plain)
+    if fast_cpu.suits_folding(kernel.shape, stride):
+        fast = functools.partial(fast_cpu.folded_convolution, padding=padding)
+        return lax.platform_dependent(image, kernel, cpu=fast, default=plain)
     return plain(image, kernel)
 
 
@@ -143,8 +146,14 @@ def _convolve_backward(stride: int, padding: Padding, saved: tuple[Array, Array]
     def fast_image(kernel: Array, gradient: Array) -> Array:
         return fast_cpu.image_gradient(kernel, gradient, image.shape[1:3], stride, padding)
 
+    def folded_image(kernel: Array, gradient: Array) -> Array:
+        return fast_cpu.folded_convolution(gradient, kernel[::-1, ::-1].transpose(0, 1, 3, 2), opposite)
+
+    opposite = tuple((length - 1 - before, length - 1 - after) for length, (before, after) in zip(kernel.shape, padding, strict=False))
     if fast_cpu.suits_image_gradient(kernel.shape, gradient.shape):
         to_image = lax.platform_dependent(kernel, gradient, cpu=fast_image, default=plain_image)
+    elif fast_cpu.suits_folding(kernel.shape, stride) and min(map(min, opposite)) >= 0:
+        to_image = lax.platform_dependent(kernel, gradient, cpu=folded_image, default=plain_image)
     else:
         to_image = plain_image(kernel, gradient)
     return to_image, lax.platform_dependent(image, gradient, cpu=fast_kernel, default=plain_kernel)

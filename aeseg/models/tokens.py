@@ -1,7 +1,5 @@
 """What modalities share: which records have one, patches of aligned planes, and their embedding."""
 
-from collections.abc import Sequence
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
@@ -36,10 +34,10 @@ def patches(array: Float[Array, "b h w *c"], patch: int) -> Float[Array, "b n p"
     return squares.reshape(array.shape[0], -1, squares.shape[-1])
 
 
-def embedded(values: Float[Array, "b n p"], grid: Sequence[int], width: int, dtype: str) -> Float[Array, "b n {width}"]:
+def embedded(values: Float[Array, "b n p"], grid: tuple[int, int], width: int, dtype: str) -> Float[Array, "b n {width}"]:
     """A linear layer with fixed positions added (Bachmann et al. 2022, section 3.1).  Call it inside a compact method."""
     tokens = nn.Dense(width, kernel_init=transformer.XAVIER, dtype=dtype, name="embed")(values.astype(dtype))
-    return tokens + jnp.asarray(positions.sine_cosine(*grid, width), dtype)[None]
+    return tokens + jnp.asarray(positions.sine_cosine(*grid, width), dtype)[None]  # type: ignore[call-arg]
 
 
 def pasted(

@@ -1,6 +1,7 @@
 """`Run` and `Data`: all that one training run is made of.  A config is `spec(Run, ...)`."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
@@ -10,11 +11,12 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from aeseg import spec, tree
+from aeseg import checks, spec, tree
 from aeseg.data import narration, wrappers
 from aeseg.data.loader import Loader
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
+from aeseg.training.nonfinite import Policy
 from aeseg.types import Class, UserError
 
 SPLITS = ("train", "validation", "test")
@@ -133,6 +135,8 @@ class Run:
     fsdp         devices that share parameters and optimiser state
     ema          decay of the running mean of the parameters that is scored; 0 keeps none
     dtype        of activations; configs let every part of the method follow it
+    nonfinite    "stop" ends the run at a step whose loss or gradient is not finite; "skip" passes over it
+    nonfinite_in_a_row   skipped steps in a row that end the run, too
     transfer     segmenters only: "fine-tune" trains the pretrained encoder, "linear-probe" freezes it, "scratch" ignores its weights
                  (the control), "continue" trains a whole segmenter further
     class_weights   segmenters only: "none", "median_frequency", "inverse_square_root" or "segnet"
@@ -154,6 +158,8 @@ class Run:
     fsdp: int = 1
     ema: float = 0.0
     dtype: str = "float32"
+    nonfinite: str = "stop"
+    nonfinite_in_a_row: int = 10
     transfer: str = "fine-tune"
     class_weights: str = "none"
     log_every: int = 50
@@ -173,6 +179,7 @@ class Run:
             raise UserError(f"window is the height and width that the network is trained at; got {self.window}. Set --config.window=(h,w).")
         if not 0 <= self.ema < 1:
             raise UserError(f"ema is the decay of the running mean, from 0 (none) to below 1; got {self.ema}. Set --config.ema.")
+        _ = self.policy
         if self.transfer not in TRANSFERS:
             raise UserError(f"transfer must be one of {', '.join(TRANSFERS)}; got {self.transfer!r}. Set --config.transfer.")
         for path, dtype in tree.flatten(spec.plain(spec.describe(self.method))).items():
@@ -194,6 +201,11 @@ class Run:
     def metric(self) -> str:
         """The validation metric by which checkpoints and trials are compared."""
         return self.best or ("mean_iou" if self.segments else "loss")
+
+    @property
+    def policy(self) -> Policy:
+        """What is done about steps that are not finite."""
+        return Policy(self.nonfinite, self.nonfinite_in_a_row, lambda step: self.loader.names(step))
 
     @cached_property
     def mesh(self) -> jax.sharding.Mesh:
@@ -240,7 +252,14 @@ class Run:
         if self.steps < 1:
             raise UserError(f"steps must be at least 1; got {self.steps}. Set --config.steps.")
         _ = self.mesh, self.validation
-        states.shapes(self.method, self.optimiser, self.loader[0], self.seed, self.ema > 0)
+        state = states.shapes(self.method, self.optimiser, self.loader[0], self.seed, self.ema > 0)
+        images = 4 * self.batch_size // self.microbatches * math.prod(self.loader[0]["image"].shape[1:])
+        needed = checks.state_bytes(state) + images
+        checks.check_memory(
+            needed,
+            f"A {type(self.method).__name__} with a batch of {self.batch_size}",
+            "Lower its widths, --config.batch_size or --config.window.",
+        )
 
     def example(self) -> dict[str, Any]:
         """Return a row of zeros as large as the window, with everything that a method may read."""

@@ -15,7 +15,7 @@ from aeseg.inference import draw
 from aeseg.runs import scores, workdir
 from aeseg.runs.run import LARGER_IS_BETTER, Run
 from aeseg.training import checkpoints as saved
-from aeseg.training import loop
+from aeseg.training import lock, loop
 from aeseg.training.log import Log
 from aeseg.training.state import TrainState
 
@@ -27,21 +27,30 @@ Init = Callable[[TrainState], tuple[TrainState, list[str]]]
 
 
 class Outcome(NamedTuple):
-    """Where a run stopped: its step, the numbers of the validation set, whether all steps are done, seconds, the last picture."""
+    """Where a run stopped: its step, the numbers of the validation set, whether all steps are done, seconds, the last picture.
+
+    `signal` is the one that stopped it, or 0.
+    """
 
     step: int
     numbers: dict[str, float]
     finished: bool
     seconds: float
     picture: str
+    signal: int = 0
 
 
 def train(run: Run, path: str, init: Init | None = None) -> Outcome:
     """Train a run in the workdir `path`, continue it, or find it finished.
 
     A workdir with a checkpoint of this run is continued; else `init` brings pretrained weights; else training starts from scratch.
-    Raises UserError if the workdir holds another run.
+    Raises UserError if the workdir holds another run, or another process trains there.
     """
+    with lock.held(path):
+        return _trained(run, path, init)
+
+
+def _trained(run: Run, path: str, init: Init | None) -> Outcome:
     began, writes = time.perf_counter(), jax.process_index() == 0
     run.check()
     workdir.check_workdir(path, run.config, writes)
@@ -54,7 +63,7 @@ def train(run: Run, path: str, init: Init | None = None) -> Outcome:
         resumed = kept.restore(state, log.say)
         if resumed is not None:
             state = resumed
-            log.say(f"Going on from step {int(state.step)} of {path}.")
+            log.say(f"Continuing from step {int(state.step)} of {path}.")
         elif init is not None:
             state, lines = init(state)
             for line in lines:
@@ -62,14 +71,14 @@ def train(run: Run, path: str, init: Init | None = None) -> Outcome:
         log.say(describe(run, state))
         if int(state.step) >= run.steps:
             log.say("This run is finished; nothing is trained.")
-            numbers, finished = evaluate(state), True
+            numbers, finished, signal = evaluate(state), True, 0
         else:
-            outcome = loop.train(run, state, kept, log, evaluate, pictures.write)  # type: ignore[arg-type]
-            state, numbers, finished = outcome.state, outcome.numbers, outcome.finished
+            outcome = loop.train(run, state, kept, log, evaluate, pictures.write, run.policy)  # type: ignore[arg-type]
+            state, numbers, finished, signal = outcome.state, outcome.numbers, outcome.finished, outcome.signal
     finally:
         kept.close()
         log.close()
-    return Outcome(int(state.step), numbers, finished, time.perf_counter() - began, pictures.last)
+    return Outcome(int(state.step), numbers, finished, time.perf_counter() - began, pictures.last, signal)
 
 
 class Pictures:

@@ -7,7 +7,7 @@ import jax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from aeseg import jsonlines, spec
+from aeseg import files, jsonlines, spec
 from aeseg.runs.run import LARGER_IS_BETTER, SPLITS, Run, split_config
 from aeseg.training import checkpoints as saved
 from aeseg.training import state as states
@@ -61,13 +61,7 @@ def check_workdir(workdir: str, config: ConfigDict, writes: bool = True) -> None
         return
     if not writes:
         return
-    try:
-        os.makedirs(workdir, exist_ok=True)
-        with open(path + ".tmp", "w", encoding="utf-8") as file:
-            file.write(spec.to_json(config))
-        os.replace(path + ".tmp", path)
-    except OSError as error:
-        raise UserError(f"Cannot write to {workdir}: {error.strerror}. Name another --workdir.") from error
+    files.write(path, spec.to_json(config))
 
 
 def stored_config(workdir: str) -> ConfigDict:

@@ -109,8 +109,11 @@ class Checkpoints:
 
     def close(self) -> None:
         """Wait, and let go of the directory; what `save` or `wait` has raised is not raised again."""
-        with self._quiet, contextlib.suppress(*((UserError,) if self._failed else ())):
+        failed = self._failed
+        with contextlib.suppress(*((UserError,) if failed else ())):
             self._told(self._manager.close)
+        if not failed:  # after an error Orbax's threads may outlive the manager
+            self._quiet.close()
 
     def _told(self, call: Callable[[], Any]) -> None:
         try:

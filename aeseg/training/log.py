@@ -17,7 +17,7 @@ class Log:
 
     `rewind(step)` removes the rows of metrics.jsonl later than `step` (of a run that died after its last checkpoint): the file
     then reads as if the run had never been interrupted, and each step stands once.  What cannot be read of it is moved aside.
-    A write that the disk refuses raises UserError and leaves no half row.
+    Until it is called nothing of an earlier run is touched.  A write that the disk refuses raises UserError and leaves no half row.
     """
 
     def __init__(self, workdir: str, steps: int, start: int = 0, writes: bool = True):
@@ -40,7 +40,6 @@ class Log:
         for path in self.folders(workdir):
             if os.path.lexists(path) and not os.path.isdir(path):
                 self.say(f"Expected a folder; {path} is a file. Moved to {files.move_aside(path)}.")
-        self.rewind(start)
 
     @staticmethod
     def folders(workdir: str) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh
 
+from aeseg.training import cluster, nonfinite, signals
 from aeseg.training import mesh as meshes
-from aeseg.training import nonfinite, signals
 from aeseg.training import state as states
 from aeseg.training import step as steps
 from aeseg.training.agreement import Agreement
@@ -88,7 +88,7 @@ def train(
     slow = LONGEST if alone else math.inf
     log.rewind(at)
     batches = run.batches(at)
-    with signals.listening(), signals.reacting(raises=False, limit=slow):
+    with signals.listening(), signals.reacting(raises=False, limit=slow), cluster.losses_explained():
         try:
             if alone and _is_due(run, at) and not log.has(at, "validation/"):  # the run was stopped in the midst of it
                 with signals.reacting(raises=True):

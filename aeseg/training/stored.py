@@ -123,25 +123,28 @@ def reason(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
+def _is_other(record: logging.LogRecord) -> bool:
+    """Whether a log record is neither Orbax's nor asyncio's about an error that nobody awaited."""
+    return "was never retrieved" not in str(record.msg) and f"{os.sep}orbax{os.sep}" not in record.pathname
+
+
 @contextlib.contextmanager
 def one_error() -> Iterator[None]:
-    """Inside, the reads that Orbax gives up after a first error print no tracebacks.
+    """Inside, an error of Orbax is told once, as the exception that reaches the caller, and not with tracebacks of its threads.
 
-    Tensorstore calls them back after asyncio has closed their loop (`sys.unraisablehook`), and asyncio logs their errors.
+    Tensorstore calls reads back that Orbax gave up, after asyncio has closed their loop (`sys.unraisablehook`); asyncio and Orbax log
+    the others' errors, also afterwards: their logs stay filtered.
     """
-    before, log = sys.unraisablehook, logging.getLogger("asyncio")
+    before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
         if str(unraisable.exc_value) != "Event loop is closed":
             before(unraisable)
 
-    def is_other(record: logging.LogRecord) -> bool:
-        return "was never retrieved" not in record.getMessage()
-
     sys.unraisablehook = hook
-    log.addFilter(is_other)
+    for name in ("asyncio", "absl"):
+        logging.getLogger(name).addFilter(_is_other)  # once, however often it is added
     try:
         yield
     finally:
         sys.unraisablehook = before
-        log.removeFilter(is_other)

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict, config_flags
 from aeseg import renames, spec
 from aeseg.runs import configs, workdir
 from aeseg.runs.run import SPLITS
+from aeseg.training import cluster, signals
 from aeseg.types import UserError
 
 CONFIGS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
@@ -30,9 +31,19 @@ REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, 
 """What an operating system says when there is no space or no permission."""
 
 
-def main(command: Callable[[Sequence[str]], int | None]) -> None:
-    """Run an entry point: `if __name__ == "__main__": cli.main(run)`.  What the user can mend exits with 2."""
-    sys.exit(guarded(command, sys.argv))
+def main(command: Callable[[Sequence[str]], int | None], trains: bool = False) -> None:
+    """Run a command: `if __name__ == "__main__": cli.main(run)`.  What the user can mend exits with 2.
+
+    One that `trains` saves at SIGTERM and Ctrl-C, and ends within seconds with 143 or 130.
+    """
+    if not trains:
+        sys.exit(guarded(command, sys.argv))
+    with signals.listening():
+        code = guarded(command, sys.argv)
+        if code > 128:
+            cluster.part()
+            signals.leave(code)
+    sys.exit(code)
 
 
 def guarded(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
@@ -49,8 +60,11 @@ def guarded(command: Callable[[Sequence[str]], int | None], argv: Sequence[str])
         refusal = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
         print(f"\nCannot write ({refusal}). Free some space or mend the permissions; the same command goes on.", file=sys.stderr)
         return 2
+    except signals.Stopped as stop:
+        print("\nStopped. The same command continues from the last checkpoint.", file=sys.stderr)
+        return int(stop.code)
     except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
+        print("\nInterrupted. The same command continues from the last checkpoint.", file=sys.stderr)
         return 130
 
 
@@ -187,6 +201,21 @@ def _current(word: str, node: ConfigDict) -> str:
             if name := next((each for each in names if each in source), ""):
                 return f"{dashes}data.source.{name}{rest}"
     return word
+
+
+def with_fields(described: str, fields: Mapping[str, Any]) -> ConfigDict:
+    """Return the config of `load_config` with fields set, as --config.<name>=<value> sets them, to values of their types."""
+    config = load_config(described)
+    window = tuple(config.get("window", ()))
+    for field, value in fields.items():
+        *parents, last = re.findall(r"[^.\[\]]+", field_name(field, config))
+        node: Any = config
+        for part in parents:
+            node = node[int(part)] if isinstance(node, list | tuple) else node[part]
+        node[last] = value
+    if "window" in fields:
+        configs.follow_window(config, window)
+    return config
 
 
 def field_name(field: str, config: ConfigDict) -> str:

@@ -6,6 +6,9 @@ import sys
 
 import jax
 
+from aeseg import compile_cache
+from aeseg.training import cluster
+
 KEPT = {-4: 0, -1: 2**31 - 1, -8: 1}
 """glibc's M_MMAP_MAX, M_TRIM_THRESHOLD, M_ARENA_MAX (malloc.h): all memory from one heap that never shrinks."""
 
@@ -14,12 +17,9 @@ def start() -> None:
     """Join the other processes, where a cluster started several, and keep memory and compiled programs for the next step and run."""
     many = int(os.environ.get("SLURM_NTASKS", "1")) > 1 or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
     if (many or os.environ.get("JAX_COORDINATOR_ADDRESS")) and not jax.distributed.is_initialized():
-        jax.distributed.initialize()
+        cluster.join()
     keep_freed_memory()
-    if not jax.config.jax_compilation_cache_dir:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        jax.config.update("jax_compilation_cache_dir", os.path.join(home, "aeseg", "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    compile_cache.enable()
 
 
 def keep_freed_memory() -> None:

@@ -40,7 +40,7 @@ def described(rows: Sequence[Row], scored: bool = True) -> dict[str, Description
         row = by_name[name]
         return {
             "command": row.command,
-            "config": spec.plain(configured(row, {})),
+            "config": spec.plain(cli.with_fields(row.config, row.overrides)),
             "init": one(row.init, False) if row.init else None,
             "scored": [flag for flag in SCORED if scored and getattr(row, flag)],
             "revision": row.revision,
@@ -52,7 +52,8 @@ def described(rows: Sequence[Row], scored: bool = True) -> dict[str, Description
 
 def meaning(description: Description) -> str:
     """Return the meaning of a description as text: equal texts train and score the same."""
-    return json.dumps(_meant(description), sort_keys=True)
+    init = meaning(description["init"]) if description["init"] else ""
+    return json.dumps({**description, "config": _meant(json.dumps(description["config"], sort_keys=True)), "init": init}, sort_keys=True)
 
 
 def identity(description: Description) -> str:
@@ -98,12 +99,14 @@ def assignments(fields: Mapping[str, object]) -> list[str]:
     return [f"--config.{name}={value}" for name, value in fields.items()]
 
 
-def _meant(description: Description) -> Description:
-    config = comparable(description["config"])
+@functools.lru_cache(maxsize=4096)
+def _meant(text: str) -> dict[str, Any]:
+    """Return the meaning of a config in JSON; a table's rows share most of theirs."""
+    config = comparable(json.loads(text))
     for split in ("train", "validation", "test"):
         for place in ("root", "data_dir"):  # results do not depend on where the files are
             config["data"].get(split, {}).pop(place, None)
-    return {**description, "config": config, "init": _meant(description["init"]) if description["init"] else None}
+    return config
 
 
 def config_file(results: str, table: str) -> str:

@@ -8,6 +8,7 @@ from aeseg.models import layers
 from aeseg.models.encoders import convnet
 from aeseg.types import UserError
 from experiments import bench, bench_convolutional, bench_mae
+from experiments.benches import small
 
 
 @pytest.mark.parametrize(("name", "form"), [("autoencoder", "fast"), ("unet", "fast"), ("unet", "plain")])
@@ -20,6 +21,17 @@ def test_both_do_the_same_arithmetic(monkeypatch, name, form):
     assert row["ratio"] > 0
     assert row["low"] == row["high"] == row["ratio"]
     json.dumps(row)
+
+
+@pytest.mark.parametrize("name", ["denoiser", "segmenter"])
+def test_the_default_networks_do_the_same_arithmetic_in_pytorch(monkeypatch, name):
+    import torch
+
+    monkeypatch.setattr(small, "FORMS", small.FORMS[:1])
+    monkeypatch.setattr(small, "BATCHES", {"denoiser": 2, "segmenter": 2})
+    row = bench.measured(torch, name, 16, 1, "fast")  # raises when the losses differ
+    assert row["batch"] == 2
+    assert row["torch_format"] == "channels_last"
 
 
 def test_mae_here_and_in_transformers_do_the_same_arithmetic(monkeypatch):

@@ -87,7 +87,7 @@ def test_the_published_model_has_as_many_parameters_as_torchs_layers():
         decoders += [*tokens, *crossed, *(nn.TransformerEncoderLayer(256, 8, 1024) for _ in range(2)), nn.Linear(256, numbers)]
     parts = [encoder, *adapters, nn.Embedding(1, 768), *decoders]
     expected = sum(parameter.numel() for part in parts for parameter in part.parameters())
-    variables, _ = shapes(build(multimodal.recipe("b16")), large_inputs("method"), False)
+    variables, _ = shapes(build(multimodal.recipe("b16")), large_inputs("method"))
     assert tree.count(variables["params"]) == expected + 2 * 768
 
 

@@ -133,11 +133,11 @@ def test_rate_and_distortion_are_those_of_torch():
         noise = variational._normal(module._keys(batch, False)[0], mean)
         return mean, log_variance, module._values({stride: mean + jnp.exp(log_variance / 2) * noise}, batch["image"], False)
 
-    mean, log_variance, values = (torch.tensor(np.asarray(leaf)) for leaf in ours.apply(variables, BATCH, method=parts))
+    mean, log_variance, values = (torch.tensor(np.array(leaf)) for leaf in ours.apply(variables, BATCH, method=parts))
     posterior = distributions.Normal(mean, torch.exp(log_variance / 2))
     bits = math.log(2) * 12 * 16 * 3
     rate = distributions.kl_divergence(posterior, distributions.Normal(0.0, 1.0)).sum(dim=(1, 2, 3)) / bits
-    density = distributions.Normal(values, 0.5).log_prob(torch.tensor(np.asarray(BATCH["image"]))).sum(dim=(1, 2, 3))
+    density = distributions.Normal(values, 0.5).log_prob(torch.tensor(np.array(BATCH["image"]))).sum(dim=(1, 2, 3))
     distortion = (-density / (12 * 16 * 3) + math.log(256)) / math.log(2)
     assert means["rate"].value() == pytest.approx(rate[VALID].mean().item(), rel=1e-5)
     assert means["distortion"].value() == pytest.approx(distortion[VALID].mean().item(), rel=1e-5)

@@ -32,7 +32,7 @@ def initial():
 
 def in_torch(params, given):
     """Bachmann et al. 2022, section 3.2: cross-attention, an MLP with a residual, a pre-norm block, a linear layer."""
-    flat = {name: torch.tensor(np.asarray(leaf)) for name, leaf in tree.flatten(params).items()}
+    flat = {name: torch.tensor(np.array(leaf)) for name, leaf in tree.flatten(params).items()}
 
     def dense(name, tokens, index=()):
         return tokens @ flat[f"{name}/kernel"][index] + flat[f"{name}/bias"][index]
@@ -41,9 +41,9 @@ def in_torch(params, given):
         return torch.nn.functional.layer_norm(tokens, (WIDTH,), flat[f"{name}/scale"][index], flat[f"{name}/bias"][index], 1e-6)
 
     encoded, table, kinds, present, (place, visible, where, kind), _, _ = (
-        torch.tensor(np.asarray(each)) if isinstance(each, jax.Array) else each for each in given
+        torch.tensor(np.array(each)) if isinstance(each, jax.Array) else each for each in given
     )
-    place, visible, where = (torch.tensor(np.asarray(each)) for each in given[4][:3])
+    place, visible, where = (torch.tensor(np.array(each)) for each in given[4][:3])
     tokens = dense("context", encoded)
     context = torch.cat([tokens[:, :1], tokens[:, 1:] + table + flat["modalities"][kinds.long()]], dim=1)
     rows = []

@@ -1,4 +1,4 @@
-"""The layers against their plain forms in jax, in programs as XLA optimises them for users, and in PyTorch."""
+"""The layers against their plain forms in jax and in PyTorch."""
 
 import flax.linen as nn
 import jax
@@ -11,6 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from aeseg.models import fast_cpu, layers
 from aeseg.types import UserError
+from tests import lanes
 
 
 def plain_convolve(image, kernel, stride=1, padding="SAME"):
@@ -22,15 +23,16 @@ def normal(seed, *shape, dtype="float32"):
 
 
 def value_and_gradients(function, *arrays):
-    """The value, and the gradients of a weighted sum of it."""
+    """The value, and the gradients of a weighted sum of it, of the program as XLA optimises it for users."""
     shape = jax.eval_shape(function, *arrays).shape
-    weights = normal(9, *shape)  # drawn outside: XLA takes longer to optimise random numbers than convolutions
+    weights = normal(9, *shape)  # drawn before: XLA takes longer to optimise random numbers than convolutions
 
     def weighted(arrays, weights):
         value = function(*arrays)
         return jnp.sum(value * weights.astype(value.dtype)).astype(jnp.float32), value
 
-    gradients, value = jax.jit(jax.grad(weighted, has_aux=True))(arrays, weights)
+    with lanes.optimised():
+        gradients, value = jax.jit(jax.grad(weighted, has_aux=True))(arrays, weights)
     return (value, *gradients)
 
 
@@ -41,7 +43,7 @@ def assert_near(ours, plain, tolerance=2e-5):
         np.testing.assert_allclose(our, their, atol=tolerance * max(1, np.abs(their).max()), rtol=0)
 
 
-@pytest.mark.optimised
+@pytest.mark.parametrize("copies", [False, True])
 @pytest.mark.parametrize("pixels", [12, 512])
 @pytest.mark.parametrize(
     ("size", "stride", "h", "w", "c", "d"),
@@ -58,14 +60,15 @@ def assert_near(ours, plain, tolerance=2e-5):
         (7, 2, 3, 4, 2, 9),
     ],
 )
-def test_convolutions_equal_the_plain_form_in_value_and_gradients(monkeypatch, pixels, size, stride, h, w, c, d):
+def test_convolutions_equal_the_plain_form_in_value_and_gradients(monkeypatch, copies, pixels, size, stride, h, w, c, d):
     monkeypatch.setattr(fast_cpu, "pixels", lambda c: pixels)
+    monkeypatch.setattr(fast_cpu, "IN_CACHE", pixels * d)
+    monkeypatch.setattr(fast_cpu, "convolves_without_copies", lambda: not copies)
     image, kernel = normal(0, 2, h, w, c), normal(1, size, size, c, d)
     ours = value_and_gradients(lambda image, kernel: layers.convolve(image, kernel, stride), image, kernel)
     assert_near(ours, value_and_gradients(lambda image, kernel: plain_convolve(image, kernel, stride), image, kernel))
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((3, 0), (0, 2))])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_any_zeros_may_stand_around_the_image(padding, stride):
@@ -74,7 +77,6 @@ def test_any_zeros_may_stand_around_the_image(padding, stride):
     assert_near(ours, value_and_gradients(lambda image, kernel: plain_convolve(image, kernel, stride, padding), image, kernel))
 
 
-@pytest.mark.optimised
 def test_convolutions_in_bfloat16_are_near_those_in_float32():
     image, kernel = normal(0, 2, 9, 8, 3), normal(1, 3, 3, 3, 4)
     low = [array.astype(jnp.bfloat16) for array in (image, kernel)]
@@ -98,7 +100,6 @@ def test_convolutions_work_under_vmap_remat_and_a_second_derivative(function):
     assert_near([change], [alone[0]])  # the error is quadratic in the kernel
 
 
-@pytest.mark.optimised
 def test_convolutions_are_the_same_on_eight_devices():
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     image, kernel = normal(0, 8, 16, 20, 3), normal(1, 3, 3, 3, 4)
@@ -111,14 +112,13 @@ def test_convolutions_are_the_same_on_eight_devices():
         assert_near(value_and_gradients(function, shared, kernel), value_and_gradients(function, image, kernel), 1e-5)
 
 
-@pytest.mark.optimised
 def test_the_choice_of_form_leaves_no_conditional_in_the_program():
     image, kernel = normal(0, 2, 8, 8, 3), normal(1, 3, 3, 3, 4)
     program = jax.jit(jax.grad(lambda image, kernel: jnp.sum(layers.convolve(image, kernel) ** 2), argnums=1)).lower(image, kernel)
-    assert " conditional(" not in program.compile().as_text()
+    with lanes.optimised():
+        assert " conditional(" not in program.compile().as_text()
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize("terms", [4, 64])
 @pytest.mark.parametrize(("size", "h", "w"), [(7, 9, 6), (7, 1, 3), (3, 5, 13), (5, 2, 2)])
 def test_depthwise_convolutions_equal_the_plain_form_in_value_and_gradients(monkeypatch, terms, size, h, w):
@@ -134,11 +134,11 @@ def test_depthwise_convolutions_equal_the_plain_form_in_value_and_gradients(monk
     assert_near(ours, value_and_gradients(plain, image, kernel))
 
 
-@pytest.mark.optimised
 def test_the_depthwise_form_of_a_cpu_is_the_one_that_runs():
     image, kernel = normal(0, 2, 8, 8, 3), normal(1, 7, 7, 3)
     program = jax.jit(jax.grad(lambda image, kernel: jnp.sum(layers.depthwise_convolve(image, kernel) ** 2), argnums=(0, 1)))
-    text = program.lower(image, kernel).compile().as_text()
+    with lanes.optimised():
+        text = program.lower(image, kernel).compile().as_text()
     assert " convolution(" not in text
     assert " conditional(" not in text
 
@@ -180,7 +180,6 @@ def test_convolution_equals_torch():
     assert_near(ours, expected)
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize(("h", "w"), [(4, 4), (3, 5), (1, 1), (1, 6)])
 def test_upsampling_and_convolution_in_one_equal_the_two(h, w):
     image, kernel = normal(0, 2, h, w, 3), normal(1, 3, 3, 3, 4)
@@ -198,7 +197,6 @@ def test_upsampling_repeats_each_pixel():
     )
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize(("h", "w"), [(4, 6), (5, 7), (2, 2), (3, 2)])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_max_pooling_equals_the_plain_form_bit_for_bit_ties_included(h, w, dtype):

@@ -44,7 +44,7 @@ def test_finite_scalars_and_their_gradient_are_those_of_vector_quantize_pytorch(
     """Its epsilon has the other sign than the paper's, so it is called with minus it."""
     given, ours, reference = values(), FiniteScalar(levels), FSQ(list(levels))
     output = ours.apply({}, given, VALID, INDEX, train=True)
-    theirs = torch.tensor(np.asarray(given), requires_grad=True)
+    theirs = torch.tensor(np.array(given), requires_grad=True)
     expected = reference.bound(theirs, eps=-1e-3)
     np.testing.assert_allclose(output.values, expected.detach(), atol=1e-6)
     np.testing.assert_array_equal(output.codes, reference.codes_to_indices(expected))
@@ -88,7 +88,7 @@ def test_a_codebook_moves_as_that_of_vector_quantize_pytorch():
     for seed in range(4):
         given = values(seed)
         (output,), variables = step(ours, variables, given, seed=seed)
-        expected, codes, loss = theirs(torch.tensor(np.asarray(given)).reshape(4, 15, 4))
+        expected, codes, loss = theirs(torch.tensor(np.array(given)).reshape(4, 15, 4))
         np.testing.assert_array_equal(output.codes.reshape(4, 15), codes)
         np.testing.assert_allclose(output.values.reshape(4, 15, 4), expected.detach(), rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(output.commitment.mean(), loss.item(), rtol=1e-4)

@@ -16,8 +16,15 @@ def rows_of(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
+def again(workdir, step):
+    """The log of a run that goes on after a step."""
+    log = Log(str(workdir), 10, start=step)
+    log.rewind(step)
+    return log
+
+
 def first(workdir, steps=(2, 4, 6)):
-    log = Log(str(workdir), 10)
+    log = again(workdir, 0)
     for step in steps:
         log.write(step, {"loss": 1.0 / step})
     log.close()
@@ -31,8 +38,7 @@ def curve(workdir):
 
 def test_a_run_that_falls_back_to_an_older_checkpoint_has_each_step_once(tmp_path):
     first(tmp_path)
-    log = Log(str(tmp_path), 10, start=6)
-    log.rewind(4)
+    log = again(tmp_path, 4)
     log.write(6, {"loss": 9.0})
     log.close()
     assert [(row["step"], row["loss"]) for row in rows_of(tmp_path)] == [(2, 0.5), (4, 0.25), (6, 9.0)]
@@ -57,7 +63,7 @@ def test_a_torn_metrics_file_keeps_what_can_be_read_and_moves_the_rest_aside(tmp
     first(tmp_path)
     with open(tmp_path / "metrics.jsonl", "ab") as file:
         file.write(damage)
-    log = Log(str(tmp_path), 10, start=6)
+    log = again(tmp_path, 6)
     log.write(8, {"loss": 1.0})
     log.close()
     assert [row["step"] for row in rows_of(tmp_path)] == [2, 4, 6, 8]
@@ -68,7 +74,7 @@ def test_a_torn_metrics_file_keeps_what_can_be_read_and_moves_the_rest_aside(tmp
 def test_a_last_line_without_its_end_is_kept(tmp_path, capsys):
     first(tmp_path)
     os.truncate(tmp_path / "metrics.jsonl", os.path.getsize(tmp_path / "metrics.jsonl") - 1)
-    log = Log(str(tmp_path), 10, start=6)
+    log = again(tmp_path, 6)
     log.write(8, {"loss": 1.0})
     log.close()
     assert [row["step"] for row in rows_of(tmp_path)] == [2, 4, 6, 8]
@@ -107,7 +113,6 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_row(tmp_path, file):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before[0])
         signal.signal(signal.SIGXFSZ, before[1])
-    again = Log(str(tmp_path), 10, start=8)
-    again.write(10, {"loss": 2.0})
+    again(tmp_path, 8).write(10, {"loss": 2.0})
     assert [row["step"] for row in rows_of(tmp_path)] == [2, 4, 6, 8, 10]
     assert [step for step, _ in curve(tmp_path)] == [2, 4, 6, 8, 10]

@@ -1,6 +1,8 @@
 """aeseg/training/loop.py: exact on resume, the same on any number of devices, stopped by what is not finite."""
 
+import contextlib
 import json
+import multiprocessing
 import os
 import signal
 
@@ -8,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from aeseg.data.loader import Loader
 from aeseg.training import loop, mesh
 from aeseg.training.checkpoints import Checkpoints
 from aeseg.training.log import Log
@@ -98,6 +101,8 @@ def test_rows_after_the_last_checkpoint_are_forgotten(tmp_path):
         first.write(step, {"loss": 1.0 / step})
     first.close()
     again = Log(str(tmp_path), 10, start=4)
+    assert len(rows_of(tmp_path)) == 3  # until it is rewound nothing is touched
+    again.rewind(4)
     again.write(6, {"loss": float("nan")})
     again.close()
     rows = rows_of(tmp_path)
@@ -118,3 +123,12 @@ def test_a_run_whose_newest_checkpoint_was_damaged_does_its_steps_again_and_each
     assert (tmp_path / "metrics.jsonl").read_text() == before
     assert Checkpoints(str(tmp_path / "checkpoints")).steps() == [2, 4, 6]
     assert (tmp_path / "checkpoints" / "6.damaged").is_dir()
+
+
+def test_a_killed_loader_process_is_one_sentence():
+    with contextlib.closing(Loader(cases.IMAGES, (), 4, workers=1).batches()) as loaded:
+        next(loaded)
+        (worker,) = multiprocessing.active_children()
+        os.kill(worker.pid, signal.SIGKILL)
+        with pytest.raises(UserError, match=r"ended with exit code -9 \(it was killed.*lower --config.data.workers"):
+            [loop._next(loaded) for _ in range(50)]  # the first few it had made before

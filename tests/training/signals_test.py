@@ -171,8 +171,8 @@ def test_a_lost_process_ends_the_others_in_bounded_time_and_is_named(ranks, lost
     assert f"Process {lost} of 2 is lost" in errors.strip().splitlines()[-1]
 
 
-def test_a_process_that_never_comes_is_named(tmp_path):
+def test_a_process_that_never_comes_ends_those_that_wait(tmp_path):
     process = program(tmp_path, "ranks=2", "rank=0", f"port={port()}", "within=3")
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2, errors
-    assert "Not all processes of the job came within 3 s (missing: 1)" in errors
+    assert process.returncode == 1, errors
+    assert "Not all processes of the job came within 3 s" in errors.strip().splitlines()[-1]

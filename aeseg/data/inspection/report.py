@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aeseg.data import groups, lists
+from aeseg.data import groups
 from aeseg.data.checks import Counts, described, judged
 from aeseg.data.files import few, shown
-from aeseg.data.inspection import description, duplicates, layout, meaning, scan, sheet, suggestions
+from aeseg.data.inspection import description, duplicates, layout, meaning, scan, sheet, splitting, suggestions
 from aeseg.data.inspection.layout import Layout
 from aeseg.data.inspection.scan import Seen
 from aeseg.data.matching import Places, label_files
@@ -23,12 +23,10 @@ from aeseg.data.survey import spread
 from aeseg.types import IGNORE, UserError
 
 LABELS = 1000
-"""Labels that are read for the class shares, evenly spread; all, if there are fewer."""
+"""Labels that are read for the class shares, evenly spread over all splits; all, if there are fewer."""
 
 STATISTICS = 100
 """Images of which mean and standard deviation are printed."""
-
-SHARES = (0.7, 0.15, 0.15)
 
 
 class Found(NamedTuple):
@@ -77,7 +75,7 @@ def inspect(
     if splits:
         sections["Splits"] = [f"{split}: {len(sources[split])} images, {few(own.values())}" for split, own in splits.items()]
     else:
-        splits, sections["Splits"] = _made(source, [*same, *near], output, seed)
+        splits, sections["Splits"] = splitting.made(source, [*same, *near], output, seed)
         written += [own["list_file"] for own in splits.values() if "list_file" in own]
     whole = {split: Folder(root=root, **{**fields, **own}) for split, own in (splits or {"": {}}).items()}
     train = whole.get("train", next(iter(whole.values())))
@@ -113,16 +111,19 @@ def _source(root: str, found: Layout, answers: dict[str, Any]) -> tuple[Folder, 
     meant = meaning.of_labels(root, found._replace(fields=fields), files) if fields["labels"] else meaning.Meaning({}, (), ())
     fields = {**found.fields, **meant.fields, **answers}
     questions = [question for question in meant.questions if not any(f"--{name}" in question for name in answers)]
-    attempts: list[dict[str, Any]] = [{}, {"only_labelled": True}, {"labels": "", "label_name": "", "roi": ""}]
+    attempts: tuple[tuple[dict[str, Any], str], ...] = (
+        ({}, ""),
+        ({"only_labelled": True}, "only labelled images are taken (--only_labelled=true)"),
+        ({"labels": "", "label_name": "", "roi": ""}, "labels are left out (--labels='')"),
+    )
     error = ""
-    for more in attempts:
+    for more, remedy in attempts:
         try:
             source = Folder(root=root, **{**fields, **more})
         except UserError as failure:
             error = error or str(failure)
             continue
         if error:
-            remedy = "only labelled images are taken (--only_labelled)" if "only_labelled" in more else "labels are left out (--labels='')"
             questions.append(f"{error} Here {remedy}: is that right?")
         return source, {**fields, **more}, list(meant.notes), questions
     raise UserError(error)
@@ -190,33 +191,6 @@ def _duplicates(
     return lines
 
 
-def _made(source: Folder, pairs: Sequence[tuple[str, str]], output: str, seed: int) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Lists of three disjoint splits, written; names that cannot stand in lists are drawn by the same seed instead.  {} for too few."""
-    names = [files.name for files in source.records]
-    of_file = {files.image: files.name for files in source.records}
-    groups_of = groups.groups(names)
-    alike = duplicates.clusters(names, [(of_file[one], of_file[other]) for one, other in pairs])
-    joins = [(f"g{group}", f"c{cluster}") for group, cluster in zip(groups_of, alike, strict=True)]
-    of = duplicates.clusters([f"g{group}" for group in groups_of] + [f"c{cluster}" for cluster in alike], joins)[: len(names)]
-    lines = [f"{len(set(of))} groups of {len(names)} images (folders, prefixes or neighbours in numbered names; look-alikes stay together)"]
-    listed = all(lists.stands_for_itself(name) for name in names)
-    if not listed:
-        lines.append("some names cannot stand in a list: splits are drawn by names, which does not keep look-alikes together")
-        of = groups_of
-    splits: dict[str, dict[str, Any]] = {}
-    for split in groups.SPLITS:
-        try:
-            chosen = groups.split_groups(of, names, split, SHARES, seed, True, bool(source.labels))
-        except UserError as error:
-            return {}, [*lines, str(error)]
-        path = Path(output, f"{split}.txt").absolute()
-        if listed:
-            path.write_text("".join(f"{names[index]}\n" for index in chosen), encoding="utf-8")
-        splits[split] = {"list_file": str(path)} if listed else {"split": split, "split_seed": seed}
-        lines.append(f"{split}: {len(chosen)} images, drawn by seed {seed}")
-    return splits, lines
-
-
 def _classes(sources: Mapping[str, Folder], progress: Callable[[str], None]) -> tuple[Counts | None, list[int], _Said]:
     """Counts of the training labels, the order of its records with rare classes first, and lines."""
     lines: list[str] = []
@@ -228,7 +202,7 @@ def _classes(sources: Mapping[str, Folder], progress: Callable[[str], None]) -> 
         if not names:
             continue
         progress(f"reading labels{f' of {split}' if split else ''}")
-        chosen = spread(range(len(source)), LABELS)
+        chosen = spread(range(len(source)), LABELS // len(sources))
         try:
             with ThreadPoolExecutor(scan.workers()) as pool:
                 rows = np.array(list(pool.map(lambda index, source=source: _counted(source, index), chosen)))

@@ -32,7 +32,7 @@ def test_the_bands_are_those_of_transformers():
 
 
 def test_patches_of_frames_and_bands_are_tokens():
-    variables, found = cases.check_tokens(OURS, BATCH, 2 * 4)
+    cases.check_tokens(OURS, BATCH, 2 * 4)
     assert OURS.numbers(BATCH) == 5 * 20 * 2
     patches = OURS._patches(BATCH)
     left = audio.log_mel(BATCH["sound"][..., 0])

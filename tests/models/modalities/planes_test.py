@@ -35,5 +35,5 @@ def test_pictures_undo_the_standardisation():
 
 
 def test_a_batch_without_the_planes_is_named():
-    with pytest.raises(UserError, match="Planes reads 'infrared'; the batch has caption, depth, image.* Take a data set with infrared"):
+    with pytest.raises(UserError, match=r"Planes reads 'infrared'; the batch has caption, depth, image.* Take a data set with infrared"):
         Planes("infrared", patch=4).grid(BATCH)

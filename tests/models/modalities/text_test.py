@@ -24,6 +24,6 @@ def test_the_same_byte_at_another_place_is_another_token():
 
 def test_the_error_is_torchs_cross_entropy():
     values = np.random.default_rng(1).normal(size=(4, 8, 256)).astype(np.float32)
-    target = torch.tensor(np.asarray(BATCH["caption"])).long().reshape(-1)
+    target = torch.tensor(np.array(BATCH["caption"])).long().reshape(-1)
     expected = torch.nn.functional.cross_entropy(torch.tensor(values).reshape(-1, 256), target, reduction="none")
     np.testing.assert_allclose(Text().error(jnp.asarray(values), BATCH).reshape(-1), expected, rtol=1e-5)

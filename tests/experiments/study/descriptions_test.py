@@ -1,0 +1,110 @@
+"""experiments/study/descriptions.py: recorded results outlive a refactoring, and a changed row keeps none of them."""
+
+import json
+import sys
+import types
+
+import pytest
+
+from aeseg import renames, spec
+from aeseg.methods import segmenter
+from aeseg.models.heads import unet
+from aeseg.runs import configs, workdir
+from aeseg.runs.configs import method_config
+from aeseg.types import UserError
+from experiments import papers
+from experiments.console import cli
+from experiments.papers import Row
+from experiments.study import descriptions, measurements
+from tests.imports_test import ROOT
+
+TABLES = [
+    (table, scale)
+    for table in spec.names("experiments.papers")
+    for scale in papers.SCALES
+    if any(row.scale == scale for row in spec.module("experiments.papers", table).ROWS) and measurements.lines(table)
+]
+
+
+def recorded():
+    """The rows and seeds that each table shows."""
+    shown = {}
+    for table, scale in TABLES:
+        paper = papers.at_scale(spec.module("experiments.papers", table), scale)
+        shown[table, scale] = sorted((line["row"], line["seed"]) for line in measurements.current(table, paper))
+    return shown
+
+
+@pytest.fixture
+def refactored(monkeypatch):
+    """A default is added to Segmenter, UNetHead moves to another module, and a field of Run is called otherwise."""
+
+    class Segmenter(segmenter.Segmenter):
+        sharpen: float = 0.0
+
+    class UNetHead(unet.UNetHead):
+        pass
+
+    Segmenter.__module__, Segmenter.__qualname__ = segmenter.__name__, "Segmenter"
+    elsewhere = types.ModuleType("aeseg.models.heads.contracting")
+    UNetHead.__module__, UNetHead.__qualname__ = elsewhere.__name__, "UNetHead"
+    elsewhere.UNetHead = UNetHead
+    monkeypatch.setitem(sys.modules, elsewhere.__name__, elsewhere)
+    for module in (segmenter, configs):
+        monkeypatch.setattr(module, "Segmenter", Segmenter)
+    monkeypatch.setattr(unet, "UNetHead", UNetHead)
+    monkeypatch.setitem(renames.TARGETS, "aeseg.models.heads.unet:UNetHead", "aeseg.models.heads.contracting:UNetHead")
+
+
+def test_every_recorded_row_of_every_table_is_still_shown_after_a_refactoring(refactored):
+    described = method_config("unet")
+    assert described.sharpen == 0.0
+    assert described.head.target == "aeseg.models.heads.contracting:UNetHead"
+    shown = dict.fromkeys((table for table, _ in TABLES), 0)
+    for (table, _), rows in recorded().items():
+        shown[table] += len(rows)
+    assert shown == {table: len({(line["row"], line["seed"]) for line in measurements.lines(table)}) for table in shown}
+
+
+def test_a_workdir_from_before_a_refactoring_is_of_the_same_run(tmp_path, refactored):
+    """Its config.json is one that an earlier version wrote: without targets at the top, with `freeze`, each split described whole."""
+    old = json.loads((ROOT / "tests/golden/configs/segment-unet.json").read_text())
+    assert "target" not in old
+    assert "freeze" in old
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    config = cli.load_config("segment")
+    workdir.check_workdir(str(tmp_path), config)
+    config.transfer = "scratch"
+    with pytest.raises(UserError, match=r'config\.transfer: "fine-tune" -> "scratch"'):
+        workdir.check_workdir(str(tmp_path), config)
+
+
+def test_an_absent_field_has_the_value_that_the_code_meant_when_it_was_written(monkeypatch):
+    """A default that changes what is computed is written down once; without that, old results would pass for new ones."""
+    config = cli.load_config("segment")
+    old = spec.plain(config)
+    del old["method"]["frozen_encoder"]
+    assert workdir.comparable(old) == workdir.comparable(config)
+    monkeypatch.setitem(renames.MEANT, "aeseg.methods.segmenter:Segmenter", {"frozen_encoder": True})
+    assert workdir.comparable(old)["method"]["frozen_encoder"] is True
+    assert workdir.comparable(old) != workdir.comparable(config)
+
+
+def test_a_description_is_stored_once_with_what_it_starts_from(tmp_path):
+    rows = (Row("denoising", "pretrain", "pretrain"), Row("pretrained", "segment", "segment", init="denoising"))
+    path = str(tmp_path / "configs" / "table.jsonl")
+    described = descriptions.described(rows)
+    name = descriptions.store(path, described["pretrained"])
+    assert descriptions.store(path, described["pretrained"]) == name
+    stored = descriptions.stored(path)
+    assert len(stored) == 2
+    assert descriptions.meaning(stored[name]) == descriptions.meaning(described["pretrained"])
+    assert stored[name]["init"]["command"] == "pretrain"
+
+
+def test_where_the_files_are_and_how_they_are_read_means_nothing():
+    """Roots, threads, workers, caches, and what is logged and printed change no number."""
+    row = Row("scratch", "segment", "camvid_small:unet")
+    fields = {"data.root": "/elsewhere", "data.threads": 7, "data.cache_gib": 0.0, "log_every": 3, "keep": 5, "next": "segment"}
+    meanings = {descriptions.meaning(descriptions.described([row._replace(overrides=each)])["scratch"]) for each in ({}, fields)}
+    assert len(meanings) == 1
