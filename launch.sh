@@ -29,6 +29,15 @@ commands() { # every file of experiments/ that can be run, and the tests
   echo test
 }
 
+described() { # a line for each command, from the first line of its file
+  local command
+  for command in $(commands); do
+    if [[ "$command" == test ]]; then break; fi
+    printf '  %-10s%s\n' "$command" "$(head -n 1 "experiments/$command.py" | tr -d '"')"
+  done
+  printf '  %-10s%s\n' test "Check format, types and tests; with arguments, run pytest only."
+}
+
 good_python() { "$1" -c 'import sys, venv, ensurepip, tomllib; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 find_python() {
@@ -106,7 +115,8 @@ set_up() { # one process at a time; the others wait, then find everything made
 command="${1:-}"
 if [[ -z "$command" || "$command" == -h || "$command" == --help ]]; then
   sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]##*/}"
-  echo "Commands: $(commands)"
+  echo "Commands:"
+  described
   exit 0
 fi
 [[ " $(commands) " == *" $command "* ]] || fail "there is no command '$command'. The commands: $(commands)"

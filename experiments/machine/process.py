@@ -9,6 +9,8 @@ import jax
 from aeseg import compile_cache
 from aeseg.training import cluster
 
+from .. import module
+
 KEPT = {-4: 0, -1: 2**31 - 1, -8: 1}
 """glibc's M_MMAP_MAX, M_TRIM_THRESHOLD, M_ARENA_MAX (malloc.h): all memory from one heap that never shrinks."""
 
@@ -35,4 +37,4 @@ def keep_freed_memory() -> None:
 
 def launcher() -> str:
     """How the reader started us, for the next command: `./launch.sh ` or `python -m experiments.`."""
-    return os.environ.get("AESEG_LAUNCHER", "python -m experiments.")
+    return os.environ.get("AESEG_LAUNCHER", f"python -m {module('')}")
