@@ -6,9 +6,9 @@ python -m experiments.tables camvid_small --run      train the rows and seeds th
 python -m experiments.tables camvid_segnet --scale=paper --rehearse=20 --size=144x192   train 20 steps of each row; records nothing
 python -m experiments.tables camvid_small --check    exit with 1 where a mean is farther from the paper's number than is tolerated
 python -m experiments.tables camvid_small --plot=a.svg  draw it: over the share of the labels where the rows differ in it, else bars
-                                                     (README.md shows experiments/results/pictures/<table>.png)
+                                                     (the results page shows experiments/results/pictures/<table>.png)
 python -m experiments.tables camvid_small --picture  draw predictions and reconstructions, from the runs of the first seed
-python -m experiments.tables --readme                write every table with results into README.md
+python -m experiments.tables --readme                write every table with results into experiments/results/README.md
 
 A row and seed is one workdir below --runs, trained by the entry point that its row names and scored once on the table's
 split; its result is one line of the results file.  What is there is not run again, what was interrupted goes on.
@@ -21,7 +21,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aeseg import spec
+from aeseg import files, spec
 from aeseg.runs.workdir import MAY_CHANGE
 from aeseg.types import UserError
 
@@ -30,9 +30,9 @@ from .console import cli
 from .study import figures, formats, measurements, plan, plot, rehearsal, summary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-README = os.path.join(os.path.dirname(HERE), "README.md")
+README = os.path.join(HERE, "results", "README.md")
 LONGEST = 8
-"""Rows of a table that README.md shows unfolded."""
+"""Rows of a table that the results page shows unfolded."""
 MAY_BE_SET = ("data.root", *MAY_CHANGE)
 """Fields that no result depends on."""
 MARKS = ("<!-- results: written by `python -m experiments.tables --readme` -->", "<!-- end of results -->")
@@ -57,7 +57,7 @@ def run(argv: Sequence[str]) -> int:
         check=(False, "exit with 1 where we are not as near to the paper as we must be"),
         plot=("", "a file to draw the table into: .png, .svg, .pdf"),
         picture=(False, "draw predictions and reconstructions into experiments/results/pictures"),
-        readme=(False, "write the tables into README.md"),
+        readme=(False, "write the tables into experiments/results/README.md"),
     )
     if flags.readme:
         write_readme()
@@ -100,6 +100,8 @@ def printed(
     found = measurements.current(table, paper)
     if not found and not failed:
         raise UserError(f"Nothing of {table} has been measured. Run python -m experiments.tables {table} --run.")
+    if getattr(paper, "NOTE", "") and {row.name for row in paper.ROWS if row.command != "pretrain"} - {line["row"] for line in found}:
+        paper.NOTE = ""  # it speaks of rows that are not measured
     return formats.FORMATS[style](paper, summary.metrics(paper, found), summary.lines(paper, found, failed or {}), **how)
 
 
@@ -119,9 +121,9 @@ def pictures(table: str) -> str:
     """What was drawn of a table: its plot, and links to the others."""
     folder = os.path.join(measurements.RESULTS, "pictures")
     drawn = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-    shown = f"\n\n![The means of {table}, and their intervals](experiments/results/pictures/{table}.png)" if f"{table}.png" in drawn else ""
+    shown = f"\n\n![The means of {table}, and their intervals](pictures/{table}.png)" if f"{table}.png" in drawn else ""
     names = {f"{table}.jpg": "predictions", f"{table}_reconstructions.jpg": "reconstructions"}
-    found = [f"[{text}](experiments/results/pictures/{name})" for name, text in names.items() if name in drawn]
+    found = [f"[{text}](pictures/{name})" for name, text in names.items() if name in drawn]
     return shown + (f"\n\nPictures: {', '.join(found)}." if found else "")
 
 
@@ -140,12 +142,26 @@ def speed() -> str:
 
 
 def write_readme() -> None:
-    """Put every table that has results between the marks in README.md."""
+    """Put every table that has results between the marks of the results page; UserError if a measured row would not be shown."""
+    if lost := _not_shown():
+        raise UserError(
+            f"Expected every measured row on the page; it would lose {'; '.join(lost)}. Restore the rows in experiments/papers, say what "
+            "was renamed in aeseg/renames.py, or take their lines out of experiments/results."
+        )
     with open(README, encoding="utf-8") as file:
         text = _with_results(file.read())
-    with open(README + ".tmp", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(README + ".tmp", README)
+    files.write(README, text)
+
+
+def _not_shown() -> list[str]:
+    """Return the measured rows that no table shows: their row is gone, or runs something else today."""
+    lost = []
+    for name in spec.names(papers.__name__):
+        paper = spec.module(papers.__name__, name)
+        scales = {row.scale for row in paper.ROWS}
+        shown = {line["row"] for scale in scales for line in measurements.current(name, papers.at_scale(paper, scale))}
+        lost += [f"{name}: {row}" for row in dict.fromkeys(line["row"] for line in measurements.lines(name)) if row not in shown]
+    return lost
 
 
 def _with_results(text: str) -> str:
@@ -160,7 +176,7 @@ def _with_results(text: str) -> str:
     tables = "\n\n".join([*written, *filter(None, [speed()]), *folded])
     pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
     if not re.search(pattern, text, re.DOTALL):
-        raise UserError(f"README.md has no place for results: expected the lines\n{MARKS[0]}\n{MARKS[1]}")
+        raise UserError(f"{README} has no place for results: expected the lines\n{MARKS[0]}\n{MARKS[1]}")
     return re.sub(pattern, lambda _: f"{MARKS[0]}\n\n{tables}\n\n{MARKS[1]}", text, flags=re.DOTALL)
 
 
