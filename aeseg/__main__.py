@@ -14,7 +14,11 @@ def main() -> None:
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     if command not in commands:
         asked = command and command not in ("-h", "--help", "help")
-        text = f"There is no command {command!r}. The commands are:" if asked else "aeseg <command> [flags]; --help after a command lists its flags."
+        text = (
+            f"There is no command {command!r}. The commands are:"
+            if asked
+            else "aeseg <command> [flags]; --help after a command lists its flags."
+        )
         lines = [f"  {name:<10}{first_line(package.__path__[0], name)}" for name in commands]
         print("\n".join([text, *lines]), file=sys.stderr if asked else sys.stdout)
         sys.exit(2 if asked else 0)

@@ -8,7 +8,7 @@ python -m experiments.bench --record            also appends the rows to experim
 denoiser      the default network of `pretrain`, 64 x 64, batch 16; segmenter, that of `segment`, batch 8 (experiments/benches/small.py)
 autoencoder   the reference's, 64-128-256 channels, 256 x 256, batch 4, binary cross-entropy, Adam
 unet          64..1024 channels, 128 x 128, batch 4, cross-entropy of 11 classes, Adam
-mae           width 192, 224 x 224, batch 16, beside ViTMAE of `transformers` (experiments/bench_mae.py)
+mae           width 192, 224 x 224, batch 16, beside ViTMAE of `transformers` (experiments/benches/mae.py)
 
 A pair is a step of each, one after the other, so that what else the machine does meets both.  The ratio is PyTorch's seconds
 over aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  PyTorch gets what is faster for it
@@ -28,8 +28,7 @@ import optax
 
 from aeseg.types import UserError
 
-from . import bench_convolutional, bench_mae
-from .benches import loading, small
+from .benches import convolutional, loading, mae, small
 from .console import cli
 from .machine.provenance import provenance
 
@@ -87,8 +86,8 @@ def keep(rows: Sequence[dict[str, Any]]) -> None:
 
 def measured(torch: Any, name: str, size: int, pairs: int, form: str) -> dict[str, Any]:
     """The row of one network: medians, and the quartiles of the ratio."""
-    module = bench_mae if name == "mae" else small if name in small.BATCHES else bench_convolutional
-    with bench_convolutional.plain_layers() if form == "plain" else contextlib.nullcontext():
+    module = mae if name == "mae" else small if name in small.BATCHES else convolutional
+    with convolutional.plain_layers() if form == "plain" else contextlib.nullcontext():
         loss, params, twins = module.networks(torch, name, size)
         ours = jax_step(loss, params, module.RATE)
         losses = [ours() for _ in range(CHECKED)]

@@ -31,6 +31,8 @@ from .study import figures, formats, measurements, plan, plot, rehearsal, summar
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 README = os.path.join(HERE, "results", "README.md")
+FRONT = os.path.join(os.path.dirname(HERE), "README.md")
+PART_MARKS = ("<!-- parts: written by `python -m experiments.tables --readme` -->", "<!-- end of parts -->")
 LONGEST = 8
 """Rows of a table that the results page shows unfolded."""
 MAY_BE_SET = ("data.root", *MAY_CHANGE)
@@ -141,6 +143,28 @@ def speed() -> str:
     return "\n".join(rows)
 
 
+PARTS = {
+    "autoencoders": "aeseg.methods",
+    "encoders": "aeseg.models.encoders",
+    "decoders": "aeseg.models.decoders",
+    "heads": "aeseg.models.heads",
+    "data sets": "aeseg.data.sources",
+}
+"""Packages whose files the front page lists."""
+
+
+def parts() -> str:
+    """Return a table of every part there is, from the first line of its file."""
+    lines = ["| | |", "|---|---|"]
+    for kind, package in PARTS.items():
+        listed = [name for name in spec.names(package) if name != "segmenter"]
+        if kind == "autoencoders":
+            lines += [f"| `{name}` | {(spec.module(package, name).__doc__ or '').strip().splitlines()[0]} |" for name in listed]
+        else:
+            lines.append(f"| {kind} | {', '.join(f'`{name}`' for name in listed)} |")
+    return "\n".join(lines)
+
+
 def write_readme() -> None:
     """Put every table that has results between the marks of the results page; UserError if a measured row would not be shown."""
     if lost := _not_shown():
@@ -151,6 +175,14 @@ def write_readme() -> None:
     with open(README, encoding="utf-8") as file:
         text = _with_results(file.read())
     files.write(README, text)
+    with open(FRONT, encoding="utf-8") as file:
+        text = _with_parts(file.read())
+    files.write(FRONT, text)
+
+
+def _with_parts(text: str) -> str:
+    """Return the front page with the list of parts between its marks."""
+    return re.sub(f"({re.escape(PART_MARKS[0])}).*?({re.escape(PART_MARKS[1])})", rf"\1\n\n{parts()}\n\n\2", text, flags=re.DOTALL)
 
 
 def _not_shown() -> list[str]:

@@ -122,8 +122,14 @@ def test_the_rows_of_a_table_are_runs_that_exist(table):
     assert {line["row"] for line in measured} <= set(rows), "results of a row that is gone"
 
 
-def test_the_readme_shows_what_was_measured():
+def test_the_readme_lists_every_part_there_is():
     text = (ROOT / "README.md").read_text()
+    assert all(mark in text for mark in tables.PART_MARKS)
+    assert tables._with_parts(text) == text, "run python -m experiments.tables --readme"
+
+
+def test_the_results_page_shows_what_was_measured():
+    text = (ROOT / "experiments/results/README.md").read_text()
     assert all(mark in text for mark in tables.MARKS)
     if any(measurements.lines(table) for table in spec.names("experiments.papers")):
         assert tables._with_results(text) == text, "run python -m experiments.tables --readme"

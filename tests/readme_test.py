@@ -1,10 +1,12 @@
-"""The README's examples work as they stand there: each is saved as the file it names and goes through the contract."""
+"""The examples of README.md and aeseg/README.md work as printed: parts go through the contract, and the ten lines of Python run."""
 
 import importlib
 import re
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from aeseg import spec
 from experiments import pretrain
@@ -13,6 +15,7 @@ from tests import contract, contract_test
 from tests.imports_test import ROOT
 
 README = (ROOT / "README.md").read_text()
+ARCHITECTURE = (ROOT / "aeseg/README.md").read_text()
 EXAMPLES = {
     ("method", "colourisation"): "class Colourisation",
     ("head", "two_layers"): "class TwoLayersHead",
@@ -25,7 +28,7 @@ GOLDEN = ("test_parameters_are_those_of_the_golden_file", "test_a_train_step_is_
 def example(request, tmp_path, monkeypatch):
     """(kind, name) of an example, saved where its package finds it."""
     kind, name = request.param
-    [code] = [code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if EXAMPLES[kind, name] in code]
+    [code] = [code for code in re.findall(r"```python\n(.*?)```", ARCHITECTURE, re.DOTALL) if EXAMPLES[kind, name] in code]
     (tmp_path / f"{name}.py").write_text(code)
     package = importlib.import_module(contract.PACKAGES[kind])
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
@@ -52,15 +55,36 @@ def test_the_readme_s_autoencoder_trains(example, tmp_path):
         return
     small = [f"--config.data.{split}.{field}=16" for split in ("train", "validation") for field in ("height", "width", "records")]
     steps = ["--config.steps=2", "--config.batch_size=8", "--config.window=(16,16)", f"--workdir={tmp_path / 'run'}"]
-    assert cli.guarded(pretrain.run, ["program", f"--config=pretrain:{name},tiny", *steps, *small]) == 0
+    assert cli.guarded(pretrain.run, ["program", f"--config=scenes:{name},tiny", *steps, *small]) == 0
     assert (tmp_path / "run" / "pictures" / "step_000002.png").exists()
 
 
-def test_every_config_and_file_that_the_readme_names_exists():
-    for path in re.findall(r"\]\(([\w/.]+)\)", README.split("<!-- lead: the picture")[0] + README.split("-->", 1)[1]):
-        assert (ROOT / path).exists(), path
-    for described in re.findall(r"--config=([\w:]+)", README):
+@pytest.mark.parametrize("page", ["README.md", "aeseg/README.md", "experiments/README.md", "experiments/results/README.md"])
+def test_every_config_and_file_that_a_page_names_exists(page):
+    text = (ROOT / page).read_text()
+    for path in re.findall(r"\]\(([\w/.]+)(?:#[\w-]*)?\)", text):
+        assert (ROOT / page).parent.joinpath(path).exists(), path
+    for described in re.findall(r"--config=([\w:]+)", text):
         if described.partition(":")[2] not in {name for _, name in EXAMPLES}:
             assert spec.to_json(cli.load_config(described))
-    for command in re.findall(r"\./launch\.sh (\w+)", README):
+    for command in re.findall(r"\./launch\.sh (\w+)", text):
         assert command == "test" or (ROOT / "experiments" / f"{command}.py").exists(), command
+
+
+def test_the_ten_lines_of_python_train_and_predict(tmp_path, monkeypatch):
+    [code] = [code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import aeseg" in code]
+    random = np.random.default_rng(0)
+    for folder in ("images", "labels"):
+        (tmp_path / "my_images" / folder).mkdir(parents=True)
+    for name in ("ab", "cd", "ef", "gh", "ij", "kl", "mn", "op"):
+        label = np.zeros((70, 66), np.uint8)
+        label[20:50, 10:40] = 255
+        Image.fromarray(label).save(tmp_path / "my_images/labels" / f"{name}.png")
+        noise = random.integers(0, 50, (70, 66, 3), np.uint8)
+        Image.fromarray(noise + (label[..., None] > 0).astype(np.uint8) * 200).save(tmp_path / "my_images/images" / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code.replace("300", "4"), names)
+    assert names["mask"].shape == (70, 66)
+    assert set(np.unique(names["mask"]).tolist()) <= {0, 1}
+    assert (tmp_path / "runs/leaves/config.json").exists()

@@ -7,8 +7,8 @@ import pytest
 from aeseg.models import layers
 from aeseg.models.encoders import convnet
 from aeseg.types import UserError
-from experiments import bench, bench_convolutional, bench_mae
-from experiments.benches import small
+from experiments import bench
+from experiments.benches import convolutional, mae, small
 
 
 @pytest.mark.parametrize(("name", "form"), [("autoencoder", "fast"), ("unet", "fast"), ("unet", "plain")])
@@ -37,8 +37,8 @@ def test_the_default_networks_do_the_same_arithmetic_in_pytorch(monkeypatch, nam
 def test_mae_here_and_in_transformers_do_the_same_arithmetic(monkeypatch):
     import torch
 
-    monkeypatch.setattr(bench_mae, "DECODER", {"width": 8, "depth": 1, "heads": 2})
-    monkeypatch.setattr(bench_mae, "networks", functools.partial(bench_mae.networks, encoder="tiny", compiled=False))
+    monkeypatch.setattr(mae, "DECODER", {"width": 8, "depth": 1, "heads": 2})
+    monkeypatch.setattr(mae, "networks", functools.partial(mae.networks, encoder="tiny", compiled=False))
     row = bench.measured(torch, "mae", 16, 1, "fast")  # raises when the losses differ
     assert row["torch_format"] == "eager"
     json.dumps(row)
@@ -51,7 +51,7 @@ def test_losses_that_differ_are_an_error():
 
 def test_the_plain_forms_are_gone_afterwards():
     before = layers.convolve
-    with bench_convolutional.plain_layers():
+    with convolutional.plain_layers():
         assert layers.convolve is not before
     assert layers.convolve is before
 
