@@ -1,4 +1,4 @@
-"""`aeseg <command> [flags]`: the commands of experiments/, where aeseg is installed and in its source tree."""
+"""Run a command of experiments/ by its name, from an installed aeseg or from its source tree."""
 
 import importlib
 import importlib.util

@@ -64,6 +64,8 @@ def stops(monkeypatch):
         raise ReadError
 
     monkeypatch.setattr(cli, "parse", stop)
+    monkeypatch.setattr(cli.description, "read", lambda path: path)  # the reader's files are not there
+    monkeypatch.setattr(cli.own_data, "use_data", lambda config, data: None)
 
 
 @pytest.mark.parametrize(("command", "words"), list(shown()))

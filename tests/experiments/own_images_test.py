@@ -20,7 +20,7 @@ def own(tmp_path_factory):
     random = np.random.default_rng(0)
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True)
-    for index in range(24):
+    for _ in range(24):
         image, label = random.integers(0, 60, (40, 48, 3), np.uint8), np.zeros((40, 48), np.uint8)
         top, left = random.integers(0, 20, 2)
         image[top : top + 16, left : left + 16] += 150
