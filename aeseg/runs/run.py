@@ -51,10 +51,10 @@ class Data:
 
     DESCRIPTIONS: ClassVar = ("source", *SPLITS)
 
-    source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    train: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    validation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    test: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    source: Mapping[str, Any] | ConfigDict = dataclasses.field(default_factory=dict)
+    train: Mapping[str, Any] | ConfigDict = dataclasses.field(default_factory=dict)
+    validation: Mapping[str, Any] | ConfigDict = dataclasses.field(default_factory=dict)
+    test: Mapping[str, Any] | ConfigDict = dataclasses.field(default_factory=dict)
     transforms: tuple[Any, ...] = ()
     evaluation_transforms: tuple[Any, ...] = ()
     fraction: float = 1.0
