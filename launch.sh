@@ -133,6 +133,7 @@ if [[ "$command" == test ]]; then
     "$venv/bin/python" -m ruff check
     "$venv/bin/python" -m ruff format --check
     "$venv/bin/python" -m mypy
+    "$venv/bin/python" -m sphinx -W -q docs .cache/site
   fi
   cores="$("$python" -c 'import os; print(min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), 4))')"
   exec "$venv/bin/python" -m pytest -n "${AESEG_TEST_WORKERS:-$cores}" --dist loadscope "$@"

@@ -26,11 +26,12 @@ add_module_names = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 autodoc_preserve_defaults = True
-suppress_warnings = ["ref.python"]  # `bytes` in an annotation, which two classes have as a member
 autodoc_default_options = {"members": True, "member-order": "bysource", "no-value": True}
 
 PAGES = {
     "architecture": "aeseg/README.md",
+    "tables": "experiments/README.md",
+    "results": "experiments/results/README.md",
     "contributing": "CONTRIBUTING.md",
     "security": "SECURITY.md",
     "changelog": "CHANGELOG.md",

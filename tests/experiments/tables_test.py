@@ -173,6 +173,9 @@ def test_results_are_recorded_of_the_rows_as_they_are(results, monkeypatch, caps
 def test_readme_stays_as_it_was_where_the_tables_cannot_be_written(results, monkeypatch, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("\n".join(["before", *tables.MARKS, "after"]))
+    front = tmp_path / "front.md"
+    front.write_text("\n".join(tables.PART_MARKS))
+    monkeypatch.setattr(tables, "FRONT", str(front))
     monkeypatch.setattr(tables, "README", str(readme))
     with open(results / "scenes.jsonl", "a", encoding="utf-8") as file:
         file.write('{"half": ')
@@ -321,3 +324,28 @@ def test_an_ablation_of_mae_differs_from_the_baseline_in_what_it_is_called_by():
             assert method.sampler.count(*grid) == round(sampler.ratio * grid[0] * grid[1])
         assert methods[f"pretraining: decoder of 4 blocks{end}"].decoder.depth == 4
         assert methods[f"pretraining: normalised pixels{end}"].standardised
+
+
+def test_the_results_page_refuses_to_lose_a_measured_row(results, tmp_path, monkeypatch, capsys):
+    page, front = tmp_path / "page.md", tmp_path / "front.md"
+    page.write_text("\n".join(tables.MARKS))
+    front.write_text("\n".join(tables.PART_MARKS))
+    monkeypatch.setattr(tables, "README", str(page))
+    monkeypatch.setattr(tables, "FRONT", str(front))
+    assert cli.guarded(tables.run, ["program", "--readme"]) == 0
+    written = page.read_text()
+    assert "| pretrained |" in written
+    assert "`denoising`" in front.read_text()
+    changed = tuple(row._replace(overrides={"steps": 7}) if row.name == "pretrained" else row for row in scenes.ROWS)
+    monkeypatch.setattr(scenes, "ROWS", changed)
+    assert cli.guarded(tables.run, ["program", "--readme"]) == 2
+    assert "it would lose scenes: pretrained. Restore the rows" in capsys.readouterr().err
+    assert page.read_text() == written
+
+
+def test_a_note_is_printed_only_with_the_rows_that_it_speaks_of(results, monkeypatch):
+    monkeypatch.setattr(scenes, "NOTE", "What both rows show.")
+    assert "What both rows show." in tables.printed("scenes")
+    lines = (results / "scenes.jsonl").read_text().splitlines(keepends=True)
+    (results / "scenes.jsonl").write_text("".join(line for line in lines if '"scratch"' in line))
+    assert "What both rows show." not in tables.printed("scenes")
