@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 
 import jax
-import jaxlib
+import jaxlib.version
 
 SECONDS = 0.5
 """Programs that compile in less are not kept."""
@@ -25,8 +25,8 @@ def enable(parent: str = "") -> str:
 
     A folder given to JAX (`JAX_COMPILATION_CACHE_DIR`) is left as it is.  If the cache cannot be written, JAX warns and compiles.
     """
-    if jax.config.jax_compilation_cache_dir:
-        return jax.config.jax_compilation_cache_dir
+    if given := getattr(jax.config, "jax_compilation_cache_dir", None):
+        return str(given)
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     folder = os.path.join(parent or os.path.join(home, "aeseg", "xla"), fingerprint())
     clean(folder)
@@ -37,8 +37,8 @@ def enable(parent: str = "") -> str:
 
 def fingerprint(features: str = "") -> str:
     """Return a name for the versions of jax and jaxlib and the machine's instruction set (`features`, by default this CPU's)."""
-    parts = (jax.__version__, jaxlib.__version__, platform.system(), platform.machine(), features or cpu_features())
-    return f"{jaxlib.__version__}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
+    parts = (jax.__version__, jaxlib.version.__version__, platform.system(), platform.machine(), features or cpu_features())
+    return f"{jaxlib.version.__version__}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
 
 
 def cpu_features() -> str:

@@ -44,12 +44,12 @@ def kernel_gradient(
 
 
 def _sum(
-    image: Float[Array, "b h w c"], under: Float[Array, "b i j d"], size: tuple[int, int], stride: int, padding: Padding
+    image: Float[Array, "b h w c"], under: Float[Array, "b i j d"], size: tuple[int, ...], stride: int, padding: tuple[tuple[int, int], ...]
 ) -> Float[Array, "y x c d"]:
     """Sum over b, i, j of (patch of `image` at i, j) x (`under` at i, j), in the faster of two forms."""
     small = image.shape[-1] * under.shape[-1] <= SMALL_KERNEL
     form = _convolved if small and image.dtype == jnp.float32 and convolves_without_copies() else _patch_products
-    return form(image, under, size, stride, padding)
+    return form(image, under, (size[0], size[1]), stride, (padding[0], padding[1]))
 
 
 def _convolved(
@@ -83,7 +83,7 @@ def _convolved(
 
     total, _ = lax.scan(add, jnp.zeros((1, size[0], taps * c, fold * d), jnp.float32), jnp.arange(b * blocks))
     total = total.reshape(size[0], taps, c, fold, d)
-    return sum(total[:, part * stride : part * stride + size[1], :, part] for part in range(fold))
+    return sum(total[:, part * stride : part * stride + size[1], :, part] for part in range(fold))  # type: ignore[return-value]
 
 
 def columns_as_channels(channels: int, enough: int) -> int:
@@ -104,7 +104,7 @@ def convolves_without_copies() -> bool:
     def convolve(image: Array, kernel: Array) -> Array:
         return lax.conv_general_dilated(image, kernel, (1, 1), "VALID", rhs_dilation=(1, 8), dimension_numbers=NHWC)
 
-    return " convolution(" not in jax.jit(convolve).lower(*shapes).compile().as_text().split("ENTRY")[-1]
+    return " convolution(" not in jax.jit(convolve).lower(*shapes).compile().as_text().split("ENTRY")[-1]  # type: ignore[union-attr]
 
 
 def _patch_products(

@@ -147,7 +147,7 @@ def _convolve_backward(stride: int, padding: Padding, saved: tuple[Array, Array]
         return fast_cpu.image_gradient(kernel, gradient, image.shape[1:3], stride, padding)
 
     def folded_image(kernel: Array, gradient: Array) -> Array:
-        return fast_cpu.folded_convolution(gradient, kernel[::-1, ::-1].transpose(0, 1, 3, 2), opposite)
+        return fast_cpu.folded_convolution(gradient, kernel[::-1, ::-1].transpose(0, 1, 3, 2), (opposite[0], opposite[1]))
 
     opposite = tuple((length - 1 - before, length - 1 - after) for length, (before, after) in zip(kernel.shape, padding, strict=False))
     if fast_cpu.suits_image_gradient(kernel.shape, gradient.shape):

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from aeseg.inference.sliding import sliding_logits, two_thirds
+from aeseg.inference.sliding import Predict, sliding_logits, two_thirds
 from aeseg.inference.views import resized, softmax
 from aeseg.runs import scores
 from aeseg.runs.workdir import Trained, load_trained
@@ -22,7 +22,7 @@ def predict(workdir: str, image: UInt8[np.ndarray, "h w c"], step: int = -1) -> 
     record = {"image": image}
     for transform in trained.run.data.evaluation_transforms:
         record = transform(record, np.random.default_rng(0))
-    window = tuple(trained.run.window)
+    window = trained.run.window
     logits = sliding_logits(network, record["image"], window, two_thirds(window), batch=trained.run.batch_size)
     if logits.shape[:2] != image.shape[:2]:
         logits = resized(softmax(logits), image.shape[:2])
@@ -30,7 +30,7 @@ def predict(workdir: str, image: UInt8[np.ndarray, "h w c"], step: int = -1) -> 
 
 
 @functools.lru_cache(maxsize=4)
-def _loaded(workdir: str, step: int) -> tuple[Trained, scores.Predict]:
+def _loaded(workdir: str, step: int) -> tuple[Trained, Predict]:
     trained = load_trained(workdir, step)
     if not trained.run.segments:
         raise UserError(f"Expected a segmentation run; {workdir} holds an autoencoder. Name the workdir of `segment`.")
