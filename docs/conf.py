@@ -38,6 +38,7 @@ PAGES = {
 }
 """{page: file of the repository}."""
 
+IMAGE = re.compile(r"!\[([^\]]*)\]\((?!\w+:)([^)\s]+)\)")
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)([^)\s]+)\)")
 
 
@@ -70,7 +71,11 @@ def relinked(text: str, source: str) -> str:
             return f"[{label}]({page_of[target]}.md{'#' + anchor if anchor else ''})"
         return f"`{target}`" if label.strip("`/") in target else f"{label} (`{target}`)"
 
-    return LINK.sub(replaced, text)
+    def moved(match: re.Match[str]) -> str:
+        picture = posixpath.normpath(posixpath.join(posixpath.dirname(source), match.group(2)))
+        return f"![{match.group(1)}]({posixpath.relpath(picture, 'docs/generated')})"
+
+    return LINK.sub(replaced, IMAGE.sub(moved, text))
 
 
 def generate(app: Any) -> None:
