@@ -20,6 +20,8 @@ from aeseg.runs.run import SPLITS
 from aeseg.training import cluster, signals
 from aeseg.types import UserError
 
+from . import helps
+
 CONFIGS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
 
 ALIASES = {"pretrain": "scenes:denoising", "segment": "scenes:unet"}
@@ -100,12 +102,10 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"A flag cannot be read: {error}") from None
     if values.help:
-        print(usage.strip(), "\n")
-        print(
-            values.get_help()
-            if not node
-            else f"{values.get_help()}\n\nThe config ({described}), each line a flag --config.<name>=...:\n{node}"
-        )
+        print(usage.strip(), "\n\nFlags")
+        print("\n".join(f"  --{name}={default!r:<12} {text}" for name, (default, text) in options.items()))
+        if config:
+            print(f"\nFields of the config {described}, each a flag\n{helps.fields(values.config)}")
         raise SystemExit(0)
     found = {name: getattr(values, name) for name in options}
     if word and len(rest) == 2 and not values[word].present:

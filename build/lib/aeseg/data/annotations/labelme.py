@@ -1,0 +1,61 @@
+"""LabelMe: a JSON file for each image, with named polygons, rectangles and circles; later shapes are drawn over earlier ones."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from aeseg.data.annotations.polygons import painted
+from aeseg.data.files import few, shown, text
+from aeseg.types import UserError
+
+
+def label(path: Path, names: Mapping[str, int], size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
+    """The label of one image; class 0 where no shape lies.  `names` maps a shape's label to its class."""
+    found = np.zeros(size, np.uint8)
+    for shape in shapes(path, size):
+        name = str(shape.get("label", ""))
+        if name not in names:
+            raise UserError(
+                f"{shown(path)} has a shape {shown(name)!r}; class_table has {few(names, 20)}. Add the class, or ignore it there."
+            )
+        found = painted(found, _corners(shape, path), names[name], shown(path))
+    return found
+
+
+def shapes(path: Path, size: tuple[int, int] = (0, 0)) -> list[Mapping[str, Any]]:
+    """The shapes of a file; UserError if it is not LabelMe's, or of an image of another size."""
+    try:
+        found = json.loads(text(path, "annotation"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{shown(path)} is not JSON ({error}). Mend it or take it out.") from error
+    listed = found.get("shapes") if isinstance(found, dict) else None
+    if not isinstance(listed, list) or not all(isinstance(shape, dict) for shape in listed):
+        raise UserError(f"{shown(path)} is not LabelMe's: expected a list of 'shapes'. For COCO set labels to the file itself.")
+    stated = found.get("imageHeight"), found.get("imageWidth")
+    if size != (0, 0) and None not in stated and stated != size:
+        raise UserError(
+            f"{shown(path)} is for an image of {stated[0]}x{stated[1]} (height x width); its image is {size[0]}x{size[1]}. Mend one."
+        )
+    return listed
+
+
+def _corners(shape: Mapping[str, Any], path: Path) -> np.ndarray:
+    kind = shape.get("shape_type", "polygon")
+    try:
+        points = np.array(shape.get("points"), np.float64).reshape(-1, 2)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{shown(path)} has a shape without pairs of numbers ({shown(error)}). Mend it.") from error
+    if kind == "rectangle" and len(points) == 2:
+        (left, top), (right, bottom) = points
+        return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+    if kind == "circle" and len(points) == 2:
+        angle = np.linspace(0, 2 * math.pi, 128, endpoint=False)
+        return points[0] + np.linalg.norm(points[1] - points[0]) * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    if kind != "polygon":
+        raise UserError(f"{shown(path)} has a shape of kind {shown(kind)!r}; polygons, rectangles and circles have an area. Take it out.")
+    return points

@@ -1,0 +1,184 @@
+"""What a run reads of its labels before the first step: classes, shares, and what the splits share."""
+
+import hashlib
+import itertools
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from jaxtyping import Int64
+
+from aeseg.data.files import few, opened, shown
+from aeseg.data.records import Source
+from aeseg.data.survey import spread
+from aeseg.types import IGNORE, UserError
+
+DOMINANT = 0.999
+"""The share of one class above which a warning is printed."""
+
+IGNORED = 0.99
+"""The share of ignored pixels above which a run stops."""
+
+
+class Counts(NamedTuple):
+    """Of the labels of one split that were read: pixels by class and ignored, images in which a class occurs, and how many of all."""
+
+    pixels: Int64[np.ndarray, "k"]
+    ignored: int
+    images: Int64[np.ndarray, "k"]
+    read: int
+    records: int
+
+    @property
+    def all_read(self) -> bool:
+        """Whether no label was left out."""
+        return self.read == self.records
+
+
+def check_labels(
+    sources: Mapping[str, Source],
+    strict: bool = True,
+    flag: str = "strict=False",
+    limit_seconds: float | int = 20.0,
+    files: int = 200,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[str]:
+    """Read the labels of each split ("train", "validation", ...) and return lines to print: notes, class shares, warnings.
+
+    Reads `files` labels of each split, or all if that takes at most `limit_seconds` for all splits together; scenes that are generated
+    are not read.  With `strict`, a
+    UserError names `flag`, which lets pass: splits of other classes or codings, records that two splits share, a class without a
+    pixel in train, nearly all pixels ignored, no scorable pixel in a split that is scored.  Labels without a class always stop.
+    """
+    problems, lines = [], []
+    for first, second in itertools.combinations(sources, 2):
+        problems += _differences(first, sources[first], second, sources[second])
+    for note in dict.fromkeys(note for source in sources.values() for note in getattr(source, "notes", ())):
+        lines.append(f"Note: {note}.")
+    problems, warnings = [*problems, *_shared(sources)], _same_files(sources)
+    for split, source in sources.items():
+        names = [name for name, _ in getattr(source, "classes", ())]
+        if not names or getattr(source, "GENERATED", False):
+            continue
+        counts = count(source, len(names), limit_seconds / len(sources), files, clock)
+        lines.append(f"{split}: {described(counts, names)}")
+        stops, warns = judged(split, counts, names)
+        problems += stops
+        warnings += warns
+    if problems and strict:
+        raise UserError(f"{' '.join(problems)} Mend the data, or let it pass with {flag}.")
+    return [*lines, *(f"Warning: {text}" for text in (*problems, *warnings))]
+
+
+def count(source: Source, classes: int, limit_seconds: float | int, files: int, clock: Callable[[], float] = time.monotonic) -> Counts:
+    """Count the labels of a source: `files` of them, spread evenly; all, if at that speed they take no longer than the limit."""
+    first = spread(range(len(source)), files)
+    chosen = set(first)
+    rest = np.random.default_rng(0).permutation([index for index in range(len(source)) if index not in chosen])
+    pixels, images = np.zeros((2, classes), np.int64)
+    ignored = read = 0
+    began = clock()
+    for number, index in enumerate((*first, *rest)):
+        if number == len(first) and (clock() - began) * len(source) > limit_seconds * number:
+            break
+        here = np.bincount(_label(source, int(index)).reshape(-1), minlength=IGNORE + 1)
+        strange = [value for value in np.flatnonzero(here) if value >= classes and value != IGNORE]
+        if strange:
+            raise UserError(f"Record {int(index)} has the label {strange[0]}; there are {classes} classes. Name it, or ignore it.")
+        pixels += here[:classes]
+        images += here[:classes] > 0
+        ignored += int(here[IGNORE]) if classes <= IGNORE else 0
+        read += 1
+    return Counts(pixels, ignored, images, read, len(source))
+
+
+def described(counts: Counts, names: list[str]) -> str:
+    """The shares of the classes in words: `84 of 84 labels: background 86.20 % (84 images), crack 13.80 % (80), ignored 0.00 %`."""
+    total = max(1, int(counts.pixels.sum()) + counts.ignored)
+    parts = [
+        f"{shown(name)} {100 * pixels / total:.2f} % ({images}{' images' if not index else ''})"
+        for index, (name, pixels, images) in enumerate(zip(names, counts.pixels.tolist(), counts.images.tolist(), strict=True))
+    ]
+    return f"{counts.read} of {counts.records} labels: {', '.join(parts)}, ignored {100 * counts.ignored / total:.2f} %"
+
+
+def judged(split: str, counts: Counts, names: list[str]) -> tuple[list[str], list[str]]:
+    """What stops a run, and what it warns of, by the counts of one split; what is not certain from a sample only warns."""
+    labelled, total = int(counts.pixels.sum()), int(counts.pixels.sum()) + counts.ignored
+    of = f"the {counts.read} labels of {split}" if counts.all_read else f"{counts.read} of the {counts.records} labels of {split}"
+    stops: list[str] = []
+    warns: list[str] = []
+    certain = stops if counts.all_read else warns
+    if not labelled:
+        certain.append(f"No pixel in {of} can be {'learned from' if split == 'train' else 'scored'}: all {total:,} are ignored.")
+        return stops, warns
+    missing = [name for name, pixels in zip(names, counts.pixels, strict=True) if not pixels]
+    if missing:
+        (certain if split == "train" else warns).append(
+            f"{len(missing)} of {len(names)} classes have no pixel in {of}: {few(missing, 20)}. Is class_table what the labels mean?"
+        )
+    if counts.ignored > IGNORED * total:
+        certain.append(f"{100 * counts.ignored / total:.2f} % of the pixels in {of} are ignored.")
+    most = int(counts.pixels.argmax())
+    if counts.pixels[most] > DOMINANT * labelled and len(names) > 1:
+        share = 100 * counts.pixels[most] / labelled
+        warns.append(f"{names[most]} has {share:.3f} % of the labelled pixels in {of}; consider class weights or Dice loss.")
+    return stops, warns
+
+
+def _label(source: Any, index: int) -> np.ndarray:
+    if callable(getattr(source, "label", None)):
+        return source.label(index)
+    record = source[index]
+    if "label" not in record:
+        raise UserError(f"{record.get('name', 'A record')} has no label, and the run learns from labels. Add it, or pretrain on images.")
+    return record["label"]
+
+
+def _differences(first: str, one: Any, second: str, other: Any) -> list[str]:
+    ours, theirs = ([name for name, _ in getattr(source, "classes", ())] for source in (one, other))
+    if ours and theirs and ours != theirs:
+        return [f"{first} has the classes {few(ours, 20)}, {second} has {few(theirs, 20)}: say what labels mean once (data.source)."]
+    if getattr(one, "coding_key", None) != getattr(other, "coding_key", None) and ours and theirs:
+        return [f"Labels of {first} and {second} would be read in different ways ({_coding(one)} and {_coding(other)}): set coding."]
+    return []
+
+
+def _coding(source: Any) -> str:
+    return "; ".join(getattr(source, "notes", ())) or "by the class table"
+
+
+def _shared(sources: Mapping[str, Any]) -> list[str]:
+    """Records whose image files two splits share."""
+    files = {split: {os.path.realpath(path) for path in getattr(source, "image_files", ())} for split, source in sources.items()}
+    problems = []
+    for first, second in itertools.combinations(files, 2):
+        both = sorted(files[first] & files[second])
+        if both:
+            problems.append(f"{first} and {second} share {len(both)} images: {few(both, 3)}.")
+    return problems
+
+
+def _same_files(sources: Mapping[str, Any]) -> list[str]:
+    """Files of different names and the same bytes in two splits."""
+    sizes: dict[int, list[tuple[str, str]]] = {}
+    for split, source in sources.items():
+        for path in dict.fromkeys(os.path.realpath(path) for path in getattr(source, "image_files", ())):
+            if os.path.isfile(path):
+                sizes.setdefault(os.path.getsize(path), []).append((split, path))
+    same: dict[bytes, list[tuple[str, str]]] = {}
+    for files in sizes.values():
+        if len({split for split, _ in files}) > 1:
+            for split, path in files:
+                with opened(path) as file:
+                    same.setdefault(hashlib.file_digest(cast(Any, file), "sha256").digest(), []).append((split, path))
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for files in same.values():
+        for (first, one), (second, other) in itertools.combinations(files, 2):
+            if first != second and one != other:
+                pairs.setdefault((first, second), []).append(f"{os.path.basename(one)} = {os.path.basename(other)}")
+    return [
+        f"{first} and {second} share {len(names)} images of the same bytes: {few(names, 3)}." for (first, second), names in pairs.items()
+    ]

@@ -1,0 +1,49 @@
+"""One description of a data set, which other commands take: what all splits share, and what makes each split, as JSON.
+
+{"source": {"target": "aeseg.data.sources.folder:Folder", "root": ..., ...}, "train": {...}, "validation": {...}, "test": {...}}
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aeseg import spec
+from aeseg.data.files import shown, text
+from aeseg.data.groups import SPLITS
+from aeseg.data.sources.folder import Folder
+from aeseg.types import UserError
+
+KEYS = ("source", *SPLITS)
+
+
+def of(root: str, fields: Mapping[str, Any], splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The description of a `Folder` with these fields; every default stands in it, so that it means the same later."""
+    source = spec.plain(spec.spec(Folder, root=os.path.abspath(root), **fields))
+    return {"source": source, **{split: dict(splits.get(split, {})) for split in SPLITS}}
+
+
+def write(path: Path, description: Mapping[str, Any]) -> None:
+    """Write a description as JSON."""
+    path.write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a description; UserError if it is none.  Its targets are built by `spec.build`, which checks them."""
+    try:
+        found = json.loads(text(path, "data description"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"The data description {shown(path)} is not JSON ({error}). Write it with: inspect <folder>.") from error
+    fits = isinstance(found, dict) and set(found) == set(KEYS) and all(isinstance(found[key], dict) for key in KEYS)
+    if not fits or not isinstance(found["source"].get("target"), str):
+        raise UserError(
+            f"{shown(path)} should hold {', '.join(KEYS)}, each an object, source with a target. Write it with: inspect <folder>."
+        )
+    return spec.plain(spec.from_json(json.dumps(found)))
+
+
+def built(description: Mapping[str, Any], split: str = "") -> Any:
+    """The source of a split, or with "" of what all splits share."""
+    fields = {**description["source"], **(description[split] if split else {})}
+    return spec.build(spec.from_json(json.dumps(fields)))

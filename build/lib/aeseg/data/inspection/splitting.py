@@ -1,0 +1,59 @@
+"""Three disjoint splits of a folder that has none: neighbours and look-alikes stay together as far as that is possible."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aeseg.data import groups, lists
+from aeseg.data.inspection import duplicates
+from aeseg.data.sources.folder import Folder
+from aeseg.types import UserError
+
+SHARES = (0.7, 0.15, 0.15)
+
+LARGEST = 0.4
+"""The share of all images that one group has at most; larger groups would decide the splits alone."""
+
+
+def made(source: Folder, pairs: Sequence[tuple[str, str]], output: str, seed: int) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Write lists of three disjoint splits; returns the fields of each split and lines to print.  {} for too few images.
+
+    `pairs` are files that look alike.  Names that cannot stand in a list are drawn by the same seed by `Folder` itself.
+    """
+    names = [files.name for files in source.records]
+    name_of = {files.image: files.name for files in source.records}
+    of, said = chosen_groups(names, [(name_of[one], name_of[other]) for one, other in pairs])
+    lines = [f"{len(set(of))} groups of {len(names)} images: {said}"]
+    listed = all(lists.stands_for_itself(name) for name in names)
+    if not listed:
+        lines.append("Warning: some names cannot stand in a list: splits are drawn by names, which does not keep look-alikes together")
+        of = groups.groups(names)
+    splits: dict[str, dict[str, Any]] = {}
+    for split in groups.SPLITS:
+        try:
+            chosen = groups.split_groups(of, names, split, SHARES, seed, True, bool(source.labels))
+        except UserError as error:
+            return {}, [*lines, str(error)]
+        path = Path(output, f"{split}.txt").absolute()
+        if listed:
+            path.write_text("".join(f"{names[index]}\n" for index in chosen), encoding="utf-8")
+        splits[split] = {"list_file": str(path)} if listed else {"split": split, "split_seed": seed}
+        lines.append(f"{split}: {len(chosen)} images, drawn by seed {seed}")
+    return splits, lines
+
+
+def chosen_groups(names: Sequence[str], alike: Sequence[tuple[str, str]]) -> tuple[list[str], str]:
+    """The group of each name, by names and look-alikes, and what it is made of: the first kind whose groups are small enough."""
+    by_name, by_look = groups.groups(names), duplicates.clusters(names, alike)
+    joins = [(f"name {one}", f"look {other}") for one, other in zip(by_name, by_look, strict=True)]
+    both = duplicates.clusters([*(one for one, _ in joins), *(other for _, other in joins)], joins)[: len(names)]
+    kinds = (
+        (both, "folders, prefixes or neighbours in numbered names, and look-alikes, stay together"),
+        (by_look, "look-alikes stay together; folders, prefixes or neighbours are too large as groups with them"),
+        (by_name, "Warning: most images look alike, so splits share look-alikes; folders, prefixes or neighbours stay together"),
+    )
+    for group, said in kinds:
+        if len(set(group)) >= len(SHARES) and max(Counter(group).values()) <= max(LARGEST * len(names), 1):
+            return group, said
+    return list(names), "Warning: groups would be too large, so images are drawn one by one, and splits may share look-alikes"

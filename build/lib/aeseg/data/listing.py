@@ -1,0 +1,88 @@
+"""Folders into files, each real path once; opens no file."""
+
+import os
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+
+from aeseg.data.files import few, shown
+from aeseg.types import UserError
+
+_DEPTH = 64  # folders inside folders
+
+
+def files_below(root: str, folder: str, kinds: Collection[str], without: Collection[str] = ()) -> tuple[list[str], int]:
+    """Paths below `root` of a folder's files of these endings, sorted, and the number of files that are links to others of them.
+
+    Hidden files, hidden folders and the folders `without` are left out; links are followed, a folder is visited once.
+    """
+    top = os.path.normpath(os.path.join(root, folder))
+    skipped = {os.path.normpath(os.path.join(root, other)) for other in without}
+    kinds, visited = tuple(kinds), set()
+    plain: list[str] = []
+    links: list[tuple[str, str]] = []
+
+    def visit(place: str, inside: str, depth: int) -> None:
+        real = os.path.realpath(place)
+        if real in visited or depth > _DEPTH:
+            return
+        visited.add(real)
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError as error:
+            raise UserError(f"Cannot list {shown(place)}: {error.strerror}. Check its permissions.") from error
+        folders = []
+        for entry in entries:
+            if entry.name[0] == ".":
+                continue
+            path = os.path.join(inside, entry.name)
+            if entry.is_dir():
+                if entry.path not in skipped:
+                    folders.append((entry.is_symlink(), entry.path, path))
+            elif entry.name.lower().endswith(kinds):
+                if entry.is_symlink():
+                    links.append((path, os.path.realpath(entry.path)))
+                else:
+                    plain.append(path)
+        for _, path, below in sorted(folders):  # a folder itself before links to it
+            visit(path, below, depth + 1)
+
+    visit(top, "", 0)
+    seen = {os.path.join(os.path.realpath(top), path) for path in plain} if links else set()
+    kept = list(plain)
+    for path, real in links:
+        if real not in seen:
+            seen.add(real)
+            kept.append(path)
+    return sorted(os.path.normpath(os.path.join(folder, path)) for path in kept), len(plain) + len(links) - len(kept)
+
+
+def check_folder(root: str, folder: str, field: str) -> None:
+    """Raise UserError if a field names no folder below the root."""
+    top = os.path.normpath(os.path.join(root, folder))
+    if not os.path.isdir(top):
+        remedy = "('.' is the root itself)" if field == "images" else f"right, or {field}='' to do without"
+        raise UserError(
+            f"There is no folder {shown(top)} ({field}={folder!r}). Set {field} {remedy}, or see what is there: inspect <folder>."
+        )
+
+
+def passed_over(root: str, folder: str, kinds: Collection[str]) -> str:
+    """For an error: how many files of other kinds lie in a folder; "" if none."""
+    others: Counter[str] = Counter()
+    for _, _, files in os.walk(Path(root, folder)):
+        others.update(os.path.splitext(file)[1].lower() or "no ending" for file in files if not file.lower().endswith(tuple(kinds)))
+    return f" (files passed over: {few([f'{count} of {kind}' for kind, count in others.most_common()])})" if others else ""
+
+
+def absent(root: str, files: Collection[str]) -> list[str]:
+    """Those of `files` that do not exist, by one listing of each folder: a network disk answers a listing as fast as one stat."""
+    listings: dict[str, set[str]] = {}
+    missing = []
+    for file in files:
+        folder, base = os.path.split(os.path.join(root, file))
+        if folder not in listings:
+            listings[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        if base not in listings[folder]:
+            missing.append(file)
+    return missing

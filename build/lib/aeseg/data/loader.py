@@ -1,0 +1,217 @@
+"""From records to batches: the batch of a step is a pure function of (seed, step).
+
+The endless stream is source -> seed -> shuffle (anew in each pass) -> repeat -> random transforms, all of it grain's
+random-access `MapDataset`; the batch of step n is the stream's records n * batch_size .. (n + 1) * batch_size, of which each
+process takes its contiguous rows.  Threads, worker processes, hosts and restarts therefore change nothing.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aeseg.data.records import Record, Source, Transform, check
+from aeseg.types import IGNORE, UserError
+
+Arrays = dict[str, np.ndarray]
+"""This process's rows of a batch: image uint8 [b h w c], label int32 [b h w], valid bool [b], further arrays stacked."""
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Endless training batches.  `loader[step]` makes one at once, `loader.batches(start)` all from a step on, ahead of time.
+
+    `threads` make batches ahead in this process, or, with `workers` > 0, that many worker processes do (each with its own copy
+    of the source, so of its cache).
+    """
+
+    source: Source
+    transforms: Sequence[Transform]
+    batch_size: int
+    seed: int = 0
+    threads: int = 2
+    workers: int = 0
+    process_index: int = 0
+    process_count: int = 1
+
+    def __post_init__(self) -> None:
+        _check_source(self.source)
+        _rows(self.batch_size, self.process_index, self.process_count)
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"The seed of the data must lie in 0..2**32 - 1; got {self.seed}.")
+        _check_parallelism(self.threads, self.workers)
+
+    def __getitem__(self, step: int) -> Arrays:
+        rows = _rows(self.batch_size, self.process_index, self.process_count)
+        return stacked([self._stream[step * self.batch_size + row] for row in rows])
+
+    def batches(self, start: int = 0) -> Iterator[Arrays]:
+        """loader[start], loader[start + 1], ..., without end."""
+        return _ahead(_Steps(self, start), self.threads, self.workers)
+
+    def names(self, step: int) -> list[str]:
+        """The names of this process's records in the batch of a step, for messages."""
+        rows = _rows(self.batch_size, self.process_index, self.process_count)
+        return [str(self._stream[step * self.batch_size + row].get("name", "?")) for row in rows]
+
+    @functools.cached_property
+    def _stream(self) -> Any:
+        import grain  # half a second: only who loads data pays
+
+        stream = grain.MapDataset.source(self.source).seed(self.seed).shuffle().repeat()
+        return stream.random_map(_Chain(tuple(self.transforms)))
+
+
+def evaluation_batches(
+    source: Source,
+    transforms: Sequence[Transform],
+    batch_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    threads: int = 2,
+) -> Iterator[Arrays]:
+    """One pass in order.  The last batch is filled up with rows of valid=False (image 0, label IGNORE).
+
+    `index` is each record's place in the source: what a method draws for a record (noise, hidden patches) depends on that alone,
+    whatever the batch size and the number of processes.
+
+    Each process gets its rows of each batch, and all processes the same number of batches.
+    """
+    _check_source(source)
+    rows = _rows(batch_size, process_index, process_count)
+    _check_parallelism(threads, 0)
+    return _ahead(_Pass(source, _Chain(tuple(transforms)), batch_size, rows), threads, 0)
+
+
+def stacked(records: Sequence[Record]) -> Arrays:
+    """A batch of records: labels become int32, names and other values that are not arrays are dropped, all rows are valid."""
+    first = records[0]
+    keys = _arrays(first)
+    for record in records:
+        for key in dict.fromkeys(keys + _arrays(record)):
+            if (key in record) != (key in first):
+                have, lack = (record, first) if key in record else (first, record)
+                raise UserError(
+                    f"Record {have['name']} has a {key} and record {lack['name']} has none; a batch needs all or none. "
+                    f"Add the missing {key}, or take the records without it out of the source."
+                )
+            if record[key].shape != first[key].shape:
+                sizes = f"{_size(first[key])} in {first['name']} and {_size(record[key])} in {record['name']}"
+                raise UserError(f"A batch needs records of one size; {key} is {sizes}. Add RandomCrop or Resize to the transforms.")
+    batch = {key: np.stack([record[key] for record in records]) for key in keys}
+    if "label" in batch:
+        batch["label"] = batch["label"].astype(np.int32)
+    return {**batch, "valid": np.ones(len(records), bool)}
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """All transforms of a run, one after the other."""
+
+    transforms: tuple[Transform, ...]
+
+    def __call__(self, record: Record, rng: np.random.Generator) -> Record:
+        check(record)
+        for transform in self.transforms:
+            record = transform(record, rng)
+        return record
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The batches of a loader from a step on, as a source for grain."""
+
+    loader: Loader
+    start: int
+
+    def __len__(self) -> int:
+        return 2**62 // self.loader.batch_size - self.start
+
+    def __getitem__(self, index: int) -> Arrays:
+        return self.loader[self.start + index]
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """The batches of one pass in order, as a source for grain."""
+
+    source: Source
+    chain: _Chain
+    batch_size: int
+    rows: range
+
+    def __len__(self) -> int:
+        return -(-len(self.source) // self.batch_size)
+
+    def __getitem__(self, index: int) -> Arrays:
+        places = [index * self.batch_size + row for row in self.rows]
+        # A process whose rows are all padding learns their size from the last record.
+        here = [place for place in places if place < len(self.source)] or [len(self.source) - 1]
+        batch = stacked([self.chain(self.source[place], np.random.default_rng((0, place))) for place in here])
+        valid = np.array([place < len(self.source) for place in places])
+        filled = {key: _filled(value, valid, IGNORE if key == "label" else 0) for key, value in batch.items()}
+        return {**filled, "index": np.array(places, np.int32)}
+
+
+def _filled(array: np.ndarray, valid: np.ndarray, value: int) -> np.ndarray:
+    """One row for each of `valid`: where it is True the array's, else `value`."""
+    if valid.all():
+        return array
+    filled = np.full((len(valid), *array.shape[1:]), value, array.dtype)
+    filled[valid] = array[: valid.sum()]
+    return filled
+
+
+def _ahead(source: _Steps | _Pass, threads: int, workers: int) -> Iterator[Arrays]:
+    """The source's batches in order, a few of them made ahead."""
+    import grain
+
+    # grain's own default holds 500 batches in memory.
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1 if threads else 0)
+    batches = grain.MapDataset.source(source).to_iter_dataset(options)
+    if workers:
+        from absl import flags
+
+        if not flags.FLAGS.is_parsed():  # grain reads flags of its own, which a notebook or a test never parses
+            flags.FLAGS.mark_as_parsed()
+        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
+    iterator = iter(batches)
+    try:
+        for batch in iterator:
+            # What a worker sends lies in shared memory that goes away with its array; a copy is plain memory.
+            yield {key: np.array(value) for key, value in batch.items()} if workers else batch
+    finally:
+        iterator.close()
+
+
+def _rows(batch_size: int, process_index: int, process_count: int) -> range:
+    """The rows of a global batch that a process holds."""
+    if batch_size < 1 or batch_size % process_count:
+        raise UserError(
+            f"batch_size must be a multiple of the number of processes, {process_count}; got {batch_size}. "
+            f"The nearest that fits is {max(1, round(batch_size / process_count)) * process_count}."
+        )
+    if not 0 <= process_index < process_count:
+        raise UserError(f"process_index must lie in 0..{process_count - 1}; got {process_index}.")
+    rows = batch_size // process_count
+    return range(process_index * rows, (process_index + 1) * rows)
+
+
+def _check_source(source: Source) -> None:
+    if len(source) == 0:
+        raise UserError(f"{type(source).__name__} has no records; at least 1 is needed. Check its folder, split or number of records.")
+
+
+def _check_parallelism(threads: int, workers: int) -> None:
+    if threads < 0 or workers < 0:
+        raise UserError(f"threads and workers must be at least 0; got {threads} and {workers}. 0 loads between the steps.")
+
+
+def _arrays(record: Record) -> list[str]:
+    return [key for key, value in record.items() if isinstance(value, np.ndarray)]
+
+
+def _size(array: np.ndarray) -> str:
+    return "x".join(map(str, array.shape))

@@ -1,0 +1,263 @@
+"""Which files make one record: by name in two folders, or by a list.  Lists folders, opens no image."""
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from aeseg.data import lists, names
+from aeseg.data.annotations import coco
+from aeseg.data.files import IMAGES, LABELS, few, shown
+from aeseg.data.listing import absent, check_folder, files_below, passed_over
+from aeseg.data.names import Part, normal
+from aeseg.types import UserError
+
+_NO_LABELS = ("classes.txt", "labels.txt", "names.txt", "notes.json", "readme.txt", "dataset.json")
+
+
+class Files(NamedTuple):
+    """One record: its name and its files, relative to the root; "" for what it has none of.
+
+    `bands` are further files of the image's channels; `masks` the (class, file) of labels of several files, class "" for objects of one.
+    """
+
+    name: str
+    image: str
+    label: str
+    roi: str
+    bands: tuple[str, ...] = ()
+    masks: tuple[tuple[str, str], ...] = ()
+
+
+class Places(NamedTuple):
+    """Where the files are: the root, folders below it ("." the root itself, "" none), and how names are made (data/names.py)."""
+
+    root: str
+    images: str
+    labels: str
+    roi: str
+    label_suffix: str
+    image_name: str = ""
+    label_name: str = ""
+    classes: tuple[str, ...] = ()
+
+    @property
+    def labels_in_one_file(self) -> bool:
+        """Whether `labels` names the one annotation file of all images (COCO)."""
+        return self.labels.lower().endswith(".json")
+
+
+class Matched(NamedTuple):
+    """Records, and sentences about what was found out by comparing names."""
+
+    records: tuple[Files, ...]
+    notes: tuple[str, ...] = ()
+
+
+class _Index(NamedTuple):
+    images: dict[str, tuple[str, ...]]
+    labels: dict[str, tuple[Part, ...]]
+    rois: dict[str, str]
+    places: Places
+    notes: tuple[str, ...]
+
+
+def matched(places: Places, list_file: str, list_prefix: str, only_labelled: bool) -> Matched:
+    """The records of a list, or of folders; of COCO's annotations those that they list."""
+    found = records_of_list(places, list_file, list_prefix) if list_file else records_of_folders(places, only_labelled)
+    if not places.labels_in_one_file:
+        return found
+    listed = coco.read(Path(places.root, places.labels))
+    kept = tuple(files for files in found.records if coco.key(listed, files.image) in listed.objects)
+    if len(kept) < len(found.records) and not only_labelled:
+        without = [files.name for files in found.records if files not in set(kept)]
+        raise UserError(
+            f"{len(without)} of {len(found.records)} images are not in {shown(places.labels)}: {few(without)}. Add them, or set "
+            "only_labelled to leave these out."
+        )
+    return found._replace(records=kept)
+
+
+def records_of_folders(places: Places, only_labelled: bool) -> Matched:
+    """The images of a folder, each with the label and region of interest of its name, sorted by name."""
+    index = _index(places)
+    places, found = index.places, list(index.images)
+    if places.labels and not places.labels_in_one_file:
+        where, beside = Path(places.root, places.images), Path(places.root, places.labels)
+        without = [name for name in found if name not in index.labels]
+        if without and not only_labelled:
+            raise UserError(
+                f"{len(without)} of {len(found)} images in {shown(where)} have no label in {shown(beside)}: {few(without)}"
+                f"{passed_over(places.root, places.images, IMAGES)}. Add the labels, say how names differ with label_name (such as "
+                "'{stem}_mask'), set only_labelled to leave these out, or labels='' to read images alone."
+            )
+        lone = sorted(set(index.labels) - set(found))
+        if lone and places.labels != places.images:
+            raise UserError(
+                f"{len(lone)} of {len(index.labels)} labels in {shown(beside)} have no image in {shown(where)}: {few(lone)}"
+                f"{passed_over(places.root, places.images, IMAGES)}. Add the images or take the labels out; a label is called like its "
+                f"image plus {places.label_suffix!r}, or as label_name says."
+            )
+        found = [name for name in found if name in index.labels]
+    return Matched(tuple(_record(name, index) for name in found), index.notes)
+
+
+def records_of_list(places: Places, list_file: str, list_prefix: str) -> Matched:
+    """The records a list names, in its order (data/lists.py)."""
+    rows = lists.read(places.root, list_file, list_prefix)
+    path = Path(places.root, list_file)
+    pairs = [len(row) > 1 for row in rows.rows]
+    records = [_paired(row, places) for row in rows.rows if len(row) > 1]
+    missing = absent(places.root, [file for record in records for file in record[1:4] if file])
+    notes = rows.notes
+    if not all(pairs):
+        index = _index(places)
+        places, notes = index.places, (*notes, *index.notes)
+        named = {row[0]: _name(row[0], index) for row in rows.rows if len(row) == 1}
+        missing += [row for row, name in named.items() if name not in index.images]
+        if places.labels and not places.labels_in_one_file:
+            missing += [f"the label of {name}" for name in named.values() if name in index.images and name not in index.labels]
+        if not missing:
+            paired = iter(records)
+            records = [next(paired) if len(row) > 1 else _record(named[row[0]], index) for row in rows.rows]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of what the list {shown(path)} names is not there: {few(missing)}. A line is an image and its label "
+            f"below {shown(places.root)} (list_prefix={list_prefix!r} is cut off), or the name of an image in "
+            f"{shown(Path(places.root, places.images))}."
+        )
+    return Matched(tuple(dict.fromkeys(records)), notes)
+
+
+def image_files(places: Places) -> list[str]:
+    """All image files of the folder `images`, whichever records are picked; [] if there is no such folder."""
+    if not os.path.isdir(os.path.join(places.root, places.images)):
+        return []
+    return [file for files in _index(places._replace(roi="")).images.values() for file in files]
+
+
+def label_files(places: Places) -> list[str]:
+    """All label files of the folder `labels`, whichever records are picked; [] if there is no such folder."""
+    if not places.labels or places.labels_in_one_file or not os.path.isdir(os.path.join(places.root, places.labels)):
+        return []
+    return [part.path for parts in _labels(places).values() for part in parts]
+
+
+def _index(places: Places) -> _Index:
+    for field in ("images", "labels", "roi"):
+        folder = getattr(places, field)
+        if folder and not (field == "labels" and places.labels_in_one_file):
+            check_folder(places.root, folder, field)
+    others = {folder for folder in (places.labels, places.roi) if folder and os.path.normpath(folder) != os.path.normpath(places.images)}
+    paths, repeated = files_below(places.root, places.images, IMAGES, others)
+    notes = [f"{repeated} images are links to others of {places.images}; each is read once"] if repeated else []
+    has_labels = places.labels and not places.labels_in_one_file
+    if has_labels and places.images == places.labels and places.label_suffix and not places.image_name:
+        paths = [path for path in paths if not os.path.splitext(path)[0].endswith(places.label_suffix)]
+    if has_labels and places.images == places.labels and places.label_name:
+        masks = {part.path for part in names.matches(places.label_name, paths, places.labels, places.classes)}
+        paths = [path for path in paths if path not in masks]
+    images = _images(places, paths)
+    labels = _labels(places) if has_labels else {}
+    if has_labels and labels and not images.keys() & labels.keys() and not (places.label_suffix or places.label_name or places.image_name):
+        places, images, labels, said = _compared(places, images, labels)
+        notes += said
+    rois = {}
+    if places.labels and places.roi:
+        files, _ = files_below(places.root, places.roi, IMAGES)
+        rois = names.check_one([Part(_stem(path, places.roi), "", path) for path in files], shown(Path(places.root, places.roi)))
+    return _Index(images, labels, rois, places, tuple(notes))
+
+
+def _images(places: Places, paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """{stem: image file, or the files of its channels}, sorted."""
+    where = shown(os.path.normpath(os.path.join(places.root, places.images)))
+    if places.image_name and "{channel}" in places.image_name:
+        groups: dict[str, list[Part]] = defaultdict(list)
+        for part in names.matches(places.image_name, paths, places.images):
+            groups[part.stem].append(part)
+        return {stem: tuple(part.path for part in sorted(groups[stem], key=lambda part: part.key)) for stem in sorted(groups)}
+    if places.image_name:
+        parts = names.matches(places.image_name, paths, places.images)
+    else:
+        parts = [Part(_stem(path, places.images), "", path) for path in paths]
+    return {stem: (path,) for stem, path in sorted(names.check_one(parts, where).items())}
+
+
+def _labels(places: Places) -> dict[str, tuple[Part, ...]]:
+    """{stem: its label file, or the masks that make its label}."""
+    paths, _ = files_below(places.root, places.labels, LABELS)
+    paths = [path for path in paths if os.path.basename(path).lower() not in _NO_LABELS]
+    pictures = [path for path in paths if path.lower().endswith(IMAGES)]
+    if places.labels == places.images and not (places.label_suffix or places.label_name):
+        paths = [path for path in paths if not path.lower().endswith(IMAGES)] or paths  # images beside annotations of their names
+    elif pictures:
+        paths = pictures
+    where = shown(os.path.normpath(os.path.join(places.root, places.labels)))
+    if not places.label_name:
+        suffix = normal(places.label_suffix)
+        stems = [(_stem(path, places.labels), path) for path in paths]
+        parts = [Part(stem[: len(stem) - len(suffix)], "", path) for stem, path in stems if stem.endswith(suffix)]
+        return {stem: (Part(stem, "", path),) for stem, path in names.check_one(parts, where).items()}
+    groups: dict[str, list[Part]] = defaultdict(list)
+    parts = names.matches(places.label_name, paths, places.labels, places.classes)
+    if not names.is_many(places.label_name):
+        names.check_one(parts, where)
+    for part in parts:
+        groups[part.stem].append(part)
+    return {stem: tuple(parts) for stem, parts in groups.items()}
+
+
+def _compared(
+    places: Places, images: dict[str, tuple[str, ...]], labels: dict[str, tuple[Part, ...]]
+) -> tuple[Places, dict[str, tuple[str, ...]], dict[str, tuple[Part, ...]], list[str]]:
+    """Images and labels of which no name is the other's, matched by what all their names share, or by class names in them."""
+    image_name, label_name = names.affixes(images, labels)
+    if label_name:
+        changed = places._replace(image_name=image_name, label_name=label_name)
+        flat = [path for files in images.values() for path in files]
+        return changed, _images(changed, flat), _labels(changed), [f"names are matched as {image_name} and {label_name}"]
+    for separator in ("_", "-", ".", " ", "/"):
+        for template in (f"{{stem}}{separator}{{class}}", f"{{class}}{separator}{{stem}}"):
+            if places.classes:
+                changed = places._replace(label_name=template)
+                masks = _labels(changed)
+                if masks and masks.keys() <= images.keys() and sum(map(len, masks.values())) == len(labels):
+                    return changed, images, masks, [f"one mask for each class: labels are matched as {template}"]
+    return places, images, labels, []
+
+
+def _record(name: str, index: _Index) -> Files:
+    places, parts = index.places, index.labels.get(name, ())
+    if places.labels and places.roi and name not in index.rois:
+        raise UserError(
+            f"The image {shown(name)} has no region of interest in {shown(Path(places.root, places.roi))}. Add it, or set roi='' to do "
+            "without."
+        )
+    first, *bands = index.images[name]
+    if places.labels_in_one_file:
+        return Files(name, first, places.labels, index.rois.get(name, ""), tuple(bands))
+    masks = tuple((part.key, part.path) for part in parts) if names.is_many(places.label_name) else ()
+    return Files(name, first, parts[0].path if parts else "", index.rois.get(name, ""), tuple(bands), masks)
+
+
+def _paired(row: Sequence[str], places: Places) -> Files:
+    label, roi = (row[1], row[2] if len(row) > 2 else "") if places.labels else ("", "")
+    return Files(os.path.splitext(row[0])[0], row[0], label, roi)
+
+
+def _stem(path: str, folder: str) -> str:
+    return normal(os.path.splitext(os.path.relpath(path, folder or "."))[0])
+
+
+def _name(line: str, index: _Index) -> str:
+    """The name a line means: itself, without its ending, below the images folder, or an image file's own path."""
+    line, images = normal(os.path.normpath(line)), os.path.normpath(index.places.images)
+    inside = os.path.relpath(line, images) if line.startswith(f"{images}{os.sep}") else line
+    choices = [line, os.path.splitext(line)[0], inside, os.path.splitext(inside)[0]]
+    if index.places.image_name:
+        files = [os.path.normpath(os.path.join(images, choice)) for choice in (inside, line)]
+        choices += [name for name, paths in index.images.items() if {normal(path) for path in paths} & set(files)]
+        choices += [part.stem for choice in choices[:4] for part in names.matches(index.places.image_name, [choice], ".")]
+    return next((name for name in choices if name in index.images), line)

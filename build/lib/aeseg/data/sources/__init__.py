@@ -1,0 +1,1 @@
+"""Data sources: random access to records.  One file each, found by its name."""

@@ -1,0 +1,280 @@
+"""The reader's own images: two folders matched by name, a list file, or images alone.
+
+<root>/images/a.jpg       <root>/labels/a.png
+<root>/images/b/c.tif     <root>/labels/b/c.gif
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, SupportsIndex
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from aeseg.data import decode, groups, labels, survey
+from aeseg.data.annotations import coco
+from aeseg.data.classes import Table, table
+from aeseg.data.files import IMAGES, shown
+from aeseg.data.headers import PIXELS_LIMIT
+from aeseg.data.images import check_size, read_image
+from aeseg.data.labels import Meaning
+from aeseg.data.listing import passed_over
+from aeseg.data.matching import Files, Matched, Places, image_files, label_files, matched
+from aeseg.data.reading import Reading
+from aeseg.spec import spec
+from aeseg.types import IGNORE, Class, UserError
+
+CAMVID_CLASSES = (
+    "sky #808080, building #800000, pole #c0c080, road #804080, pavement #3c28de, tree #808000, "
+    "sign #c08080, fence #404080, car #400080, pedestrian #404000, bicyclist #0080c0"
+)
+"""The 11 classes of the SegNet split of CamVid, in SegNet's colours; id 11 is void."""
+
+SEGNET_WEIGHTS = {
+    "sky": 0.2595, "building": 0.1826, "pole": 4.564, "road": 0.1417, "pavement": 0.9051, "tree": 0.3826,
+    "sign": 9.6446, "fence": 1.8418, "car": 0.6823, "pedestrian": 6.2478, "bicyclist": 7.3614,
+}  # fmt: skip
+"""The class weights that SegNet's authors published with their models; the median frequencies of the 367 training images are others."""
+
+MASK_CLASSES = "background #000000, foreground #ffffff"
+"""The classes of a binary mask when no others are named."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Images, and their labels if there are any, below `root`.
+
+    Files   `images`, `labels`, `roi` are folders below the root ("." is the root itself), files matched by their path without ending;
+            `labels=""` reads images alone, `labels="<file>.json"` COCO's annotations, .json and .txt files LabelMe's and YOLO's.
+            A label is called like its image plus `label_suffix`, or as the templates `image_name` and `label_name` say (data/names.py:
+            one mask for each class or object, one file for each channel).  `only_labelled` leaves images without a label out.
+    Records `list_file` (below the root, or absolute; data/lists.py) picks them; `list_prefix` at the head of its paths stands for the
+            root.  `split` ("train", "validation", "test") is one of three disjoint splits with the shares `splits`, drawn by
+            `split_seed` over groups of neighbours (`group_by`, data/groups.py).  `part` takes from this to that fraction of what is
+            picked, so (0.0, 0.9) and (0.9, 1.0) share none.
+    Labels  `class_table` and `ignore_ids` say what they mean (data/classes.py), `coding` how they are stored (data/coding.py: auto, ids,
+            colours, mask, alpha).  With `binary_threshold` > 0 they are masks: class 1 where the grey value, 0..255, reaches it.  Up
+            to a share `snap` of a file's pixels may take the nearest class.  Masks of two classes may `overlap`: ask, last, ignore.
+            Where the mask in `roi` is below 128, labels are IGNORE.
+    Images  `channels`, `bands`, `value_range`, `pages`, `orientation`, `pixels_limit`: data/reading.py.  16-bit images that use fewer bits
+            are read in the range of these bits, unless `value_range` is set.
+
+    Building it lists folders and opens no image; what does not match is a UserError then.  What is wrong inside a file is a
+    UserError when the record is read.  `notes` tells what was found out and not stated.
+    """
+
+    SHARED: ClassVar = (
+        *("class_table", "ignore_ids", "binary_threshold", "coding", "snap", "overlap"),
+        *("channels", "bands", "value_range", "pages", "orientation"),
+    )
+    """Fields that say what pixels and labels mean: one value for all splits."""
+
+    root: str
+    images: str = "images"
+    labels: str = "labels"
+    roi: str = ""
+    label_suffix: str = ""
+    only_labelled: bool = False
+    list_file: str = ""
+    list_prefix: str = ""
+    part: tuple[float, float] = (0.0, 1.0)
+    class_table: str | tuple[str, ...] = ""
+    ignore_ids: tuple[int, ...] = ()
+    binary_threshold: int = 0
+    channels: int = 3
+    image_name: str = ""
+    label_name: str = ""
+    split: str = ""
+    splits: tuple[float | int, float | int, float | int] = (0.7, 0.15, 0.15)
+    group_by: str = "auto"
+    split_seed: int = 0
+    coding: str = "auto"
+    snap: float = 0.0
+    overlap: str = "ask"
+    bands: tuple[int, ...] = ()
+    value_range: tuple[float | int, float | int] = (0.0, 0.0)
+    pages: str = "ask"
+    orientation: str = "ask"
+    pixels_limit: int = PIXELS_LIMIT
+
+    def __post_init__(self) -> None:
+        if not Path(self.root or "?").is_dir():
+            raise UserError(f"There is no directory {shown(self.root)!r}. Set root to the directory that holds the images.")
+        if not 0 <= self.part[0] < self.part[1] <= 1:
+            raise UserError(f"part is (from, to), fractions with 0 <= from < to <= 1; got {self.part}.")
+        if self.channels < 1 or (self.bands and len(self.bands) != self.channels):
+            raise UserError(f"Images are read with 1 or more channels, as many as bands; got channels={self.channels}, bands={self.bands}.")
+        if not 0 <= self.snap < 1 or not 0 <= self.binary_threshold <= 255 or self.overlap not in labels.OVERLAPS:
+            raise UserError(
+                f"Expected 0 <= snap < 1, binary_threshold 0..255, overlap one of {', '.join(labels.OVERLAPS)}; got {self.snap}, "
+                f"{self.binary_threshold}, {self.overlap!r}."
+            )
+        says_nothing = not (self.class_table or self.binary_threshold or "*" in self.label_name or self._places.labels_in_one_file)
+        if self.labels and says_nothing and self.coding not in ("mask", "alpha"):
+            raise UserError(
+                "Folder needs to know what the labels mean; got class_table=''. Set it (a .json, .csv or .txt file, names separated by "
+                "commas, or the number of classes), or binary_threshold (say 128) or coding='mask' for masks; or labels='' for images."
+            )
+        # Made here, so that what is wrong is said when the source is built and not at its first record.
+        _ = self._reading, self.records, self.classes
+
+    @property
+    def classes(self) -> tuple[Class, ...]:
+        return self._table.classes if self.labels else ()
+
+    @cached_property
+    def records(self) -> tuple[Files, ...]:
+        """Name and files of each record, in order."""
+        found = self._matched.records
+        where = shown(Path(self.root, self.list_file or self.images))
+        if not found:
+            remedy = "Name one record a line" if self.list_file else f"Files that are read end in {', '.join(IMAGES)}"
+            raise UserError(
+                f"There is no record in {where}{'' if self.list_file else passed_over(self.root, self.images, IMAGES)}. {remedy}."
+            )
+        if self.split:
+            names = [files.name for files in found]
+            chosen = groups.split(names, self.split, self.splits, self.split_seed, self.group_by, bool(self.labels))
+            if not chosen:
+                raise UserError(f"splits={self.splits} leave no record for {self.split} of the {len(found)} in {where}. Give it a share.")
+            found = tuple(found[index] for index in chosen)
+        start, stop = (round(len(found) * end) for end in self.part)
+        if start == stop:
+            raise UserError(f"part={self.part} of the {len(found)} records in {where} holds none. Widen it.")
+        return found[start:stop]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found out about files and labels and is not stated in the fields, a sentence each; reads a sample."""
+        coding = self._meaning.coding.notes if self.labels and self._meaning.coding else ()
+        return (*self._matched.notes, *coding, *self._ranged[1])
+
+    @property
+    def image_files(self) -> tuple[str, ...]:
+        """The path of each record's image."""
+        return tuple(str(Path(self.root, files.image)) for files in self.records)
+
+    @property
+    def reading(self) -> Reading:
+        """How image files are read, the range of 16 bits included; reads a sample."""
+        return self._ranged[0]
+
+    @property
+    def coding_key(self) -> tuple[Any, ...]:
+        """How label images are read, to compare with another split; reads a sample."""
+        return self._meaning.coding.key if self.labels and self._meaning.coding else ()
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
+        index = index.__index__()
+        if not 0 <= index < len(self):
+            raise IndexError(f"Folder {self.root} has the records 0..{len(self) - 1}; got {index}.")
+        files = self.records[index]
+        image = read_image(self.root, files, self.channels, self._ranged[0])
+        record: dict[str, Any] = {"image": image, "name": files.name}
+        if files.label:
+            record["label"] = labels.label(self.root, files, self._meaning, image.shape[:2])
+            check_size(self.root, self._reading, files.image, image, files.label, record["label"])
+        if files.roi:
+            inside = decode.mask(Path(self.root, files.roi), reading=self._reading.of_labels)
+            check_size(self.root, self._reading, files.image, image, files.roi, inside)
+            record["label"] = np.where(inside, record["label"], np.uint8(IGNORE))
+        return record
+
+    def label(self, index: int) -> np.ndarray:
+        """The label of a record; the image is read only if its size is needed."""
+        files = self.records[index]
+        drawn = not files.label.lower().endswith(IMAGES)
+        if files.roi or drawn:
+            return self[index]["label"]
+        return labels.label(self.root, files, self._meaning, (0, 0))
+
+    @property
+    def _places(self) -> Places:
+        table = self.class_table
+        names = tuple(item.name for item in self._table.classes) if self.labels and table else ()
+        return Places(self.root, self.images, self.labels, self.roi, self.label_suffix, self.image_name, self.label_name, names)
+
+    @cached_property
+    def _matched(self) -> Matched:
+        return matched(self._places, self.list_file, self.list_prefix, self.only_labelled)
+
+    @cached_property
+    def _table(self) -> Table:
+        if self._is_coco and not self.class_table:
+            names = ("background", *coco.read(Path(self.root, self.labels)).categories.values())
+            return table(names, self.ignore_ids)
+        return table(self.class_table or MASK_CLASSES, self.ignore_ids, self.root)
+
+    @property
+    def _is_coco(self) -> bool:
+        return self.labels.lower().endswith(".json")
+
+    @cached_property
+    def _meaning(self) -> Meaning:
+        coding = None
+        if not self._is_coco and not any(files.masks for files in self._matched.records[:1]):
+            files = label_files(self._places) or [files.label for files in self._matched.records]
+            paths = [Path(self.root, file) for file in files if file.lower().endswith(IMAGES)]
+            if paths:
+                coding = survey.coding(paths, self._table, self.coding, self.binary_threshold, self.snap, self._reading.of_labels)
+        return Meaning(self._table, coding, self.binary_threshold, self.snap, self.overlap, self._reading.of_labels, self._is_coco)
+
+    @cached_property
+    def _reading(self) -> Reading:
+        """How files are read, before the range of 16 bits is known.  Without labels nothing can be torn apart by a turn."""
+        orientation = "ignore" if self.orientation == "ask" and not self.labels else self.orientation
+        return Reading(self.bands, self.value_range, False, self.pages, orientation, self.pixels_limit)
+
+    @cached_property
+    def _ranged(self) -> tuple[Reading, tuple[str, ...]]:
+        files = [files.image for files in self._matched.records]
+        if self.list_file and survey.is_ranged(Path(self.root, files[0]), self._reading):
+            files = image_files(self._places) or files  # one range for all splits
+        return survey.ranged([Path(self.root, file) for file in files], self._reading)
+
+
+def recipe(size: str = "small", root: str = "data") -> ConfigDict:
+    """`small`: images/ and labels/ below the root, masks of 0 and 255; `tiny`, for tests: the root's images alone."""
+    sizes: dict[str, dict[str, Any]] = {"tiny": {"images": ".", "labels": ""}, "small": {"binary_threshold": 128}}
+    if size not in sizes:
+        raise UserError(f"folder has no recipe {size!r}; it has {', '.join(sizes)}.")
+    return spec(Folder, root=root, **sizes[size])
+
+
+def camvid(split: str, root: str = "data/camvid") -> ConfigDict:
+    """CamVid (Brostow et al. 2009) in SegNet's split, 360x480: train 367, val 101 (one sequence), test 233."""
+    _check_split("CamVid", split, ("train", "val", "test"))
+    return spec(
+        Folder, root=root, images=split, labels=f"{split}annot", list_file=f"{split}.txt", list_prefix="/SegNet/CamVid/",
+        class_table=CAMVID_CLASSES, ignore_ids=(11,),
+    )  # fmt: skip
+
+
+def drive(split: str, root: str = "data/drive") -> ConfigDict:
+    """DRIVE (Staal et al. 2004), vessels inside the field of view: train 18 and validation 2 of the 20 official training images,
+    test the 20 official test images (labels of the first observer)."""
+    _check_split("DRIVE", split, ("train", "validation", "test"))
+    return spec(
+        Folder, root=root, labels="labels", roi="fov", binary_threshold=128, class_table="background #000000, vessel #ffffff",
+        list_file=f"splits/official_{'test' if split == 'test' else 'train'}.txt",
+        part={"train": (0.0, 0.9), "validation": (0.9, 1.0), "test": (0.0, 1.0)}[split],
+    )  # fmt: skip
+
+
+def camvid_splits(root: str = "data/camvid") -> dict[str, ConfigDict]:
+    """Return `camvid` by the split of a run."""
+    return {split: camvid(name, root) for split, name in (("train", "train"), ("validation", "val"), ("test", "test"))}
+
+
+def drive_splits(root: str = "data/drive") -> dict[str, ConfigDict]:
+    """Return `drive` by the split of a run."""
+    return {split: drive(split, root) for split in ("train", "validation", "test")}
+
+
+def _check_split(data: str, split: str, splits: tuple[str, ...]) -> None:
+    if split not in splits:
+        raise UserError(f"{data} has the splits {', '.join(splits)}; got {split!r}. Name one of these.")

@@ -1,0 +1,39 @@
+"""Mean and standard deviation of each channel of a source's images."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from aeseg.data.records import Source
+from aeseg.types import UserError
+
+
+class Statistics(NamedTuple):
+    """Per channel, in units of [0, 1]; `images` were read."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    images: int
+
+
+def channel_statistics(source: Source, images: int = 1000, seed: int = 0) -> Statistics:
+    """Mean and standard deviation over all pixels of a seeded sample of images, one image in memory at a time.
+
+    Values are counted, so the result does not depend on the order; with all images it is NumPy's mean and std of them.
+    """
+    if len(source) == 0 or images < 1:
+        raise UserError(f"Channel statistics need at least 1 image; got {len(source)} records, of which {images} were asked for.")
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(source))[:images])
+    counts: np.ndarray | None = None  # of each value 0..255 of each channel
+    for index in chosen:
+        image = source[int(index)]["image"]
+        here = np.stack([np.bincount(image[..., channel].reshape(-1), minlength=256) for channel in range(image.shape[-1])])
+        if counts is not None and counts.shape != here.shape:
+            raise UserError(f"Images have {len(counts)} and {len(here)} channels; expected one number. Set channels.")
+        counts = here if counts is None else counts + here
+    assert counts is not None
+    values = np.arange(256) / 255
+    weights = counts / counts.sum(axis=1, keepdims=True)
+    mean = weights @ values
+    std = np.sqrt(np.sum(weights * np.square(values - mean[:, None]), axis=1))
+    return Statistics(tuple(mean.tolist()), tuple(std.tolist()), len(chosen))

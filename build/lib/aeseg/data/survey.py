@@ -1,0 +1,114 @@
+"""What a sample of a data set's files says, once for all of its splits: the coding of labels, the range of 16-bit images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aeseg.data import coding as codings
+from aeseg.data import decode
+from aeseg.data.classes import Table
+from aeseg.data.coding import Coding
+from aeseg.data.decode import Stored
+from aeseg.data.files import few, shown
+from aeseg.data.reading import Reading
+from aeseg.types import UserError
+
+FILES = 64
+"""Label files of a sample, and half as many images."""
+
+RARE = 5_000
+"""Label files that are looked through for a value other than 0, if the sample has none."""
+
+_DEPTHS = (10, 12, 14, 15, 16)  # bits that cameras and scanners store in 16
+
+
+def coding(paths: Sequence[Path], table: Table, coding: str, threshold: int, snap: float, reading: Reading) -> Coding:
+    """The coding of label images, by a sample spread evenly over `paths`; files that cannot be read are passed over here."""
+    if threshold:
+        _check_threshold(spread(paths, FILES // 2), threshold, reading)
+        return codings.decide(codings.Findings(), table, "ids")
+    sample = []
+    error: UserError | None = None
+    for path in spread(paths, FILES):
+        try:
+            sample.append((str(path), decode.stored(path, reading=reading)))
+        except UserError as failure:  # said when its record is read
+            error = failure
+    if not sample and error:
+        raise error
+    found = codings.findings(sample)
+    if coding == "auto" and not found.values - {0} and not found.indices | found.alphas and not found.colours:
+        found = codings.findings([*sample, *_first_with_more(paths, reading)])
+    decided = codings.decide(found, table, coding, snap)
+    if not snap:
+        return decided
+    moved = np.mean([codings.strange(stored, decided) for _, stored in sample])
+    said = f"snap: {100 * moved:.2g} % of the pixels of {len(sample)} labels take the nearest class"
+    return decided._replace(notes=(*decided.notes, said))
+
+
+def _first_with_more(paths: Sequence[Path], reading: Reading) -> list[tuple[str, Stored]]:
+    """The first label, in a fixed random order of at most `RARE`, with a value other than 0: rare foreground is not in each sample."""
+    for index in np.random.default_rng(0).permutation(len(paths))[:RARE]:
+        try:
+            stored = decode.stored(paths[int(index)], reading=reading)
+        except UserError:
+            continue
+        if stored.values.any():
+            return [(str(paths[int(index)]), stored)]
+    return []
+
+
+def ranged(paths: Sequence[Path], reading: Reading) -> tuple[Reading, tuple[str, ...]]:
+    """The reading with the range of 16-bit images that use fewer bits, and a sentence that says so."""
+    if not paths or not is_ranged(paths[0], reading):
+        return reading, ()
+    sample = spread(paths, FILES // 2)
+    largest = 0
+    for path in sample:
+        try:
+            if _dtype(path) == "uint16":
+                largest = max(largest, int(decode.raw(path, reading=reading).max()))
+        except UserError:
+            continue
+    bits = next(depth for depth in _DEPTHS if largest < 2**depth)
+    if bits == 16:
+        return reading, ()
+    most = float(2**bits - 1)
+    said = f"16-bit images hold at most {largest:,}: read as {bits} bits, value_range=(0, {most:.0f})"
+    return Reading(reading.bands, (0.0, most), True, reading.pages, reading.orientation, reading.pixels_limit), (said,)
+
+
+def is_ranged(path: Path, reading: Reading) -> bool:
+    """Return whether an image's range is for the data set to tell: 16 bits, and no range stated."""
+    return reading.value_range == (0, 0) and _dtype(path) == "uint16"
+
+
+def spread(paths: Sequence[Any], most: int) -> list[Any]:
+    """At most `most` of a sequence's items, evenly spaced, the first and last among them."""
+    if len(paths) <= most:
+        return list(paths)
+    return [paths[index] for index in np.linspace(0, len(paths) - 1, most).round().astype(int)]
+
+
+def _check_threshold(paths: Sequence[Path], threshold: int, reading: Reading) -> None:
+    values: set[int] = set()
+    for path in paths:
+        try:
+            values |= set(np.unique(decode.image(path, 1, reading=reading)).tolist())
+        except UserError:
+            continue
+    if values and 0 < max(values) < threshold:
+        raise UserError(
+            f"No pixel of {len(paths)} labels below {shown(paths[0].parent)} reaches binary_threshold={threshold}; the values found are "
+            f"{few(sorted(values), 12)}. Set binary_threshold={max(values)}, or coding='mask' with binary_threshold=0."
+        )
+
+
+def _dtype(path: Path) -> str:
+    try:
+        return decode.header(path).dtype
+    except UserError:
+        return ""

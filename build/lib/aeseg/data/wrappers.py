@@ -1,0 +1,207 @@
+"""Sources around a source: a part of it, a cache of it, one that steps over corrupt records.  And what labels it holds."""
+
+import functools
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, SupportsIndex
+
+import numpy as np
+from jaxtyping import Int64
+
+from aeseg.data.records import Record, Source, check
+from aeseg.types import IGNORE, Class, UserError
+
+
+class _Wrapper:
+    """What the wrapped source says, where the wrapper says nothing else."""
+
+    source: Source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def classes(self) -> tuple[Class, ...]:
+        return getattr(self.source, "classes", ())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the source found out about its files, a sentence each."""
+        return getattr(self.source, "notes", ())
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Why records were passed over so far, a sentence each."""
+        return getattr(self.source, "skipped", ())
+
+
+@dataclass(frozen=True)
+class Subset(_Wrapper):
+    """A random part of a source, in the source's order; at least one record.  Smaller fractions lie inside larger ones."""
+
+    source: Source
+    fraction: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise UserError(f"A fraction of the data lies above 0 and at most at 1; got {self.fraction}.")
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: SupportsIndex) -> Record:
+        return self.source[int(self._kept[index.__index__()])]
+
+    @functools.cached_property
+    def _kept(self) -> Int64[np.ndarray, "kept"]:
+        records = len(self.source)
+        order = np.random.default_rng(self.seed).permutation(records)
+        return np.sort(order[: max(1, round(self.fraction * records))])
+
+
+@dataclass(frozen=True)
+class Cached(_Wrapper):
+    """Keeps decoded records in memory until `gib` GiB are full; what did not fit is read again each time.
+
+    Threads may share it; each worker process fills its own.  Its arrays are read-only, since they are handed out again.
+    """
+
+    source: Source
+    gib: float
+    _records: dict[int, Record] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _held: list[int] = field(default_factory=lambda: [0], init=False, repr=False, compare=False)
+    _lock: Any = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.gib < 0:
+            raise UserError(f"A cache has at least 0 GiB; got {self.gib}.")
+
+    def __getitem__(self, index: SupportsIndex) -> Record:
+        index = index.__index__()
+        record = self._records.get(index)
+        if record is not None:
+            return dict(record)
+        record = self.source[index]
+        with self._lock:
+            if index not in self._records and self._held[0] + _bytes(record) <= self.gib * 2**30:
+                for value in record.values():
+                    if isinstance(value, np.ndarray):
+                        value.setflags(write=False)
+                self._records[index] = record
+                self._held[0] += _bytes(record)
+        return dict(record)
+
+    @property
+    def held(self) -> int:
+        """Bytes in the cache now; never more than `gib` GiB."""
+        return self._held[0]
+
+    @functools.cached_property
+    def text(self) -> str:
+        """What the cache will come to, judged by the first record: `RAM cache: 367 of 367 records, 0.21 of at most 2.00 GiB`."""
+        each = _bytes(self[0])
+        records = min(len(self), int(self.gib * 2**30) // each)
+        return f"RAM cache: {records} of {len(self)} records, {records * each / 2**30:.2f} of at most {self.gib:.2f} GiB"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"source": self.source, "gib": self.gib}  # a worker process starts with an empty cache
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class Tolerant(_Wrapper):
+    """Gives the next good record in place of a corrupt one (`on_error=skip`): always the same, whoever asks.
+
+    A record is corrupt when reading it raises UserError; `skipped` says why.  Threads may share it; a worker process keeps
+    what it skipped to itself.
+    """
+
+    source: Source
+    _corrupt: dict[int, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __getitem__(self, index: SupportsIndex) -> Record:
+        index = index.__index__()
+        if not 0 <= index < len(self):
+            raise IndexError(f"There are the records 0..{len(self) - 1}; got {index}.")
+        for place in (*range(index, len(self)), *range(index)):
+            if place in self._corrupt:
+                continue
+            try:
+                return self.source[place]
+            except UserError as error:
+                self._corrupt[place] = str(error)
+        reasons = " ".join(self.skipped[:3])
+        raise UserError(f"None of the {len(self)} records can be read; on_error=skip needs at least one that can. {reasons}")
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Why records were passed over so far, a sentence each, in the records' order."""
+        return tuple(reason for _, reason in sorted(self._corrupt.items()))
+
+
+class Readable(_Wrapper):
+    """The records of a source that can be read (`on_error=skip`, where records are scored): each is tried once, at the start.
+
+    `Tolerant` puts another record in a corrupt one's place; in a score that one would count twice.
+    """
+
+    def __init__(self, source: Source):
+        self.source = source
+        self._kept: list[int] = []
+        reasons = []
+        for index in range(len(source)):
+            try:
+                source[index]
+                self._kept.append(index)
+            except UserError as error:
+                reasons.append(str(error))
+        if not self._kept:
+            raise UserError(f"None of the {len(source)} records can be read; on_error=skip needs at least one that can. {reasons[0]}")
+        self._reasons = tuple(reasons)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: SupportsIndex) -> Record:
+        return self.source[self._kept[index.__index__()]]
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Why records were left out, a sentence each."""
+        return self._reasons
+
+
+def class_counts(source: Source, classes: Sequence[Class]) -> tuple[Int64[np.ndarray, "k"], Int64[np.ndarray, "k"]]:
+    """Over the whole source: the pixels of each class, and all pixels (IGNORE too) of the images in which it occurs.
+
+    Raises UserError for the first label outside the classes, naming record and value.
+    """
+    counts, presence = np.zeros((2, len(classes)), np.int64)
+    for index in range(len(source)):
+        record = source[index]
+        here = _label_counts(record, len(classes))
+        counts += here
+        presence += np.where(here > 0, record["label"].size, 0)
+    return counts, presence
+
+
+def _label_counts(record: Record, classes: int) -> Int64[np.ndarray, "k"]:
+    name = record.get("name", "a record")
+    if "label" not in record:
+        raise UserError(f"{name} has no label, and its classes are asked for. Add the label, or train on images alone with pretrain.")
+    counts = np.bincount(check(record)["label"].reshape(-1), minlength=IGNORE + 1)
+    strange = [value for value in np.flatnonzero(counts) if value >= classes and value != IGNORE]
+    if strange:
+        raise UserError(
+            f"{name} has label {strange[0]} ({counts[strange[0]]} pixels); expected 0..{classes - 1}, or {IGNORE} to ignore. "
+            "Correct the file, map the value in the class table, or name the missing classes."
+        )
+    return counts[:classes].astype(np.int64)
+
+
+def _bytes(record: Record) -> int:
+    return sum(value.nbytes for value in record.values() if isinstance(value, np.ndarray))

@@ -1,0 +1,70 @@
+"""MAE's training step here and in `transformers`, for the bench: the same weights, the same batch, the same hidden patches.
+
+Width 192 and 12 blocks with 3 heads, patches of 16; the decoder 512 wide, 8 blocks with 16 heads; squared error.
+"""
+
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aeseg.importers import files, vit_mae
+from aeseg.importers.rules import to_foreign
+from aeseg.methods import masked
+from aeseg.spec import build, recipe
+from aeseg.types import UserError
+
+BATCH = 16
+RATE = 1e-4
+ENCODER = {"mean": (0.0,), "std": (1.0,)}
+DECODER = {"width": 512, "depth": 8, "heads": 16}
+
+
+def networks(
+    torch: Any, name: str, size: int, encoder: str = "ti16", compiled: bool = True
+) -> tuple[Callable[[Any], jax.Array], Any, dict[str, tuple[Callable[[], Any], list[Any]]]]:
+    """(the loss of our parameters, these, theirs: eager, and where `compiled` by torch.compile, a loss and its parameters).
+
+    The same patches are hidden in every step; `transformers` gets the image as we do, without standardising.  `name` is "mae".
+    """
+    described = masked.recipe("small")
+    described.encoder = recipe("aeseg.models.encoders", "vit", encoder)
+    side = size // described.encoder.patch
+    described.encoder.update({**ENCODER, "grid": (side, side)})
+    described.decoder.update({**DECODER, "grid": (side, side)})
+    method = build(described)
+    image = np.random.default_rng(0).random((BATCH, size, size, 3), np.float32)
+    batch = {"image": jnp.asarray(image), "valid": jnp.ones(BATCH, bool), "index": jnp.arange(BATCH, dtype=jnp.int32)}
+    variables = jax.jit(lambda: method.init(jax.random.key(0), batch, train=False))()
+    hidden = method.apply(variables, batch, False, method="_hidden")
+    network = twin(vit_mae.config_of(described), to_foreign(vit_mae.rules(described), variables))
+    noise = torch.tensor(np.asarray(hidden, np.float32).reshape(BATCH, -1))  # theirs hides what has the largest
+    pixels = torch.tensor(image.transpose(0, 3, 1, 2).copy())
+
+    def loss(params: Any) -> jax.Array:
+        return method.apply({"params": params}, batch, train=False)["squared_error"].value()
+
+    def theirs(model: Any) -> tuple[Callable[[], Any], list[Any]]:
+        return lambda: model(pixel_values=pixels, noise=noise).loss, [each for each in model.parameters() if each.requires_grad]
+
+    return loss, variables["params"], {"eager": theirs(network()), **({"compiled": theirs(torch.compile(network()))} if compiled else {})}
+
+
+def twin(config: dict[str, Any], tensors: dict[str, np.ndarray]) -> Callable[[], Any]:
+    """Makes ViTMAEForPreTraining with our weights, its position tables fixed."""
+    try:
+        from transformers import ViTMAEForPreTraining
+    except ImportError:
+        raise UserError(
+            "The comparison of MAE needs transformers, which is not installed. Install it: pip install -e '.[bench]'."
+        ) from None
+
+    def made() -> Any:
+        with tempfile.TemporaryDirectory() as directory:
+            files.write(directory, config, tensors, {})
+            return ViTMAEForPreTraining.from_pretrained(directory).train()
+
+    return made

@@ -1,0 +1,1 @@
+"""Config files, one screen each."""

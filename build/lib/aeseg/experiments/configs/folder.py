@@ -1,0 +1,39 @@
+"""Your own images: <root>/images/* to pretrain; also <root>/labels/* with the same names to segment.
+
+Command   python -m experiments.pretrain --config=folder --config.data.root=my_images
+          python -m experiments.segment --config=folder:unet --config.data.root=my_images \\
+              --config.data.class_table="background, leaf, stem" --init=runs/folder
+Cost      as camvid_small: images are cropped to `window`      Expected  depends on your images
+
+Three disjoint splits: 70 % of the images train, 15 % validate, 15 % test. Numbered sequences and names with one prefix stay together.
+Images are cropped and scored at their own scale. `inspect` describes the images; --data=<description> replaces the flags above.
+"""
+
+from ml_collections import ConfigDict
+
+from aeseg.data.sources.folder import MASK_CLASSES, Folder
+from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomScale
+from aeseg.runs.configs import data_config, file_of, method_config, number, run_config, warm_adamw
+from aeseg.runs.run import SPLITS
+from aeseg.spec import recipe, spec
+
+ARGUMENTS = ("denoising", "unet", "masked", "upernet,vit", "fcmae")
+
+
+def get_config(argument: str = "denoising") -> ConfigDict:
+    """Return the config of an autoencoder (pretrains) or a head (segments); see `method_config`."""
+    method = method_config(argument, classes=2, encoder=recipe("aeseg.models.encoders", "convnet"))
+    segments, encoder = "head" in method, file_of(method.encoder)
+    labels = {"class_table": MASK_CLASSES} if segments else {"labels": ""}
+    splits = {split: spec(Folder, root="data/folder", split=split, **labels) for split in SPLITS}
+    crops = (spec(RandomScale, low=0.8, high=1.25), spec(RandomCrop, height=128, width=128))  # at the images' own scale
+    steps = number(1000)
+    return run_config(
+        method,
+        data_config(splits, transforms=(*crops, spec(HorizontalFlip))),
+        steps=steps,
+        batch_size=16,
+        window=(128, 128),
+        optimiser=warm_adamw(1e-3, steps),
+        next="" if segments else "folder:unet" if encoder == "convnet" else f"folder:unet,{encoder}",
+    )

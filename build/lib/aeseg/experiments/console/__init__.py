@@ -1,0 +1,1 @@
+"""What commands share: flags, configs by name, errors as sentences, progress."""

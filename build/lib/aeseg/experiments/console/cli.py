@@ -1,0 +1,252 @@
+"""What every command shares: flags, configs by name, and errors as sentences."""
+
+import errno
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from absl import flags as absl_flags
+from absl import logging
+from ml_collections import ConfigDict, config_flags
+
+from aeseg import renames, spec
+from aeseg.data.inspection import description
+from aeseg.runs import configs, own_data, workdir
+from aeseg.runs.run import SPLITS
+from aeseg.training import cluster, signals
+from aeseg.types import UserError
+
+CONFIGS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
+
+ALIASES = {"pretrain": "scenes:denoising", "segment": "scenes:unet"}
+"""Configs by the command whose default they are: `pretrain:masked` is `scenes:masked`."""
+
+SOURCE_FIELDS = {"root": ("root", "data_dir")}
+"""Words for a field of `data.source` under `data`, if they are not that field's name; the first that the source has."""
+
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
+"""What an operating system says when there is no space or no permission."""
+
+
+def main(command: Callable[[Sequence[str]], int | None], trains: bool = False) -> None:
+    """Run a command: `if __name__ == "__main__": cli.main(run)`.  What the user can mend exits with 2.
+
+    One that `trains` saves at SIGTERM and Ctrl-C, and ends within seconds with 143 or 130.
+    """
+    if not trains:
+        sys.exit(guarded(command, sys.argv))
+    with signals.listening():
+        code = guarded(command, sys.argv)
+        if code > 128:
+            cluster.part()
+            signals.leave(code)
+    sys.exit(code)
+
+
+def guarded(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
+    """The command's exit code; 2, and one message on stderr, for an error the user can mend."""
+    logging.set_verbosity(logging.ERROR)  # Orbax warns of what it was asked to do
+    try:
+        return command(argv) or 0
+    except UserError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        refusal = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        print(f"\nCannot write ({refusal}). Free some space or mend the permissions; the same command goes on.", file=sys.stderr)
+        return 2
+    except signals.Stopped as stop:
+        print("\nStopped. The same command continues from the last checkpoint.", file=sys.stderr)
+        return int(stop.code)
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command continues from the last checkpoint.", file=sys.stderr)
+        return 130
+
+
+def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **options: tuple[Any, str]) -> SimpleNamespace:
+    """The flags of one call: `config` (when a default config is named), and the options, name=(default, help).
+
+    A default's type is the flag's.  `word` names the option that may be given as a bare word, too.
+    `overrides` lists what the command line set in the config: {"method.encoder.depth": 4}.
+    Knows no global state, so one process may parse many command lines.
+    """
+    values = absl_flags.FlagValues()
+    define = {bool: absl_flags.DEFINE_bool, int: absl_flags.DEFINE_integer, float: absl_flags.DEFINE_float, str: absl_flags.DEFINE_string}
+    for name, (default, text) in options.items():
+        define[type(default)](name, default, text, flag_values=values)
+    absl_flags.DEFINE_bool("help", False, "show this", short_name="h", flag_values=values)
+    argv, node, described = list(argv), None, ""
+    if config:
+        described, argv = _taken(argv, "config", config)
+        node = load_config(described)
+        if "data" in options:
+            path, _ = _taken(argv, "data", "")
+            if path:
+                own_data.use_data(node, description.read(path))
+        window = tuple(node.get("window", ()))
+        argv = [_current(word, node) for word in argv]
+        check_keys(argv, node)
+        config_flags.DEFINE_config_dict("config", node, sys_argv=argv, flag_values=values)
+    try:
+        rest = values(argv)
+    except absl_flags.Error as error:
+        raise UserError(f"{error} ({os.path.basename(argv[0])} --help lists the flags.)") from None
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise UserError(f"A flag cannot be read: {error}") from None
+    if values.help:
+        print(usage.strip(), "\n")
+        print(
+            values.get_help()
+            if not node
+            else f"{values.get_help()}\n\nThe config ({described}), each line a flag --config.<name>=...:\n{node}"
+        )
+        raise SystemExit(0)
+    found = {name: getattr(values, name) for name in options}
+    if word and len(rest) == 2 and not values[word].present:
+        found[word] = rest[1]
+    elif len(rest) > 1:
+        raise UserError(f"Expected flags only (--name=value){f', and one {word}' if word else ''}; got {' '.join(rest[1:])!r}.")
+    if config:
+        overrides = config_flags.get_override_values(values["config"])
+        if "window" in overrides:
+            configs.follow_window(values.config, window)
+        found |= {"config": values.config, "config_name": described, "overrides": overrides}
+    return SimpleNamespace(**found)
+
+
+def load_config(described: str) -> ConfigDict:
+    """The config of `path/to/file.py:argument`, or of a run's config.json; a bare name means a file of experiments/configs."""
+    described = _unaliased(described)
+    path = described.partition(":")[0]
+    known = sorted(name[:-3] for name in os.listdir(CONFIGS) if name.endswith(".py") and name != "__init__.py")
+    if path.endswith(".json") and os.path.isfile(path):
+        return workdir.read_config(path)
+    if not path.endswith((".py", ".json")):
+        path = os.path.join(CONFIGS, path + ".py")
+    if not os.path.isfile(path):
+        raise UserError(
+            f"Expected a config file; {path!r} does not exist. Those of aeseg are {', '.join(known)} (experiments/configs/*.py)."
+        )
+    config = call_file(described, path, "get_config")
+    return config if "target" in config else spec.from_json(spec.to_json(config))  # a file for a version before `Run`
+
+
+def call_file(described: str, path: str, function: str) -> Any:
+    """What the named function of a Python file returns for the argument of `file.py:argument`, where one is given."""
+    argument = described.partition(":")[2]
+    loader = importlib.util.spec_from_file_location("aeseg_config", path)
+    module = importlib.util.module_from_spec(loader)  # type: ignore[arg-type]
+    try:
+        loader.loader.exec_module(module)  # type: ignore[union-attr]
+        return getattr(module, function)(*([argument] if argument else []))
+    except UserError:
+        raise
+    except (TypeError, AttributeError, SyntaxError, ImportError, KeyError) as error:
+        raise UserError(f"{described} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def run_name(config_name: str) -> str:
+    """`camvid-denoising` of `experiments/configs/camvid.py:denoising`: the default workdir's last part."""
+    path, _, argument = config_name.partition(":")
+    stem = os.path.splitext(os.path.basename(path))[0]
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"{stem}-{argument}" if argument else stem).strip("-")
+
+
+def _taken(argv: list[str], flag: str, default: str) -> tuple[str, list[str]]:
+    """The value of a flag such as --config, and the command line without it."""
+    chosen, rest, skip = default, [], False
+    for place, word in enumerate(argv):
+        if skip:
+            skip = False
+        elif re.match(rf"--?{flag}=", word):
+            chosen = word.partition("=")[2]
+        elif word in (f"--{flag}", f"-{flag}"):
+            if place + 1 == len(argv):
+                raise UserError(f"--{flag} needs a value: --{flag}=<file>.")
+            chosen, skip = argv[place + 1], True
+        else:
+            rest.append(word)
+    return chosen, rest
+
+
+def _unaliased(described: str) -> str:
+    """`scenes:masked` for `pretrain:masked`."""
+    name, colon, argument = described.partition(":")
+    if name not in ALIASES:
+        return described
+    return f"{ALIASES[name].partition(':')[0]}:{argument}" if colon else ALIASES[name]
+
+
+def _current(word: str, node: ConfigDict) -> str:
+    """Return a word of a command line with the name of a config field of an earlier version, or a short one, written in full.
+
+    --config.freeze is --config.transfer, --config.epochs is --config.given.epochs, and --config.data.root is the root of the source.  A
+    field of the source that is set for one split becomes that split's own.
+    """
+    match = re.match(r"(--?config\.)([^=\[.]+)(?:\.([^=\[.]+))?(?:\.([^=\[.]+))?(.*)", word, re.DOTALL)
+    if not match or "target" not in node:
+        return word
+    dashes, first, second, third, rest = match.groups()
+    if second is None and first not in node:
+        renamed = renames.FIELDS[renames.RUN].get(first, first)
+        return f"{dashes}{'given.' if first in node.given else ''}{renamed}{rest}"
+    if first == "data" and "source" in node.data:
+        source = node.data.source
+        if second in SPLITS and third and third in source and third not in node.data[second]:
+            with node.unlocked():
+                node.data[second][third] = source[third]
+        elif second is not None and third is None and second not in node.data:
+            names = SOURCE_FIELDS.get(second, (second,))
+            if name := next((each for each in names if each in source), ""):
+                return f"{dashes}data.source.{name}{rest}"
+    return word
+
+
+def with_fields(described: str, fields: Mapping[str, Any]) -> ConfigDict:
+    """Return the config of `load_config` with fields set, as --config.<name>=<value> sets them, to values of their types."""
+    config = load_config(described)
+    window = tuple(config.get("window", ()))
+    for field, value in fields.items():
+        *parents, last = re.findall(r"[^.\[\]]+", field_name(field, config))
+        node: Any = config
+        for part in parents:
+            node = node[int(part)] if isinstance(node, list | tuple) else node[part]
+        node[last] = value
+    if "window" in fields:
+        configs.follow_window(config, window)
+    return config
+
+
+def field_name(field: str, config: ConfigDict) -> str:
+    """Return the full name of a config field that was written as on the command line; UserError if the config has none."""
+    word = _current(f"--config.{field}=", config)
+    check_keys([word], config)
+    return word.removeprefix("--config.").removesuffix("=")
+
+
+def check_keys(argv: Sequence[str], node: ConfigDict) -> None:
+    """Raise UserError for a --config.<key> that the config does not have, with the nearest that it has."""
+    for word in argv:
+        match = re.match(r"--?config\.([^=]+)", word)
+        if not match:
+            continue
+        here: Any = node
+        for place, part in enumerate(match.group(1).split(".")):
+            name = re.match(r"([^\[]*)", part).group(1)  # type: ignore[union-attr]
+            if not isinstance(here, Mapping | ConfigDict) or name not in here:
+                known = sorted(here.keys()) if isinstance(here, Mapping | ConfigDict) else []
+                above = ".".join(["config", *match.group(1).split(".")[:place]])
+                raise UserError(f"{above} has no {name!r}{spec.suggestion(name, known)}; it has {', '.join(known) or 'no fields'}.")
+            here = here[name]
+            for index in map(int, re.findall(r"\[(\d+)\]", part)):
+                if not isinstance(here, list | tuple) or index >= len(here):
+                    size = f"{len(here)} entries, counted from 0" if isinstance(here, list | tuple) else "no entries"
+                    above = ".".join(["config", *match.group(1).split(".")[:place], name])
+                    raise UserError(f"{above} has no [{index}]; it has {size}.")
+                here = here[index]

@@ -1,0 +1,78 @@
+"""The flags that choose a checkpoint and how it predicts; `evaluate` and `predict` share them."""
+
+from typing import Any
+
+from aeseg.inference.sliding import two_thirds
+from aeseg.runs import workdir
+from aeseg.types import UserError
+
+FLAGS = {
+    "workdir": ("", "the run: the folder that holds its config.json and checkpoints/"),
+    "step": (-1, "the checkpoint of this step; -1 is the newest"),
+    "best": (False, "the checkpoint that was best on validation"),
+    "stride": ("", "pixels from one sliding window to the next, such as 32, or 32,64 (down, right); else two thirds of the window"),
+    "weights": ("uniform", "of the pixels of a sliding window: uniform or gaussian"),
+    "scales": ("1", "average each image's probabilities over these sizes of it, such as 0.75,1,1.25"),
+    "flip": (False, "average them over the image and its mirror image"),
+    "samples": (0, "average them over so many networks drawn by dropout, and draw how far these disagree; 40 in Bayesian SegNet"),
+    "batch_statistics": (False, "batch norm takes mean and variance from each image or window itself, not the running averages"),
+}
+"""The flags that say which network, and how it predicts; of one default, so that what `predict` writes is what `evaluate` scores."""
+
+
+def chosen_step(flags: Any) -> int:
+    """The step of the checkpoint that the flags name; -1 is the newest."""
+    if flags.best and flags.step != -1:
+        raise UserError(f"--best and --step={flags.step} each name a checkpoint. Leave one of them out.")
+    return workdir.best_step(flags.workdir) if flags.best else flags.step
+
+
+def chosen_windows(flags: Any, window: tuple[int, int], slides: bool = True) -> dict[str, Any]:
+    """{"stride": (down, right), "weights": ...} of the flags, for windows of this size; only where windows slide may they be set."""
+    if not slides and (flags.stride or flags.weights != FLAGS["weights"][0]):
+        raise UserError("An autoencoder is scored on the middle window of each image; none slides. Leave out --stride and --weights.")
+    if not flags.stride:
+        return {"stride": two_thirds(window), "weights": flags.weights}
+    try:
+        steps = tuple(int(step) for step in flags.stride.split(","))
+    except ValueError:
+        steps = ()
+    stride = steps * 2 if len(steps) == 1 else steps
+    if len(stride) != 2 or not all(1 <= step <= size for step, size in zip(stride, window, strict=True)):
+        (h, w), (down, right) = window, two_thirds(window)
+        raise UserError(
+            f"A stride is one whole number or two (down, right), at least 1 and at most the window's {h},{w}; got "
+            f"--stride={flags.stride}. Write one such as --stride={down},{right}, which it is where the flag is left out."
+        )
+    return {"stride": stride, "weights": flags.weights}
+
+
+def chosen_views(flags: Any, averages: bool) -> dict[str, Any]:
+    """{"scales": ..., "flip": ...} of the flags; more than one view is for a model that `averages` probabilities."""
+    try:
+        scales = tuple(float(scale) for scale in flags.scales.split(","))
+    except ValueError:
+        raise UserError(f"Expected numbers between commas; got --scales={flags.scales!r}. Write --scales=0.75,1,1.25.") from None
+    if not averages and (flags.flip or scales != (1,)):
+        raise UserError(
+            "Only a segmenter's probabilities are averaged over views; this run is an autoencoder. Leave out --flip and --scales."
+        )
+    return {"scales": scales, "flip": flags.flip}
+
+
+def chosen_samples(flags: Any, averages: bool) -> int:
+    """The number of networks to draw by dropout, 0 for none, of the flags; like views they are for a model that `averages`."""
+    if flags.samples < 0 or flags.samples == 1:
+        raise UserError(f"Samples are 0, for none, or 2 and more, which can disagree; got --samples={flags.samples}. Write --samples=40.")
+    if flags.samples and not averages:
+        raise UserError("Only a segmenter's probabilities are sampled; this run is an autoencoder. Leave out --samples.")
+    return flags.samples
+
+
+def chosen_statistics(flags: Any, normalises: bool) -> bool:
+    """Whether batch norm goes by each image's own statistics, of the flags; for a model that `normalises` so."""
+    if flags.batch_statistics and not normalises:
+        raise UserError(
+            "Only a segmenter is normalised by the image's own statistics; this run is an autoencoder. Leave out --batch_statistics."
+        )
+    return flags.batch_statistics

@@ -1,0 +1,95 @@
+"""Weights from Hugging Face to a workdir, and back.
+
+python -m experiments.convert --from=hf --input=vit-mae-base --output=runs/mae     config.json and model.safetensors of a directory
+python -m experiments.convert --to=hf --input=runs/segment --output=exported       what transformers' from_pretrained reads
+
+What it makes of a whole model, `evaluate`, `predict` and `--init` read as any run; of an encoder alone, `--init` does.  `evaluate`
+and `predict` need to know the data: --data names a config file that reads them.  Pickles are not read; the message says how to
+make safetensors of one.  Models are found by `architectures` in their config.json: see aeseg/importers.
+"""
+
+import os
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from aeseg import tree
+from aeseg.importers import families
+from aeseg.runs import init
+from aeseg.runs import workdir as workdirs
+from aeseg.runs.run import SPLITS
+from aeseg.training import checkpoints as saved
+from aeseg.training.state import TrainState
+from aeseg.types import UserError
+
+from .console import cli
+from .machine import process
+
+
+def run(argv: Sequence[str]) -> int:
+    """The entry point; returns the exit code."""
+    flags = cli.parse(
+        argv,
+        __doc__,
+        **{
+            "from": ("", "hf: --input is a directory (or a .safetensors file with config.json beside it)"),
+            "to": ("", "hf: --output becomes such a directory"),
+        },
+        input=("", "what to convert"),
+        output=("", "where to; must not hold weights yet"),
+        data=("", "with --from=hf: the config file whose data the workdir names; segment for a segmenter, else pretrain"),
+        step=(-1, "with --to=hf: the checkpoint of this step; -1 is the newest"),
+    )
+    ways = (getattr(flags, "from"), flags.to)
+    if ways not in (("hf", ""), ("", "hf")):
+        raise UserError(f"Expected --from=hf or --to=hf; got --from={ways[0]!r} --to={ways[1]!r}. Give one of them.")
+    if not flags.input or not flags.output:
+        raise UserError(f"Expected --input and --output; got {flags.input!r} and {flags.output!r}. Name both.")
+    if flags.to:
+        return to_foreign(flags.input, flags.output, flags.step)
+    return from_foreign(flags.input, flags.output, flags.data)
+
+
+def from_foreign(path: str, workdir: str, data: str) -> int:
+    """Write a workdir with the foreign model as its checkpoint, at step 0 of 0."""
+    if os.path.exists(os.path.join(workdir, "checkpoints")):
+        raise UserError(f"{workdir} holds checkpoints already. Name another --output, or remove it.")
+    model = families.load(path)
+    alone = families.is_encoder(model.described)
+    segments = "head" in model.described
+    config = cli.load_config(data or ("segment" if segments else "pretrain"))
+    with config.unlocked():
+        config.method = ConfigDict({"encoder": model.described}) if alone else model.described
+        config.window, config.steps = model.size, 0
+        for fields in (config.data.source, *(config.data[split] for split in SPLITS)):
+            if "channels" in fields:
+                fields.channels = model.channels
+    for note in model.notes:
+        print(note)
+    workdirs.check_workdir(workdir, config)
+    variables = dict(model.variables)
+    state = TrainState(jnp.zeros((), jnp.int32), variables.pop("params"), variables, opt_state={}, ema={})
+    kept = saved.Checkpoints(os.path.join(workdir, "checkpoints"))
+    kept.save(jax.tree.map(jnp.asarray, state), {})
+    kept.close()
+    print(f"\n{tree.count(state.params):,} parameters of {model.described.target.rpartition(':')[2]} in {workdir}")
+    following = f"{process.launcher()}segment --init={workdir}"
+    print(
+        f"next        {f'{process.launcher()}predict --workdir={workdir} --input=<files> --output=predictions' if segments else following}"
+    )
+    return 0
+
+
+def to_foreign(workdir: str, directory: str, step: int) -> int:
+    """Write a run's model as a directory of Hugging Face: the method where a family holds it whole, else its encoder."""
+    config, variables = init.of_workdir(workdir, step)
+    for note in families.save(directory, config.method, variables):
+        print(note)
+    print(f"\nresults     {', '.join(os.path.join(directory, name) for name in sorted(os.listdir(directory)))}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.main(run)

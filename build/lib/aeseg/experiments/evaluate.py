@@ -1,0 +1,202 @@
+"""The numbers of a trained run over a whole split: metrics.json, a table, and a picture.
+
+python -m experiments.evaluate --workdir=runs/segment                    the test split
+python -m experiments.evaluate --workdir=runs/pretrain --split=validation  an autoencoder: PSNR, SSIM and its losses
+python -m experiments.evaluate --workdir=runs/segment --best --stride=32   what was best on validation; windows that overlap more
+python -m experiments.evaluate --workdir=runs/segment --samples=40       a network with dropout, as Bayesian SegNet
+python -m experiments.evaluate --workdir=runs/segment --batch_statistics   a network with batch norm, as FC-DenseNet
+"""
+
+import datetime
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from aeseg import files
+from aeseg.inference import draw
+from aeseg.inference import evaluate as evaluation
+from aeseg.inference.measures import BOUNDARIES, CALIBRATION, REFERENCE_BOUNDARIES
+from aeseg.runs import scores as scoring
+from aeseg.runs import workdir as workdirs
+from aeseg.runs.run import SPLITS
+from aeseg.runs.train import PICTURES
+from aeseg.types import UserError
+
+from .console import cli, predictors
+from .console.progress import Progress
+from .machine import process
+
+Found = tuple[dict[str, Any], dict[str, Any], list[str]]
+"""The scores, the columns of the picture, the names of its rows."""
+
+MEANS = (
+    "mean_iou",
+    "mean_iou_reference",
+    "pixel_accuracy",
+    "class_accuracy",
+    "mean_dice",
+    "frequency_weighted_iou",
+    "mean_boundary_f1",
+    "mean_boundary_f1_reference",
+    "mean_boundary_iou",
+    "expected_calibration_error",
+)
+"""What a segmenter's table ends with, as far as it was measured."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """The entry point; returns the exit code."""
+    flags = cli.parse(
+        argv,
+        __doc__,
+        split=("test", "train, validation or test"),
+        batch=(0, "images or windows in one call; 0 is the run's batch size"),
+        boundaries=(True, "score the classes' borders, too: 7 ms for an image of 360x480, 1 s for one of 1024x2048"),
+        reference_boundaries=(False, "score them by SegNet's own script, too: 20 ms for an image of 360x480, 1 s for one of 512x1024"),
+        **predictors.FLAGS,
+    )
+    if not flags.workdir:
+        raise UserError("Expected the workdir of a run; got none. Name it: --workdir=runs/<name>.")
+    if flags.split not in SPLITS:
+        raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
+    process.start()
+    began = time.perf_counter()
+    trained = workdirs.load_trained(flags.workdir, predictors.chosen_step(flags))
+    segments = trained.run.segments
+    views, samples = predictors.chosen_views(flags, segments), predictors.chosen_samples(flags, segments)
+    statistics = predictors.chosen_statistics(flags, segments)
+    windows = predictors.chosen_windows(flags, tuple(trained.run.window), segments)
+    source = trained.run.data.scored(flags.split)
+    batch = flags.batch or trained.run.batch_size
+    picture = os.path.join(flags.workdir, "pictures", f"{flags.split}_{trained.step:06d}.png")
+    if segments:
+        borders = ((BOUNDARIES, flags.boundaries), (REFERENCE_BOUNDARIES, flags.reference_boundaries))
+        measures = (CALIBRATION, *(measure for measure, asked in borders if asked))
+        how = {"batch": batch, "measures": measures, **windows, **views}
+        scores, columns, names = segmentation_scores(trained, source, samples, statistics, **how)
+        scores |= {"windows": windows, "views": views, "samples": samples, "batch_statistics": statistics}
+    else:
+        scores, columns, names = autoencoder_scores(trained, source, batch)
+    if jax.process_index() != 0:
+        return 0
+    title = f"{os.path.basename(os.path.normpath(flags.workdir))}, {flags.split}, step {trained.step}"
+    errors = ("label", "prediction") if segments else ()
+    draw.panel(columns, picture, source.classes, names, title, errors)
+    path = write(flags.workdir, flags.split, {"step": trained.step, **scores})
+    print("\n" + (table(scores) if "per_class" in scores else numbers(scores)))
+    skipped = getattr(source, "skipped", ())
+    if skipped:
+        print(f"\nLeft out {len(skipped)} records that cannot be read: {' '.join(skipped[:3])}{' ...' if len(skipped) > 3 else ''}")
+    print(f"\n{scores['images']:,} images of {flags.split} at step {trained.step} in {time.perf_counter() - began:.0f} s.")
+    print(f"numbers     {path}\npictures    {picture}")
+    which = f"--workdir={flags.workdir}{' --best' if flags.best else ''}"
+    print(f"next        {process.launcher()}predict {which} --input=<file, folder or glob> --output=predictions", flush=True)
+    return 0
+
+
+def segmentation_scores(trained: workdirs.Trained, source: Any, samples: int = 0, batch_statistics: bool = False, **how: Any) -> Found:
+    """The scores of a segmenter, and six images spread over the source with label and prediction; `how`: see `scoring.scored`.
+
+    With `samples` the uncertainty is a column, too; for these and `batch_statistics` see `scoring.predictor`.
+    """
+    if len(source.classes) != trained.method.classes:
+        raise UserError(
+            f"The model knows {trained.method.classes} classes; the data set has {len(source.classes)}: "
+            f"{', '.join(name for name, _ in source.classes) or 'no labels'}. Evaluate on the classes that it was trained with."
+        )
+    chosen = set(np.linspace(0, len(source) - 1, min(PICTURES, len(source))).round().astype(int).tolist())
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("image", "label", "prediction")}
+    names: list[str] = []
+    with Progress("evaluating", len(source)) as progress:
+
+        def seen(index: int, record: evaluation.Record, prediction: np.ndarray, further: np.ndarray) -> None:
+            progress.at(index + 1)
+            if index in chosen:
+                labelled = record["label"] != draw.IGNORE
+                right = f"{np.mean((prediction == record['label'])[labelled]):.1%} of its pixels right" if labelled.any() else "no label"
+                names.append(f"{record.get('name', index)}   {right}")
+                shown = {"image": record["image"], "label": record["label"], "prediction": prediction}
+                if samples:
+                    shown["uncertainty"] = draw.uncertainty_map(further[..., 0], len(source.classes))
+                for column, array in shown.items():
+                    columns.setdefault(column, []).append(array)
+
+        scores = scoring.scored(*trained[:3], source, samples, batch_statistics, seen=seen, **how)
+    return scores, columns, names
+
+
+def autoencoder_scores(trained: workdirs.Trained, source: Any, batch: int) -> Found:
+    """The same of an autoencoder, on the middle window of each image."""
+    show = scoring.shower(trained.method)
+    with Progress("evaluating", len(source)) as progress:
+        scores = scoring.autoencoder(trained.run, trained.variables, source, batch, progress.at)
+    shown = jax.device_get(show(trained.variables, next(iter(scoring.windows(trained.run, source, batch)))))
+    rows = min(PICTURES, batch, len(source))
+    names = [str(source[row].get("name", row)) for row in range(rows)]
+    return scores, {name: np.asarray(array)[:rows] for name, array in shown.items()}, names
+
+
+def write(workdir: str, split: str, scores: dict[str, Any], name: str = "metrics.json") -> str:
+    """Add an evaluation to the run's metrics.json (or `name`); return its path.
+
+    The file holds the last scores of each split by its name, and under "evaluations" all that were ever taken, with their date.
+    A file that holds something else is moved aside, and this is printed.
+    """
+    path = os.path.join(workdir, name)
+    entries = _entries(path)
+    taken = {"split": split, "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **scores}
+    evaluations = [*entries.get("evaluations", ()), taken]
+    files.write(path, json.dumps({**entries, split: scores, "evaluations": evaluations}, indent=1) + "\n")
+    return path
+
+
+def _entries(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            entries = json.load(file)
+    except FileNotFoundError:
+        return {}
+    except (ValueError, OSError, RecursionError):
+        entries = None
+    if isinstance(entries, dict) and isinstance(entries.get("evaluations", []), list):
+        return entries
+    print(f"{path} holds no scores; it is kept as {files.move_aside(path)}.", file=sys.stderr)
+    return {}
+
+
+def table(scores: dict[str, Any]) -> str:
+    """The scores of a segmenter, a line for each class, in percent; a dash where a class does not occur."""
+    width = max(len(entry["name"]) for entry in scores["per_class"])
+    total = max(scores["pixels"], 1)
+    lines = [f"{'class':<{width}}    IoU   Dice  accuracy  share of pixels"]
+    for entry in scores["per_class"]:
+        values = f"{_percent(entry['iou']):>5}  {_percent(entry['dice']):>5}  {_percent(entry['accuracy']):>8}"
+        lines.append(f"{entry['name']:<{width}}  {values}  {_percent(entry['pixels'] / total):>15}")
+    notes = {
+        "mean_iou": f"over the {scores['classes_averaged']} classes that occur",
+        "mean_iou_reference": f"always divided by {len(scores['per_class'])}",
+        "mean_boundary_f1_reference": "as SegNet's own script",
+    }
+    names = [name for name in MEANS if scores.get(name) is not None]
+    return "\n".join([*lines, "", *(f"{name:<28}{100 * scores[name]:6.2f}  {notes.get(name, '')}".rstrip() for name in names)])
+
+
+def numbers(scores: dict[str, Any]) -> str:
+    """The scores of an autoencoder, a line each."""
+    units = {"psnr": " dB"}
+    found = {name: value for name, value in scores.items() if isinstance(value, float)}
+    return "\n".join(f"{name:<24}{value:.4f}{units.get(name, '')}" for name, value in found.items())
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+if __name__ == "__main__":
+    cli.main(run)

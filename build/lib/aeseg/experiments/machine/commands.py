@@ -1,0 +1,150 @@
+"""The commands that an experiment starts: each on its share of the machine, with its errors, its seconds and its lock."""
+
+import collections
+import contextlib
+import fcntl
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+from aeseg.types import UserError
+
+_running: set[subprocess.Popen[str]] = set()
+"""What `call` has started."""
+
+
+class Busy(UserError):
+    """Another process holds the file."""
+
+
+def shares(jobs: int) -> list[dict[str, Any]]:
+    """What each of several runs at once may use: one GPU each where there are some, and its part of the cores."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    gpus = _gpus()
+    most = len(gpus) or len(cores) or 1
+    if not 1 <= jobs <= most:
+        kind = "GPUs" if gpus else "cores"
+        raise UserError(f"Expected --jobs of 1 to {most}, the {kind} of this machine; got {jobs}.")
+    if jobs == 1:
+        return [{"jobs": 1}]
+    return [{"jobs": jobs, "cores": cores[slot::jobs], "gpu": gpus[slot] if gpus else ""} for slot in range(jobs)]
+
+
+def take_share(jobs: int) -> None:
+    """Hold this process to what one of `jobs` runs would have of the machine; before JAX starts."""
+    share = shares(jobs)[0]
+    if share.get("cores"):
+        os.sched_setaffinity(0, share["cores"])
+    if share.get("gpu"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = share["gpu"]
+
+
+def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool = False, lock: int | None = None) -> str:
+    """Run a command on its share of the machine, its output in the log where one is named, or returned; UserError where it fails.
+
+    It holds the `lock` that `held` gave, too, so that what outlives this process keeps others out.
+    """
+    if share.get("cores"):
+        os.sched_setaffinity(0, share["cores"])  # of this thread, which the command inherits
+    environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": share["gpu"]} if share.get("gpu") else {})}
+    told: collections.deque[str] = collections.deque(maxlen=50)
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(_appended(log)) if log else None
+        started = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE if capture else output,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            pass_fds=() if lock is None else (lock,),
+        )
+        process = stack.enter_context(started)
+        _running.add(process)
+        stack.callback(_running.discard, process)
+        for line in process.stderr:  # type: ignore[union-attr]
+            told.append(line)
+            print(line, end="", file=output or sys.stderr, flush=True)
+        printed = process.stdout.read() if capture else ""  # type: ignore[union-attr]
+        if process.wait():
+            print(f"This failed: {shlex.join(command)}", file=output or sys.stderr, flush=True)
+            raise UserError(f"exit code {process.returncode}: {_reason(''.join(told), process.returncode)} (see {log or 'above'})")
+    return printed
+
+
+@contextlib.contextmanager
+def ended_together() -> Iterator[None]:
+    """Inside, SIGTERM ends what `call` has started, too (a run that trains saves before), and what is to be written of it is written."""
+
+    def end(number: int, frame: object) -> None:
+        for process in tuple(_running):
+            process.terminate()
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def timed(run: Callable[[], object], path: str) -> float:
+    """The seconds of a run and of those before it that were cut off: each adds its own to the file."""
+    began = time.perf_counter()
+    try:
+        run()
+    finally:
+        if os.path.isdir(os.path.dirname(path)):
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(f"{time.perf_counter() - began:.3f}\n")
+    return seconds(path)
+
+
+def seconds(path: str) -> float:
+    """What `timed` has added to the file so far."""
+    if not os.path.exists(path):
+        return 0.0
+    with open(path, encoding="utf-8") as file:
+        return sum(float(line) for line in file)
+
+
+def say(line: str) -> None:
+    """Print a line in one write, so that those of runs at once do not mix."""
+    print(f"{line}\n", end="", flush=True)
+
+
+@contextlib.contextmanager
+def held(path: str) -> Iterator[int]:
+    """A file, by its descriptor, is this process's alone, until then or until it dies; Busy where another process holds it."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Busy("another process is at it; the same command, when that is done, takes what is left") from None
+        yield file.fileno()
+
+
+def _gpus() -> list[str]:
+    """The GPUs that a CUDA program would see here, found without starting one."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
+    try:
+        return [str(number) for number in range(len(os.listdir("/proc/driver/nvidia/gpus")))]
+    except OSError:
+        return []
+
+
+def _reason(told: str, code: int) -> str:
+    """Of what a command told before it failed: the last paragraph, where the user can mend the error (code 2), or the last line."""
+    return " ".join(told.strip().rpartition("\n\n" if code == 2 else "\n")[2].split())
+
+
+def _appended(path: str) -> TextIO:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return open(path, "a", encoding="utf-8")

@@ -1,0 +1,36 @@
+"""Tuning of `camvid_labels`: four trials per method and from scratch, scored on a held-out drive.
+
+CamVid's validation frames are seven seconds of a drive, and the training frames lie between them; two thirds of the test split are a
+separate drive. Here one drive pretrains and segments, and another validates. A third, at dusk, is left out.
+"""
+
+from .. import papers
+
+TITLE = "Tuning of camvid_labels: CamVid at 72x96, 1/8 of the labels of drive 0016E5 (204 images), scored on drive 0006R0 (101)"
+METRICS = ("mean_iou", "pixel_accuracy")
+SEEDS = 1
+SPLIT = "validation"
+HARDER = {
+    "reconstruction": ("SSIM and L1", {"method.objective": "ssim_l1"}),
+    "denoising": ("squares of 32", {"method.noise[0].size": 32}),
+    "spark": ("units of 24", {"method.unit": 24}),
+    "fcmae": ("units of 24", {"method.unit": 24}),
+}
+"""Harder tasks. The config has squared error, squares of 16 and units of 8."""
+DUSK, DAY = 62 / 367, 163 / 367
+"""Ends of the first two drives. The 367 training frames are 62 of 0001TP, 101 of 0006R0 and 204 of 0016E5, in this order."""
+DRIVES = {
+    "data.train.part": (DAY, 1.0),
+    "data.validation.images": "train",
+    "data.validation.labels": "trainannot",
+    "data.validation.list_file": "train.txt",
+    "data.validation.part": (DUSK, DAY),
+}
+THEN = {
+    "reconstruction": ("SSIM and L1", 6e-3),
+    "denoising": ("squares of 32", 6e-3),
+    "spark": ("as it is", 6e-3),
+    "fcmae": ("as it is", 6e-3),
+}
+"""The best pretraining of each method, segmented at the best learning rate from scratch."""
+ROWS = papers.tuning("camvid_labels:{}", "camvid_labels", {"data.fraction": 0.125}, HARDER, THEN, ("spark", 4000), DRIVES)

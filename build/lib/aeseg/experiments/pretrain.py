@@ -1,0 +1,43 @@
+"""Pretrain an autoencoder on unlabelled images.
+
+python -m experiments.pretrain                                        the embedded scenes, about two minutes on two cores
+python -m experiments.pretrain --config=camvid_small --workdir=runs/x  another config file (experiments/configs/*.py)
+python -m experiments.pretrain --config.optimiser.learning_rate=3e-4   any field of the config
+python -m experiments.pretrain --config=pretrain:masked --init=vit-mae  warm start: another run, or a directory of Hugging Face
+"""
+
+from collections.abc import Sequence
+
+import jax
+
+from aeseg import spec
+from aeseg.runs import init
+from aeseg.runs.train import report, train
+
+from .console import cli
+from .machine import process
+
+
+def run(argv: Sequence[str]) -> int:
+    """The entry point; returns the exit code."""
+    flags = cli.parse(
+        argv,
+        __doc__,
+        config="pretrain",
+        workdir=("", "where the run lives; default runs/<config>"),
+        data=("", "a data description that `inspect` wrote; it replaces the config's data"),
+        init=("", "weights to start from, and of the same method the decoder, too: a workdir, or a Hugging Face directory"),
+    )
+    process.start()
+    weights = init.weights(flags.config, flags.overrides, flags.init, "what fits") if flags.init else None
+    pretraining = spec.build(flags.config)
+    workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
+    outcome = train(pretraining, workdir, weights)
+    if jax.process_index() == 0:
+        following = f"{process.launcher()}segment --config={pretraining.next or 'segment'} --init={workdir}"
+        print(report(pretraining, workdir, outcome, following), flush=True)
+    return 128 + outcome.signal if outcome.signal else 0
+
+
+if __name__ == "__main__":
+    cli.main(run, trains=True)

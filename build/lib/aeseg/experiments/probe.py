@@ -1,0 +1,199 @@
+"""What an encoder knows without fine-tuning: a probe of its frozen features on labelled images; probe.json and a table.
+
+python -m experiments.probe --init=runs/pretrain                       nearest neighbours of single patches
+python -m experiments.probe --init=runs/pretrain --kind=logistic       logistic regression of single patches
+python -m experiments.probe --init=runs/pretrain --kind=linear         batch norm and a 1x1 convolution, trained as DINOv2's
+python -m experiments.probe                                            a fresh encoder: the control
+python -m experiments.probe --init=runs/pretrain --config=camvid:unet  the labelled images of another config
+
+The config gives the labelled images (all of `data`, `window`, `seed`, `batch_size`), and without --init the encoder.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from aeseg import images
+from aeseg.data.colours import PhotometricJitter
+from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomScale
+from aeseg.inference import probes
+from aeseg.inference.sliding import Predict
+from aeseg.methods.segmenter import Segmenter
+from aeseg.models.heads.linear import LinearHead
+from aeseg.runs import init, transfer
+from aeseg.runs import scores as scoring
+from aeseg.runs.run import SPLITS, Run, config_example
+from aeseg.spec import build, spec
+from aeseg.training import mesh as meshes
+from aeseg.training import state as states
+from aeseg.training import step
+from aeseg.training.optimiser import adamw
+from aeseg.training.state import TrainState
+from aeseg.types import UserError, at_stride
+
+from . import evaluate
+from .console import cli
+from .console.progress import Progress
+from .machine import process
+from .machine.provenance import provenance
+
+KINDS = ("knn", "logistic", "linear")
+WARMUP = 1_500 / 40_000
+"""The share of DINOv2's linear probe in which the learning rate rises."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """The entry point; returns the exit code."""
+    flags = cli.parse(
+        argv,
+        __doc__,
+        config="segment",
+        init=("", "whose encoder to probe: a workdir of `pretrain`, or a Hugging Face directory; without it a fresh one"),
+        workdir=("", "where probe.json is written; default the workdir of --init, or runs/probe"),
+        kind=("knn", "knn, logistic or linear"),
+        split=("test", "train, validation or test"),
+        stride=(0, "of the features; 0 is the coarsest that the encoder gives"),
+        patches=(20_000, "knn and logistic keep at most so many labelled patches of the training images"),
+        neighbours=(20, "of knn: how many vote"),
+        temperature=(0.07, "of knn: votes weigh exp(cosine / temperature)"),
+        strength=(1.0, "of logistic: the inverse of its regularisation, scikit-learn's C"),
+        steps=(0, "of linear; 0 is the config's steps (DINOv2: 40,000)"),
+    )
+    if flags.kind not in KINDS:
+        raise UserError(f"The probes are {', '.join(KINDS)}; got {flags.kind!r}. Set --kind to one of these.")
+    if flags.split not in SPLITS:
+        raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
+    process.start()
+    if jax.process_count() > 1:
+        raise UserError(f"A probe runs in one process; there are {jax.process_count()}. Start it on one host.")
+    began, config = time.perf_counter(), flags.config
+    start = init.weights(config, flags.overrides, flags.init, "encoder") if flags.init else None
+    transfer.weigh_classes(config)  # checks classes and labels
+    stride = chosen_stride(config, flags.stride)
+    prepare(config, stride, flags.steps)
+    probed = build(config)
+    probed.check()
+    scored = probed.data.scored(flags.split)
+    if len(scored.classes) != config.method.classes:
+        raise UserError(
+            f"The config has {config.method.classes} classes; the data have {len(scored.classes)}. Set --config.method.classes."
+        )
+    state = states.create(probed.method, probed.optimiser, probed.loader[0], probed.seed, False, probed.mesh)
+    if start is not None:
+        state, lines = start(state)
+        print("\n".join(lines))
+    predict, settings = linear(probed, state) if flags.kind == "linear" else patchwise(probed, state, stride, flags)
+    with Progress("evaluating", len(scored)) as progress:
+        scores = scoring.segmentation(probed, predict, scored, batch=probed.batch_size, seen=lambda index, *_: progress.at(index + 1))
+    workdir = flags.workdir or (flags.init if os.path.isdir(os.path.join(flags.init, "checkpoints")) else "runs/probe")
+    os.makedirs(workdir, exist_ok=True)
+    entry = {**scores, "init": flags.init, "config": flags.config_name, "stride": stride, "seed": config.seed, **settings, **provenance()}
+    path = evaluate.write(workdir, f"{flags.kind} {flags.split}", {**entry, "seconds": time.perf_counter() - began}, "probe.json")
+    print("\n" + evaluate.table(scores))
+    said = f"{flags.kind} on stride {stride} of {flags.init or 'a fresh encoder'}, {scores['images']:,} images of {flags.split}"
+    print(f"\n{said}, {time.perf_counter() - began:.0f} s.\nnumbers     {path}", flush=True)
+    return 0
+
+
+def chosen_stride(config: ConfigDict, asked: int) -> int:
+    """The stride to read: the one asked for, or the encoder's coarsest."""
+    encoder, row = build(config.method.encoder), config_example(config)
+
+    def pyramid(image: jax.Array) -> Any:
+        found = encoder.init_with_output(jax.random.key(0), image, train=False)[0]
+        at_stride(found, asked or max(found), "The probe")
+        return found
+
+    strides = jax.eval_shape(pyramid, np.zeros(row["image"].shape, np.float32))
+    return asked or max(strides)
+
+
+def prepare(config: ConfigDict, stride: int, steps: int) -> None:
+    """Make the config that of DINOv2's linear probe (Oquab et al. 2023, arXiv 2304.07193, section 7.4): a frozen encoder under LinearHead.
+
+    As the authors' released mmsegmentation config (dinov2_vit*_ade20k_linear_config.py): AdamW, learning rate 1e-3, weight decay
+    1e-4, a linear fall to 0 after a warm-up of 1,500 of 40,000 steps; images scaled by 0.5 to 2, cropped to the window,
+    mirrored, their colours changed.  Deviations: the config's batch size and number of steps; crops whatever class fills them;
+    each of the four changes of colour is drawn for every image (theirs: for half), that of brightness as a factor; features
+    of the last layer alone.
+    """
+    with config.unlocked():
+        if steps:
+            config.steps = steps
+        head = spec(LinearHead, classes=config.method.classes, stride=stride)
+        config.method = spec(Segmenter, encoder=config.method.encoder, head=head, classes=config.method.classes, frozen_encoder=True)
+        config.optimiser = spec(
+            adamw,
+            learning_rate=1e-3,
+            steps=config.steps,
+            warmup=max(1, round(WARMUP * config.steps)),
+            schedule="polynomial",
+            power=1.0,
+            weight_decay=1e-4,
+            no_decay=(),
+            freeze=("encoder/*",),
+        )
+        height, width = config.window
+        config.data.transforms = (
+            spec(RandomScale),
+            spec(RandomCrop, height=height, width=width),
+            spec(HorizontalFlip),
+            spec(PhotometricJitter, brightness=0.125, contrast=0.5, saturation=0.5, hue=0.05),
+        )
+
+
+def linear(run: Run, state: TrainState) -> tuple[Predict, dict[str, Any]]:
+    """The head trained on augmented images, and what it was trained with; the encoder stands still."""
+    advance = step.train_step(run.method, run.optimiser, run.mesh, run.microbatches, run.seed, ema=0.0)
+    batches = run.batches(0)
+    with Progress("training", run.steps) as progress:
+        for number in range(run.steps):
+            state, terms = advance(state, meshes.place(run.mesh, next(batches)))
+            progress.at(number + 1)
+    loss = float(terms["loss"].value())
+    settings = {"steps": run.steps, "batch_size": run.batch_size, "loss": loss}
+    return scoring.predictor(run, run.method, state.variables), settings
+
+
+def patchwise(run: Run, state: TrainState, stride: int, flags: Any) -> tuple[Predict, dict[str, Any]]:
+    """A probe of patches whose features are extracted once, from the middle window of each training image."""
+    encoder, classes = run.method.encoder, run.method.classes
+    height, width = run.window
+    variables = {name: leaves["encoder"] for name, leaves in state.variables.items() if "encoder" in leaves}
+
+    def features(variables: Any, batch: Any) -> jax.Array:
+        return encoder.apply(variables, images.as_float(batch["image"]), train=False)[stride]
+
+    extract = scoring.on_local_devices(features)
+    patches = probes.collect(
+        scoring.windows(run, run.training, run.batch_size),
+        lambda image: np.asarray(extract(variables, {"image": image}), np.float32),
+        stride,
+        classes,
+        len(run.training),
+        flags.patches,
+        run.seed,
+    )
+    if patches.offered > len(patches.labels):
+        print(f"Kept {len(patches.labels):,} of {patches.offered:,} labelled patches (--patches={flags.patches}).")
+    if flags.kind == "knn":
+        probe = probes.nearest(patches, classes, flags.neighbours, flags.temperature)
+        settings = {"neighbours": flags.neighbours, "temperature": flags.temperature}
+    else:
+        probe, settings = probes.logistic(patches, classes, flags.strength), {"strength": flags.strength}
+
+    def scores(variables: Any, batch: Any) -> jax.Array:
+        return images.resize(probe(features(variables, batch)), height, width)
+
+    predict = scoring.on_local_devices(scores)
+    settings |= {"patches": len(patches.labels), "patches_offered": patches.offered}
+    return lambda image: np.asarray(predict(variables, {"image": image})), settings
+
+
+if __name__ == "__main__":
+    cli.main(run)

@@ -1,0 +1,1 @@
+"""The sweep: spaces of values, samplers, trials."""

@@ -1,0 +1,212 @@
+"""The runs of a sweep: each trial and seed is trained by its entry point in its own workdir, several at a time, and leaves a line."""
+
+import concurrent.futures
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from aeseg import jsonlines, spec
+from aeseg.runs import workdir as workdirs
+from aeseg.types import UserError
+
+from .. import module
+from ..machine import commands
+from ..study.descriptions import assignments
+from ..study.significance import interval
+from .samplers import Sampler
+from .space import Fields
+
+
+class Sweep(NamedTuple):
+    """What the runs of a sweep share: entry point, config, its overrides and weights, the metric, the seeds, the directory and its lock."""
+
+    command: str
+    config: str
+    overrides: dict[str, Any]
+    init: str
+    metric: str
+    larger_is_better: bool
+    seeds: tuple[int, ...]
+    workdir: str
+    lock: int | None = None
+
+    @property
+    def record(self) -> str:
+        """The file with a line for each run."""
+        return os.path.join(self.workdir, "trials.jsonl")
+
+    def place(self, trial: int, seed: int) -> str:
+        """Where a trial and seed is trained."""
+        return os.path.join(self.workdir, "trials", f"{trial:03d}-{seed}")
+
+
+class Trial(NamedTuple):
+    """What came of a trial: the validation metric of each seed, or why one failed; the seconds of its runs, and their workdirs."""
+
+    number: int
+    fields: Fields
+    values: list[float]
+    seconds: float
+    places: list[str]
+    error: str = ""
+
+    @property
+    def mean(self) -> float:
+        """Over its seeds: what decides."""
+        return interval(self.values)[0]
+
+
+def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
+    """Run every trial and seed that has no value yet, `jobs` at once; a line for each, with its error where it failed.
+
+    A trial of which one seed failed is left at that; the others go on.  Fields that have been run before are not run again, and
+    those that are being run are waited for.
+    """
+    free = commands.shares(jobs)
+    done = {(line["trial"], line["seed"]): line for line in jsonlines.read(sweep.record) if "value" in line}
+    asked: list[Fields] = []
+    todo: list[tuple[int, int]] = []
+    failed: set[int] = set()
+    where: dict[str, Any] = {}
+    running: dict[concurrent.futures.Future[dict[str, Any]], tuple[int, int, dict[str, Any]]] = {}
+
+    def settle(number: int, seed: int, line: dict[str, Any]) -> None:
+        line = {"trial": number, "seed": seed, "fields": spec.plain(asked[number]), **line, **where}
+        jsonlines.write(sweep.record, line)
+        if "error" in line:
+            failed.add(number)
+            print(f"[sweep] trial {number}, seed {seed}: failed: {line['error']}", file=sys.stderr, flush=True)
+        else:
+            done[number, seed] = line
+            print(f"[sweep] trial {number}, seed {seed}: {sweep.metric} {line['value']:.4g} after {line['seconds']:.0f} s", flush=True)
+
+    def ready() -> tuple[int, int] | None:
+        """The first to do that need not wait for equal fields of its seed; None where there is none."""
+        now = [(seed, asked[number]) for number, seed, _ in running.values()]
+        return next(((number, seed) for number, seed in todo if (seed, asked[number]) not in now), None)
+
+    def tell(number: int) -> None:
+        values = [done[number, seed]["value"] for seed in sweep.seeds if (number, seed) in done]
+        if len(values) == len(sweep.seeds):
+            sampler.tell(number, interval(values)[0])
+
+    with commands.ended_together(), concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        while todo or running or len(asked) < sampler.trials:
+            while free and ((following := ready()) or len(asked) < sampler.trials):
+                if not following:
+                    number = len(asked)
+                    asked.append(sampler.ask(number))
+                    _check_same(sweep, number, asked[number], list(done.values()))
+                    todo.extend((number, seed) for seed in sweep.seeds if (number, seed) not in done)
+                    tell(number)
+                    continue
+                todo.remove(following)
+                number, seed = following
+                twin = next(
+                    (line for (_, other), line in done.items() if other == seed and line["fields"] == spec.plain(asked[number])), None
+                )
+                if twin:
+                    settle(number, seed, {**twin, "trial": number, "seconds": 0.0})
+                    tell(number)
+                elif number not in failed:
+                    if not where:  # of a process of its own, on a share as the runs have
+                        command = [sys.executable, "-m", module("machine.provenance")]
+                        where |= json.loads(pool.submit(commands.call, command, free[0], capture=True).result())
+                    share = free.pop(0)
+                    running[pool.submit(_run, sweep, number, seed, asked[number], share)] = number, seed, share
+            finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in finished:
+                number, seed, share = running.pop(future)
+                free.append(share)
+                if (error := future.exception()) is not None and not isinstance(error, UserError):
+                    raise error
+                settle(number, seed, {"error": str(error)} if error else future.result())
+                tell(number)
+
+
+def outcomes(sweep: Sweep) -> list[Trial]:
+    """What came of every trial that has been tried, the best first, then the unfinished, then the failed."""
+    last = {(line["trial"], line["seed"]): line for line in jsonlines.read(sweep.record)}
+    found = []
+    for number in sorted({number for number, _ in last}):
+        lines = [last[number, seed] for seed in sweep.seeds if (number, seed) in last]
+        whole = [line for line in lines if "value" in line]
+        error = "; ".join(f"seed {line['seed']}: {line['error']}" for line in lines if "error" in line)
+        values, places = [line["value"] for line in whole], [line["workdir"] for line in whole]
+        found.append(Trial(number, lines[0]["fields"], values, sum(line["seconds"] for line in whole), places, error))
+    sign = -1 if sweep.larger_is_better else 1
+    return sorted(
+        found, key=lambda trial: (bool(trial.error), -len(trial.values), sign * trial.mean if trial.values else 0.0, trial.number)
+    )
+
+
+def winner(sweep: Sweep, tried: Sequence[Trial]) -> Trial | None:
+    """The best of the trials of which every seed has a value; None where there is none."""
+    return next((trial for trial in tried if not trial.error and len(trial.values) == len(sweep.seeds)), None)
+
+
+def table(sweep: Sweep, tried: Sequence[Trial]) -> str:
+    """The trials as Markdown, the best first, in the metric's own unit."""
+    names = list(dict.fromkeys(name for trial in tried for name in trial.fields))
+    failed = any(trial.error for trial in tried)
+    header = ["trial", *names, f"validation {sweep.metric}", "seeds", "seconds", *(["error"] if failed else [])]
+    rows = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for trial in tried:
+        cells = [str(trial.number), *(said(trial.fields[name]) if name in trial.fields else "" for name in names)]
+        cells += [
+            spread(trial.values),
+            str(len(trial.values)),
+            f"{trial.seconds:.0f}",
+            *([trial.error.replace("|", "/")] if failed else []),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def spread(values: Sequence[float]) -> str:
+    """`0.371 ± 0.045`: mean and half of the 95 % interval, which one value does not have; empty without values."""
+    if not values:
+        return ""
+    mean, half = interval(values)
+    return f"{mean:.4g}" + (f" ± {half:.2g}" if half == half else "")
+
+
+def said(value: Any) -> str:
+    """A value of a field, floats to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def validation(workdir: str, metric: str) -> float:
+    """The metric of a finished run at its last step, from its metrics.jsonl."""
+    steps, values = workdirs.stored_config(workdir).steps, workdirs.validated(workdir, metric)
+    if max(values, default=None) != steps:
+        there = f"the last is of step {max(values)}" if values else "there is none"
+        raise UserError(f"Expected validation/{metric} of step {steps} in {workdir}/metrics.jsonl; {there}. The same command goes on.")
+    if values[steps] is None:
+        raise UserError(f"validation/{metric} is not finite at step {steps} of {workdir}.")
+    return values[steps]
+
+
+def _run(sweep: Sweep, number: int, seed: int, fields: Fields, share: dict[str, Any]) -> dict[str, Any]:
+    """Train one trial and seed; what its line says of it."""
+    place = sweep.place(number, seed)
+    command = [sys.executable, "-m", module(sweep.command), f"--config={sweep.config}", f"--workdir={place}"]
+    command += assignments({**sweep.overrides, **fields, "seed": seed})
+    command += [f"--init={sweep.init}"] if sweep.init else []
+    print(f"[sweep] trial {number}, seed {seed}: {' '.join(f'{name}={said(value)}' for name, value in fields.items())}", flush=True)
+    log = f"{place}.log" if share["jobs"] > 1 else ""
+    seconds = commands.timed(lambda: commands.call(command, share, log, lock=sweep.lock), os.path.join(place, "seconds.txt"))
+    value = validation(place, sweep.metric)
+    return {"metric": sweep.metric, "value": value, "seconds": round(seconds, 1), "workdir": place}
+
+
+def _check_same(sweep: Sweep, number: int, fields: Fields, lines: Sequence[dict[str, Any]]) -> None:
+    """Raise UserError where a trial that has been run had other fields than the sampler gives it now."""
+    for line in lines:
+        if line["trial"] == number and line["fields"] != spec.plain(fields):
+            raise UserError(
+                f"{sweep.record} holds trial {number} with {line['fields']}; the sampler gives it {fields}. "
+                "Restore the sampler's files and version, or name another --workdir."
+            )

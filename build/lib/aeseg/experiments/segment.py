@@ -1,0 +1,58 @@
+"""Train a segmentation model, from a pretrained encoder or from scratch.
+
+python -m experiments.segment --init=runs/pretrain                              fine-tune what `pretrain` has learned
+python -m experiments.segment --init=runs/pretrain --config.transfer=linear-probe  the encoder stays as it is
+python -m experiments.segment --init=runs/pretrain --config.transfer=scratch       its architecture alone: the control
+python -m experiments.segment --init=runs/segment --config.transfer=continue       the whole segmenter, new optimiser state: a second stage
+python -m experiments.segment --init=vit-mae-base                               a directory of Hugging Face: config.json, model.safetensors
+python -m experiments.segment --config=camvid_small:unet                         another config file, from scratch
+"""
+
+from collections.abc import Sequence
+
+import jax
+
+from aeseg import spec
+from aeseg.data.checks import check_labels
+from aeseg.runs import init, transfer
+from aeseg.runs.train import report, train
+
+from .console import cli
+from .machine import process
+
+FLAG = "--config.data.strict=False"
+
+
+def run(argv: Sequence[str]) -> int:
+    """The entry point; returns the exit code."""
+    flags = cli.parse(
+        argv,
+        __doc__,
+        config="segment",
+        workdir=("", "where the run lives; default runs/<config>"),
+        data=("", "a data description that `inspect` wrote; it replaces the config's data"),
+        init=(
+            "",
+            "whose encoder, or with transfer=continue all, to start from: a workdir (or its checkpoints), or a Hugging Face directory",
+        ),
+    )
+    process.start()
+    config = flags.config
+    taken = "all" if config.transfer == "continue" else "encoder"
+    weights = init.weights(config, flags.overrides, flags.init, taken) if flags.init else None
+    weights = transfer.chosen(config, weights)
+    transfer.weigh_classes(config)
+    segmentation = spec.build(config)
+    for line in check_labels(
+        {split: segmentation.data.records(split) for split in ("train", "validation")}, segmentation.data.strict, FLAG
+    ):
+        print(line)
+    workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
+    outcome = train(segmentation, workdir, weights)
+    if jax.process_index() == 0:
+        print(report(segmentation, workdir, outcome, f"{process.launcher()}evaluate --workdir={workdir} --split=test"), flush=True)
+    return 128 + outcome.signal if outcome.signal else 0
+
+
+if __name__ == "__main__":
+    cli.main(run, trains=True)

@@ -1,0 +1,175 @@
+"""A table's lines as Markdown, LaTeX or CSV."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from .significance import CHANCE, ENOUGH, EXACT, bootstrap, bootstrap_coverage, interval, rank_correlation, sign_flip, smallest_p
+from .summary import Line
+
+
+def markdown(paper: Any, metrics: Sequence[str], lines: Sequence[Line], longest: int | None = None) -> str:
+    """The title, the table, below it what its numbers are and where they come from, how orders agree, and the table's own note.
+
+    A table of more than the `longest` rows is folded up, with what its numbers are.
+    """
+    header, rows = _cells(metrics, lines)
+    table = [_in_pipes(header).replace("|  |", "| |", 1), "|---" * len(header) + "|", *map(_in_pipes, rows)]
+    measured = "\n\n".join(["\n".join(table), *_below(paper, lines)])
+    if longest is not None and len(rows) > longest:
+        measured = folded(f"the table, {len(rows)} rows", measured)
+    note = [paper.NOTE] if getattr(paper, "NOTE", "") else []
+    return "\n\n".join([f"**{paper.TITLE}**", measured, *_orders(paper, lines), *note])
+
+
+def folded(title: str, text: str) -> str:
+    """Markdown that shows its title alone until it is clicked."""
+    return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
+
+
+def latex(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
+    """For a paper: a table environment that needs booktabs; its caption says what the numbers are."""
+    header, rows = _cells(metrics, lines)
+    body = ["\\midrule" if row is None else " & ".join(map(_escaped, row)) + r" \\" for row in (header, None, *rows)]
+    inside = [r"\toprule", *body, r"\bottomrule"]
+    caption = _escaped(" ".join([f"{paper.TITLE}.", *_below(paper, lines), *_orders(paper, lines)]).replace("\n", " "))
+    tabular = [f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", *inside, r"\end{tabular}"]
+    return "\n".join([r"\begin{table}", r"\centering", f"\\caption{{{caption}}}", *tabular, r"\end{table}"])
+
+
+def comma_separated(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
+    """For other programs: every number in a column of its own, in %, empty where there is none."""
+    columns = [f"{metric}{part}" for metric in metrics for part in ("", "_half_interval", "_paper")]
+    tested = [f"difference_{metrics[0]}", "difference_half_interval", "bootstrap_low", "bootstrap_high", "p"]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["row", *columns, "tolerance", "citation", "compared_with", *tested, "seeds", "seconds", "device", "commit", "error"])
+    for line in lines:
+        row, numbers = line.row, []
+        for metric in metrics:
+            numbers += [*_percents(line.values[metric]), row.paper.get(metric, "")]
+        low, high, p = _tests(line) or (float("nan"),) * 3
+        changes = [*_percents(line.differences), *(f"{each:.4f}" if each == each else "" for each in (100 * low, 100 * high, p))]
+        seconds = f"{line.seconds:.1f}" if line.seeds else ""
+        where = ["; ".join(line.devices), "; ".join(line.commits), "; ".join(line.failures)]
+        table.writerow(
+            [row.name, *numbers, row.tolerance if row.paper else "", row.citation, row.compare, *changes, line.seeds, seconds, *where]
+        )
+    return text.getvalue().rstrip("\n")
+
+
+FORMATS: dict[str, Callable[..., str]] = {"markdown": markdown, "latex": latex, "csv": comma_separated}
+
+
+def _in_pipes(cells: Sequence[str]) -> str:
+    """A line of a Markdown table; a pipe inside a cell is escaped, for it would begin another."""
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def _cells(metrics: Sequence[str], lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+    """(header, rows) as text.  The paper's columns, and those of differences and tests, are there where some row has them."""
+    published = [metric for metric in metrics if any(metric in line.row.paper for line in lines)]
+    compared, tested = any(line.differences for line in lines), any(_tests(line) for line in lines)
+    header = [""]
+    for metric in metrics:
+        header += [metric.replace("_", " "), *(["the paper's"] if metric in published else [])]
+    header += [*(["difference of the first"] if compared else []), *(["bootstrap 95 %", "p"] if tested else []), "seeds", "seconds"]
+    rows = []
+    for line in lines:
+        row = [line.row.name]
+        for metric in metrics:
+            row.append(_cell(line.values[metric]) or ("failed" if line.failures else ""))
+            if metric in published:
+                row.append(f"{line.row.paper[metric]:.1f}" if metric in line.row.paper else "")
+        if compared:
+            row.append(_cell(line.differences, "+"))
+        if tested:
+            tests = _tests(line)
+            row += [f"{100 * tests[0]:+.1f} to {100 * tests[1]:+.1f}", f"{tests[2]:.3f}"] if tests else ["", ""]
+        rows.append([*row, str(line.seeds), f"{line.seconds:.0f}" if line.seeds else ""])
+    return header, rows
+
+
+def _below(paper: Any, lines: Sequence[Line]) -> list[str]:
+    """The paragraphs below a table: units and provenance, what the tests are, citations, failures, what was not measured."""
+    devices = sorted({device for line in lines for device in line.devices})
+    commits = sorted({commit for line in lines for commit in line.commits})
+    said = f"Mean ± half of the 95 % interval over seeds, in %; {'; '.join(devices)}; commit {', '.join(commits)}."
+    if any(line.row.init for line in lines):
+        said += " Seconds are those of a row's own run, without the pretraining that it starts from."
+    found = [" ".join([said, *_cautions(lines)])] if devices else []
+    cited = [f"{line.row.name}: {line.row.citation}, within {line.row.tolerance:.1f}" for line in lines if line.row.paper]
+    found += [f"The paper's numbers, and how far ours may be from them: {'; '.join(cited)}."] if cited else []
+    failures = [f"{line.row.name}, {failure}" for line in lines for failure in line.failures]
+    found += ["Failed: " + "; ".join(failures)] if failures else []
+    measured = {line.row.name: line.seeds for line in lines}
+    left = {row.name: paper.SEEDS - measured.get(row.name, 0) for row in getattr(paper, "ROWS", ()) if row.command != "pretrain"}
+    unmeasured = [f"{name} ({number} of {paper.SEEDS} seeds)" for name, number in left.items() if number > 0]
+    return [*found, *([f"Not measured: {'; '.join(unmeasured)}."] if unmeasured else [])]
+
+
+def _cautions(lines: Sequence[Line]) -> list[str]:
+    """What the tests of a table's differences are and how far they carry, with so many seeds and comparisons; sentences."""
+    pairs = [len(line.differences) for line in lines if len(line.differences) > 1]
+    said = []
+    if few := sorted({seeds for seeds in pairs if seeds >= ENOUGH}):
+        said.append("Bootstrap and p (two-sided, of all sign patterns) of the differences, seed by seed.")
+        said += [
+            f"With {seeds} seeds p is never below {smallest_p(seeds):.3g}, and a bootstrap interval of 95 % holds the mean of normal "
+            f"differences in about {100 * bootstrap_coverage(seeds):.0f} % of cases (the one after ±, by t: 95 %)."
+            for seeds in few
+        ]
+    if len(pairs) > 1:
+        said.append(
+            f"The {len(pairs)} comparisons are not corrected for their number: if nothing differed, about {CHANCE * len(pairs):.1f} of "
+            "their intervals (±) would exclude 0 all the same."
+        )
+    return said
+
+
+def _orders(paper: Any, lines: Sequence[Line]) -> list[str]:
+    """What is to be said of the paper's ORDERS of rows, a paragraph each."""
+    return [said for name, order in getattr(paper, "ORDERS", {}).items() if (said := _order(name, order, paper.METRICS, lines))]
+
+
+def _order(name: str, published: Mapping[str, Mapping[str, float]], metrics: Sequence[str], lines: Sequence[Line]) -> str:
+    """How well a paper's order of some rows, in numbers that are not to be compared themselves, is that of ours; "" of less than three."""
+    found = []
+    for metric in metrics:
+        both = [
+            (interval(line.values[metric])[0], published[line.row.name][metric])
+            for line in lines
+            if metric in published.get(line.row.name, ()) and line.values.get(metric)
+        ]
+        if len(both) > 2:
+            rho, p = rank_correlation(*zip(*both, strict=True))
+            how = f"of all orders of {len(both)} rows" if len(both) <= EXACT else f"by the t approximation, {len(both)} rows"
+            found.append(f"{metric.replace('_', ' ')} {rho:+.2f} (p {p:.3f} {how})")
+    return f"Spearman's rank correlation of the paper's numbers with ours, {name}: {', '.join(found)}." if found else ""
+
+
+def _tests(line: Line) -> tuple[float, float, float] | None:
+    """(low, high, p-value) of the differences by bootstrap and sign flips; None of too few pairs."""
+    return (*bootstrap(line.differences), sign_flip(line.differences)) if len(line.differences) >= ENOUGH else None
+
+
+def _cell(values: Sequence[float], sign: str = "") -> str:
+    """`37.1 ± 4.5`: mean and half of the interval in %; empty without values."""
+    if not values:
+        return ""
+    mean, half = interval(values)
+    return f"{100 * mean:{sign}.1f}" + (f" ± {100 * half:.1f}" if half == half else "")
+
+
+def _percents(values: Sequence[float]) -> list[str]:
+    """Mean and half of the interval, each empty where there is none."""
+    mean, half = interval(values) if values else (float("nan"),) * 2
+    return [f"{100 * each:.4f}" if each == each else "" for each in (mean, half)]
+
+
+def _escaped(text: str) -> str:
+    """LaTeX's own characters as text."""
+    special = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "|": "bar", "<": "less", ">": "greater"}
+    special = {"±": r"$\pm$", **{each: f"\\text{name}{{}}" for each, name in special.items()}}
+    return "".join(special.get(each, f"\\{each}" if each in "&%$#_{}" else each) for each in text)

@@ -1,0 +1,142 @@
+"""A table as a figure: curves over the share of the labels where rows differ in it, else bars, both with intervals.
+
+Needs the extra `plot`.
+"""
+
+import itertools
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aeseg.types import UserError
+
+from ..console import cli
+from ..papers import Row
+from . import summary
+from .significance import interval
+
+HOLLOW = {"marker": "D", "linestyle": "none", "markerfacecolor": "none", "markersize": 8}
+"""How a paper's number is drawn."""
+
+
+def write(path: str, paper: Any, found: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the table into a file whose ending is its kind: .png, .svg, .pdf."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UserError("A plot needs matplotlib, which is not installed. Install it: pip install -e '.[plot]'.") from None
+    figure = Figure(figsize=(7, 4), dpi=150, layout="constrained")
+    if not path.endswith(tuple(f".{kind}" for kind in figure.canvas.get_supported_filetypes())):
+        raise UserError(f"Expected a path that ends in .png, .svg or .pdf; got {path!r}. Set --plot.")
+    draw(figure, paper, found)
+    figure.savefig(path)
+
+
+def draw(figure: Any, paper: Any, found: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the mean of the table's first metric, its 95 % interval where there is one, and the paper's number where a row has it."""
+    metric, *_ = summary.metrics(paper, found)
+    lines = {line.row.name: line for line in summary.lines(paper, found, {}) if line.values[metric]}
+    if not lines:
+        raise UserError(f"Nothing of {paper.TITLE!r} has been measured. Train it with --run, then draw it.")
+    label = f"{metric.replace('_', ' ')}, %"
+    if shares := curves([line.row for line in lines.values()]):
+        _over_shares(figure, shares, lines, metric, label)
+    else:
+        _bars(figure, lines, metric, label)
+    said = (paper.TITLE, _seeds([line.values[metric] for line in lines.values()]))
+    figure.suptitle("\n".join(textwrap.fill(each, 80) for each in said), fontsize="medium")
+
+
+def curves(rows: Sequence[Row]) -> dict[str, dict[float, str]]:
+    """The names of rows that differ in nothing but data.fraction, by share, under the words they have in common; {} where none are."""
+    groups: dict[str, dict[float, str]] = {}
+    for row in rows:
+        rest = {name: value for name, value in row.overrides.items() if name != "data.fraction"}
+        share = row.overrides.get("data.fraction") or cli.load_config(row.config).data.fraction
+        groups.setdefault(repr((row.command, row.config, row.init, rest)), {})[float(share)] = row.name
+    if all(len(points) == 1 for points in groups.values()):
+        return {}
+    return {_shared_words(list(points.values())): dict(sorted(points.items())) for points in groups.values()}
+
+
+def _shared_words(names: Sequence[str]) -> str:
+    """`denoising` of `denoising, 100 %` and `denoising, 10 %`."""
+    first, *others = [name.split(", ") for name in names]
+    return ", ".join(part for part in first if all(part in other for other in others))
+
+
+def _over_shares(
+    figure: Any, shares: Mapping[str, Mapping[float, str]], lines: Mapping[str, summary.Line], metric: str, label: str
+) -> None:
+    """The means with their intervals as bands; where rows are compared, beside them the differences, seed by seed."""
+    compared = [name for name, points in shares.items() if all(lines[row].differences for row in points.values())]
+    width = 11 if compared else 7
+    beneath = max(1, int(width / (0.6 + 0.085 * max(map(len, shares)))))  # columns of the legend, which stands below
+    figure.set_size_inches(width, 4.2 + 0.22 * -(-len(shares) // beneath))
+    axes, *beside = figure.subplots(1, 2 if compared else 1, squeeze=False)[0]
+    ticks = sorted({share for points in shares.values() for share in points})
+    colours = {name: f"C{place}" for place, name in enumerate(shares)}
+    for name, points in shares.items():
+        means, halves = _percents([lines[row].values[metric] for row in points.values()])
+        axes.plot(list(points), means, marker="o", label=name, color=colours[name])
+        low, high = ([mean + sign * half for mean, half in zip(means, halves, strict=True)] for sign in (-1, 1))
+        axes.fill_between(list(points), low, high, color=colours[name], alpha=0.15, linewidth=0)
+        papers = ((share, lines[row].row.paper) for share, row in points.items())
+        published = [(share, numbers[metric]) for share, numbers in papers if metric in numbers]
+        axes.plot([place for place, _ in published], [number for _, number in published], color=colours[name], **HOLLOW)
+    for differs in beside:
+        for name, aside in _asides(compared, ticks).items():
+            means, halves = _percents([lines[row].differences for row in shares[name].values()])
+            differs.errorbar([share * aside for share in shares[name]], means, halves, fmt="o", capsize=3, color=colours[name])
+        differs.axhline(0, color="grey", linewidth=1)
+        to = sorted({lines[row].row.compare.split(", ")[0] for name in compared for row in shares[name].values()})
+        differs.set_ylabel(textwrap.fill(f"difference to {', '.join(to)}, seed by seed, points", 44))
+    if any(metric in lines[row].row.paper for points in shares.values() for row in points.values()):
+        axes.plot([], [], label="paper", color="black", **HOLLOW)
+    axes.set_ylabel(label)
+    for each in (axes, *beside):
+        each.set_xscale("log")
+        each.set_xticks(ticks, [f"{100 * share:.3g} %" for share in ticks], minor=False)
+        each.minorticks_off()
+        each.set_xlabel("share of the labelled images")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=beneath)
+
+
+def _asides(names: Sequence[str], ticks: Sequence[float]) -> dict[str, float]:
+    """By what each name's share is multiplied, so that no interval hides another: up to 6 % a step, all within half of the least gap."""
+    gap = min(above / below for below, above in itertools.pairwise(ticks))
+    step = min(1.06, gap ** (0.5 / max(1, len(names) - 1)))
+    return {name: step ** (place - (len(names) - 1) / 2) for place, name in enumerate(names)}
+
+
+def _percents(values: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
+    """(the means, half of the 95 % intervals) over seeds, in %; of one seed half is NaN, of which nothing is drawn."""
+    means, halves = zip(*(interval(each) for each in values), strict=True)
+    return [100 * mean for mean in means], [100 * half for half in halves]
+
+
+def _seeds(values: Sequence[Sequence[float]]) -> str:
+    """What the intervals are and over how many seeds; a row of one seed has none."""
+    numbers = sorted({len(each) for each in values})
+    several = [number for number in numbers if number > 1]
+    if not several:
+        return "one seed, no intervals"
+    over = f"{several[0]} to {several[-1]}" if len(several) > 1 else str(several[0])
+    return f"95 % intervals of the mean over {over} seeds" + (", none of one seed" if numbers[0] == 1 else "")
+
+
+def _bars(figure: Any, lines: Mapping[str, summary.Line], metric: str, label: str) -> None:
+    """A bar for each row, downwards in the table's order, with its interval; what all names end with is left out."""
+    figure.set_figheight(max(4, 1 + 0.28 * len(lines)))
+    axes = figure.add_subplot()
+    means, halves = _percents([line.values[metric] for line in lines.values()])
+    common = set.intersection(*(set(name.split(", ")[1:]) for name in lines)) if len(lines) > 1 else set()
+    places = range(len(lines))
+    axes.barh(places, means, xerr=halves, capsize=3)
+    axes.set_yticks(places, [", ".join(part for part in name.split(", ") if part not in common) for name in lines])
+    published = [(line.row.paper[metric], place) for place, line in zip(places, lines.values(), strict=True) if metric in line.row.paper]
+    if published:
+        axes.plot(*zip(*published, strict=True), label="paper", color="black", **HOLLOW)
+        figure.legend(loc="outside lower center")
+    axes.invert_yaxis()
+    axes.set_xlabel(label)

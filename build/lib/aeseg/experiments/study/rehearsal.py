@@ -1,0 +1,95 @@
+"""A rehearsal of a table: every row is trained for a few steps, so that what cannot run is known before the long runs begin."""
+
+import functools
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from aeseg import jsonlines
+from aeseg.data.transforms import Resize
+from aeseg.spec import spec, to_json
+from aeseg.training import checkpoints as saved
+from aeseg.types import UserError
+
+from .. import module
+from ..machine import commands
+from ..papers import Row
+from . import measurements
+from .descriptions import configured
+
+
+def rehearse(
+    table: str, paper: Any, runs: str, extra: Mapping[str, object], jobs: int, steps: int, size: tuple[int, ...] = ()
+) -> tuple[str, bool]:
+    """Train every row of one seed for so many steps, where asked on images resized to (height, width); (what came of it, whether all ran).
+
+    Of rows that differ in the share of the labels alone the first is trained.  Configs and workdirs are in a folder
+    <table>-rehearsal of `runs`; a workdir that is there is finished, not begun anew, and of one that was finished that is said.
+    Nothing is added to the results.
+    """
+    if steps < 1:
+        raise UserError(f"Expected at least one step of each row; got --rehearse={steps}.")
+    name, told, there = f"{table}-rehearsal", {}, set()
+    where = functools.partial(measurements.place, runs, name)
+
+    def run(row: Row, seed: int, share: dict[str, Any]) -> None:
+        place = where(row.name, seed)
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        of = where(row.init, seed)
+        if row.command == "evaluate":
+            command = ["evaluate", f"--workdir={of}", "--split=validation", *measurements.scoring(row)]
+        else:
+            with open(f"{place}.json", "w", encoding="utf-8") as file:
+                file.write(to_json(shortened(row, extra, steps, size)))
+            command = [row.command, f"--config={place}.json", f"--workdir={place}", *([f"--init={of}"] if row.init else [])]
+        measurements.forget(place)
+        commands.say(f"[{name}] {row.name}: begins")
+        if row.command != "evaluate" and steps in saved.saved_steps(os.path.join(place, "checkpoints")):
+            there.add(row.name)
+        began = time.perf_counter()
+        log = f"{place}.log" if share["jobs"] > 1 else ""
+        commands.call([sys.executable, "-m", module(command[0]), *command[1:]], share, log)
+        before = "was there already, " if row.name in there else ""
+        told[row.name] = f"{before}{_losses(place) or 'scored'}, {time.perf_counter() - began:.0f} s"
+
+    first = {_but_for_labels(row): row for row in reversed(paper.ROWS)}
+    alike = {row.name: first[_but_for_labels(row)].name for row in paper.ROWS}
+    failed = measurements.run_all([(row, 0) for row in paper.ROWS if alike[row.name] == row.name], jobs, where, run)
+    lines = []
+    for row in paper.ROWS:
+        of = alike[row.name]
+        lines.append(f"{row.name}: {f'as {of}' if of != row.name else told.get(of) or 'failed: ' + failed[of, 0]}")
+    ran, old = (sum(of in told and (of in there) == before for of in alike.values()) for before in (False, True))
+    counted = f"{ran} of {len(paper.ROWS)} rows ran {steps} steps{f', {old} had run before' if old else ''}."
+    return "\n".join([*lines, counted]), not failed
+
+
+def shortened(row: Row, extra: Mapping[str, object], steps: int, size: Sequence[int]) -> ConfigDict:
+    """The row's config with so many steps, one evaluation and one checkpoint, on images of `size` where it is not ()."""
+    config = configured(row, extra)
+    config.steps = config.evaluate_every = config.save_every = steps
+    config.log_every = max(1, steps // 4)
+    if size:
+        resized = (spec(Resize, height=size[0], width=size[1]),)
+        config.window = tuple(size)
+        for part in config.method.values():  # a transformer's position table is as large as its images
+            if isinstance(part, ConfigDict) and "grid" in part:
+                part.grid = tuple(side // config.method.encoder.patch for side in size)
+        config.data.transforms = (*config.data.transforms, *resized)
+        config.data.evaluation_transforms = (*config.data.evaluation_transforms, *resized)
+    return config
+
+
+def _but_for_labels(row: Row) -> str:
+    """What a row is, but for its name and the share of the labels."""
+    return repr((row.command, row.config, row.init, {name: value for name, value in row.overrides.items() if name != "data.fraction"}))
+
+
+def _losses(place: str) -> str:
+    """The first and last loss of training that a run wrote down; "" of none."""
+    losses = [row["train/loss"] for row in jsonlines.read(os.path.join(place, "metrics.jsonl")) if "train/loss" in row]
+    return f"loss {losses[0]:.4g} to {losses[-1]:.4g}" if losses else ""

@@ -1,0 +1,80 @@
+"""What was measured of a table, row by row: each row's values over seeds, beside the row it is compared with and the paper."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..papers import Row
+from . import significance
+
+
+class Line(NamedTuple):
+    """A row as measured: the values of each metric, one for each seed, as shares of 1.
+
+    `differences` are those of the table's first metric to the compared row, of the seeds of which both have it; `seconds` is the
+    mean of a run; `failures` are the errors of seeds that have no line.
+    """
+
+    row: Row
+    values: dict[str, list[float]]
+    differences: list[float]
+    seeds: int
+    seconds: float
+    devices: tuple[str, ...]
+    commits: tuple[str, ...]
+    failures: tuple[str, ...] = ()
+
+
+def metrics(paper: Any, found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The table's metrics that were measured of some row; all of them where none was."""
+    return [metric for metric in paper.METRICS if any(metric in line["numbers"] for line in found)] or list(paper.METRICS)
+
+
+def lines(paper: Any, found: Sequence[Mapping[str, Any]], failed: Mapping[tuple[str, int], str]) -> list[Line]:
+    """The rows that have a score or failed, in the table's order; a pretraining row is scored by what it leads to.
+
+    `found` is what `measurements.current` gives, `failed` the errors by row and seed.
+    """
+    names = metrics(paper, found)
+    of_row = {row.name: {line["seed"]: line for line in found if line["row"] == row.name} for row in paper.ROWS}
+    every = []
+    for row in paper.ROWS:
+        mine, other = of_row[row.name], of_row.get(row.compare, {})
+        values = {name: [line["numbers"][name] for line in mine.values() if name in line["numbers"]] for name in names}
+        failures = tuple(f"seed {seed}: {error}" for (name, seed), error in failed.items() if name == row.name and seed not in mine)
+        if not any(values.values()) and not failures:
+            continue
+        first, theirs = ({seed: line["numbers"].get(names[0]) for seed, line in each.items()} for each in (mine, other))
+        both = [seed for seed in sorted(first.keys() & theirs.keys()) if None not in (first[seed], theirs[seed])]
+        differences = [first[seed] - theirs[seed] for seed in both]
+        seconds = float(np.mean([line["seconds"] for line in mine.values()])) if mine else float("nan")
+        devices = tuple(sorted({line["device"] for line in mine.values()}))
+        commits = tuple(sorted({_commit(line) for line in mine.values()}))
+        every.append(Line(row, values, differences, len(mine), seconds, devices, commits, failures))
+    return every
+
+
+def _commit(line: Mapping[str, Any]) -> str:
+    """The commit that trained a line, and the one that scored it where that is another."""
+    return f"{line['commit']} (scored by {line['scored']})" if "scored" in line else line["commit"]
+
+
+def disagreements(paper: Any, found: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """(rows whose mean is farther from the paper's number than their tolerance, rows with such a number that nothing was measured of).
+
+    Each as a sentence.
+    """
+    away, missing = [], []
+    for row in paper.ROWS:
+        for metric, published in row.paper.items():
+            values = [line["numbers"][metric] for line in found if line["row"] == row.name and metric in line["numbers"]]
+            stands = f"{row.name}, {metric}: the paper has {published:.1f} ({row.citation})"
+            if not values:
+                missing.append(f"{stands}; not measured")
+                continue
+            ours = 100 * significance.interval(values)[0]
+            if not abs(ours - published) <= row.tolerance:  # what is no number is away, too
+                found_here = f"we have {ours:.1f} over {len(values)} of {paper.SEEDS} seeds"
+                away.append(f"{stands}; {found_here}, {abs(ours - published):.1f} away, where {row.tolerance:.1f} is tolerated")
+    return away, missing

@@ -1,0 +1,266 @@
+"""Try values of config fields, pick the best on the validation set, and score it once on the test set.
+
+python -m experiments.sweep --space="optimiser.learning_rate=1e-3,2e-3,4e-3 method.head.convolutions=1,2"  a grid: six runs of `segment`
+python -m experiments.sweep --space="optimiser.learning_rate=log(1e-4,1e-2)" --trials=20 --seeds=3 --jobs=2  random, three seeds each
+python -m experiments.sweep --config=pretrain:masked --space=my_space.py --trials=30 --sampler=optuna-tpe    a file with get_space()
+python -m experiments.sweep --init=runs/pretrain --config.steps=400 --space="transfer=fine-tune,scratch"       flags for every trial
+
+The config says whether `pretrain` or `segment` is run, and by which metric trials are compared: its `best`, as it stands in
+metrics.jsonl at the last step, of whose checkpoint all later commands are; the mean over --seeds decides.  A loss is comparable only
+between trials that compute the same one; --config.best=psnr names another metric.  How a space is written: experiments/search/space.py.
+
+The sweep's directory holds sweep.json (the same command goes on, another is refused; one process at a time), trials/<trial>-<seed>
+(a workdir each), trials.jsonl (a line for each run), winner.json (the config of the winner, for --config) and report.json.  The same
+command tries failed trials again until there is a winner, which is written down before the test set is read and stays the winner:
+from then on the same command scores those of its runs that have no score yet, and trains nothing.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from aeseg import files, spec
+from aeseg.runs import workdir as workdirs
+from aeseg.runs.run import LARGER_IS_BETTER, SCORES, config_example, is_segmenter, split_config
+from aeseg.spec import build
+from aeseg.training import state as states
+from aeseg.types import UserError
+
+from . import module
+from .console import cli
+from .machine import commands, process
+from .search import samplers, trials
+from .search import space as spaces
+from .search.space import Joined, Range, Space, Values
+from .search.trials import Sweep, Trial
+from .study.descriptions import assignments
+
+FIXED = ("seed", "best", "data.source", "data.validation", "data.test", "data.evaluation_transforms", "data.on_error")
+"""Fields in which trials may not differ, or their numbers could not be compared; nor in the window of an autoencoder, which is
+scored on the middle window of each image (a segmenter on whole images)."""
+
+MAY_CHANGE = tuple(f"config.{name}" for name in workdirs.MAY_CHANGE)
+"""What the same sweep may be gone on with; and its number of trials, until it has a winner."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """The entry point; returns the exit code."""
+    flags = cli.parse(
+        argv,
+        __doc__,
+        config="segment",
+        space=("", f"{spaces.GRAMMAR}; or a Python file with get_space()"),
+        sampler=("", f"{', '.join(samplers.SAMPLERS)}; default grid, and random where there are ranges"),
+        sampler_seed=(0, "of random and Optuna's samplers"),
+        trials=(0, "how many are drawn; 0 is all of a finite space"),
+        seeds=(1, "runs of each trial, from the config's seed on; their mean decides"),
+        jobs=(1, "runs at once, each on its own GPU or its own part of the cores"),
+        init=("", "weights that every trial starts from, as in `segment` and `pretrain`"),
+        workdir=("", "where the sweep lives; default runs/sweep-<config>"),
+    )
+    sweep, space = described(flags)
+    commands.shares(flags.jobs)
+    sampler = samplers.sampler(flags.sampler, space, flags.trials, flags.sampler_seed, sweep.workdir, sweep.larger_is_better)
+    try:
+        with commands.held(os.path.join(sweep.workdir, "lock")) as lock:
+            claim(sweep, flags, space, sampler.trials)
+            return swept(sweep._replace(lock=lock), sampler, flags.jobs)
+    except commands.Busy:
+        raise UserError(
+            f"Expected no other process at {sweep.workdir}; one is sweeping there. The same command goes on when it has ended; "
+            "for another sweep name another --workdir."
+        ) from None
+
+
+def swept(sweep: Sweep, sampler: samplers.Sampler, jobs: int) -> int:
+    """Run the trials that are left and pick the winner, where there is none yet, and score it; the exit code."""
+    report = os.path.join(sweep.workdir, "report.json")
+    if not os.path.exists(report):
+        trials.run_all(sweep, sampler, jobs)
+        print(f"\n{trials.table(sweep, trials.outcomes(sweep))}\n", flush=True)
+        best = trials.winner(sweep, trials.outcomes(sweep))
+        if best is None:
+            print("No trial was finished: no winner, and the test split was not read. The same command tries again.", file=sys.stderr)
+            return 1
+        choose(sweep, best)
+    else:
+        whole = "test" in _read(report)
+        said = "This sweep is finished" if whole else "The winner of this sweep is chosen: it alone is scored, no trial is tried again"
+        print(f"{trials.table(sweep, trials.outcomes(sweep))}\n\n{said}; nothing is trained.\n", flush=True)
+    found = scored(sweep)
+    print(summary(sweep, found), flush=True)
+    return 1 if found["error"] else 0
+
+
+def described(flags: Any) -> tuple[Sweep, Space]:
+    """The sweep and its space, whose values have the types of their fields; UserError for what no run could use."""
+    if flags.seeds < 1:
+        raise UserError(f"Expected at least one run of each trial; got --seeds={flags.seeds}. Set --seeds.")
+    config = flags.config
+    command = "segment" if is_segmenter(config) else "pretrain"
+    path = flags.space.partition(":")[0]
+    if path.endswith(".py") and not os.path.isfile(path):
+        raise UserError(f"Expected a Python file with get_space(); {path!r} does not exist. Name one, or write {spaces.GRAMMAR}.")
+    space = cli.call_file(flags.space, path, "get_space") if path.endswith(".py") else spaces.parsed(flags.space)
+    if not isinstance(space, Values | Range | Joined):
+        raise UserError(f"Expected a space of experiments/search/space.py from get_space() of {path}; got {space!r}. Return product(...).")
+    space = spaces.mapped(space, lambda leaf: typed(leaf, flags))
+    known = metrics(command, config)
+    if config.best not in known:
+        raise UserError(
+            f"`{command}` measures {', '.join(known)}; got {config.best!r}{spec.suggestion(config.best, list(known))}, "
+            "which would never be there to compare trials by. Set --config.best."
+        )
+    workdir = flags.workdir or f"runs/sweep-{cli.run_name(flags.config_name)}"
+    seeds = tuple(range(config.seed, config.seed + flags.seeds))
+    larger = config.best in LARGER_IS_BETTER
+    return Sweep(command, flags.config_name, flags.overrides, flags.init, config.best, larger, seeds, workdir), space
+
+
+def typed(leaf: Values | Range, flags: Any) -> Values | Range:
+    """The leaf with values as the config of the flags will hold them."""
+    leaf = dataclasses.replace(leaf, field=cli.field_name(leaf.field, flags.config))
+    if isinstance(leaf, Values):
+        return Values(leaf.field, tuple(_typed(leaf.field, value, flags) for value in leaf.values))
+    low, high = (_typed(leaf.field, bound, flags) for bound in (leaf.low, leaf.high))
+    if isinstance(low, bool) or not isinstance(low, int | float):
+        raise UserError(f"A range is of numbers; {leaf.field} is {low!r} for {leaf.low}. Name its values: {leaf.field}=value,value.")
+    return Range(leaf.field, low, high, leaf.log)
+
+
+def metrics(command: str, config: ConfigDict) -> tuple[str, ...]:
+    """What a run of the config measures on the validation set."""
+    if command == "segment":
+        return SCORES
+    jax.config.update("jax_platforms", "cpu")  # this process takes no GPU's memory from its runs
+    method, row = build(config.method), config_example(config)
+    means = jax.eval_shape(lambda: method.init_with_output(jax.random.key(0), states.example(row), train=False)[0])
+    return ("loss", *means)
+
+
+def claim(sweep: Sweep, flags: Any, space: Space, drawn: int) -> None:
+    """Make the directory this sweep's own, or compare with the one that is there; a sweep may grow until it has a winner."""
+    path, report = os.path.join(sweep.workdir, "sweep.json"), os.path.join(sweep.workdir, "report.json")
+    of_sampler = {"sampler": flags.sampler, "sampler_seed": flags.sampler_seed, "trials": drawn}
+    new = {"config": spec.plain(flags.config), "init": sweep.init, "seeds": flags.seeds, "space": repr(space), **of_sampler}
+    if os.path.exists(path):
+        old = _read(path)
+        chosen = os.path.exists(report)
+        may_change = tuple(f"sweep.{name}:" for name in (*MAY_CHANGE, *(() if chosen else ("trials",))))
+        lines = [line for line in spec.differences(old, new, "sweep") if not line.startswith(may_change)]
+        if lines:
+            holds = "holds a sweep whose winner is chosen" if chosen else "holds another sweep"
+            raise UserError(
+                f"{sweep.workdir} {holds}:\n  " + "\n  ".join(lines) + "\nName another --workdir, or remove this one to start again."
+            )
+    write(path, new)
+
+
+def choose(sweep: Sweep, best: Trial) -> None:
+    """Write down the winner, its config first: once report.json is there, no trial is run and no other is chosen."""
+    config = workdirs.stored_config(best.places[0])
+    write(os.path.join(sweep.workdir, "winner.json"), spec.plain(config))
+    seconds = sum(trial.seconds for trial in trials.outcomes(sweep))
+    apart = spec.differences(*(split_config(spec.plain(config.data), split) for split in ("validation", "test"))) != []
+    report = {**best._asdict(), "metric": sweep.metric, "apart": apart, "all_seconds": round(seconds, 1)}
+    write(os.path.join(sweep.workdir, "report.json"), report)
+
+
+def scored(sweep: Sweep) -> dict[str, Any]:
+    """The report, with the test scores of the winner's runs, each of which is taken once; with the error where one cannot be taken."""
+    path = os.path.join(sweep.workdir, "report.json")
+    report = _read(path)
+    if "test" in report:
+        return report
+    try:
+        found = [test_scores(place) for place in report["places"]]
+    except UserError as error:
+        return {**report, "error": str(error)}
+    names = [name for name in metrics(sweep.command, workdirs.stored_config(report["places"][0])) if name in found[0]]
+    report["test"] = {name: [scores[name] for scores in found] for name in names}
+    write(path, report)
+    return report
+
+
+def test_scores(workdir: str) -> dict[str, Any]:
+    """The scores of a run on the test set, read from its metrics.json where they have been taken before."""
+    path = os.path.join(workdir, "metrics.json")
+    entries = _read(path) if os.path.exists(path) else {}
+    if "test" not in entries:
+        command = [sys.executable, "-m", module("evaluate"), f"--workdir={workdir}", "--split=test"]
+        commands.call(command, {"jobs": 1}, f"{workdir}.log")
+        entries = _read(path)
+    return entries["test"]
+
+
+def summary(sweep: Sweep, report: Mapping[str, Any]) -> str:
+    """What a sweep prints last: the winner, its numbers, the seconds, the next command."""
+    path, again = os.path.join(sweep.workdir, "winner.json"), os.path.join(sweep.workdir, "winner")
+    fields = " ".join(f"{name}={trials.said(value)}" for name, value in report["fields"].items())
+    test = "  ".join(f"{name} {trials.spread(values)}" for name, values in report.get("test", {}).items())
+    test += "  (read once, of the winner alone)" if report["apart"] else "  (not independent: this config's test set is its validation set)"
+    if report["error"]:
+        test = f"not scored: {report['error']}; the same command tries again, and chooses no other winner"
+    init = [f"--init={sweep.init}"] if sweep.init else []
+    seeds = f"the mean over {len(report['values'])} seeds" if len(report["values"]) > 1 else "one seed"
+    following = shlex.join([f"--config={path}", *init, f"--workdir={again}"])
+    return "\n".join(
+        [
+            f"winner      trial {report['number']}: {fields}",
+            f"validation  {report['metric']} {trials.spread(report['values'])}  ({seeds}; by this it was picked)",
+            f"test        {test}",
+            f"seconds     {report['all_seconds']:.0f} of training, in all runs that were finished",
+            f"trained     {' '.join(report['places'])}",
+            f"config      {path}",
+            f"next        {process.launcher()}{sweep.command} {following}",
+        ]
+    )
+
+
+def write(path: str, content: Mapping[str, Any]) -> None:
+    """Put JSON into a file, whole or not at all."""
+    files.write(path, json.dumps(content, indent=2) + "\n")
+
+
+def _read(path: str) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def _typed(field: str, value: Any, flags: Any) -> Any:
+    """A value as the entry point will read it; UserError where it is of another type, or changes what trials are compared by."""
+    config = flags.config
+    words = assignments({**flags.overrides, field: value})
+    try:
+        parsed = cli.parse(["sweep", *words], "", config=flags.config_name)
+    except UserError:
+        now = _at(config, field)
+        kind = type(now).__name__
+        raise UserError(f"Expected a value of {field} of type {kind}, such as {now!r}; got {value!r} in the space. Mend --space.") from None
+    fixed = FIXED if is_segmenter(config) else (*FIXED, "window")
+    changed = [line for name in fixed for line in spec.differences(_at(config, name), _at(parsed.config, name), f"config.{name}")]
+    if changed:
+        raise UserError(
+            "Trials are compared by one metric, measured alike on one validation set, over --seeds; "
+            f"{field} changes {changed[0]}. Leave it out; --config.{field} sets it for all trials."
+        )
+    return parsed.overrides[field]
+
+
+def _at(node: Any, field: str) -> Any:
+    """What stands in a config at `data.transforms[0].probability`."""
+    for part in re.findall(r"[^.\[\]]+", field):
+        node = node[int(part)] if isinstance(node, list | tuple) else node[part]
+    return node
+
+
+if __name__ == "__main__":
+    cli.main(run)

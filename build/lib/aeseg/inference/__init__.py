@@ -1,0 +1,1 @@
+"""Inference and evaluation of trained models: predictions, scores and pictures."""

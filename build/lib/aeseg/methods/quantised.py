@@ -1,0 +1,118 @@
+"""The quantised autoencoder: an image through a grid of codes from a finite codebook."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+from ml_collections import ConfigDict
+
+from aeseg import metrics, objectives
+from aeseg.metrics import Mean
+from aeseg.models import layers, quantisers
+from aeseg.models.quantisers import Quantised
+from aeseg.spec import choose, spec
+from aeseg.spec import recipe as part
+from aeseg.types import Batch
+
+
+class QuantisedAutoencoder(nn.Module):
+    """Decode the image from quantised features of the encoder's coarsest stride (van den Oord et al. 2017, equation 3).
+
+    A 1x1 convolution makes the features as narrow as the quantiser reads.
+
+    quantiser   FiniteScalar (Mentzer et al. 2024) | NearestVector (VQ-VAE's codebook): aeseg/models/quantisers.py
+    objective   squared_error | absolute_error | binary_cross_entropy | ssim_l1
+    output      sigmoid (values in [0, 1]) | linear
+
+    A codebook adds its commitment error to the loss.  Evaluation counts codes over the whole data set: `perplexity` is exp of the
+    entropy of their frequencies, `used_codes` the fraction of the codebook that occurs.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    quantiser: quantisers.Quantiser
+    objective: str = "squared_error"
+    output: str = "sigmoid"
+
+    def __post_init__(self) -> None:
+        objectives.check_image_objective(self.objective, self.output)
+        super().__post_init__()
+
+    def setup(self) -> None:
+        self.narrow = layers.Convolution(self.quantiser.width, size=1, initialiser="lecun")
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """The Means that make the loss; the others are only logged."""
+        commitment = {"commitment": self.quantiser.commitment} if self.quantiser.commitment else {}
+        return {self.objective: 1.0, **commitment}
+
+    def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
+        image, valid = batch["image"], batch["valid"]
+        stride, quantised = self._quantised(batch, train)
+        values = self.decoder({stride: quantised.values}, train=train)
+        prediction = objectives.as_prediction(values, self.output)
+        means = {
+            self.objective: objectives.image_error(self.objective, self.output, values, image, valid),
+            "psnr": metrics.psnr(prediction, image, valid),
+        }
+        if self.quantiser.commitment:
+            means["commitment"] = Mean(jnp.sum(jnp.where(valid, quantised.commitment, 0)), objectives.image_count(valid))
+        if not train:
+            means["ssim"] = metrics.ssim(prediction, image, valid)
+            means["codes"] = _frequencies(quantised.codes, batch, self.quantiser.size)
+        return means
+
+    def denominators(self, batch: Batch) -> dict[str, Array]:
+        """The weight of each Mean: the images that are not padding."""
+        commitment = ("commitment",) if self.quantiser.commitment else ()
+        return dict.fromkeys((self.objective, "psnr", "ssim", "codes", *commitment), objectives.image_count(batch["valid"]))
+
+    def summary(self, values: dict[str, Any]) -> dict[str, float]:
+        """Turn the means of a data set into numbers: the frequencies of codes into perplexity and used codes."""
+        values = dict(values)
+        frequency = values.pop("codes")
+        occurring = frequency[frequency > 0]
+        entropy = -np.sum(occurring * np.log(occurring))
+        return {**values, "perplexity": float(np.exp(entropy)), "used_codes": occurring.size / frequency.size}
+
+    def show(self, batch: Batch) -> dict[str, Array]:
+        """Columns of the run's pictures: the image, its reconstruction, and its codes in shades of grey."""
+        image = batch["image"]
+        stride, quantised = self._quantised(batch, train=False)
+        values = self.decoder({stride: quantised.values}, train=False)
+        grey = jnp.repeat(jnp.repeat(quantised.codes, stride, axis=1), stride, axis=2) / (self.quantiser.size - 1)
+        return {
+            "image": image,
+            "reconstruction": objectives.as_prediction(values, self.output).clip(0, 1),
+            "tokens": grey[..., None].astype(jnp.float32),
+        }
+
+    def _quantised(self, batch: Batch, train: bool) -> tuple[int, Quantised]:
+        """(the stride of the codes, what the quantiser gives)."""
+        pyramid = self.encoder(batch["image"], train=train)
+        features = self.narrow(pyramid[max(pyramid)].astype(jnp.float32))
+        return max(pyramid), self.quantiser(features, batch["valid"], batch["index"], train=train)
+
+
+def _frequencies(codes: Int[Array, "b h w"], batch: Batch, size: int) -> Mean:
+    """The share of an image's positions that each code has, a mean over images."""
+    weights = jnp.broadcast_to(batch["valid"][:, None, None], codes.shape).astype(jnp.int32)
+    counts = jnp.zeros(size, jnp.int32).at[codes].add(weights)
+    return Mean(counts.astype(jnp.float32) / (codes.shape[1] * codes.shape[2]), objectives.image_count(batch["valid"]))
+
+
+def recipe(size: str = "small") -> ConfigDict:
+    """Finite scalar quantisation on the convolutional autoencoder that `reconstruction` has at that size.
+
+    The levels are the paper's (table 1) for about 2^8 codes, and for reference 2^10.
+    """
+    fields = choose(size, tiny={"levels": (3, 3)}, small={"levels": (8, 6, 5)}, reference={"levels": (8, 5, 5, 5)})
+    return spec(
+        QuantisedAutoencoder,
+        encoder=part("aeseg.models.encoders", "convnet", size),
+        decoder=part("aeseg.models.decoders", "convolutional", size),
+        quantiser=spec(quantisers.FiniteScalar, **fields),
+    )

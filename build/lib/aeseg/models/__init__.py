@@ -1,0 +1,1 @@
+"""Networks: encoders (image -> Pyramid), decoders (Pyramid -> image), heads (Pyramid -> logits)."""

@@ -1,0 +1,1 @@
+"""Decoders (Pyramid -> image), one per file, found by file name."""

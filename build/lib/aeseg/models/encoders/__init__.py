@@ -1,0 +1,1 @@
+"""Encoders (image -> Pyramid), one per file, found by file name."""

@@ -1,0 +1,1 @@
+"""Heads (Pyramid -> Pyramid of logits), one per file, found by file name."""

@@ -1,0 +1,47 @@
+"""SegFormer's head: an MLP per cell, on all strides."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from aeseg.models import layers
+from aeseg.spec import choose, spec
+from aeseg.types import Pyramid, chosen_strides
+
+
+class SegFormerHead(nn.Module):
+    """Projects each stride to `width` channels, resizes to the finest stride, and joins (Xie et al. 2021, equation 4).
+
+    The joining layer has batch norm, ReLU and no bias, as in the authors' code; channel dropout follows. The logits have the finest of
+    `strides`: 4 on MiT.
+
+    strides   strides to read; (): the coarsest four of the encoder (or all, if it has fewer)
+    """
+
+    classes: int
+    width: int = 256
+    strides: tuple[int, ...] = ()
+    dropout: float = 0.1
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, pyramid: Pyramid, *, train: bool) -> Pyramid:
+        strides = chosen_strides(pyramid, self.strides, "SegFormerHead")
+        h, w = pyramid[strides[0]].shape[1:3]
+        projected = []
+        for index, stride in enumerate(strides):
+            features = nn.Dense(self.width, dtype=self.dtype, name=f"project{index}")(pyramid[stride])
+            projected.append(layers.resize(features, h, w))
+        joined = jnp.concatenate(projected[::-1], axis=-1)  # coarse to fine, the order of published weights
+        joined = layers.Convolution(self.width, size=1, use_bias=False, dtype=self.dtype, name="join")(joined)
+        features = nn.relu(layers.normalise(joined, "batch", train=train, dtype=self.dtype, name="norm"))
+        features = layers.dropout(self, features, self.dropout, train=train, whole=True)
+        logits = layers.Convolution(self.classes, size=1, initialiser="lecun", dtype=self.dtype, name="logits")
+        return {strides[0]: logits(features)}
+
+
+def recipe(size: str = "small", classes: int = 2) -> ConfigDict:
+    """Return the head of a size: tiny (tests), small (CPU), b0 (for MiT b0 and b1), b2 (for b2 to b5): C in table 6."""
+    return spec(
+        SegFormerHead, classes=classes, **choose(size, tiny={"width": 8}, small={"width": 64}, b0={"width": 256}, b2={"width": 768})
+    )

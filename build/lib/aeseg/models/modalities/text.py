@@ -1,0 +1,46 @@
+"""Text as its bytes: no vocabulary, no file."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from aeseg import positions
+from aeseg.models import tokens, transformer
+from aeseg.types import Batch
+
+BYTES = 256
+
+
+class Text(nn.Module):
+    """One token for each byte of `key`, uint8 [b n] in UTF-8, filled up with 0; cross-entropy of hidden bytes (ByT5, Xue et al. 2022).
+
+    Zeros are missing tokens.
+    """
+
+    key: str = "caption"
+
+    term = "cross_entropy"
+
+    def grid(self, batch: Batch) -> tuple[int, int]:
+        return 1, tokens.read(batch, self.key, "Text").shape[1]
+
+    def present(self, batch: Batch) -> Bool[Array, "b n"]:
+        return tokens.recorded(batch, self.key)[:, None] & (self._bytes(batch) != 0)
+
+    @nn.compact
+    def __call__(self, batch: Batch, width: int, dtype: str) -> Float[Array, "b n {width}"]:
+        table = self.param("bytes", transformer.TOKEN, (BYTES, width)).astype(dtype)
+        return jnp.take(table, self._bytes(batch), axis=0) + jnp.asarray(positions.sine_cosine(*self.grid(batch), width), dtype)[None]
+
+    def numbers(self, batch: Batch) -> int:
+        return BYTES
+
+    def error(self, values: Float[Array, "b n p"], batch: Batch) -> Float[Array, "b n"]:
+        return -jnp.take_along_axis(jax.nn.log_softmax(values, axis=-1), self._bytes(batch)[..., None], axis=-1)[..., 0]
+
+    def picture(self, values: Float[Array, "b n p"], visible: Bool[Array, "b n"], batch: Batch) -> None:
+        return None
+
+    def _bytes(self, batch: Batch) -> Int[Array, "b n"]:
+        return tokens.read(batch, self.key, "Text").astype(jnp.int32)

@@ -1,0 +1,143 @@
+"""Norms, dropout, and the standardisation of an image: what stands between layers.  `layers` hands them on to the models."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from aeseg import keys
+from aeseg.models.sparse import visible_at
+from aeseg.types import UserError
+
+
+def normalise(
+    image: Float[Array, "b h w c"],
+    norm: str,
+    *,
+    train: bool,
+    dtype: str,
+    name: str,
+    hidden: Bool[Array, "b i j"] | None = None,
+    epsilon: float = 1e-5,
+) -> Float[Array, "b h w c"]:
+    """The image after a norm: "none", "batch" (Ioffe & Szegedy 2015), "group" (Wu & He 2018), "layer" (Ba et al. 2016).
+
+    Batch: running averages move by 0.1 a step (PyTorch's default, as is `epsilon`); under jit over several devices the
+    statistics are those of the global batch.  Group: 32 groups, or as many as divide both 32 and the channels.  Layer: of each
+    position alone, with the epsilon of `layer_norm`.  Statistics are over visible positions; what stands at hidden ones afterwards
+    means nothing.  Call it inside a module.
+    """
+    counted = None if hidden is None else jnp.broadcast_to(visible_at(image, hidden), image.shape)
+    if norm == "none":
+        return image
+    if norm == "batch":
+        layer = BatchNorm(momentum=0.9, epsilon=epsilon, dtype=dtype, name=name)
+        return layer(image, use_running_average=not train, mask=counted)
+    if norm == "group":
+        groups = nn.GroupNorm(num_groups=math.gcd(image.shape[-1], 32), epsilon=epsilon, dtype=dtype, name=name)
+        return groups(image, mask=counted)
+    if norm == "layer":
+        return layer_norm(image, dtype, name)
+    raise UserError(f"A norm is one of none, batch, group, layer; this model's is {norm!r}. Set norm to one of them.")
+
+
+class BatchNorm(nn.BatchNorm):
+    """Linen's batch norm over all axes but the last, with a gradient that saves the input alone (`batch_normalised`) in training."""
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "... d"], use_running_average: bool | None = None, *, mask: Bool[Array, "... d"] | None = None
+    ) -> Float[Array, "... d"]:
+        if use_running_average or mask is not None or self.is_initializing():
+            return super().__call__(x, use_running_average, mask=mask)
+        scale, bias = (self.param(name, nn.initializers.zeros_init(), x.shape[-1:]) for name in ("scale", "bias"))
+        normalised, mean, variance = batch_normalised(x, scale, bias, self.epsilon)
+        for name, value in (("mean", mean), ("var", variance)):
+            running = self.variable("batch_stats", name, jnp.zeros, x.shape[-1:])
+            running.value = self.momentum * running.value + (1 - self.momentum) * jax.lax.stop_gradient(value)
+        return normalised.astype(self.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def batch_normalised(
+    features: Float[Array, "... d"], scale: Float[Array, "d"], bias: Float[Array, "d"], epsilon: float
+) -> tuple[Float[Array, "... d"], Float[Array, "d"], Float[Array, "d"]]:
+    """Features with mean 0 and variance 1 over all axes but the last, times `scale`, plus `bias`; the mean; the variance.
+
+    All in float32.  Gradients flow through the first of the three alone (Ioffe & Szegedy 2015, section 3); those of mean and variance
+    are taken as zero.
+    """
+    return _batch_normalised_forward(features, scale, bias, epsilon)[0]
+
+
+def _batch_normalised_forward(features: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Any, Any]:
+    axes, wide = tuple(range(features.ndim - 1)), features.astype(jnp.float32)
+    mean = jnp.mean(wide, axes)
+    variance = jnp.maximum(0.0, jnp.mean(jnp.square(wide), axes) - jnp.square(mean))
+    inverse = jax.lax.rsqrt(variance + epsilon)
+    normalised = (wide - _row(mean, wide)) * _row(inverse * scale, wide) + _row(bias, wide)
+    return (normalised, mean, variance), (features, scale, mean, inverse)
+
+
+def _batch_normalised_backward(epsilon: float, saved: Any, gradients: Any) -> tuple[Array, Array, Array]:
+    (features, scale, mean, inverse), gradient = saved, gradients[0]
+    axes, count = tuple(range(features.ndim - 1)), features.size // features.shape[-1]
+    standard = (features.astype(jnp.float32) - _row(mean, features)) * _row(inverse, features)
+    to_bias, to_scale = jnp.sum(gradient, axes), jnp.sum(gradient * standard, axes)
+    centred = gradient - _row(to_bias / count, features) - standard * _row(to_scale / count, features)
+    return (centred * _row(inverse * scale, features)).astype(features.dtype), to_scale, to_bias
+
+
+def _row(vector: Array, like: Array) -> Array:
+    """A vector of the last axis, with as many axes as `like`."""
+    return vector.reshape((1,) * (like.ndim - 1) + vector.shape)
+
+
+batch_normalised.defvjp(_batch_normalised_forward, _batch_normalised_backward)
+
+
+def layer_norm(features: Float[Array, "b h w d"], dtype: str, name: str) -> Float[Array, "b h w d"]:
+    """Each position's features with mean 0 and variance 1 (Ba et al. 2016), epsilon 1e-6.  Call it inside a module."""
+    return nn.LayerNorm(epsilon=1e-6, use_fast_variance=False, dtype=dtype, name=name)(features)
+
+
+def dropout(
+    module: nn.Module, features: Float[Array, "b h w d"], rate: float, *, train: bool, whole: bool = False
+) -> Float[Array, "b h w d"]:
+    """Features of `module`, each zero with probability `rate` and the others larger by 1 / (1 - rate) (Srivastava et al. 2014).
+
+    While training; and in evaluation where the stream MONTE_CARLO is given, to sample networks (Gal & Ghahramani 2016, arXiv
+    1506.02142): a stream of its own, for a frozen encoder does not drop while its head, which is trained, does.
+    `whole`: of an image a channel is dropped as a whole or not at all (Tompson et al. 2015, SpatialDropout).
+    """
+    sampled = not train and module.has_rng(keys.MONTE_CARLO)
+    layer = nn.Dropout(
+        rate,
+        broadcast_dims=(1, 2) if whole else (),
+        deterministic=not (train or sampled),
+        rng_collection=keys.MONTE_CARLO if sampled else "dropout",
+    )
+    return layer(features)
+
+
+def standardise(image: Float[Array, "b h w c"], mean: Sequence[float], std: Sequence[float]) -> Float[Array, "b h w c"]:
+    """(image - mean) / std, one number for all channels or one for each."""
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) not in (1, image.shape[-1]):
+            raise UserError(
+                f"The encoder standardises {len(values)} channels; the image has {image.shape[-1]}. "
+                f"Give {name} one number, or one for each channel."
+            )
+    if all(value == 0 for value in mean) and all(value == 1 for value in std):
+        return image
+    return (image - jnp.asarray(mean).reshape(1, 1, 1, -1)) / jnp.asarray(std).reshape(1, 1, 1, -1)
+
+
+def unstandardise(image: Float[Array, "b h w c"], mean: Sequence[float], std: Sequence[float]) -> Float[Array, "b h w c"]:
+    """The inverse of `standardise`."""
+    return image * jnp.asarray(std).reshape(1, 1, 1, -1) + jnp.asarray(mean).reshape(1, 1, 1, -1)

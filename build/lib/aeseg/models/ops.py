@@ -1,0 +1,256 @@
+"""Convolution, pooling and upsampling as functions: plain forms, and exact ones that are faster.
+
+XLA on a CPU is slow at six things: the gradient of a convolution's kernel, convolutions of few channels, convolutions of small images
+with large kernels, the gradient of max pooling (select-and-scatter), the gradients of a transposed convolution, and depthwise
+convolutions.  These functions have gradients of their own, equal to the plain ones up to rounding; the platform settles the form
+while compiling, and the program has no branch.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from aeseg.models import fast_cpu
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+
+def convolve(
+    image: Float[Array, "b h w c"], kernel: Float[Array, "y x c d"], stride: int = 1, padding: Padding | None = None
+) -> Float[Array, "b _ _ d"]:
+    """The convolution of an image with a kernel; zeros around it as `padding` says, ((top, bottom), (left, right)), or SAME."""
+    if padding is None:
+        rows, columns = lax.padtype_to_pads(image.shape[1:3], kernel.shape[:2], (stride, stride), "SAME")
+        padding = (rows, columns)
+    return _convolve(image, kernel, stride, padding)
+
+
+def dilated_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c d"], dilation: int) -> Float[Array, "b h w d"]:
+    """The convolution with a kernel whose taps stand `dilation` pixels apart, zeros around the image (SAME)."""
+    if dilation == 1:
+        return convolve(image, kernel)
+    layout = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(image, kernel, (1, 1), "SAME", rhs_dilation=(dilation, dilation), dimension_numbers=layout)
+
+
+@jax.jit  # traced once for all blocks of one shape: the fast form has a hundred operations
+def depthwise_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c"]) -> Float[Array, "b h w c"]:
+    """The convolution of each channel with its own kernel, of odd size, zeros around the image (SAME)."""
+    return _depthwise(image, kernel)
+
+
+def upsample_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]) -> Float[Array, "b 2*h 2*w d"]:
+    """Nearest upsampling by 2 and a 3x3 convolution, exactly, without the large image: 4/9 of the arithmetic.
+
+    A pixel of the output sees only 2x2 pixels of the small image: in the even rows the kernel's last two rows see the same
+    one, in the odd rows its first two.  So a 2x2 convolution of the small image gives, for each of the four parities,
+    its own kernel, summed where taps coincide; at (i + y, j + x) stands the output's pixel (2i + y, 2j + x).
+    """
+    c, d = kernel.shape[2:]
+    rows = jnp.stack([jnp.stack([kernel[0], kernel[1] + kernel[2]]), jnp.stack([kernel[0] + kernel[1], kernel[2]])], axis=1)
+    left, middle, right = rows[:, :, 0], rows[:, :, 1], rows[:, :, 2]  # tap, parity, c, d
+    both = jnp.stack([jnp.stack([left, middle + right]), jnp.stack([left + middle, right])], axis=1)  # tap, parity, tap, parity, c, d
+    small = both.transpose(2, 0, 4, 3, 1, 5).reshape(2, 2, c, 4 * d).astype(image.dtype)
+    return _interleave(convolve(image, small, padding=((1, 1), (1, 1))))
+
+
+def up_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "2 2 c d"]) -> Float[Array, "b 2*h 2*w d"]:
+    """Each pixel times kernel[y, x], at (2i + y, 2j + x): one matrix product."""
+    (b, h, w, c), d = image.shape, kernel.shape[-1]
+    product = image.reshape(-1, c) @ kernel.transpose(2, 0, 1, 3).reshape(c, 4 * d)
+    return product.reshape(b, h, w, 2, 2, d).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, d)
+
+
+def transpose_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y y c d"], padding: int = 0) -> Float[Array, "b 2*h 2*w d"]:
+    """The transposed convolution with stride 2, cut to twice the size: four small convolutions, exactly.
+
+    The kernel has 4, 8, ... pixels, or 3, which are the last of 4, or with `padding` 1 the first.  With 4x4 an even row of the output
+    sees rows 3 and 1 of the kernel, an odd one rows 2 and 0; so with columns (see `upsample_convolve`).
+    """
+    if kernel.shape[0] == 3:
+        kernel = jnp.pad(kernel, ((1 - padding, padding), (1 - padding, padding), (0, 0), (0, 0)))
+    (size, _, c, d), half = kernel.shape, kernel.shape[0] // 2
+    parts = kernel[::-1, ::-1].reshape(half, 2, half, 2, c, d)  # tap, parity, tap, parity, c, d
+    small = parts.transpose(0, 2, 4, 1, 3, 5).reshape(half, half, c, 4 * d).astype(image.dtype)
+    return _interleave(convolve(image, small, padding=((size // 4, size // 4), (size // 4, size // 4))))
+
+
+def upsample(image: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
+    """Nearest upsampling by 2: each pixel four times."""
+    b, h, w, c = image.shape
+    return jnp.broadcast_to(image[:, :, None, :, None, :], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
+
+
+@jax.custom_vjp
+def max_pool(image: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
+    """The greatest of each 2x2 pixels; an odd last row or column is left out.  The first of equals gets the gradient."""
+    return _greatest(image)
+
+
+def max_unpool(pooled: Float[Array, "b h w c"], image: Float[Array, "b y x c"]) -> Float[Array, "b y x c"]:
+    """`pooled` back in the size of `image`, each number where the greatest of its 2x2 pixels of `image` stands, and 0 elsewhere.
+
+    The indices of SegNet's poolings (Badrinarayanan et al. 2017, section 3.1), found again from what was pooled; of equals the
+    first, as in torch's MaxUnpool2d.  An odd last row or column was pooled alone, as `even` lets it.
+    """
+    padded = even(jax.lax.stop_gradient(image))
+    return _placed(pooled, padded, _greatest(padded))[:, : image.shape[1], : image.shape[2]]
+
+
+def even(image: Float[Array, "b h w c"]) -> Float[Array, "b _ _ c"]:
+    """The image with an odd last row or column twice: pooling then leaves no pixel out (Caffe's rule; torch's ceil_mode)."""
+    return jnp.pad(image, ((0, 0), (0, image.shape[1] % 2), (0, image.shape[2] % 2), (0, 0)), mode="edge")
+
+
+def resize(image: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b height width c"]:
+    """The image in another size, bilinear, without smoothing before it is made smaller."""
+    shape = (image.shape[0], height, width, image.shape[-1])
+    return jax.image.resize(image, shape, "bilinear", antialias=False)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(image: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    return _value(image, kernel, stride, padding)
+
+
+def _convolve_forward(image: Array, kernel: Array, stride: int, padding: Padding) -> tuple[Array, tuple[Array, Array]]:
+    return _value(image, kernel, stride, padding), (image, kernel)
+
+
+def _value(image: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    plain = functools.partial(_plain_convolve, stride=stride, padding=padding)
+    if fast_cpu.suits_convolution(kernel.shape, image.shape, stride):
+        fast = functools.partial(fast_cpu.convolution, stride=stride, padding=padding)
+        return lax.platform_dependent(image, kernel, cpu=fast, default=plain)
+    if fast_cpu.suits_folding(kernel.shape, stride):
+        fast = functools.partial(fast_cpu.folded_convolution, padding=padding)
+        return lax.platform_dependent(image, kernel, cpu=fast, default=plain)
+    return plain(image, kernel)
+
+
+def _convolve_backward(stride: int, padding: Padding, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    image, kernel = saved
+
+    def plain_kernel(image: Array, gradient: Array) -> Array:
+        return jax.vjp(lambda kernel: _plain_convolve(image, kernel, stride, padding), kernel)[1](gradient)[0]
+
+    def fast_kernel(image: Array, gradient: Array) -> Array:
+        return fast_cpu.kernel_gradient(image, gradient, kernel.shape[:2], stride, padding)
+
+    def plain_image(kernel: Array, gradient: Array) -> Array:
+        return jax.vjp(lambda image: _plain_convolve(image, kernel, stride, padding), image)[1](gradient)[0]
+
+    def fast_image(kernel: Array, gradient: Array) -> Array:
+        return fast_cpu.image_gradient(kernel, gradient, image.shape[1:3], stride, padding)
+
+    def folded_image(kernel: Array, gradient: Array) -> Array:
+        return fast_cpu.folded_convolution(gradient, kernel[::-1, ::-1].transpose(0, 1, 3, 2), (opposite[0], opposite[1]))
+
+    opposite = tuple((length - 1 - before, length - 1 - after) for length, (before, after) in zip(kernel.shape, padding, strict=False))
+    if fast_cpu.suits_image_gradient(kernel.shape, gradient.shape):
+        to_image = lax.platform_dependent(kernel, gradient, cpu=fast_image, default=plain_image)
+    elif fast_cpu.suits_folding(kernel.shape, stride) and min(map(min, opposite)) >= 0:
+        to_image = lax.platform_dependent(kernel, gradient, cpu=folded_image, default=plain_image)
+    else:
+        to_image = plain_image(kernel, gradient)
+    return to_image, lax.platform_dependent(image, gradient, cpu=fast_kernel, default=plain_kernel)
+
+
+_convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+def _plain_convolve(image: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    layout = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(image, kernel, (stride, stride), padding, dimension_numbers=layout)
+
+
+@jax.custom_vjp
+def _depthwise(image: Array, kernel: Array) -> Array:
+    return _depthwise_value(image, kernel)
+
+
+def _depthwise_value(image: Array, kernel: Array) -> Array:
+    return lax.platform_dependent(image, kernel, cpu=fast_cpu.depthwise_convolution, default=_plain_depthwise)
+
+
+def _depthwise_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    image, kernel = saved
+
+    def plain_kernel(image: Array, gradient: Array) -> Array:
+        return jax.vjp(lambda kernel: _plain_depthwise(image, kernel), kernel)[1](gradient)[0]
+
+    def fast_kernel(image: Array, gradient: Array) -> Array:
+        return fast_cpu.depthwise_kernel_gradient(image, gradient, kernel.shape[:2])
+
+    # The gradient of the image is a depthwise convolution too, with the kernel turned round.
+    to_image = _depthwise_value(gradient, kernel[::-1, ::-1])
+    return to_image, lax.platform_dependent(image, gradient, cpu=fast_kernel, default=plain_kernel)
+
+
+_depthwise.defvjp(lambda image, kernel: (_depthwise_value(image, kernel), (image, kernel)), _depthwise_backward)
+
+
+def _plain_depthwise(image: Array, kernel: Array) -> Array:
+    layout = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(
+        image, kernel[:, :, None], (1, 1), "SAME", dimension_numbers=layout, feature_group_count=kernel.shape[-1]
+    )
+
+
+@jax.custom_vjp
+def _interleave(parts: Array) -> Array:
+    return _interleaved(parts)
+
+
+def _interleaved(parts: Array) -> Array:
+    """[b h+1 w+1 4d] to [b 2h 2w d]: pixel (2i + y, 2j + x) is part (y, x) of pixel (i + y, j + x)."""
+    b, h, w, d = parts.shape[0], parts.shape[1] - 1, parts.shape[2] - 1, parts.shape[3] // 4
+    taken = [[parts[:, y : y + h, x : x + w, (2 * y + x) * d :][..., :d] for x in (0, 1)] for y in (0, 1)]
+    return jnp.stack([jnp.stack(row, axis=3) for row in taken], axis=2).reshape(b, 2 * h, 2 * w, d)
+
+
+def _interleave_backward(_: tuple[()], gradient: Array) -> tuple[Array]:
+    quarters = _quarters(gradient)
+    sides = [((0, 0), (y, 1 - y), (x, 1 - x), (0, 0)) for y in (0, 1) for x in (0, 1)]
+    return (jnp.concatenate([jnp.pad(part, side) for part, side in zip(quarters, sides, strict=True)], axis=-1),)
+
+
+_interleave.defvjp(lambda parts: (_interleaved(parts), ()), _interleave_backward)
+
+
+def _quarters(image: Array) -> list[Array]:
+    """The four pixels of each 2x2, in reading order; an odd last row or column is left out."""
+    h, w = image.shape[1] // 2 * 2, image.shape[2] // 2 * 2
+    return [image[:, y:h:2, x:w:2] for y in (0, 1) for x in (0, 1)]
+
+
+def _greatest(image: Array) -> Array:
+    return functools.reduce(jnp.maximum, _quarters(image))
+
+
+def _max_pool_forward(image: Array) -> tuple[Array, tuple[Array, Array]]:
+    pooled = _greatest(image)
+    return pooled, (image, pooled)
+
+
+def _max_pool_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array]:
+    image, pooled = saved
+    whole = _placed(gradient, image, pooled)
+    return (jnp.pad(whole, ((0, 0), (0, image.shape[1] % 2), (0, image.shape[2] % 2), (0, 0))),)
+
+
+def _placed(numbers: Array, image: Array, pooled: Array) -> Array:
+    """[b h w c] numbers, each where `pooled` stands in its 2x2 pixels of the image, and 0 elsewhere."""
+    b, h, w, c = pooled.shape
+    parts, taken = [], jnp.zeros(pooled.shape, bool)
+    for quarter in _quarters(image):
+        greatest = (quarter == pooled) & ~taken
+        taken |= greatest
+        parts.append(jnp.where(greatest, numbers, 0))
+    return jnp.stack([jnp.stack(parts[:2], axis=3), jnp.stack(parts[2:], axis=3)], axis=2).reshape(b, 2 * h, 2 * w, c)
+
+
+max_pool.defvjp(_max_pool_forward, _max_pool_backward)

@@ -1,0 +1,113 @@
+"""Transformer blocks in one scan, shared by encoders of patches and MAE's decoder."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from aeseg.types import UserError
+
+XAVIER = nn.initializers.xavier_uniform()
+TOKEN = nn.initializers.normal(0.02)
+"""Initialisers of weights and learned tokens, as in MAE (He et al. 2022, appendix A.1)."""
+
+
+class Block(nn.Module):
+    """Pre-norm block: x + attention(norm(x)), then x + mlp(norm(x)) (Dosovitskiy et al. 2021, equations 2 and 3; exact GELU).
+
+    heads         attention heads; softmax and norms are float32
+    ratio         hidden units of the MLP relative to the width
+    layer_scale   initial value of a learned factor per channel of a branch (Touvron et al. 2021, "CaiT", equation 1); 0: none
+    drops         drop each branch of an image with probability `rate` (Huang et al. 2016); kept branches are divided by 1 - rate
+    collects      return the tokens also as second result, which the scan stacks
+    """
+
+    heads: int
+    ratio: float
+    epsilon: float
+    layer_scale: float
+    drops: bool
+    collects: bool
+    dtype: str
+
+    @nn.compact
+    def __call__(
+        self, tokens: Float[Array, "b n d"], rate: Float[Array, ""], present: Int[Array, "b"] | None = None
+    ) -> tuple[Float[Array, "b n d"], Array | None]:
+        width = tokens.shape[-1]
+        if width % self.heads:
+            raise UserError(f"The width of a transformer must be divisible by its heads; got {width} and {self.heads}. Change one of them.")
+        branch = layer_norm(self.epsilon, self.dtype, "norm_before")(tokens)
+        query, key, value = (
+            self._dense(width, name)(branch).reshape(*branch.shape[:2], self.heads, -1) for name in ("query", "key", "value")
+        )
+        branch = attention(query, key, value, present).reshape(branch.shape)
+        tokens = tokens + self._weighed(self._dense(width, "projection")(branch), "attention_scale", rate)
+        branch = layer_norm(self.epsilon, self.dtype, "norm_after")(tokens)
+        branch = nn.gelu(self._dense(round(self.ratio * width), "expand")(branch), approximate=False)
+        tokens = tokens + self._weighed(self._dense(width, "contract")(branch), "mlp_scale", rate)
+        return tokens, tokens if self.collects else None
+
+    def _dense(self, units: int, name: str) -> nn.Dense:
+        return nn.Dense(units, kernel_init=XAVIER, dtype=self.dtype, name=name)
+
+    def _weighed(self, branch: Float[Array, "b n d"], name: str, rate: Float[Array, ""]) -> Float[Array, "b n d"]:
+        if self.layer_scale:
+            scale = self.param(name, nn.initializers.constant(self.layer_scale), branch.shape[-1:])
+            branch = branch * scale.astype(branch.dtype).reshape(1, 1, -1)
+        if self.drops:
+            kept = jax.random.bernoulli(self.make_rng("drop_path"), 1 - rate, (branch.shape[0], 1, 1))
+            branch = jnp.where(kept, branch / (1 - rate).astype(branch.dtype), 0)
+        return branch
+
+
+def blocks(
+    tokens: Float[Array, "b n d"],
+    depth: int,
+    heads: int,
+    *,
+    dtype: str,
+    train: bool,
+    ratio: float = 4.0,
+    epsilon: float = 1e-6,
+    layer_scale: float = 0.0,
+    drop_path: float = 0.0,
+    remat: bool = False,
+    collects: bool = False,
+    present: Int[Array, "b"] | None = None,
+) -> tuple[Float[Array, "b n d"], Float[Array, "{depth} b n d"] | None]:
+    """Apply `depth` blocks; return the tokens, and with `collects` also the tokens after each block. Call inside a compact method.
+
+    The parameters are at `blocks`, with the depth as first axis. `drop_path` is the rate of the last block; the rates rise linearly
+    from 0 (Huang et al. 2016, section 3). `remat` recomputes activations in the backward pass.
+    Nothing attends to an image's tokens after the first `present`.
+    """
+    if not 0 <= drop_path < 1:
+        raise UserError(f"drop_path is a probability, 0 or more and less than 1; got {drop_path}. Change it in the config.")
+    kind = nn.remat(Block, prevent_cse=False) if remat else Block
+    scanned = nn.scan(
+        kind, variable_axes={"params": 0}, split_rngs={"params": True, "drop_path": True}, in_axes=(0, nn.broadcast), length=depth
+    )
+    stack = scanned(heads, ratio, epsilon, layer_scale, train and drop_path > 0, collects, dtype, name="blocks")
+    return stack(tokens, jnp.linspace(0.0, drop_path, depth), present)
+
+
+def attention(
+    query: Float[Array, "b n heads d"],
+    key: Float[Array, "b m heads d"],
+    value: Float[Array, "b m heads d"],
+    present: Int[Array, "b"] | None = None,
+) -> Float[Array, "b n heads d"]:
+    """Scaled dot-product attention, softmax(q k / sqrt(d)) v, with a float32 softmax (Vaswani et al. 2017, equation 1).
+
+    On a GPU, cuDNN's flash attention runs if it supports the input: half precision, and d at most 128 and a multiple of 8.
+    Only the first `present` keys of an image are attended to; None: all.
+    """
+    fits = query.dtype in (jnp.bfloat16, jnp.float16) and query.shape[-1] <= 128 and query.shape[-1] % 8 == 0
+    cudnn = fits and jax.default_backend() == "gpu"
+    return jax.nn.dot_product_attention(query, key, value, key_value_seq_lengths=present, implementation="cudnn" if cudnn else "xla")
+
+
+def layer_norm(epsilon: float, dtype: str, name: str) -> nn.LayerNorm:
+    """Return a layer norm (Ba et al. 2016) with float32 statistics and the variance of differences from the mean."""
+    return nn.LayerNorm(epsilon=epsilon, dtype=dtype, use_fast_variance=False, name=name)

@@ -1,0 +1,47 @@
+"""What configs that were saved by earlier versions say in other words.
+
+Results and workdirs keep the config that they were made with.  Whoever moves a class, renames a field or adds a field whose
+default changes what is computed writes it down here, once; `spec.build`, the comparison of a workdir with a command, and the
+comparison of a recorded result with a table's row read these tables.  An added field whose default is what the code did before
+needs no entry.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+RUN, DATA = "aeseg.runs.run:Run", "aeseg.runs.run:Data"
+
+TARGETS: dict[str, str] = {}
+"""Moved classes and functions: the old target -> the new one."""
+
+FIELDS: dict[str, dict[str, str]] = {RUN: {"freeze": "transfer"}}
+"""Renamed fields, by (new) target: the old name -> the new one."""
+
+DROPPED: dict[str, tuple[str, ...]] = {RUN: ("epochs", "images", "blr", "decay"), DATA: ("root", "class_table")}
+"""Fields that held no argument, by (new) target: other fields were computed from them, and hold the result."""
+
+MEANT: dict[str, dict[str, Any]] = {}
+"""What the code did while a field did not exist, by (new) target, if that is not the field's default today."""
+
+
+def updated(node: Any) -> Any:
+    """Return a plain config (dicts, lists, numbers) in today's words, at every depth; what needs no change is kept."""
+    if isinstance(node, list | tuple):
+        return [updated(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    fields = {name: updated(value) for name, value in node.items()}
+    target = TARGETS.get(str(node.get("target")), node.get("target"))
+    if isinstance(target, str):
+        fields["target"] = target
+        renamed, dropped = FIELDS.get(target, {}), DROPPED.get(target, ())
+        fields = {renamed.get(name, name): value for name, value in fields.items() if name not in dropped}
+    return fields
+
+
+def updated_run(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plain config of a run in today's words; one without targets at the top is of a version before `Run`."""
+    fields = dict(config)
+    if "target" not in fields and isinstance(fields.get("data"), Mapping):
+        fields = {"target": RUN, **fields, "data": {"target": DATA, **fields["data"]}}
+    return updated(fields)

@@ -1,0 +1,110 @@
+"""Write a run's config: `spec(Run, ...)`, with the fields that follow one another tied by reference.
+
+A config file passes what it sets, and nothing else.  Numbers from which other fields are computed are `FieldReference`s:
+
+    steps = number(1500)
+    run_config(..., steps=steps, optimiser=warm_adamw(2e-3, steps))
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict, FieldReference
+
+from aeseg import spec
+from aeseg.methods.segmenter import Segmenter
+from aeseg.models import neck as necks
+from aeseg.runs.run import SPLITS, Data, Run, is_segmenter
+from aeseg.spec import names, recipe
+from aeseg.training.optimiser import adamw
+from aeseg.types import UserError
+
+METHODS, ENCODERS, HEADS = "aeseg.methods", "aeseg.models.encoders", "aeseg.models.heads"
+
+
+def number(value: int | float) -> FieldReference:
+    """Return a number that other fields can be computed from; setting the field that holds it moves them all."""
+    return FieldReference(value)
+
+
+def run_config(method: ConfigDict, data: ConfigDict, **fields: Any) -> ConfigDict:
+    """Return the config of a run whose parts follow its `dtype`, whose head follows the method's `classes`, with the method's metric."""
+    metric = "mean_iou" if "head" in method else "loss"
+    config = spec.spec(Run, method=method, data=data, **{"best": metric, **fields})
+    spec.follow(config.method, "dtype", config.get_ref("dtype"))
+    if is_segmenter(config):
+        config.method.head.classes = config.method.get_ref("classes")
+    return config
+
+
+def data_config(splits: Mapping[str, ConfigDict], **fields: Any) -> ConfigDict:
+    """Return the config of `Data` for described splits: what they share is said once, in `source`."""
+    described = {split: spec.plain(splits[split]) for split in SPLITS}
+    first = described["train"]
+    apart = {each["target"] for each in described.values()} != {first["target"]}
+    shared = {} if apart else {name: value for name, value in first.items() if all(each[name] == value for each in described.values())}
+    own = {split: {name: value for name, value in each.items() if name not in shared} for split, each in described.items()}
+    return spec.spec(Data, **spec.from_json(spec.to_json(ConfigDict({"source": shared, **own}))), **fields)
+
+
+def warm_adamw(learning_rate: float, steps: Any, **fields: Any) -> ConfigDict:
+    """Return AdamW as most configs have it: a twentieth of the steps warms up, weight decay 0.05, gradients clipped at norm 1."""
+    return spec.spec(
+        adamw, learning_rate=learning_rate, steps=steps, **{"warmup": steps // 20, "weight_decay": 0.05, "clip": 1.0, **fields}
+    )
+
+
+def method_config(argument: str, classes: int = 2, encoder: ConfigDict | None = None) -> ConfigDict:
+    """Return the method that words separated by commas name, of any file of aeseg/methods, encoders and heads.
+
+    `denoising`            pretrains; the method's own recipe, with `encoder` if one is given
+    `denoising,tiny`       ... of that size
+    `spark,resnet`         ... with another encoder that the method takes (`spark,resnet,tiny`: of that size)
+    `unet`                 segments with that head and `encoder` (default `convnet`)
+    `upernet,vit`          ... and that encoder; an encoder of one stride gets a neck
+    """
+    name, *words = argument.split(",")
+    kind = words.pop(0) if words and words[0] in names(ENCODERS) else ""
+    size = words.pop(0) if words else "small"
+    if words:
+        raise UserError(f"Expected a part, an encoder and a size between commas; got {argument!r}. Write unet,vit or denoising,tiny.")
+    if kind:
+        encoder = recipe(ENCODERS, kind, size)
+    if name in names(HEADS):
+        return segmenter_config(
+            recipe(HEADS, name, "tiny" if size == "tiny" else "small"), encoder or recipe(ENCODERS, "convnet", size), classes
+        )
+    if name == "segmenter":
+        raise UserError(f"A segmenter is named by its head: {', '.join(names(HEADS))}. Write such as unet or upernet,vit.")
+    if name not in names(METHODS):
+        known = [*(each for each in names(METHODS) if each != "segmenter"), *names(HEADS)]
+        raise UserError(f"Expected an autoencoder or a head, {', '.join(known)}; got {name!r}{spec.suggestion(name, known)}.")
+    method = recipe(METHODS, name, "small" if kind else size)
+    if encoder is not None and (kind or _takes(method, encoder)):
+        method.encoder = encoder
+    return method
+
+
+def segmenter_config(head: ConfigDict, encoder: ConfigDict, classes: int, **fields: Any) -> ConfigDict:
+    """Return a segmenter; an encoder whose features have one stride, a vision transformer, gets the neck that makes the others."""
+    if "patch" in encoder and "neck" not in fields:
+        fields["neck"] = (necks.unet(encoder.patch, encoder.width),)
+    return spec.spec(Segmenter, encoder=encoder, head=head, classes=classes, **fields)
+
+
+def file_of(part: ConfigDict) -> str:
+    """Return the file name of a described part: `vit` for the encoder in aeseg/models/encoders/vit.py."""
+    return part.target.partition(":")[0].rpartition(".")[2]
+
+
+def follow_window(config: ConfigDict, before: tuple[int, int]) -> None:
+    """Let the crops and resizes of a window's size follow it from `before` to the config's window."""
+    for transforms in (config.data.transforms, config.data.evaluation_transforms):
+        for transform in transforms:
+            if (transform.get("height"), transform.get("width")) == before:
+                transform.height, transform.width = config.window
+
+
+def _takes(method: ConfigDict, encoder: ConfigDict) -> bool:
+    """Whether a default encoder replaces the method's own: only one of the same kind does."""
+    return "encoder" in method and method.encoder.target == encoder.target

@@ -1,0 +1,179 @@
+"""`--init`: the weights that a run starts from, of a workdir of ours or of a directory of Hugging Face.
+
+The encoder is taken whole or not at all.  Pretraining takes the rest of the method, too, where it is the same method and fits;
+what does not fit keeps its fresh value, and each such part is named with the reason.  A segmenter that goes on is taken whole.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from aeseg import spec, tree
+from aeseg.importers import adapt, families, files
+from aeseg.runs.run import config_example
+from aeseg.runs.train import Init
+from aeseg.runs.workdir import stored_config
+from aeseg.training import checkpoints as saved
+from aeseg.training.state import TrainState
+from aeseg.types import UserError
+
+TOKEN = "mask_token"
+"""The one parameter of an encoder that depends on how it is trained."""
+
+
+def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: str) -> Init:
+    """Give the config the encoder of `path`; what puts its weights into a fresh state, and as `taken` says the rest of the method's.
+
+    taken   "encoder": it alone; "what fits": of the same method also each other part that fits; "all": the whole method, or UserError
+
+    Of a workdir, an encoder that the command line describes otherwise is an error: weights and description would not belong
+    together.  Of foreign weights the decoder's description is taken, too, where the method is the same; what the command line
+    says of either holds (patch, grid), and the weights are made to fit.  The dtype, and fields that an encoder calls `adjustable`,
+    are the run's own.  Where all is taken, another method, head or neck is an error; window, loss and optimiser are the run's own.
+    """
+    foreign = files.is_foreign(path)
+    if foreign:
+        model = families.load(path)
+        found, donor, notes = model.described, model.variables, list(model.notes)
+        encoder = found if families.is_encoder(found) else found.encoder
+    else:
+        stored, donor = of_workdir(path)
+        found, encoder, notes = stored.method, stored.method.encoder, []
+        _refuse_others(encoder, config.method.encoder, overrides, path)
+    if taken == "all":
+        _refuse_another_model(found, config.method, path)
+    taken = taken if found.get("target") == config.method.target else "encoder"
+    parts = {"encoder": encoder, **({"decoder": found.decoder} if foreign and taken != "encoder" and "decoder" in found else {})}
+    grids = {part: tuple(described.grid) for part, described in parts.items() if "grid" in described}
+    channels = config_example(config)["image"].shape[-1]
+    for part, described in parts.items():
+        before = described.copy_and_resolve_references()
+        _follow(described, config.method[part], part, overrides, path)
+        if foreign:
+            _fit(described, parts["encoder"], tuple(config.window), channels)
+        notes += spec.differences(before, described, f"config.method.{part}")
+        with config.unlocked():
+            config.method[part] = described
+    grids = {part: (old, tuple(config.method[part].grid)) for part, old in grids.items()}
+
+    def init(state: TrainState) -> tuple[TrainState, list[str]]:
+        started, lines = with_weights(state, donor, taken, grids)
+        return started, [*notes, *lines]
+
+    return init
+
+
+def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids: adapt.Grids | None = None) -> tuple[TrainState, list[str]]:
+    """The state with what is `taken` of the donor (see `weights`); a line for each step.
+
+    `grids`: see `adapt.adapted`.  The running mean of the parameters starts from the same weights.
+    """
+    variables = {"params": state.params, **state.collections}
+    given, lines = adapt.adapted({name: leaves for name, leaves in donor.items() if name in variables}, variables, grids or {})
+    encoder, said = _with_token(given["params"]["encoder"], state.params["encoder"])
+    given = {**given, "params": {**given["params"], "encoder": encoder}}
+    found, paths = saved.graft(variables, given)
+    lines += said
+    lines.append(f"Took {len(paths)} arrays ({tree.count(given['params']['encoder']):,} numbers) of the encoder from the checkpoint.")
+    others = {part for leaves in variables.values() for part in leaves} - {"encoder"} if taken != "encoder" else ()
+    for part in sorted(others):
+        try:
+            found, paths = saved.graft(found, given, (part, f"{part}/*"))
+            lines.append(f"Took {len(paths)} arrays of the {part}, too.")
+        except UserError as error:
+            if taken == "all":
+                raise
+            lines.append(f"The {part} keeps its fresh values. " + "\n".join(str(error).splitlines()[:-1]))
+    placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), found, variables)
+    params = placed.pop("params")
+    ema = jax.tree.map(lambda leaf: leaf.copy(), params) if state.ema else {}
+    return state.replace(params=params, collections=placed, ema=ema), lines
+
+
+def of_workdir(path: str, step: int = -1) -> tuple[ConfigDict, dict[str, Any]]:
+    """(config, variables) of a workdir, or of the checkpoints folder in one."""
+    workdir = os.path.dirname(os.path.abspath(path)) if os.path.basename(os.path.normpath(path)) == "checkpoints" else path
+    config = stored_config(workdir)
+    found, variables = saved.load_variables(os.path.join(workdir, "checkpoints"), step)
+    if found < config.steps:
+        print(f"Note: {workdir} stopped at step {found} of {config.steps}.", file=sys.stderr)
+    return config, variables
+
+
+def _with_token(given: Mapping[str, Any], fresh: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A donor's encoder as one that learns what stands for hidden patches (`mask_token`) where `fresh` does; a line where that differs."""
+    rest = {name: leaves for name, leaves in given.items() if name != TOKEN}
+    if TOKEN in given and TOKEN not in fresh:
+        return rest, [f"Left out the encoder's {TOKEN}: nothing is hidden from it here."]
+    if TOKEN in fresh and TOKEN not in given:
+        return {**rest, TOKEN: fresh[TOKEN]}, [f"The encoder's {TOKEN} keeps its fresh value: the checkpoint holds none."]
+    return dict(given), []
+
+
+def _refuse_another_model(found: ConfigDict, wanted: ConfigDict, path: str) -> None:
+    """Raises UserError where `found` is another method than `wanted`, or has another head or neck."""
+    if found.get("target") != wanted.target:
+        raise UserError(
+            f"Expected a model to go on from as a whole, {wanted.target}; {path} holds {found.get('target', 'an encoder alone')}. "
+            "Name a workdir of `segment`, or take the encoder alone with --config.transfer=fine-tune."
+        )
+    lines = _unlike(found.head, wanted.head, "config.method.head")
+    necks = found.get("neck", ()), wanted.get("neck", ())
+    if len(necks[0]) != len(necks[1]):
+        lines.append(f"config.method.neck: {len(necks[0])} parts -> {len(necks[1])}")
+    for place, (old, new) in enumerate(zip(*necks, strict=False)):
+        lines += _unlike(old, new, f"config.method.neck[{place}]")
+    if lines:
+        raise UserError(
+            f"Expected a model to go on from as a whole; the one of {path} differs from this run's:\n  " + "\n  ".join(lines) + "\n"
+            "Give the run this head and neck, or take the encoder alone with --config.transfer=fine-tune."
+        )
+
+
+def _unlike(found: Any, wanted: Any, where: str) -> list[str]:
+    """A line for each field in which two descriptions of a part differ, but for those that may be set otherwise."""
+    free = tuple(f"{where}.{name}:" for name in _adjustable(found))
+    return [line for line in spec.differences(found, wanted, where) if not line.startswith(free)]
+
+
+def _refuse_others(encoder: ConfigDict, described: ConfigDict, overrides: Mapping[str, Any], path: str) -> None:
+    lines = _unlike(encoder, described, "config.method.encoder")
+    asked = [name for name in overrides if name.startswith("method.encoder") and name.split(".")[2] not in _adjustable(encoder)]
+    if asked and lines:
+        raise UserError(
+            f"The encoder of {path} differs from the one that the command line describes:\n  " + "\n  ".join(lines) + "\n"
+            f"Leave out {', '.join(f'--config.{name}' for name in asked)}: the encoder of --init is taken as it is."
+        )
+
+
+def _follow(described: ConfigDict, of_run: ConfigDict, part: str, overrides: Mapping[str, Any], path: str) -> None:
+    """Set in the description of the weights what the run may, and what the command line does, say otherwise."""
+    asked = {name.removeprefix(f"method.{part}."): value for name, value in overrides.items() if name.startswith(f"method.{part}.")}
+    alike = described.target == of_run.target
+    if asked.keys() - {"dtype"} and not alike:
+        raise UserError(
+            f"{path} holds {described.target}; the command line describes {of_run.target}. "
+            f"Leave out {', '.join(f'--config.method.{part}.{name}' for name in asked)}, or name a config with that {part}."
+        )
+    for name in (*_adjustable(described), "channels") if alike else ("dtype",):
+        if name in described and name in of_run:
+            described[name] = of_run[name]
+    if alike:
+        described.update_from_flattened_dict(asked)
+
+
+def _adjustable(described: Any) -> tuple[str, ...]:
+    """The fields that another use of the same weights may set otherwise: dtype, and what the class calls so."""
+    return ("dtype", *getattr(type(spec.build(described)), "adjustable", ()))
+
+
+def _fit(described: ConfigDict, encoder: ConfigDict, window: tuple[int, int], channels: int) -> None:
+    """Describe a part for the run's images: the grid of learned positions, and mean and std where the channels are others."""
+    if described.get("positions") == "learned" and not any(side % encoder.patch for side in window):
+        described.grid = tuple(side // encoder.patch for side in window)
+    if {"mean", "std"} <= set(described) and not {len(described.mean), len(described.std)} <= {1, channels}:
+        described.mean, described.std = ((sum(values) / len(values),) for values in (described.mean, described.std))

@@ -1,0 +1,37 @@
+"""Predict an image from Python, with the network of a workdir."""
+
+import functools
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from aeseg.inference.sliding import Predict, sliding_logits, two_thirds
+from aeseg.inference.views import resized, softmax
+from aeseg.runs import scores
+from aeseg.runs.workdir import Trained, load_trained
+from aeseg.types import UserError
+
+
+def predict(workdir: str, image: UInt8[np.ndarray, "h w c"], step: int = -1) -> Int[np.ndarray, "h w"]:
+    """Return the class of each pixel of an image of any size, by the newest checkpoint of a segmentation run, or the one of `step`.
+
+    The run's window slides over the image as in `evaluate`.  If the run resizes the images that it scores, this one is resized, too, and
+    its probabilities are brought back bilinearly.  The network is loaded and compiled once for each workdir.
+    """
+    trained, network = _loaded(workdir, step)
+    record = {"image": image}
+    for transform in trained.run.data.evaluation_transforms:
+        record = transform(record, np.random.default_rng(0))
+    window = trained.run.window
+    logits = sliding_logits(network, record["image"], window, two_thirds(window), batch=trained.run.batch_size)
+    if logits.shape[:2] != image.shape[:2]:
+        logits = resized(softmax(logits), image.shape[:2])
+    return np.argmax(logits, axis=-1)
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(workdir: str, step: int) -> tuple[Trained, Predict]:
+    trained = load_trained(workdir, step)
+    if not trained.run.segments:
+        raise UserError(f"Expected a segmentation run; {workdir} holds an autoencoder. Name the workdir of `segment`.")
+    return trained, scores.predictor(trained.run, trained.method, trained.variables)

@@ -1,0 +1,293 @@
+"""`Run` and `Data`: all that one training run is made of.  A config is `spec(Run, ...)`."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from aeseg import checks, spec, tree
+from aeseg.data import narration, wrappers
+from aeseg.data.loader import Loader
+from aeseg.training import mesh as meshes
+from aeseg.training import state as states
+from aeseg.training.nonfinite import Policy
+from aeseg.types import Class, UserError
+
+SPLITS = ("train", "validation", "test")
+
+DTYPES = ("float32", "bfloat16")
+"""Dtypes that activations can have; float16 would need loss scaling, which the train step does not do."""
+
+TRANSFERS = ("fine-tune", "linear-probe", "scratch", "continue")
+"""What a segmenter does with pretrained weights."""
+
+SCORES = ("mean_iou", "pixel_accuracy", "class_accuracy", "mean_dice")
+"""Metrics of a segmenter during training."""
+
+LARGER_IS_BETTER = (*SCORES, "psnr", "ssim")
+"""Metrics whose largest value is the best; all others are losses and errors."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The images of a run, in three splits.
+
+    source      the description (`spec(Folder, ...)`) of what all splits share: where the images are, what the labels mean
+    train, validation, test   the arguments in which a split differs from `source`; or the description of another source
+    transforms  applied to training records, in order; may draw random numbers
+    evaluation_transforms   applied to records that are scored or predicted
+    fraction    the fraction of the training records that is used, drawn by the run's seed
+    cache_gib   memory for decoded records, in GiB; 0 decodes each record anew
+    on_error    "raise" stops at a record that cannot be read; "skip" passes over it
+    threads, workers   threads, or processes, that read ahead
+    strict      stop before the first step if labels cannot be learned from as they are (aeseg/data/checks.py); else warn
+    """
+
+    DESCRIPTIONS: ClassVar = ("source", *SPLITS)
+
+    source: Mapping[str, Any] | ConfigDict = dataclasses.field(default_factory=dict)
+    train: Mapping[str, Any] | ConfigDict = dataclasses.field(default_factory=dict)
+    validation: Mapping[str, Any] | ConfigDict = dataclasses.field(default_factory=dict)
+    test: Mapping[str, Any] | ConfigDict = dataclasses.field(default_factory=dict)
+    transforms: tuple[Any, ...] = ()
+    evaluation_transforms: tuple[Any, ...] = ()
+    fraction: float = 1.0
+    cache_gib: float = 1.0
+    on_error: str = "raise"
+    threads: int = 2
+    workers: int = 0
+    strict: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise UserError(
+                f"fraction is the fraction of the training records, above 0 and at most 1; got {self.fraction}. Set --config.data.fraction."
+            )
+        if self.on_error not in ("raise", "skip"):
+            raise UserError(f"on_error must be 'raise' or 'skip'; got {self.on_error!r}. Set --config.data.on_error.")
+        for split in SPLITS:
+            self._check_shared(split)
+
+    def described(self, split: str) -> dict[str, Any]:
+        """Return the whole description of a split's source."""
+        return split_config(spec.plain({name: getattr(self, name) for name in ("source", split)}), split)
+
+    def records(self, split: str) -> Any:
+        """Return the source of a split, as it is on disk.  UserError if it has no record."""
+        source = spec.build(self.described(split))
+        if len(source) == 0:
+            kind = self.described(split)["target"].partition(":")[2]
+            raise UserError(f"Expected records; {kind} of split {split!r} has none. Name another split or folder.")
+        return source
+
+    def training(self, seed: int) -> Any:
+        """Return the training records: the drawn fraction of them, without unreadable ones if asked, cached."""
+        source = self.records("train")
+        if self.on_error == "skip":
+            source = wrappers.Tolerant(source)
+        if self.fraction < 1:
+            source = wrappers.Subset(source, self.fraction, seed)
+        return self._cached(source)
+
+    def scored(self, split: str) -> Any:
+        """Return the records of a split to score: each once, unreadable ones left out if `on_error` is "skip"."""
+        source = self._cached(self.records(split))
+        return wrappers.Readable(source) if self.on_error == "skip" else source
+
+    @property
+    def channels(self) -> int:
+        """The channels of the training images, as described; 3 if the source does not say."""
+        return int(self.described("train").get("channels", 3))
+
+    def _cached(self, source: Any) -> Any:
+        return wrappers.Cached(source, self.cache_gib) if self.cache_gib > 0 else source
+
+    def _check_shared(self, split: str) -> None:
+        """Raise UserError if a split says otherwise than the others what the records mean."""
+        fields = getattr(self, split)
+        if not self.source or "target" in fields:
+            return
+        shared = getattr(spec.resolve(self.source["target"]), "SHARED", ())
+        for name in shared:
+            if name in fields and fields[name] != self.source[name]:
+                raise UserError(
+                    f"{name} holds for all splits; config.data.{split} sets it to {fields[name]!r} for one of them. "
+                    f"Set --config.data.source.{name}."
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training run; `train(run, workdir)` (aeseg/runs/train.py) does it.
+
+    method       an autoencoder or a `Segmenter`
+    data         images, and labels for a segmenter
+    optimiser    a function's result in aeseg/training/optimiser.py
+    steps        optimiser steps
+    batch_size   images in a step, over all devices
+    window       height and width that the network is trained at
+    seed         of initialisation, data order, augmentation and drawn labels
+    microbatches   parts of a batch that are computed one after the other, to save memory
+    fsdp         devices that share parameters and optimiser state
+    ema          decay of the running mean of the parameters that is scored; 0 keeps none
+    dtype        of activations; configs let every part of the method follow it
+    nonfinite    "stop" ends the run at a step whose loss or gradient is not finite; "skip" passes over it
+    nonfinite_in_a_row   skipped steps in a row that end the run, too
+    transfer     segmenters only: "fine-tune" trains the pretrained encoder, "linear-probe" freezes it, "scratch" ignores its weights
+                 (the control), "continue" trains a whole segmenter further
+    class_weights   segmenters only: "none", "median_frequency", "inverse_square_root" or "segnet"
+    log_every, evaluate_every, save_every   in steps
+    keep, keep_every   keep the last `keep` checkpoints, and those at a multiple of `keep_every`
+    best         the validation metric whose best checkpoint is kept, too; "" is the method's own
+    next         the config that the printed next command names
+    given        numbers that other fields were computed from, such as epochs; nothing reads them
+    """
+
+    method: nn.Module
+    data: Data
+    optimiser: Any
+    steps: int
+    batch_size: int
+    window: tuple[int, int]
+    seed: int = 0
+    microbatches: int = 1
+    fsdp: int = 1
+    ema: float = 0.0
+    dtype: str = "float32"
+    nonfinite: str = "stop"
+    nonfinite_in_a_row: int = 10
+    transfer: str = "fine-tune"
+    class_weights: str = "none"
+    log_every: int = 50
+    evaluate_every: int = 500
+    save_every: int = 500
+    keep: int = 2
+    keep_every: int = 0
+    best: str = ""
+    next: str = ""
+    given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "microbatches", "fsdp", "log_every", "evaluate_every", "save_every", "keep"):
+            if getattr(self, name) < (0 if name == "steps" else 1):
+                raise UserError(f"{name} must be at least 1; got {getattr(self, name)}. Set --config.{name}.")
+        if len(self.window) != 2 or min(self.window) < 1:
+            raise UserError(f"window is the height and width that the network is trained at; got {self.window}. Set --config.window=(h,w).")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"ema is the decay of the running mean, from 0 (none) to below 1; got {self.ema}. Set --config.ema.")
+        _ = self.policy
+        if self.transfer not in TRANSFERS:
+            raise UserError(f"transfer must be one of {', '.join(TRANSFERS)}; got {self.transfer!r}. Set --config.transfer.")
+        for path, dtype in tree.flatten(spec.plain(spec.describe(self.method))).items():
+            field = "config.method." + path.replace("/", ".")
+            if field.endswith(".dtype") and dtype not in DTYPES:
+                raise UserError(f"A dtype is one of {', '.join(DTYPES)}; {field} is {dtype!r}. Set --{field}.")
+
+    @cached_property
+    def config(self) -> ConfigDict:
+        """The description that builds this run: what its config.json holds."""
+        return spec.describe(self)
+
+    @property
+    def segments(self) -> bool:
+        """Whether the run trains a segmenter; otherwise it pretrains an autoencoder."""
+        return hasattr(self.method, "predict")
+
+    @property
+    def metric(self) -> str:
+        """The validation metric by which checkpoints and trials are compared."""
+        return self.best or ("mean_iou" if self.segments else "loss")
+
+    @property
+    def policy(self) -> Policy:
+        """What is done about steps that are not finite."""
+        return Policy(self.nonfinite, self.nonfinite_in_a_row, lambda step: self.loader.names(step))
+
+    @cached_property
+    def mesh(self) -> jax.sharding.Mesh:
+        """All devices, as the run uses them."""
+        mesh = meshes.create(self.fsdp)
+        meshes.check_batch(mesh, self.batch_size, self.microbatches)
+        return mesh
+
+    @cached_property
+    def training(self) -> Any:
+        """The training records."""
+        return self.data.training(self.seed)
+
+    @cached_property
+    def validation(self) -> Any:
+        """The validation records."""
+        return self.data.scored("validation")
+
+    @property
+    def classes(self) -> tuple[Class, ...]:
+        """The classes of the data; () for images alone."""
+        return self.validation.classes
+
+    @cached_property
+    def loader(self) -> Loader:
+        """This process's rows of every training batch."""
+        return Loader(
+            self.training,
+            self.data.transforms,
+            self.batch_size,
+            self.seed,
+            threads=self.data.threads,
+            workers=self.data.workers,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def batches(self, start: int) -> Iterator[Mapping[str, np.ndarray]]:
+        """Yield this process's rows of the batches start, start + 1, ..."""
+        return self.loader.batches(start)
+
+    def check(self) -> None:
+        """Read the first batch and trace the network with shapes alone: what does not fit is said before anything is computed."""
+        if self.steps < 1:
+            raise UserError(f"steps must be at least 1; got {self.steps}. Set --config.steps.")
+        _ = self.mesh, self.validation
+        state = states.shapes(self.method, self.optimiser, self.loader[0], self.seed, self.ema > 0)
+        images = 4 * self.batch_size // self.microbatches * math.prod(self.loader[0]["image"].shape[1:])
+        needed = checks.state_bytes(state) + images
+        checks.check_memory(
+            needed,
+            f"A {type(self.method).__name__} with a batch of {self.batch_size}",
+            "Lower its widths, --config.batch_size or --config.window.",
+        )
+
+    def example(self) -> dict[str, Any]:
+        """Return a row of zeros as large as the window, with everything that a method may read."""
+        return example(self.window, getattr(getattr(self.method, "decoder", None), "channels", self.data.channels))
+
+
+def example(window: tuple[int, int], channels: int) -> dict[str, Any]:
+    """Return a row of zeros with everything that a method may read."""
+    h, w = window
+    row = {"image": np.zeros((1, h, w, channels), np.uint8), "label": np.zeros((1, h, w), np.int32)}
+    beside = {"caption": np.zeros((1, narration.CAPTION), np.uint8), "sound": np.zeros((1, narration.RATE, 2), np.float32)}
+    return {**row, "depth": np.zeros((1, h, w), np.float32), **beside}
+
+
+def split_config(data: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """Return the whole description of a split's source in a plain config of `Data`; a split with a target stands alone."""
+    fields = data.get(split, {})
+    return dict(fields) if "target" in fields else {**data.get("source", {}), **fields}
+
+
+def is_segmenter(config: Any) -> bool:
+    """Whether a config of a `Run` trains a segmenter (the command is `segment`); otherwise it pretrains."""
+    return "head" in config.method
+
+
+def config_example(config: Any) -> dict[str, Any]:
+    """Return the `example` of a config of a `Run`, whose method need not be built."""
+    channels = split_config(spec.plain(config.data), "train").get("channels", 3)
+    return example(tuple(config.window), config.method.get("decoder", {}).get("channels", channels))

@@ -1,0 +1,169 @@
+"""Numbers and predictions of a run's network: the one place where a method, its variables and images meet.
+
+Training, `evaluate`, `predict`, tables and probes all score through these functions.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jax.experimental import multihost_utils
+
+from aeseg import images, keys
+from aeseg.data import loader as loaders
+from aeseg.data.transforms import CenterCrop
+from aeseg.inference import evaluate as evaluation
+from aeseg.inference.samples import PLANES, fingerprints, sampled
+from aeseg.inference.sliding import Predict
+from aeseg.inference.statistics import by_own_statistics
+from aeseg.runs.run import SCORES, Run
+from aeseg.training import mesh as meshes
+from aeseg.training import step
+from aeseg.training.state import TrainState
+from aeseg.types import UserError
+
+Evaluate = Callable[[TrainState], dict[str, float]]
+
+
+def validation(run: Run) -> Evaluate:
+    """Return a function from a state to the numbers of the validation set; it compiles once.
+
+    An autoencoder: every Mean over the set, divided once, without random keys.  A segmenter: SCORES, from one confusion matrix.
+    """
+    if not run.segments:
+        means = on_local_devices(lambda variables, batch: dict(run.method.apply(variables, step.prepare(batch), train=False)))  # type: ignore[arg-type]
+
+        def numbers(state: TrainState) -> dict[str, float]:
+            variables = host_copy(state.variables)
+            scores = evaluation.autoencoder(
+                lambda batch: means(variables, batch),
+                windows(run, run.validation, run.batch_size),
+                run.method.coefficients,
+                summary=getattr(run.method, "summary", dict),
+            )
+            return {name: value for name, value in scores.items() if name != "images"}
+
+        return numbers
+    predict = on_local_devices(lambda variables, batch: run.method.apply(variables, step.prepare(batch)["image"], method="predict"))
+
+    def scores_of(state: TrainState) -> dict[str, float]:
+        variables = host_copy(state.variables)
+        scores = segmentation(
+            run,
+            lambda image: np.asarray(predict(variables, {"image": image})),
+            run.validation,
+            batch=run.batch_size // jax.process_count(),
+        )
+        return {name: scores[name] for name in SCORES}
+
+    return scores_of
+
+
+def segmentation(run: Run, predict: Predict, source: Any, **how: Any) -> dict[str, Any]:
+    """Return the scores of a predictor over a source, whose records are transformed and cut as the run's; for `how` see `evaluation`."""
+    return evaluation.segmentation(
+        predict,
+        source,
+        run.data.evaluation_transforms,
+        tuple(run.window),  # type: ignore[arg-type]
+        [name for name, _ in source.classes],
+        threads=run.data.threads,
+        **how,
+    )
+
+
+def predictor(run: Run, method: nn.Module, variables: Any, samples: int = 0, batch_statistics: bool = False) -> Predict:
+    """Return a function from images [b h w c] uint8 to logits, or to an autoencoder's output; it compiles once for each shape.
+
+    With `samples` a segmenter returns `samples.sampled`, drawn by the run's seed and each image's pixels; with `batch_statistics` it
+    normalises as `statistics.by_own_statistics` does.
+    """
+
+    def logits(variables: Any, image: jax.Array, rngs: dict[str, jax.Array] | None = None) -> jax.Array:
+        if batch_statistics:
+            return by_own_statistics(method, variables, images.as_float(image), rngs)
+        return method.apply(variables, images.as_float(image), rngs=rngs, method="predict")  # type: ignore[return-value]
+
+    def apply(variables: Any, batch: Any) -> jax.Array:
+        if samples:
+
+            def drawn(key: jax.Array, image: jax.Array) -> jax.Array:
+                return logits(variables, image, {keys.MONTE_CARLO: key})
+
+            return sampled(drawn, batch["image"], batch["index"], run.seed, samples)
+        if run.segments:
+            return logits(variables, batch["image"])
+        shown: Any = method.apply(variables, step.prepare(batch), method="show")
+        if "reconstruction" not in shown:
+            raise UserError(
+                f"Expected a method that shows a reconstruction; {type(method).__name__} shows {', '.join(shown)}. "
+                "Name the --workdir of a segmentation run, or of such an autoencoder."
+            )
+        return shown["reconstruction"]
+
+    compiled, placed = on_local_devices(apply), on_every_device(variables)
+
+    def predict(image: np.ndarray) -> np.ndarray:
+        rows = {"index": fingerprints(image)} if samples else {}
+        return np.asarray(compiled(placed, {"image": image, **rows}))
+
+    return predict
+
+
+def scored(
+    run: Run, method: nn.Module, variables: Any, source: Any, samples: int = 0, batch_statistics: bool = False, **how: Any
+) -> dict[str, Any]:
+    """Return the scores of a segmenter over a source; see `predictor`, and `evaluation.segmentation` for `how`."""
+    predict = predictor(run, method, variables, samples, batch_statistics)
+    return segmentation(run, predict, source, further=PLANES if samples else 0, **how)
+
+
+def autoencoder(run: Run, variables: Any, source: Any, batch: int, seen: Callable[[int], None] = lambda images: None) -> dict[str, Any]:
+    """Return each Mean of an autoencoder over the middle windows of a source, their loss, and the number of images."""
+    means = on_local_devices(lambda variables, batch: dict(run.method.apply(variables, step.prepare(batch), train=False)))  # type: ignore[arg-type]
+    placed = on_every_device(variables)
+    rows, summary = windows(run, source, batch), getattr(run.method, "summary", dict)
+    return evaluation.autoencoder(lambda batch: means(placed, batch), rows, run.method.coefficients, seen, summary)
+
+
+def shower(method: nn.Module) -> Callable[[Any, Any], Any]:
+    """Return a compiled function from (variables, batch) to what the method shows of a batch: columns of a picture."""
+    return on_local_devices(lambda variables, batch: method.apply(variables, step.prepare(batch), method="show"))
+
+
+def windows(run: Run, records: Any, batch_size: int) -> Any:
+    """Return this process's padded batches of one pass over a source, each record cut to the middle window of the trained size.
+
+    Batches need one size, and an encoder one that its stride divides; segmenters are scored on whole images instead.
+    """
+    transforms = (*run.data.evaluation_transforms, CenterCrop(*run.window))
+    return loaders.evaluation_batches(records, transforms, batch_size, jax.process_index(), jax.process_count())
+
+
+def on_local_devices(function: Callable[[Any, Any], Any]) -> Callable[[Any, Mapping[str, np.ndarray]], Any]:
+    """Compile `function(variables, batch)` for the devices of this process; rows are spread over them if their number divides."""
+    jitted = jax.jit(function)
+
+    def call(variables: Any, batch: Mapping[str, np.ndarray]) -> Any:
+        devices = jax.local_devices()
+        if len(batch["image"]) % len(devices):
+            devices = devices[:1]
+        mesh = meshes.create(devices=devices)
+        rows = jax.sharding.NamedSharding(mesh, meshes.ROWS)
+        return jitted(jax.device_put(variables, meshes.replicated(mesh)), jax.device_put(dict(batch), rows))
+
+    return call
+
+
+def on_every_device(variables: Any) -> Any:
+    """Return variables replicated over the devices of this process."""
+    return jax.device_put(variables, meshes.replicated(meshes.create(devices=jax.local_devices())))
+
+
+def host_copy(variables: Any) -> Any:
+    """Return variables that this process alone can use, wherever their parts live."""
+    if jax.process_count() == 1:
+        return variables
+    return multihost_utils.process_allgather(variables, tiled=True)

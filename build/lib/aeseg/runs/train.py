@@ -1,0 +1,133 @@
+"""Train a run in its workdir: resume, start from pretrained weights, or start from scratch."""
+
+import os
+import resource
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from aeseg import tree
+from aeseg.data import wrappers
+from aeseg.inference import draw
+from aeseg.runs import scores, workdir
+from aeseg.runs.run import LARGER_IS_BETTER, Run
+from aeseg.training import checkpoints as saved
+from aeseg.training import lock, loop
+from aeseg.training.log import Log
+from aeseg.training.state import TrainState
+
+PICTURES = 6
+"""Rows of the pictures that a run leaves."""
+
+Init = Callable[[TrainState], tuple[TrainState, list[str]]]
+"""Puts pretrained weights into an initial state; returns the state, and lines that say what was done."""
+
+
+class Outcome(NamedTuple):
+    """Where a run stopped: its step, the numbers of the validation set, whether all steps are done, seconds, the last picture.
+
+    `signal` is the one that stopped it, or 0.
+    """
+
+    step: int
+    numbers: dict[str, float]
+    finished: bool
+    seconds: float
+    picture: str
+    signal: int = 0
+
+
+def train(run: Run, path: str, init: Init | None = None) -> Outcome:
+    """Train a run in the workdir `path`, continue it, or find it finished.
+
+    A workdir with a checkpoint of this run is continued; else `init` brings pretrained weights; else training starts from scratch.
+    Raises UserError if the workdir holds another run, or another process trains there.
+    """
+    with lock.held(path):
+        return _trained(run, path, init)
+
+
+def _trained(run: Run, path: str, init: Init | None) -> Outcome:
+    began, writes = time.perf_counter(), jax.process_index() == 0
+    run.check()
+    workdir.check_workdir(path, run.config, writes)
+    smaller = run.metric not in LARGER_IS_BETTER
+    kept = saved.Checkpoints(os.path.join(path, "checkpoints"), run.keep, run.metric, run.keep_every, smaller)
+    pictures, evaluate = Pictures(run, path), scores.validation(run)
+    state = loop.initial_state(run, run.loader[0])  # type: ignore[arg-type]
+    log = Log(path, run.steps, max([s for s in kept.steps() if s <= run.steps], default=0), writes)
+    try:
+        resumed = kept.restore(state, log.say)
+        if resumed is not None:
+            state = resumed
+            log.say(f"Continuing from step {int(state.step)} of {path}.")
+        elif init is not None:
+            state, lines = init(state)
+            for line in lines:
+                log.say(line)
+        log.say(describe(run, state))
+        if int(state.step) >= run.steps:
+            log.say("This run is finished; nothing is trained.")
+            numbers, finished, signal = evaluate(state), True, 0
+        else:
+            outcome = loop.train(run, state, kept, log, evaluate, pictures.write, run.policy)  # type: ignore[arg-type]
+            state, numbers, finished, signal = outcome.state, outcome.numbers, outcome.finished, outcome.signal
+    finally:
+        kept.close()
+        log.close()
+    return Outcome(int(state.step), numbers, finished, time.perf_counter() - began, pictures.last, signal)
+
+
+class Pictures:
+    """Leaves `pictures/step_<n>.png` of the same few validation images each time."""
+
+    def __init__(self, run: Run, path: str):
+        self._run, self._folder, self.last = run, os.path.join(path, "pictures"), ""
+        self._show = scores.shower(run.method)
+
+    def write(self, state: TrainState) -> None:
+        """Draw what the method shows of the first validation images."""
+        run = self._run
+        batch = next(iter(scores.windows(run, run.validation, run.batch_size)))
+        shown = self._show(scores.host_copy(state.variables), batch)
+        rows = min(PICTURES, len(run.validation))
+        columns = {name: np.asarray(jax.device_get(array))[:rows] for name, array in shown.items()}
+        if jax.process_index() == 0:
+            self.last = os.path.join(self._folder, f"step_{int(state.step):06d}.png")
+            names = [str(run.validation[row].get("name", row)) for row in range(rows)]
+            draw.panel(columns, self.last, run.classes, names)
+
+
+def describe(run: Run, state: TrainState) -> str:
+    """Return one line: what is trained, on what, where."""
+    device = run.mesh.devices.flat[0]
+    return (
+        f"{type(run.method).__name__}: {tree.count(state.params):,} parameters; {len(run.training):,} training and "
+        f"{len(run.validation):,} validation images; batch {run.batch_size}; {run.mesh.size} x {device.device_kind}."
+        + (f" {run.training.text}" if isinstance(run.training, wrappers.Cached) else "")
+    )
+
+
+def report(run: Run, path: str, outcome: Outcome, next_command: str = "") -> str:
+    """Return what a run prints last: the numbers, the seconds, where the pictures are, the next command."""
+    lines = [
+        f"Skipped {len(skipped)} unreadable {split} records: {' '.join(sorted(skipped)[:3])}{' ...' if len(skipped) > 3 else ''}"
+        for split, source in (("training", run.training), ("validation", run.validation))
+        if (skipped := getattr(source, "skipped", ()))
+    ]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    ended = "Finished" if outcome.finished else "Stopped"
+    lines += [
+        f"\n{ended} at step {outcome.step} of {run.steps} after {outcome.seconds:.0f} s, {peak:.1f} GB of memory at most.",
+        "validation  " + _spelled(outcome.numbers),
+        f"pictures    {outcome.picture or os.path.join(path, 'pictures')}",
+        f"next        {next_command if outcome.finished else 'the same command continues'}",
+    ]
+    return "\n".join(lines)
+
+
+def _spelled(numbers: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())

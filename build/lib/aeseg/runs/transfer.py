@@ -1,0 +1,57 @@
+"""How a segmenter starts: which weights it keeps, what stays frozen, and how its classes are weighed."""
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from aeseg import objectives, spec
+from aeseg.data import wrappers
+from aeseg.data.sources.folder import SEGNET_WEIGHTS
+from aeseg.runs.run import TRANSFERS
+from aeseg.runs.train import Init
+from aeseg.types import UserError
+
+CHECKED = 5_000
+"""Labels of at most so many records are read before training; in larger sets a label out of range is found on its way."""
+
+
+def chosen(config: ConfigDict, weights: Init | None) -> Init | None:
+    """Set the config up for its `transfer`; return the weights to start from."""
+    if config.transfer not in TRANSFERS:
+        raise UserError(f"transfer must be one of {', '.join(TRANSFERS)}; got {config.transfer!r}. Set --config.transfer.")
+    if config.transfer == "scratch":
+        return None
+    if config.transfer == "continue" and weights is None:
+        raise UserError("To continue there must be a trained segmenter, and there is none. Name one with --init=<workdir of `segment`>.")
+    if config.transfer == "linear-probe":
+        if weights is None:
+            raise UserError("A linear probe reads a pretrained encoder, and there is none. Name one with --init=<workdir>.")
+        config.method.frozen_encoder = True
+        config.optimiser.freeze = ("encoder/*",)
+    return weights
+
+
+def weigh_classes(config: ConfigDict) -> None:
+    """Check the training labels' range, and put the class weights that `class_weights` names into the method."""
+    rules = {"median_frequency": objectives.median_frequency, "inverse_square_root": objectives.inverse_square_root}
+    if config.class_weights not in ("none", "segnet", *rules):
+        raise UserError(f"class_weights must be one of none, segnet, {', '.join(rules)}; got {config.class_weights!r}.")
+    labelled = spec.build(config.data).training(config.seed)
+    if len(labelled.classes) != config.method.classes:
+        raise UserError(
+            f"The model has {config.method.classes} classes; the training data have {len(labelled.classes)}: "
+            f"{', '.join(name for name, _ in labelled.classes) or 'no labels'}. Set --config.method.classes, or the data's class_table."
+        )
+    if config.class_weights == "none" and len(labelled) > CHECKED:
+        return
+    counts, present = wrappers.class_counts(labelled, labelled.classes)
+    if config.class_weights == "segnet":
+        names = [name for name, _ in labelled.classes]
+        if names != list(SEGNET_WEIGHTS):
+            raise UserError(
+                f"The weights published with SegNet are of CamVid's classes, {', '.join(SEGNET_WEIGHTS)}; the data have {names}."
+            )
+        config.method.class_weights = tuple(SEGNET_WEIGHTS.values())
+    elif config.class_weights != "none":
+        config.method.class_weights = tuple(round(float(w), 6) for w in rules[config.class_weights](counts, present))
+    if not np.any(counts):
+        raise UserError("Expected labels; every pixel of the training labels is ignored. Check the class table and the ignore ids.")

@@ -1,0 +1,118 @@
+"""The workdir of a run: whose it is, and what was trained in it."""
+
+import os
+from typing import Any, NamedTuple
+
+import jax
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from aeseg import files, jsonlines, spec
+from aeseg.runs.run import LARGER_IS_BETTER, SPLITS, Run, split_config
+from aeseg.training import checkpoints as saved
+from aeseg.training import state as states
+from aeseg.training.stored import saved_steps
+from aeseg.types import UserError
+
+MAY_CHANGE = ("log_every", "keep", "next", "data.threads", "data.workers", "data.cache_gib", "data.strict")
+"""Fields that another run in the same workdir may set otherwise: they change no number."""
+
+
+class Trained(NamedTuple):
+    """What a workdir holds: its run, the method, the method's variables (NumPy), and the step they are of."""
+
+    run: Run
+    method: nn.Module
+    variables: dict[str, Any]
+    step: int
+
+
+def comparable(config: Any) -> dict[str, Any]:
+    """Return the meaning of a run's config without the fields that change no number, each split described in full.
+
+    Two runs with equal results train and score the same, in whatever version's words their configs are written.
+    """
+    fields = spec.meaning(config)
+    data = dict(fields.get("data", {}))
+    given = {split: spec.meaning(split_config(data, split)) for split in SPLITS if split in data}
+    data = {name: value for name, value in data.items() if name != "source"} | given
+    fields = {name: value for name, value in fields.items() if name != "given"} | {"data": data}
+    for path in MAY_CHANGE:
+        *parents, last = path.split(".")
+        node = fields
+        for name in parents:
+            node = node.get(name, {})
+        node.pop(last, None)
+    if not fields.get("best"):
+        fields["best"] = "mean_iou" if "head" in fields["method"] else "loss"
+    return fields
+
+
+def check_workdir(workdir: str, config: ConfigDict, writes: bool = True) -> None:
+    """Make the workdir this config's own: write config.json (if this process `writes`), or compare with the one that is there."""
+    path = os.path.join(workdir, "config.json")
+    if os.path.exists(path):
+        lines = spec.differences(comparable(stored_config(workdir)), comparable(config))
+        if lines:
+            raise UserError(
+                f"{workdir} holds a run of another config:\n  " + "\n  ".join(lines) + "\n"
+                "Name another --workdir, or remove this one to start again."
+            )
+        return
+    if not writes:
+        return
+    files.write(path, spec.to_json(config))
+
+
+def stored_config(workdir: str) -> ConfigDict:
+    """Return the config of a run, from its workdir, in today's words."""
+    path = os.path.join(workdir, "config.json")
+    if not os.path.exists(path):
+        raise UserError(f"Expected a run in {workdir!r}; there is no {path}. Name the --workdir of a run.")
+    return read_config(path)
+
+
+def read_config(path: str) -> ConfigDict:
+    """Return the config that a run wrote, in today's words."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return spec.from_json(file.read())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}). Restore the file or start again in another --workdir.") from error
+
+
+def load_trained(workdir: str, step: int = -1) -> Trained:
+    """Return the newest checkpoint of a run (or the one of a step), and the method that fits it."""
+    config = stored_config(workdir)
+    if "target" not in config.method:
+        raise UserError(f"{workdir} holds an encoder alone, as `convert` left it. Train a head on it: segment --init={workdir}.")
+    run = spec.build_run(config)
+    loaded_step, variables = saved.load_variables(os.path.join(workdir, "checkpoints"), step)
+    shapes = jax.eval_shape(lambda: dict(run.method.init(jax.random.key(0), states.example(run.example()), train=False)))
+    saved.check_fit(shapes, variables, f"{workdir}/config.json describes another model than the one saved there. Restore the file.")
+    return Trained(run, run.method, variables, loaded_step)
+
+
+def validated(workdir: str, metric: str) -> dict[int, float | None]:
+    """Return a metric of the validation set by step, from a run's metrics.jsonl; None for a value that was not finite."""
+    name = f"validation/{metric}"
+    return {row["step"]: row[name] for row in jsonlines.read(os.path.join(workdir, "metrics.jsonl")) if name in row}
+
+
+def best_step(workdir: str) -> int:
+    """Return the saved step that was best on validation, by the run's metric; of equals the first."""
+    metric = spec.build_run(stored_config(workdir)).metric
+    kept = saved_steps(os.path.join(workdir, "checkpoints"))
+    values = {step: value for step, value in validated(workdir, metric).items() if step in kept and value is not None}
+    if not values:
+        raise UserError(
+            f"Expected {metric!r} of the validation set at a saved step of {workdir}, by which to choose the best; there is none. "
+            "Name a step with --step, or leave --best out for the newest."
+        )
+    return (max if metric in LARGER_IS_BETTER else min)(values, key=values.__getitem__)
+
+
+def finished(workdir: str) -> bool:
+    """Return whether a run has been trained to its last step."""
+    trained = saved_steps(os.path.join(workdir, "checkpoints"))
+    return bool(trained) and trained[-1] >= stored_config(workdir).steps

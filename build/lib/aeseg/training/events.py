@@ -1,0 +1,46 @@
+"""TensorBoard event files, written at once: no thread, no open file, nothing half written when the disk is full."""
+
+import itertools
+import os
+import socket
+import struct
+import time
+from collections.abc import Mapping
+
+from aeseg import files
+
+_number = itertools.count()
+
+
+class Events:
+    """The event files of one run in a folder.  tensorboardX makes the messages; each call appends them, all or nothing."""
+
+    def __init__(self, folder: str):
+        self._folder, self._path, self._start = folder, "", 0
+
+    def rewind(self, step: int) -> None:
+        """Begin another file; TensorBoard then hides the points later than `step` in those before it."""
+        self._path, self._start = "", step
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """One point of each curve."""
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.summary import scalar
+
+        now, events = time.time(), []
+        if not self._path:
+            name = f"events.out.tfevents.{now:.0f}.{socket.gethostname()}.{os.getpid()}.{next(_number)}"
+            self._path = os.path.join(self._folder, name)
+            events = [Event(wall_time=now, file_version="brain.Event:2")]
+            if self._start:
+                events.append(Event(wall_time=now, step=self._start + 1, session_log=SessionLog(status=SessionLog.START)))
+        events += [Event(wall_time=now, step=step, summary=scalar(name, value)) for name, value in values.items()]
+        files.append(self._path, b"".join(_framed(event.SerializeToString()) for event in events))
+
+
+def _framed(message: bytes) -> bytes:
+    """A message as a TFRecord: its length, the length's masked CRC-32C, the message, and its masked CRC-32C."""
+    from tensorboardX.record_writer import masked_crc32c
+
+    length = struct.pack("<Q", len(message))
+    return length + struct.pack("<I", masked_crc32c(length)) + message + struct.pack("<I", masked_crc32c(message))

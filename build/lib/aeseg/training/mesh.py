@@ -1,0 +1,77 @@
+"""Devices and who holds what: one mesh with the axes `data` and `fsdp`, and one rule for parameters."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from aeseg.types import UserError
+
+ROWS = PartitionSpec(("data", "fsdp"))
+"""A batch is cut along its first axis over all devices."""
+
+
+def create(fsdp: int = 1, devices: Sequence[jax.Device] = ()) -> Mesh:
+    """All devices of all hosts, or those given, as `data` x `fsdp`.
+
+    `fsdp` devices share one copy of the parameters; it must divide their number.
+    """
+    found = list(devices) or jax.devices()
+    if fsdp < 1 or len(found) % fsdp:
+        raise UserError(f"fsdp must divide the number of devices, {len(found)}; got {fsdp}. Set --config.fsdp to a divisor.")
+    # Auto, here and nowhere else: the default (Explicit) breaks dropout, batch norm and attention of linen.
+    return jax.make_mesh((len(found) // fsdp, fsdp), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2, devices=found)
+
+
+def check_batch(mesh: Mesh, batch_size: int, microbatches: int) -> None:
+    """Raise UserError unless every device gets equally many rows of every microbatch."""
+    parts = mesh.size * microbatches
+    if batch_size < 1 or batch_size % parts:
+        raise UserError(
+            f"The batch must divide into {mesh.size} devices x {microbatches} microbatches; got batch_size {batch_size}. "
+            f"Use a multiple of {parts}."
+        )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds all of it."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def parameter_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
+    """The one rule: an array is cut along its largest axis that `fsdp` divides; else every device holds it all."""
+    fsdp = mesh.shape["fsdp"]
+    axes = [axis for axis, size in enumerate(shape) if size % fsdp == 0 and size >= fsdp]
+    if fsdp == 1 or not axes:
+        return replicated(mesh)
+    largest = max(axes, key=lambda axis: (shape[axis], axis))
+    return NamedSharding(mesh, PartitionSpec(*(("fsdp" if axis == largest else None) for axis in range(len(shape)))))
+
+
+def rows_stay_spread(mesh: Mesh, rows: int) -> Callable[..., Any]:
+    """What linen's `intercept_methods` takes: arrays of so many rows leave every module cut by rows, where parameters are cut.
+
+    Cut parameters alone leave the choice to the compiler, which inside a scan over layers cuts the features and gathers the whole
+    batch's activations on every device.  With the rows held where they are, it gathers each layer's parameters when they are needed.
+    """
+    held = NamedSharding(mesh, ROWS)
+    cuts = mesh.shape["fsdp"] > 1 and rows % mesh.size == 0
+
+    def spread(leaf: Any) -> Any:
+        is_rows = cuts and isinstance(leaf, jax.Array) and leaf.ndim > 1 and leaf.shape[0] == rows
+        return jax.lax.with_sharding_constraint(leaf, held) if is_rows else leaf
+
+    return lambda call, arguments, options, context: jax.tree.map(spread, call(*arguments, **options))
+
+
+def shardings(mesh: Mesh, tree: Any) -> Any:
+    """The rule for each leaf of a tree of arrays or shapes."""
+    return jax.tree.map(lambda leaf: parameter_sharding(mesh, leaf.shape), tree)
+
+
+def place(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    """This process's rows of a batch, as arrays of the global batch spread over all devices."""
+    rows = NamedSharding(mesh, ROWS)
+    return {name: jax.make_array_from_process_local_data(rows, array) for name, array in batch.items()}

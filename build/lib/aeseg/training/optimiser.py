@@ -1,0 +1,247 @@
+"""Optimisers: named functions around optax, so that a config can hold them.
+
+Each is a gradient transformation over the whole parameter tree with one learning-rate schedule.  Parameters are chosen
+by path patterns (`encoder/*`); see `aeseg.tree.matches`.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from aeseg import tree
+from aeseg.spec import spec
+from aeseg.training.layer_decay import scale_by_layer
+from aeseg.training.muon import matrix_labels, scale_by_orthogonal
+from aeseg.training.schedules import learning_rate_schedule, weight_decay_schedule
+from aeseg.training.trust_ratio import scale_by_lamb_ratio, scale_by_lars_ratio
+from aeseg.types import UserError
+
+NO_DECAY = ("*bias", "*scale", "*gamma", "*beta", "*position*", "*token*")
+"""Biases, norms' scales, response normalisation, position tables and tokens: never decayed (He et al. 2022, A.1)."""
+
+
+NOT_HIDDEN = ("encoder/stem*", "encoder/patch*", "encoder/stage0/patch*", "*/pixels/*", "decoder/last/*", "*logits*")
+"""First and last layers of encoders, decoders and heads."""
+
+
+class Optimiser(NamedTuple):
+    """An optax transformation, its learning rate as a function of the step, and the call that made it, for a run's config."""
+
+    init: Callable[[Any], Any]
+    update: Callable[..., Any]
+    learning_rate: Callable[[Any], Any]
+    call: Any = None
+
+
+def _recorded(make: Callable[..., Optimiser]) -> Callable[..., Optimiser]:
+    """Let the optimisers that a function makes remember the call."""
+
+    @functools.wraps(make)
+    def made(*args: Any, **kwargs: Any) -> Optimiser:
+        bound = inspect.signature(make).bind(*args, **kwargs)
+        return make(*args, **kwargs)._replace(call=spec(made, **bound.arguments))
+
+    return made
+
+
+@_recorded
+def adamw(
+    learning_rate: float,
+    steps: int,
+    warmup: int = 0,
+    schedule: str = "cosine",
+    end: float = 0.0,
+    power: float = 0.9,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.05,
+    weight_decay_growth: float = 1.0,
+    no_decay: Sequence[str] = NO_DECAY,
+    clip: float = 0.0,
+    layer_decay: float = 1.0,
+    freeze: Sequence[str] = (),
+) -> Optimiser:
+    """AdamW (Loshchilov & Hutter 2019, algorithm 2): decay is not part of the gradient, and scales with the schedule.
+
+    `clip` > 0 clips the gradient's global norm; `layer_decay` < 1 gives layer l of L the rate times layer_decay^(L-l)
+    (Bao et al. 2022); `freeze` names what does not move at all; the weight decay becomes `weight_decay_growth` times itself along
+    half a cosine (Caron et al. 2021).  weight_decay 0 is Adam (Kingma & Ba 2015).
+    """
+    rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
+    core = [
+        optax.scale_by_adam(b1, b2, epsilon),
+        _decay(weight_decay_schedule(weight_decay, weight_decay_growth, steps), no_decay),
+    ]
+    return _assembled(core, rate, clip, layer_decay, freeze)
+
+
+@_recorded
+def sgd(
+    learning_rate: float,
+    steps: int,
+    warmup: int = 0,
+    schedule: str = "constant",
+    end: float = 0.0,
+    power: float = 0.9,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    no_decay: Sequence[str] = NO_DECAY,
+    clip: float = 0.0,
+    layer_decay: float = 1.0,
+    freeze: Sequence[str] = (),
+) -> Optimiser:
+    """Stochastic gradient descent with momentum; weight decay joins the gradient, before the momentum, as in Caffe and torch."""
+    rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
+    core = [_decay(weight_decay, no_decay), optax.trace(momentum, nesterov)]
+    return _assembled(core, rate, clip, layer_decay, freeze)
+
+
+@_recorded
+def rmsprop(
+    learning_rate: float,
+    steps: int,
+    warmup: int = 0,
+    schedule: str = "constant",
+    end: float = 0.0,
+    power: float = 0.9,
+    decay: float = 0.9,
+    epsilon: float = 1e-6,
+    weight_decay: float = 0.0,
+    no_decay: Sequence[str] = NO_DECAY,
+    clip: float = 0.0,
+    layer_decay: float = 1.0,
+    freeze: Sequence[str] = (),
+) -> Optimiser:
+    """RMSprop (Tieleman & Hinton 2012, lecture 6e): the gradient g over sqrt(v + epsilon), v a running mean of its square from 0.
+
+    epsilon stands below the root, as in Lasagne (torch adds it to the root).  Weight decay joins the gradient, before the mean
+    square, as in Lasagne's recipes and in torch; a penalty of c * sum(w^2), which is how Lasagne writes it, is a `weight_decay` of 2c.
+    """
+    rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
+    core = [_decay(weight_decay, no_decay), optax.scale_by_rms(decay, epsilon)]
+    return _assembled(core, rate, clip, layer_decay, freeze)
+
+
+@_recorded
+def lamb(
+    learning_rate: float,
+    steps: int,
+    warmup: int = 0,
+    schedule: str = "cosine",
+    end: float = 0.0,
+    power: float = 0.9,
+    b1: float = 0.9,
+    b2: float = 0.95,
+    epsilon: float = 1e-6,
+    weight_decay: float = 0.04,
+    weight_decay_growth: float = 1.0,
+    no_decay: Sequence[str] = NO_DECAY,
+    clip: float = 0.0,
+    layer_decay: float = 1.0,
+    freeze: Sequence[str] = (),
+) -> Optimiser:
+    """LAMB (You et al. 2020, algorithm 2): each layer of AdamW moves by the schedule's rate times the norm of its weights.
+
+    phi(z) = z.  What `no_decay` names (biases, norms) moves as in AdamW, and each slice of a stack is a layer of its own.  The
+    defaults are SparK's (Tian et al. 2023, appendix B); its weight decay grows from .04 to .2: weight_decay_growth 5.
+    """
+    rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
+    core = [
+        optax.scale_by_adam(b1, b2, epsilon),
+        _decay(weight_decay_schedule(weight_decay, weight_decay_growth, steps), no_decay),
+        scale_by_lamb_ratio(no_decay),
+    ]
+    return _assembled(core, rate, clip, layer_decay, freeze)
+
+
+@_recorded
+def lars(
+    learning_rate: float,
+    steps: int,
+    warmup: int = 0,
+    schedule: str = "cosine",
+    end: float = 0.0,
+    power: float = 0.9,
+    momentum: float = 0.9,
+    trust: float = 0.001,
+    weight_decay: float = 0.0,
+    no_decay: Sequence[str] = NO_DECAY,
+    clip: float = 0.0,
+    layer_decay: float = 1.0,
+    freeze: Sequence[str] = (),
+) -> Optimiser:
+    """LARS (You et al. 2017, algorithm 1): each layer's gradient is brought to `trust` times the norm of its weights.
+
+    What `no_decay` names (biases, norms) moves as in SGD (as in MAE's linear probe, He et al. 2022, appendix A.1); each
+    slice of a stack is a layer of its own.  Deviation: the rate multiplies the momentum, as in torch, not what enters it.
+    """
+    rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
+    core = [scale_by_lars_ratio(trust, weight_decay, no_decay), optax.trace(momentum)]
+    return _assembled(core, rate, clip, layer_decay, freeze)
+
+
+@_recorded
+def muon(
+    learning_rate: float,
+    steps: int,
+    warmup: int = 0,
+    schedule: str = "cosine",
+    end: float = 0.0,
+    power: float = 0.9,
+    momentum: float = 0.95,
+    nesterov: bool = True,
+    rms: float = 0.2,
+    b1: float = 0.9,
+    b2: float = 0.95,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.05,
+    no_decay: Sequence[str] = NO_DECAY,
+    adam: Sequence[str] = NOT_HIDDEN,
+    clip: float = 0.0,
+    layer_decay: float = 1.0,
+    freeze: Sequence[str] = (),
+) -> Optimiser:
+    """Muon (Jordan et al. 2024): matrices and convolutions move by orthogonal matrices; all else, and `adam`, as in AdamW.
+
+    With `rms` .2 a change is as large as AdamW's, so that rate and weight decay of an AdamW recipe hold for both (Liu et al.
+    2025, section 2.2).  `adam` names the first and last layers, whose matrices do not map hidden features to hidden features.
+    """
+    rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
+    parts = {"matrix": scale_by_orthogonal(momentum, nesterov, rms), "other": optax.scale_by_adam(b1, b2, epsilon)}
+    core = [optax.partition(parts, lambda params: matrix_labels(params, adam)), _decay(weight_decay, no_decay)]
+    return _assembled(core, rate, clip, layer_decay, freeze)
+
+
+def decayed(params: Any, no_decay: Sequence[str] = NO_DECAY) -> Any:
+    """True for each parameter that weight decay pulls at."""
+    return tree.map_with_name(lambda name, _: not tree.matches(name, no_decay), params)
+
+
+def _decay(weight_decay: optax.ScalarOrSchedule, no_decay: Sequence[str]) -> optax.GradientTransformation:
+    return optax.add_decayed_weights(weight_decay, mask=lambda params: decayed(params, no_decay))
+
+
+def _assembled(core: list[Any], rate: optax.Schedule, clip: float, layer_decay: float, freeze: Sequence[str]) -> Optimiser:
+    parts = [optax.clip_by_global_norm(clip)] if clip > 0 else []
+    parts += core
+    if layer_decay != 1.0:
+        parts.append(scale_by_layer(layer_decay))
+    chain = optax.chain(*parts, optax.scale_by_learning_rate(rate))
+    if freeze:
+
+        def labels(params: Any) -> Any:
+            marks = tree.map_with_name(lambda name, _: "still" if tree.matches(name, freeze) else "moving", params)
+            if "moving" not in jax.tree.leaves(marks):
+                raise UserError(f"freeze={tuple(freeze)} leaves nothing to train. Name fewer paths.")
+            if "still" not in jax.tree.leaves(marks):
+                raise UserError(f"freeze={tuple(freeze)} matches no parameter; there are {sorted(tree.flatten(params))[:4]}, ...")
+            return marks
+
+        chain = optax.partition({"moving": chain, "still": optax.set_to_zero()}, labels)
+    return Optimiser(chain.init, chain.update, rate)
