@@ -30,6 +30,7 @@ def number(value: int | float) -> FieldReference:
 def run_config(method: ConfigDict, data: ConfigDict, **fields: Any) -> ConfigDict:
     """Return the config of a run whose parts follow its `dtype`, whose head follows the method's `classes`, with the method's metric."""
     metric = "mean_iou" if "head" in method else "loss"
+    method = method.copy_and_resolve_references()  # it may stand in another config, whose references it follows
     config = spec.spec(Run, method=method, data=data, **{"best": metric, **fields})
     spec.follow(config.method, "dtype", config.get_ref("dtype"))
     if is_segmenter(config):

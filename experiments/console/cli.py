@@ -124,7 +124,7 @@ def load_config(described: str) -> ConfigDict:
     """The config of `path/to/file.py:argument`, or of a run's config.json; a bare name means a file of experiments/configs."""
     described = _unaliased(described)
     path = described.partition(":")[0]
-    known = sorted(name[:-3] for name in os.listdir(CONFIGS) if name.endswith(".py") and name != "__init__.py")
+    known = sorted({name[:-3] for name in os.listdir(CONFIGS) if name.endswith(".py") and name != "__init__.py"} | ALIASES.keys())
     if path.endswith(".json") and os.path.isfile(path):
         return workdir.read_config(path)
     if not path.endswith((".py", ".json")):

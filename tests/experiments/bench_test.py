@@ -72,7 +72,7 @@ def test_without_pytorch_it_says_what_to_install(monkeypatch):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--networks=vgg", r"The networks are autoencoder, unet, mae; got 'vgg'"),
+        ("--networks=vgg", r"The networks are denoiser, segmenter, autoencoder, unet, mae; got 'vgg'"),
         ("--form=slow", r"The forms are fast and plain; got 'slow'"),
         ("--pairs=0", r"at least one pair of steps; got --pairs=0"),
     ],

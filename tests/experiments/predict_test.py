@@ -151,7 +151,8 @@ def test_evaluate_writes_one_entry_for_each_split(run, segmenter, tmp_path, caps
     assert run(evaluate, segmenter) == 0
     assert run(evaluate, segmenter, "--split=validation", "--weights=gaussian", "--reference_boundaries") == 0
     written = json.loads((tmp_path / "metrics.json").read_text())
-    assert set(written) == {"test", "validation"}
+    assert set(written) == {"test", "validation", "evaluations"}
+    assert [taken["split"] for taken in written["evaluations"]] == ["test", "validation"]
     assert (written["test"]["images"], written["test"]["step"], written["test"]["pixels"]) == (3, 7, 3 * 16 * 24)
     assert np.sum(written["test"]["confusion"]) == 3 * 16 * 24
     assert "mean_boundary_f1_reference" not in written["test"]

@@ -160,7 +160,10 @@ def test_a_loss_is_best_where_it_is_smallest(calls, swept):
 
 def test_a_test_set_that_is_the_validation_set_is_called_that(calls, swept):
     calls.score = lambda config: config.ema
-    assert "test        mean_iou 0.1  (not independent: this config's test" in swept("--config=folder:unet", "--space=ema=0,0.5")[1]
+    assert (
+        "test        mean_iou 0.1  (not independent: this config's test"
+        in swept("--config=folder:unet", "--config.data.test.split=validation", "--space=ema=0,0.5")[1]
+    )
 
 
 def test_where_the_test_set_cannot_be_read_the_winner_stands_and_the_same_command_tries_again(calls, swept, monkeypatch):
@@ -349,7 +352,7 @@ def test_a_file_that_returns_no_space_is_a_sentence(swept, tmp_path):
     path.write_text("def get_space():\n    return 'ema=0,1'\n")
     code, _, err = swept(f"--space={path}")
     assert code == 2
-    assert "Expected a space of experiments/space.py from get_space()" in err
+    assert "Expected a space of experiments/search/space.py from get_space()" in err
 
 
 def test_another_sweep_in_the_directory_is_refused_with_the_differences(calls, swept):

@@ -97,10 +97,10 @@ def test_what_was_drawn_of_a_table_is_linked(results):
     assert tables.pictures("scenes") == ""
     (results / "pictures").mkdir()
     (results / "pictures" / "scenes_reconstructions.jpg").touch()
-    link = "\n\nPictures: [reconstructions](experiments/results/pictures/scenes_reconstructions.jpg)."
+    link = "\n\nPictures: [reconstructions](pictures/scenes_reconstructions.jpg)."
     assert tables.pictures("scenes") == link
     (results / "pictures" / "scenes.png").touch()
-    assert tables.pictures("scenes") == f"\n\n![The means of scenes, and their intervals](experiments/results/pictures/scenes.png){link}"
+    assert tables.pictures("scenes") == f"\n\n![The means of scenes, and their intervals](pictures/scenes.png){link}"
 
 
 def published(monkeypatch, tolerance):

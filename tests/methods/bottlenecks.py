@@ -96,6 +96,8 @@ def check_resumes_and_spreads(tmp_path, method):
         for kind in ("params", "collections"):
             left, right = (tree.flatten(jax.device_get(getattr(each, kind))) for each in (reference, state))
             for name, leaf in left.items():
+                if name.endswith("key/bias"):  # softmax does not depend on it: its gradient is rounding, which Adam makes whole steps of
+                    continue
                 np.testing.assert_allclose(right[name], leaf, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
