@@ -167,6 +167,8 @@ def test_tests_mirror_the_code():
         "end_to_end",
         "launch",
         "precision",
+        "own_images",
+        "main",
     }
     for path in sorted((ROOT / "tests").rglob("*_test.py")):
         relative = path.relative_to(ROOT / "tests").with_name(path.name.replace("_test.py", ".py"))

@@ -91,7 +91,7 @@ def of_folder(root):
         (
             pretrain,
             ("--config=pretrain:denoisin",),
-            r"an autoencoder or a head, .*reconstruction.*got 'denoisin' \(did you mean 'denoising'",
+            r"or a head, .*reconstruction.*got 'denoisin' \(did you mean 'denoising'",
         ),
         (pretrain, ("--config=pretrain:denoising,huge",), "no size 'huge'.*tiny"),
         (segment, ("--config=segment:unett",), r"an autoencoder or a head, .*got 'unett' \(did you mean 'unet'"),
