@@ -1,1 +1,0 @@
-"""Data sources: random access to records.  One file each, found by its name."""

@@ -1,1 +1,0 @@
-"""Config files, one screen each."""

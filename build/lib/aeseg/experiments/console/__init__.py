@@ -1,1 +1,0 @@
-"""What commands share: flags, configs by name, errors as sentences, progress."""

@@ -1,1 +1,0 @@
-"""The machine: processes, shares of its devices, and where a number was measured."""

@@ -1,1 +1,0 @@
-"""The sweep: spaces of values, samplers, trials."""

@@ -1,1 +1,0 @@
-"""Inference and evaluation of trained models: predictions, scores and pictures."""

@@ -1,1 +1,0 @@
-"""Training methods, one per file, found by file name."""

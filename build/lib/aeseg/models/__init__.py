@@ -1,1 +1,0 @@
-"""Networks: encoders (image -> Pyramid), decoders (Pyramid -> image), heads (Pyramid -> logits)."""

@@ -1,1 +1,0 @@
-"""Decoders (Pyramid -> image), one per file, found by file name."""

@@ -1,1 +1,0 @@
-"""Encoders (image -> Pyramid), one per file, found by file name."""

@@ -1,1 +1,0 @@
-"""Heads (Pyramid -> Pyramid of logits), one per file, found by file name."""

@@ -1,1 +1,0 @@
-"""Training: the loop, the step, optimisers, checkpoints and logs."""
