@@ -83,7 +83,7 @@ def test_the_tests_install_their_extra_once(launch, tmp_path):
 
 
 def test_all_checks_run_before_the_tests_and_one_that_fails_ends_them(launch):
-    checks = ["-m ruff check", "-m ruff format --check", "-m mypy"]
+    checks = ["-m ruff check", "-m ruff format --check", "-m mypy", "-m sphinx -W -q docs .cache/site"]
     code, lines, _ = launch("test", AESEG_TEST_WORKERS="2")
     assert code == 0
     assert [line for line in lines if not line.startswith("-m pip")] == [*checks, "-m pytest -n 2 --dist loadscope"]

@@ -1,10 +1,12 @@
 """aeseg/__main__.py: the commands by name."""
 
 import sys
+import tomllib
 
 import pytest
 
 from aeseg import __main__ as main
+from tests.imports_test import ROOT
 
 
 def ended(monkeypatch, *words):
@@ -29,3 +31,11 @@ def test_a_command_that_is_none_is_named(monkeypatch, capsys):
 def test_a_command_reads_its_flags(monkeypatch, capsys):
     assert ended(monkeypatch, "tables", "scenes", "--format=html") == 2
     assert "The formats are markdown, latex, csv" in capsys.readouterr().err
+
+
+def test_every_package_is_installed():
+    """pyproject.toml lists them by name, since experiments/ is installed as aeseg.experiments."""
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    folders = {path.parent.relative_to(ROOT) for top in ("aeseg", "experiments") for path in (ROOT / top).rglob("*.py")}
+    names = {".".join(folder.parts) for folder in folders}
+    assert listed == {f"aeseg.{name}" if name.startswith("experiments") else name for name in names}
