@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 
 import jax
-import jaxlib.version
+import jaxlib
 
 SECONDS = 0.5
 """Programs that compile in less are not kept."""
@@ -37,8 +37,8 @@ def enable(parent: str = "") -> str:
 
 def fingerprint(features: str = "") -> str:
     """Return a name for the versions of jax and jaxlib and the machine's instruction set (`features`, by default this CPU's)."""
-    parts = (jax.__version__, jaxlib.version.__version__, platform.system(), platform.machine(), features or cpu_features())
-    return f"{jaxlib.version.__version__}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
+    parts = (jax.__version__, jaxlib.__version__, platform.system(), platform.machine(), features or cpu_features())  # type: ignore[attr-defined]
+    return f"{jaxlib.__version__}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"  # type: ignore[attr-defined]
 
 
 def cpu_features() -> str:
