@@ -254,8 +254,9 @@ class Run:
         if self.steps < 1:
             raise UserError(f"steps must be at least 1; got {self.steps}. Set --config.steps.")
         _ = self.mesh, self.validation
-        state = states.shapes(self.method, self.optimiser, self.loader[0], self.seed, self.ema > 0)
-        images = 4 * self.batch_size // self.microbatches * math.prod(self.loader[0]["image"].shape[1:])
+        first = self.loader[0]
+        state = states.shapes(self.method, self.optimiser, first, self.seed, self.ema > 0)
+        images = 4 * self.batch_size // self.microbatches * math.prod(first["image"].shape[1:])
         needed = checks.state_bytes(state) + images
         checks.check_memory(
             needed,

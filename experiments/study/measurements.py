@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aeseg import jsonlines
+from aeseg import files, jsonlines
 from aeseg.runs.workdir import finished
 from aeseg.types import UserError
 
@@ -189,8 +189,7 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
             if row.init:
                 command.append(f"--init={workdir(runs, table, paper.ROWS, row.init, seed)}")
             jsonlines.write(begun, now)  # now, for the command may outlive this process
-            with open(os.path.join(trained, "row.json"), "w", encoding="utf-8") as file:
-                json.dump(described(paper.ROWS, scored=False)[row.name], file)
+            files.write(os.path.join(trained, "row.json"), json.dumps(described(paper.ROWS, scored=False)[row.name]))
             commands.timed(lambda: commands.call(command, share, log, lock=lock), os.path.join(trained, "seconds.txt"))
             if not finished(trained):
                 raise UserError("it was stopped before its last step; the same command goes on from there")
