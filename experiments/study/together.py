@@ -81,12 +81,16 @@ class Program:
 
     @functools.cached_property
     def _create(self) -> Any:
-        run = self.run
-
         def one(seed: Array) -> TrainState:
-            return states.initial(run.method, run.optimiser, self._example, seed, False)
+            return states.initial(self.run.method, self.run.optimiser, self._example, seed, False)
 
         return jax.jit(self._over(one)).lower(self._seeds).compile()
+
+    def fresh(self) -> TrainState:
+        """Return fresh states of all members, to be traced for their shapes."""
+        return jax.vmap(lambda seed: states.initial(self.run.method, self.run.optimiser, self._example, seed, False))(
+            jnp.zeros(self.members, jnp.uint32)
+        )
 
     @functools.cached_property
     def _train(self) -> Any:
@@ -117,11 +121,7 @@ class Program:
             state, losses = jax.lax.scan(step, state, order)
             return state, jnp.mean(losses, axis=0)
 
-        state = jax.eval_shape(
-            lambda: jax.vmap(lambda seed: states.initial(self.run.method, self.run.optimiser, self._example, seed, False))(
-                jnp.zeros(self.members, jnp.uint32)
-            )
-        )
+        state = jax.eval_shape(self.fresh)
         order = jax.ShapeDtypeStruct((CHUNK, self.members, self.run.batch_size), jnp.int32)
         rates = jax.ShapeDtypeStruct((self.members,), jnp.float32)
         return jax.jit(many, donate_argnums=0).lower(state, self.records, order, self._seeds, rates).compile()
@@ -196,34 +196,41 @@ def order(member: Member, steps: int, batch: int) -> Int[np.ndarray, "steps batc
 class Scorer:
     """Scores the states of a program's members on the same records: segmenters by confusion, autoencoders by their means."""
 
-    def __init__(self, run: Run, classes: Sequence[str], members: int, how: str = "vmap"):
-        self.run, self.classes, self.members = run, classes, members
-        over = functools.partial(jax.vmap, in_axes=(0, None)) if how == "vmap" else _mapped_first
-        self._confused = jax.jit(over(self._confusion))
-        self._means = jax.jit(over(lambda variables, batch: dict(run.method.apply(variables, steps_of.prepare(batch), train=False))))
+    def __init__(self, program: Program, records: Records):
+        self.run, self.members = program.run, program.members
+        self._classes = [each.name for each in self.run.data.records("train").classes]
+        over = functools.partial(jax.vmap, in_axes=(0, None)) if program.how == "vmap" else _mapped_first
+        size = min(SCORED_AT_ONCE, len(records["image"]))
+        self._batches = [{name: array[at : at + size] for name, array in records.items()} for at in range(0, len(records["image"]), size)]
+        function = self._confusion if self.run.segments else self._means
+        shapes = jax.eval_shape(lambda: _variables(program.fresh()))
+        self._score = {
+            len(batch["image"]): jax.jit(over(function)).lower(shapes, batch).compile() for batch in (self._batches[0], self._batches[-1])
+        }
 
     def _confusion(self, variables: Any, batch: Any) -> Array:
         logits = self.run.method.apply(variables, steps_of.prepare(batch)["image"], method="predict")
-        cells = batch["label"] * len(self.classes) + jnp.argmax(logits, axis=-1)
-        every = jnp.arange(len(self.classes) ** 2)
-        return jnp.sum(cells[..., None] == every[None, None, None], axis=(0, 1, 2), dtype=jnp.int32).reshape(len(self.classes), -1)
+        cells = batch["label"] * len(self._classes) + jnp.argmax(logits, axis=-1)
+        every = jnp.arange(len(self._classes) ** 2)[None, None, None]
+        return jnp.sum(cells[..., None] == every, axis=(0, 1, 2), dtype=jnp.int32).reshape(len(self._classes), -1)
 
-    def scores(self, state: Any, records: Records) -> list[dict[str, Any]]:
+    def _means(self, variables: Any, batch: Any) -> Any:
+        return dict(self.run.method.apply(variables, steps_of.prepare(batch), train=False))
+
+    def scores(self, state: TrainState) -> list[dict[str, Any]]:
         """Return each member's numbers."""
-        variables = {"params": state.params, **state.collections}
-        size = min(SCORED_AT_ONCE, len(records["image"]))
-        batches = [
-            {name: array[first : first + size] for name, array in records.items()} for first in range(0, len(records["image"]), size)
-        ]
+        each = [jax.device_get(self._score[len(batch["image"])](_variables(state), batch)) for batch in self._batches]
         if self.run.segments:
-            confusion = np.sum([np.asarray(self._confused(variables, batch), np.int64) for batch in batches], axis=0)
-            return [evaluation.scores(each, self.classes) for each in confusion]
-        means = [jax.device_get(self._means(variables, batch)) for batch in batches]
-        sums = functools.reduce(lambda left, right: {name: left[name] + right[name] for name in left}, means)
-        values = {name: np.asarray(mean.total) / np.maximum(np.asarray(mean.weight), 1e-12) for name, mean in sums.items()}
-        loss = sum(c * values[name] for name, c in self.run.method.coefficients.items())
-        values = {name: value for name, value in values.items() if value.ndim == 1} | {"loss": loss}
+            return [evaluation.scores(confusion, self._classes) for confusion in np.sum(each, axis=0, dtype=np.int64)]
+        sums = functools.reduce(lambda left, right: {name: left[name] + right[name] for name in left}, each)
+        values = {name: np.asarray(mean.total) / np.maximum(mean.weight, 1e-12) for name, mean in sums.items()}
+        values = {name: value for name, value in values.items() if value.ndim == 1}
+        values["loss"] = sum(coefficient * values[name] for name, coefficient in self.run.method.coefficients.items())
         return [{name: float(value[place]) for name, value in values.items()} for place in range(self.members)]
+
+
+def _variables(state: TrainState) -> dict[str, Any]:
+    return {"params": state.params, **state.collections}
 
 
 def _mapped_first(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -255,9 +262,10 @@ class Workshop:
     def __init__(self, folder: str, say: Callable[[str], None], how: str = "vmap", members: int = MEMBERS):
         self.folder, self.say, self.how, self.members = folder, say, how, members
         self._records: dict[str, Records] = {}
+        self._uncompiled: dict[str, Program] = {}
         self._programs: dict[str, concurrent.futures.Future[Program]] = {}
-        self._scorers: dict[str, Scorer] = {}
-        self._pool = concurrent.futures.ThreadPoolExecutor(6)
+        self._scorers: dict[tuple[str, str], concurrent.futures.Future[Scorer]] = {}
+        self._pool = concurrent.futures.ThreadPoolExecutor(12)
         os.makedirs(folder, exist_ok=True)
 
     def records(self, run: Run, split: str) -> Records:
@@ -282,6 +290,7 @@ class Workshop:
         if name not in self._programs:
             members = self.members if run.segments else 1
             program = Program(run, self.records(run, "train"), members, self.how if members > 1 else "vmap")
+            self._uncompiled[name] = program
             self._programs[name] = self._pool.submit(self._compiled, program, row.name)
         return self._programs[name]
 
@@ -289,12 +298,12 @@ class Workshop:
         self.say(f"the program of {name} is compiled after {program.compiled():.0f} s")
         return program
 
-    def scorer(self, row: Row, program: Program) -> Scorer:
-        """Return what scores a program's members."""
-        name = _likeness(row)
+    def scorer(self, row: Row, split: str) -> concurrent.futures.Future[Scorer]:
+        """Return what scores the members of a row's program on a split."""
+        name = (_likeness(row), split)
         if name not in self._scorers:
-            classes = [each.name for each in program.run.data.records("train").classes]
-            self._scorers[name] = Scorer(program.run, classes, program.members, program.how)
+            program = self._uncompiled[name[0]]
+            self._scorers[name] = self._pool.submit(Scorer, program, self.records(program.run, split))
         return self._scorers[name]
 
     def weights(self, name: str, seed: int) -> str:
@@ -320,6 +329,7 @@ def measure(table: str, paper: Any, workshop: Workshop, deadline: float) -> None
     fleets = list(_fleets(paper, rows, there, workshop))
     for row, _ in fleets:
         workshop.program(row)  # compiles while others train
+        workshop.scorer(row, paper.SPLIT)
     for first, members in fleets:
         program, began = workshop.program(first).result(), time.perf_counter()
         if time.time() > deadline:
@@ -334,11 +344,10 @@ def measure(table: str, paper: Any, workshop: Workshop, deadline: float) -> None
             return
         state, losses = found
         trained = time.perf_counter() - began
-        scores = workshop.scorer(first, program).scores(state, workshop.records(program.run, paper.SPLIT))
+        scores = workshop.scorer(first, paper.SPLIT).result().scores(state)
         for place, (row, seed) in enumerate(members):
             if row.command == "pretrain":
-                variables = {"params": state.params, **state.collections}
-                workshop.keep(row.name, seed, jax.tree.map(lambda leaf, place=place: leaf[place], jax.device_get(variables)))
+                workshop.keep(row.name, seed, jax.tree.map(lambda leaf, place=place: leaf[place], jax.device_get(_variables(state))))
             numbers = measurements.numbers(scores[place])
             curve = [float(f"{loss[place]:.5g}") for loss in losses]
             line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(trained / len(members), 2)}
