@@ -106,13 +106,11 @@ def _together(flags: Any) -> int:
     from .study import together
 
     deadline = time.time() + 60 * flags.minutes if flags.minutes else float("inf")
-    workshop = together.Workshop(os.path.join(flags.runs, "together"), commands.say, how=os.environ.get("AESEG_TOGETHER", "vmap"))
-    for table in (getattr(spec.module(papers.__name__, flags.table), "FIRST", ""), flags.table):
-        if not table:
-            continue
-        importlib.reload(spec.module(papers.__name__, table))  # its rates may have just been measured
-        paper = papers.at_scale(spec.module(papers.__name__, table), flags.scale)
-        together.measure(table, paper, workshop, deadline)
+    workshop = together.Workshop(os.path.join(flags.runs, "together"), commands.say)
+    stages = getattr(spec.module(papers.__name__, flags.table), "STAGES", ((flags.table, slice(None)),))
+    for table, tiers in stages:
+        paper = papers.at_scale(importlib.reload(spec.module(papers.__name__, table)), flags.scale)  # rates may have just been measured
+        together.measure(table, paper, workshop, deadline, tiers)
         together.record(table, paper, workshop.folder)
     print(printed(flags.table, flags.format, flags.scale))
     return 0
