@@ -252,12 +252,18 @@ def _mapped_first(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def load(source: Any, processes: int = 0) -> dict[str, np.ndarray]:
-    """Return all records of a source as arrays: image uint8 [n h w c], label int32 [n h w]."""
+    """Return all records of a source as arrays: image uint8 [n h w c], label uint8 [n h w]."""
     processes = processes or len(os.sched_getaffinity(0))
     bounds = np.linspace(0, len(source), 4 * processes + 1).astype(int)
     with concurrent.futures.ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         parts = list(pool.map(functools.partial(_part, source), bounds[:-1], bounds[1:]))
     return {name: np.concatenate([part[name] for part in parts if part]) for name in parts[-1]}
+
+
+def on_device(arrays: Mapping[str, np.ndarray]) -> Records:
+    """Return records as a method takes them, in the device's memory."""
+    placed = {name: jnp.asarray(array) for name, array in arrays.items()}
+    return {**placed, "label": placed["label"].astype(jnp.int32)} if "label" in placed else placed
 
 
 def _part(source: Any, first: int, last: int) -> dict[str, np.ndarray]:
@@ -266,14 +272,14 @@ def _part(source: Any, first: int, last: int) -> dict[str, np.ndarray]:
         return {}
     arrays = {"image": np.stack([record["image"] for record in records])}
     if "label" in records[0]:
-        arrays["label"] = np.stack([record["label"] for record in records]).astype(np.int32)
+        arrays["label"] = np.stack([record["label"] for record in records]).astype(np.uint8)
     return arrays
 
 
 class Workshop:
     """What the runs of a table share: records on the device, programs, and the weights of finished pretrainings (in `folder`)."""
 
-    def __init__(self, folder: str, say: Callable[[str], None], how: str = "vmap", members: int = MEMBERS):
+    def __init__(self, folder: str, say: Callable[[str], None], how: str = "fastest", members: int = MEMBERS):
         self.folder, self.say, self.how, self.members = folder, say, how, members
         self._records: dict[str, Records] = {}
         self._programs: dict[str, list[concurrent.futures.Future[Program]]] = {}
@@ -292,7 +298,7 @@ class Workshop:
                 _write(path, load(source))
                 self.say(f"{len(source):,} {split} records after {time.perf_counter() - began:.0f} s")
             with np.load(path) as arrays:
-                self._records[name] = {name: jnp.asarray(arrays[name]) for name in arrays}
+                self._records[name] = on_device({name: arrays[name] for name in arrays})
         kept = ("image", "label") if run.segments else ("image",)
         return {name: array for name, array in self._records[name].items() if name in kept}
 

@@ -42,7 +42,7 @@ def run():
 
 @pytest.fixture(scope="module")
 def records(run):
-    return {name: jnp.asarray(array) for name, array in together.load(run.data.records("train"), processes=1).items()}
+    return together.on_device(together.load(run.data.records("train"), processes=1))
 
 
 @pytest.mark.parametrize("how", ["vmap", "map"])
