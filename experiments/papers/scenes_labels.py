@@ -63,8 +63,8 @@ def _tier(*arms: str, ending: str = "") -> tuple[str, ...]:
 
 
 TIERS = (
-    (_tier("scratch", "SparK"), 5),
     (_tier("ViT scratch", "MAE"), 5),
+    (_tier("scratch", "SparK"), 5),
     (_tier("MAE", ending=", 1.6M"), 5),
     (_tier("SparK", ending=", 1.6M"), 3),
     (_tier("ViT scratch", "MAE"), 10),
@@ -78,5 +78,12 @@ TIERS = (
     (_tier("SparK", ending=", 1.6M"), 5),
 )
 """What is trained in which order, and the number of seeds: (rows, seeds)."""
-STAGES = ((FIRST, slice(0, 2)), ("scenes_labels", slice(0, 7)), (FIRST, slice(2, None)), ("scenes_labels", slice(7, None)))
+STAGES = (
+    (FIRST, slice(0, 1)),
+    ("scenes_labels", slice(0, 1)),
+    (FIRST, slice(1, 2)),
+    ("scenes_labels", slice(1, 7)),
+    (FIRST, slice(2, None)),
+    ("scenes_labels", slice(7, None)),
+)
 """The tables whose tiers are measured one after the other."""

@@ -73,5 +73,5 @@ def _trials(arm: Arm) -> list[Row]:
 
 
 ROWS = (*(pretraining(arm, "400k") for arm in ARMS if arm.method), *(row for arm in ARMS for row in _trials(arm)))
-TIERS = tuple((tuple(row.name for arm in arms for row in _trials(arm)), 1) for arms in (ARMS[:2], ARMS[2:4], ARMS[4:]))
+TIERS = tuple((tuple(row.name for arm in arms for row in _trials(arm)), 1) for arms in (ARMS[2:4], ARMS[:2], ARMS[4:]))
 """What is trained in which order, and the number of seeds: (rows, seeds)."""

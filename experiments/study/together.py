@@ -8,6 +8,7 @@ A run of a program and the same row trained by its command see other orders of t
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import json
 import multiprocessing
@@ -26,6 +27,7 @@ from aeseg import files, jsonlines, keys, spec, tree
 from aeseg.data import wrappers
 from aeseg.data.transforms import HorizontalFlip
 from aeseg.inference import evaluate as evaluation
+from aeseg.models import ops
 from aeseg.runs.init import with_weights
 from aeseg.runs.run import Run
 from aeseg.training import mesh as meshes
@@ -70,35 +72,26 @@ class Program:
     """The training program of `members` runs that are like `run`, on records of this device.
 
     The learning rates are the members' own, so that the optimiser of `run` has the rate 1 at every step.
-
-    how   "vmap" computes all members in each operation, "map" one member after the other
     """
 
-    def __init__(self, run: Run, records: Records, members: int, how: str = "vmap"):
+    def __init__(self, run: Run, records: Records, members: int):
         if [*run.data.transforms] not in ([], [HorizontalFlip()]):
             raise UserError(f"Runs in one program can be flipped, nothing else; got transforms {run.data.transforms}. Train the row alone.")
         if run.microbatches > 1 or run.ema:
             raise UserError("Runs in one program have one microbatch and no running mean. Train the row alone.")
         if float(run.optimiser.learning_rate(0)) != 1:
             raise UserError("The optimiser of a program has the learning rate 1 at every step. Set learning_rate, schedule and warmup so.")
-        self.run, self.records, self.members, self.how = run, records, members, how
+        self.run, self.records, self.members = run, records, members
         self._flips = bool(run.data.transforms)
-        self._over = jax.vmap if how == "vmap" else _mapped
         self._example = {name: array[:1] for name, array in records.items()}
 
     @functools.cached_property
     def _create(self) -> Any:
-        def one(seed: Array) -> TrainState:
-            return states.initial(self.run.method, self.run.optimiser, self._example, seed, False)
-
         with jax.default_device(jax.local_devices(backend="cpu")[0]):  # each parameter's draw is a kernel of its own to compile
-            return jax.jit(self._over(one), compiler_options=states.QUICK_TO_COMPILE).lower(self._seeds).compile()
+            return jax.jit(self._fresh, compiler_options=states.QUICK_TO_COMPILE).lower(self._seeds).compile()
 
-    def fresh(self) -> TrainState:
-        """Return fresh states of all members, to be traced for their shapes."""
-        return jax.vmap(lambda seed: states.initial(self.run.method, self.run.optimiser, self._example, seed, False))(
-            jnp.zeros(self.members, jnp.uint32)
-        )
+    def _fresh(self, seeds: Array) -> TrainState:
+        return jax.vmap(lambda seed: states.initial(self.run.method, self.run.optimiser, self._example, seed, False))(seeds)
 
     @functools.cached_property
     def _train(self) -> Any:
@@ -120,20 +113,20 @@ class Program:
         def many(state: Any, records: Records, order: Array, seeds: Array, rates: Array) -> tuple[Any, Array]:
             def step(state: Any, rows_and_rates: tuple[Array, Array]) -> tuple[Any, Array]:
                 rows, rates = rows_and_rates
-                if self.how == "vmap":
-                    return jax.vmap(one)(state, {name: array[rows] for name, array in records.items()}, seeds, rates)
-                return jax.lax.map(
-                    lambda each: one(each[0], {name: array[each[1]] for name, array in records.items()}, *each[2:]),
-                    (state, rows, seeds, rates),
-                )
+                return jax.vmap(one)(state, {name: array[rows] for name, array in records.items()}, seeds, rates)
 
             state, losses = jax.lax.scan(step, state, (order, rates))
             return state, jnp.mean(losses, axis=0)
 
-        state = jax.eval_shape(self.fresh)
+        state = jax.eval_shape(self._fresh, self._seeds)
         order = jax.ShapeDtypeStruct((CHUNK, self.members, self.run.batch_size), jnp.int32)
         rates = jax.ShapeDtypeStruct((CHUNK, self.members), jnp.float32)
-        return jax.jit(many, donate_argnums=0).lower(state, self.records, order, self._seeds, rates).compile()
+        with self.form():
+            return jax.jit(many, donate_argnums=0).lower(state, self.records, order, self._seeds, rates).compile()
+
+    def form(self) -> contextlib.AbstractContextManager[None]:
+        """Return the context in which the method is traced: convolutions of several members are matrix products."""
+        return ops.as_products() if self.members > 1 else contextlib.nullcontext()
 
     @property
     def _seeds(self) -> jax.ShapeDtypeStruct:
@@ -169,14 +162,6 @@ class Program:
                 jax.block_until_ready(losses[-2])  # so that `stop` knows the time
         return jax.block_until_ready(state), np.stack(jax.device_get(losses))
 
-    def seconds(self) -> float:
-        """Return the seconds of a step, measured on the second of two calls."""
-        member = Member(0, np.zeros(CHUNK), np.arange(len(self.records["image"])))
-        self.train([member])
-        began = time.perf_counter()
-        self.train([member])
-        return (time.perf_counter() - began) / CHUNK
-
     def _started(self, fresh: Any, members: Sequence[Member]) -> Any:
         """Return the fresh states on the device, with each member's encoder in its place."""
         if any(member.start for member in members):
@@ -187,10 +172,6 @@ class Program:
                         begun[place] = with_weights(jax.tree.map(jnp.asarray, begun[place]), member.start, "encoder")[0]
             fresh = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *begun)
         return jax.tree.map(jnp.asarray, fresh)
-
-
-def _mapped(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda values: jax.lax.map(function, values)
 
 
 def flipped(batch: Mapping[str, Array], key: Array) -> dict[str, Array]:
@@ -215,10 +196,9 @@ class Scorer:
     """Scores the states of a program's members on the same records: segmenters by confusion, autoencoders by their means."""
 
     def __init__(self, program: Program):
-        self.run, self.members = program.run, program.members
+        self.run, self.members, self._form = program.run, program.members, program.form
         self._classes = [each.name for each in self.run.data.records("train").classes]
-        over = functools.partial(jax.vmap, in_axes=(0, None)) if program.how == "vmap" else _mapped_first
-        self._score = jax.jit(over(self._confusion if self.run.segments else self._means))
+        self._score = jax.jit(jax.vmap(self._confusion if self.run.segments else self._means, in_axes=(0, None)))
 
     def _confusion(self, variables: Any, batch: Any) -> Array:
         logits = self.run.method.apply(variables, steps_of.prepare(batch)["image"], method="predict")
@@ -233,7 +213,8 @@ class Scorer:
         """Return each member's numbers."""
         starts = range(0, len(records["image"]), SCORED_AT_ONCE)
         batches = [{name: array[at : at + SCORED_AT_ONCE] for name, array in records.items()} for at in starts]
-        each = [jax.device_get(self._score(_variables(state), batch)) for batch in batches]
+        with self._form():
+            each = [jax.device_get(self._score(_variables(state), batch)) for batch in batches]
         if self.run.segments:
             return [evaluation.scores(confusion, self._classes) for confusion in np.sum(each, axis=0, dtype=np.int64)]
         sums = functools.reduce(lambda left, right: {name: left[name] + right[name] for name in left}, each)
@@ -245,10 +226,6 @@ class Scorer:
 
 def _variables(state: TrainState) -> dict[str, Any]:
     return {"params": state.params, **state.collections}
-
-
-def _mapped_first(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda values, batch: jax.lax.map(lambda each: function(each, batch), values)
 
 
 def load(source: Any, processes: int = 0) -> dict[str, np.ndarray]:
@@ -279,10 +256,10 @@ def _part(source: Any, first: int, last: int) -> dict[str, np.ndarray]:
 class Workshop:
     """What the runs of a table share: records on the device, programs, and the weights of finished pretrainings (in `folder`)."""
 
-    def __init__(self, folder: str, say: Callable[[str], None], how: str = "fastest", members: int = MEMBERS):
-        self.folder, self.say, self.how, self.members = folder, say, how, members
+    def __init__(self, folder: str, say: Callable[[str], None], members: int = MEMBERS):
+        self.folder, self.say, self.members = folder, say, members
         self._records: dict[str, Records] = {}
-        self._programs: dict[str, list[concurrent.futures.Future[Program]]] = {}
+        self._programs: dict[str, concurrent.futures.Future[Program]] = {}
         self._scorers: dict[str, Scorer] = {}
         self._pool = concurrent.futures.ThreadPoolExecutor(3)  # tracing takes turns: with more, the first would be ready late
         os.makedirs(folder, exist_ok=True)
@@ -303,32 +280,20 @@ class Workshop:
         return {name: array for name, array in self._records[name].items() if name in kept}
 
     def prepare(self, row: Row) -> None:
-        """Compile a row's program in a thread, and its rivals if there is a choice."""
+        """Compile a row's program in a thread."""
         name = likeness(row)
-        if name in self._programs:
-            return
-        run = _shared_run(row)
-        records = self.records(run, "train")
-        hows = ("vmap", "map") if run.segments and self.how == "fastest" else ("map" if run.segments and self.how == "map" else "vmap",)
-        self._programs[name] = [
-            self._pool.submit(self._compiled, Program(run, records, self.members if run.segments else 1, how), row.name) for how in hows
-        ]
+        if name not in self._programs:
+            run = _shared_run(row)
+            program = Program(run, self.records(run, "train"), self.members if run.segments else 1)
+            self._programs[name] = self._pool.submit(self._compiled, program, row.name)
 
     def _compiled(self, program: Program, name: str) -> Program:
-        self.say(f"the program of {name} ({program.how}) is compiled after {program.compiled():.0f} s")
+        self.say(f"the program of {name} is compiled after {program.compiled():.0f} s")
         return program
 
     def program(self, row: Row) -> Program:
-        """Return the program of a row, the faster one if there are two."""
-        name = likeness(row)
-        if len(self._programs[name]) > 1:
-            rivals = [future.result() for future in self._programs[name]]
-            seconds = [program.seconds() for program in rivals]
-            told = ", ".join(f"{each.how} {1000 * second:.2f} ms" for each, second in zip(rivals, seconds, strict=True))
-            self.say(f"a step of {row.name}: {told}")
-            fastest = rivals[int(np.argmin(seconds))]
-            self._programs[name] = [future for future in self._programs[name] if future.result() is fastest]
-        return self._programs[name][0].result()
+        """Return the program of a row."""
+        return self._programs[likeness(row)].result()
 
     def scorer(self, row: Row, split: str) -> Scorer:
         """Return what scores the members of a row's program on a split."""

@@ -15,9 +15,7 @@ from aeseg.types import UserError
 from experiments.console import cli
 from experiments.study import together
 
-TINY = "scenes:linear,vit,tiny"
-ROUNDING = {"encoder/blocks/key/bias", "encoder/norm/bias", "encoder/norm/scale"}
-"""Parameters whose gradient is 0 but for rounding, which Adam makes as large as any other."""
+TINY = "scenes:unet,vit,tiny"
 
 
 def run_of(config: str, **fields: object) -> Run:
@@ -25,7 +23,7 @@ def run_of(config: str, **fields: object) -> Run:
         f"data.{split}.{name}": value for split in ("train", "validation", "test") for name, value in {"height": 32, "width": 32}.items()
     }
     records = {"data.train.records": 24, "data.validation.records": 5, "data.test.records": 5}
-    unit = {"optimiser.learning_rate": 1.0, "optimiser.schedule": "constant"}
+    unit = {"optimiser.learning_rate": 1.0, "optimiser.schedule": "constant", "optimiser.epsilon": 0.01}  # Adam makes rounding large else
     shared = {**unit, "window": (32, 32), "steps": 4, "batch_size": 6, "optimiser.warmup": 0, **sizes, **records}
     return build_run(cli.with_fields(config, {**shared, **fields}))
 
@@ -45,12 +43,11 @@ def records(run):
     return together.on_device(together.load(run.data.records("train"), processes=1))
 
 
-@pytest.mark.parametrize("how", ["vmap", "map"])
-def test_a_member_is_trained_as_a_run_alone_on_the_same_batches(run, records, how):
+def test_a_member_is_trained_as_a_run_alone_on_the_same_batches(run, records):
     optimisers = [run_of(TINY, **{"optimiser.learning_rate": rate, "optimiser.schedule": "cosine"}).optimiser for rate in (2e-3, 1e-3)]
     rates = [np.array([float(optimiser.learning_rate(number)) for number in range(4)]) for optimiser in optimisers]
     members = [together.Member(3, rates[0], np.arange(24)), together.Member(5, rates[1], np.arange(3, 12))]
-    trained, losses = together.Program(run, records, 3, how).train(members)
+    trained, losses = together.Program(run, records, 3).train(members)
     mesh = meshes.create(devices=jax.devices()[:1])
     for place, member in enumerate(members):
         state = states.create(run.method, optimisers[place], {name: array[:1] for name, array in records.items()}, member.seed, False, mesh)
@@ -60,7 +57,7 @@ def test_a_member_is_trained_as_a_run_alone_on_the_same_batches(run, records, ho
             state, terms = alone(state, {name: array[rows] for name, array in records.items()})
             told.append(float(terms["loss"].value()))
         mine, other = tree.flatten(trained.params), tree.flatten(state.params)
-        for name in mine.keys() - ROUNDING:
+        for name in mine:
             np.testing.assert_allclose(mine[name][place], other[name], atol=2e-5, err_msg=name)
         np.testing.assert_allclose(losses[:, place], np.mean(np.reshape(told, (2, 2)), axis=1), rtol=1e-5)
 
