@@ -109,6 +109,8 @@ def _together(flags: Any) -> int:
     workshop = together.Workshop(os.path.join(flags.runs, "together"), commands.say)
     stages = getattr(spec.module(papers.__name__, flags.table), "STAGES", ((flags.table, slice(None)),))
     for table, tiers in stages:
+        together.missing(table, papers.at_scale(spec.module(papers.__name__, table), flags.scale), workshop, tiers)
+    for table, tiers in stages:
         paper = papers.at_scale(importlib.reload(spec.module(papers.__name__, table)), flags.scale)  # rates may have just been measured
         together.measure(table, paper, workshop, deadline, tiers)
         together.record(table, paper, workshop.folder)

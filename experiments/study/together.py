@@ -88,9 +88,10 @@ class Program:
     @functools.cached_property
     def _create(self) -> Any:
         with jax.default_device(jax.local_devices(backend="cpu")[0]):  # each parameter's draw is a kernel of its own to compile
-            return jax.jit(self._fresh, compiler_options=states.QUICK_TO_COMPILE).lower(self._seeds).compile()
+            return jax.jit(self.fresh, compiler_options=states.QUICK_TO_COMPILE).lower(self.seeds).compile()
 
-    def _fresh(self, seeds: Array) -> TrainState:
+    def fresh(self, seeds: Array) -> TrainState:
+        """Return fresh states of all members."""
         return jax.vmap(lambda seed: states.initial(self.run.method, self.run.optimiser, self._example, seed, False))(seeds)
 
     @functools.cached_property
@@ -118,18 +119,19 @@ class Program:
             state, losses = jax.lax.scan(step, state, (order, rates))
             return state, jnp.mean(losses, axis=0)
 
-        state = jax.eval_shape(self._fresh, self._seeds)
+        state = jax.eval_shape(self.fresh, self.seeds)
         order = jax.ShapeDtypeStruct((CHUNK, self.members, self.run.batch_size), jnp.int32)
         rates = jax.ShapeDtypeStruct((CHUNK, self.members), jnp.float32)
         with self.form():
-            return jax.jit(many, donate_argnums=0).lower(state, self.records, order, self._seeds, rates).compile()
+            return jax.jit(many, donate_argnums=0).lower(state, self.records, order, self.seeds, rates).compile()
 
     def form(self) -> contextlib.AbstractContextManager[None]:
         """Return the context in which the method is traced: convolutions of several members are matrix products."""
         return ops.as_products() if self.members > 1 else contextlib.nullcontext()
 
     @property
-    def _seeds(self) -> jax.ShapeDtypeStruct:
+    def seeds(self) -> jax.ShapeDtypeStruct:
+        """The shape of what `fresh` takes."""
         return jax.ShapeDtypeStruct((self.members,), jnp.uint32)
 
     def compiled(self) -> float:
@@ -199,6 +201,16 @@ class Scorer:
         self.run, self.members, self._form = program.run, program.members, program.form
         self._classes = [each.name for each in self.run.data.records("train").classes]
         self._score = jax.jit(jax.vmap(self._confusion if self.run.segments else self._means, in_axes=(0, None)))
+        self._variables = jax.eval_shape(lambda seeds: _variables(program.fresh(seeds)), program.seeds)
+        self._compiled: dict[int, Any] = {}
+
+    def compiled(self, batch: Mapping[str, Any]) -> Any:
+        """Return the program that scores batches of this size."""
+        size = len(batch["image"])
+        if size not in self._compiled:
+            with self._form():
+                self._compiled[size] = self._score.lower(self._variables, batch).compile()
+        return self._compiled[size]
 
     def _confusion(self, variables: Any, batch: Any) -> Array:
         logits = self.run.method.apply(variables, steps_of.prepare(batch)["image"], method="predict")
@@ -213,8 +225,7 @@ class Scorer:
         """Return each member's numbers."""
         starts = range(0, len(records["image"]), SCORED_AT_ONCE)
         batches = [{name: array[at : at + SCORED_AT_ONCE] for name, array in records.items()} for at in starts]
-        with self._form():
-            each = [jax.device_get(self._score(_variables(state), batch)) for batch in batches]
+        each = [jax.device_get(self.compiled(batch)(_variables(state), batch)) for batch in batches]
         if self.run.segments:
             return [evaluation.scores(confusion, self._classes) for confusion in np.sum(each, axis=0, dtype=np.int64)]
         sums = functools.reduce(lambda left, right: {name: left[name] + right[name] for name in left}, each)
@@ -259,8 +270,7 @@ class Workshop:
     def __init__(self, folder: str, say: Callable[[str], None], members: int = MEMBERS):
         self.folder, self.say, self.members = folder, say, members
         self._records: dict[str, Records] = {}
-        self._programs: dict[str, concurrent.futures.Future[Program]] = {}
-        self._scorers: dict[str, Scorer] = {}
+        self._programs: dict[str, concurrent.futures.Future[tuple[Program, Scorer]]] = {}
         self._pool = concurrent.futures.ThreadPoolExecutor(3)  # tracing takes turns: with more, the first would be ready late
         os.makedirs(folder, exist_ok=True)
 
@@ -287,20 +297,15 @@ class Workshop:
             program = Program(run, self.records(run, "train"), self.members if run.segments else 1)
             self._programs[name] = self._pool.submit(self._compiled, program, row.name)
 
-    def _compiled(self, program: Program, name: str) -> Program:
+    def _compiled(self, program: Program, name: str) -> tuple[Program, Scorer]:
         self.say(f"the program of {name} is compiled after {program.compiled():.0f} s")
-        return program
+        scorer = Scorer(program)
+        scorer.compiled({name: array[:SCORED_AT_ONCE] for name, array in program.records.items()})
+        return program, scorer
 
-    def program(self, row: Row) -> Program:
-        """Return the program of a row."""
+    def program(self, row: Row) -> tuple[Program, Scorer]:
+        """Return the program of a row, and what scores its members."""
         return self._programs[likeness(row)].result()
-
-    def scorer(self, row: Row, split: str) -> Scorer:
-        """Return what scores the members of a row's program on a split."""
-        name, program = likeness(row), self.program(row)
-        if name not in self._scorers:
-            self._scorers[name] = Scorer(program)
-        return self._scorers[name]
 
     def weights(self, name: str, seed: int) -> str:
         """Return the file of a pretraining's weights."""
@@ -320,24 +325,20 @@ class Workshop:
 def measure(table: str, paper: Any, workshop: Workshop, deadline: float, tiers: slice = slice(None)) -> None:
     """Train and score the missing rows and seeds of some tiers until the deadline; each result is a line of <folder>/<table>.jsonl."""
     raw = os.path.join(workshop.folder, f"{table}.jsonl")
-    there = {(line["row"], line["seed"]) for line in [*jsonlines.read(raw), *measurements.current(table, paper)]}
-    fleets = list(_fleets(paper, paper.TIERS[tiers], there, workshop))
-    for members in fleets:
-        workshop.prepare(members[0][0])  # compiles while others train
-    for members in fleets:
+    for members in missing(table, paper, workshop, tiers):
         first, more = members[0][0], f" and {len(members) - 1} more" if len(members) > 1 else ""
         if missing := {
             f"{row.init}, seed {seed}" for row, seed in members if row.init and not os.path.exists(workshop.weights(row.init, seed))
         }:
-            workshop.say(f"[{table}] {first.name}{more}: left out without {'; '.join(sorted(missing))}")
+            workshop.say(f"[{table}] {first.name}{more}: left out without {'; '.join(sorted(lacking))}")
             continue
-        program, began = workshop.program(first), time.perf_counter()
+        (program, scorer), began = workshop.program(first), time.perf_counter()
         trained = program.train([_member(row, seed, workshop, program) for row, seed in members], lambda: time.time() > deadline)
         if trained is None:
             workshop.say(f"[{table}] the minutes are over in {first.name}{more}; the same command goes on")
             return
         (state, losses), seconds = trained, time.perf_counter() - began
-        scores = workshop.scorer(first, paper.SPLIT).scores(state, workshop.records(program.run, paper.SPLIT))
+        scores = scorer.scores(state, workshop.records(program.run, paper.SPLIT))
         for place, (row, seed) in enumerate(members):
             if row.command == "pretrain":
                 workshop.keep(row.name, seed, jax.tree.map(lambda leaf, place=place: leaf[place], jax.device_get(_variables(state))))
@@ -348,6 +349,15 @@ def measure(table: str, paper: Any, workshop: Workshop, deadline: float, tiers: 
         ends = f"{metric} {min(score[metric] for score in scores):.3f} to {max(score[metric] for score in scores[: len(members)]):.3f}"
         step, scoring = 1000 * seconds / len(losses) / CHUNK, time.perf_counter() - began - seconds
         workshop.say(f"[{table}] {first.name}{more}: {seconds:.1f} s, {step:.2f} ms a step, {scoring:.1f} s to score, {ends}")
+
+
+def missing(table: str, paper: Any, workshop: Workshop, tiers: slice = slice(None)) -> list[list[tuple[Row, int]]]:
+    """Return the rows and seeds without a result, in the groups that are trained at once, and begin to compile their programs."""
+    lines = [*jsonlines.read(os.path.join(workshop.folder, f"{table}.jsonl")), *measurements.current(table, paper)]
+    fleets = list(_fleets(paper, paper.TIERS[tiers], {(line["row"], line["seed"]) for line in lines}, workshop))
+    for members in fleets:
+        workshop.prepare(members[0][0])
+    return fleets
 
 
 def record(table: str, paper: Any, folder: str) -> int:
