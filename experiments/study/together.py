@@ -327,7 +327,7 @@ def measure(table: str, paper: Any, workshop: Workshop, deadline: float, tiers: 
     raw = os.path.join(workshop.folder, f"{table}.jsonl")
     for members in missing(table, paper, workshop, tiers):
         first, more = members[0][0], f" and {len(members) - 1} more" if len(members) > 1 else ""
-        if missing := {
+        if lacking := {
             f"{row.init}, seed {seed}" for row, seed in members if row.init and not os.path.exists(workshop.weights(row.init, seed))
         }:
             workshop.say(f"[{table}] {first.name}{more}: left out without {'; '.join(sorted(lacking))}")
