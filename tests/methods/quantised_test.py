@@ -11,6 +11,7 @@ from aeseg.methods.quantised import QuantisedAutoencoder
 from aeseg.models.quantisers import FiniteScalar, NearestVector
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.methods import bottlenecks, cases
 
 BATCH = {**cases.batch(), "index": jnp.arange(8, dtype=jnp.int32)}
@@ -31,11 +32,11 @@ def method(quantiser=FINITE, **fields):
 
 
 def initial(ours):
-    return jax.jit(lambda: ours.init({"params": jax.random.key(0)}, BATCH, train=False))()
+    return jitted.init(ours, {"params": jax.random.key(0)}, BATCH, train=False)
 
 
-def evaluated(ours, variables, batch=BATCH):
-    return jax.jit(lambda variables: ours.apply(variables, batch, train=False))(variables)
+def evaluated(ours, variables):
+    return jitted.apply(ours, variables, BATCH, train=False)
 
 
 def codes_of(ours, variables):
@@ -47,8 +48,9 @@ def test_the_loss_is_the_error_of_the_image_decoded_from_codes_alone(quantiser):
     ours = method(quantiser, output="linear")
     variables = initial(ours)
     means = evaluated(ours, variables)
-    vectors = ours.apply(variables, jnp.asarray(codes_of(ours, variables)), method=lambda module, codes: module.quantiser.vectors(codes))
-    decoded = Decoder().apply({"params": variables["params"]["decoder"]}, {4: vectors}, train=False)
+    codes = jnp.asarray(codes_of(ours, variables))
+    vectors = jitted.apply(ours, variables, codes, method=lambda module, codes: module.quantiser.vectors(codes))
+    decoded = jitted.apply(Decoder(), {"params": variables["params"]["decoder"]}, {4: vectors}, train=False)
     error = np.square(decoded - BATCH["image"]).mean(axis=(1, 2, 3))
     assert means["squared_error"].value() == pytest.approx(error[VALID].mean(), rel=1e-5)
 
@@ -62,7 +64,7 @@ def test_a_codebook_adds_its_commitment_and_finite_scalars_add_nothing():
     def narrow(module, batch):
         return module.narrow(module.encoder(batch["image"], train=False)[4])
 
-    given = np.asarray(jax.jit(lambda variables: ours.apply(variables, BATCH, method=narrow))(variables))
+    given = np.asarray(jitted.apply(ours, variables, BATCH, method=narrow))
     vectors = np.asarray(variables["codebook"]["quantiser"]["state"]["vectors"])
     error = np.square(given - vectors[codes_of(ours, variables)]).mean(axis=(1, 2, 3))
     assert evaluated(ours, variables)["commitment"].value() == pytest.approx(error[VALID].mean(), rel=1e-5)
@@ -131,7 +133,7 @@ def test_its_encoder_starts_a_segmenter():
 def test_pictures_are_the_image_its_reconstruction_and_its_codes_in_0_to_1():
     ours = method()
     variables = initial(ours)
-    shown = jax.jit(lambda variables: ours.apply(variables, BATCH, method="show"))(variables)
+    shown = jitted.apply(ours, variables, BATCH, method="show")
     assert list(shown) == ["image", "reconstruction", "tokens"]
     assert all(picture.min() >= 0 and picture.max() <= 1 for picture in shown.values())
     np.testing.assert_allclose(shown["tokens"][:, ::4, ::4, 0], codes_of(ours, variables) / 19, rtol=1e-6)

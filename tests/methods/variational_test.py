@@ -18,6 +18,7 @@ from aeseg.methods import variational
 from aeseg.methods.variational import Variational
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.methods import bottlenecks, cases
 
 BATCH = {**cases.batch(), "index": jnp.arange(8, dtype=jnp.int32)}
@@ -78,8 +79,8 @@ def linear_model(shift=0.0, **fields):
     return ours, {"params": jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)}, weights, bias
 
 
-def evaluated(ours, variables, batch=BATCH):
-    return jax.jit(lambda variables: ours.apply(variables, batch, train=False))(variables)
+def evaluated(ours, variables):
+    return jitted.apply(ours, variables, BATCH, train=False)
 
 
 def evidence(weights, bias):
@@ -137,7 +138,7 @@ def test_rate_and_distortion_are_those_of_torch():
         noise = variational._normal(module._keys(batch, False)[0], mean)
         return mean, log_variance, module._values({stride: mean + jnp.exp(log_variance / 2) * noise}, batch["image"], False)
 
-    mean, log_variance, values = (torch.tensor(np.array(leaf)) for leaf in jax.jit(lambda: ours.apply(variables, BATCH, method=parts))())
+    mean, log_variance, values = (torch.tensor(np.array(leaf)) for leaf in jitted.apply(ours, variables, BATCH, method=parts))
     posterior = distributions.Normal(mean, torch.exp(log_variance / 2))
     bits = math.log(2) * 12 * 16 * 3
     rate = distributions.kl_divergence(posterior, distributions.Normal(0.0, 1.0)).sum(dim=(1, 2, 3)) / bits
@@ -178,7 +179,7 @@ def test_beta_rises_once_a_step_whatever_the_microbatches(microbatches):
 
 def test_the_optimal_variance_is_the_running_mean_squared_error_of_earlier_steps():
     ours = method(decay=0.5)
-    variables = jax.jit(lambda: ours.init({"params": jax.random.key(0)}, BATCH, train=False))()
+    variables = jitted.init(ours, {"params": jax.random.key(0)}, BATCH, train=False)
 
     def error(variables):
         def mean_square(module, batch):
@@ -187,8 +188,8 @@ def test_the_optimal_variance_is_the_running_mean_squared_error_of_earlier_steps
             values = module._values({stride: mean + jnp.exp(log_variance / 2) * variational._normal(noise, mean)}, batch["image"], True)
             return jnp.square(jax.nn.sigmoid(values) - module.likelihood.target(dequantisation, batch["image"])).mean(axis=(1, 2, 3))
 
-        squares = jax.jit(lambda variables: ours.apply(variables, BATCH, rngs=bottlenecks.rngs(), method=mean_square))
-        return float(np.asarray(squares(variables))[VALID].mean())
+        squares = jitted.apply(ours, variables, BATCH, rngs=bottlenecks.rngs(), method=mean_square)
+        return float(np.asarray(squares)[VALID].mean())
 
     def distortion(means, variance):
         """The bits of a squared error whose mean is known."""
@@ -210,7 +211,7 @@ def test_every_likelihood_trains_and_shows_images(likelihood, channels):
     variables = cases.initial(ours, BATCH)
     (means,), _ = bottlenecks.train_step(ours, variables, BATCH)
     assert np.isfinite(means["objective"].value())
-    shown = jax.jit(lambda variables: ours.apply(variables, BATCH, method="show"))(variables)
+    shown = jitted.apply(ours, variables, BATCH, method="show")
     assert list(shown) == ["image", "reconstruction", "sample"]
     assert all(picture.shape == BATCH["image"].shape and picture.min() >= 0 and picture.max() <= 1 for picture in shown.values())
 
@@ -222,7 +223,7 @@ def test_active_units_are_counted_over_the_data_set_and_not_over_batches():
     batches = [{name: leaf[start : start + 3] for name, leaf in BATCH.items()} for start in (0, 3, 6)]
     means = jax.jit(lambda batch: ours.apply(variables, batch, train=False))
     found = evaluate.autoencoder(means, batches, ours.coefficients, summary=ours.summary)
-    _, mean, _ = jax.jit(lambda: ours.apply(variables, BATCH["image"], False, method="_posterior"))()
+    _, mean, _ = jitted.apply(ours, variables, BATCH["image"], False, method="_posterior")
     variance = np.var(np.asarray(mean, np.float64)[VALID], axis=0)
     assert (variance > 0.01).any()
     assert not (variance > 0.01).all()
