@@ -11,6 +11,7 @@ from aeseg.models.encoders.convnet import ConvNet
 from aeseg.models.encoders.dense import DenseEncoder
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.contract import batch
 
 IMAGE = np.asarray(batch()["image"])
@@ -39,11 +40,11 @@ class Decoder(nn.Module):
 
 
 def means(tested, train=False):
-    return tested.apply({}, batch(), train=train, rngs={"hidden": jax.random.key(3)} if train else {})
+    return jitted.apply(tested, {}, batch(), train=train, rngs={"hidden": jax.random.key(3)} if train else {})
 
 
 def pictures():
-    return method().apply({}, batch(), method="show")
+    return jitted.apply(method(), {}, batch(), method="show")
 
 
 def method(visible=0.0, hidden=0.0):

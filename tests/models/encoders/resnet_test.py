@@ -9,6 +9,7 @@ from aeseg.models.encoders import resnet
 from aeseg.models.encoders.resnet import ResNet
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.models.sparse_cases import pyramid_shapes, shapes
 
 SIZES = {
@@ -41,8 +42,8 @@ def test_widths_without_depths_are_refused():
 
 def test_batch_norm_keeps_running_averages_of_visible_positions_in_masked_training():
     encoder, image = ResNet(widths=(4,), depths=(1,), stem=4), jax.random.uniform(jax.random.key(0), (2, 16, 16, 3))
-    variables = encoder.init(jax.random.key(1), image, train=False)
+    variables = jitted.init(encoder, jax.random.key(1), image, train=False)
     hidden = jnp.array([[[True, False], [False, True]]] * 2)
-    _, dense = encoder.apply(variables, image, train=True, mutable=["batch_stats"])
-    _, sparse = encoder.apply(variables, image, train=True, mutable=["batch_stats"], hidden=hidden)
+    _, dense = jitted.apply(encoder, variables, image, train=True, mutable=["batch_stats"])
+    _, sparse = jitted.apply(encoder, variables, image, train=True, mutable=["batch_stats"], hidden=hidden)
     assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool(jnp.any(a != b)), dense, sparse)))
