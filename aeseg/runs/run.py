@@ -27,6 +27,9 @@ DTYPES = ("float32", "bfloat16")
 TRANSFERS = ("fine-tune", "linear-probe", "scratch", "continue")
 """What a segmenter does with pretrained weights."""
 
+STATISTICS = ("re-estimated", "pretrained")
+"""Batch norm averages of a frozen encoder."""
+
 SCORES = ("mean_iou", "pixel_accuracy", "class_accuracy", "mean_dice")
 """Metrics of a segmenter during training."""
 
@@ -141,6 +144,9 @@ class Run:
     nonfinite_in_a_row   skipped steps in a row that end the run, too
     transfer     segmenters only: "fine-tune" trains the pretrained encoder, "linear-probe" freezes it, "scratch" ignores its weights
                  (the control), "continue" trains a whole segmenter further
+    statistics   frozen encoders only, random ones too: "re-estimated" takes batch norm averages of the training images before the first
+                 step, since pretraining took them on masked or noisy images; "pretrained" leaves them, and a random encoder's move with
+                 each batch
     class_weights   segmenters only: "none", "median_frequency", "inverse_square_root" or "segnet"
     log_every, evaluate_every, save_every   in steps
     keep, keep_every   keep the last `keep` checkpoints, and those at a multiple of `keep_every`
@@ -163,6 +169,7 @@ class Run:
     nonfinite: str = "stop"
     nonfinite_in_a_row: int = 10
     transfer: str = "fine-tune"
+    statistics: str = "re-estimated"
     class_weights: str = "none"
     log_every: int = 50
     evaluate_every: int = 500
@@ -184,6 +191,8 @@ class Run:
         _ = self.policy
         if self.transfer not in TRANSFERS:
             raise UserError(f"transfer must be one of {', '.join(TRANSFERS)}; got {self.transfer!r}. Set --config.transfer.")
+        if self.statistics not in STATISTICS:
+            raise UserError(f"statistics must be one of {', '.join(STATISTICS)}; got {self.statistics!r}. Set --config.statistics.")
         for path, dtype in tree.flatten(spec.plain(spec.describe(self.method))).items():
             field = "config.method." + path.replace("/", ".")
             if field.endswith(".dtype") and dtype not in DTYPES:
@@ -283,9 +292,15 @@ def split_config(data: Mapping[str, Any], split: str) -> dict[str, Any]:
     return dict(fields) if "target" in fields else {**data.get("source", {}), **fields}
 
 
+def freezes_encoder(config: Any) -> bool:
+    """Whether a config of a `Run`, plain or not, trains a segmenter whose encoder never moves."""
+    frozen = config["method"].get("frozen_encoder", False) or "encoder/*" in config["optimiser"].get("freeze", ())
+    return is_segmenter(config) and bool(frozen or config["transfer"] == "linear-probe")
+
+
 def is_segmenter(config: Any) -> bool:
     """Whether a config of a `Run` trains a segmenter (the command is `segment`); otherwise it pretrains."""
-    return "head" in config.method
+    return "head" in config["method"]
 
 
 def config_example(config: Any) -> dict[str, Any]:

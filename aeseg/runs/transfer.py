@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from aeseg import objectives, spec
 from aeseg.data import wrappers
 from aeseg.data.sources.folder import SEGNET_WEIGHTS
-from aeseg.runs.run import TRANSFERS
+from aeseg.runs.run import TRANSFERS, freezes_encoder
 from aeseg.runs.train import Init
 from aeseg.types import UserError
 
@@ -18,6 +18,8 @@ def chosen(config: ConfigDict, weights: Init | None) -> Init | None:
     """Set the config up for its `transfer`; return the weights to start from."""
     if config.transfer not in TRANSFERS:
         raise UserError(f"transfer must be one of {', '.join(TRANSFERS)}; got {config.transfer!r}. Set --config.transfer.")
+    if config.statistics == "re-estimated" and freezes_encoder(config):
+        config.method.frozen_encoder = True
     if config.transfer == "scratch":
         return None
     if config.transfer == "continue" and weights is None:

@@ -32,8 +32,8 @@ and FCMAE -0.8 ± 0.5; with all images, reconstruction -0.5 ± 0.4. Seeds, each 
 scratch.
 
 Two corrections are not measured yet. SparK and FCMAE reconstructed a target that is almost all colour here: with one mean and deviation
-for all channels, structure is below 1 % of its variance. And the rows of frozen encoders are withdrawn as evidence: the random encoder
-normalised by the batch, the pretrained ones by averages that were taken on masked or noisy images.
+for all channels, structure is below 1 % of its variance. And the rows of frozen encoders are taken out until they are measured again: the
+random encoder normalised by the batch, the pretrained ones by averages that were taken on masked or noisy images.
 
 We looked for the cause on the validation images (drive_labels_tuning, two labels, one seed). 600 steps from scratch on two retinas reach
 73.1. Pretraining is no head start either: with one
