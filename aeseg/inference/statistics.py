@@ -10,8 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Array, Float, Num
 
-from aeseg import images
-from aeseg.models.norms import MOMENTUM
+from aeseg import images, tree
 from aeseg.types import UserError
 
 
@@ -47,9 +46,16 @@ def population_averages(encoder: nn.Module, variables: Any, batches: Iterable[Nu
     fresh = {**variables, "batch_stats": jax.tree.map(jnp.zeros_like, variables["batch_stats"])}
 
     def moments(variables: Any, image: Num[Array, "b h w c"]) -> Any:
-        with nn.intercept_methods(_use_batch_statistics):
+        momentum: dict[str, float] = {}
+
+        def noted(call: Callable[..., Any], arguments: Any, keywords: Any, context: Any) -> Any:
+            momentum["/".join(context.module.path)] = getattr(context.module, "momentum", 0.0)
+            return _use_batch_statistics(call, arguments, keywords, context)
+
+        with nn.intercept_methods(noted):
             _, moved = encoder.apply(variables, images.as_float(image), train=False, mutable=["batch_stats"])
-        return jax.tree.map(lambda leaf: leaf / (1 - MOMENTUM), moved["batch_stats"])  # one step from averages of 0
+        # One step from averages of 0.
+        return tree.map_with_name(lambda name, leaf: leaf / (1 - momentum[name.rpartition("/")[0]]), moved["batch_stats"])
 
     compiled, weight, total = jax.jit(moments), 0, jax.tree.map(lambda leaf: np.zeros(leaf.shape), fresh["batch_stats"])
     for image in batches:

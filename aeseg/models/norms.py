@@ -14,9 +14,6 @@ from aeseg import keys
 from aeseg.models.sparse import visible_at
 from aeseg.types import UserError
 
-MOMENTUM = 0.9
-"""What a step keeps of batch norm's running averages (PyTorch's momentum of 0.1)."""
-
 
 def normalise(
     image: Float[Array, "b h w c"],
@@ -39,7 +36,7 @@ def normalise(
     if norm == "none":
         return image
     if norm == "batch":
-        layer = BatchNorm(momentum=MOMENTUM, epsilon=epsilon, dtype=dtype, name=name)
+        layer = BatchNorm(momentum=0.9, epsilon=epsilon, dtype=dtype, name=name)
         return layer(image, use_running_average=not train, mask=counted)
     if norm == "group":
         groups = nn.GroupNorm(num_groups=math.gcd(image.shape[-1], 32), epsilon=epsilon, dtype=dtype, name=name)

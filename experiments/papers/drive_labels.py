@@ -16,8 +16,8 @@ SHARES = {"1 image": 1 / 16, "2 images": 1 / 8, "4 images": 1 / 4, "all": 1.0}
 TUNED = {
     "reconstruction": {papers.RATE: 5e-4},
     "denoising": {"method.noise[0].size": 6},
-    "spark": {"method.unit": 16},
-    "fcmae": {"method.unit": 16},
+    "spark": {"method.unit": 16, **papers.COLOUR},
+    "fcmae": {"method.unit": 16, **papers.COLOUR},
 }
 RATES = {**dict.fromkeys(("scratch", "reconstruction", "denoising", "fcmae"), 6e-3), "spark": 2e-3}
 """TUNED and RATES: settings of each pretraining and segmentation, from the best trials of drive_labels_tuning.py."""
