@@ -12,9 +12,10 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from aeseg import spec, tree
+from aeseg import positions, spec, tree
 from aeseg.importers import adapt, families, files
-from aeseg.runs.run import config_example
+from aeseg.runs import transfer
+from aeseg.runs.run import config_example, is_segmenter
 from aeseg.runs.train import Init
 from aeseg.runs.workdir import stored_config
 from aeseg.training import checkpoints as saved
@@ -34,6 +35,7 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
     together.  Of foreign weights the decoder's description is taken, too, where the method is the same; what the command line
     says of either holds (patch, grid), and the weights are made to fit.  The dtype, and fields that an encoder calls `adjustable`,
     are the run's own.  Where all is taken, another method, head or neck is an error; window, loss and optimiser are the run's own.
+    A segmenter takes the fixed positions of a workdir's encoder as parameters, if `position_tables` says so: the table of its window.
     """
     foreign = files.is_foreign(path)
     if foreign:
@@ -58,6 +60,10 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
         notes += spec.differences(before, described, f"config.method.{part}")
         with config.unlocked():
             config.method[part] = described
+    if not foreign and taken == "encoder" and is_segmenter(config) and transfer.train_positions(config, encoder := config.method.encoder):
+        grids["encoder"] = height, width = tuple(side // encoder.patch for side in stored.window)
+        donor = _with_table(donor, encoder, (height, width))
+        notes.append(f"The fixed positions of {height} x {width} patches are parameters now (--config.position_tables).")
     grids = {part: (old, tuple(config.method[part].grid)) for part, old in grids.items()}
 
     def init(state: TrainState) -> tuple[TrainState, list[str]]:
@@ -92,6 +98,13 @@ def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids:
     params = placed.pop("params")
     ema = jax.tree.map(lambda leaf: leaf.copy(), params) if state.ema else {}
     return state.replace(params=params, collections=placed, ema=ema), lines
+
+
+def _with_table(donor: Mapping[str, Any], described: ConfigDict, grid: tuple[int, int]) -> dict[str, Any]:
+    """The donor with the sine-cosine table of its grid among the encoder's parameters."""
+    table = positions.sine_cosine(*grid, described.width, int(described.has_class_token))
+    params = donor["params"]
+    return {**donor, "params": {**params, "encoder": {**params["encoder"], "position_table": table}}}
 
 
 def of_workdir(path: str, step: int = -1) -> tuple[ConfigDict, dict[str, Any]]:

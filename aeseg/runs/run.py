@@ -30,6 +30,9 @@ TRANSFERS = ("fine-tune", "linear-probe", "scratch", "continue")
 STATISTICS = ("re-estimated", "pretrained")
 """Batch norm averages of a frozen encoder."""
 
+POSITION_TABLES = ("trained", "kept")
+"""What a segmenter does with fixed positions of a pretrained vision transformer."""
+
 SCORES = ("mean_iou", "pixel_accuracy", "class_accuracy", "mean_dice")
 """Metrics of a segmenter during training."""
 
@@ -147,6 +150,9 @@ class Run:
     statistics   frozen encoders only, random ones too: "re-estimated" takes batch norm averages of the training images before the first
                  step, since pretraining took them on masked or noisy images; "pretrained" leaves them, and a random encoder's move with
                  each batch
+    position_tables   segmenters with a vision transformer of fixed positions only: "trained" takes the table of the pretraining as a
+                 parameter, resized to the window (bicubic), as in MAE's fine-tuning (He et al. 2022, code: models_vit.py,
+                 interpolate_pos_embed), and a network from scratch starts from the window's table; "kept" computes fixed positions
     class_weights   segmenters only: "none", "median_frequency", "inverse_square_root" or "segnet"
     log_every, evaluate_every, save_every   in steps
     keep, keep_every   keep the last `keep` checkpoints, and those at a multiple of `keep_every`
@@ -170,6 +176,7 @@ class Run:
     nonfinite_in_a_row: int = 10
     transfer: str = "fine-tune"
     statistics: str = "re-estimated"
+    position_tables: str = "trained"
     class_weights: str = "none"
     log_every: int = 50
     evaluate_every: int = 500
@@ -191,8 +198,9 @@ class Run:
         _ = self.policy
         if self.transfer not in TRANSFERS:
             raise UserError(f"transfer must be one of {', '.join(TRANSFERS)}; got {self.transfer!r}. Set --config.transfer.")
-        if self.statistics not in STATISTICS:
-            raise UserError(f"statistics must be one of {', '.join(STATISTICS)}; got {self.statistics!r}. Set --config.statistics.")
+        for name, known in (("statistics", STATISTICS), ("position_tables", POSITION_TABLES)):
+            if getattr(self, name) not in known:
+                raise UserError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}. Set --config.{name}.")
         for path, dtype in tree.flatten(spec.plain(spec.describe(self.method))).items():
             field = "config.method." + path.replace("/", ".")
             if field.endswith(".dtype") and dtype not in DTYPES:

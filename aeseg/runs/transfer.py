@@ -18,6 +18,8 @@ def chosen(config: ConfigDict, weights: Init | None) -> Init | None:
     """Set the config up for its `transfer`; return the weights to start from."""
     if config.transfer not in TRANSFERS:
         raise UserError(f"transfer must be one of {', '.join(TRANSFERS)}; got {config.transfer!r}. Set --config.transfer.")
+    if config.transfer != "continue":
+        train_positions(config, config.method.encoder)
     if config.statistics == "re-estimated" and freezes_encoder(config):
         config.method.frozen_encoder = True
     if config.transfer == "scratch":
@@ -30,6 +32,15 @@ def chosen(config: ConfigDict, weights: Init | None) -> Init | None:
         config.method.frozen_encoder = True
         config.optimiser.freeze = ("encoder/*",)
     return weights
+
+
+def train_positions(config: ConfigDict, encoder: ConfigDict) -> bool:
+    """Let a described encoder's fixed positions become parameters for the run's window, if the run says so; return whether they do."""
+    trained = config.position_tables == "trained" and encoder.get("positions") == "fixed"
+    if trained and not any(side % encoder.patch for side in config.window):
+        encoder.positions, encoder.grid = "trained", tuple(side // encoder.patch for side in config.window)
+        return True
+    return False
 
 
 def weigh_classes(config: ConfigDict) -> None:

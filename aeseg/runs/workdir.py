@@ -45,6 +45,8 @@ def comparable(config: Any) -> dict[str, Any]:
         node.pop(last, None)
     if not freezes_encoder(fields) or "patch" in fields["method"]["encoder"]:  # a ViT has no batch norm
         fields.pop("statistics", None)  # changes no number
+    if "head" not in fields["method"] or "positions" not in fields["method"]["encoder"]:
+        fields.pop("position_tables", None)  # changes no number
     if not fields.get("best"):
         fields["best"] = "mean_iou" if "head" in fields["method"] else "loss"
     return fields

@@ -16,6 +16,9 @@ COLOUR: dict[str, object] = {"method.target_mean": (), "method.target_std": (), 
 """Fields of the recorded pretrainings on DRIVE by SparK and FCMAE: one mean and std for all channels, every hidden unit counts, as in the
 papers' code. The config `drive` corrects both; rows without these fields are measured anew."""
 
+FIXED_POSITIONS: dict[str, object] = {"position_tables": "kept"}
+"""Field of the recorded rows with a vision transformer, whose fixed positions were not trained; without it they are measured anew."""
+
 RATE, RATES = "optimiser.learning_rate", (5e-4, 2e-3, 6e-3, 1.2e-2)
 
 

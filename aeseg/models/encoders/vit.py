@@ -12,7 +12,7 @@ from aeseg.models import layers, transformer
 from aeseg.spec import choose, spec
 from aeseg.types import Pyramid, UserError
 
-POSITIONS = ("fixed", "learned")
+POSITIONS = ("fixed", "learned", "trained")
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
@@ -25,8 +25,9 @@ class ViT(nn.Module):
 
     has_class_token   adds a learned token that only other tokens read (as in MAE's encoder)
     has_mask_token    adds a learned token for hidden patches, which `hidden` needs, in a call and in `embed`
-    positions         fixed (sine-cosine, for any grid) | learned (for `grid`, resized for other grids)
-    grid              rows and columns of the learned positions
+    positions         fixed (sine-cosine, for any grid) | learned (for `grid`, resized for other grids) | trained (learned, but starts at
+                      the sine-cosine table of `grid`, as in MAE's fine-tuning; see `Run.position_tables`)
+    grid              rows and columns of the learned and trained positions
     layer_scale       initial value of the layer scale; 0: none (see `transformer.Block`)
     drop_path         rate of the last block (see `transformer.blocks`)
     outputs           blocks (from 0) whose tokens are concatenated along the channels, each after the same norm, as in DINOv2 (MAE's
@@ -140,8 +141,13 @@ class ViT(nn.Module):
     def _table(self, grid: tuple[int, int], leading: int) -> Array:
         if self.positions == "fixed":
             return jnp.asarray(positions.sine_cosine(*grid, self.width, leading))
-        table = self.param("position_table", transformer.TOKEN, (leading + self.grid[0] * self.grid[1], self.width))
+        start = transformer.TOKEN if self.positions == "learned" else self._sine_cosine
+        table = self.param("position_table", start, (leading + self.grid[0] * self.grid[1], self.width))
         return jnp.asarray(positions.resized(table, self.grid, grid, leading))
+
+    def _sine_cosine(self, key: Array, shape: tuple[int, int]) -> Array:
+        del key
+        return jnp.asarray(positions.sine_cosine(*self.grid, self.width, shape[0] - self.grid[0] * self.grid[1]))
 
     def _mask_token(self) -> Array:
         if not self.has_mask_token:
