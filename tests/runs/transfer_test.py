@@ -58,3 +58,10 @@ def test_statistics_are_a_difference_between_runs_only_if_the_encoder_is_frozen(
         assert spec.build_run(old).statistics == "pretrained"
     with pytest.raises(UserError, match="statistics must be one of re-estimated, pretrained; got 'none'"):
         spec.build_run({**spec.plain(config), "statistics": "none"})
+
+
+def test_an_encoder_that_thaws_is_not_a_frozen_one():
+    config = cli.load_config("camvid_labels")
+    config.update_from_flattened_dict({"optimiser.freeze": ("encoder/*",), "optimiser.thaw": 100})
+    transfer.chosen(config, lambda state: (state, []))
+    assert not config.method.frozen_encoder
