@@ -110,15 +110,20 @@ def corrupted(noise: tuple[Noise, ...], key: Key[Array, "b"], image: Float[Array
 
 @dataclasses.dataclass(frozen=True)
 class Random:
-    """Hides round(ratio * n) of the n units, chosen uniformly (He et al. 2022, section 3, "Masking").
+    """Hides ratio * n of the n units, chosen uniformly (He et al. 2022, section 3, "Masking").
 
     As in the paper's code, the visible units have the smallest of n uniform random numbers.
+
+    rounding   of ratio * n: "nearest" (SparK's code) or "up" (MAE's and FCMAE's code, which round the visible units down, and SimMIM's)
     """
 
     ratio: float = 0.75
+    rounding: str = "nearest"
 
     def __post_init__(self) -> None:
         _check_ratio("Random", self.ratio)
+        if self.rounding not in ("nearest", "up"):
+            raise UserError(f"Random takes a rounding of nearest or up; got {self.rounding!r}. Change rounding in the config.")
 
     def __call__(self, key: Key[Array, ""], h: int, w: int) -> Bool[Array, "{h} {w}"]:
         visible = h * w - self.count(h, w)
@@ -126,7 +131,7 @@ class Random:
 
     def count(self, h: int, w: int) -> int:
         """Return the number of hidden units."""
-        return _hidden_count("Random", self.ratio, h, w)
+        return _hidden_count("Random", self.ratio, h, w, self.rounding == "up")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,8 +275,8 @@ def _between(length: Float[Array, ""], offset: Float[Array, ""], side: int) -> B
     return (unit >= start) & (unit < start + length)
 
 
-def _hidden_count(sampler: str, ratio: float, h: int, w: int) -> int:
-    count = round(ratio * h * w)
+def _hidden_count(sampler: str, ratio: float, h: int, w: int, up: bool = False) -> int:
+    count = math.ceil(ratio * h * w - 1e-9) if up else round(ratio * h * w)
     if not 0 < count < h * w:
         raise UserError(
             f"{sampler} must hide some units and leave some visible; ratio {ratio:g} of {h} x {w} hides {'all' if count else 'none'}. "

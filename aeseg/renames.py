@@ -20,7 +20,10 @@ FIELDS: dict[str, dict[str, str]] = {RUN: {"freeze": "transfer"}}
 DROPPED: dict[str, tuple[str, ...]] = {RUN: ("epochs", "images", "blr", "decay"), DATA: ("root", "class_table")}
 """Fields that held no argument, by (new) target: other fields were computed from them, and hold the result."""
 
-MEANT: dict[str, dict[str, Any]] = {RUN: {"statistics": "pretrained", "position_tables": "kept"}}
+MEANT: dict[str, dict[str, Any]] = {
+    RUN: {"statistics": "pretrained", "position_tables": "kept"},
+    "aeseg.models.encoders.resnet:ResNet": {"initialiser": "he", "zero_last": False},
+}
 """What the code did while a field did not exist, by (new) target, if that is not the field's default today."""
 
 

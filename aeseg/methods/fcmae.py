@@ -107,6 +107,6 @@ def recipe(size: str = "small") -> ConfigDict:
         SparseMasked,
         encoder=part("aeseg.models.encoders", "convnextv2", size),
         decoder=part("aeseg.models.decoders", "convnext", fields["decoder"]),
-        sampler=spec(masking.Random, ratio=0.6),
+        sampler=spec(masking.Random, ratio=0.6, rounding="up" if size in sizes else "nearest"),
         unit=fields["unit"],
     )

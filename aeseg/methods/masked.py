@@ -124,5 +124,5 @@ def recipe(size: str = "small") -> ConfigDict:
         Masked,
         encoder=part("aeseg.models.encoders", "vit", size),
         decoder=spec(TokenDecoder, **decoder),
-        sampler=spec(masking.Random, ratio=0.75),
+        sampler=spec(masking.Random, ratio=0.75, rounding="nearest" if size in ("tiny", "small") else "up"),
     )

@@ -19,6 +19,7 @@ from aeseg.runs.run import config_example, is_segmenter
 from aeseg.runs.train import Init
 from aeseg.runs.workdir import stored_config
 from aeseg.training import checkpoints as saved
+from aeseg.training import state as states
 from aeseg.training.state import TrainState
 from aeseg.types import UserError
 
@@ -76,7 +77,7 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
 def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids: adapt.Grids | None = None) -> tuple[TrainState, list[str]]:
     """The state with what is `taken` of the donor (see `weights`); a line for each step.
 
-    `grids`: see `adapt.adapted`.  The running mean of the parameters starts from the same weights.
+    `grids`: see `adapt.adapted`.  The running means start from the same weights.
     """
     variables = {"params": state.params, **state.collections}
     given, lines = adapt.adapted({name: leaves for name, leaves in donor.items() if name in variables}, variables, grids or {})
@@ -96,7 +97,7 @@ def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids:
             lines.append(f"The {part} keeps its fresh values. " + "\n".join(str(error).splitlines()[:-1]))
     placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), found, variables)
     params = placed.pop("params")
-    ema = jax.tree.map(lambda leaf: leaf.copy(), params) if state.ema else {}
+    ema = jax.tree.map(lambda leaf: leaf.copy(), states.averaged(params, placed)) if state.ema else {}
     return state.replace(params=params, collections=placed, ema=ema), lines
 
 

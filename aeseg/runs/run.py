@@ -141,7 +141,7 @@ class Run:
     seed         of initialisation, data order, augmentation and drawn labels
     microbatches   parts of a batch that are computed one after the other, to save memory
     fsdp         devices that share parameters and optimiser state
-    ema          decay of the running mean of the parameters that is scored; 0 keeps none
+    ema          decay of the running means of parameters and batch statistics that are scored; 0 keeps none
     dtype        of activations; configs let every part of the method follow it
     nonfinite    "stop" ends the run at a step whose loss or gradient is not finite; "skip" passes over it
     nonfinite_in_a_row   skipped steps in a row that end the run, too

@@ -103,7 +103,8 @@ def frozen_averages(run: Run, state: TrainState, batches: Iterable[Mapping[str, 
     averages = population_averages(run.method.encoder, variables, loaded)  # type: ignore[attr-defined]
     placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), averages, statistics)
     collections = {**state.collections, "batch_stats": {**state.collections["batch_stats"], "encoder": placed}}
-    return state.replace(collections=collections), ["Took the frozen encoder's batch norm averages of training images."]
+    ema = {**state.ema, **({"batch_stats": jax.tree.map(lambda leaf: leaf.copy(), collections["batch_stats"])} if state.ema else {})}
+    return state.replace(collections=collections, ema=ema), ["Took the frozen encoder's batch norm averages of training images."]
 
 
 class Pictures:
