@@ -24,7 +24,7 @@ SPLITS = ("train", "validation", "test")
 DTYPES = ("float32", "bfloat16")
 """Dtypes that activations can have; float16 would need loss scaling, which the train step does not do."""
 
-TRANSFERS = ("fine-tune", "linear-probe", "scratch", "continue")
+TRANSFERS = ("fine-tune", "fine-tune-decoder", "linear-probe", "scratch", "continue")
 """What a segmenter does with pretrained weights."""
 
 STATISTICS = ("re-estimated", "pretrained")
@@ -145,8 +145,10 @@ class Run:
     dtype        of activations; configs let every part of the method follow it
     nonfinite    "stop" ends the run at a step whose loss or gradient is not finite; "skip" passes over it
     nonfinite_in_a_row   skipped steps in a row that end the run, too
-    transfer     segmenters only: "fine-tune" trains the pretrained encoder, "linear-probe" freezes it, "scratch" ignores its weights
-                 (the control), "continue" trains a whole segmenter further
+    transfer     segmenters only: "fine-tune" trains the pretrained encoder, "fine-tune-decoder" also takes a pretrained U-Net decoder into
+                 the head (Brempong et al. 2022, arXiv 2205.11423, section 3), "linear-probe" freezes the encoder, "scratch" ignores its
+                 weights (the control), "continue" trains a whole segmenter further: after a linear probe this is LP-FT (Kumar et al.
+                 2022, arXiv 2202.10054); `optimiser.thaw` is its form in one run
     statistics   frozen encoders only, random ones too: "re-estimated" takes batch norm averages of the training images before the first
                  step, since pretraining took them on masked or noisy images; "pretrained" leaves them, and a random encoder's move with
                  each batch

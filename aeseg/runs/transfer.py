@@ -24,6 +24,8 @@ def chosen(config: ConfigDict, weights: Init | None) -> Init | None:
         config.method.frozen_encoder = True
     if config.transfer == "scratch":
         return None
+    if config.transfer == "fine-tune-decoder" and weights is None:
+        raise UserError("A decoder is taken from an autoencoder, and there is none. Name one with --init=<workdir of `pretrain`>.")
     if config.transfer == "continue" and weights is None:
         raise UserError("To continue there must be a trained segmenter, and there is none. Name one with --init=<workdir of `segment`>.")
     if config.transfer == "linear-probe":
@@ -32,6 +34,11 @@ def chosen(config: ConfigDict, weights: Init | None) -> Init | None:
         config.method.frozen_encoder = True
         config.optimiser.freeze = ("encoder/*",)
     return weights
+
+
+def taken(transfer: str) -> str:
+    """Return what a transfer takes of the weights that it starts from, in the words of `init.weights`."""
+    return {"continue": "all", "fine-tune-decoder": "decoder"}.get(transfer, "encoder")
 
 
 def train_positions(config: ConfigDict, encoder: ConfigDict) -> bool:

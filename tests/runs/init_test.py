@@ -259,3 +259,48 @@ def test_from_scratch_a_vision_transformer_starts_at_the_sine_cosine_table_of_it
     np.testing.assert_allclose(encoder.apply(variables, image, train=False)[4], same[4], atol=1e-6)
     slope = jax.grad(lambda variables: jnp.sum(jnp.square(encoder.apply(variables, image, train=True)[4][..., 0])))(variables)
     assert np.all(np.any(np.asarray(slope["params"]["position_table"]) != 0, axis=1))
+
+
+def test_a_pretrained_u_net_decoder_becomes_the_head_but_for_its_last_layer(tmp_path):
+    """As in Brempong et al. 2022: all blocks of the denoiser's decoder, with their batch statistics; the classes' layer is fresh."""
+    pretraining = cli.load_config("pretrain:denoising")
+    pretraining.method.decoder, pretraining.window = recipe("aeseg.models.decoders", "unet"), (16, 16)
+    path, variables = workdir(tmp_path / "pretrained", pretraining)
+    config = cli.load_config("segment:unet")
+    config.window, config.transfer = (16, 16), "fine-tune-decoder"
+    begin = init.weights(config, {}, path, transfer.taken(config.transfer))
+    assert transfer.chosen(config, begin) is begin
+    before = fresh(config)
+    started, lines = begin(before)
+    theirs, ours = variables["params"]["decoder"]["path"], started.params["head"]
+    assert {name for name in ours if not same(ours[name], theirs[name])} == {"logits1"}
+    assert same(ours["logits1"], before.params["head"]["logits1"])
+    assert same(started.collections["batch_stats"]["head"], variables["batch_stats"]["decoder"]["path"])
+    assert same(started.params["encoder"], variables["params"]["encoder"])
+    assert "of the decoder into the head; its last layer keeps its fresh values." in lines[-1]
+    with pytest.raises(UserError, match="A decoder is taken from an autoencoder, and there is none"):
+        transfer.chosen(config, None)
+
+
+def test_another_decoder_becomes_no_head(tmp_path):
+    pretraining = cli.load_config("pretrain:denoising,tiny")
+    path, _ = workdir(tmp_path / "pretrained", pretraining)
+    with pytest.raises(UserError, match=r"Expected a U-Net decoder .* has aeseg\.models\.decoders\.convolutional:Conv.*transfer=fine-tune"):
+        init.weights(cli.load_config("segment:unet"), {}, path, "decoder")
+
+
+def test_a_linear_probe_is_gone_on_from_with_a_free_encoder(tmp_path):
+    """LP-FT in two runs (Kumar et al. 2022): encoder, its re-estimated statistics and the head are the probe's, and all of it moves."""
+    probe = cli.load_config("segment:unet")
+    probe.transfer = "linear-probe"
+    transfer.chosen(probe, lambda state: (state, []))
+    assert probe.method.frozen_encoder
+    path, variables = workdir(tmp_path / "probe", probe)
+    config = cli.load_config("segment:unet")
+    config.transfer = "continue"
+    begin = transfer.chosen(config, init.weights(config, {}, path, transfer.taken(config.transfer)))
+    assert not config.method.frozen_encoder
+    assert config.optimiser.freeze == ()
+    started, _ = begin(fresh(config))
+    assert same(started.params, variables["params"])
+    assert same(started.collections, {"batch_stats": variables["batch_stats"]})
