@@ -23,7 +23,7 @@ class SparseMasked(nn.Module):
 
     encoder   one with masked_mode "sparse"
     decoder   one that accepts `hidden`: convnext | light
-    sampler   chooses hidden units: Random (the papers') | Block | Grid (aeseg/masking.py)
+    sampler   chooses hidden units: Random (SparK's) | RandomUp (FCMAE's) | Block | Grid (aeseg/masking.py)
     unit      side of a unit in pixels; a multiple of the encoder's coarsest stride (the papers: that stride)
     target_mean, target_std   standardise the image before units are normalised; (): the encoder's, as in the papers. A unit is
               normalised over pixels and channels together, so if images share a colour, it is most of the target unless the data's
@@ -107,6 +107,6 @@ def recipe(size: str = "small") -> ConfigDict:
         SparseMasked,
         encoder=part("aeseg.models.encoders", "convnextv2", size),
         decoder=part("aeseg.models.decoders", "convnext", fields["decoder"]),
-        sampler=spec(masking.Random, ratio=0.6, rounding="up" if size in sizes else "nearest"),
+        sampler=spec(masking.RandomUp if size in sizes else masking.Random, ratio=0.6),
         unit=fields["unit"],
     )

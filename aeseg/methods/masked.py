@@ -18,7 +18,7 @@ from aeseg.types import Batch, UserError
 class Masked(nn.Module):
     """Masked autoencoder (He et al. 2022, section 3): the encoder sees visible patches only, a small decoder sees all.
 
-    sampler                 chooses hidden patches: Random | Block | Grid (aeseg/masking.py)
+    sampler                 chooses hidden patches: Random | RandomUp | Block | Grid (aeseg/masking.py)
     standardised            targets are patches with mean 0 and variance 1 ("normalized pixels", section 3); otherwise patches of the
                             image standardised by `target_mean` and `target_std`
     mask_token_in_encoder   the encoder also sees hidden patches, as a learned token (table 1c); needs has_mask_token
@@ -124,5 +124,5 @@ def recipe(size: str = "small") -> ConfigDict:
         Masked,
         encoder=part("aeseg.models.encoders", "vit", size),
         decoder=spec(TokenDecoder, **decoder),
-        sampler=spec(masking.Random, ratio=0.75, rounding="nearest" if size in ("tiny", "small") else "up"),
+        sampler=spec(masking.Random if size in ("tiny", "small") else masking.RandomUp, ratio=0.75),
     )

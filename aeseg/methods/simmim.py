@@ -19,7 +19,7 @@ class SimMIM(nn.Module):
 
     The encoder sees the image with its hidden units masked.
 
-    sampler   chooses hidden units: Random (the paper's) | Block | Grid (aeseg/masking.py)
+    sampler   chooses hidden units: Random | RandomUp (the paper's) | Block | Grid (aeseg/masking.py)
     unit      side of a unit in pixels; a multiple of the encoder's patch
     target_mean, target_std   standardise the target; (): the encoder's (see `fcmae.SparseMasked`)
     content   least content of a hidden unit that enters the loss (`aeseg.targets.counted`); 0: all units, as in the paper
@@ -95,6 +95,6 @@ def recipe(size: str = "small") -> ConfigDict:
         SimMIM,
         encoder=encoder,
         decoder=part("aeseg.models.decoders", "linear", size),
-        sampler=spec(masking.Random, ratio=0.6, rounding="up" if size == "b16" else "nearest"),
+        sampler=spec(masking.RandomUp if size == "b16" else masking.Random, ratio=0.6),
         **fields,
     )
