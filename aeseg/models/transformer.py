@@ -1,5 +1,7 @@
 """Transformer blocks in one scan, shared by encoders of patches and MAE's decoder."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,9 @@ XAVIER = nn.initializers.xavier_uniform()
 TOKEN = nn.initializers.normal(0.02)
 """Initialisers of weights and learned tokens, as in MAE (He et al. 2022, appendix A.1)."""
 
+INITIALISERS = {"xavier": XAVIER, "depth": TOKEN}
+"""Initialisers by name: MAE's; BEiT's and SimMIM's (SimMIM's code, vision_transformer.py), which `Block` divides in its last layers."""
+
 
 class Block(nn.Module):
     """Pre-norm block: x + attention(norm(x)), then x + mlp(norm(x)) (Dosovitskiy et al. 2021, equations 2 and 3; exact GELU).
@@ -20,6 +25,7 @@ class Block(nn.Module):
     layer_scale   initial value of a learned factor per channel of a branch (Touvron et al. 2021, "CaiT", equation 1); 0: none
     drops         drop each branch of an image with probability `rate` (Huang et al. 2016); kept branches are divided by 1 - rate
     collects      return the tokens also as second result, which the scan stacks
+    initialiser   "depth" divides the last layer of each branch of block l (from 1) by sqrt(2 l) (Bao et al. 2022, section 2.5)
     """
 
     heads: int
@@ -29,10 +35,11 @@ class Block(nn.Module):
     drops: bool
     collects: bool
     dtype: str
+    initialiser: str = "xavier"
 
     @nn.compact
     def __call__(
-        self, tokens: Float[Array, "b n d"], rate: Float[Array, ""], present: Int[Array, "b"] | None = None
+        self, tokens: Float[Array, "b n d"], rate: Float[Array, ""], number: Int[Array, ""], present: Int[Array, "b"] | None = None
     ) -> tuple[Float[Array, "b n d"], Array | None]:
         width = tokens.shape[-1]
         if width % self.heads:
@@ -42,14 +49,20 @@ class Block(nn.Module):
             self._dense(width, name)(branch).reshape(*branch.shape[:2], self.heads, -1) for name in ("query", "key", "value")
         )
         branch = attention(query, key, value, present).reshape(branch.shape)
-        tokens = tokens + self._weighed(self._dense(width, "projection")(branch), "attention_scale", rate)
+        tokens = tokens + self._weighed(self._dense(width, "projection", number)(branch), "attention_scale", rate)
         branch = layer_norm(self.epsilon, self.dtype, "norm_after")(tokens)
         branch = nn.gelu(self._dense(round(self.ratio * width), "expand")(branch), approximate=False)
-        tokens = tokens + self._weighed(self._dense(width, "contract")(branch), "mlp_scale", rate)
+        tokens = tokens + self._weighed(self._dense(width, "contract", number)(branch), "mlp_scale", rate)
         return tokens, tokens if self.collects else None
 
-    def _dense(self, units: int, name: str) -> nn.Dense:
-        return nn.Dense(units, kernel_init=XAVIER, dtype=self.dtype, name=name)
+    def _dense(self, units: int, name: str, number: Int[Array, ""] | None = None) -> nn.Dense:
+        start = INITIALISERS[self.initialiser]
+
+        def smaller(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+            return start(key, shape, dtype) / jnp.sqrt(2.0 * number)  # type: ignore[operator]
+
+        shrinks = self.initialiser == "depth" and number is not None
+        return nn.Dense(units, kernel_init=smaller if shrinks else start, dtype=self.dtype, name=name)
 
     def _weighed(self, branch: Float[Array, "b n d"], name: str, rate: Float[Array, ""]) -> Float[Array, "b n d"]:
         if self.layer_scale:
@@ -70,6 +83,7 @@ def blocks(
     train: bool,
     ratio: float = 4.0,
     epsilon: float = 1e-6,
+    initialiser: str = "xavier",
     layer_scale: float = 0.0,
     drop_path: float = 0.0,
     remat: bool = False,
@@ -86,10 +100,10 @@ def blocks(
         raise UserError(f"drop_path is a probability, 0 or more and less than 1; got {drop_path}. Change it in the config.")
     kind = nn.remat(Block, prevent_cse=False) if remat else Block
     scanned = nn.scan(
-        kind, variable_axes={"params": 0}, split_rngs={"params": True, "drop_path": True}, in_axes=(0, nn.broadcast), length=depth
+        kind, variable_axes={"params": 0}, split_rngs={"params": True, "drop_path": True}, in_axes=(0, 0, nn.broadcast), length=depth
     )
-    stack = scanned(heads, ratio, epsilon, layer_scale, train and drop_path > 0, collects, dtype, name="blocks")
-    return stack(tokens, jnp.linspace(0.0, drop_path, depth), present)
+    stack = scanned(heads, ratio, epsilon, layer_scale, train and drop_path > 0, collects, dtype, initialiser, name="blocks")
+    return stack(tokens, jnp.linspace(0.0, drop_path, depth), jnp.arange(1, depth + 1), present)
 
 
 def attention(

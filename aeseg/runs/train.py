@@ -3,7 +3,7 @@
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -12,15 +12,20 @@ import numpy as np
 from aeseg import tree
 from aeseg.data import wrappers
 from aeseg.inference import draw
+from aeseg.inference.statistics import population_averages
 from aeseg.runs import scores, workdir
 from aeseg.runs.run import LARGER_IS_BETTER, Run
 from aeseg.training import checkpoints as saved
 from aeseg.training import lock, loop
+from aeseg.training import mesh as meshes
 from aeseg.training.log import Log
 from aeseg.training.state import TrainState
 
 PICTURES = 6
 """Rows of the pictures that a run leaves."""
+
+AVERAGED = 1_000
+"""Images, at least, that the averages of a frozen encoder are taken of (Wu & Johnson 2021, section 3: 10^3 to 10^4 are enough)."""
 
 Init = Callable[[TrainState], tuple[TrainState, list[str]]]
 """Puts pretrained weights into an initial state; returns the state, and lines that say what was done."""
@@ -64,9 +69,10 @@ def _trained(run: Run, path: str, init: Init | None) -> Outcome:
         if resumed is not None:
             state = resumed
             log.say(f"Continuing from step {int(state.step)} of {path}.")
-        elif init is not None:
-            state, lines = init(state)
-            for line in lines:
+        else:
+            state, lines = init(state) if init is not None else (state, [])
+            state, more = frozen_averages(run, state)
+            for line in (*lines, *more):
                 log.say(line)
         log.say(describe(run, state))
         if int(state.step) >= run.steps:
@@ -79,6 +85,26 @@ def _trained(run: Run, path: str, init: Init | None) -> Outcome:
         kept.close()
         log.close()
     return Outcome(int(state.step), numbers, finished, time.perf_counter() - began, pictures.last, signal)
+
+
+def frozen_averages(run: Run, state: TrainState, batches: Iterable[Mapping[str, np.ndarray]] = ()) -> tuple[TrainState, list[str]]:
+    """Return the state with the batch norm averages of a frozen encoder taken of training images, and a line that says so.
+
+    The images are those of `batches`, which one process reads (padding is left out), or AVERAGED images as the head is trained on.
+    Other states, and those of runs with `statistics` "pretrained", are returned as they are.
+    """
+    statistics = state.collections.get("batch_stats", {}).get("encoder", {})
+    if not (statistics and getattr(run.method, "frozen_encoder", False) and run.statistics == "re-estimated"):
+        return state, []
+    steps = range(-(-AVERAGED // run.batch_size))
+    trained_on = (meshes.place(run.mesh, {"image": run.loader[step]["image"]})["image"] for step in steps)
+    loaded = (batch["image"][batch["valid"]] for batch in batches) if batches else trained_on
+    variables = {name: leaves["encoder"] for name, leaves in state.variables.items() if "encoder" in leaves}
+    averages = population_averages(run.method.encoder, variables, loaded)  # type: ignore[attr-defined]
+    placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), averages, statistics)
+    collections = {**state.collections, "batch_stats": {**state.collections["batch_stats"], "encoder": placed}}
+    ema = {**state.ema, **({"batch_stats": jax.tree.map(lambda leaf: leaf.copy(), collections["batch_stats"])} if state.ema else {})}
+    return state.replace(collections=collections, ema=ema), ["Took the frozen encoder's batch norm averages of training images."]
 
 
 class Pictures:
