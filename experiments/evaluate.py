@@ -71,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
     segments = trained.run.segments
     views, samples = predictors.chosen_views(flags, segments), predictors.chosen_samples(flags, segments)
     statistics = predictors.chosen_statistics(flags, segments)
-    windows = predictors.chosen_windows(flags, tuple(trained.run.window), segments)
+    windows = predictors.chosen_windows(flags, tuple(trained.run.window), segments, trained.run.largest_window)
     source = trained.run.data.scored(flags.split)
     batch = flags.batch or trained.run.batch_size
     picture = os.path.join(flags.workdir, "pictures", f"{flags.split}_{trained.step:06d}.png")

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from aeseg import files
 from aeseg.types import IGNORE, Class
 
 PAPER, INK, QUIET, RULE = (255, 255, 255), (27, 31, 36), (110, 119, 129), (222, 226, 230)
@@ -157,8 +158,11 @@ def write_image(path: str | os.PathLike[str], image: Any) -> None:
 
 
 def _write(picture: Image.Image, path: str | os.PathLike[str]) -> None:
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    picture.save(path, optimize=picture.mode == "P")  # slow for photographs, little gain
+    kind = Image.registered_extensions()[os.path.splitext(path)[1].lower()]
+    small = picture.width * picture.height <= 2**24
+    with files.replacing(os.fspath(path)) as temporary:
+        # Optimising is slow for photographs, with little gain; so is compressing a large picture well.
+        picture.save(temporary, kind, optimize=picture.mode == "P" and small, compress_level=6 if small else 1)
 
 
 def _is_label(array: np.ndarray) -> bool:

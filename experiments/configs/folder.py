@@ -19,6 +19,9 @@ from aeseg.spec import recipe, spec
 
 ARGUMENTS = ("denoising", "unet", "masked", "upernet,vit", "fcmae")
 
+FIXED = ("vit", "dense")
+"""Parts that are not scored in larger windows than the trained one: positions, or layers, of one size."""
+
 
 def get_config(argument: str = "denoising") -> ConfigDict:
     """Return the config of an autoencoder (pretrains) or a head (segments); see `method_config`."""
@@ -27,6 +30,7 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     labels = {"class_table": MASK_CLASSES} if segments else {"labels": ""}
     splits = {split: spec(Folder, root="data/folder", split=split, **labels) for split in SPLITS}
     crops = (spec(RandomScale, low=0.8, high=1.25), spec(RandomCrop, height=128, width=128))  # at the images' own scale
+    larger = encoder not in FIXED and not (segments and file_of(method.head) in FIXED)
     steps = number(1000)
     return run_config(
         method,
@@ -34,6 +38,7 @@ def get_config(argument: str = "denoising") -> ConfigDict:
         steps=steps,
         batch_size=16,
         window=(128, 128),
+        enlarge=segments and larger,
         optimiser=warm_adamw(1e-3, steps),
         next="" if segments else "folder:unet" if encoder == "convnet" else f"folder:unet,{encoder}",
     )
