@@ -73,8 +73,10 @@ def uncertainty_map(variance: Float[np.ndarray, "h w"], classes: int) -> Float[n
 
 
 def as_rgb(image: Any) -> UInt8[np.ndarray, "h w 3"]:
-    """Convert an array [h w] or [h w c], uint8 or float in [0, 1], to RGB: grey or the first three channels; NaN is black."""
+    """Convert an array [h w] or [h w c], uint8, uint16 or float in [0, 1], to RGB: grey or the first three channels; NaN is black."""
     array = np.asarray(image)
+    if array.dtype == np.uint16:
+        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if array.dtype != np.uint8:
         array = np.round(255 * np.clip(np.nan_to_num(array.astype(np.float32)), 0, 1)).astype(np.uint8)
     array = array[..., None] if array.ndim == 2 else array
