@@ -96,6 +96,7 @@ def run(argv: Sequence[str]) -> int:
     print(f"\n{scores['images']:,} images of {flags.split} at step {trained.step} in {time.perf_counter() - began:.0f} s.")
     print(f"numbers     {path}\npictures    {picture}")
     which = f"--workdir={flags.workdir}{' --best' if flags.best else ''}"
+    print(f"page        {process.launcher()}report {flags.workdir}{' --best' if flags.best else ''} --split={flags.split}")
     print(f"next        {process.launcher()}predict {which} --input=<file, folder or glob> --output=predictions", flush=True)
     return 0
 
