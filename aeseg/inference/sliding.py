@@ -128,7 +128,7 @@ class _Cut:
 
     def of(self, size: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
         """The window and the stride for an image."""
-        h, w = windows.enlarged(size, self.window, self.largest)
+        h, w = windows.enlarged(size, self.window, self.largest, self.stride)
         return (h, w), (h - self.window[0] + self.stride[0], w - self.window[1] + self.stride[1])
 
     def rows(self, window: tuple[int, int]) -> int:

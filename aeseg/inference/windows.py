@@ -1,6 +1,8 @@
 """The windows that cover an image: their size, where they lie, and the weights of their pixels."""
 
 import functools
+import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -11,23 +13,36 @@ from aeseg.types import UserError
 FACTORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
 """How many times as high or as wide as the trained window a larger one can be: few, so that few shapes are compiled."""
 
+SLACK = 1.2
+"""How many times the fewest pixels may be predicted for the sake of larger windows."""
 
-def enlarged(size: tuple[int, ...], window: tuple[int, int], largest: int) -> tuple[int, int]:
-    """Return the window for an image of `size` (h, w): the smallest multiple of `window` that covers it, of at most `largest` pixels.
 
-    If `largest` is exceeded, the axis with the larger factor takes the next smaller one until the window fits; at the least it is
-    `window` itself. A function of the image's size only, so that an image is predicted alike in any batch.
+def enlarged(size: tuple[int, ...], window: tuple[int, int], largest: int, stride: tuple[int, int] = (0, 0)) -> tuple[int, int]:
+    """Return the window for an image of `size` (h, w): a multiple of `window` along each axis, of at most `largest` pixels.
 
-    >>> enlarged((520, 696), (128, 128), 2**20), enlarged((5000, 300), (128, 128), 2**20), enlarged((5000, 300), (128, 128), 0)
-    ((640, 768), (2560, 384), (128, 128))
+    It is the largest of those that cover the image with at most `SLACK` times the fewest pixels, overlaps and padding counted; at the
+    least `window` itself. A function of the image's size only, so that an image is predicted alike in any batch.
+
+    >>> enlarged((520, 696), (128, 128), 2**20), enlarged((1040, 1388), (128, 128), 2**20), enlarged((5000, 300), (128, 128), 0)
+    ((640, 768), (1280, 768), (128, 128))
     """
-    places = [
-        next((i for i, f in enumerate(FACTORS) if f * extent >= side), len(FACTORS) - 1) for side, extent in zip(size, window, strict=False)
-    ]
-    while any(places) and np.prod([FACTORS[i] * extent for i, extent in zip(places, window, strict=True)]) > largest:
-        places[int(np.argmax(places))] -= 1
-    h, w = (FACTORS[i] * extent for i, extent in zip(places, window, strict=True))
-    return h, w
+    steps = [step or default for step, default in zip(stride, two_thirds(window), strict=True)]
+    shared = [extent - step for extent, step in zip(window, steps, strict=True)]  # pixels that neighbouring windows share
+    axes = [_covers(*axis) for axis in zip(size, window, shared, strict=False)]
+    pairs = [(h * w, tall * wide, (h, w)) for (h, tall), (w, wide) in itertools.product(*axes) if h * w <= max(largest, math.prod(window))]
+    fewest = min(total for _, total, _ in pairs)
+    return max((area, sides) for area, total, sides in pairs if total <= SLACK * fewest)[1]
+
+
+def _covers(side: int, extent: int, shared: int) -> list[tuple[int, int]]:
+    """(length of a window, pixels of all windows) along an axis, for each factor up to the first that covers it."""
+    covers = []
+    for factor in FACTORS:
+        length = factor * extent
+        covers.append((length, len(starts(max(side, length), length, length - shared)) * length))
+        if length >= side:
+            break
+    return covers
 
 
 def two_thirds(window: tuple[int, int]) -> tuple[int, int]:

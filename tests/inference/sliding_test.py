@@ -4,7 +4,7 @@ from scipy.ndimage import gaussian_filter
 
 from aeseg.inference import sliding as module
 from aeseg.inference.sliding import sliding, sliding_logits, strips
-from aeseg.inference.windows import enlarged
+from aeseg.inference.windows import FACTORS, enlarged
 from aeseg.types import UserError
 
 SIZES = [(1, 1), (1, 9), (3, 2), (4, 6), (5, 6), (4, 7), (9, 5), (13, 17)]
@@ -98,14 +98,22 @@ def test_a_stride_that_would_miss_pixels_is_refused():
         ((5, 6), 10**6, (8, 6)),
         ((3, 20), 10**6, (4, 24)),
         ((28, 6), 10**6, (32, 6)),  # 7 times the window's height is rounded up to 8 times
-        ((100, 100), 16 * 24, (16, 24)),
-        ((100, 100), 16 * 24 - 1, (12, 24)),  # the axis of the larger factor gives way
         ((100, 100), 0, (4, 6)),
         ((100, 100), 5, (4, 6)),
+        ((15, 6), 16 * 6 - 1, (8, 6)),  # 16 rows are too many: two windows of 8 rows
     ],
 )
-def test_the_window_is_the_smallest_multiple_of_the_trained_one_that_covers_the_image_or_as_large_as_it_may_be(size, largest, expected):
+def test_the_window_is_a_multiple_of_the_trained_one_that_covers_the_image_or_as_large_as_it_may_be(size, largest, expected):
     assert enlarged(size, (4, 6), largest) == expected
+
+
+@pytest.mark.parametrize("side", range(1, 400, 7))
+def test_larger_windows_predict_at_most_a_fifth_more_pixels_than_the_best_choice(side):
+    """Over all multiples, by counting: windows of f * 8 that share 3 pixels."""
+    totals = {f: f * 8 * max(1, -(-(side - 3) // (f * 8 - 3))) for f in FACTORS}
+    chosen = enlarged((side, 8), (8, 8), 10**6, (5, 5))[0] // 8
+    assert totals[chosen] <= 1.2 * min(totals.values())
+    assert all(totals[f] > 1.2 * min(totals.values()) for f in FACTORS if chosen < f <= -(-side // 8)), "the largest of these"
 
 
 @pytest.mark.parametrize("weights", ["uniform", "gaussian"])
