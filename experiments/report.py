@@ -8,15 +8,17 @@ python -m experiments.report scenes drive_labels --output=a.html  tables of expe
 The page needs no network, is below 15 MB, and holds names and settings as text only.  Runs are predicted anew, on --split.
 """
 
+import functools
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from aeseg import files
 from aeseg.data.files import shown
 from aeseg.runs.run import SPLITS
 from aeseg.types import UserError
 
-from .console import cli
+from .console import cli, predictors
 from .console.progress import Progress
 from .machine import process
 from .machine.provenance import provenance
@@ -37,6 +39,7 @@ def run(argv: Sequence[str]) -> int:
         split=("test", "train, validation or test: what runs are shown on"),
         most=(200, "images of a run that are predicted, evenly spread; 0 for all"),
         best=(False, "the checkpoint that was best on validation, not the newest"),
+        **predictors.DATA,
         title=("", "the page's title; default: what it shows"),
     )
     if not named:
@@ -88,12 +91,13 @@ def write(path: str, title: str, sections: Sections) -> None:
     files.write(path, text)
 
 
-def _gathered(path: str, flags: object, together: int) -> RunPage:
+def _gathered(path: str, flags: Any, together: int) -> RunPage:
     """A run's page; its pictures take their part of the page's bytes."""
-    most = flags.most or 10**9  # type: ignore[attr-defined]
+    most = flags.most or 10**9
     with Progress(f"predicting for {shown(path)}", 1) as progress:
         at: Callable[[int, int], None] = lambda done, of: progress.at(0, done / of)  # noqa: E731
-        return runs.gather(path, flags.split, most, runs.CARD_BYTES // together, flags.best, at)  # type: ignore[attr-defined]
+        look = functools.partial(predictors.chosen_data, flags)
+        return runs.gather(path, flags.split, most, runs.CARD_BYTES // together, flags.best, at, look)
 
 
 def _of_runs(pages: Sequence[RunPage]) -> Sections:

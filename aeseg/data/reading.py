@@ -116,8 +116,7 @@ def _refused(pixels: np.ndarray, channels: int, name: str) -> np.ndarray:
 def to_bits(pixels: np.ndarray, reading: Reading, name: str) -> UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]:
     """Values to 0..255, or 0..65535, by the range."""
     low, high = reading.value_range
-    dtype = np.dtype(np.uint16 if reading.bits == 16 else np.uint8)
-    largest = np.iinfo(dtype).max
+    dtype, largest = (np.dtype(np.uint16), 65535) if reading.bits == 16 else (np.dtype(np.uint8), 255)
     if low == high:
         if pixels.dtype == dtype:
             return pixels

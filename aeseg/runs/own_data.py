@@ -1,5 +1,6 @@
 """A run's config on the reader's own images, as `inspect` described them."""
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -7,7 +8,9 @@ from ml_collections import ConfigDict
 
 from aeseg import spec
 from aeseg.data.statistics import channel_statistics
-from aeseg.runs.run import SPLITS, is_segmenter, split_config
+from aeseg.runs.run import SPLITS, Data, is_segmenter, split_config
+from aeseg.runs.workdir import Trained
+from aeseg.types import UserError
 
 SAMPLE = 200
 """Images whose pixels give the mean and standard deviation of each channel."""
@@ -31,6 +34,22 @@ def use_data(config: ConfigDict, description: Mapping[str, Any]) -> None:
         for name, fields in described.items():
             config.data[name] = spec.from_json(spec.to_json(ConfigDict(fields)))
     follow_images(config)
+
+
+def elsewhere(trained: Trained, root: str = "", description: Mapping[str, Any] | None = None) -> Trained:
+    """Return a trained network that reads its images below another `root`, or the data of another description."""
+    data = trained.run.data
+    if root and description:
+        raise UserError("root says where the run's own images lie now, data names other ones. Leave one of them out.")
+    if root and "root" not in data.source:
+        raise UserError("Only a run of images in a folder has a root; this run's data has none. Leave it out, or name other data.")
+    if root:
+        data = dataclasses.replace(data, source={**data.source, "root": root})
+    if description:
+        data = dataclasses.replace(
+            data, **{name: spec.from_json(spec.to_json(ConfigDict(description[name]))) for name in Data.DESCRIPTIONS}
+        )
+    return trained._replace(run=dataclasses.replace(trained.run, data=data))
 
 
 def follow_images(config: ConfigDict, overrides: Collection[str] = ()) -> None:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from aeseg.data.inspection import description
 from aeseg.inference.windows import two_thirds
-from aeseg.runs import workdir
+from aeseg.runs import own_data, workdir
 from aeseg.types import UserError
 
 FLAGS = {
@@ -19,6 +20,18 @@ FLAGS = {
     "batch_statistics": (False, "batch norm takes mean and variance from each image or window itself, not the running averages"),
 }
 """The flags that say which network, and how it predicts; of one default, so that what `predict` writes is what `evaluate` scores."""
+
+
+DATA = {
+    "root": ("", "where the run's images lie now, if they were moved"),
+    "data": ("", "a data description that `inspect` wrote: score its images"),
+}
+"""The flags that say which images are scored, if not the run's own where they were."""
+
+
+def chosen_data(flags: Any, trained: workdir.Trained) -> workdir.Trained:
+    """The trained network, with the images that the flags name."""
+    return own_data.elsewhere(trained, flags.root, description.read(flags.data) if flags.data else None)
 
 
 def chosen_step(flags: Any) -> int:

@@ -82,18 +82,24 @@ class RunPage:
 
 
 def gather(
-    path: str, split: str, most: int, budget: int, best: bool = False, at: Callable[[int, int], None] = lambda done, of: None
+    path: str,
+    split: str,
+    most: int,
+    budget: int,
+    best: bool = False,
+    at: Callable[[int, int], None] = lambda done, of: None,
+    look: Callable[[workdirs.Trained], workdirs.Trained] = lambda trained: trained,
 ) -> RunPage:
     """Read a workdir and predict at most `most` images of a split; pictures take at most `budget` bytes.
 
-    Images that are not at hand leave the rest of the page as it is.
+    Images that are not at hand leave the rest of the page as it is. `look` may make the network read other images.
     """
     config = spec.plain(workdirs.stored_config(path))
     evaluations = _evaluations(os.path.join(path, "metrics.json"))
     origin = _object(os.path.join(path, "row.json"))
     page = RunPage(os.path.basename(os.path.abspath(path)), path, config, curves(path), evaluations, 0, None, "", origin)
     try:
-        trained = workdirs.load_trained(path, workdirs.best_step(path) if best else -1)
+        trained = look(workdirs.load_trained(path, workdirs.best_step(path) if best else -1))
         page = dataclasses.replace(page, step=trained.step)
         source = trained.run.data.scored(split)
         judge = _segmenter if trained.run.segments else _autoencoder
