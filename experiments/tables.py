@@ -29,7 +29,7 @@ from aeseg.types import UserError
 
 from . import papers
 from .console import cli
-from .machine import commands
+from .machine import commands, process
 from .study import figures, formats, measurements, plan, plot, rehearsal, summary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -98,6 +98,7 @@ def run(argv: Sequence[str]) -> int:
         plot.write(flags.plot, paper, measurements.current(flags.table, paper))
     if not (flags.picture or flags.plot):
         print(printed(flags.table, flags.format, flags.scale, measurements.failures(flags.table, paper, flags.runs)))
+        print(f"\nTo look at it: {process.launcher()}report {flags.table}", file=sys.stderr)
     return 1 if failed else 0
 
 

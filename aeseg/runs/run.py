@@ -145,6 +145,8 @@ class Run:
     dtype        of activations; configs let every part of the method follow it
     nonfinite    "stop" ends the run at a step whose loss or gradient is not finite; "skip" passes over it
     nonfinite_in_a_row   skipped steps in a row that end the run, too
+    enlarge      score and predict larger images in larger windows than the trained one (aeseg/inference/sliding.py): far faster; for
+                 convolutional networks
     transfer     segmenters only: "fine-tune" trains the pretrained encoder, "fine-tune-decoder" also takes a pretrained U-Net decoder into
                  the head (Brempong et al. 2022, arXiv 2205.11423, section 3), "linear-probe" freezes the encoder, "scratch" ignores its
                  weights (the control), "continue" trains a whole segmenter further: after a linear probe this is LP-FT (Kumar et al.
@@ -176,6 +178,7 @@ class Run:
     dtype: str = "float32"
     nonfinite: str = "stop"
     nonfinite_in_a_row: int = 10
+    enlarge: bool = False
     transfer: str = "fine-tune"
     statistics: str = "re-estimated"
     position_tables: str = "trained"
@@ -222,6 +225,12 @@ class Run:
     def metric(self) -> str:
         """The validation metric by which checkpoints and trials are compared."""
         return self.best or ("mean_iou" if self.segments else "loss")
+
+    @property
+    def largest_window(self) -> int:
+        """Pixels of the largest sliding window, 0 for `window` itself: at most 1024 x 1024, or four times what a training step holds at a
+        time, with gradients."""
+        return min(2**20, 4 * self.batch_size // self.microbatches * math.prod(self.window)) if self.enlarge else 0
 
     @property
     def policy(self) -> Policy:

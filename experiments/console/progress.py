@@ -4,6 +4,8 @@ import sys
 import time
 from typing import Any
 
+from aeseg.data.files import shown
+
 
 class Progress:
     """`with Progress("evaluating", total) as progress: progress.at(done)`; writes to stderr."""
@@ -24,16 +26,17 @@ class Progress:
             self._bar.start()
         return self
 
-    def at(self, done: int) -> None:
-        """`done` of `total` images are finished."""
+    def at(self, done: int, inside: float = 0.0, name: str = "") -> None:
+        """`done` of `total` images are finished, and a fraction `inside` of the one called `name`."""
         now = time.perf_counter()
         if self._bar is not None:
-            self._bar.update(self._number, completed=done)
+            self._bar.update(self._number, completed=done + inside)
         elif now - self._spoke >= self._every:
             self._spoke = now
-            rate = done / (now - self._began)
-            left = f"{(self._total - done) / rate:.0f} s left" if rate else ""
-            print(f"{self._task} {done}/{self._total}  {rate:.2f} images/s  {left}", file=sys.stderr, flush=True)
+            rate = (done + inside) / (now - self._began)
+            left = f"{(self._total - done - inside) / rate:.0f} s left" if rate else ""
+            part = f"  {inside:.0%} of {shown(name)}" if name else ""
+            print(f"{self._task} {done}/{self._total}  {rate:.2f} images/s  {left}{part}", file=sys.stderr, flush=True)
 
     def __exit__(self, *exc: object) -> None:
         if self._bar is not None:
