@@ -37,14 +37,14 @@ class TrainState(flax.struct.PyTreeNode):
 
 def shapes(method: nn.Module, optimiser: Any, batch: Loaded, seed: int, ema: bool) -> TrainState:
     """The state as shapes: every error of a first trace without a single multiplication."""
-    return jax.eval_shape(lambda: _initial(method, optimiser, batch, seed, ema))
+    return jax.eval_shape(lambda: initial(method, optimiser, batch, seed, ema))
 
 
 def create(method: nn.Module, optimiser: Any, batch: Loaded, seed: int, ema: bool, mesh: Mesh) -> TrainState:
     """A fresh state, made where it will live; `batch` gives shapes only (one row is enough)."""
     placed = meshes.shardings(mesh, shapes(method, optimiser, batch, seed, ema))
     options = QUICK_TO_COMPILE if mesh.devices.flat[0].platform == "cpu" else {}
-    return jax.jit(lambda: _initial(method, optimiser, batch, seed, ema), out_shardings=placed, compiler_options=options)()
+    return jax.jit(lambda: initial(method, optimiser, batch, seed, ema), out_shardings=placed, compiler_options=options)()
 
 
 def example(batch: Loaded) -> dict[str, Any]:
@@ -54,7 +54,8 @@ def example(batch: Loaded) -> dict[str, Any]:
     return {**row, "valid": jnp.ones((1,), bool), "index": jnp.zeros((1,), jnp.int32)}
 
 
-def _initial(method: nn.Module, optimiser: Any, batch: Loaded, seed: int, ema: bool) -> TrainState:
+def initial(method: nn.Module, optimiser: Any, batch: Loaded, seed: Any, ema: bool) -> TrainState:
+    """A fresh state; `seed` may be traced."""
     root = jax.random.key(seed)
     variables = dict(method.init(keys.stream(root, "init", 0), example(batch), train=False))
     params = variables.pop("params")

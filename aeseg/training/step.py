@@ -20,13 +20,14 @@ Terms = dict[str, Mean]
 
 
 def train_step(
-    method: nn.Module, optimiser: Any, mesh: Mesh, microbatches: int, seed: int, ema: float
+    method: nn.Module, optimiser: Any, mesh: Mesh, microbatches: int, seed: Any, ema: float
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Terms]]:
     """(state, batch) -> (next state, the Means of the step), compiled once; the old state's memory is reused.
 
     The loss of the GLOBAL batch is sum_k c_k total_k / weight_k, with weights from `method.denominators` of the whole
     batch: cutting it into microbatches or over devices changes rounding only.  (Batch norm sees one microbatch at a
-    time, as everywhere.)  `ema` is the decay of the running mean of the parameters; 0 keeps none.
+    time, as everywhere.)  `ema` is the decay of the running mean of the parameters; 0 keeps none.  `seed` may be
+    traced.
     """
     coefficients = method.coefficients
 
