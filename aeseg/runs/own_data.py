@@ -13,10 +13,10 @@ SAMPLE = 200
 """Images whose pixels give the mean and standard deviation of each channel."""
 
 
-def use_data(config: ConfigDict, description: Mapping[str, Any]) -> None:
+def use_data(config: ConfigDict, description: Mapping[str, Any], statistics: Mapping[str, tuple[float, ...]] | None = None) -> None:
     """Put a data description into a config: source and splits, classes, channels, and the images' mean and std by channel.
 
-    A config that pretrains reads the images alone.
+    A config that pretrains reads the images alone.  `statistics` are mean and std, if they are known.
     """
     source = {**description["source"], **({} if is_segmenter(config) else {"labels": ""})}
     described = {"source": source, **{split: description[split] for split in SPLITS}}
@@ -28,8 +28,13 @@ def use_data(config: ConfigDict, description: Mapping[str, Any]) -> None:
         config.method.classes = len(train.classes)
     encoder = config.method.encoder
     if {"mean", "std"} <= set(encoder):
-        statistics = channel_statistics(train, SAMPLE)
-        encoder.mean, encoder.std = (tuple(round(value, 4) for value in values) for values in statistics[:2])
+        encoder.update(statistics or statistics_of(train))
     decoder = config.method.get("decoder", {})
     if "channels" in decoder and "channels" in source:
         decoder.channels = source["channels"]
+
+
+def statistics_of(source: Any) -> dict[str, tuple[float, ...]]:
+    """Return the mean and std of each channel of a source's images, as fields of an encoder."""
+    mean, std = (tuple(round(value, 4) for value in values) for values in channel_statistics(source, SAMPLE)[:2])
+    return {"mean": mean, "std": std}

@@ -50,7 +50,7 @@ class Programs:
     """
 
     def __init__(self, seen: Callable[[], None] = lambda: None):
-        self._seen = seen
+        self.seen = seen
         self._compiled: dict[tuple[str, ...], Any] = {}
 
     def check(self, run: Run) -> None:
@@ -89,7 +89,7 @@ class Programs:
 
         jitted = self._of(run, "step", compiled)
         rates = np.broadcast_to(np.asarray(run.optimiser.learning_rate(jnp.arange(run.steps)), np.float32), (run.steps,))
-        return _Step(jitted, np.uint32(run.seed), rates, self._seen)
+        return _Step(jitted, np.uint32(run.seed), rates, lambda: self.seen())
 
     def validation(self, run: Run) -> scores.Evaluate:
         """Return `scores.validation` of a run."""

@@ -25,7 +25,8 @@ A line of results.jsonl:
 
 Scores are shares of 1; the IoU of a class that does not occur is null. `method` is "" for an arm from scratch, "public" for public
 weights as they are, and the method's file name for an arm that is pretrained here. `init` is "" or a path; paths are relative to the folder, except
-those of public weights. `against` is the scratch arm of the same encoder, "" for a scratch arm itself.
+those of public weights. `against` is the scratch arm of the same encoder, "" for a scratch arm itself. "longer" is the method of a scratch arm that trains for the
+seconds of its encoder's longest pretraining, too. `mean` and `std`, if there, are what the encoder standardises images with.
 
 verdict.json:
 
@@ -33,7 +34,8 @@ verdict.json:
      "metric": "miou", "labels": [1, 4, 100], "seeds": [1, 2, 3, 4, 5], "commands": {"train on": "...", "predict": "..."},
      "arms": [{"arm": "spark, convnet", "encoder": "convnet", "method": "spark", "against": "scratch, convnet", "minutes": 1.2,
                "overall": <difference over all label counts>,
-               "by_labels": [<difference>, ...]}, ...],
+               "by_labels": [<difference>, ...],
+               "longer": null | <difference to scratch that got the pretraining's seconds as further steps>}, ...],
      "winner": {"arm": "...", "labels": 100, "seed": 3, "workdir": "arms/.../100-3", "config": "winner.json"}}
 
 A difference, in shares of 1; `low`, `high`, `p` are null with one seed:

@@ -1,0 +1,215 @@
+"""The plan of a comparison: how much of what was asked for fits the minutes, and what was lowered for it.  Pure functions."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aeseg.types import UserError
+
+TRIALS = ((1.0, 1.0), (1 / 3, 1.0), (3.0, 1.0), (1.0, 0.5), (1 / 3, 0.5), (1 / 9, 1.0))
+"""(factor of the encoder's learning rate, share of the steps) of each trial; every arm gets the first ones."""
+
+PRETRAINING = 2
+"""Steps of a pretraining for each step of a segmentation."""
+
+PROBES = 5
+"""Times that a pretraining is probed: before its first step and after each quarter."""
+
+MARGIN = 1.15
+"""Seconds are counted so many times what was measured."""
+
+RESERVE = 20.0
+"""Seconds for tables and pictures."""
+
+
+class Part(NamedTuple):
+    """An arm, as the plan sees it; `trained` if it is pretrained here, `longer` if it is scratch with its pretrainings' seconds."""
+
+    name: str
+    encoder: str
+    against: str
+    trained: bool
+    longer: bool
+
+
+class Costs(NamedTuple):
+    """Measured seconds: of a segmentation step by encoder, of a pretraining step by arm, of scoring an image by encoder, beside a run's steps,
+    and of a probe."""
+
+    step: Mapping[str, float]
+    pretrain: Mapping[str, float]
+    image: Mapping[str, float]
+    run: float
+    probe: float
+
+
+class Plan(NamedTuple):
+    """What is trained and scored.  `lowered` has a sentence for each thing that was asked for and does not fit.
+
+    labels    numbers of labelled images, ascending
+    seeds     runs of each arm and number of labels
+    trials    of each arm, on validation
+    steps     of a segmentation; `pretraining` of a pretraining
+    validation, test   images that are scored
+    """
+
+    arms: tuple[Part, ...]
+    labels: tuple[int, ...]
+    seeds: int
+    trials: int
+    steps: int
+    validation: int
+    test: int
+    lowered: tuple[str, ...] = ()
+
+    @property
+    def pretraining(self) -> int:
+        """Steps of a pretraining."""
+        return PRETRAINING * self.steps
+
+    @property
+    def tuned(self) -> int:
+        """The number of labels that the trials have: the middle one."""
+        return self.labels[(len(self.labels) - 1) // 2]
+
+
+def seconds(plan: Plan, costs: Costs) -> dict[str, float]:
+    """Return the seconds of a plan by part: pretraining, trials, runs."""
+    parts = {"pretraining": 0.0, "trials": 0.0, "runs": 0.0}
+    for arm in plan.arms:
+        parts["pretraining"] += pretraining_seconds(plan, costs, arm)
+        if not arm.longer:
+            parts["trials"] += sum(trial_seconds(plan, costs, arm, number) for number in range(plan.trials))
+        parts["runs"] += len(plan.labels) * plan.seeds * run_seconds(plan, costs, arm)
+    return parts
+
+
+def pretraining_seconds(plan: Plan, costs: Costs, arm: Part) -> float:
+    """Return the seconds of an arm's pretraining."""
+    return plan.pretraining * costs.pretrain[arm.name] + costs.run + PROBES * costs.probe if arm.trained else 0.0
+
+
+def trial_seconds(plan: Plan, costs: Costs, arm: Part, number: int) -> float:
+    """Return the seconds of a trial."""
+    return TRIALS[number][1] * plan.steps * costs.step[arm.encoder] + costs.run + plan.validation * costs.image[arm.encoder]
+
+
+def run_seconds(plan: Plan, costs: Costs, arm: Part) -> float:
+    """Return the seconds of a run that is scored."""
+    scored = (plan.validation + plan.test) * costs.image[arm.encoder]
+    return run_steps(plan, costs, arm) * costs.step[arm.encoder] + costs.run + scored
+
+
+def run_steps(plan: Plan, costs: Costs, arm: Part) -> int:
+    """Return the steps of a run: a longer scratch has the seconds of its encoder's longest pretraining, too."""
+    if not arm.longer:
+        return plan.steps
+    pretrained = [plan.pretraining * costs.pretrain[other.name] for other in plan.arms if other.trained and other.encoder == arm.encoder]
+    return plan.steps + math.ceil(max(pretrained, default=0.0) / costs.step[arm.encoder])
+
+
+def fitted(wanted: Plan, costs: Costs, budget: float) -> Plan:
+    """Return the first of `ladder` of which as many steps fit `budget` seconds as it must have; UserError if none does.
+
+    Steps are lowered first, as far as the rung allows; `wanted.steps` is the most.
+    """
+    allowed = (budget - RESERVE) / MARGIN
+    for plan, fewest in ladder(wanted):
+        steps = min(wanted.steps, _most_steps(plan, costs, allowed))
+        if steps >= min(fewest, wanted.steps):
+            said = [f"{steps} steps instead of {wanted.steps}"] if steps < wanted.steps else []
+            return plan._replace(steps=steps, lowered=(*said, *plan.lowered))
+    least = MARGIN * sum(seconds(plan._replace(steps=fewest), costs).values()) + RESERVE
+    raise UserError(
+        f"Expected enough minutes for {fewest} steps of {len(plan.arms)} arms; --minutes leaves {max(0.0, budget) / 60:.1f}, "
+        f"and {least / 60:.1f} are needed. Set --minutes, or name fewer --arms."
+    )
+
+
+def ladder(wanted: Plan) -> Iterator[tuple[Plan, int]]:
+    """Yield (plan, fewest steps), each lower than the one before: the rule by which a comparison fits its minutes."""
+    plan = wanted
+    yield plan, 400
+    plan = _limited(plan, validation=20)
+    yield plan, 300
+    plan = _limited(plan, test=50)
+    yield plan, 200
+    plan = _fewer_labels(plan, 3)
+    yield plan, 200
+    plan = _without(plan, lambda arm: arm.longer, "no scratch that gets the pretraining's seconds as steps")
+    yield plan, 200
+    plan = _limited(plan, seeds=4)
+    yield plan, 150
+    plan = _limited(_fewer_labels(plan, 2), seeds=3)
+    yield plan, 120
+    plan = _limited(plan, trials=2, test=30, validation=10)
+    yield plan, 80
+    while sum(bool(arm.against) for arm in plan.arms) > 1:
+        last = [arm for arm in plan.arms if arm.against][-1]
+        plan = _without(plan, lambda arm, last=last: arm == last, f"without {last.name}")  # type: ignore[misc]
+        yield plan, 80
+    plan = _limited(_fewer_labels(plan, 1), test=20)
+    yield plan, 60
+    yield plan, 30
+
+
+def _most_steps(plan: Plan, costs: Costs, allowed: float) -> int:
+    """Return the most steps of a plan that fit; seconds grow linearly with them."""
+    none, one = (sum(seconds(plan._replace(steps=steps), costs).values()) for steps in (0, 1000))
+    return max(0, math.floor((allowed - none) / (one - none) * 1000))
+
+
+def _limited(plan: Plan, **limits: int) -> Plan:
+    """Return the plan with fields at most so large, and a sentence for each that changes."""
+    words = {"validation": "validation images", "test": "test images"}
+    for name, most in limits.items():
+        before = getattr(plan, name)
+        if before > most:
+            plan = _told(plan._replace(**{name: most}), f"{most} {words.get(name, name)} instead of {before}", words.get(name, name))  # type: ignore[arg-type]
+    return plan
+
+
+def _fewer_labels(plan: Plan, most: int) -> Plan:
+    """Return the plan with so many label counts: all labels always, the fewest before those between."""
+    if len(plan.labels) <= most:
+        return plan
+    kept = {1: (plan.labels[-1],), 2: (plan.labels[0], plan.labels[-1])}.get(most)
+    kept = kept or (plan.labels[0], plan.labels[len(plan.labels) // 2], plan.labels[-1])
+    return _told(plan._replace(labels=kept), f"label counts {', '.join(map(str, kept))} only", "label counts")
+
+
+def _without(plan: Plan, left_out: Any, said: str) -> Plan:
+    """Return the plan without some arms, and without scratch arms that nothing is compared with."""
+    kept = [arm for arm in plan.arms if not left_out(arm)]
+    if len(kept) == len(plan.arms):
+        return plan
+    needed = {arm.against for arm in kept}
+    return _told(plan._replace(arms=tuple(arm for arm in kept if arm.against or arm.name in needed)), said, said)
+
+
+def _told(plan: Plan, said: str, about: str) -> Plan:
+    """Add a sentence; it replaces an earlier one about the same."""
+    return plan._replace(lowered=(*(line for line in plan.lowered if about not in line), said))
+
+
+def told(plan: Plan, costs: Costs, budget: float) -> str:
+    """Return the plan as lines to print."""
+    parts = {name: MARGIN * value / 60 for name, value in seconds(plan, costs).items()}
+    runs = len(plan.arms) * len(plan.labels) * plan.seeds
+    lines = [
+        f"Plan: {len(plan.arms)} arms, {', '.join(map(str, plan.labels))} labelled images, {plan.seeds} seeds: {runs} runs of {plan.steps} "
+        f"steps; {plan.trials} trials of each arm with {plan.tuned} labels; {plan.pretraining} steps of each pretraining.",
+        f"  pretraining {parts['pretraining']:.1f} min, trials {parts['trials']:.1f} min, runs {parts['runs']:.1f} min of the "
+        f"{budget / 60:.1f} min that are left; {plan.validation} validation and {plan.test} test images.",
+    ]
+    return "\n".join([*lines, *(f"  lowered: {line}" for line in plan.lowered), *_arms(plan, costs)])
+
+
+def _arms(plan: Plan, costs: Costs) -> Sequence[str]:
+    width = max(len(arm.name) for arm in plan.arms)
+    return [
+        f"  {arm.name:<{width}}  {1000 * costs.step[arm.encoder]:.0f} ms a step"
+        + (f", pretraining {1000 * costs.pretrain[arm.name]:.0f} ms a step" if arm.trained else "")
+        + (f", {run_steps(plan, costs, arm)} steps" if arm.longer else "")
+        for arm in plan.arms
+    ]
