@@ -1,17 +1,18 @@
 """Compare autoencoders on your images: which pretraining, if any, improves segmentation, by how much, for how many labels.
 
-python -m experiments.compare --data=my_images --minutes=120                              # a folder, which is inspected first
-python -m experiments.compare --data=inspections/my_images/data.json --minutes=30         # as `inspect` described it
-python -m experiments.compare --data=my_images --public=vit-mae-base --public=dinov2      # public weights, as they are and pretrained further
+python -m experiments.compare --data=my_images --minutes=120                        # a folder, which is inspected first
+python -m experiments.compare --data=inspections/my_images/data.json --minutes=30   # as `inspect` described it
+python -m experiments.compare --data=my_images --public=vit-mae-base --public=dino  # public weights, as they are and pretrained further
 python -m experiments.compare --data=my_images --arms="spark masked,vit" --labels=1,8,all --seeds=5 --trials=3
 
-Every arm (each encoder from scratch, pretrained by each method on your training images without labels, public weights) has the same labelled
-images per seed, head, steps and augmentation. Learning rate and length are chosen on validation with equally many trials for every arm,
-scratch included; the test images are scored once per run. Parts are timed first, and what does not fit --minutes is lowered and said. The
-same command goes on. experiments/comparison says which files are left.
+Arms are each encoder from scratch, pretrained by each method on your training images without labels, and public weights. All have the
+same labelled images per seed, head, steps and augmentation. Learning rate and length are chosen on validation with equally many trials for
+every arm, scratch included; the test images are scored once per run. Parts are timed first; what does not fit --minutes is lowered, and
+this is said. The same command goes on. experiments/comparison says which files are left.
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -32,6 +33,8 @@ from .machine import commands, process
 from .machine.provenance import provenance
 
 PLAN = "plan.json"
+TIMING = 1 / 3
+"""Share of the minutes after which nothing more is compiled to be timed."""
 WINDOW = {"cpu": 64, "gpu": 128, "tpu": 128}
 
 
@@ -49,6 +52,7 @@ def run(argv: Sequence[str]) -> int:
         seeds=(5, "runs of each arm and number of labels"),
         trials=(3, "learning rates and lengths that each arm tries on validation"),
         steps=(2000, "most steps of a segmentation"),
+        longer=(True, "also train scratch for the seconds of its encoder's longest pretraining, where the minutes allow"),
         window=(0, "side of the windows; 0: 128, on a CPU 64, or less for small images"),
         batch=(16, "windows in a step"),
     )
@@ -74,30 +78,19 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
     arms = {arm.name: arm for arm in arms_of.chosen(flags.arms, flags.public, images.statistics, images.channels)}
     counts = label_counts(flags.labels, len(images.train))
     side = window(flags.window, images.side, arms_of.units(list(arms.values())))
-    wanted = Plan(
-        tuple(arm.part for arm in arms.values()), counts, flags.seeds, flags.trials, flags.steps, len(images.validation), len(images.test)
-    )
+    parts = tuple(arm.part for arm in arms.values() if flags.longer or arm.method != "longer")
+    wanted = Plan(parts, counts, flags.seeds, flags.trials, flags.steps, len(images.validation), len(images.test))
     asked = {"arms": list(arms), "labels": list(counts), "trials": flags.trials, "steps": flags.steps, "window": side, "batch": flags.batch}
     with Progress("compare", max(1, round(60 * flags.minutes)), unit="s") as bar:
         work = Work(output, images, arms, wanted, Costs({}, {}, {}, 0.0, 0.0), (side, side), flags.batch, 0.0, provenance(), bar)
         known = kept_plan(output, asked, flags.seeds)
         if known is None:
-            costs = measured(work, arms)
+            costs = measured(work, arms, began + 60 * flags.minutes * TIMING)
             budget = 60 * flags.minutes - (time.monotonic() - began)
-            known = plan.fitted(wanted, costs, budget), costs
+            known = plan.fitted(plan.timed(wanted, costs), costs, budget), costs
             write_plan(output, asked, *known)
-        work = Work(
-            output,
-            images,
-            arms,
-            *known,
-            (side, side),
-            flags.batch,
-            began + 60 * flags.minutes - plan.RESERVE,
-            work.where,
-            bar,
-            work.programs,
-        )
+        deadline = began + 60 * flags.minutes - plan.RESERVE
+        work = dataclasses.replace(work, plan=known[0], costs=known[1], deadline=deadline)
         bar.say(plan.told(*known, 60 * flags.minutes - (time.monotonic() - began)))
         work.all()
         for line in work.lines("health"):

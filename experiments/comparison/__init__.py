@@ -23,10 +23,10 @@ A line of results.jsonl:
      "validation_miou": 0.70, "images": 50, "seconds": 12.3, "pretraining_seconds": 60.2,
      "device": "...", "commit": "...", "versions": {...}, "workdir": "arms/spark-convnet/4-1"}
 
-Scores are shares of 1; the IoU of a class that does not occur is null. `method` is "" for an arm from scratch, "public" for public
-weights as they are, and the method's file name for an arm that is pretrained here. `init` is "" or a path; paths are relative to the folder, except
-those of public weights. `against` is the scratch arm of the same encoder, "" for a scratch arm itself. "longer" is the method of a scratch arm that trains for the
-seconds of its encoder's longest pretraining, too. `mean` and `std`, if there, are what the encoder standardises images with.
+Scores are shares of 1; the IoU of a class that does not occur is null. `method` is "" for an arm from scratch, "longer" for scratch that
+trains for the seconds of its encoder's longest pretraining, too, "public" for public weights as they are, and the method's file name for an
+arm that is pretrained here. `init` is "" or a path; paths are relative to the folder, except those of public weights. `against` is the
+scratch arm of the same encoder, "" for a scratch arm itself. `mean` and `std`, if there, are what the encoder standardises images with.
 
 verdict.json:
 

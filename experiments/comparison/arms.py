@@ -78,9 +78,8 @@ def chosen(methods: str, public: Sequence[str], statistics: dict[str, Any], chan
         arms.setdefault(encoder, _scratch(encoder, node)).append(_arm(word.split(",")[0], encoder, node, method))
     for path in public:
         node = bare(_public(path, channels))
-        encoder = known.setdefault(
-            spec.to_json(node) + path, _unused(os.path.splitext(os.path.basename(os.path.normpath(path)))[0], known.values())
-        )
+        name = os.path.splitext(os.path.basename(os.path.normpath(path)))[0]
+        encoder = known.setdefault(spec.to_json(node) + path, _unused(name, known.values()))
         arms[encoder] = [*_scratch(encoder, node), _arm("public", encoder, node, ConfigDict(), path)]
         if further := FURTHER.get(configs.file_of(node)):
             method = recipe(configs.METHODS, *further)

@@ -28,7 +28,7 @@ def described(path: str, output: str, say: Callable[[str], None]) -> dict[str, A
     if os.path.isdir(path):
         known = os.path.join(output, "inspection", NAME)
         if not os.path.exists(known):
-            found = report.inspect(path, os.path.dirname(known), {}, progress=say)
+            found = report.inspect(path, os.path.dirname(known), {}, 20.0, progress=say)
             for question in found.questions:
                 say(f"? {question}")
             if found.questions:

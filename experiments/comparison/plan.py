@@ -33,8 +33,14 @@ class Part(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """Measured seconds: of a segmentation step by encoder, of a pretraining step by arm, of scoring an image by encoder, beside a run's steps,
-    and of a probe."""
+    """Measured seconds.
+
+    step      of a segmentation step, by encoder
+    pretrain  of a pretraining step, by arm
+    image     of scoring an image, by encoder
+    run       of a run beside its steps and scores
+    probe     of a check of a pretraining
+    """
 
     step: Mapping[str, float]
     pretrain: Mapping[str, float]
@@ -106,6 +112,18 @@ def run_steps(plan: Plan, costs: Costs, arm: Part) -> int:
         return plan.steps
     pretrained = [plan.pretraining * costs.pretrain[other.name] for other in plan.arms if other.trained and other.encoder == arm.encoder]
     return plan.steps + math.ceil(max(pretrained, default=0.0) / costs.step[arm.encoder])
+
+
+def timed(wanted: Plan, costs: Costs) -> Plan:
+    """Return the plan of the arms that were timed, and a sentence for each other."""
+    plan = wanted
+    for arm in wanted.arms:
+        if arm.against and (arm.encoder not in costs.step or (arm.trained and arm.name not in costs.pretrain)):
+            plan = _without(plan, lambda other, arm=arm: other == arm, f"without {arm.name}, which there was no time to time")  # type: ignore[misc]
+    trained = {arm.encoder for arm in plan.arms if arm.trained}
+    kept = [arm for arm in plan.arms if not arm.longer or arm.encoder in trained]
+    needed = {arm.against for arm in kept}
+    return plan._replace(arms=tuple(arm for arm in kept if arm.against or arm.name in needed))
 
 
 def fitted(wanted: Plan, costs: Costs, budget: float) -> Plan:

@@ -47,9 +47,8 @@ def write(work: Work, commands: Mapping[str, str], following: str) -> dict[str, 
         with config.unlocked():
             config.transfer = "continue"
         text(work.folder, "winner.json", spec.to_json(config))
-        found["commands"] = {
-            name: each.format(winner=path, config=os.path.join(work.folder, "winner.json")) for name, each in commands.items()
-        }
+        names = {"winner": path, "config": os.path.join(work.folder, "winner.json")}
+        found["commands"] = {name: each.format(**names) for name, each in commands.items()}
         pictures(work, best, lines)
     text(work.folder, "verdict.json", json.dumps(found, indent=1) + "\n")
     paper = table(lines, len(work.images.train))
@@ -93,10 +92,10 @@ def winner(found: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> dict
     candidates = [line for line in lines if line["labels"] == most and (line["arm"] in gaining if gaining else not line["against"])]
     if not candidates:
         return None
-    means = {
-        arm: np.mean([line["validation_miou"] for line in candidates if line["arm"] == arm]) for arm in {line["arm"] for line in candidates}
-    }
-    arm = max(sorted(means), key=lambda name: means[name])
+    validated: dict[str, list[float]] = {}
+    for line in candidates:
+        validated.setdefault(line["arm"], []).append(line["validation_miou"])
+    arm = max(sorted(validated), key=lambda name: np.mean(validated[name]))
     best = max((line for line in candidates if line["arm"] == arm), key=lambda line: line["validation_miou"])
     return {**{name: best[name] for name in ("arm", "labels", "seed", "workdir")}, "config": "winner.json"}
 
@@ -110,10 +109,8 @@ def table(lines: Sequence[Mapping[str, Any]], images: int) -> SimpleNamespace:
         line = first[arm, labels]
         compare = _row(line["against"], labels) if line["against"] else ""
         rows.append(Row(_row(arm, labels), "segment", arm, {"data.fraction": labels / images}, line["init"], compare))
-    seeds = len({line["seed"] for line in lines})
-    return SimpleNamespace(
-        TITLE=f"Comparison, {images} labelled images at most", METRICS=("mean_iou",), ROWS=tuple(rows), SEEDS=seeds, NOTE=""
-    )
+    title, seeds = f"Comparison, {images} labelled images at most", len({line["seed"] for line in lines})
+    return SimpleNamespace(TITLE=title, METRICS=("mean_iou",), ROWS=tuple(rows), SEEDS=seeds, NOTE="")
 
 
 def measured(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -136,16 +133,18 @@ def pictures(work: Work, best: Mapping[str, Any], lines: Sequence[Mapping[str, A
     columns: dict[str, list[np.ndarray]] = {name: [record[name] for record in records] for name in ("image", "label")}
     for line in shown:
         columns[line["arm"]] = _predicted(work, os.path.join(work.folder, line["workdir"]), columns["image"])
-    last = columns[best["arm"]]
-    right = [
-        np.mean((one == other)[other != draw.IGNORE]) if (other != draw.IGNORE).any() else 1.0
-        for one, other in zip(last, columns["label"], strict=True)
-    ]
+    right = [_right(*pair) for pair in zip(columns[best["arm"]], columns["label"], strict=True)]
     worst = np.argsort(right, kind="stable")[:PICTURES]
     names = [f"{records[index].get('name', index)}   {right[index]:.1%} of its pixels right" for index in worst]
     columns = {name: [column[index] for index in worst] for name, column in columns.items()}
     path = os.path.join(work.folder, "pictures", "worst.png")
     draw.panel(columns, path, work.images.classes, names, f"{best['arm']}, worst of {len(records)} test images", ("label", best["arm"]))
+
+
+def _right(prediction: np.ndarray, label: np.ndarray) -> float:
+    """Return the share of labelled pixels that are right; 1 without any."""
+    known = label != draw.IGNORE
+    return float(np.mean((prediction == label)[known])) if known.any() else 1.0
 
 
 def _predicted(work: Work, path: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -43,17 +43,8 @@ def pretraining(images: Images, arm: Arm, window: tuple[int, int], batch: int, s
     method = arm.pretraining.copy_and_resolve_references()
     method.encoder = _on(window, method.encoder)
     paced = {**_paced(steps), "evaluate_every": max(1, steps // quarters), "save_every": max(1, steps // quarters)}
-    optimiser = warm_adamw(PRETRAINING_RATE, steps)
-    return run_config(
-        method,
-        _data(images.bare, window, 1.0),
-        steps=steps,
-        batch_size=batch,
-        window=window,
-        optimiser=optimiser,
-        next="folder:unet",
-        **paced,
-    )
+    data, optimiser = _data(images.bare, window, 1.0), warm_adamw(PRETRAINING_RATE, steps)
+    return run_config(method, data, steps=steps, batch_size=batch, window=window, optimiser=optimiser, next="folder:unet", **paced)
 
 
 def _paced(steps: int) -> dict[str, int]:

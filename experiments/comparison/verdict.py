@@ -1,5 +1,6 @@
 """The verdict of a comparison: from the lines of results.jsonl alone, to numbers and to sentences that the intervals bear out."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,7 +62,10 @@ def difference(ours: Sequence[float], theirs: Sequence[float], arms: int = 1) ->
 
 
 def smallest(error: float, seeds: int, arms: int = 1) -> float:
-    """Return the true difference that a paired t-test at LEVEL / arms shows with probability POWER; `error` is the mean's standard error."""
+    """Return the true difference that a paired t-test at LEVEL / arms shows with probability POWER.
+
+    `error` is the standard error of the mean.
+    """
     critical = stats.t.ppf(1 - LEVEL / 2 / arms, seeds - 1)
 
     def lacking(shift: float) -> float:
@@ -90,7 +94,7 @@ def worth(scratch: Mapping[int, float], entry: Mapping[str, Any]) -> dict[str, A
     """
     counts = [count for count in sorted(scratch) if count >= entry["labels"]]
     means = [scratch[count] for count in counts]
-    if len(counts) < 2 or any(after <= before for before, after in zip(means, means[1:], strict=False)):
+    if len(counts) < 2 or any(after <= before for before, after in itertools.pairwise(means)):
         return None
     here = scratch[entry["labels"]]
 

@@ -63,9 +63,8 @@ class Work:
 
     def __post_init__(self) -> None:
         self.programs.seen = lambda: self._passed(self.each)
-        self.validation, self.test = (
-            Spread(source, most) for source, most in ((self.images.validation, self.plan.validation), (self.images.test, self.plan.test))
-        )
+        self.validation = Spread(self.images.validation, self.plan.validation)
+        self.test = Spread(self.images.test, self.plan.test)
 
     def all(self) -> None:
         """Pretrain, try and score whatever is missing, arm by arm, then seed by seed; stop in time."""
@@ -212,9 +211,8 @@ class Work:
 
     def _labelled(self) -> list[Any]:
         """Return batches of labelled windows of training images, for the probe."""
-        run = self._run(
-            self._segmentation(next(iter(self.arms.values())), 1, 1e-3, len(self.images.train), 0), self.images.train, self.validation
-        )
+        config = self._segmentation(next(iter(self.arms.values())), 1, 1e-3, len(self.images.train), TUNING_SEED)
+        run = self._run(config, self.images.train, self.validation)
         few = Spread(self.images.train, health.WINDOWS)
         return list(scores.windows(run, few, min(self.batch, len(few))))
 
@@ -259,41 +257,42 @@ class Work:
         self.each = 0.0
 
 
-def measured(work: Work, arms: dict[str, Arm]) -> Costs:
-    """Time a step of each segmentation and pretraining, an image of each encoder, and what a run takes beside its steps; compiles all."""
-    step: dict[str, float] = {}
-    image: dict[str, float] = {}
-    pretrain: dict[str, float] = {}
-    beside = 0.0
-    encoders = {arm.encoder: arm for arm in arms.values() if not arm.against}
-    for encoder, arm in encoders.items():
-        work.bar.at(0, f"compiling and timing {encoder}")
-        config = work._segmentation(arm, 4, arm.rate, len(work.images.train), TUNING_SEED)
-        run = work._run(config, work.images.train, Spread(work.images.validation, 2))
-        path = os.path.join(work.folder, "timing")
-        shutil.rmtree(path, ignore_errors=True)
-        work._trained(run, path, None)
-        step[encoder] = timed_step(work.programs, run)
-        variables = saved.load_variables(os.path.join(path, "checkpoints"))[1]
-        shown = Spread(work.images.validation, 4)
-        began = time.perf_counter()
-        scores.segmentation(run, work.predictor(run, variables), shown, batch=work.batch)
-        image[encoder] = (time.perf_counter() - began) / len(shown)
-        if not beside:
-            shutil.rmtree(path, ignore_errors=True)
-            began = time.perf_counter()
-            work._trained(run, path, None)
-            saved.load_variables(os.path.join(path, "checkpoints"))
-            beside = max(0.1, time.perf_counter() - began - 4 * step[encoder] - 2 * image[encoder])
-        shutil.rmtree(path, ignore_errors=True)
+def measured(work: Work, arms: dict[str, Arm], until: float) -> Costs:
+    """Time a step of each segmentation and pretraining, an image of each encoder, and a run beside its steps; all is compiled for it.
+
+    What is not begun `until` then is left out.
+    """
+    costs = Costs({}, {}, {}, 0.0, 0.0)
+    path = os.path.join(work.folder, "timing")
     for arm in arms.values():
-        if arm.pretraining:
+        if costs.pretrain and time.monotonic() > until:
+            break
+        if not arm.against:
+            work.bar.at(0, f"compiling and timing {arm.encoder}")
+            config = work._segmentation(arm, 4, arm.rate, len(work.images.train), TUNING_SEED)
+            run = work._run(config, work.images.train, Spread(work.images.validation, 2))
+            shutil.rmtree(path, ignore_errors=True)
+            work._trained(run, path, None)
+            costs.step[arm.encoder] = timed_step(work.programs, run)
+            variables, shown = saved.load_variables(os.path.join(path, "checkpoints"))[1], Spread(work.images.validation, 4)
+            began = time.perf_counter()
+            scores.segmentation(run, work.predictor(run, variables), shown, batch=work.batch)
+            costs.image[arm.encoder] = (time.perf_counter() - began) / len(shown)
+            if not costs.run:
+                shutil.rmtree(path, ignore_errors=True)
+                began = time.perf_counter()
+                work._trained(run, path, None)
+                saved.load_variables(os.path.join(path, "checkpoints"))
+                beside = time.perf_counter() - began - 4 * costs.step[arm.encoder] - 2 * costs.image[arm.encoder]
+                costs = costs._replace(run=max(0.1, beside), probe=0.5 + max(0.1, beside) / 4)
+        elif arm.pretraining:
             work.bar.at(0, f"compiling and timing {arm.name}")
             config = settings.pretraining(work.images, arm, work.window, work.batch, 4)
             run = work._run(config, work.images.unlabelled, Spread(work.images.unlabelled, work.batch))
             work.programs.check(run)
-            pretrain[arm.name] = timed_step(work.programs, run)
-    return Costs(step, pretrain, image, beside, 0.5 + beside / 4)
+            costs.pretrain[arm.name] = timed_step(work.programs, run)
+    shutil.rmtree(path, ignore_errors=True)
+    return costs
 
 
 def timed_step(programs: Programs, run: Run, seconds: float = 1.0) -> float:

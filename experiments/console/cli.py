@@ -74,7 +74,8 @@ def guarded(command: Callable[[Sequence[str]], int | None], argv: Sequence[str])
 def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **options: tuple[Any, str]) -> SimpleNamespace:
     """The flags of one call: `config` (when a default config is named), and the options, name=(default, help).
 
-    A default's type is the flag's; a flag whose default is a list may be repeated.  `word` names the option that may be given as a bare word, too.
+    A default's type is the flag's; a flag whose default is a list may be repeated.
+    `word` names the option that may be given as a bare word, too.
     `overrides` lists what the command line set in the config: {"method.encoder.depth": 4}.
     Knows no global state, so one process may parse many command lines.
     """

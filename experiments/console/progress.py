@@ -20,9 +20,8 @@ class Progress:
 
             times = (progress.TimeElapsedColumn(), progress.TextColumn("left"), progress.TimeRemainingColumn())
             columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn(), *times)
-            self._bar = progress.Progress(
-                *columns, console=console.Console(file=self._stream), redirect_stdout=False, redirect_stderr=False
-            )
+            screen = console.Console(file=self._stream)
+            self._bar = progress.Progress(*columns, console=screen, redirect_stdout=False, redirect_stderr=False)
             self._number = self._bar.add_task(self._task, total=self._total)
             self._bar.start()
         return self
