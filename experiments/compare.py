@@ -87,7 +87,7 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
         if known is None:
             costs = measured(work, arms, began + 60 * flags.minutes * TIMING)
             budget = 60 * flags.minutes - (time.monotonic() - began)
-            known = plan.fitted(plan.timed(wanted, costs), costs, budget), costs
+            known = plan.fitted(wanted, costs, budget), costs
             write_plan(output, asked, *known)
         deadline = began + 60 * flags.minutes - plan.RESERVE
         work = dataclasses.replace(work, plan=known[0], costs=known[1], deadline=deadline)

@@ -1,8 +1,8 @@
-"""The plan of a comparison: how much of what was asked for fits the minutes, and what was lowered for it.  Pure functions."""
+"""The plan of a comparison: how much of what was asked for fits the minutes, and what was lowered.  Pure functions."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aeseg.types import UserError
 
@@ -115,15 +115,10 @@ def run_steps(plan: Plan, costs: Costs, arm: Part) -> int:
 
 
 def timed(wanted: Plan, costs: Costs) -> Plan:
-    """Return the plan of the arms that were timed, and a sentence for each other."""
-    plan = wanted
-    for arm in wanted.arms:
-        if arm.against and (arm.encoder not in costs.step or (arm.trained and arm.name not in costs.pretrain)):
-            plan = _without(plan, lambda other, arm=arm: other == arm, f"without {arm.name}, which there was no time to time")  # type: ignore[misc]
-    trained = {arm.encoder for arm in plan.arms if arm.trained}
-    kept = [arm for arm in plan.arms if not arm.longer or arm.encoder in trained]
-    needed = {arm.against for arm in kept}
-    return plan._replace(arms=tuple(arm for arm in kept if arm.against or arm.name in needed))
+    """Return the plan of the arms that were timed."""
+    known = [arm for arm in wanted.arms if arm.encoder in costs.step and (not arm.trained or arm.name in costs.pretrain)]
+    trained = {arm.encoder for arm in known if arm.trained}
+    return _with(wanted, [arm for arm in known if not arm.longer or arm.encoder in trained])
 
 
 def fitted(wanted: Plan, costs: Costs, budget: float) -> Plan:
@@ -132,11 +127,11 @@ def fitted(wanted: Plan, costs: Costs, budget: float) -> Plan:
     Steps are lowered first, as far as the rung allows; `wanted.steps` is the most.
     """
     allowed = (budget - RESERVE) / MARGIN
-    for plan, fewest in ladder(wanted):
+    for plan, fewest in ladder(timed(wanted, costs)):
         steps = min(wanted.steps, _most_steps(plan, costs, allowed))
         if steps >= min(fewest, wanted.steps):
-            said = [f"{steps} steps instead of {wanted.steps}"] if steps < wanted.steps else []
-            return plan._replace(steps=steps, lowered=(*said, *plan.lowered))
+            plan = plan._replace(steps=steps)
+            return plan._replace(lowered=tuple(lowered(wanted, plan)))
     least = MARGIN * sum(seconds(plan._replace(steps=fewest), costs).values()) + RESERVE
     raise UserError(
         f"Expected enough minutes for {fewest} steps of {len(plan.arms)} arms; --minutes leaves {max(0.0, budget) / 60:.1f}, "
@@ -154,7 +149,7 @@ def ladder(wanted: Plan) -> Iterator[tuple[Plan, int]]:
     yield plan, 200
     plan = _fewer_labels(plan, 3)
     yield plan, 200
-    plan = _without(plan, lambda arm: arm.longer, "no scratch that gets the pretraining's seconds as steps")
+    plan = _with(plan, [arm for arm in plan.arms if not arm.longer])
     yield plan, 200
     plan = _limited(plan, seeds=4)
     yield plan, 150
@@ -162,52 +157,50 @@ def ladder(wanted: Plan) -> Iterator[tuple[Plan, int]]:
     yield plan, 120
     plan = _limited(plan, trials=2, test=30, validation=10)
     yield plan, 80
-    while sum(bool(arm.against) for arm in plan.arms) > 1:
-        last = [arm for arm in plan.arms if arm.against][-1]
-        plan = _without(plan, lambda arm, last=last: arm == last, f"without {last.name}")  # type: ignore[misc]
+    while len(compared := [arm for arm in plan.arms if arm.against]) > 1:
+        plan = _with(plan, [arm for arm in plan.arms if arm != compared[-1]])
         yield plan, 80
     plan = _limited(_fewer_labels(plan, 1), test=20)
     yield plan, 60
     yield plan, 30
 
 
+def lowered(wanted: Plan, plan: Plan) -> Iterator[str]:
+    """Yield a sentence for each thing that was asked for and is not in the plan."""
+    words = {"steps": "steps", "seeds": "seeds", "trials": "trials", "validation": "validation images", "test": "test images"}
+    for name, word in words.items():
+        if getattr(plan, name) < getattr(wanted, name):
+            yield f"{getattr(plan, name)} {word} instead of {getattr(wanted, name)}"
+    if plan.labels != wanted.labels:
+        yield f"only {', '.join(map(str, plan.labels))} labelled images"
+    for arm in wanted.arms:
+        if arm not in plan.arms:
+            yield f"without {arm.name}"
+
+
 def _most_steps(plan: Plan, costs: Costs, allowed: float) -> int:
     """Return the most steps of a plan that fit; seconds grow linearly with them."""
-    none, one = (sum(seconds(plan._replace(steps=steps), costs).values()) for steps in (0, 1000))
-    return max(0, math.floor((allowed - none) / (one - none) * 1000))
+    none, many = (sum(seconds(plan._replace(steps=steps), costs).values()) for steps in (0, 1000))
+    return max(0, math.floor((allowed - none) / (many - none) * 1000))
 
 
 def _limited(plan: Plan, **limits: int) -> Plan:
-    """Return the plan with fields at most so large, and a sentence for each that changes."""
-    words = {"validation": "validation images", "test": "test images"}
-    for name, most in limits.items():
-        before = getattr(plan, name)
-        if before > most:
-            plan = _told(plan._replace(**{name: most}), f"{most} {words.get(name, name)} instead of {before}", words.get(name, name))  # type: ignore[arg-type]
-    return plan
+    """Return the plan with fields at most so large."""
+    return plan._replace(**{name: min(most, getattr(plan, name)) for name, most in limits.items()})  # type: ignore[arg-type]
 
 
 def _fewer_labels(plan: Plan, most: int) -> Plan:
-    """Return the plan with so many label counts: all labels always, the fewest before those between."""
+    """Return the plan with so many label counts: all labels, then the fewest, then the middle one."""
     if len(plan.labels) <= most:
         return plan
-    kept = {1: (plan.labels[-1],), 2: (plan.labels[0], plan.labels[-1])}.get(most)
-    kept = kept or (plan.labels[0], plan.labels[len(plan.labels) // 2], plan.labels[-1])
-    return _told(plan._replace(labels=kept), f"label counts {', '.join(map(str, kept))} only", "label counts")
+    first, *_, last = plan.labels
+    return plan._replace(labels={1: (last,), 2: (first, last), 3: (first, plan.labels[len(plan.labels) // 2], last)}[most])
 
 
-def _without(plan: Plan, left_out: Any, said: str) -> Plan:
-    """Return the plan without some arms, and without scratch arms that nothing is compared with."""
-    kept = [arm for arm in plan.arms if not left_out(arm)]
-    if len(kept) == len(plan.arms):
-        return plan
-    needed = {arm.against for arm in kept}
-    return _told(plan._replace(arms=tuple(arm for arm in kept if arm.against or arm.name in needed)), said, said)
-
-
-def _told(plan: Plan, said: str, about: str) -> Plan:
-    """Add a sentence; it replaces an earlier one about the same."""
-    return plan._replace(lowered=(*(line for line in plan.lowered if about not in line), said))
+def _with(plan: Plan, arms: Sequence[Part]) -> Plan:
+    """Return the plan with these arms, without scratch arms that nothing is compared with."""
+    needed = {arm.against for arm in arms}
+    return plan._replace(arms=tuple(arm for arm in arms if arm.against or arm.name in needed))
 
 
 def told(plan: Plan, costs: Costs, budget: float) -> str:

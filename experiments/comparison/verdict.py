@@ -1,5 +1,6 @@
 """The verdict of a comparison: from the lines of results.jsonl alone, to numbers and to sentences that the intervals bear out."""
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -66,6 +67,12 @@ def smallest(error: float, seeds: int, arms: int = 1) -> float:
 
     `error` is the standard error of the mean.
     """
+    return _detectable(seeds, arms) * error
+
+
+@functools.cache
+def _detectable(seeds: int, arms: int) -> float:
+    """Return `smallest` in standard errors: where the noncentral t distribution exceeds the critical value with probability POWER."""
     critical = stats.t.ppf(1 - LEVEL / 2 / arms, seeds - 1)
 
     def lacking(shift: float) -> float:
@@ -74,7 +81,7 @@ def smallest(error: float, seeds: int, arms: int = 1) -> float:
     above = 4.0
     while lacking(above) < 0:
         above *= 2
-    return float(optimize.brentq(lacking, 0.0, above)) * error
+    return float(optimize.brentq(lacking, 0.0, above))
 
 
 def holm(values: Sequence[float]) -> list[float]:
