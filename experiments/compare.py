@@ -81,7 +81,7 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
     parts = tuple(arm.part for arm in arms.values() if flags.longer or arm.method != "longer")
     wanted = Plan(parts, counts, flags.seeds, flags.trials, flags.steps, len(images.validation), len(images.test))
     asked = {"arms": list(arms), "labels": list(counts), "trials": flags.trials, "steps": flags.steps, "window": side, "batch": flags.batch}
-    with Progress("compare", max(1, round(60 * flags.minutes)), unit="s") as bar:
+    with Progress("compare", 100, unit="%") as bar:
         work = Work(output, images, arms, wanted, Costs({}, {}, {}, 0.0, 0.0), (side, side), flags.batch, 0.0, provenance(), bar)
         known = kept_plan(output, asked, flags.seeds)
         if known is None:
@@ -91,14 +91,15 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
             write_plan(output, asked, *known)
         deadline = began + 60 * flags.minutes - plan.RESERVE
         work = dataclasses.replace(work, plan=known[0], costs=known[1], deadline=deadline)
+        bar.restart()
         bar.say(plan.told(*known, 60 * flags.minutes - (time.monotonic() - began)))
         work.all()
         for line in work.lines("health"):
             first = next(other for other in work.lines("health") if (other["arm"], other["step"]) == (line["arm"], 0))
             now, untrained = (health.Health(each["probe"], each["rank"]) for each in (line, first))
-            if (text := health.warning(line["arm"], line["step"], now, untrained)) and line["step"] == known[0].pretraining:
+            if (text := health.warning(line["arm"], line["step"], now, untrained)) and not work.is_warned(line["arm"]):
                 work.warn(text)
-        bar.at(round(60 * flags.minutes), "tables and pictures")
+        bar.at(100, "tables and pictures")
         return records.write(work, *following(flags, output, known[0]))
 
 

@@ -154,4 +154,4 @@ def _predicted(work: Work, path: str, images: Sequence[np.ndarray]) -> list[np.n
 
 
 def _row(arm: str, labels: int) -> str:
-    return f"{arm}, {labels} labels"
+    return f"{arm}, {verdicts.labelled(labels)}"

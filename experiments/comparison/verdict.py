@@ -124,7 +124,7 @@ def headline(arms: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> str:
     if some:
         entry, arm = max(some, key=lambda each: each[0]["gain"])
         among = f", one of {len(counts)} label counts; over all of them no gain is shown" if len(counts) > 1 else ""
-        return f"{arm['arm']} gains {_points(entry)} of mIoU over {arm['against']} with {_labels(entry['labels'])}{among}."
+        return f"{arm['arm']} gains {_points(entry)} of mIoU over {arm['against']} with {labelled(entry['labels'])}{among}."
     seeds = max((arm["overall"]["seeds"] for arm in arms), default=0)
     if seeds < 2:
         return "Nothing can be said yet: an interval needs at least two seeds."
@@ -149,7 +149,7 @@ def sentences(arm: Mapping[str, Any], arms: int) -> list[str]:
         said.append(f"{arm['arm']}: {_points(arm['longer'])} against scratch with the pretraining's seconds as further steps.")
     for entry in arm["by_labels"] if len(arm["by_labels"]) > 1 else ():
         if entry["verdict"] != "not shown":
-            said.append(f"{arm['arm']}, {_labels(entry['labels'])}: {words[entry['verdict']]} {_points(entry)}{_worth(entry)}.")
+            said.append(f"{arm['arm']}, {labelled(entry['labels'])}: {words[entry['verdict']]} {_points(entry)}{_worth(entry)}.")
     return said
 
 
@@ -209,13 +209,14 @@ def _points(entry: Mapping[str, Any]) -> str:
     return f"{100 * entry['gain']:+.1f} ± {50 * (entry['high'] - entry['low']):.1f} points"
 
 
-def _labels(count: int) -> str:
+def labelled(count: int) -> str:
+    """Return `1 label` or `4 labels`."""
     return f"{count} label{'s' if count != 1 else ''}"
 
 
 def _over(counts: Sequence[int]) -> str:
     if len(counts) == 1:
-        return f" with {_labels(counts[0])}"
+        return f" with {labelled(counts[0])}"
     return f", averaged over {', '.join(map(str, counts[:-1]))} and {counts[-1]} labels"
 
 

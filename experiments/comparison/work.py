@@ -26,6 +26,8 @@ from . import health, settings
 from .arms import Arm
 from .data import Images, Spread
 from .plan import TRIALS, Costs, Plan, pretraining_seconds, run_seconds, run_steps, trial_seconds
+from .plan import seconds as plan_seconds
+from .verdict import labelled
 
 TUNING_SEED = 0
 """Of the trials: the runs that are scored have the seeds from 1 on, so that no choice was made on their labelled images."""
@@ -94,6 +96,10 @@ class Work:
             self.warnings.append(text)
             self.bar.say(f"! {text}")
 
+    def is_warned(self, arm: str) -> bool:
+        """Whether something was said of an arm's pretraining."""
+        return any(text.startswith(f"{arm}:") for text in self.warnings)
+
     def pretrain(self, arm: Arm) -> None:
         """Pretrain an arm's encoder, and check its health."""
         path, needed = self._workdir(arm, "pretraining"), pretraining_seconds(self.plan, self.costs, arm.part)
@@ -112,7 +118,7 @@ class Work:
         def evaluate(state: Any) -> dict[str, float]:
             step, found = int(state.step), check(state)
             self._write("health", {"arm": arm.name, "step": step, **found._asdict()})
-            if text := health.warning(arm.name, step, found, untrained):
+            if (text := health.warning(arm.name, step, found, untrained)) and not self.is_warned(arm.name):
                 self.warn(text)
             return {"probe_mean_iou": found.probe, "effective_rank": found.rank}
 
@@ -150,7 +156,7 @@ class Work:
         steps, path = best["steps"] + longer, self._workdir(arm, f"{labels}-{seed}")
         config = self._segmentation(arm, steps, best["learning_rate"], labels, seed)
         run, start = self._segmenter(arm, config)
-        with self._task(f"{arm.name}: {labels} labels, seed {seed}", needed / steps):
+        with self._task(f"{arm.name}: {labelled(labels)}, seed {seed}", needed / steps):
             began = time.perf_counter()
             numbers = self._trained(run, path, start).numbers
             variables = saved.load_variables(os.path.join(path, "checkpoints"))[1]
@@ -246,12 +252,17 @@ class Work:
 
     def _passed(self, seconds: float) -> None:
         self.done += seconds
-        self.bar.at(round(self.done))
+        self.bar.at(self._percent)
+
+    @property
+    def _percent(self) -> int:
+        """Planned seconds that are over, in %."""
+        return round(100 * self.done / max(1e-9, sum(plan_seconds(self.plan, self.costs).values())))
 
     @contextlib.contextmanager
     def _task(self, text: str, each: float) -> Iterator[None]:
         """Name what is done now; each train step advances the bar by so many planned seconds."""
-        self.bar.at(round(self.done), text)
+        self.bar.at(self._percent, text)
         self.each = each
         yield
         self.each = 0.0

@@ -38,6 +38,12 @@ class Progress:
             left = f"{(self._total - done) / rate:.0f} s left" if rate else ""
             print(f"{self._task} {done}/{self._total}  {rate:.2f} {self._unit}/s  {left}", file=self._stream, flush=True)
 
+    def restart(self) -> None:
+        """Count time from now on."""
+        self._began = time.perf_counter()
+        if self._bar is not None:
+            self._bar.reset(self._number)
+
     def say(self, text: str) -> None:
         """Print a line above the bar."""
         if self._bar is not None:

@@ -8,13 +8,14 @@ import jax
 import numpy as np
 import pytest
 
+from aeseg import tree
 from aeseg.training.optimiser import adamw
 from experiments import compare
-from experiments.comparison import settings
+from experiments.comparison import settings, work
 from experiments.console import cli
 from tests.imports_test import ROOT
 
-FLAGS = ("--arms=denoising,tiny", "--labels=1,all", "--seeds=2", "--trials=1", "--steps=30", "--window=32", "--batch=8", "--longer=False")
+FLAGS = ("--arms=denoising,tiny", "--labels=1,all", "--seeds=2", "--trials=1", "--steps=24", "--window=32", "--batch=4", "--longer=False")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def own(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def compared(own, tmp_path_factory):
-    """The folder of a comparison with a pretraining that is broken: its weight decay leaves nothing of any kernel."""
+    """The folder of a comparison with a broken pretraining: weight decay leaves nothing of its kernels, and its units are dead."""
     output, patch, one = tmp_path_factory.mktemp("compared"), pytest.MonkeyPatch(), jax.devices()[:1]
     for name in ("devices", "local_devices"):  # eight virtual devices on a few cores wait for one another
         patch.setattr(jax, name, lambda: one)
@@ -48,6 +49,18 @@ def compared(own, tmp_path_factory):
         config.optimiser = settings.spec.spec(adamw, learning_rate=1e-3, steps=arguments[-1], weight_decay=900.0, schedule="constant")
         return config
 
+    def dead(*arguments):
+        start = weights(*arguments)
+
+        def init(state):
+            state, said = start(state)
+            encoder = tree.map_with_name(lambda name, leaf: leaf - 1e3 if name.endswith("bias") else leaf, state.params["encoder"])
+            return state.replace(params={**state.params, "encoder": encoder}), said
+
+        return init
+
+    weights = work.init.weights
+    patch.setattr(work.init, "weights", dead)
     patch.setattr(settings, "pretraining", broken)
     assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={output}", "--minutes=30", *FLAGS]) == 0
     patch.undo()
@@ -105,7 +118,7 @@ def test_the_same_command_goes_on_and_trains_nothing_again(own, compared, capsys
 
 def test_other_settings_in_the_same_folder_are_refused(own, compared, capsys):
     assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={compared}", *FLAGS, "--steps=60"]) == 2
-    assert "steps: 30 -> 60\nName another --output." in capsys.readouterr().err
+    assert "steps: 24 -> 60\nName another --output." in capsys.readouterr().err
 
 
 def test_what_is_left_is_what_the_documentation_says(compared):
