@@ -133,9 +133,11 @@ def fitted(wanted: Plan, costs: Costs, budget: float) -> Plan:
             plan = plan._replace(steps=steps)
             return plan._replace(lowered=tuple(lowered(wanted, plan)))
     least = MARGIN * sum(seconds(plan._replace(steps=fewest), costs).values()) + RESERVE
+    slowest = max((arm.encoder for arm in plan.arms), key=lambda encoder: costs.step[encoder])
     raise UserError(
-        f"Expected enough minutes for {fewest} steps of {len(plan.arms)} arms; --minutes leaves {max(0.0, budget) / 60:.1f}, "
-        f"and {least / 60:.1f} are needed. Set --minutes, or name fewer --arms."
+        f"Expected enough minutes for {fewest} steps of {len(plan.arms)} arms; --minutes leaves {max(0.0, budget) / 60:.1f}, and "
+        f"{least / 60:.1f} are needed: {costs.step[slowest]:.2f} s a step of {slowest}, {costs.image[slowest]:.2f} s an image that is "
+        f"scored, {costs.run:.1f} s a run beside these. Set --minutes, or name fewer --arms."
     )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import os
 import shutil
 import time
@@ -64,6 +65,7 @@ class Work:
     each: float = 0.0
 
     def __post_init__(self) -> None:
+        self.total = sum(plan_seconds(self.plan, self.costs).values()) if self.costs.run else math.inf
         self.programs.seen = lambda: self._passed(self.each)
         self.validation = Spread(self.images.validation, self.plan.validation)
         self.test = Spread(self.images.test, self.plan.test)
@@ -257,7 +259,7 @@ class Work:
     @property
     def _percent(self) -> int:
         """Planned seconds that are over, in %."""
-        return round(100 * self.done / max(1e-9, sum(plan_seconds(self.plan, self.costs).values())))
+        return round(100 * self.done / self.total)
 
     @contextlib.contextmanager
     def _task(self, text: str, each: float) -> Iterator[None]:
