@@ -75,15 +75,14 @@ class Programs:
         """Return the train step of a run, as `step.train_step` does."""
 
         def compiled() -> Any:
-            optimiser = _without_rate(run.optimiser)
+            optimiser, step = _without_rate(run.optimiser), steps.update(run.method, run.mesh, run.microbatches, run.ema)
 
             def one(state: TrainState, batch: Any, seed: Any, rate: Any) -> tuple[TrainState, steps.Terms]:
                 def update(gradient: Any, state: Any, params: Any) -> tuple[Any, Any]:
                     updates, state = optimiser.update(gradient, state, params)
                     return jax.tree.map(lambda leaf: rate * leaf, updates), state
 
-                at_rate = optimiser._replace(update=update)
-                return steps.train_step(run.method, at_rate, run.mesh, run.microbatches, seed, run.ema)(state, batch)
+                return step(state, batch, optimiser._replace(update=update), jax.random.key(seed))
 
             return jax.jit(one, donate_argnums=0)
 

@@ -55,7 +55,7 @@ def example(batch: Loaded) -> dict[str, Any]:
 
 
 def initial(method: nn.Module, optimiser: Any, batch: Loaded, seed: Any, ema: bool) -> TrainState:
-    """A fresh state; `seed` may be traced."""
+    """Return a fresh state, to be traced; `seed` may be an array."""
     root = jax.random.key(seed)
     variables = dict(method.init(keys.stream(root, "init", 0), example(batch), train=False))
     params = variables.pop("params")

@@ -1,4 +1,4 @@
-"""The one jitted train step, and what it makes of a batch."""
+"""The one train step, and what it makes of a batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,12 +22,19 @@ Terms = dict[str, Mean]
 def train_step(
     method: nn.Module, optimiser: Any, mesh: Mesh, microbatches: int, seed: Any, ema: float
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Terms]]:
-    """(state, batch) -> (next state, the Means of the step), compiled once; the old state's memory is reused.
+    """Return `update` for one run, compiled once; the old state's memory is reused."""
+    step = update(method, mesh, microbatches, ema)
+    return jax.jit(lambda state, batch: step(state, batch, optimiser, jax.random.key(seed)), donate_argnums=0)
+
+
+def update(
+    method: nn.Module, mesh: Mesh, microbatches: int = 1, ema: float = 0.0
+) -> Callable[[TrainState, Batch, Any, Array], tuple[TrainState, Terms]]:
+    """Return (state, batch, optimiser, the run's root key) -> (next state, the Means of the step), to be compiled by the caller.
 
     The loss of the GLOBAL batch is sum_k c_k total_k / weight_k, with weights from `method.denominators` of the whole
     batch: cutting it into microbatches or over devices changes rounding only.  (Batch norm sees one microbatch at a
-    time, as everywhere.)  `ema` is the decay of the running mean of the parameters; 0 keeps none.  `seed` may be
-    traced.
+    time, as everywhere.)  `ema` is the decay of the running mean of the parameters; 0 keeps none.
     """
     coefficients = method.coefficients
 
@@ -38,10 +45,9 @@ def train_step(
         total = sum(c * divide(means[name].total, weights[name]) for name, c in coefficients.items())
         return total, (means, dict(updated))
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Terms]:
+    def step(state: TrainState, batch: Batch, optimiser: Any, root: Array) -> tuple[TrainState, Terms]:
         batch = prepare(batch)
         weights = method.denominators(batch)
-        root = jax.random.key(seed)
         streams = {name: keys.stream(root, name, state.step) for name in keys.STREAMS}
 
         def part(carry: Any, microbatch_and_number: Any) -> tuple[Any, None]:
@@ -73,7 +79,7 @@ def train_step(
         terms["gradient_norm"] = Mean(optax.tree.norm(gradient), jnp.float32(1))
         return new, terms
 
-    return jax.jit(step, donate_argnums=0)
+    return step
 
 
 def prepare(batch: Batch) -> dict[str, Array]:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from aeseg.types import UserError
 
-SCALES = ("cpu", "paper")
-"""Scale of a laptop, and scale of the paper: two tables, never mixed."""
+SCALES = ("cpu", "gpu", "paper")
+"""Scale of a laptop, of some minutes of a GPU, and of the paper: three tables, never mixed."""
 
 METHODS = {"reconstruction": "reconstruction", "denoising": "denoising", "spark": "SparK", "fcmae": "FCMAE"}
 """{file name: display name} of the methods in tables over label fractions; all pretrain the encoder `convnet`."""
