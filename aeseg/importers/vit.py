@@ -28,6 +28,7 @@ def config_of(node: ConfigDict) -> dict[str, Any]:
     check(node, "target", TARGET)
     check(node, "has_class_token", True)
     check(node, "layer_scale", 0.0)
+    check_plain(node)
     grid = tuple(node.grid)
     return {
         "architectures": ["ViTModel"],
@@ -93,6 +94,14 @@ def check(node: ConfigDict, name: str, value: Any) -> None:
     """Raise UserError unless a field has the only value that the foreign model supports."""
     if node.get(name) != value:
         raise UserError(f"Hugging Face's ViT has {name} {value!r}; got {node.get(name)!r}. The model cannot be exported.")
+
+
+def check_plain(node: ConfigDict) -> None:
+    """Raise UserError for what only DINO's transformers have: registers, gates, rotary positions, keys without bias."""
+    for name, value in (("registers", 0), ("gated", False), ("key_bias", True), ("antialias", False)):
+        check(ConfigDict({name: node.get(name, value)}), name, value)
+    if node.get("positions") == "rotary":
+        check(node, "positions", "learned")
 
 
 def position_rule(node: ConfigDict, theirs: str, ours: str) -> Rule | Buffer:

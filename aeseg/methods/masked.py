@@ -84,7 +84,7 @@ class Masked(nn.Module):
         else:
             visible = hidden.shape[1] * hidden.shape[2] - self.sampler.count(*hidden.shape[1:])
             tokens = self.encoder.embed_visible(image, hidden, visible, train=train)
-        leading, numbers = int(self.encoder.has_class_token), self.encoder.patch**2 * image.shape[-1]
+        leading, numbers = self.encoder.leading, self.encoder.patch**2 * image.shape[-1]
         return self.decoder(tokens, hidden, leading, numbers, train=train).astype(jnp.float32)
 
     def _seen(self, image: Float[Array, "b _ _ c"]) -> Float[Array, "b h w p"]:

@@ -273,6 +273,12 @@ class Run:
             process_count=jax.process_count(),
         )
 
+    def with_records(self, training: Any, validation: Any) -> "Run":
+        """Return the run with records that were read for another: sources that `data` describes, or a part of them to validate on."""
+        run = dataclasses.replace(self)
+        vars(run).update(training=training, validation=validation)
+        return run
+
     def batches(self, start: int) -> Iterator[Mapping[str, np.ndarray]]:
         """Yield this process's rows of the batches start, start + 1, ..."""
         return self.loader.batches(start)

@@ -14,6 +14,7 @@ from aeseg.data import wrappers
 from aeseg.inference import draw
 from aeseg.inference.statistics import population_averages
 from aeseg.runs import scores, workdir
+from aeseg.runs.programs import Alone, Programs
 from aeseg.runs.run import LARGER_IS_BETTER, Run
 from aeseg.training import checkpoints as saved
 from aeseg.training import lock, loop
@@ -45,24 +46,27 @@ class Outcome(NamedTuple):
     signal: int = 0
 
 
-def train(run: Run, path: str, init: Init | None = None) -> Outcome:
+def train(
+    run: Run, path: str, init: Init | None = None, programs: Programs | None = None, evaluate: scores.Evaluate | None = None
+) -> Outcome:
     """Train a run in the workdir `path`, continue it, or find it finished.
 
     A workdir with a checkpoint of this run is continued; else `init` brings pretrained weights; else training starts from scratch.
+    `programs` were compiled by runs before; `evaluate` takes the place of the run's own numbers of the validation set.
     Raises UserError if the workdir holds another run, or another process trains there.
     """
     with lock.held(path):
-        return _trained(run, path, init)
+        return _trained(run, path, init, programs or Alone(), evaluate)
 
 
-def _trained(run: Run, path: str, init: Init | None) -> Outcome:
+def _trained(run: Run, path: str, init: Init | None, programs: Programs | Alone, evaluate: scores.Evaluate | None) -> Outcome:
     began, writes = time.perf_counter(), jax.process_index() == 0
-    run.check()
+    programs.check(run)
     workdir.check_workdir(path, run.config, writes)
     smaller = run.metric not in LARGER_IS_BETTER
     kept = saved.Checkpoints(os.path.join(path, "checkpoints"), run.keep, run.metric, run.keep_every, smaller)
-    pictures, evaluate = Pictures(run, path), scores.validation(run)
-    state = loop.initial_state(run, run.loader[0])  # type: ignore[arg-type]
+    pictures, evaluate = Pictures(run, path, programs.shower(run)), evaluate or programs.validation(run)
+    state = programs.initial(run)
     log = Log(path, run.steps, max([s for s in kept.steps() if s <= run.steps], default=0), writes)
     try:
         resumed = kept.restore(state, log.say)
@@ -79,7 +83,7 @@ def _trained(run: Run, path: str, init: Init | None) -> Outcome:
             log.say("This run is finished; nothing is trained.")
             numbers, finished, signal = evaluate(state), True, 0
         else:
-            outcome = loop.train(run, state, kept, log, evaluate, pictures.write, run.policy)  # type: ignore[arg-type]
+            outcome = loop.train(run, state, kept, log, evaluate, pictures.write, run.policy, programs.step(run))  # type: ignore[arg-type]
             state, numbers, finished, signal = outcome.state, outcome.numbers, outcome.finished, outcome.signal
     finally:
         kept.close()
@@ -110,9 +114,9 @@ def frozen_averages(run: Run, state: TrainState, batches: Iterable[Mapping[str, 
 class Pictures:
     """Leaves `pictures/step_<n>.png` of the same few validation images each time."""
 
-    def __init__(self, run: Run, path: str):
+    def __init__(self, run: Run, path: str, show: scores.Forward):
         self._run, self._folder, self.last = run, os.path.join(path, "pictures"), ""
-        self._show = scores.shower(run.method)
+        self._show = show
 
     def write(self, state: TrainState) -> None:
         """Draw what the method shows of the first validation images."""

@@ -20,7 +20,7 @@ Terms = dict[str, Mean]
 
 
 def train_step(
-    method: nn.Module, optimiser: Any, mesh: Mesh, microbatches: int, seed: int, ema: float
+    method: nn.Module, optimiser: Any, mesh: Mesh, microbatches: int, seed: Any, ema: float
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Terms]]:
     """Return `update` for one run, compiled once; the old state's memory is reused."""
     step = update(method, mesh, microbatches, ema)
