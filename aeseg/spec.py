@@ -131,8 +131,7 @@ def _filled(node: Any) -> Any:
         return node
     fields = {name: _filled(value) for name, value in node.items()}
     if "target" in node:
-        absent = {**plain(defaults(resolve(node["target"]))), **renames.MEANT.get(node["target"], {})}
-        fields = {**absent, **fields}
+        fields = {**plain(defaults(resolve(node["target"]))), **fields}
     return fields
 
 

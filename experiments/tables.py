@@ -29,7 +29,7 @@ from aeseg.types import UserError
 
 from . import papers
 from .console import cli
-from .machine import commands
+from .machine import commands, process
 from .study import figures, formats, measurements, plan, plot, rehearsal, summary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -98,6 +98,7 @@ def run(argv: Sequence[str]) -> int:
         plot.write(flags.plot, paper, measurements.current(flags.table, paper))
     if not (flags.picture or flags.plot):
         print(printed(flags.table, flags.format, flags.scale, measurements.failures(flags.table, paper, flags.runs)))
+        print(f"\nTo look at it: {process.launcher()}report {flags.table}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -106,13 +107,13 @@ def _together(flags: Any) -> int:
     from .study import together
 
     deadline = time.time() + 60 * flags.minutes if flags.minutes else float("inf")
-    workshop = together.Workshop(os.path.join(flags.runs, "together"), commands.say, how=os.environ.get("AESEG_TOGETHER", "vmap"))
-    for table in (getattr(spec.module(papers.__name__, flags.table), "FIRST", ""), flags.table):
-        if not table:
-            continue
-        importlib.reload(spec.module(papers.__name__, table))  # its rates may have just been measured
-        paper = papers.at_scale(spec.module(papers.__name__, table), flags.scale)
-        together.measure(table, paper, workshop, deadline)
+    workshop = together.Workshop(os.path.join(flags.runs, "together"), commands.say)
+    stages = getattr(spec.module(papers.__name__, flags.table), "STAGES", ((flags.table, slice(None)),))
+    for table, tiers in stages:
+        together.missing(table, papers.at_scale(spec.module(papers.__name__, table), flags.scale), workshop, tiers)
+    for table, tiers in stages:
+        paper = papers.at_scale(importlib.reload(spec.module(papers.__name__, table)), flags.scale)  # rates may have just been measured
+        together.measure(table, paper, workshop, deadline, tiers)
         together.record(table, paper, workshop.folder)
     print(printed(flags.table, flags.format, flags.scale))
     return 0

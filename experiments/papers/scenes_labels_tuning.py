@@ -27,10 +27,10 @@ class Arm(NamedTuple):
 ARMS = (
     Arm("scratch", "scenes:unet"),
     Arm("SparK", "scenes:unet", "scenes:spark,convnet", "scratch"),
-    Arm("denoising", "scenes:unet", "scenes:denoising,convnet", "scratch"),
     Arm("ViT scratch", "scenes:unet,vit"),
     Arm("MAE", "scenes:unet,vit", "scenes:masked,vit", "ViT scratch"),
-    Arm("SimMIM", "scenes:unet,vit", "scenes:simmim,vit", "ViT scratch"),
+    Arm("denoising", "scenes:unet", "scenes:denoising,convnet", "scratch"),
+    Arm("SimMIM", "scenes:unet,vit", "scenes:simmim", "ViT scratch"),
     Arm("ConvNeXt scratch", "scenes:unet,convnextv2"),
     Arm("FCMAE", "scenes:unet,convnextv2", "scenes:fcmae,convnextv2", "ConvNeXt scratch"),
 )
@@ -53,8 +53,10 @@ def pretraining(arm: Arm, length: str, images: int = UNLABELLED) -> Row:
 
 def segmented(arm: Arm, labels: int, fields: Mapping[str, Any], ending: str = "", length: str = "400k", images: int = UNLABELLED) -> Row:
     """Return the row that segments with so many labels, from scratch or from the arm's pretraining."""
-    shared = {"data.train.records": UNLABELLED, "data.fraction": labels / UNLABELLED, "batch_size": 16, "steps": 2_000, **fields}
+    shared = {"data.train.records": UNLABELLED, "data.fraction": labels / UNLABELLED, "batch_size": 16, "steps": 1_000, **fields}
     shared |= {"evaluate_every": shared["steps"], "save_every": shared["steps"]}
+    if arm.segment.endswith(",vit"):
+        shared |= papers.FIXED_POSITIONS  # of the grid of the pretraining; `experiments.study.together` trains no others
     start = {"init": pretraining(arm, length, images).name} if arm.method else {}
     compare = f"{arm.scratch}, {labels} labels" if arm.scratch else ""
     name = f"{arm.name}, {labels} labels{ending}"
@@ -73,5 +75,5 @@ def _trials(arm: Arm) -> list[Row]:
 
 
 ROWS = (*(pretraining(arm, "400k") for arm in ARMS if arm.method), *(row for arm in ARMS for row in _trials(arm)))
-TIERS = tuple((tuple(row.name for row in _trials(arm)), 1) for arm in ARMS)
+TIERS = tuple((tuple(row.name for arm in arms for row in _trials(arm)), 1) for arms in (ARMS[2:4], ARMS[:2], ARMS[4:]))
 """What is trained in which order, and the number of seeds: (rows, seeds)."""

@@ -92,7 +92,9 @@ def wanted(table: str, paper: Any, runs: str) -> list[tuple[Row, int]]:
 
 def failures(table: str, paper: Any, runs: str) -> dict[tuple[str, int], str]:
     """Why the rows and seeds failed that were tried last without success, by row and seed."""
-    found = {}
+    found: dict[tuple[str, int], str] = {}
+    if not glob.glob(os.path.join(glob.escape(os.path.join(runs, table)), "*.error")):
+        return found
     for row, seed in _every(paper):
         path = error(workdir(runs, table, paper.ROWS, row.name, seed))
         if os.path.exists(path):

@@ -104,4 +104,5 @@ def test_units_smaller_than_the_encoders_coarsest_stride_are_refused():
 
 def test_the_papers_recipe_has_its_numbers():
     paper = build(fcmae.recipe("atto"))
-    assert (paper.unit, paper.sampler, paper.decoder.width, paper.decoder.depth) == (32, masking.Random(0.6), 512, 1)
+    assert (paper.unit, paper.sampler, paper.decoder.width, paper.decoder.depth) == (32, masking.RandomUp(0.6), 512, 1)
+    assert paper.sampler.count(7, 7) == 49 - int(49 * (1 - 0.6))

@@ -99,3 +99,13 @@ def test_the_softmax_is_float32_in_half_precision():
     full = transformer.attention(*(array.astype(jnp.float32) for array in (query, key, value)))
     assert ours.dtype == jnp.bfloat16
     np.testing.assert_allclose(ours.astype(jnp.float32), full, atol=0.01)
+
+
+def test_the_last_layers_of_deeper_blocks_start_smaller_as_in_beit_and_simmim():
+    """SimMIM's fix_init_weight: normal with deviation .02; attn.proj and mlp.fc2 of block l, from 1, divided by sqrt(2 l)."""
+    tokens = jnp.zeros((1, 5, 128))
+    start = jax.jit(lambda: Stack({"initialiser": "depth"}).init(jax.random.key(0), tokens))()["params"]["blocks"]
+    for name in ("query", "key", "value", "expand", "projection", "contract"):
+        deviations = np.std(np.asarray(start[name]["kernel"]), axis=(1, 2))
+        expected = 0.02 / np.sqrt(2 * np.arange(1, 4)) if name in ("projection", "contract") else np.full(3, 0.02)
+        np.testing.assert_allclose(deviations, expected, rtol=0.03, err_msg=name)
