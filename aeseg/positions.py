@@ -36,12 +36,28 @@ def sine_cosine(h: int, w: int, width: int, leading: int = 0) -> Float[np.ndarra
     return np.concatenate([np.zeros((leading, width)), table]).astype(np.float32)
 
 
+def rotary(h: int, w: int, width: int, base: float = 100.0) -> Float[np.ndarray, "_ {width}"]:
+    """Angles by which the patches of a grid rotate queries and keys of `width` channels, in DINOv3's form (Siméoni et al. 2025).
+
+    A patch's centre lies at (y, x) in [-1, 1]. Its angles are 2 pi y f, then 2 pi x f, with frequencies f = base^(-4 i / width) for
+    i < width / 4; the second half of the channels repeats the first (see `transformer.rotated`).
+    """
+    if width % 4:
+        raise UserError(f"Rotary positions need heads of a width divisible by 4; got {width}. Change width or heads.")
+    frequency = base ** (-np.arange(width // 4) * 4 / width)
+    y, x = (2 * (np.arange(side) + 0.5) / side - 1 for side in (h, w))
+    centres = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(h * w, 2, 1)
+    angles = (2 * np.pi * centres * frequency).reshape(h * w, width // 2)
+    return np.concatenate([angles, angles], axis=1).astype(np.float32)
+
+
 def resized(
-    table: Float[Array | np.ndarray, "n d"], old: tuple[int, int], new: tuple[int, int], leading: int = 0
+    table: Float[Array | np.ndarray, "n d"], old: tuple[int, int], new: tuple[int, int], leading: int = 0, antialias: bool = False
 ) -> Float[Array | np.ndarray, "_ d"]:
     """Resize the table of an `old` grid (rows, columns) to a `new` grid: bicubic, as torch's `interpolate(mode="bicubic")`.
 
-    Leading rows are kept. If the grids are equal, the table is returned unchanged.
+    Leading rows are kept. If the grids are equal, the table is returned unchanged. `antialias` widens the filter where the new grid is
+    smaller, as torch's `antialias=True`.
     """
     if table.shape[0] != leading + old[0] * old[1]:
         raise UserError(
@@ -51,7 +67,8 @@ def resized(
     if old == new:
         return table
     grid = jnp.asarray(table[leading:]).reshape(*old, -1)
-    grid = jnp.einsum("yh,xw,hwd->yxd", _cubic(old[0], new[0]), _cubic(old[1], new[1]), grid, precision="highest")
+    matrix = _smooth_cubic if antialias else _cubic
+    grid = jnp.einsum("yh,xw,hwd->yxd", matrix(old[0], new[0]), matrix(old[1], new[1]), grid, precision="highest")
     return jnp.concatenate([table[:leading], grid.reshape(new[0] * new[1], -1)])
 
 
@@ -66,3 +83,15 @@ def _cubic(old: int, new: int) -> Float[np.ndarray, "{new} {old}"]:
         far = CUBIC * (((distance - 5) * distance + 8) * distance - 4)
         np.add.at(matrix, (np.arange(new), np.clip(first + tap, 0, old - 1)), np.where(distance <= 1, near, far))
     return matrix.astype(np.float32)
+
+
+def _smooth_cubic(old: int, new: int) -> Float[np.ndarray, "{new} {old}"]:
+    """Return the matrix of bicubic interpolation with a filter as wide as the new spacing, as in Pillow and torch's `antialias=True`.
+
+    The filter has the parameter -0.5 (Keys 1981) and is normalised at the edges.
+    """
+    scale = max(1.0, old / new)
+    distance = np.abs((np.arange(new)[:, None] + 0.5) * old / new - 0.5 - np.arange(old)) / scale
+    near, far = 1.5 * distance**3 - 2.5 * distance**2 + 1, -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+    matrix = np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
+    return (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)

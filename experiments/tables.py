@@ -15,9 +15,11 @@ split; its result is one line of the results file.  What is there is not run aga
 --scale=paper takes the rows of the paper's size instead of those that a laptop trains; no table holds both.
 """
 
+import importlib
 import os
 import re
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +29,7 @@ from aeseg.types import UserError
 
 from . import papers
 from .console import cli
-from .machine import process
+from .machine import commands, process
 from .study import figures, formats, measurements, plan, plot, rehearsal, summary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -48,12 +50,14 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         word="table",
         table=("", "a file of experiments/papers"),
-        scale=("cpu", "cpu or paper: which of its rows"),
+        scale=("cpu", "cpu, gpu or paper: which of its rows"),
         format=("markdown", "markdown, latex or csv"),
         plan=(False, "say what the rows that are still to run will take"),
         run=(False, "train what is missing"),
         runs=("runs", "where the workdirs live"),
         jobs=(1, "runs at once, each on its own GPU or its own part of the cores"),
+        together=(False, "with --run: train rows and seeds of one shape as one program, for small networks on a GPU"),
+        minutes=(0.0, "with --together: stop in time, with everything saved; 0 has no limit"),
         set=("", "config fields for every row, comma-separated: data.root=/data/camvid,data.threads=4; with --run such as move no result"),
         rehearse=(0, "train so many steps of every row, to see that it runs"),
         size=("", "height x width that a rehearsal resizes the images to, such as 144x192; default the rows' own"),
@@ -81,6 +85,8 @@ def run(argv: Sequence[str]) -> int:
             f"What --run records is of the rows as they are: --set takes {', '.join(MAY_BE_SET)} there; got {', '.join(others)}. "
             "Change the rows in experiments/papers, or leave --run out."
         )
+    if flags.together:
+        return _together(flags)
     failed = measurements.measure_missing(flags.table, paper, flags.runs, extra, flags.jobs) if flags.run else {}
     if failed:
         print("\nNot all was measured; the same command tries again.\n", file=sys.stderr)
@@ -94,6 +100,23 @@ def run(argv: Sequence[str]) -> int:
         print(printed(flags.table, flags.format, flags.scale, measurements.failures(flags.table, paper, flags.runs)))
         print(f"\nTo look at it: {process.launcher()}report {flags.table}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _together(flags: Any) -> int:
+    """Measure a table's rows in shared programs, after those of the table that chooses its settings; print the table."""
+    from .study import together
+
+    deadline = time.time() + 60 * flags.minutes if flags.minutes else float("inf")
+    workshop = together.Workshop(os.path.join(flags.runs, "together"), commands.say)
+    stages = getattr(spec.module(papers.__name__, flags.table), "STAGES", ((flags.table, slice(None)),))
+    for table, tiers in stages:
+        together.missing(table, papers.at_scale(spec.module(papers.__name__, table), flags.scale), workshop, tiers)
+    for table, tiers in stages:
+        paper = papers.at_scale(importlib.reload(spec.module(papers.__name__, table)), flags.scale)  # rates may have just been measured
+        together.measure(table, paper, workshop, deadline, tiers)
+        together.record(table, paper, workshop.folder)
+    print(printed(flags.table, flags.format, flags.scale))
+    return 0
 
 
 def printed(

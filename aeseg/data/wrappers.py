@@ -49,13 +49,14 @@ class Subset(_Wrapper):
             raise UserError(f"A fraction of the data lies above 0 and at most at 1; got {self.fraction}.")
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self.kept)
 
     def __getitem__(self, index: SupportsIndex) -> Record:
-        return self.source[int(self._kept[index.__index__()])]
+        return self.source[int(self.kept[index.__index__()])]
 
     @functools.cached_property
-    def _kept(self) -> Int64[np.ndarray, "kept"]:
+    def kept(self) -> Int64[np.ndarray, "kept"]:
+        """The records of the source that it keeps."""
         records = len(self.source)
         order = np.random.default_rng(self.seed).permutation(records)
         return np.sort(order[: max(1, round(self.fraction * records))])
@@ -151,23 +152,23 @@ class Readable(_Wrapper):
 
     def __init__(self, source: Source):
         self.source = source
-        self._kept: list[int] = []
+        self.kept: list[int] = []
         reasons = []
         for index in range(len(source)):
             try:
                 source[index]
-                self._kept.append(index)
+                self.kept.append(index)
             except UserError as error:
                 reasons.append(str(error))
-        if not self._kept:
+        if not self.kept:
             raise UserError(f"None of the {len(source)} records can be read; on_error=skip needs at least one that can. {reasons[0]}")
         self._reasons = tuple(reasons)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self.kept)
 
     def __getitem__(self, index: SupportsIndex) -> Record:
-        return self.source[self._kept[index.__index__()]]
+        return self.source[self.kept[index.__index__()]]
 
     @property
     def skipped(self) -> tuple[str, ...]:

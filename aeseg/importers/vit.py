@@ -28,6 +28,7 @@ def config_of(node: ConfigDict) -> dict[str, Any]:
     check(node, "target", TARGET)
     check(node, "has_class_token", True)
     check(node, "layer_scale", 0.0)
+    check_plain(node)
     grid = tuple(node.grid)
     return {
         "architectures": ["ViTModel"],
@@ -95,9 +96,17 @@ def check(node: ConfigDict, name: str, value: Any) -> None:
         raise UserError(f"Hugging Face's ViT has {name} {value!r}; got {node.get(name)!r}. The model cannot be exported.")
 
 
+def check_plain(node: ConfigDict) -> None:
+    """Raise UserError for what only DINO's transformers have: registers, gates, rotary positions, keys without bias."""
+    for name, value in (("registers", 0), ("gated", False), ("key_bias", True), ("antialias", False)):
+        check(ConfigDict({name: node.get(name, value)}), name, value)
+    if node.get("positions") == "rotary":
+        check(node, "positions", "learned")
+
+
 def position_rule(node: ConfigDict, theirs: str, ours: str) -> Rule | Buffer:
-    """Return the rule of a learned position table, or a buffer with the fixed table of the grid."""
-    if node.positions == "learned":
+    """Return the rule of a learned or trained position table, or a buffer with the fixed table of the grid."""
+    if node.positions != "fixed":
         return Rule(theirs, ours, "row")
     h, w = node.grid
     return Buffer(theirs, positions.sine_cosine(h, w, node.width, leading=1)[None])

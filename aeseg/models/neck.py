@@ -77,6 +77,9 @@ class PyramidNeck(nn.Module):
 
 
 def unet(patch: int, width: int, norm: str = "batch") -> ConfigDict:
-    """Return a neck for a U-Net head or decoder: strides 1, 2, 4, ..., `patch`; widths double up to `width`, from at least 8."""
-    strides = tuple(2**level for level in range(int(math.log2(patch)) + 1))
+    """Return a neck for a U-Net head or decoder; widths double up to `width`, from at least 8.
+
+    The strides are `patch`, its half, and so on while they are whole: 1, 2, 4, 8 and 16 of 16, 7 and 14 of 14.
+    """
+    strides = tuple(patch // 2**level for level in reversed(range((patch & -patch).bit_length())))
     return spec(PyramidNeck, strides=strides, widths=tuple(max(8, width * stride // patch) for stride in strides), norm=norm)

@@ -82,6 +82,8 @@ def method_config(argument: str, classes: int = 2, encoder: ConfigDict | None = 
         raise UserError(f"Expected an autoencoder or a head, {', '.join(known)}; got {name!r}{spec.suggestion(name, known)}.")
     method = recipe(METHODS, name, "small" if kind else size)
     if encoder is not None and (kind or _takes(method, encoder)):
+        if method.get("encoder", {}).get("has_mask_token"):
+            encoder.has_mask_token = True
         method.encoder = encoder
     return method
 

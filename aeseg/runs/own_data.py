@@ -19,10 +19,11 @@ LEAST = 1e-3
 """The least standard deviation: a channel may be constant."""
 
 
-def use_data(config: ConfigDict, description: Mapping[str, Any]) -> None:
+def use_data(config: ConfigDict, description: Mapping[str, Any], statistics: Mapping[str, tuple[float, ...]] | None = None) -> None:
     """Put a data description into a config: source and splits, classes, channels, and the images' mean and std by channel.
 
     A config that pretrains reads the images alone: all that have no label, too, and lie apart from those that validate and test.
+    `statistics` are mean and std, if they are known.
     """
     source, own = dict(description["source"]), {split: dict(description[split]) for split in SPLITS}
     if not is_segmenter(config):
@@ -33,7 +34,7 @@ def use_data(config: ConfigDict, description: Mapping[str, Any]) -> None:
     with config.unlocked():
         for name, fields in described.items():
             config.data[name] = spec.from_json(spec.to_json(ConfigDict(fields)))
-    follow_images(config)
+    follow_images(config, statistics=statistics)
 
 
 def elsewhere(trained: Trained, root: str = "", description: Mapping[str, Any] | None = None) -> Trained:
@@ -52,18 +53,24 @@ def elsewhere(trained: Trained, root: str = "", description: Mapping[str, Any] |
     return trained._replace(run=dataclasses.replace(trained.run, data=data))
 
 
-def follow_images(config: ConfigDict, overrides: Collection[str] = ()) -> None:
+def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistics: Mapping[str, tuple[float, ...]] | None = None) -> None:
     """Let classes, channels, depth, mean and std of a config be those of its training images, except what `overrides` sets."""
     train = spec.build(split_config(spec.plain(config.data), "train"))
     if is_segmenter(config) and "method.classes" not in overrides:
         config.method.classes = len(train.classes)
     encoder, decoder = config.method.encoder, config.method.get("decoder", {})
     if {"mean", "std"} <= set(encoder) and not {"method.encoder.mean", "method.encoder.std"} & set(overrides):
-        statistics = channel_statistics(train, SAMPLE)
-        std = (max(value, LEAST) for value in statistics.std)
-        encoder.mean, encoder.std = (tuple(round(value, 4) for value in values) for values in (statistics.mean, std))
+        encoder.update(statistics or statistics_of(train))
     if hasattr(train, "reading") and {"bits", "value_range"} <= set(config.data.source):
         for name in {"bits", "value_range"} - {field.removeprefix("data.source.") for field in overrides}:
             config.data.source[name] = getattr(train.reading, name)  # said once, for images elsewhere, too
     if "channels" in decoder and "method.decoder.channels" not in overrides:
         decoder.channels = getattr(train, "channels", decoder.channels)
+
+
+def statistics_of(source: Any) -> dict[str, tuple[float, ...]]:
+    """Return the mean and std of each channel of a source's images, as fields of an encoder."""
+    found = channel_statistics(source, SAMPLE)
+    std = (max(value, LEAST) for value in found.std)
+    mean, std = (tuple(round(value, 4) for value in values) for values in (found.mean, std))
+    return {"mean": mean, "std": std}

@@ -25,20 +25,29 @@ from aeseg.training.state import TrainState
 from aeseg.types import UserError
 
 Evaluate = Callable[[TrainState], dict[str, float]]
+Forward = Callable[[Any, Mapping[str, np.ndarray]], Any]
+"""A compiled function of variables and a batch."""
 
 
-def validation(run: Run) -> Evaluate:
-    """Return a function from a state to the numbers of the validation set; it compiles once.
+def forward(run: Run) -> Forward:
+    """Return a compiled function of (variables, batch): the Means of an autoencoder, or the logits of a segmenter."""
+    if run.segments:
+        return on_local_devices(lambda variables, batch: run.method.apply(variables, step.prepare(batch)["image"], method="predict"))
+    return on_local_devices(lambda variables, batch: dict(run.method.apply(variables, step.prepare(batch), train=False)))  # type: ignore[arg-type]
+
+
+def validation(run: Run, compiled: Forward | None = None) -> Evaluate:
+    """Return a function from a state to the numbers of the validation set; it compiles once, or uses `forward` as `compiled` before.
 
     An autoencoder: every Mean over the set, divided once, without random keys.  A segmenter: SCORES, from one confusion matrix.
     """
+    compiled = compiled or forward(run)
     if not run.segments:
-        means = on_local_devices(lambda variables, batch: dict(run.method.apply(variables, step.prepare(batch), train=False)))  # type: ignore[arg-type]
 
         def numbers(state: TrainState) -> dict[str, float]:
             variables = host_copy(state.variables)
             scores = evaluation.autoencoder(
-                lambda batch: means(variables, batch),
+                lambda batch: compiled(variables, batch),
                 windows(run, run.validation, run.batch_size),
                 run.method.coefficients,
                 summary=getattr(run.method, "summary", dict),
@@ -46,13 +55,12 @@ def validation(run: Run) -> Evaluate:
             return {name: value for name, value in scores.items() if name != "images"}
 
         return numbers
-    predict = on_local_devices(lambda variables, batch: run.method.apply(variables, step.prepare(batch)["image"], method="predict"))
 
     def scores_of(state: TrainState) -> dict[str, float]:
         variables = host_copy(state.variables)
         scores = segmentation(
             run,
-            lambda image: np.asarray(predict(variables, {"image": image})),
+            lambda image: np.asarray(compiled(variables, {"image": image})),
             run.validation,
             batch=run.batch_size // jax.process_count(),
         )

@@ -69,15 +69,17 @@ def train(
     evaluate: Evaluate,
     picture: Picture,
     policy: nonfinite.Policy = nonfinite.Policy(),  # noqa: B008 (frozen)
+    step_function: Callable[[TrainState, Any], tuple[TrainState, Terms]] | None = None,
 ) -> Outcome:
     """Train from `state` to `run.steps`, saving every `save_every` steps, at the end, and when asked to stop (SIGTERM, Ctrl-C).
 
     `evaluate` returns the numbers of the validation set and is called every `evaluate_every` steps and at the end, as is `picture`,
-    which leaves a picture behind.  `policy` says what becomes of a step that is not finite.
+    which leaves a picture behind.  `policy` says what becomes of a step that is not finite.  `step_function` is the run's
+    `step.train_step`, if it was compiled before.
     The numbers of a step are read one logging interval late, so that the host never waits for the device.  Several processes
     stop at one step, whichever of them heard the signal; a single one also stops in the midst of evaluating or waiting for data.
     """
-    step_function = steps.train_step(run.method, run.optimiser, run.mesh, run.microbatches, run.seed, run.ema)
+    step_function = step_function or steps.train_step(run.method, run.optimiser, run.mesh, run.microbatches, run.seed, run.ema)
     if policy.skips:
         step_function = nonfinite.skipping(step_function)
     alone, agreement, report = jax.process_count() == 1, Agreement(run.mesh), _Report(run, log, policy)

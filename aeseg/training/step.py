@@ -1,4 +1,4 @@
-"""The one jitted train step, and what it makes of a batch."""
+"""The one train step, and what it makes of a batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,20 +13,28 @@ from jaxtyping import Array
 from aeseg import images, keys
 from aeseg.metrics import Mean, divide
 from aeseg.training import mesh as meshes
-from aeseg.training.state import TrainState
+from aeseg.training.state import TrainState, averaged
 from aeseg.types import Batch
 
 Terms = dict[str, Mean]
 
 
 def train_step(
-    method: nn.Module, optimiser: Any, mesh: Mesh, microbatches: int, seed: int, ema: float
+    method: nn.Module, optimiser: Any, mesh: Mesh, microbatches: int, seed: Any, ema: float
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Terms]]:
-    """(state, batch) -> (next state, the Means of the step), compiled once; the old state's memory is reused.
+    """Return `update` for one run, compiled once; the old state's memory is reused."""
+    step = update(method, mesh, microbatches, ema)
+    return jax.jit(lambda state, batch: step(state, batch, optimiser, jax.random.key(seed)), donate_argnums=0)
+
+
+def update(
+    method: nn.Module, mesh: Mesh, microbatches: int = 1, ema: float = 0.0
+) -> Callable[[TrainState, Batch, Any, Array], tuple[TrainState, Terms]]:
+    """Return (state, batch, optimiser, the run's root key) -> (next state, the Means of the step), to be compiled by the caller.
 
     The loss of the GLOBAL batch is sum_k c_k total_k / weight_k, with weights from `method.denominators` of the whole
     batch: cutting it into microbatches or over devices changes rounding only.  (Batch norm sees one microbatch at a
-    time, as everywhere.)  `ema` is the decay of the running mean of the parameters; 0 keeps none.
+    time, as everywhere.)  `ema` is the decay of the running mean of parameters and batch statistics; 0 keeps none.
     """
     coefficients = method.coefficients
 
@@ -37,10 +45,9 @@ def train_step(
         total = sum(c * divide(means[name].total, weights[name]) for name, c in coefficients.items())
         return total, (means, dict(updated))
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Terms]:
+    def step(state: TrainState, batch: Batch, optimiser: Any, root: Array) -> tuple[TrainState, Terms]:
         batch = prepare(batch)
         weights = method.denominators(batch)
-        root = jax.random.key(seed)
         streams = {name: keys.stream(root, name, state.step) for name in keys.STREAMS}
 
         def part(carry: Any, microbatch_and_number: Any) -> tuple[Any, None]:
@@ -64,7 +71,8 @@ def train_step(
 
         updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        mean = jax.tree.map(lambda old, new: ema * old + (1 - ema) * new, state.ema, params) if ema else {}
+        now = averaged(params, collections)
+        mean = jax.tree.map(lambda old, new: ema * old + (1 - ema) * new, state.ema, now) if ema else {}
         new = TrainState(state.step + 1, params, collections, opt_state, mean)
         new = jax.lax.with_sharding_constraint(new, meshes.shardings(mesh, new))
         terms = dict(means)
@@ -72,7 +80,7 @@ def train_step(
         terms["gradient_norm"] = Mean(optax.tree.norm(gradient), jnp.float32(1))
         return new, terms
 
-    return jax.jit(step, donate_argnums=0)
+    return step
 
 
 def prepare(batch: Batch) -> dict[str, Array]:

@@ -74,12 +74,14 @@ def guarded(command: Callable[[Sequence[str]], int | None], argv: Sequence[str])
 def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **options: tuple[Any, str]) -> SimpleNamespace:
     """The flags of one call: `config` (when a default config is named), and the options, name=(default, help).
 
-    A default's type is the flag's.  `word` names the option that may be given as a bare word, too.
+    A default's type is the flag's; a flag whose default is a list may be repeated.
+    `word` names the option that may be given as a bare word, too.
     `overrides` lists what the command line set in the config: {"method.encoder.depth": 4}.
     Knows no global state, so one process may parse many command lines.
     """
     values = absl_flags.FlagValues()
-    define = {bool: absl_flags.DEFINE_bool, int: absl_flags.DEFINE_integer, float: absl_flags.DEFINE_float, str: absl_flags.DEFINE_string}
+    define: dict[type, Callable[..., Any]] = {bool: absl_flags.DEFINE_bool, int: absl_flags.DEFINE_integer, float: absl_flags.DEFINE_float}
+    define |= {str: absl_flags.DEFINE_string, list: absl_flags.DEFINE_multi_string}
     for name, (default, text) in options.items():
         define[type(default)](name, default, text, flag_values=values)
     absl_flags.DEFINE_bool("help", False, "show this", short_name="h", flag_values=values)

@@ -1,4 +1,4 @@
-"""How far a pass over images is: a bar on a terminal, a plain line every few seconds elsewhere."""
+"""How far a pass over images, or other work, is: a bar on a terminal, a plain line every few seconds elsewhere."""
 
 import sys
 import time
@@ -8,35 +8,51 @@ from aeseg.data.files import shown
 
 
 class Progress:
-    """`with Progress("evaluating", total) as progress: progress.at(done)`; writes to stderr."""
+    """`with Progress("evaluating", total) as progress: progress.at(done)`; writes to what stderr is at the start."""
 
-    def __init__(self, task: str, total: int, every: float = 10.0):
-        self._task, self._total, self._every = task, total, every
+    def __init__(self, task: str, total: int, every: float = 10.0, unit: str = "images"):
+        self._task, self._total, self._every, self._unit = task, total, every, unit
         self._bar: Any = None
 
     def __enter__(self) -> "Progress":
         self._began = self._spoke = time.perf_counter()
-        if sys.stderr.isatty():
+        self._stream = sys.stderr
+        if self._stream.isatty():
             from rich import console, progress
 
             times = (progress.TimeElapsedColumn(), progress.TextColumn("left"), progress.TimeRemainingColumn())
             columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn(), *times)
-            self._bar = progress.Progress(*columns, console=console.Console(stderr=True))
+            screen = console.Console(file=self._stream)
+            self._bar = progress.Progress(*columns, console=screen, redirect_stdout=False, redirect_stderr=False)
             self._number = self._bar.add_task(self._task, total=self._total)
             self._bar.start()
         return self
 
-    def at(self, done: int, inside: float = 0.0, name: str = "") -> None:
-        """`done` of `total` images are finished, and a fraction `inside` of the one called `name`."""
+    def at(self, done: int, inside: float = 0.0, name: str = "", task: str = "") -> None:
+        """`done` of `total` are finished, and a fraction `inside` of the one called `name`; `task` is what is done now."""
         now = time.perf_counter()
+        self._task = task or self._task
         if self._bar is not None:
-            self._bar.update(self._number, completed=done + inside)
+            self._bar.update(self._number, completed=done + inside, description=self._task)
         elif now - self._spoke >= self._every:
             self._spoke = now
             rate = (done + inside) / (now - self._began)
             left = f"{(self._total - done - inside) / rate:.0f} s left" if rate else ""
             part = f"  {inside:.0%} of {shown(name)}" if name else ""
-            print(f"{self._task} {done}/{self._total}  {rate:.2f} images/s  {left}{part}", file=sys.stderr, flush=True)
+            print(f"{self._task} {done}/{self._total}  {rate:.2f} {self._unit}/s  {left}{part}", file=self._stream, flush=True)
+
+    def restart(self) -> None:
+        """Count time from now on."""
+        self._began = time.perf_counter()
+        if self._bar is not None:
+            self._bar.reset(self._number)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=self._stream, flush=True)
 
     def __exit__(self, *exc: object) -> None:
         if self._bar is not None:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aeseg import files, jsonlines
@@ -92,7 +92,9 @@ def wanted(table: str, paper: Any, runs: str) -> list[tuple[Row, int]]:
 
 def failures(table: str, paper: Any, runs: str) -> dict[tuple[str, int], str]:
     """Why the rows and seeds failed that were tried last without success, by row and seed."""
-    found = {}
+    found: dict[tuple[str, int], str] = {}
+    if not glob.glob(os.path.join(glob.escape(os.path.join(runs, table)), "*.error")):
+        return found
     for row, seed in _every(paper):
         path = error(workdir(runs, table, paper.ROWS, row.name, seed))
         if os.path.exists(path):
@@ -199,16 +201,21 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
         commands.call(score, share, log, lock=lock)
         with open(os.path.join(trained, "metrics.json"), encoding="utf-8") as file:
             scores = json.load(file)[paper.SPLIT]
-        numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
-        for each in scores.get("per_class", ()):
-            numbers |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
         seconds = commands.seconds(os.path.join(trained, "seconds.txt"))
-        line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(seconds, 1)}
+        line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers(scores), "seconds": round(seconds, 1)}
         then = [now, *jsonlines.read(begun)][-1]
         scored = {} if then["commit"] == now["commit"] else {"scored": now["commit"]}
         config = descriptions.store(descriptions.config_file(RESULTS, table), described(paper.ROWS)[row.name])
         append(table, {**line, "config": config, **then, **scored})
         commands.say(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s")
+
+
+def numbers(scores: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of a run's scores, with IoU and Dice of each class, as a line keeps them."""
+    found = {name: value for name, value in scores.items() if isinstance(value, int | float)}
+    for each in scores.get("per_class", ()):
+        found |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
+    return found
 
 
 def error(workdir: str) -> str:

@@ -1,17 +1,21 @@
 """aeseg/training/loop.py: exact on resume, the same on any number of devices, stopped by what is not finite."""
 
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 from aeseg.data.loader import Loader
 from aeseg.training import loop, mesh
+from aeseg.training import step as steps
 from aeseg.training.checkpoints import Checkpoints
 from aeseg.training.log import Log
 from aeseg.types import UserError
@@ -132,3 +136,21 @@ def test_a_killed_loader_process_is_one_sentence():
         os.kill(worker.pid, signal.SIGKILL)
         with pytest.raises(UserError, match=r"ended with exit code -9 \(it was killed.*lower --config.data.workers"):
             [loop._next(loaded) for _ in range(50)]  # the first few it had made before
+
+
+def test_a_running_mean_holds_batch_statistics_as_torch_s_averages_buffers(one_device):
+    """torch.optim.swa_utils' exponential average, over parameters and statistics of three steps."""
+    ours = run(3, one_device, method="spark", ema=0.8)
+    state, advance = loop.initial_state(ours, next(batches(0))), steps.train_step(ours.method, ours.optimiser, ours.mesh, 1, 0, 0.8)
+    seen = [jax.device_get({"params": state.params, **state.collections})]
+    for batch in itertools.islice(batches(0), 3):
+        state, _ = advance(state, mesh.place(ours.mesh, batch))
+        seen.append(jax.device_get({"params": state.params, **state.collections}))
+    assert "batch_stats" in seen[0]
+    average, leaves = torch.optim.swa_utils.get_ema_multi_avg_fn(0.8), [jax.tree.leaves(each) for each in seen]
+    theirs = [torch.tensor(leaf) for leaf in leaves[0]]
+    for each in leaves[1:]:
+        average(theirs, [torch.tensor(leaf) for leaf in each], None)
+    for mine, other in zip(jax.tree.leaves(state.ema), theirs, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-7)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), state.variables["batch_stats"], state.ema["batch_stats"]))

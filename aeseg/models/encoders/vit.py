@@ -12,7 +12,7 @@ from aeseg.models import layers, transformer
 from aeseg.spec import choose, spec
 from aeseg.types import Pyramid, UserError
 
-POSITIONS = ("fixed", "learned")
+POSITIONS = ("fixed", "learned", "trained", "rotary")
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
@@ -25,9 +25,13 @@ class ViT(nn.Module):
 
     has_class_token   adds a learned token that only other tokens read (as in MAE's encoder)
     has_mask_token    adds a learned token for hidden patches, which `hidden` needs, in a call and in `embed`
-    positions         fixed (sine-cosine, for any grid) | learned (for `grid`, resized for other grids)
-    grid              rows and columns of the learned positions
-    layer_scale       initial value of the layer scale; 0: none (see `transformer.Block`)
+    registers         learned tokens after the class token, which nothing reads but the others (Darcet et al. 2024)
+    positions         fixed (sine-cosine, for any grid) | learned (for `grid`, resized for other grids) | trained (learned, but starts at
+                      the sine-cosine table of `grid`, as in MAE's fine-tuning; see `Run.position_tables`) | rotary (`positions.rotary`)
+    grid              rows and columns of the learned and trained positions
+    antialias         resize learned positions with antialiasing
+    initialiser       xavier (MAE) | depth (BEiT, SimMIM: normal with deviation 0.02, smaller in the last layers of deeper blocks)
+    layer_scale       initial value of the layer scale; 0: none (see `transformer.Block`, also for `gated` and `key_bias`)
     drop_path         rate of the last block (see `transformer.blocks`)
     outputs           blocks (from 0) whose tokens are concatenated along the channels, each after the same norm, as in DINOv2 (MAE's
                       segmentation code has no norm here); (): the last block
@@ -43,6 +47,7 @@ class ViT(nn.Module):
     has_mask_token: bool = False
     positions: str = "fixed"
     grid: tuple[int, int] = (14, 14)
+    initialiser: str = "xavier"
     layer_scale: float = 0.0
     drop_path: float = 0.0
     outputs: tuple[int, ...] = ()
@@ -51,14 +56,21 @@ class ViT(nn.Module):
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     dtype: str = "float32"
+    registers: int = 0
+    gated: bool = False
+    key_bias: bool = True
+    antialias: bool = False
 
     masked_mode: ClassVar[str] = "tokens"
-    adjustable: ClassVar[tuple[str, ...]] = ("drop_path", "outputs", "remat", "has_mask_token", "dtype")
+    adjustable: ClassVar[tuple[str, ...]] = ("initialiser", "drop_path", "outputs", "remat", "has_mask_token", "dtype")
     """Fields that may change between uses of the same weights."""
 
     def __post_init__(self) -> None:
         if self.positions not in POSITIONS:
             raise UserError(f"positions is one of {', '.join(POSITIONS)}; got {self.positions!r}. Set positions to one of these.")
+        if self.initialiser not in transformer.INITIALISERS:
+            known = ", ".join(transformer.INITIALISERS)
+            raise UserError(f"initialiser is one of {known}; got {self.initialiser!r}. Set initialiser to one of these.")
         wrong = [block for block in self.outputs if not 0 <= block < self.depth]
         if wrong:
             raise UserError(f"outputs names blocks from 0 to {self.depth - 1}; got {wrong}. Name such blocks, or () for the last.")
@@ -66,17 +78,22 @@ class ViT(nn.Module):
 
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool, hidden: Bool[Array, "b _ _"] | None = None) -> Pyramid:
         tokens = self._tokens(image, hidden, 0, train, self.outputs)
-        patches = tokens[:, int(self.has_class_token) :]
+        patches = tokens[:, self.leading :]
         return {self.patch: patches.reshape(patches.shape[0], *self._grid(image), -1)}
 
+    @property
+    def leading(self) -> int:
+        """The number of tokens before those of the patches."""
+        return int(self.has_class_token) + self.registers
+
     def embed(self, image: Float[Array, "b h w c"], hidden: Bool[Array, "b _ _"] | None = None, *, train: bool) -> Float[Array, "b _ d"]:
-        """Return the class token and the tokens of all patches in row-major order; hidden patches enter as the mask token."""
+        """Return the leading tokens and the tokens of all patches in row-major order; hidden patches enter as the mask token."""
         return self._tokens(image, hidden, 0, train, ())
 
     def embed_visible(
         self, image: Float[Array, "b h w c"], hidden: Bool[Array, "b _ _"], visible: int, *, train: bool
     ) -> Float[Array, "b _ d"]:
-        """Return the class token and the tokens of visible patches in row-major order (He et al. 2022, section 3).
+        """Return the leading tokens and the tokens of visible patches in row-major order (He et al. 2022, section 3).
 
         `hidden` marks hidden patches. `visible` is the number of visible patches per image, known from the sampler's `count`.
         """
@@ -112,24 +129,34 @@ class ViT(nn.Module):
         patches = patches.reshape(image.shape[0], grid[0] * grid[1], -1)  # b n p
         leading = int(self.has_class_token)
         table = self._table(grid, leading).astype(self.dtype)
-        encoding = table[None, leading:]
+        encoding, angles = table[None, leading:], self._angles(grid)
         if visible:
             order = masking.visible_first(hidden.reshape(*patches.shape[:2]))[:, :visible]  # type: ignore[union-attr]
             patches = jnp.take_along_axis(patches, order[..., None], axis=1)
             encoding = jnp.take(encoding[0], order, axis=0)  # b visible d
-        tokens = PatchEmbedding(self.width, self.patch, self.dtype, name="patches")(patches)
+            angles = None if angles is None else jnp.take(angles[0], order, axis=0)
+        tokens = PatchEmbedding(self.width, self.patch, self.dtype, self.initialiser, name="patches")(patches)
         if hidden is not None and not visible:
             tokens = jnp.where(self._hidden_patches(hidden, grid)[..., None], self._mask_token(), tokens)
         tokens, present = tokens + encoding, None
         if mixed is not None:
+            if angles is not None:
+                raise UserError("Tokens of other modalities have no rotary position. Set the encoder's positions to fixed or learned.")
             others, order, present = mixed
             tokens = jnp.take_along_axis(jnp.concatenate([tokens, others.astype(self.dtype)], axis=1), order[..., None], axis=1)
-            present = present + leading
+            present = present + self.leading
         if self.has_class_token:
             token = self.param("class_token", transformer.TOKEN, (1, 1, self.width)).astype(self.dtype) + table[None, :1]
             tokens = jnp.concatenate([jnp.broadcast_to(token, (tokens.shape[0], 1, self.width)), tokens], axis=1)
-        fields = {name: getattr(self, name) for name in ("ratio", "epsilon", "layer_scale", "drop_path", "remat", "dtype")}
-        tokens, every = transformer.blocks(tokens, self.depth, self.heads, train=train, collects=bool(outputs), present=present, **fields)
+        if self.registers:
+            more = self.param("registers", transformer.TOKEN, (1, self.registers, self.width)).astype(self.dtype)
+            more = jnp.broadcast_to(more, (tokens.shape[0], *more.shape[1:]))
+            tokens = jnp.concatenate([tokens[:, :leading], more, tokens[:, leading:]], axis=1)
+        if angles is not None:
+            angles = jnp.pad(angles, ((0, 0), (self.leading, 0), (0, 0)))
+        names = ("ratio", "epsilon", "initialiser", "layer_scale", "drop_path", "remat", "dtype", "gated", "key_bias")
+        fields = {"present": present, "angles": angles, **{name: getattr(self, name) for name in names}}
+        tokens, every = transformer.blocks(tokens, self.depth, self.heads, train=train, collects=bool(outputs), **fields)
         norm = transformer.layer_norm(self.epsilon, self.dtype, "norm")
         return jnp.concatenate([norm(every[block]) for block in outputs], axis=-1) if outputs else norm(tokens)  # type: ignore[index]
 
@@ -137,11 +164,23 @@ class ViT(nn.Module):
         layers.check_size(image, self.patch, f"ViT with patches of {self.patch}", "another patch")
         return image.shape[1] // self.patch, image.shape[2] // self.patch
 
+    def _angles(self, grid: tuple[int, int]) -> Array | None:
+        if self.positions != "rotary":
+            return None
+        return jnp.asarray(positions.rotary(*grid, self.width // self.heads))[None]
+
     def _table(self, grid: tuple[int, int], leading: int) -> Array:
+        if self.positions == "rotary":
+            return jnp.zeros((leading + grid[0] * grid[1], self.width))
         if self.positions == "fixed":
             return jnp.asarray(positions.sine_cosine(*grid, self.width, leading))
-        table = self.param("position_table", transformer.TOKEN, (leading + self.grid[0] * self.grid[1], self.width))
-        return jnp.asarray(positions.resized(table, self.grid, grid, leading))
+        start = transformer.TOKEN if self.positions == "learned" else self._sine_cosine
+        table = self.param("position_table", start, (leading + self.grid[0] * self.grid[1], self.width))
+        return jnp.asarray(positions.resized(table, self.grid, grid, leading, self.antialias))
+
+    def _sine_cosine(self, key: Array, shape: tuple[int, int]) -> Array:
+        del key
+        return jnp.asarray(positions.sine_cosine(*self.grid, self.width, shape[0] - self.grid[0] * self.grid[1]))
 
     def _mask_token(self) -> Array:
         if not self.has_mask_token:
@@ -164,12 +203,14 @@ class PatchEmbedding(nn.Module):
     width: int
     patch: int
     dtype: str
+    initialiser: str = "xavier"
 
     @nn.compact
     def __call__(self, patches: Float[Array, "b n p"]) -> Float[Array, "b n _"]:
         pixels = patches.shape[-1]
+        start = transformer.INITIALISERS[self.initialiser]
         shape = (self.patch, self.patch, pixels // self.patch**2, self.width)
-        kernel = self.param("kernel", lambda key, shape: transformer.XAVIER(key, (pixels, self.width)).reshape(shape), shape)
+        kernel = self.param("kernel", lambda key, shape: start(key, (pixels, self.width)).reshape(shape), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.width,))
         return patches @ kernel.reshape(pixels, self.width).astype(self.dtype) + bias.astype(self.dtype).reshape(1, 1, -1)
 

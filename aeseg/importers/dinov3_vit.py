@@ -1,0 +1,101 @@
+"""Hugging Face DINOv3 (Siméoni et al. 2025): the vision transformer with rotary positions and registers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from aeseg.importers import vit
+from aeseg.importers.dinov2 import linear_rules, scale_rules
+from aeseg.importers.rules import Buffer, Rule
+from aeseg.models.encoders.vit import IMAGENET, ViT
+from aeseg.spec import spec
+from aeseg.types import UserError
+
+architectures = ("DINOv3ViTModel", "DINOv3ViTBackbone")
+ignored = ("embeddings.mask_token",)
+
+FIXED = {
+    "hidden_act": "gelu",
+    "use_gated_mlp": False,
+    "query_bias": True,
+    "value_bias": True,
+    "proj_bias": True,
+    "mlp_bias": True,
+    "rope_theta": 100.0,
+}
+"""Fields of config.json of which one value can be read.  The two largest models have gated MLPs."""
+
+
+def spec_of(config: Mapping[str, Any]) -> ConfigDict:
+    """Return the encoder spec that a config.json describes."""
+    for name, value in FIXED.items():
+        if config.get(name, value) != value:
+            raise UserError(f"aeseg reads DINOv3 with {name} {value!r}; this config.json has {config[name]!r}. Use other weights.")
+    width = config["hidden_size"]
+    return spec(
+        ViT,
+        width=width,
+        depth=config["num_hidden_layers"],
+        heads=config["num_attention_heads"],
+        patch=config["patch_size"],
+        ratio=config["intermediate_size"] / width,
+        epsilon=config.get("layer_norm_eps", 1e-5),
+        layer_scale=float(config.get("layerscale_value", 1.0)),
+        registers=int(config.get("num_register_tokens", 0)),
+        key_bias=bool(config.get("key_bias", False)),
+        positions="rotary",
+        grid=vit.grid_of(config),
+        **IMAGENET,
+    )
+
+
+def config_of(node: ConfigDict) -> dict[str, Any]:
+    """Return the config.json of an encoder; `grid` sets the image size. UserError if DINOv3ViTModel cannot represent it."""
+    for name, value in {"target": vit.TARGET, "has_class_token": True, "positions": "rotary", "gated": False}.items():
+        if node.get(name) != value:
+            raise UserError(f"DINOv3 has {name} {value!r}; got {node.get(name)!r}. The model cannot be exported.")
+    if not node.layer_scale:
+        raise UserError("DINOv3 has a layer scale; this encoder has none. The model cannot be exported.")
+    grid = tuple(node.grid)
+    return {
+        "architectures": ["DINOv3ViTModel"],
+        "model_type": "dinov3_vit",
+        "hidden_size": node.width,
+        "num_hidden_layers": node.depth,
+        "num_attention_heads": node.heads,
+        "intermediate_size": round(node.ratio * node.width),
+        "layer_norm_eps": node.epsilon,
+        "layerscale_value": node.layer_scale,
+        "num_register_tokens": node.registers,
+        "key_bias": node.key_bias,
+        "image_size": grid[0] * node.patch if grid[0] == grid[1] else [side * node.patch for side in grid],
+        "patch_size": node.patch,
+        "num_channels": 3,
+        **FIXED,
+    }
+
+
+def rules(node: ConfigDict) -> list[Rule | Buffer]:
+    """Return the rules for the tensors of DINOv3ViTModel."""
+    theirs, ours = "layer.{i}", "params/encoder/blocks"
+    layers = {"attention.q_proj": "query", "attention.k_proj": "key", "attention.v_proj": "value", "attention.o_proj": "projection"}
+    layers |= {"mlp.up_proj": "expand", "mlp.down_proj": "contract"}
+    entries: list[Rule | Buffer] = []
+    for their, our in layers.items():
+        entries += linear_rules(f"{theirs}.{their}", f"{ours}/{our}", our != "key" or node.key_bias)
+    token = [Rule("embeddings.mask_token", "params/encoder/mask_token")] if node.has_mask_token else []
+    registers: Rule | Buffer = Rule("embeddings.register_tokens", "params/encoder/registers")
+    if not node.registers:
+        registers = Buffer("embeddings.register_tokens", np.zeros((1, 0, node.width), np.float32))
+    return [
+        Rule("embeddings.cls_token", "params/encoder/class_token"),
+        *token,
+        registers,
+        Rule("embeddings.patch_embeddings.weight", "params/encoder/patches/kernel", "convolution"),
+        Rule("embeddings.patch_embeddings.bias", "params/encoder/patches/bias"),
+        *entries,
+        *scale_rules(theirs, ours),
+        *vit.norm_rules("norm", "params/encoder/norm"),
+    ]

@@ -1,0 +1,138 @@
+"""Compiled programs that runs of one architecture share: seed, steps and learning rate are their arguments."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aeseg import spec
+from aeseg.runs import scores
+from aeseg.runs.run import Run
+from aeseg.training import loop
+from aeseg.training import mesh as meshes
+from aeseg.training import state as states
+from aeseg.training import step as steps
+from aeseg.training.optimiser import Optimiser
+from aeseg.training.state import TrainState
+
+CONSTANT = {"learning_rate": 1.0, "warmup": 0, "schedule": "constant"}
+"""Arguments of an optimiser whose updates are multiplied by the rate of the step afterwards."""
+
+
+class Alone:
+    """What `train` compiles for one run alone."""
+
+    check = staticmethod(Run.check)
+    validation = staticmethod(scores.validation)
+
+    def initial(self, run: Run) -> TrainState:
+        """Return a fresh state of the run."""
+        return loop.initial_state(run, run.loader[0])  # type: ignore[arg-type]
+
+    def step(self, run: Run) -> Any:
+        """Return the train step of the run."""
+        return steps.train_step(run.method, run.optimiser, run.mesh, run.microbatches, run.seed, run.ema)
+
+    def shower(self, run: Run) -> scores.Forward:
+        """Return `scores.shower` of the run's method."""
+        return scores.shower(run.method)
+
+
+class Programs:
+    """What `train` compiles, by architecture, for runs one after another in one process.
+
+    Runs that differ in data, seed, steps or the schedule of the learning rate share their programs.  Each computes what it would compute
+    alone, to float32 rounding.  `seen` is called before each train step.
+    """
+
+    def __init__(self, seen: Callable[[], None] = lambda: None):
+        self.seen = seen
+        self._compiled: dict[tuple[str, ...], Any] = {}
+
+    def check(self, run: Run) -> None:
+        """Check a run whose architecture was not checked before (see `Run.check`)."""
+        self._of(run, "check", run.check)
+
+    def initial(self, run: Run) -> TrainState:
+        """Return a fresh state of the run, as `loop.initial_state` does."""
+
+        def compiled() -> Any:
+            batch = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in run.loader[0].items()}
+            optimiser = _without_rate(run.optimiser)
+            placed = meshes.shardings(run.mesh, states.shapes(run.method, optimiser, batch, 0, run.ema > 0))
+            options = states.QUICK_TO_COMPILE if run.mesh.devices.flat[0].platform == "cpu" else {}
+            return jax.jit(
+                lambda seed: states.initial(run.method, optimiser, batch, seed, run.ema > 0), out_shardings=placed, compiler_options=options
+            )
+
+        return self._of(run, "initial", compiled)(np.uint32(run.seed))
+
+    def step(self, run: Run) -> Callable[[TrainState, Any], tuple[TrainState, steps.Terms]]:
+        """Return the train step of a run, as `step.train_step` does."""
+
+        def compiled() -> Any:
+            optimiser, step = _without_rate(run.optimiser), steps.update(run.method, run.mesh, run.microbatches, run.ema)
+
+            def one(state: TrainState, batch: Any, seed: Any, rate: Any) -> tuple[TrainState, steps.Terms]:
+                def update(gradient: Any, state: Any, params: Any) -> tuple[Any, Any]:
+                    updates, state = optimiser.update(gradient, state, params)
+                    return jax.tree.map(lambda leaf: rate * leaf, updates), state
+
+                return step(state, batch, optimiser._replace(update=update), jax.random.key(seed))
+
+            return jax.jit(one, donate_argnums=0)
+
+        jitted = self._of(run, "step", compiled)
+        rates = np.broadcast_to(np.asarray(run.optimiser.learning_rate(jnp.arange(run.steps)), np.float32), (run.steps,))
+        return _Step(jitted, np.uint32(run.seed), rates, lambda: self.seen())
+
+    def validation(self, run: Run) -> scores.Evaluate:
+        """Return `scores.validation` of a run."""
+        return scores.validation(run, self.forward(run))
+
+    def forward(self, run: Run) -> scores.Forward:
+        """Return `scores.forward` of a run's method."""
+        return self._of(run, "forward", lambda: scores.forward(run))
+
+    def shower(self, run: Run) -> scores.Forward:
+        """Return `scores.shower` of a run's method."""
+        return self._of(run, "show", lambda: scores.shower(run.method))
+
+    def _of(self, run: Run, kind: str, make: Callable[[], Any]) -> Any:
+        """Return what `make` returned for the first run of this architecture."""
+        described = spec.to_json(spec.describe(run.method)), json.dumps(spec.plain(_without_rate(run.optimiser).call), sort_keys=True)
+        shape = str((run.microbatches, run.ema, run.fsdp, run.batch_size, tuple(run.window), run.segments))
+        key = (kind, *described, shape)
+        if key not in self._compiled:
+            self._compiled[key] = make()
+        return self._compiled[key]
+
+
+@dataclasses.dataclass
+class _Step:
+    """The train step of one run; counts its steps on the host, so that it need not wait for the device."""
+
+    jitted: Callable[..., Any]
+    seed: Any
+    rates: Any
+    seen: Callable[[], None]
+    at: int = -1
+
+    def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, steps.Terms]:
+        self.at = int(state.step) if self.at < 0 else self.at
+        self.seen()
+        result = self.jitted(state, batch, self.seed, self.rates[self.at])
+        self.at += 1
+        return result
+
+
+def _without_rate(optimiser: Any) -> Optimiser:
+    """Return the optimiser with a learning rate of 1 throughout: all of aeseg multiply by the rate last."""
+    call = dict(spec.plain(optimiser.call))
+    steps_matter = call.get("weight_decay_growth", 1.0) != 1.0
+    fields = {**CONSTANT, **({} if steps_matter else {"steps": 1})}
+    return spec.build({**call, **{name: value for name, value in fields.items() if name in call}})

@@ -1,0 +1,199 @@
+"""Compare autoencoders on your images: which pretraining, if any, improves segmentation, by how much, for how many labels.
+
+python -m experiments.compare --data=my_images --minutes=120                        # a folder, which is inspected first
+python -m experiments.compare --data=inspections/my_images/data.json --minutes=30   # as `inspect` described it
+python -m experiments.compare --data=my_images --public=vit-mae-base --public=dino  # public weights, as they are and pretrained further
+python -m experiments.compare --data=my_images --arms="spark masked,vit" --labels=1,8,all --seeds=5 --trials=3
+
+Arms are each encoder from scratch, pretrained by each method on your training images without labels, and public weights. All have the
+same labelled images per seed, head, steps and augmentation. Learning rate and length are chosen on validation with equally many trials for
+every arm, scratch included; the test images are scored once per run. Parts are timed first; what does not fit --minutes is lowered, and
+this is said. The same command goes on. experiments/comparison says which files are left.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from aeseg import files
+from aeseg.types import UserError
+
+from .comparison import arms as arms_of
+from .comparison import data, health, plan, records
+from .comparison.plan import Costs, Part, Plan
+from .comparison.work import Work, measured
+from .console import cli
+from .console.progress import Progress
+from .machine import commands, process
+from .machine.provenance import provenance
+
+PLAN = "plan.json"
+TIMING = 1 / 3
+"""Share of the minutes after which nothing more is compiled to be timed."""
+WINDOW = {"cpu": 64, "gpu": 128, "tpu": 128}
+
+
+def run(argv: Sequence[str]) -> int:
+    """The entry point; returns the exit code."""
+    flags = cli.parse(
+        argv,
+        __doc__,
+        data=("", "a folder of images and labels, or the data.json that `inspect` wrote"),
+        minutes=(60.0, "how long it may take"),
+        output=("", "folder for the results; default comparisons/<name of the data>"),
+        arms=(arms_of.DEFAULT, "autoencoders, as in pretrain --config=folder:<name>, separated by spaces"),
+        public=([], "public weights: a Hugging Face directory, or a .safetensors file beside its config.json; may be repeated"),
+        labels=("1,4,16,all", "numbers of labelled images"),
+        seeds=(5, "runs of each arm and number of labels"),
+        trials=(3, "learning rates and lengths that each arm tries on validation"),
+        steps=(2000, "most steps of a segmentation"),
+        longer=(True, "also train scratch for the seconds of its encoder's longest pretraining, where the minutes allow"),
+        window=(0, "side of the windows; 0: 128, on a CPU 64, or less for small images"),
+        batch=(16, "windows in a step"),
+    )
+    began = time.monotonic()
+    if flags.minutes <= 0 or flags.seeds < 1 or not 1 <= flags.trials <= len(plan.TRIALS) or flags.steps < 1 or flags.batch < 1:
+        raise UserError(
+            f"Expected minutes > 0, seeds, steps and batch >= 1, and 1 to {len(plan.TRIALS)} trials; got --minutes={flags.minutes}, "
+            f"--seeds={flags.seeds}, --steps={flags.steps}, --batch={flags.batch}, --trials={flags.trials}."
+        )
+    process.start()
+    output = flags.output or os.path.join("comparisons", named(flags.data))
+    with commands.held(os.path.join(output, "lock")):
+        described = data.described(flags.data, output, lambda text: print(text, file=sys.stderr))
+        images, lines = data.read(described)
+        print("\n".join(lines))
+        found = compared(flags, output, images, began)
+    print(report(found, output))
+    return 0
+
+
+def compared(flags: Any, output: str, images: data.Images, began: float) -> dict[str, Any]:
+    """Do what is missing of a comparison; return its verdict."""
+    arms = {arm.name: arm for arm in arms_of.chosen(flags.arms, flags.public, images.statistics, images.channels)}
+    counts = label_counts(flags.labels, len(images.train))
+    side = window(flags.window, images.side, arms_of.units(list(arms.values())))
+    parts = tuple(arm.part for arm in arms.values() if flags.longer or arm.method != "longer")
+    wanted = Plan(parts, counts, flags.seeds, flags.trials, flags.steps, len(images.validation), len(images.test))
+    asked = {"arms": list(arms), "labels": list(counts), "trials": flags.trials, "steps": flags.steps, "window": side, "batch": flags.batch}
+    with Progress("compare", 100, unit="%") as bar:
+        work = Work(output, images, arms, wanted, Costs({}, {}, {}, 0.0, 0.0), (side, side), flags.batch, 0.0, provenance(), bar)
+        known = kept_plan(output, asked, flags.seeds)
+        if known is None:
+            costs = measured(work, arms, began + 60 * flags.minutes * TIMING)
+            budget = 60 * flags.minutes - (time.monotonic() - began)
+            known = plan.fitted(wanted, costs, budget), costs
+            write_plan(output, asked, *known)
+        deadline = began + 60 * flags.minutes - plan.RESERVE
+        work = dataclasses.replace(work, plan=known[0], costs=known[1], deadline=deadline)
+        bar.restart()
+        bar.say(plan.told(*known, 60 * flags.minutes - (time.monotonic() - began)))
+        work.all()
+        for line in work.lines("health"):
+            first = next(other for other in work.lines("health") if (other["arm"], other["step"]) == (line["arm"], 0))
+            now, untrained = (health.Health(each["probe"], each["rank"]) for each in (line, first))
+            if (text := health.warning(line["arm"], line["step"], now, untrained)) and not work.is_warned(line["arm"]):
+                work.warn(text)
+        bar.at(100, task="tables and pictures")
+        return records.write(work, *following(flags, output, known[0]))
+
+
+def following(flags: Any, output: str, known: Plan) -> tuple[dict[str, str], str]:
+    """Return commands for the winner's workdir and config, and the one to try if nothing gains."""
+    start, name = process.launcher(), os.path.basename(os.path.normpath(output))
+    use = {
+        "predict": f"{start}predict --workdir={{winner}} --input=<file, folder or glob> --output=predictions",
+        "train on": f"{start}segment --config={{config}} --init={{winner}} --workdir=runs/{name}",
+    }
+    public = "".join(f" --public={path}" for path in flags.public)
+    arms = "" if flags.arms == arms_of.DEFAULT else f" --arms={flags.arms!r}"
+    more = f"--minutes={2 * flags.minutes:g} --seeds={2 * known.seeds}"
+    return use, f"{start}compare --data={flags.data}{arms}{public} --labels={flags.labels} {more} --output={output}"
+
+
+def label_counts(text: str, images: int) -> tuple[int, ...]:
+    """Return the numbers of labelled images that `text` names, ascending; `all` is all, and larger numbers are, too.
+
+    >>> label_counts("1,4,16,all", 10)
+    (1, 4, 10)
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words or any(word != "all" and not (word.isdecimal() and int(word) > 0) for word in words):
+        raise UserError(f"Expected numbers of labelled images and all, separated by commas; got {text!r}. Set --labels=1,4,all.")
+    return tuple(sorted({images if word == "all" else min(int(word), images) for word in words}))
+
+
+def window(asked: int, side: int, units: Sequence[int]) -> int:
+    """Return the side of windows: what was asked for, or what suits device and images, as a multiple of all `units`."""
+    import jax
+    import numpy as np
+
+    unit = int(np.lcm.reduce(units))
+    wanted = asked or min(WINDOW.get(jax.default_backend(), 128), max(unit, side))
+    chosen = max(unit, wanted // unit * unit)
+    if asked and chosen != asked:
+        raise UserError(f"The sides of windows must be multiples of {unit} for these arms; got --window={asked}. The nearest is {chosen}.")
+    return chosen
+
+
+def named(path: str) -> str:
+    """Return the name of the data: of its folder, or of the folder of its description."""
+    whole = os.path.abspath(path)
+    return os.path.basename(whole if os.path.isdir(whole) else os.path.dirname(whole))
+
+
+def kept_plan(output: str, asked: dict[str, Any], seeds: int) -> tuple[Plan, Costs] | None:
+    """Return the plan and costs of a comparison that goes on, with more seeds if asked; None if it is new."""
+    path = os.path.join(output, PLAN)
+    if not os.path.exists(path):
+        return None
+    found = files.read_json(path)
+    changed = [f"{name}: {found['asked'].get(name)} -> {value}" for name, value in asked.items() if found["asked"].get(name) != value]
+    if changed:
+        raise UserError(f"{output} holds a comparison of other settings:\n  " + "\n  ".join(changed) + "\nName another --output.")
+    fields = found["plan"]
+    fields |= {"arms": tuple(Part(*arm) for arm in fields["arms"]), "labels": tuple(fields["labels"]), "lowered": tuple(fields["lowered"])}
+    known, costs = Plan(**fields), Costs(**found["costs"])
+    if seeds > found["seeds"]:
+        known = known._replace(seeds=seeds)
+        write_plan(output, asked, known, costs)
+    return known, costs
+
+
+def write_plan(output: str, asked: dict[str, Any], known: Plan, costs: Costs) -> None:
+    """Keep the plan, so that the same command goes on with it."""
+    fields = {**known._asdict(), "arms": [list(arm) for arm in known.arms]}
+    contents = {"asked": asked, "seeds": known.seeds, "plan": fields, "costs": costs._asdict(), "seconds": plan.seconds(known, costs)}
+    files.write(os.path.join(output, PLAN), json.dumps(contents, indent=1) + "\n")
+
+
+def report(found: dict[str, Any], output: str) -> str:
+    """Return what the command prints last."""
+    with contextlib.suppress(OSError), open(os.path.join(output, "table.md"), encoding="utf-8") as file:
+        table = file.read().rstrip()
+    lines = [
+        "",
+        table,
+        "",
+        found["headline"],
+        *(f"  {line}" for line in found["sentences"]),
+        *(f"  ! {line}" for line in found["warnings"]),
+    ]
+    gains = any(entry["verdict"] == "gains" for arm in found["arms"] for entry in (arm["overall"], *arm["by_labels"]))
+    if found["winner"]:
+        best = found["winner"]
+        lines += ["", f"use         {best['arm']}, {best['labels']} labels, seed {best['seed']}: {os.path.join(output, best['workdir'])}"]
+        lines += [f"{name:<11} {command}" for name, command in found["commands"].items()]
+    if not gains:
+        lines.append(f"{'try next':<11} {found['next']}")
+    names = ("results.jsonl", "results.csv", "table.tex", "plot.png", "pictures/worst.png", "verdict.json", "winner.json")
+    return "\n".join([*lines, f"{'files':<11} {output}: {', '.join(names)}"])
+
+
+if __name__ == "__main__":
+    cli.main(run, trains=True)

@@ -1,0 +1,133 @@
+"""The images of a comparison: one description, each record read once for all runs."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from aeseg import files, spec
+from aeseg.data import wrappers
+from aeseg.data.checks import check_labels
+from aeseg.data.inspection import description, report
+from aeseg.runs import own_data
+from aeseg.runs.run import split_config
+from aeseg.types import UserError
+
+NAME = "data.json"
+
+
+def described(path: str, output: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the data description of `--data`: a file that `inspect` wrote, or a folder, which is inspected into `output`/inspection.
+
+    It is kept as `output`/data.json; a comparison that goes on must be given the same.
+    """
+    kept = os.path.join(output, NAME)
+    if os.path.isdir(path):
+        known = os.path.join(output, "inspection", NAME)
+        if not os.path.exists(known):
+            found = report.inspect(path, os.path.dirname(known), {}, 20.0, progress=say)
+            for question in found.questions:
+                say(f"? {question}")
+            if found.questions:
+                say(f"Answer with: inspect {path} <flags>, then --data=inspections/<name>/data.json; until then the guesses stand.")
+        path = known
+    elif not path:
+        raise UserError("Expected images; got none. Set --data to a folder, or to the data.json that inspect wrote.")
+    read = description.read(path)
+    if os.path.exists(kept) and description.read(kept) != read:
+        raise UserError(f"{kept} describes other data than {path}. Name another --output, or remove this one to start again.")
+    files.write(kept, json.dumps(read, indent=2, ensure_ascii=False) + "\n")
+    return read
+
+
+class Images(NamedTuple):
+    """The records of each split as segmenters read them, and the images that a pretraining may see.
+
+    `described` is the data description, `bare` the one of the pretraining.
+    """
+
+    described: Mapping[str, Any]
+    bare: Mapping[str, Any]
+    train: Any
+    validation: Any
+    test: Any
+    unlabelled: Any
+    statistics: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The classes of the data."""
+        return self.train.classes
+
+    @property
+    def channels(self) -> int:
+        """The channels of the images."""
+        return int(self.described["source"].get("channels", 3))
+
+    @property
+    def side(self) -> int:
+        """The median shorter side of the first training images."""
+        return int(np.median([min(self.train[index]["image"].shape[:2]) for index in range(min(8, len(self.train)))]))
+
+    def labelled(self, count: int, seed: int) -> Any:
+        """Return `count` labelled training records, drawn by the seed as `Data.training` draws a fraction."""
+        return self.train if count >= len(self.train) else wrappers.Subset(self.train, count / len(self.train), seed)
+
+
+def read(described: Mapping[str, Any], gib: float = 2.0) -> tuple[Images, list[str]]:
+    """Return the images of a description, decoded once as far as `gib` GiB hold them; and what is to be said of the labels."""
+    if not described["source"].get("labels", "?"):
+        raise UserError("Expected labels, with which arms are compared; the data description has none. Set labels with inspect.")
+    splits = {split: spec.build(split_config(described, split)) for split in ("train", "validation", "test")}
+    lines = check_labels({split: splits[split] for split in ("train", "validation")}, True, "the data description, with inspect")
+    bare = without_labels(described)
+    unlabelled = Kept(spec.build(split_config(bare, "train")), splits["validation"], splits["test"])
+    cached = {split: wrappers.Cached(source, gib / 4) for split, source in splits.items()}
+    statistics = own_data.statistics_of(unlabelled)
+    return Images(described, bare, **cached, unlabelled=wrappers.Cached(unlabelled, gib / 4), statistics=statistics), lines
+
+
+def without_labels(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description of what a pretraining reads: the training images, and those of the folder that have no label."""
+    source = {**described["source"], "labels": ""}
+    if not source.get("only_labelled"):
+        return {**described, "source": source}
+    return {**described, "source": {**source, "only_labelled": False}, "train": {}}
+
+
+class Kept:
+    """The records of a source whose image files other sources do not have."""
+
+    def __init__(self, source: Any, *others: Any):
+        taken = {os.path.realpath(path) for other in others for path in getattr(other, "image_files", ())}
+        files = getattr(source, "image_files", ())
+        self._source = source
+        self._kept = [place for place in range(len(source)) if not files or os.path.realpath(files[place]) not in taken]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._source[self._kept[index.__index__()]]
+
+
+class Spread:
+    """Records of a source spread evenly over it; all if there are no more than `most`."""
+
+    def __init__(self, source: Any, most: int):
+        self._source = source
+        self._kept = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int)).tolist()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._source[self._kept[index.__index__()]]
+
+    @cached_property
+    def classes(self) -> tuple[Any, ...]:
+        """The classes of the source."""
+        return self._source.classes

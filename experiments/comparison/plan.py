@@ -1,0 +1,228 @@
+"""The plan of a comparison: how much of what was asked for fits the minutes, and what was lowered.  Pure functions."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from aeseg.types import UserError
+
+TRIALS = ((1.0, 1.0), (1 / 3, 1.0), (3.0, 1.0), (1.0, 0.5), (1 / 3, 0.5), (1 / 9, 1.0))
+"""(factor of the encoder's learning rate, share of the steps) of each trial; every arm gets the first ones."""
+
+PRETRAINING = 2
+"""Steps of a pretraining for each step of a segmentation."""
+
+PROBES = 5
+"""Times that a pretraining is probed: before its first step and after each quarter."""
+
+MARGIN = 1.15
+"""Seconds are counted so many times what was measured."""
+
+RESERVE = 20.0
+"""Seconds for tables and pictures."""
+
+
+class Part(NamedTuple):
+    """An arm, as the plan sees it; `trained` if it is pretrained here, `longer` if it is scratch with its pretrainings' seconds."""
+
+    name: str
+    encoder: str
+    against: str
+    trained: bool
+    longer: bool
+
+
+class Costs(NamedTuple):
+    """Measured seconds.
+
+    step      of a segmentation step, by encoder
+    pretrain  of a pretraining step, by arm
+    image     of scoring an image, by encoder
+    run       of a run beside its steps and scores
+    probe     of a check of a pretraining
+    """
+
+    step: Mapping[str, float]
+    pretrain: Mapping[str, float]
+    image: Mapping[str, float]
+    run: float
+    probe: float
+
+
+class Plan(NamedTuple):
+    """What is trained and scored.  `lowered` has a sentence for each thing that was asked for and does not fit.
+
+    labels    numbers of labelled images, ascending
+    seeds     runs of each arm and number of labels
+    trials    of each arm, on validation
+    steps     of a segmentation; `pretraining` of a pretraining
+    validation, test   images that are scored
+    """
+
+    arms: tuple[Part, ...]
+    labels: tuple[int, ...]
+    seeds: int
+    trials: int
+    steps: int
+    validation: int
+    test: int
+    lowered: tuple[str, ...] = ()
+
+    @property
+    def pretraining(self) -> int:
+        """Steps of a pretraining."""
+        return PRETRAINING * self.steps
+
+    @property
+    def tuned(self) -> int:
+        """The number of labels that the trials have: the middle one."""
+        return self.labels[(len(self.labels) - 1) // 2]
+
+
+def seconds(plan: Plan, costs: Costs) -> dict[str, float]:
+    """Return the seconds of a plan by part: pretraining, trials, runs."""
+    parts = {"pretraining": 0.0, "trials": 0.0, "runs": 0.0}
+    for arm in plan.arms:
+        parts["pretraining"] += pretraining_seconds(plan, costs, arm)
+        if not arm.longer:
+            parts["trials"] += sum(trial_seconds(plan, costs, arm, number) for number in range(plan.trials))
+        parts["runs"] += len(plan.labels) * plan.seeds * run_seconds(plan, costs, arm)
+    return parts
+
+
+def pretraining_seconds(plan: Plan, costs: Costs, arm: Part) -> float:
+    """Return the seconds of an arm's pretraining."""
+    return plan.pretraining * costs.pretrain[arm.name] + costs.run + PROBES * costs.probe if arm.trained else 0.0
+
+
+def trial_seconds(plan: Plan, costs: Costs, arm: Part, number: int) -> float:
+    """Return the seconds of a trial."""
+    return TRIALS[number][1] * plan.steps * costs.step[arm.encoder] + costs.run + plan.validation * costs.image[arm.encoder]
+
+
+def run_seconds(plan: Plan, costs: Costs, arm: Part) -> float:
+    """Return the seconds of a run that is scored."""
+    scored = (plan.validation + plan.test) * costs.image[arm.encoder]
+    return run_steps(plan, costs, arm) * costs.step[arm.encoder] + costs.run + scored
+
+
+def run_steps(plan: Plan, costs: Costs, arm: Part) -> int:
+    """Return the steps of a run: a longer scratch has the seconds of its encoder's longest pretraining, too."""
+    if not arm.longer:
+        return plan.steps
+    pretrained = [plan.pretraining * costs.pretrain[other.name] for other in plan.arms if other.trained and other.encoder == arm.encoder]
+    return plan.steps + math.ceil(max(pretrained, default=0.0) / costs.step[arm.encoder])
+
+
+def timed(wanted: Plan, costs: Costs) -> Plan:
+    """Return the plan of the arms that were timed."""
+    known = [arm for arm in wanted.arms if arm.encoder in costs.step and (not arm.trained or arm.name in costs.pretrain)]
+    trained = {arm.encoder for arm in known if arm.trained}
+    return _with(wanted, [arm for arm in known if not arm.longer or arm.encoder in trained])
+
+
+def fitted(wanted: Plan, costs: Costs, budget: float) -> Plan:
+    """Return the first of `ladder` of which as many steps fit `budget` seconds as it must have; UserError if none does.
+
+    Steps are lowered first, as far as the rung allows; `wanted.steps` is the most.
+    """
+    allowed = (budget - RESERVE) / MARGIN
+    for plan, fewest in ladder(timed(wanted, costs)):
+        steps = min(wanted.steps, _most_steps(plan, costs, allowed))
+        if steps >= min(fewest, wanted.steps):
+            plan = plan._replace(steps=steps)
+            return plan._replace(lowered=tuple(lowered(wanted, plan)))
+    least = MARGIN * sum(seconds(plan._replace(steps=fewest), costs).values()) + RESERVE
+    slowest = max((arm.encoder for arm in plan.arms), key=lambda encoder: costs.step[encoder])
+    raise UserError(
+        f"Expected enough minutes for {fewest} steps of {len(plan.arms)} arms; --minutes leaves {max(0.0, budget) / 60:.1f}, and "
+        f"{least / 60:.1f} are needed: {costs.step[slowest]:.2f} s a step of {slowest}, {costs.image[slowest]:.2f} s an image that is "
+        f"scored, {costs.run:.1f} s a run beside these. Set --minutes, or name fewer --arms."
+    )
+
+
+def ladder(wanted: Plan) -> Iterator[tuple[Plan, int]]:
+    """Yield (plan, fewest steps), each lower than the one before: the rule by which a comparison fits its minutes."""
+    plan = wanted
+    yield plan, 400
+    plan = _limited(plan, validation=20)
+    yield plan, 300
+    plan = _limited(plan, test=50)
+    yield plan, 200
+    plan = _fewer_labels(plan, 3)
+    yield plan, 200
+    plan = _with(plan, [arm for arm in plan.arms if not arm.longer])
+    yield plan, 200
+    plan = _limited(plan, seeds=4)
+    yield plan, 150
+    plan = _limited(_fewer_labels(plan, 2), seeds=3)
+    yield plan, 120
+    plan = _limited(plan, trials=2, test=30, validation=10)
+    yield plan, 80
+    while len(compared := [arm for arm in plan.arms if arm.against]) > 1:
+        plan = _with(plan, [arm for arm in plan.arms if arm != compared[-1]])
+        yield plan, 80
+    plan = _limited(_fewer_labels(plan, 1), test=20)
+    yield plan, 60
+    yield plan, 30
+
+
+def lowered(wanted: Plan, plan: Plan) -> Iterator[str]:
+    """Yield a sentence for each thing that was asked for and is not in the plan."""
+    words = {"steps": "steps", "seeds": "seeds", "trials": "trials", "validation": "validation images", "test": "test images"}
+    for name, word in words.items():
+        if getattr(plan, name) < getattr(wanted, name):
+            yield f"{getattr(plan, name)} {word} instead of {getattr(wanted, name)}"
+    if plan.labels != wanted.labels:
+        yield f"only {', '.join(map(str, plan.labels))} labelled images"
+    for arm in wanted.arms:
+        if arm not in plan.arms:
+            yield f"without {arm.name}"
+
+
+def _most_steps(plan: Plan, costs: Costs, allowed: float) -> int:
+    """Return the most steps of a plan that fit; seconds grow linearly with them."""
+    none, many = (sum(seconds(plan._replace(steps=steps), costs).values()) for steps in (0, 1000))
+    return max(0, math.floor((allowed - none) / (many - none) * 1000))
+
+
+def _limited(plan: Plan, **limits: int) -> Plan:
+    """Return the plan with fields at most so large."""
+    return plan._replace(**{name: min(most, getattr(plan, name)) for name, most in limits.items()})  # type: ignore[arg-type]
+
+
+def _fewer_labels(plan: Plan, most: int) -> Plan:
+    """Return the plan with so many label counts: all labels, then the fewest, then the middle one."""
+    if len(plan.labels) <= most:
+        return plan
+    first, *_, last = plan.labels
+    return plan._replace(labels={1: (last,), 2: (first, last), 3: (first, plan.labels[len(plan.labels) // 2], last)}[most])
+
+
+def _with(plan: Plan, arms: Sequence[Part]) -> Plan:
+    """Return the plan with these arms, without scratch arms that nothing is compared with."""
+    needed = {arm.against for arm in arms}
+    return plan._replace(arms=tuple(arm for arm in arms if arm.against or arm.name in needed))
+
+
+def told(plan: Plan, costs: Costs, budget: float) -> str:
+    """Return the plan as lines to print."""
+    parts = {name: MARGIN * value / 60 for name, value in seconds(plan, costs).items()}
+    runs = len(plan.arms) * len(plan.labels) * plan.seeds
+    lines = [
+        f"Plan: {len(plan.arms)} arms, {', '.join(map(str, plan.labels))} labelled images, {plan.seeds} seeds: {runs} runs of {plan.steps} "
+        f"steps; {plan.trials} trials of each arm with {plan.tuned} labels; {plan.pretraining} steps of each pretraining.",
+        f"  pretraining {parts['pretraining']:.1f} min, trials {parts['trials']:.1f} min, runs {parts['runs']:.1f} min of the "
+        f"{budget / 60:.1f} min that are left; {plan.validation} validation and {plan.test} test images.",
+    ]
+    return "\n".join([*lines, *(f"  lowered: {line}" for line in plan.lowered), *_arms(plan, costs)])
+
+
+def _arms(plan: Plan, costs: Costs) -> Sequence[str]:
+    width = max(len(arm.name) for arm in plan.arms)
+    return [
+        f"  {arm.name:<{width}}  {1000 * costs.step[arm.encoder]:.0f} ms a step"
+        + (f", pretraining {1000 * costs.pretrain[arm.name]:.0f} ms a step" if arm.trained else "")
+        + (f", {run_steps(plan, costs, arm)} steps" if arm.longer else "")
+        for arm in plan.arms
+    ]

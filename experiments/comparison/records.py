@@ -1,0 +1,157 @@
+"""What a comparison leaves beside its lines: CSV, tables, plot, pictures, verdict and winner."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from aeseg import files, spec
+from aeseg.inference import draw
+from aeseg.inference.sliding import sliding
+from aeseg.runs import workdir
+from aeseg.training import checkpoints as saved
+from aeseg.types import UserError
+
+from ..papers import Row
+from ..study import formats, plot, summary
+from . import verdict as verdicts
+from .data import Spread
+from .work import Work
+
+PICTURES = 6
+SHOWN = 24
+"""Test images among which the worst are drawn."""
+
+
+def write(work: Work, commands: Mapping[str, str], following: str) -> dict[str, Any]:
+    """Write all files of a comparison from its lines; return the verdict.
+
+    commands    templates of commands by what they do, with {winner} for the winner's workdir and {config} for its config
+    following   what to try next if nothing gains
+    """
+    lines = work.lines("results")
+    if not lines:
+        raise UserError("No run is finished; the same command goes on. Set --minutes higher.")
+    text(work.folder, "results.csv", comma_separated(lines))
+    found = verdicts.verdict(lines, work.warnings)
+    found["winner"] = winner(found, lines)
+    found["next"] = following
+    if best := found["winner"]:
+        path = os.path.join(work.folder, best["workdir"])
+        config = workdir.stored_config(path)
+        with config.unlocked():
+            config.transfer = "continue"
+        text(work.folder, "winner.json", spec.to_json(config))
+        names = {"winner": path, "config": os.path.join(work.folder, "winner.json")}
+        found["commands"] = {name: each.format(**names) for name, each in commands.items()}
+        pictures(work, best, lines)
+    text(work.folder, "verdict.json", json.dumps(found, indent=1) + "\n")
+    paper = table(lines, len(work.images.train))
+    rows = summary.lines(paper, measured(lines), {})
+    text(work.folder, "table.md", formats.markdown(paper, paper.METRICS, rows) + "\n")
+    text(work.folder, "table.tex", formats.latex(paper, paper.METRICS, rows) + "\n")
+    try:
+        plot.write(os.path.join(work.folder, "plot.png"), paper, measured(lines))
+    except UserError as error:  # matplotlib is an extra
+        work.bar.say(str(error))
+    return found
+
+
+def text(folder: str, name: str, contents: str) -> None:
+    """Write a file of the comparison."""
+    files.write(os.path.join(folder, name), contents)
+
+
+def comma_separated(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Return a row per run, scores in shares of 1, a column for the IoU of each class."""
+    classes = list(dict.fromkeys(name for line in lines for name in line["metrics"]["iou"]))
+    plain = [name for name in ("arm", "encoder", "method", "against", "labels", "seed", "steps", "learning_rate") if name in lines[0]]
+    after = ["validation_miou", "images", "seconds", "pretraining_seconds", "device", "commit", "workdir"]
+    written = io.StringIO()
+    table = csv.writer(written, lineterminator="\n")
+    table.writerow([*plain, "miou", *(f"iou_{name}" for name in classes), *after])
+    for line in lines:
+        iou = [line["metrics"]["iou"].get(name) for name in classes]
+        scores = ["" if value is None else f"{value:.6f}" for value in (line["metrics"]["miou"], *iou)]
+        table.writerow([*(line[name] for name in plain), *scores, *(line.get(name, "") for name in after)])
+    return written.getvalue()
+
+
+def winner(found: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return the run to use: of the arms that gain the best on validation, with the most labels; of scratch if none gains.
+
+    The test scores decide only which arms gain; among those and the seeds validation chooses.
+    """
+    gaining = {arm["arm"] for arm in found["arms"] if arm["overall"]["verdict"] == "gains"}
+    most = max(line["labels"] for line in lines)
+    candidates = [line for line in lines if line["labels"] == most and (line["arm"] in gaining if gaining else not line["against"])]
+    if not candidates:
+        return None
+    validated: dict[str, list[float]] = {}
+    for line in candidates:
+        validated.setdefault(line["arm"], []).append(line["validation_miou"])
+    arm = max(sorted(validated), key=lambda name: np.mean(validated[name]))
+    best = max((line for line in candidates if line["arm"] == arm), key=lambda line: line["validation_miou"])
+    return {**{name: best[name] for name in ("arm", "labels", "seed", "workdir")}, "config": "winner.json"}
+
+
+def table(lines: Sequence[Mapping[str, Any]], images: int) -> SimpleNamespace:
+    """Return the comparison as a table of experiments/study: a row per arm and number of labels, compared with its scratch."""
+    order = dict.fromkeys((line["arm"], line["labels"]) for line in sorted(lines, key=lambda line: line["labels"]))
+    first = {(line["arm"], line["labels"]): line for line in lines}
+    rows = []
+    for arm, labels in order:
+        line = first[arm, labels]
+        compare = _row(line["against"], labels) if line["against"] else ""
+        rows.append(Row(_row(arm, labels), "segment", arm, {"data.fraction": labels / images}, line["init"], compare))
+    title, seeds = f"Comparison, {images} labelled images at most", len({line["seed"] for line in lines})
+    return SimpleNamespace(TITLE=title, METRICS=("mean_iou",), ROWS=tuple(rows), SEEDS=seeds, NOTE="")
+
+
+def measured(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the lines as experiments/study has them."""
+    kept = ("seed", "seconds", "device", "commit")
+    return [
+        {"row": _row(line["arm"], line["labels"]), "numbers": {"mean_iou": line["metrics"]["miou"]}, **{name: line[name] for name in kept}}
+        for line in lines
+    ]
+
+
+def pictures(work: Work, best: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the test images that the winner predicts worst, of some spread over the split, beside its scratch's prediction of them."""
+    same = [line for line in lines if (line["labels"], line["seed"]) == (best["labels"], best["seed"])]
+    against = next(line["against"] for line in same if line["arm"] == best["arm"])
+    shown = [line for line in same if line["arm"] in (against, best["arm"])]
+    shown.sort(key=lambda line: line["arm"] == best["arm"])
+    source = Spread(work.test, SHOWN)
+    records = [source[index] for index in range(len(source))]
+    columns: dict[str, list[np.ndarray]] = {name: [record[name] for record in records] for name in ("image", "label")}
+    for line in shown:
+        columns[line["arm"]] = _predicted(work, os.path.join(work.folder, line["workdir"]), columns["image"])
+    right = [_right(*pair) for pair in zip(columns[best["arm"]], columns["label"], strict=True)]
+    worst = np.argsort(right, kind="stable")[:PICTURES]
+    names = [f"{records[index].get('name', index)}   {right[index]:.1%} of its pixels right" for index in worst]
+    columns = {name: [column[index] for index in worst] for name, column in columns.items()}
+    path = os.path.join(work.folder, "pictures", "worst.png")
+    draw.panel(columns, path, work.images.classes, names, f"{best['arm']}, worst of {len(records)} test images", ("label", best["arm"]))
+
+
+def _right(prediction: np.ndarray, label: np.ndarray) -> float:
+    """Return the share of labelled pixels that are right; 1 without any."""
+    known = label != draw.IGNORE
+    return float(np.mean((prediction == label)[known])) if known.any() else 1.0
+
+
+def _predicted(work: Work, path: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    run = spec.build_run(workdir.stored_config(path))
+    predict = work.predictor(run, saved.load_variables(os.path.join(path, "checkpoints"))[1])
+    return [np.argmax(logits, axis=-1).astype(np.int32) for logits in sliding(predict, images, tuple(run.window), batch=work.batch)]
+
+
+def _row(arm: str, labels: int) -> str:
+    return f"{arm}, {verdicts.labelled(labels)}"

@@ -1,0 +1,322 @@
+"""The runs of a comparison: each is trained in its own workdir, in one process, and leaves a line."""
+
+import contextlib
+import dataclasses
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from aeseg import jsonlines, spec
+from aeseg.runs import init, scores
+from aeseg.runs.programs import Programs
+from aeseg.runs.run import Run
+from aeseg.runs.train import Init, Outcome, train
+from aeseg.training import checkpoints as saved
+from aeseg.training import signals
+from aeseg.types import UserError
+
+from ..console.progress import Progress
+from . import health, settings
+from .arms import Arm
+from .data import Images, Spread
+from .plan import TRIALS, Costs, Plan, pretraining_seconds, run_seconds, run_steps, trial_seconds
+from .plan import seconds as plan_seconds
+from .verdict import labelled
+
+TUNING_SEED = 0
+"""Of the trials: the runs that are scored have the seeds from 1 on, so that no choice was made on their labelled images."""
+
+
+class OutOfTimeError(Exception):
+    """The next run would end after the minutes."""
+
+
+@dataclasses.dataclass
+class Work:
+    """What all runs share.
+
+    folder    of the comparison
+    window, batch   of every run
+    deadline  on the clock of `time.monotonic`
+    where     device, commit and versions, for every line
+    """
+
+    folder: str
+    images: Images
+    arms: dict[str, Arm]
+    plan: Plan
+    costs: Costs
+    window: tuple[int, int]
+    batch: int
+    deadline: float
+    where: dict[str, Any]
+    bar: Progress
+    programs: Programs = dataclasses.field(default_factory=Programs)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    failed: set[str] = dataclasses.field(default_factory=set)
+    done: float = 0.0
+    each: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.total = sum(plan_seconds(self.plan, self.costs).values()) if self.costs.run else math.inf
+        self.programs.seen = lambda: self._passed(self.each)
+        self.validation = Spread(self.images.validation, self.plan.validation)
+        self.test = Spread(self.images.test, self.plan.test)
+
+    def all(self) -> None:
+        """Pretrain, try and score whatever is missing, arm by arm, then seed by seed; stop in time."""
+        with contextlib.suppress(OutOfTimeError):
+            for part in self.plan.arms:
+                if part.trained:
+                    self._told(part.name, lambda arm=self.arms[part.name]: self.pretrain(arm))
+            for part in self.plan.arms:
+                for number in range(0 if part.longer else self.plan.trials):
+                    self._told(part.name, lambda arm=self.arms[part.name], number=number: self.trial(arm, number))
+            for seed in range(1, self.plan.seeds + 1):
+                for labels in reversed(self.plan.labels):
+                    for part in self.plan.arms:
+                        self._told(part.name, lambda arm=self.arms[part.name], labels=labels, seed=seed: self.score(arm, labels, seed))
+            return
+        runs = {(line["arm"], line["labels"], line["seed"]) for line in self.lines("results")}
+        missing = len(self.plan.arms) * len(self.plan.labels) * self.plan.seeds - len(runs)
+        self.warn(f"The minutes are over; {missing} runs are missing. The same command goes on.")
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """Return the lines of one of the comparison's files."""
+        return jsonlines.read(os.path.join(self.folder, f"{name}.jsonl"))
+
+    def warn(self, text: str) -> None:
+        """Say a warning at once, and keep it for the verdict."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+            self.bar.say(f"! {text}")
+
+    def is_warned(self, arm: str) -> bool:
+        """Whether something was said of an arm's pretraining."""
+        return any(text.startswith(f"{arm}:") for text in self.warnings)
+
+    def pretrain(self, arm: Arm) -> None:
+        """Pretrain an arm's encoder, and check its health."""
+        path, needed = self._workdir(arm, "pretraining"), pretraining_seconds(self.plan, self.costs, arm.part)
+        steps = self.plan.pretraining
+        if saved.saved_steps(os.path.join(path, "checkpoints"))[-1:] == [steps] and self._pretraining_seconds(arm):
+            self._passed(needed)
+            return
+        self._in_time(needed)
+        config = settings.pretraining(self.images, arm, self.window, self.batch, steps)
+        start = init.weights(config, {}, arm.public, "what fits") if arm.public else None
+        run = self._run(config, self.images.unlabelled, Spread(self.images.unlabelled, self.batch))
+        before = {line["step"]: line for line in self.lines("health") if line["arm"] == arm.name}
+        check = health.checker(run.method.encoder, self._labelled(), len(self.images.classes))
+        untrained = self._health(arm, check, start, run) if 0 not in before else health.Health(before[0]["probe"], before[0]["rank"])
+
+        def evaluate(state: Any) -> dict[str, float]:
+            step, found = int(state.step), check(state)
+            self._write("health", {"arm": arm.name, "step": step, **found._asdict()})
+            if (text := health.warning(arm.name, step, found, untrained)) and not self.is_warned(arm.name):
+                self.warn(text)
+            return {"probe_mean_iou": found.probe, "effective_rank": found.rank}
+
+        with self._task(f"{arm.name}: pretraining", needed / steps):
+            began = time.perf_counter()
+            self._trained(run, path, start, evaluate)
+            self._write("pretraining", {"arm": arm.name, "steps": steps, "seconds": round(time.perf_counter() - began, 2), **self.where})
+
+    def trial(self, arm: Arm, number: int) -> None:
+        """Train an arm on the tuning seed's labels with the rate and length of a trial; validate it."""
+        needed, (factor, length) = trial_seconds(self.plan, self.costs, arm.part, number), TRIALS[number]
+        if any((line["arm"], line["trial"]) == (arm.name, number) for line in self.lines("trials")):
+            self._passed(needed)
+            return
+        self._in_time(needed)
+        steps, rate, path = max(1, round(length * self.plan.steps)), factor * arm.rate, self._workdir(arm, f"trial-{number}")
+        config = self._segmentation(arm, steps, rate, self.plan.tuned, TUNING_SEED)
+        run, start = self._segmenter(arm, config)
+        with self._task(f"{arm.name}: trial {number + 1} of {self.plan.trials}", needed / steps):
+            began = time.perf_counter()
+            value = self._trained(run, path, start).numbers["mean_iou"]
+            line = {"arm": arm.name, "trial": number, "learning_rate": rate, "length": length, "steps": steps, "validation_miou": value}
+            self._write("trials", {**line, "seconds": round(time.perf_counter() - began, 2), **self.where})
+        shutil.rmtree(path)
+
+    def score(self, arm: Arm, labels: int, seed: int) -> None:
+        """Train an arm with the rate and length of its best trial, and score it on the test images, once."""
+        needed = run_seconds(self.plan, self.costs, arm.part)
+        if any((line["arm"], line["labels"], line["seed"]) == (arm.name, labels, seed) for line in self.lines("results")):
+            self._passed(needed)
+            return
+        self._in_time(needed)
+        best = self.best_trial(arm)
+        longer = run_steps(self.plan, self.costs, arm.part) - self.plan.steps
+        steps, path = best["steps"] + longer, self._workdir(arm, f"{labels}-{seed}")
+        config = self._segmentation(arm, steps, best["learning_rate"], labels, seed)
+        run, start = self._segmenter(arm, config)
+        with self._task(f"{arm.name}: {labelled(labels)}, seed {seed}", needed / steps):
+            began = time.perf_counter()
+            numbers = self._trained(run, path, start).numbers
+            variables = saved.load_variables(os.path.join(path, "checkpoints"))[1]
+            found = scores.segmentation(run, self.predictor(run, variables), self.test, batch=self.batch)
+            pretrained = os.path.relpath(self._workdir(arm, "pretraining"), self.folder) if arm.pretraining else arm.public
+            line = {"arm": arm.name, "encoder": arm.encoder, "method": arm.method, "init": pretrained, "against": arm.against}
+            line |= {"labels": labels, "seed": seed, "steps": steps, "learning_rate": best["learning_rate"]}
+            line |= {"metrics": {"miou": found["mean_iou"], "iou": {each["name"]: each["iou"] for each in found["per_class"]}}}
+            line["metrics"]["pixel_accuracy"] = found["pixel_accuracy"]
+            line |= {"validation_miou": numbers["mean_iou"], "images": found["images"], "seconds": round(time.perf_counter() - began, 2)}
+            line |= {"pretraining_seconds": self._pretraining_seconds(arm), **self._standardised(config), **self.where}
+            self._write("results", {**line, "workdir": os.path.relpath(path, self.folder)})
+        if labels != self.plan.labels[-1]:
+            shutil.rmtree(os.path.join(path, "checkpoints"))
+
+    def best_trial(self, arm: Arm) -> dict[str, Any]:
+        """Return the line of an arm's best trial on validation; a longer scratch has its scratch's."""
+        name = arm.against if arm.method == "longer" else arm.name
+        tried = [line for line in self.lines("trials") if line["arm"] == name and line["trial"] < self.plan.trials]
+        if not tried:
+            raise UserError(f"no trial of {name} has a value")
+        return max(tried, key=lambda line: line["validation_miou"])
+
+    def predictor(self, run: Run, variables: Any) -> Callable[[np.ndarray], np.ndarray]:
+        """Return a function from images to logits."""
+        compiled, placed = self.programs.forward(run), scores.on_every_device(variables)
+        return lambda image: np.asarray(compiled(placed, {"image": image}))
+
+    def _segmentation(self, arm: Arm, steps: int, rate: float, labels: int, seed: int) -> ConfigDict:
+        return settings.segmentation(self.images, arm, self.window, self.batch, steps, rate, labels, seed)
+
+    def _segmenter(self, arm: Arm, config: ConfigDict) -> tuple[Run, Init | None]:
+        """Return the run of a segmentation's config, and what brings the arm's weights; the config gets their encoder."""
+        path = self._workdir(arm, "pretraining") if arm.pretraining else arm.public
+        start = init.weights(config, {}, path, "encoder") if path else None
+        labels = round(config.data.fraction * len(self.images.train))
+        return self._run(config, self.images.labelled(labels, config.seed), self.validation), start
+
+    def _run(self, config: ConfigDict, training: Any, validation: Any) -> Run:
+        run: Run = spec.build(config)
+        return run.with_records(training, validation)
+
+    def _trained(self, run: Run, path: str, start: Init | None, evaluate: Any = None) -> Outcome:
+        """Train quietly: what a run says stands in compare.log.  Raises Stopped if a signal ended it."""
+        with open(os.path.join(self.folder, "compare.log"), "a", encoding="utf-8") as log, contextlib.redirect_stderr(log):
+            print(f"--- {path}", file=log)
+            outcome = train(run, path, start, self.programs, evaluate)
+        if outcome.signal:
+            raise signals.Stopped(outcome.signal)
+        return outcome
+
+    def _health(self, arm: Arm, check: Any, start: Init | None, run: Run) -> health.Health:
+        """Check a pretraining before its first step."""
+        state = self.programs.initial(run)
+        found: health.Health = check(start(state)[0] if start else state)
+        self._write("health", {"arm": arm.name, "step": 0, **found._asdict()})
+        return found
+
+    def _labelled(self) -> list[Any]:
+        """Return batches of labelled windows of training images, for the probe."""
+        config = self._segmentation(next(iter(self.arms.values())), 1, 1e-3, len(self.images.train), TUNING_SEED)
+        run = self._run(config, self.images.train, self.validation)
+        few = Spread(self.images.train, health.WINDOWS)
+        return list(scores.windows(run, few, min(self.batch, len(few))))
+
+    def _standardised(self, config: ConfigDict) -> dict[str, Any]:
+        encoder = config.method.encoder
+        return {name: list(encoder[name]) for name in ("mean", "std") if name in encoder}
+
+    def _pretraining_seconds(self, arm: Arm) -> float:
+        found = [line for line in self.lines("pretraining") if line["arm"] == arm.name and line["steps"] == self.plan.pretraining]
+        return sum(line["seconds"] for line in found) if arm.pretraining else 0.0
+
+    def _workdir(self, arm: Arm, name: str) -> str:
+        return os.path.join(self.folder, "arms", arm.slug, name)
+
+    def _write(self, name: str, line: dict[str, Any]) -> None:
+        jsonlines.write(os.path.join(self.folder, f"{name}.jsonl"), line)
+
+    def _told(self, name: str, work: Callable[[], None]) -> None:
+        """Do a part of an arm's work; an error ends the arm, not the others."""
+        if name in self.failed or self.arms[name].against in self.failed:
+            return
+        try:
+            work()
+        except UserError as error:
+            self.failed.add(name)
+            self.warn(f"{name}: failed. {' '.join(str(error).split())}")
+
+    def _in_time(self, needed: float) -> None:
+        if time.monotonic() + needed > self.deadline:
+            raise OutOfTimeError
+
+    def _passed(self, seconds: float) -> None:
+        self.done += seconds
+        self.bar.at(self._percent)
+
+    @property
+    def _percent(self) -> int:
+        """Planned seconds that are over, in %."""
+        return round(100 * self.done / self.total)
+
+    @contextlib.contextmanager
+    def _task(self, text: str, each: float) -> Iterator[None]:
+        """Name what is done now; each train step advances the bar by so many planned seconds."""
+        self.bar.at(self._percent, task=text)
+        self.each = each
+        yield
+        self.each = 0.0
+
+
+def measured(work: Work, arms: dict[str, Arm], until: float) -> Costs:
+    """Time a step of each segmentation and pretraining, an image of each encoder, and a run beside its steps; all is compiled for it.
+
+    What is not begun `until` then is left out.
+    """
+    costs = Costs({}, {}, {}, 0.0, 0.0)
+    path = os.path.join(work.folder, "timing")
+    for arm in arms.values():
+        if costs.pretrain and time.monotonic() > until:
+            break
+        if not arm.against:
+            work.bar.at(0, task=f"compiling and timing {arm.encoder}")
+            config = work._segmentation(arm, 4, arm.rate, len(work.images.train), TUNING_SEED)
+            run = work._run(config, work.images.train, Spread(work.images.validation, 2))
+            shutil.rmtree(path, ignore_errors=True)
+            work._trained(run, path, None)
+            costs.step[arm.encoder] = timed_step(work.programs, run)
+            variables, shown = saved.load_variables(os.path.join(path, "checkpoints"))[1], Spread(work.images.validation, 4)
+            began = time.perf_counter()
+            scores.segmentation(run, work.predictor(run, variables), shown, batch=work.batch)
+            costs.image[arm.encoder] = (time.perf_counter() - began) / len(shown)
+            if not costs.run:
+                shutil.rmtree(path, ignore_errors=True)
+                began = time.perf_counter()
+                work._trained(run, path, None)
+                saved.load_variables(os.path.join(path, "checkpoints"))
+                beside = time.perf_counter() - began - 4 * costs.step[arm.encoder] - 2 * costs.image[arm.encoder]
+                costs = costs._replace(run=max(0.1, beside), probe=0.5 + max(0.1, beside) / 4)
+        elif arm.pretraining:
+            work.bar.at(0, task=f"compiling and timing {arm.name}")
+            config = settings.pretraining(work.images, arm, work.window, work.batch, 4)
+            run = work._run(config, work.images.unlabelled, Spread(work.images.unlabelled, work.batch))
+            work.programs.check(run)
+            costs.pretrain[arm.name] = timed_step(work.programs, run)
+    shutil.rmtree(path, ignore_errors=True)
+    return costs
+
+
+def timed_step(programs: Programs, run: Run, seconds: float = 1.0) -> float:
+    """Return the seconds of a train step, its batch included: the mean of those that fit `seconds`, after one that compiles."""
+    state, batches = programs.initial(run), run.batches(0)
+    advance = programs.step(dataclasses.replace(run, steps=1_000).with_records(run.training, run.validation))
+    state, terms = advance(state, next(batches))
+    jax.block_until_ready(terms)
+    began, count = time.perf_counter(), 0
+    while count < 2 or (time.perf_counter() - began < seconds and count < 100):
+        state, terms = advance(state, next(batches))
+        jax.block_until_ready(terms)
+        count += 1
+    return (time.perf_counter() - began) / count

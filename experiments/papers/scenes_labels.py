@@ -1,0 +1,89 @@
+"""Generated scenes, where nothing is scarce but labels: at how many labels does which pretraining gain how much, on which network?
+
+65,536 scenes are unlabelled; 8 to 2,048 of them have labels. All arms of a network share head, steps, augmentation, labelled images and the
+first weights of all that is not pretrained; each arm's learning rate is the best of the same four on validation (scenes_labels_tuning).
+
+Written before the first test score:
+- Primary contrasts, 10 seeds: SparK on the convnet and MAE on the ViT, 400,000 images seen in pretraining, against scratch of the same
+  network, at 128 labels, by mean IoU on 512 test scenes. Holm's correction over the two.
+- Expected: both gain beyond their interval at 128 labels and fewer, more after 1,600,000 images, and nothing at 2,048 labels.
+- All else is exploratory: other methods (5 seeds), other lengths, fewer unlabelled images, and scratch with four times the steps.
+- No seed is dropped, and nothing is stopped early because of a score. What the minutes of the device do not reach is not measured.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from .. import papers
+from ..study import measurements
+from . import Row
+from .scenes_labels_tuning import ARMS, RATES, TRIALS, Arm, pretraining, segmented
+
+TITLE = {"gpu": "Scenes, 64x64: 8 to 2,048 labels, 65,536 unlabelled images, 512 test scenes"}
+METRICS = ("mean_iou", "pixel_accuracy")
+SEEDS = 10
+SPLIT = "test"
+FIRST = "scenes_labels_tuning"
+"""The table that chooses the rates."""
+LABELS = (8, 32, 128, 512, 2048)
+FEWER = 1_024
+"""Unlabelled images of the rows that have fewer."""
+
+
+def chosen() -> dict[str, dict[str, float]]:
+    """Return each arm's learning rate, the best of its trials on validation; nothing of an arm that was not tried whole."""
+    scores = {line["row"]: line["numbers"]["mean_iou"] for line in measurements.lines(FIRST) if "mean_iou" in line["numbers"]}
+    best = {}
+    for arm in ARMS:
+        tried = {rate: [scores.get(f"{arm.name}, {labels} labels, rate {rate:g}") for labels in TRIALS] for rate in RATES}
+        if not any(None in each for each in tried.values()):
+            best[arm.name] = {papers.RATE: max(tried, key=lambda rate: sum(tried[rate]))}  # type: ignore[arg-type]
+    return best
+
+
+def _rows(arm: Arm, rate: Mapping[str, Any]) -> list[Row]:
+    rows = [segmented(arm, labels, rate) for labels in LABELS]
+    if not arm.method:
+        longer = [segmented(arm, labels, {**rate, "steps": 4_000}, ", 4 times the steps") for labels in LABELS]
+        return [*rows, *(row._replace(compare=row.name.removesuffix(", 4 times the steps")) for row in longer)]
+    rows = [pretraining(arm, "400k"), *rows]
+    for length in ("100k", "1.6M") if arm.name in ("SparK", "MAE") else ():
+        rows += [pretraining(arm, length), *(segmented(arm, labels, rate, f", {length}", length) for labels in LABELS)]
+    if arm.name in ("SparK", "MAE"):
+        rows += [pretraining(arm, "400k", FEWER)]
+        rows += [segmented(arm, labels, rate, f", {FEWER:,} images", images=FEWER) for labels in LABELS]
+    return rows
+
+
+ROWS = tuple(row for arm in ARMS for row in _rows(arm, chosen().get(arm.name, {})))
+
+
+def _tier(*arms: str, ending: str = "") -> tuple[str, ...]:
+    return tuple(f"{arm}, {labels} labels{ending}" for arm in arms for labels in LABELS)
+
+
+TIERS = (
+    (_tier("ViT scratch", "MAE"), 5),
+    (_tier("scratch", "SparK"), 5),
+    (_tier("MAE", ending=", 1.6M"), 5),
+    (_tier("SparK", ending=", 1.6M"), 3),
+    (_tier("ViT scratch", "MAE"), 10),
+    (_tier("scratch", "SparK"), 10),
+    (_tier("scratch", "ViT scratch", ending=", 4 times the steps"), 5),
+    (_tier("denoising"), 5),
+    (_tier("SimMIM"), 5),
+    (_tier("ConvNeXt scratch", "FCMAE"), 5),
+    (_tier("SparK", "MAE", ending=f", {FEWER:,} images"), 5),
+    (_tier("SparK", "MAE", ending=", 100k"), 5),
+    (_tier("SparK", ending=", 1.6M"), 5),
+)
+"""What is trained in which order, and the number of seeds: (rows, seeds)."""
+STAGES = (
+    (FIRST, slice(0, 1)),
+    ("scenes_labels", slice(0, 1)),
+    (FIRST, slice(1, 2)),
+    ("scenes_labels", slice(1, 7)),
+    (FIRST, slice(2, None)),
+    ("scenes_labels", slice(7, None)),
+)
+"""The tables whose tiers are measured one after the other."""

@@ -1,0 +1,132 @@
+"""experiments/comparison/verdict.py: what is said of a comparison follows from its lines, and no interval says otherwise."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from experiments.comparison import verdict as verdicts
+
+COUNTS = (1, 4, 16)
+
+
+def line(arm, labels, seed, miou, against="", method="", seconds=10.0):
+    return {"arm": arm, "encoder": "convnet", "method": method, "against": against, "labels": labels, "seed": seed, "seconds": seconds,
+            "metrics": {"miou": miou}}  # fmt: skip
+
+
+def comparison(gains, seeds=5, noise=0.003, counts=COUNTS):
+    """Lines of a scratch whose mIoU rises with the labels, and of arms with these true gains."""
+    random, found = np.random.default_rng(0), []
+    for labels in counts:
+        for seed in range(1, seeds + 1):
+            drawn = 0.4 + 0.1 * np.log2(labels) / 2 + 0.02 * random.standard_normal()  # the seed's labelled images, alike for all arms
+            found.append(line("scratch", labels, seed, drawn))
+            for arm, gain in gains.items():
+                found.append(line(arm, labels, seed, drawn + gain + noise * random.standard_normal(), "scratch", "spark"))
+    return found
+
+
+def entry(found, arm):
+    return next(each for each in found["arms"] if each["arm"] == arm)
+
+
+def test_an_arm_that_is_better_gains_and_one_that_is_worse_loses():
+    found = verdicts.verdict(comparison({"good": 0.05, "same": 0.0, "bad": -0.05}))
+    assert [entry(found, arm)["overall"]["verdict"] for arm in ("good", "same", "bad")] == ["gains", "not shown", "loses"]
+    assert found["headline"].startswith("good gains +5.")
+    assert "over scratch, averaged over 1, 4 and 16 labels" in found["headline"]
+    assert any(text.startswith("bad: loses -") for text in found["sentences"])
+    shown = entry(found, "same")["overall"]
+    assert shown["low"] < 0 < shown["high"]
+    assert any("same: no difference shown" in text and "with probability 0.8" in text for text in found["sentences"])
+
+
+def test_no_verdict_is_said_that_its_interval_does_not_bear_out():
+    random = np.random.default_rng(1)
+    for _ in range(200):
+        gains = {f"arm {number}": random.normal(0, 0.01) for number in range(4)}
+        for arm in verdicts.verdict(comparison(gains, seeds=3, noise=0.02))["arms"]:
+            for each in (arm["overall"], *arm["by_labels"]):
+                if each["verdict"] != "not shown":
+                    assert each["low"] > 0 or each["high"] < 0
+                    assert (each["gain"] > 0) == (each["verdict"] == "gains")
+
+
+def test_one_seed_says_nothing():
+    found = verdicts.verdict(comparison({"good": 0.2}, seeds=1))
+    assert found["headline"] == "Nothing can be said yet: an interval needs at least two seeds."
+    assert entry(found, "good")["overall"]["verdict"] == "not shown"
+    assert entry(found, "good")["overall"]["low"] is None
+
+
+def test_the_interval_and_p_are_those_of_a_paired_t_test():
+    ours, theirs = [0.5, 0.56, 0.61, 0.52], [0.48, 0.5, 0.6, 0.51]
+    found = verdicts.difference(ours, theirs)
+    expected = stats.ttest_rel(ours, theirs)
+    low, high = expected.confidence_interval(0.95)
+    assert (found["low"], found["high"]) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+    assert found["p"] == pytest.approx(expected.pvalue)
+
+
+def test_holm_corrects_as_r_does():
+    assert verdicts.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # p.adjust(c(...), "holm")
+
+
+def test_pairs_without_partner_are_left_out():
+    lines = [each for each in comparison({"good": 0.05}) if (each["arm"], each["seed"]) != ("good", 5)]
+    assert entry(verdicts.verdict(lines), "good")["overall"]["seeds"] == 4
+
+
+def test_a_run_that_was_scored_again_counts_once():
+    lines = comparison({"good": 0.05})
+    assert verdicts.verdict([*lines, lines[0]]) == verdicts.verdict(lines)
+
+
+def test_a_gain_is_worth_so_many_labels_as_lift_scratch_as_high():
+    scratch, gain = {1: 0.4, 4: 0.5, 16: 0.6}, {"labels": 1, "gain": 0.1, "low": 0.05, "high": 0.15}
+    assert verdicts.worth(scratch, gain) == {"labels": 3, "low": 1, "high": 7}  # 0.45 is reached with 2, 0.5 with 4, 0.55 with 8
+
+
+def test_what_a_gain_is_worth_is_said_only_if_scratch_s_curve_says_it():
+    falling, gain = {1: 0.5, 4: 0.45, 16: 0.6}, {"labels": 1, "gain": 0.1, "low": 0.05, "high": 0.15}
+    assert verdicts.worth(falling, gain) is None
+    assert verdicts.worth({1: 0.4, 4: 0.45}, gain) is None, "scratch never reaches the value"
+    assert verdicts.worth({1: 0.4, 4: 0.51}, gain)["high"] is None, "the upper end lies above the curve"
+    assert verdicts.worth({1: 0.4}, gain) is None
+
+
+def test_the_smallest_difference_is_shown_in_four_of_five_draws():
+    random, seeds, deviation = np.random.default_rng(0), 5, 0.02
+    true = verdicts.smallest(deviation / np.sqrt(seeds), seeds)
+    drawn = true + deviation * random.standard_normal((4_000, seeds))
+    assert np.mean(stats.ttest_1samp(drawn, 0, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.02)
+
+
+def test_the_interval_covers_the_true_gain_in_95_of_100_simulated_comparisons():
+    random, inside, draws = np.random.default_rng(0), 0, 2_000
+    for _ in range(draws):
+        gain, seeds = random.normal(0, 0.05), int(random.integers(2, 9))
+        images = 0.6 + 0.05 * random.standard_normal(seeds)  # which images are labelled matters to both arms
+        theirs = images + 0.02 * random.standard_normal(seeds)
+        found = verdicts.difference(images + gain + 0.01 * random.standard_normal(seeds), theirs)
+        inside += found["low"] <= gain <= found["high"]
+    assert abs(inside / draws - 0.95) <= 0.02
+
+
+def test_if_nothing_differs_a_gain_or_loss_is_claimed_in_5_of_100_comparisons_at_most():
+    random, claimed, draws = np.random.default_rng(0), 0, 1_000
+    for _ in range(draws):
+        scratch = 0.6 + 0.02 * random.standard_normal(4)
+        entries = [verdicts.difference(0.6 + 0.02 * random.standard_normal(4), scratch, 5) for _ in range(5)]
+        verdicts._correct(entries)
+        claimed += any(each["verdict"] != "not shown" for each in entries)
+    assert claimed / draws <= 0.05 + 0.02
+
+
+def test_an_arm_is_compared_with_scratch_that_had_the_pretraining_s_seconds_too():
+    lines = comparison({"good": 0.05})
+    lines += [line("longer", each["labels"], each["seed"], each["metrics"]["miou"] + 0.05, "scratch", "longer") for each in lines
+              if each["arm"] == "scratch"]  # fmt: skip
+    found = entry(verdicts.verdict(lines), "good")
+    assert abs(found["longer"]["gain"]) < 0.005
+    assert entry(verdicts.verdict(lines), "longer")["longer"] is None
