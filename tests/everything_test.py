@@ -169,6 +169,7 @@ def test_tests_mirror_the_code():
         "precision",
         "own_images",
         "depth",
+        "browser",
         "main",
     }
     for path in sorted((ROOT / "tests").rglob("*_test.py")):
