@@ -28,8 +28,9 @@ from aeseg.types import UserError
 NO_DECAY = ("*bias", "*scale", "*gamma", "*beta", "*position*", "*token*")
 """Biases, norms' scales, response normalisation, position tables and tokens: never decayed.
 
-As in MAE's fine-tuning (code: lr_decay.py, models_vit.py: vectors, pos_embed, cls_token) and in SimMIM.  Deviation: MAE's pretraining
-(code: main_pretrain.py, timm's add_weight_decay) exempts vectors alone, so it decays the class and mask tokens, which are 1 x 1 x d.
+As in MAE's fine-tuning (code: lr_decay.py, models_vit.py: vectors, pos_embed, cls_token).  Deviations: SimMIM decays the mask token of a
+ViT; MAE's pretraining (code: main_pretrain.py, timm's add_weight_decay) exempts vectors alone, so it decays the class and mask tokens,
+which are 1 x 1 x d.
 """
 
 

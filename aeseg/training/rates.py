@@ -45,7 +45,7 @@ def factor(rates: Rates, name: str) -> float:
 def released(thaw: Sequence[int]) -> optax.Schedule:
     """Factor that is 0 up to the first step of `thaw`, and rises linearly to 1 at the second; UserError unless these are two steps.
 
-    Linear probing, then fine-tuning (Kumar et al. 2022, arXiv 2202.10054, section 3.3). Deviation: in one run, with one schedule; batch
+    Linear probing, then fine-tuning (LP-FT; Kumar et al. 2022, arXiv 2202.10054). Deviation: in one run, with one schedule; batch
     norms of what stands still use each batch's statistics, and optimisers collect moments of its gradient. For the paper's two
     stages run `segment` twice: --config.transfer=linear-probe, then --config.transfer=continue with --init.
     """
