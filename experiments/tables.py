@@ -127,7 +127,8 @@ def printed(
     found = measurements.current(table, paper)
     if not found and not failed:
         raise UserError(f"Nothing of {table} has been measured. Run python -m experiments.tables {table} --run.")
-    if getattr(paper, "NOTE", "") and {row.name for row in paper.ROWS if row.command != "pretrain"} - {line["row"] for line in found}:
+    spoken_of = getattr(paper, "SPEAKS_OF", [row.name for row in paper.ROWS if row.command != "pretrain"])
+    if set(spoken_of) - {line["row"] for line in found}:
         paper.NOTE = ""  # it speaks of rows that are not measured
     return formats.FORMATS[style](paper, summary.metrics(paper, found), summary.lines(paper, found, failed or {}), **how)
 
