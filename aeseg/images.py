@@ -10,9 +10,9 @@ SSIM_SIGMA = 1.5
 
 
 def as_float(image: Num[Array, "..."]) -> Float[Array, "..."]:
-    """Convert uint8 in 0..255 to float32 in [0, 1]. A float image is only cast to float32."""
-    if image.dtype == jnp.uint8:
-        return image.astype(jnp.float32) / 255
+    """Convert uint8 in 0..255, or uint16 in 0..65535, to float32 in [0, 1]. A float image is only cast to float32."""
+    if image.dtype in (jnp.uint8, jnp.uint16):
+        return image.astype(jnp.float32) / jnp.iinfo(image.dtype).max
     return image.astype(jnp.float32)
 
 

@@ -7,6 +7,7 @@ it returns a boolean array that marks the `hidden` units, always `count(h, w)` o
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -110,7 +111,7 @@ def corrupted(noise: tuple[Noise, ...], key: Key[Array, "b"], image: Float[Array
 
 @dataclasses.dataclass(frozen=True)
 class Random:
-    """Hides round(ratio * n) of the n units, chosen uniformly (He et al. 2022, section 3, "Masking").
+    """Hides round(ratio * n) of the n units, chosen uniformly (He et al. 2022, section 3, "Masking"); SparK's code rounds so, too.
 
     As in the paper's code, the visible units have the smallest of n uniform random numbers.
     """
@@ -121,12 +122,28 @@ class Random:
         _check_ratio("Random", self.ratio)
 
     def __call__(self, key: Key[Array, ""], h: int, w: int) -> Bool[Array, "{h} {w}"]:
-        visible = h * w - self.count(h, w)
-        return (_rank(jax.random.uniform(key, (h * w,))) >= visible).reshape(h, w)
+        return _largest(key, self.count(h, w), h, w)
 
     def count(self, h: int, w: int) -> int:
         """Return the number of hidden units."""
         return _hidden_count("Random", self.ratio, h, w)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomUp:
+    """Hides ceil(ratio * n) units as `Random` does: the code of MAE and FCMAE rounds visible units down, that of SimMIM hidden ones up."""
+
+    ratio: float = 0.75
+
+    def __post_init__(self) -> None:
+        _check_ratio("RandomUp", self.ratio)
+
+    def __call__(self, key: Key[Array, ""], h: int, w: int) -> Bool[Array, "{h} {w}"]:
+        return _largest(key, self.count(h, w), h, w)
+
+    def count(self, h: int, w: int) -> int:
+        """Return the number of hidden units."""
+        return _hidden_count("RandomUp", self.ratio, h, w, lambda number: math.ceil(number - 1e-9))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,7 +213,7 @@ class Grid:
         return h * w * round(4 * self.ratio) // 4
 
 
-Sampler = Random | Block | Grid
+Sampler = Random | RandomUp | Block | Grid
 
 HIDDEN_COLOUR = 0.5
 """Grey level of hidden units in pictures."""
@@ -270,8 +287,13 @@ def _between(length: Float[Array, ""], offset: Float[Array, ""], side: int) -> B
     return (unit >= start) & (unit < start + length)
 
 
-def _hidden_count(sampler: str, ratio: float, h: int, w: int) -> int:
-    count = round(ratio * h * w)
+def _largest(key: Key[Array, ""], count: int, h: int, w: int) -> Bool[Array, "{h} {w}"]:
+    """Mark the units with the `count` largest of h * w uniform random numbers."""
+    return (_rank(jax.random.uniform(key, (h * w,))) >= h * w - count).reshape(h, w)
+
+
+def _hidden_count(sampler: str, ratio: float, h: int, w: int, rounded: Callable[[float], int] = round) -> int:
+    count = rounded(ratio * h * w)
     if not 0 < count < h * w:
         raise UserError(
             f"{sampler} must hide some units and leave some visible; ratio {ratio:g} of {h} x {w} hides {'all' if count else 'none'}. "

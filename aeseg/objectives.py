@@ -17,6 +17,9 @@ from aeseg.types import IGNORE, UserError
 SSIM_SHARE = 0.84
 """Weight of 1 - SSIM in `ssim_l1`: alpha of Zhao et al. 2017, section 3.4 of the preprint (arXiv 1511.08861)."""
 
+NORMALISERS = ("weights", "pixels")
+"""Divisors of a weighted cross-entropy."""
+
 IMAGE_OBJECTIVES = ("squared_error", "absolute_error", "binary_cross_entropy", "ssim_l1")
 OUTPUTS = ("sigmoid", "linear")
 
@@ -132,10 +135,13 @@ def cross_entropy(
     label: Int[Array, "b h w"],
     valid: Bool[Array, "b"],
     class_weights: Sequence[float] = (),
+    normaliser: str = "weights",
 ) -> Mean:
-    """Mean of -log softmax(logits)_label over labelled pixels, weighted by w_label (torch's `CrossEntropyLoss`).
+    """Mean of -log softmax(logits)_label over labelled pixels, weighted by w_label.
 
-    `class_weights` of () weights all classes 1. A label outside [0, k) other than IGNORE gives NaN instead of a wrong loss.
+    The sum is divided by the sum of w_label (`normaliser` "weights", torch's `CrossEntropyLoss`), or by the number of labelled pixels
+    ("pixels", caffe-segnet's SoftmaxWithLoss). `class_weights` of () weights all classes 1, and both are one. A label outside [0, k)
+    other than IGNORE gives NaN instead of a wrong loss.
     """
     logits = logits.astype(jnp.float32)
     classes = jnp.arange(logits.shape[-1], dtype=label.dtype)
@@ -146,7 +152,7 @@ def cross_entropy(
     error = jax.nn.logsumexp(logits, axis=-1) - picked
     return Mean(
         jnp.sum(_pixel_weights(label, known, class_weights) * jnp.where(known, error, 0)),
-        cross_entropy_weight(label, valid, class_weights),
+        cross_entropy_weight(label, valid, class_weights, normaliser),
     )
 
 
@@ -154,10 +160,11 @@ def cross_entropy_weight(
     label: Int[Array, "b h w"],
     valid: Bool[Array, "b"],
     class_weights: Sequence[float] = (),
+    normaliser: str = "weights",
 ) -> Float[Array, ""]:
     """Return the weight of `cross_entropy` from the labels: sum w_label, or the number of labelled pixels."""
     known = labelled(label, valid)
-    if not class_weights:
+    if not class_weights or normaliser == "pixels":
         return jnp.sum(known, dtype=jnp.int32).astype(jnp.float32)
     return jnp.sum(_pixel_weights(label, known, class_weights))
 

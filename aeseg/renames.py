@@ -20,12 +20,18 @@ FIELDS: dict[str, dict[str, str]] = {RUN: {"freeze": "transfer"}}
 DROPPED: dict[str, tuple[str, ...]] = {RUN: ("epochs", "images", "blr", "decay"), DATA: ("root", "class_table")}
 """Fields that held no argument, by (new) target: other fields were computed from them, and hold the result."""
 
-MEANT: dict[str, dict[str, Any]] = {}
+MEANT: dict[str, dict[str, Any]] = {
+    RUN: {"statistics": "pretrained", "position_tables": "kept"},
+    "aeseg.models.encoders.resnet:ResNet": {"initialiser": "he", "zero_last": False},
+}
 """What the code did while a field did not exist, by (new) target, if that is not the field's default today."""
 
 
 def updated(node: Any) -> Any:
-    """Return a plain config (dicts, lists, numbers) in today's words, at every depth; what needs no change is kept."""
+    """Return a plain config (dicts, lists, numbers) in today's words, at every depth; what needs no change is kept.
+
+    A field of `MEANT` that is absent gets the value that the code meant.
+    """
     if isinstance(node, list | tuple):
         return [updated(item) for item in node]
     if not isinstance(node, Mapping):
@@ -36,6 +42,7 @@ def updated(node: Any) -> Any:
         fields["target"] = target
         renamed, dropped = FIELDS.get(target, {}), DROPPED.get(target, ())
         fields = {renamed.get(name, name): value for name, value in fields.items() if name not in dropped}
+        fields = {**fields, **{name: value for name, value in MEANT.get(target, {}).items() if name not in fields}}
     return fields
 
 

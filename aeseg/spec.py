@@ -6,6 +6,7 @@ included: so a run's config.json says all of it even when the code's defaults ch
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import inspect
 import json
@@ -44,8 +45,7 @@ def spec(factory: Callable[..., Any], **kwargs: Any) -> ConfigDict:
     Raises TypeError, before anything is read or built, for an argument the factory does not have, for one it needs and
     did not get, and for a value that is not plain (JSON cannot hold it, or the command line could not override it).
     """
-    signature = inspect.signature(factory)
-    known = [name for name in signature.parameters if name not in _LINEN_FIELDS]
+    known = [name for name in _parameters(factory) if name not in _LINEN_FIELDS]
     if "target" in known:
         raise TypeError(f"{factory.__qualname__} has an argument 'target', which is where a spec keeps its name; call it otherwise.")
     for name in kwargs:
@@ -67,9 +67,15 @@ def defaults(factory: Callable[..., Any]) -> dict[str, Any]:
         made = {
             each.name: each.default_factory() for each in dataclasses.fields(factory) if each.default_factory is not dataclasses.MISSING
         }
-    parameters = inspect.signature(factory).parameters
-    found = {name: parameter.default for name, parameter in parameters.items() if parameter.default is not inspect.Parameter.empty}
+    found = {
+        name: parameter.default for name, parameter in _parameters(factory).items() if parameter.default is not inspect.Parameter.empty
+    }
     return {name: value for name, value in {**found, **made}.items() if name not in _LINEN_FIELDS}
+
+
+@functools.cache
+def _parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(factory).parameters
 
 
 def describe(thing: Any) -> Any:
@@ -125,8 +131,7 @@ def _filled(node: Any) -> Any:
         return node
     fields = {name: _filled(value) for name, value in node.items()}
     if "target" in node:
-        absent = {**plain(defaults(resolve(node["target"]))), **renames.MEANT.get(node["target"], {})}
-        fields = {**absent, **fields}
+        fields = {**plain(defaults(resolve(node["target"]))), **fields}
     return fields
 
 
@@ -140,7 +145,7 @@ def _built(node: Any) -> Any:
     factory = resolve(node["target"])
     kept = getattr(factory, "DESCRIPTIONS", ())
     arguments = {name: value if name in kept else _built(value) for name, value in node.items() if name != "target"}
-    known = [name for name in inspect.signature(factory).parameters if name not in _LINEN_FIELDS]
+    known = [name for name in _parameters(factory) if name not in _LINEN_FIELDS]
     for name in arguments:
         if name not in known:
             raise UserError(

@@ -99,7 +99,7 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
             now, untrained = (health.Health(each["probe"], each["rank"]) for each in (line, first))
             if (text := health.warning(line["arm"], line["step"], now, untrained)) and not work.is_warned(line["arm"]):
                 work.warn(text)
-        bar.at(100, "tables and pictures")
+        bar.at(100, task="tables and pictures")
         return records.write(work, *following(flags, output, known[0]))
 
 

@@ -3,6 +3,7 @@
 python -m experiments.evaluate --workdir=runs/segment                    the test split
 python -m experiments.evaluate --workdir=runs/pretrain --split=validation  an autoencoder: PSNR, SSIM and its losses
 python -m experiments.evaluate --workdir=runs/segment --best --stride=32   what was best on validation; windows that overlap more
+python -m experiments.evaluate --workdir=runs/segment --root=/new/place  the images were moved; --data=<description> scores others
 python -m experiments.evaluate --workdir=runs/segment --samples=40       a network with dropout, as Bayesian SegNet
 python -m experiments.evaluate --workdir=runs/segment --batch_statistics   a network with batch norm, as FC-DenseNet
 """
@@ -59,6 +60,7 @@ def run(argv: Sequence[str]) -> int:
         batch=(0, "images or windows in one call; 0 is the run's batch size"),
         boundaries=(True, "score the classes' borders, too: 7 ms for an image of 360x480, 1 s for one of 1024x2048"),
         reference_boundaries=(False, "score them by SegNet's own script, too: 20 ms for an image of 360x480, 1 s for one of 512x1024"),
+        **predictors.DATA,
         **predictors.FLAGS,
     )
     if not flags.workdir:
@@ -67,11 +69,11 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
     process.start()
     began = time.perf_counter()
-    trained = workdirs.load_trained(flags.workdir, predictors.chosen_step(flags))
+    trained = predictors.chosen_data(flags, workdirs.load_trained(flags.workdir, predictors.chosen_step(flags)))
     segments = trained.run.segments
     views, samples = predictors.chosen_views(flags, segments), predictors.chosen_samples(flags, segments)
     statistics = predictors.chosen_statistics(flags, segments)
-    windows = predictors.chosen_windows(flags, tuple(trained.run.window), segments)
+    windows = predictors.chosen_windows(flags, tuple(trained.run.window), segments, trained.run.largest_window)
     source = trained.run.data.scored(flags.split)
     batch = flags.batch or trained.run.batch_size
     picture = os.path.join(flags.workdir, "pictures", f"{flags.split}_{trained.step:06d}.png")
@@ -80,6 +82,7 @@ def run(argv: Sequence[str]) -> int:
         measures = (CALIBRATION, *(measure for measure, asked in borders if asked))
         how = {"batch": batch, "measures": measures, **windows, **views}
         scores, columns, names = segmentation_scores(trained, source, samples, statistics, **how)
+        scores |= {name: getattr(flags, name) for name in predictors.DATA if getattr(flags, name)}
         scores |= {"windows": windows, "views": views, "samples": samples, "batch_statistics": statistics}
     else:
         scores, columns, names = autoencoder_scores(trained, source, batch)
@@ -96,6 +99,7 @@ def run(argv: Sequence[str]) -> int:
     print(f"\n{scores['images']:,} images of {flags.split} at step {trained.step} in {time.perf_counter() - began:.0f} s.")
     print(f"numbers     {path}\npictures    {picture}")
     which = f"--workdir={flags.workdir}{' --best' if flags.best else ''}"
+    print(f"page        {process.launcher()}report {flags.workdir}{' --best' if flags.best else ''} --split={flags.split}")
     print(f"next        {process.launcher()}predict {which} --input=<file, folder or glob> --output=predictions", flush=True)
     return 0
 

@@ -5,50 +5,50 @@ python -m experiments.predict --workdir=runs/segment --input='a/**/*.jpg' --outp
 python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions --best --stride=32 --weights=gaussian
 python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions --samples=40      Bayesian SegNet's uncertainty
 
-Below --output: labels/<name>.png (8-bit palette: class ids), overlays/<name>.png, logits/<name>.npz (with --logits, key
-`logits`, float32 [h w k]), overview.png; with --samples also uncertainties/<name>.png (dark where the networks that dropout draws
-disagree), and in the .npz `uncertainty` [h w], the variance of their softmax, averaged over the classes.  Everything has the input's
-own size, as stored (EXIF rotation is not applied).
+Below --output: labels/<name>.png (8-bit palette: class ids; of a GeoTIFF also <name>.tif with its georeference), overlays/<name>.png,
+logits/<name>.npz (with --logits, key `logits`, float32 [h w k]), overview.png, predictions.json (what was predicted, and what failed);
+with --samples also uncertainties/<name>.png (dark where the networks that dropout draws disagree), and in the .npz `uncertainty` [h w],
+the variance of their softmax, averaged over the classes.  Everything has the input's own size, as stored (EXIF rotation is not applied).
 A run whose evaluation resizes images (data.evaluation_transforms) predicts at that size, and probabilities are brought back
 bilinearly; any other slides its window over the image at full resolution, and writes the labels that `evaluate` scores with the same
 flags.  Where probabilities were brought back, or averaged over views and networks (--flip, --scales, --samples), --logits holds their
 logarithms.
-Files that cannot be read are listed, and the exit code is 1.
+An image of more than 16 million pixels is predicted in strips.  Files that cannot be read or predicted are listed, and the exit code is
+1.  Only results of an earlier run are overwritten, and links out of --output are not followed.
 """
 
 import functools
-import glob
 import os
 import sys
 import time
-from collections import Counter
+from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Float, Int32, UInt8
 
-from aeseg.data import decode, reading, transforms
-from aeseg.inference import draw
+from aeseg import checks
+from aeseg.data import decode, georeference, reading, transforms
+from aeseg.data.files import shown as printable
+from aeseg.inference import draw, sliding
 from aeseg.inference.samples import PLANES
-from aeseg.inference.sliding import sliding
-from aeseg.inference.views import averaged, checked, resized, softmax
+from aeseg.inference.views import averaged, checked
 from aeseg.runs import scores as scoring
 from aeseg.runs import workdir as workdirs
+from aeseg.runs.run import Run
 from aeseg.runs.train import PICTURES
 from aeseg.types import Class, UserError
 
 from .console import cli, predictors
 from .console.progress import Progress
 from .machine import process
+from .predictions.inputs import input_files, output_names
+from .predictions.outputs import Outputs
+from .predictions.writing import Item, in_strips, is_large, reconstructed, segmented
 
-
-class Item(NamedTuple):
-    """One input file: where its results go, and its pixels."""
-
-    name: str
-    image: UInt8[np.ndarray, "h w c"]
+ONE_VIEW = {"scales": (1.0,), "flip": False}
+REMEDY = "Cut the image into tiles, or leave out --logits, --samples, --scales and --flip: then it is predicted in strips."
 
 
 def run(argv: Sequence[str]) -> int:
@@ -78,7 +78,7 @@ def run(argv: Sequence[str]) -> int:
         overview = os.path.join(flags.output, "overview.png")
         draw.panel(columns, overview, classes, [row["name"] for row in shown])
     for path, reason in unreadable:
-        print(f"Skipped {path}: {reason.removeprefix(path).strip()}", file=sys.stderr)
+        print(f"Skipped {printable(path)}: {printable(reason.removeprefix(path).strip())}", file=sys.stderr)
     print(f"\n{done} of {len(paths)} images at step {trained.step} in {time.perf_counter() - began:.0f} s.")
     if shown:
         extra = [kind for kind, asked in (("logits", flags.logits), ("uncertainties", flags.samples)) if asked]
@@ -91,90 +91,68 @@ def run(argv: Sequence[str]) -> int:
 def predict(
     trained: workdirs.Trained, paths: Sequence[str], classes: tuple[Class, ...], flags: Any
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
-    """Write the results of every file; returns the rows of the overview, and (path, reason) of those that cannot be read."""
-    run, output, segments = trained.run, flags.output, bool(classes)
+    """Write the results of every file; returns the rows of the overview, and (path, reason) of those without results."""
+    run, segments = trained.run, bool(classes)
     views, samples = predictors.chosen_views(flags, segments), predictors.chosen_samples(flags, segments)
     statistics, window = predictors.chosen_statistics(flags, segments), tuple(run.window)
-    windows = predictors.chosen_windows(flags, window)
+    windows = {"window": window, "batch": flags.batch, **predictors.chosen_windows(flags, window, largest=run.largest_window)}
     changes = [change for change in run.data.evaluation_transforms if not _cuts(change)]
-    resizes = any(isinstance(change, transforms.Resize) for change in changes)
-    channels, how = run.data.described("test").get("channels", 3), reading.of_description(run.data.described("test"))
-    names = output_names(paths)
-    taken: list[Item] = []
-    unreadable: list[tuple[str, str]] = []
+    whole = flags.logits or samples or views != ONE_VIEW or any(isinstance(change, transforms.Resize) for change in changes)
+    names, out = output_names(paths), Outputs(flags.output, paths)
+    out.claim(_kinds(flags, segments), names)
+    network = scoring.predictor(run, _without_noise(trained.method), trained.variables, samples, statistics)
+    failed: list[tuple[str, str]] = []
     rows: list[dict[str, Any]] = []
+    taken: deque[tuple[str, Item]] = deque()
+
+    def done(row: dict[str, Any]) -> None:
+        if len(rows) < PICTURES:
+            rows.append(row)
 
     def images() -> Iterator[np.ndarray]:
         for path, name in zip(paths, names, strict=True):
             try:
-                image = decode.image(path, channels, reading=how)
-            except UserError as error:
-                unreadable.append((path, str(error)))
+                item, image = _read(run, path, name, changes)
+                if is_large(image):
+                    if whole:
+                        checks.check_memory(16 * image.shape[0] * image.shape[1] * max(3, len(classes)), path, REMEDY)
+                    else:
+                        strips = sliding.strips(network, image, **windows)
+                        at = functools.partial(_inside, progress, len(failed) + finished[0], path)
+                        done({"name": name} | in_strips(item, strips, classes, out, at))
+                        finished[0] += 1
+                        continue
+            except (UserError, MemoryError) as error:
+                failed.append((path, str(error) or "memory is not enough"))
                 continue
-            record = {"image": image, "name": name}
-            for change in changes:
-                record = change(record, np.random.default_rng(0))
-            taken.append(Item(name, image))
-            yield record["image"]
+            taken.append((path, item))
+            yield image
 
+    finished = [0]
     with Progress("predicting", len(paths)) as progress:
-        network = scoring.predictor(run, _without_noise(trained.method), trained.variables, samples, statistics)
-        slide = functools.partial(sliding, network, window=window, batch=flags.batch, **windows)
-        for number, values in enumerate(averaged(slide, images(), **views, further=PLANES if samples else 0)):
-            item = taken.pop(0)
-            row = {"name": item.name, "image": item.image}
-            values = checked(values, item.name)
+        slide = functools.partial(sliding.sliding, network, **windows)
+        for values in averaged(slide, images(), **views, further=PLANES if samples else 0):
+            path, item = taken.popleft()
             try:
-                row |= _segmented(item, values, classes, flags, resizes) if classes else _reconstructed(item, values, output)
-            except OSError as error:
-                raise UserError(f"Cannot write to {output}: {error.strerror}. Free space or name another --output.") from error
-            if len(rows) < PICTURES:
-                rows.append(row)
-            progress.at(number + 1 + len(unreadable))
-    return rows, unreadable
-
-
-def input_files(pattern: str, output: str) -> list[str]:
-    """The files that --input means, sorted: the file itself, the images in a folder and below, or what a glob matches.
-
-    Results of an earlier run (anything below `output`) are no input.
-    """
-    if os.path.isfile(pattern):
-        return [pattern]
-    if os.path.isdir(pattern):
-        found = [os.path.join(folder, name) for folder, _, names in os.walk(pattern) for name in names]
-        found = [path for path in found if path.lower().endswith(decode.KINDS)]
-    else:
-        found = [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
-    results = os.path.join(os.path.realpath(output), "")
-    found = sorted(path for path in found if not os.path.realpath(path).startswith(results))
-    if not found:
-        raise UserError(
-            f"Expected images; --input={pattern!r} matches none. Name a file, a folder that holds {', '.join(decode.KINDS)}, "
-            "or a glob in quotes, such as 'photos/**/*.jpg'."
-        )
-    return found
-
-
-def output_names(paths: Sequence[str]) -> list[str]:
-    """A name for the results of each file, without an ending, no two alike (also where case does not count).
-
-    The files' common folder is left out.  a.png beside a.jpg become a_png and a_jpg.
-    """
-    root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    stems = [os.path.splitext(os.path.relpath(os.path.abspath(path), root)) for path in paths]
-    alike = Counter(stem.lower() for stem, _ in stems)
-    used = {stem.lower() for stem, _ in stems if alike[stem.lower()] == 1}
-    names = []
-    for stem, ending in stems:
-        name = stem
-        if alike[stem.lower()] > 1:
-            name, number = f"{stem}_{ending[1:]}", 2
-            while name.lower() in used:
-                name, number = f"{stem}_{ending[1:]}_{number}", number + 1
-            used.add(name.lower())
-        names.append(name)
-    return names
+                values = checked(values, item.name)
+                made = segmented(item, values, classes, out, flags.logits, bool(samples)) if segments else reconstructed(item, values, out)
+            except UserError as error:
+                failed.append((path, str(error)))
+                continue
+            finished[0] += 1
+            done({"name": item.name, "image": item.image} | made)
+            progress.at(finished[0] + len(failed))
+    out.record(
+        {
+            "workdir": flags.workdir,
+            "step": trained.step,
+            "windows": windows,
+            "views": views,
+            "images": dict(zip(paths, names, strict=True)),
+            "failed": dict(failed),
+        }
+    )
+    return rows, failed
 
 
 def known_classes(trained: workdirs.Trained) -> tuple[Class, ...]:
@@ -191,47 +169,26 @@ def known_classes(trained: workdirs.Trained) -> tuple[Class, ...]:
     return tuple(Class(str(index), tuple(colours[index])) for index in range(trained.method.classes))
 
 
-def most_likely(probabilities: Float[np.ndarray, "_ _ k"], size: tuple[int, int]) -> Int32[np.ndarray, "h w"]:
-    """The class of the largest probability after bilinear resizing to `size` (h, w); one class at a time, to spare memory."""
-    label = np.zeros(size, np.int32)
-    best = np.full(size, -np.inf, np.float32)
-    for index in range(probabilities.shape[-1]):
-        plane = resized(probabilities[..., index : index + 1], size)[..., 0]
-        label[plane > best] = index
-        np.maximum(best, plane, out=best)
-    return label
+def _read(run: Run, path: str, name: str, changes: Sequence[Any]) -> tuple[Item, np.ndarray]:
+    """A file as it is, and as the network sees it."""
+    described = run.data.described("test")
+    image = decode.image(path, described.get("channels", 3), reading=reading.of_description(described))
+    record = {"image": image, "name": name}
+    for change in changes:
+        record = change(record, np.random.default_rng(0))
+    return Item(name, image, georeference.tags(path)), record["image"]
 
 
-def _segmented(item: Item, values: np.ndarray, classes: tuple[Class, ...], flags: Any, resizes: bool) -> dict[str, Any]:
-    """Write one file's results; the columns of its row in the overview."""
-    size = item.image.shape[:2]
-    logits, further = np.split(values, [len(classes)], axis=-1)
-    if resizes:
-        probabilities = softmax(logits)
-        label = most_likely(probabilities, size)
-    else:
-        label = np.argmax(logits, axis=-1).astype(np.int32)
-    beside = {"uncertainty": resized(further, size)[..., 0]} if flags.samples else {}
-    if flags.logits:
-        if resizes:
-            logits = np.log(np.maximum(resized(probabilities, size), np.finfo(np.float32).tiny))
-        path = os.path.join(flags.output, "logits", item.name + ".npz")
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        np.savez_compressed(path, logits=logits.astype(np.float32), **beside)
-    overlay = draw.overlay(item.image, label, classes)
-    draw.write_label(os.path.join(flags.output, "labels", item.name + ".png"), label, classes)
-    draw.write_image(os.path.join(flags.output, "overlays", item.name + ".png"), overlay)
-    shown = {"prediction": label, "overlay": overlay}
-    if beside:
-        shown["uncertainty"] = draw.uncertainty_map(beside["uncertainty"], len(classes))
-        draw.write_image(os.path.join(flags.output, "uncertainties", item.name + ".png"), shown["uncertainty"])
-    return shown
+def _inside(progress: Progress, done: int, path: str, fraction: float) -> None:
+    progress.at(done, fraction, os.path.basename(path))
 
 
-def _reconstructed(item: Item, values: np.ndarray, output: str) -> dict[str, Any]:
-    reconstruction = resized(values, item.image.shape[:2])
-    draw.write_image(os.path.join(output, "reconstructions", item.name + ".png"), reconstruction)
-    return {"reconstruction": reconstruction}
+def _kinds(flags: Any, segments: bool) -> list[tuple[str, str]]:
+    """The folders and endings of the results."""
+    if not segments:
+        return [("reconstructions", ".png")]
+    more = [("logits", ".npz")] * flags.logits + [("uncertainties", ".png")] * bool(flags.samples)
+    return [("labels", ".png"), ("labels", ".tif"), ("overlays", ".png"), *more]
 
 
 def _cuts(change: Any) -> bool:

@@ -9,6 +9,7 @@ python -m experiments.probe --init=runs/pretrain --config=camvid:unet  the label
 The config gives the labelled images (all of `data`, `window`, `seed`, `batch_size`), and without --init the encoder.
 """
 
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from aeseg.models.heads.linear import LinearHead
 from aeseg.runs import init, transfer
 from aeseg.runs import scores as scoring
 from aeseg.runs.run import SPLITS, Run, config_example
+from aeseg.runs.train import frozen_averages
 from aeseg.spec import build, spec
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
@@ -45,6 +47,8 @@ from .machine.provenance import provenance
 KINDS = ("knn", "logistic", "linear")
 WARMUP = 1_500 / 40_000
 """The share of DINOv2's linear probe in which the learning rate rises."""
+AVERAGED = 200
+"""Batches, at most, of which batch norm averages are taken for a probe of patches."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -87,12 +91,17 @@ def run(argv: Sequence[str]) -> int:
     if start is not None:
         state, lines = start(state)
         print("\n".join(lines))
+    read = () if flags.kind == "linear" else itertools.islice(scoring.windows(probed, probed.training, probed.batch_size), AVERAGED)
+    state, lines = frozen_averages(probed, state, read)
+    for line in lines:
+        print(line)
     predict, settings = linear(probed, state) if flags.kind == "linear" else patchwise(probed, state, stride, flags)
     with Progress("evaluating", len(scored)) as progress:
         scores = scoring.segmentation(probed, predict, scored, batch=probed.batch_size, seen=lambda index, *_: progress.at(index + 1))
     workdir = flags.workdir or (flags.init if os.path.isdir(os.path.join(flags.init, "checkpoints")) else "runs/probe")
     os.makedirs(workdir, exist_ok=True)
-    entry = {**scores, "init": flags.init, "config": flags.config_name, "stride": stride, "seed": config.seed, **settings, **provenance()}
+    settings = {"stride": stride, "seed": config.seed, "statistics": config.statistics, **settings}
+    entry = {**scores, "init": flags.init, "config": flags.config_name, **settings, **provenance()}
     path = evaluate.write(workdir, f"{flags.kind} {flags.split}", {**entry, "seconds": time.perf_counter() - began}, "probe.json")
     print("\n" + evaluate.table(scores))
     said = f"{flags.kind} on stride {stride} of {flags.init or 'a fresh encoder'}, {scores['images']:,} images of {flags.split}"

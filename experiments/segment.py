@@ -4,6 +4,8 @@ python -m experiments.segment --init=runs/pretrain                              
 python -m experiments.segment --init=runs/pretrain --config.transfer=linear-probe  the encoder stays as it is
 python -m experiments.segment --init=runs/pretrain --config.transfer=scratch       its architecture alone: the control
 python -m experiments.segment --init=runs/segment --config.transfer=continue       the whole segmenter, new optimiser state: a second stage
+python -m experiments.segment --init=runs/probe --config.transfer=continue         after a linear probe: LP-FT, frozen first, then free
+python -m experiments.segment --init=runs/unet --config.transfer=fine-tune-decoder  a pretrained U-Net decoder, too, becomes the head
 python -m experiments.segment --init=vit-mae-base                               a directory of Hugging Face: config.json, model.safetensors
 python -m experiments.segment --config=camvid_small:unet                         another config file, from scratch
 """
@@ -30,6 +32,7 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         config="segment",
         workdir=("", "where the run lives; default runs/<config>"),
+        minutes=(0.0, "stop after so many minutes of training, with everything saved; 0 has no limit"),
         data=("", "a data description that `inspect` wrote; it replaces the config's data"),
         init=(
             "",
@@ -38,8 +41,7 @@ def run(argv: Sequence[str]) -> int:
     )
     process.start()
     config = flags.config
-    taken = "all" if config.transfer == "continue" else "encoder"
-    weights = init.weights(config, flags.overrides, flags.init, taken) if flags.init else None
+    weights = init.weights(config, flags.overrides, flags.init, transfer.taken(config.transfer)) if flags.init else None
     weights = transfer.chosen(config, weights)
     transfer.weigh_classes(config)
     segmentation = spec.build(config)
@@ -48,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     ):
         print(line)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
-    outcome = train(segmentation, workdir, weights)
+    outcome = train(segmentation, workdir, weights, minutes=flags.minutes)
     if jax.process_index() == 0:
         print(report(segmentation, workdir, outcome, f"{process.launcher()}evaluate --workdir={workdir} --split=test"), flush=True)
     return 128 + outcome.signal if outcome.signal else 0

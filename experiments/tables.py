@@ -29,7 +29,7 @@ from aeseg.types import UserError
 
 from . import papers
 from .console import cli
-from .machine import commands
+from .machine import commands, process
 from .study import figures, formats, measurements, plan, plot, rehearsal, summary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -98,6 +98,7 @@ def run(argv: Sequence[str]) -> int:
         plot.write(flags.plot, paper, measurements.current(flags.table, paper))
     if not (flags.picture or flags.plot):
         print(printed(flags.table, flags.format, flags.scale, measurements.failures(flags.table, paper, flags.runs)))
+        print(f"\nTo look at it: {process.launcher()}report {flags.table}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -126,7 +127,8 @@ def printed(
     found = measurements.current(table, paper)
     if not found and not failed:
         raise UserError(f"Nothing of {table} has been measured. Run python -m experiments.tables {table} --run.")
-    if getattr(paper, "NOTE", "") and {row.name for row in paper.ROWS if row.command != "pretrain"} - {line["row"] for line in found}:
+    spoken_of = getattr(paper, "SPEAKS_OF", [row.name for row in paper.ROWS if row.command != "pretrain"])
+    if set(spoken_of) - {line["row"] for line in found}:
         paper.NOTE = ""  # it speaks of rows that are not measured
     return formats.FORMATS[style](paper, summary.metrics(paper, found), summary.lines(paper, found, failed or {}), **how)
 

@@ -9,7 +9,11 @@ import re
 import tempfile
 from pathlib import Path
 
+import jaxlib.version
+
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+if jaxlib.version.__version_info__ < (0, 11):  # kernels without MLIR compile in half the time; later versions have no choice
+    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".cache")  # caches stay out of the home directory

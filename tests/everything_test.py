@@ -168,6 +168,8 @@ def test_tests_mirror_the_code():
         "launch",
         "precision",
         "own_images",
+        "depth",
+        "browser",
         "main",
     }
     for path in sorted((ROOT / "tests").rglob("*_test.py")):

@@ -16,7 +16,16 @@ LAYERS = (
     tuple(
         f"aeseg.{name}" for name in ("types", "files", "checks", "renames", "jsonlines", "spec", "tree", "images", "keys", "compile_cache")
     ),
-    ("aeseg.objectives", "aeseg.metrics", "aeseg.boundaries", "aeseg.calibration", "aeseg.likelihoods", "aeseg.masking", "aeseg.positions"),
+    (
+        "aeseg.objectives",
+        "aeseg.metrics",
+        "aeseg.boundaries",
+        "aeseg.calibration",
+        "aeseg.likelihoods",
+        "aeseg.masking",
+        "aeseg.positions",
+        "aeseg.targets",
+    ),
     ("aeseg.models", "aeseg.data"),
     ("aeseg.methods", "aeseg.importers"),
     ("aeseg.training", "aeseg.inference"),

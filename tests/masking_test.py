@@ -100,7 +100,23 @@ def test_a_number_out_of_range_is_named(make, message):
         make()
 
 
-SAMPLERS = (masking.Random(0.6), masking.Block(0.5), masking.Block(0.75, smallest=4), masking.Grid(0.75), masking.Grid(0.5))
+SAMPLERS = (
+    masking.Random(0.6),
+    masking.RandomUp(0.6),
+    masking.Block(0.5),
+    masking.Block(0.75, smallest=4),
+    masking.Grid(0.75),
+    masking.Grid(0.5),
+)
+
+
+@pytest.mark.parametrize(("n", "ratio"), [(7, 0.6), (14, 0.6), (14, 0.75), (14, 0.9), (16, 0.75), (6, 0.6), (5, 0.6), (10, 0.6), (12, 0.4)])
+def test_hidden_units_are_counted_as_in_each_papers_code(n, ratio):
+    """MAE and FCMAE keep int(L (1 - r)) of L units, SimMIM hides ceil(L r), SparK keeps round(L (1 - r))."""
+    length = n * n
+    mae, simmim, spark = length - int(length * (1 - ratio)), int(np.ceil(length * ratio)), length - round(length * (1 - ratio))
+    assert masking.RandomUp(ratio).count(n, n) == mae == simmim
+    assert masking.Random(ratio).count(n, n) == spark
 
 
 def drawn(sampler, h, w, rows=200):
@@ -161,6 +177,7 @@ def test_units_spread_to_pixels_and_a_grid_that_they_do_not_fill_is_named():
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
+        (lambda: masking.RandomUp(0.0), "RandomUp takes a ratio of more than 0 and less than 1; got 0.0"),
         (lambda: masking.Random(1.0), "Random takes a ratio of more than 0 and less than 1; got 1.0"),
         (lambda: masking.Grid(0.6), "Grid takes a ratio of 0.25, 0.5 or 0.75; got 0.6"),
         (lambda: masking.Block(0.5, 0), "Block takes a smallest of 1 or more; got 0"),

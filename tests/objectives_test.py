@@ -117,6 +117,23 @@ def test_the_weight_of_cross_entropy_comes_from_labels_alone(weights):
     assert mean.weight == pytest.approx(np.dot(counts, weights or np.ones(4)))
 
 
+def test_per_pixel_the_weighted_cross_entropy_is_caffe_segnet_s_in_value_and_gradient():
+    """SoftmaxWithLoss with class_weighting and normalize: the weighted sum over the number of pixels that are not ignored."""
+    value, gradient = value_and_gradient(lambda v: objectives.cross_entropy(v, jnp.asarray(LABEL), ALL, WEIGHTS, "pixels"), LOGITS)
+
+    def theirs(v):
+        weight = torch.tensor(WEIGHTS, dtype=torch.float32)
+        label = torch.from_numpy(LABEL).long()
+        total = functional.cross_entropy(v.permute(0, 3, 1, 2), label, weight, ignore_index=IGNORE, reduction="sum")
+        return total / (label != IGNORE).sum()
+
+    logits = torch.tensor(LOGITS, requires_grad=True)
+    expected = theirs(logits)
+    expected.backward()
+    np.testing.assert_allclose(value, expected.item(), rtol=1e-5)
+    np.testing.assert_allclose(gradient, logits.grad, rtol=1e-4, atol=1e-7)
+
+
 @pytest.mark.parametrize("loss", [objectives.cross_entropy, objectives.dice_loss])
 def test_padding_rows_weigh_nothing_in_cross_entropy_and_dice(loss):
     padded = loss(jnp.asarray(LOGITS).at[1].set(1e30), jnp.asarray(LABEL), SOME)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
 from aeseg.data.records import Record
 from aeseg.data.transforms import check_probability
@@ -17,6 +17,7 @@ class PhotometricJitter:
 
     The first three are factors drawn from 1 - value to 1 + value; the hue is turned by at most `hue` of the colour circle.
     Contrast is about the image's mean grey.  Saturation and hue need colour: images of other than 3 channels keep theirs.
+    16-bit images become 8-bit ones.
     """
 
     brightness: float = 0.25
@@ -34,7 +35,7 @@ class PhotometricJitter:
     def __call__(self, record: Record, rng: np.random.Generator) -> Record:
         brightness, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * [self.brightness, self.contrast, self.saturation]
         turn = rng.uniform(-self.hue, self.hue)
-        image = record["image"]
+        image: np.ndarray = eight_bits(record["image"])
         mean = image.mean() * brightness
         table = (np.arange(256) * brightness - mean) * contrast + mean
         image = cv2.LUT(np.ascontiguousarray(image), _rounded(table)).reshape(image.shape)
@@ -74,7 +75,7 @@ class LocalContrast:
     """The image's local contrast (`images.local_contrast`, `sigma` in pixels) in its place, for an encoder that does not see to it itself.
 
     It draws nothing: give it to data.transforms and to data.evaluation_transforms, and `evaluate` and `predict` show a network the same.
-    Images stay uint8: -`largest` becomes 0, `largest` 255, and what lies beyond is cut off.  An encoder with mean 0.5 and std
+    Images become uint8: -`largest` becomes 0, `largest` 255, and what lies beyond is cut off.  An encoder with mean 0.5 and std
     0.5 / largest, 0.125, then sees the contrast itself, but for the rounding (1/64).
     """
 
@@ -86,7 +87,7 @@ class LocalContrast:
             raise UserError(f"LocalContrast needs a sigma and a largest contrast above 0; got {self.sigma} and {self.largest}.")
 
     def __call__(self, record: Record, rng: np.random.Generator) -> Record:
-        image = record["image"].astype(np.float32) / 255
+        image = record["image"].astype(np.float32) / np.iinfo(record["image"].dtype).max
         difference = image - self._around(image)
         deviation = np.sqrt(self._around(np.square(difference)) + 1e-8)
         contrast = difference / np.maximum(deviation, deviation.mean())
@@ -96,6 +97,11 @@ class LocalContrast:
         """The channels' mean, blurred as `images.blurred` does."""
         taps = 2 * max(1, int(np.ceil(3 * self.sigma))) + 1
         return cv2.GaussianBlur(values.mean(axis=-1), (taps, taps), self.sigma, borderType=cv2.BORDER_REPLICATE)[..., None]
+
+
+def eight_bits(image: Shaped[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w c"]:
+    """The image in 8 bits: 16 by rounding v / 257."""
+    return image if image.dtype == np.uint8 else ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _rounded(values: np.ndarray) -> UInt8[np.ndarray, "..."]:

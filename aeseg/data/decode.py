@@ -17,7 +17,7 @@ from aeseg.data import files, headers, tiff
 from aeseg.data.files import IMAGES as KINDS
 from aeseg.data.files import File, shown
 from aeseg.data.headers import Header
-from aeseg.data.reading import AS_STORED, UNTURN, Reading, of_channels, to_bytes, turned, whole
+from aeseg.data.reading import AS_STORED, UNTURN, Reading, of_channels, to_bits, turned, whole
 from aeseg.types import UserError
 
 __all__ = ["KINDS", "Reading", "Stored", "header", "image", "label", "mask", "raw", "stored"]
@@ -34,11 +34,12 @@ class Stored(NamedTuple):
     lossy: bool = False
 
 
-def image(file: bytes | str | Path, channels: int = 3, name: str = "", reading: Reading = AS_STORED) -> UInt8[np.ndarray, "h w c"]:
+def image(file: bytes | str | Path, channels: int = 3, name: str = "", reading: Reading = AS_STORED) -> Shaped[np.ndarray, "h w c"]:
     """Read an image from a file or its bytes, RGB (`channels=3`), grey (1), or any number of stored channels.
 
-    Grey and palette images are spread to RGB, RGB becomes grey for 1, CMYK is converted, alpha is dropped (not blended), 16 bits
-    become 8 by rounding v / 257.  A damaged file, other channels, or floats without a range are a UserError with the file's name.
+    Grey and palette images are spread to RGB, RGB becomes grey for 1, CMYK is converted, alpha is dropped (not blended). The image is
+    uint8 or uint16, as `reading.bits` says.  A damaged file, other channels, or floats without a range are a UserError with the file's
+    name.
     """
     if channels < 1:
         raise UserError(f"Images are read with at least 1 channel; got channels={channels}.")
@@ -50,7 +51,7 @@ def image(file: bytes | str | Path, channels: int = 3, name: str = "", reading: 
             pixels = _plain(handle.read(), head, channels, name)
         else:
             pixels = of_channels(_raw(handle, head, chosen, name), head, channels, reading, name)
-    pixels = to_bytes(pixels.reshape(*pixels.shape[:2], channels), reading, name)
+    pixels = to_bits(pixels.reshape(*pixels.shape[:2], channels), reading, name)
     return np.ascontiguousarray(turned(pixels, head, reading, name))
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 
 from aeseg.data import decode
 from aeseg.data.files import few, shown
@@ -12,7 +12,7 @@ from aeseg.data.reading import Reading
 from aeseg.types import UserError
 
 
-def read_image(root: str, files: Files, channels: int, reading: Reading) -> UInt8[np.ndarray, "h w c"]:
+def read_image(root: str, files: Files, channels: int, reading: Reading) -> Shaped[np.ndarray, "h w c"]:
     """Read a record's image; files of its channels are joined in the order of their names."""
     if not files.bands:
         return decode.image(Path(root, files.image), channels, reading=reading)

@@ -130,6 +130,23 @@ def records_of_list(places: Places, list_file: str, list_prefix: str) -> Matched
     return Matched(tuple(dict.fromkeys(records)), notes)
 
 
+def images_alone(places: Places, list_file: str, list_prefix: str) -> tuple[Matched, frozenset[str]]:
+    """The records of a list or folder without their labels, and the names of those that have one."""
+    if list_file:
+        return records_of_list(places._replace(labels="", roi=""), list_file, list_prefix), frozenset()
+    folder = os.path.normpath(os.path.join(places.root, places.labels))
+    if not (os.path.isfile(folder) if places.labels_in_one_file else os.path.isdir(folder)):
+        places = places._replace(labels="")
+    index = _index(places._replace(roi=""))
+    records = tuple(Files(name, files[0], "", "", tuple(files[1:])) for name, files in index.images.items())
+    if places.labels_in_one_file:
+        listed = coco.read(Path(places.root, places.labels))
+        labelled = {files.name for files in records if coco.key(listed, files.image) in listed.objects}
+    else:
+        labelled = set(index.labels) & set(index.images)
+    return Matched(records, index.notes), frozenset(labelled)
+
+
 def image_files(places: Places) -> list[str]:
     """All image files of the folder `images`, whichever records are picked; [] if there is no such folder."""
     if not os.path.isdir(os.path.join(places.root, places.images)):

@@ -15,7 +15,7 @@ from aeseg.types import UserError
 
 @dataclass(frozen=True)
 class Stack:
-    """Appends the planes of `key` to the image's channels, as uint8: `low` becomes 0 and `high` 255; what is outside is cut.
+    """Appends the planes of `key` to the image's channels: `low` becomes 0 and `high` 255 (65535 in 16-bit images); the rest is cut.
 
     uint8 planes with low 0 and high 255 stay as they are.
     """
@@ -33,7 +33,9 @@ class Stack:
             has = ", ".join(sorted(key for key, value in record.items() if isinstance(value, np.ndarray)))
             raise UserError(f"Stack reads {self.key!r}; record {record.get('name', '?')} has {has}. Change key, or take Stack out.")
         image, planes = record["image"], record[self.key]
-        scaled = np.rint(np.clip((planes.astype(np.float32) - self.low) / (self.high - self.low), 0, 1) * 255).astype(np.uint8)
+        scaled = np.rint(np.clip((planes.astype(np.float32) - self.low) / (self.high - self.low), 0, 1) * np.iinfo(image.dtype).max).astype(
+            image.dtype
+        )
         kept = {key: value for key, value in record.items() if key != self.key}
         return {**kept, "image": np.concatenate([image, scaled.reshape(*image.shape[:2], -1)], axis=-1)}
 

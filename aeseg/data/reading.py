@@ -6,7 +6,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 
 from aeseg.data.files import shown
 from aeseg.data.headers import PIXELS_LIMIT, Header
@@ -29,11 +29,12 @@ class Reading:
     """How image files are read.
 
     bands         the stored channels to take, in this order; () takes all
-    value_range   (low, high) become 0 and 255, values beyond are clipped; (0, 0): 8 bits as stored, 16 bits by v / 257
+    value_range   (low, high) become the least and the largest value, values beyond are clipped; (0, 0): 8 and 16 bits as stored
     strict        refuse values beyond the range instead
     pages         "ask" refuses files of several pages; "channels" joins them; "0", "1", ... takes one
     orientation   "ignore" the EXIF tag, "apply" it, or "ask": refuse files whose tag turns them
     pixels_limit  largest number of pixels of an image (of up to 4 channels)
+    bits          of a channel in memory: 8 (uint8; 16 stored bits become 8 by v / 257), or 16 (uint16; 8 stored ones by v * 257)
     """
 
     bands: tuple[int, ...] = ()
@@ -42,6 +43,7 @@ class Reading:
     pages: str = "ask"
     orientation: str = "ignore"
     pixels_limit: int = PIXELS_LIMIT
+    bits: int = 8
 
     @property
     def of_labels(self) -> "Reading":
@@ -70,10 +72,11 @@ def of_description(fields: Mapping[str, Any]) -> Reading:
 
     Nothing can be torn apart where there are no labels, so "ask" for the orientation is "ignore".
     """
-    names = ("bands", "value_range", "pages", "orientation", "pixels_limit")
+    names = ("bands", "value_range", "pages", "orientation", "pixels_limit", "bits")
     given: dict[str, Any] = {
         name: tuple(fields[name]) if isinstance(fields[name], list | tuple) else fields[name] for name in names if name in fields
     }
+    given["bits"] = given.get("bits") or 8
     return Reading(**{**given, "orientation": "apply" if given.get("orientation") == "apply" else "ignore"})
 
 
@@ -110,16 +113,19 @@ def _refused(pixels: np.ndarray, channels: int, name: str) -> np.ndarray:
     )
 
 
-def to_bytes(pixels: np.ndarray, reading: Reading, name: str) -> UInt8[np.ndarray, "h w c"]:
-    """Values to 0..255 by the range."""
+def to_bits(pixels: np.ndarray, reading: Reading, name: str) -> UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]:
+    """Values to 0..255, or 0..65535, by the range."""
     low, high = reading.value_range
+    dtype, largest = (np.dtype(np.uint16), 65535) if reading.bits == 16 else (np.dtype(np.uint8), 255)
     if low == high:
-        if pixels.dtype == np.uint8:
+        if pixels.dtype == dtype:
             return pixels
         if pixels.dtype == np.uint16:
             return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        if pixels.dtype == np.uint8:
+            return pixels.astype(np.uint16) * np.uint16(257)
         if pixels.dtype == bool:
-            return pixels.astype(np.uint8) * np.uint8(255)
+            return pixels.astype(dtype) * dtype.type(largest)
         finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
         ends = f"{finite.min():g} to {finite.max():g}" if finite.size else "no finite number"
         raise UserError(
@@ -135,8 +141,8 @@ def to_bytes(pixels: np.ndarray, reading: Reading, name: str) -> UInt8[np.ndarra
             "State the range: value_range=(low, high)."
         )
     wide: np.ndarray = pixels.astype(np.float64 if pixels.dtype.itemsize > 2 else np.float32)
-    scaled = np.multiply(np.subtract(wide, low), 255 / (high - low))
-    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    scaled = np.multiply(np.subtract(wide, low), largest / (high - low))
+    return np.rint(np.clip(scaled, 0, largest)).astype(dtype)
 
 
 def whole(pixels: np.ndarray, name: str) -> np.ndarray:

@@ -7,7 +7,8 @@ import numpy as np
 from aeseg.types import IGNORE, UserError
 
 Record = dict[str, Any]
-"""One image: `image` uint8 [h w c], perhaps `label` uint8 [h w] with IGNORE, further arrays [h w ...] such as `depth`, and `name`.
+"""One image: `image` uint8 or uint16 [h w c], perhaps `label` uint8 [h w] with IGNORE, further arrays [h w ...] such as `depth`, and
+`name`.
 
 Records may be shared (a cache hands out the same one again): change none in place, make a new one.
 """
@@ -37,8 +38,8 @@ def check(record: Record) -> Record:
     """The record itself, once its arrays are of one size and of the right kind."""
     image: Any = record.get("image")
     name = record.get("name", "?")
-    if not _is_uint8(image, 3):
-        raise UserError(f"The image of record {name} should be uint8 [h w c]; got {_kind(image)}. Convert it in the source.")
+    if not _is_uint8(image, 3) and not (isinstance(image, np.ndarray) and image.dtype == np.uint16 and image.ndim == 3):
+        raise UserError(f"The image of record {name} should be uint8 or uint16 [h w c]; got {_kind(image)}. Convert it in the source.")
     if "label" in record and not _is_uint8(label := record["label"], 2):
         counts = isinstance(label, np.ndarray) and label.dtype.kind in "iuf" and label.size
         values = f" with values from {label.min()} to {label.max()}" if counts else ""

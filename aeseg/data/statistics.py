@@ -24,16 +24,19 @@ def channel_statistics(source: Source, images: int = 1000, seed: int = 0) -> Sta
     if len(source) == 0 or images < 1:
         raise UserError(f"Channel statistics need at least 1 image; got {len(source)} records, of which {images} were asked for.")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(source))[:images])
-    counts: np.ndarray | None = None  # of each value 0..255 of each channel
+    counts: np.ndarray | None = None  # of each value of each channel
     for index in chosen:
         image = source[int(index)]["image"]
-        here = np.stack([np.bincount(image[..., channel].reshape(-1), minlength=256) for channel in range(image.shape[-1])])
+        values = np.iinfo(image.dtype).max + 1
+        here = np.stack([np.bincount(image[..., channel].reshape(-1), minlength=values) for channel in range(image.shape[-1])])
+        if counts is not None and counts.shape[1] != here.shape[1]:
+            raise UserError("Some images have 8 bits and others 16; expected one number. Set bits=8 or bits=16.")
         if counts is not None and counts.shape != here.shape:
             raise UserError(f"Images have {len(counts)} and {len(here)} channels; expected one number. Set channels.")
         counts = here if counts is None else counts + here
     assert counts is not None
-    values = np.arange(256) / 255
+    units = np.arange(counts.shape[1]) / (counts.shape[1] - 1)
     weights = counts / counts.sum(axis=1, keepdims=True)
-    mean = weights @ values
-    std = np.sqrt(np.sum(weights * np.square(values - mean[:, None]), axis=1))
+    mean = weights @ units
+    std = np.sqrt(np.sum(weights * np.square(units - mean[:, None]), axis=1))
     return Statistics(tuple(mean.tolist()), tuple(std.tolist()), len(chosen))

@@ -1,5 +1,6 @@
 """What a sample of a data set's files says, once for all of its splits: the coding of labels, the range of 16-bit images."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,17 @@ def ranged(paths: Sequence[Path], reading: Reading) -> tuple[Reading, tuple[str,
         return reading, ()
     most = float(2**bits - 1)
     said = f"16-bit images hold at most {largest:,}: read as {bits} bits, value_range=(0, {most:.0f})"
-    return Reading(reading.bands, (0.0, most), True, reading.pages, reading.orientation, reading.pixels_limit), (said,)
+    return dataclasses.replace(reading, value_range=(0.0, most), strict=True), (said,)
 
 
 def is_ranged(path: Path, reading: Reading) -> bool:
     """Return whether an image's range is for the data set to tell: 16 bits, and no range stated."""
     return reading.value_range == (0, 0) and _dtype(path) == "uint16"
+
+
+def bits(path: Path) -> int:
+    """Bits of a channel in memory, 8 or 16, for images stored as this one is."""
+    return 8 if _dtype(path) in ("", "bool", "uint8", "int8") else 16
 
 
 def spread(paths: Sequence[Any], most: int) -> list[Any]:

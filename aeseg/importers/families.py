@@ -9,6 +9,7 @@ rules(spec)       names and layouts of the tensors
 ignored           optional: shell patterns of tensors that our model lacks, such as a classifier
 prefix            optional: prefix of names in the larger model, such as "vit."
 split(tensors)    optional: the tensors as the rules name them, if the file joins several in one
+statistics        optional: mean and std of a folder without preprocessor_config.json, those of the family's preprocessor in transformers
 """
 
 import os
@@ -64,7 +65,7 @@ def load(path: str) -> Model:
         tensors = {prefix + name: array for name, array in tensors.items()}  # saved without the larger model
     notes = [f"Left out {name} {array.shape}." for name, array in tensors.items() if tree.matches(name, ignored)]
     variables = from_foreign(family.rules(node), tensors, shapes(node, size, channels), ignored)
-    notes += _copy_statistics(node, path)
+    notes += _copy_statistics(node, path, getattr(family, "statistics", {}))
     return Model(node, variables, size, channels, tuple(notes))
 
 
@@ -133,12 +134,15 @@ def _named(config: Mapping[str, Any]) -> str:
     return (config.get("architectures") or [config.get("architecture", "")])[0]
 
 
-def _copy_statistics(node: ConfigDict, path: str) -> list[str]:
-    """Set the encoder's mean and std from preprocessor_config.json; return a message, or [] if there is no such file."""
+def _copy_statistics(node: ConfigDict, path: str, default: Mapping[str, Any]) -> list[str]:
+    """Set the encoder's mean and std from preprocessor_config.json, or to the family's; return a message, or [] if there are none."""
     preprocessor = os.path.join(path if os.path.isdir(path) else os.path.dirname(path), files.PREPROCESSOR)
     encoder = node if is_encoder(node) else node.encoder
-    if not os.path.exists(preprocessor) or not {"mean", "std"} <= set(encoder):
+    if not {"mean", "std"} <= set(encoder) or not (os.path.exists(preprocessor) or default):
         return []
+    if not os.path.exists(preprocessor):
+        encoder.update(default)
+        return [f"There is no {files.PREPROCESSOR}: images are standardised with the family's mean {encoder.mean} and std {encoder.std}."]
     fields = files.read_json(preprocessor, "")
     if fields.get("do_normalize", True) and {"image_mean", "image_std"} <= fields.keys():
         encoder.mean, encoder.std = (tuple(map(float, np.ravel(fields[name]))) for name in ("image_mean", "image_std"))

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from aeseg.importers.rules import Buffer, Rule
 from aeseg.methods.segmenter import Segmenter
 from aeseg.models.encoders.mit import MiT
+from aeseg.models.encoders.vit import IMAGENET
 from aeseg.models.heads.segformer import SegFormerHead
 from aeseg.spec import spec
 from aeseg.types import UserError
@@ -17,6 +18,7 @@ SEGMENTER, ENCODER = "SegformerForSemanticSegmentation", "SegformerModel"
 architectures = (SEGMENTER, ENCODER, "SegformerForImageClassification")
 ignored = ("classifier.*",)
 prefix = "segformer."
+statistics = IMAGENET
 
 STAGE = "params/encoder/stage{i}"
 BLOCK = "params/encoder/stage{i}/blocks"

@@ -105,8 +105,8 @@ def check_plain(node: ConfigDict) -> None:
 
 
 def position_rule(node: ConfigDict, theirs: str, ours: str) -> Rule | Buffer:
-    """Return the rule of a learned position table, or a buffer with the fixed table of the grid."""
-    if node.positions == "learned":
+    """Return the rule of a learned or trained position table, or a buffer with the fixed table of the grid."""
+    if node.positions != "fixed":
         return Rule(theirs, ours, "row")
     h, w = node.grid
     return Buffer(theirs, positions.sine_cosine(h, w, node.width, leading=1)[None])

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from aeseg import files
 from aeseg.types import IGNORE, Class
 
 PAPER, INK, QUIET, RULE = (255, 255, 255), (27, 31, 36), (110, 119, 129), (222, 226, 230)
@@ -72,8 +73,10 @@ def uncertainty_map(variance: Float[np.ndarray, "h w"], classes: int) -> Float[n
 
 
 def as_rgb(image: Any) -> UInt8[np.ndarray, "h w 3"]:
-    """Convert an array [h w] or [h w c], uint8 or float in [0, 1], to RGB: grey or the first three channels; NaN is black."""
+    """Convert an array [h w] or [h w c], uint8, uint16 or float in [0, 1], to RGB: grey or the first three channels; NaN is black."""
     array = np.asarray(image)
+    if array.dtype == np.uint16:
+        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if array.dtype != np.uint8:
         array = np.round(255 * np.clip(np.nan_to_num(array.astype(np.float32)), 0, 1)).astype(np.uint8)
     array = array[..., None] if array.ndim == 2 else array
@@ -157,8 +160,11 @@ def write_image(path: str | os.PathLike[str], image: Any) -> None:
 
 
 def _write(picture: Image.Image, path: str | os.PathLike[str]) -> None:
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    picture.save(path, optimize=picture.mode == "P")  # slow for photographs, little gain
+    kind = Image.registered_extensions()[os.path.splitext(path)[1].lower()]
+    small = picture.width * picture.height <= 2**24
+    with files.replacing(os.fspath(path)) as temporary:
+        # Optimising is slow for photographs, with little gain; so is compressing a large picture well.
+        picture.save(temporary, kind, optimize=picture.mode == "P" and small, compress_level=6 if small else 1)
 
 
 def _is_label(array: np.ndarray) -> bool:

@@ -28,6 +28,7 @@ def segmentation(
     stride: tuple[int, int] = (0, 0),
     batch: int = 1,
     weights: str = "uniform",
+    largest: int = 0,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     further: int = 0,
@@ -56,7 +57,7 @@ def segmentation(
             waiting.append(record)
             yield record["image"]
 
-    slide = functools.partial(sliding, predict, window=window, stride=stride, batch=batch, weights=weights)
+    slide = functools.partial(sliding, predict, window=window, stride=stride, batch=batch, weights=weights, largest=largest)
     for number, values in enumerate(averaged(slide, read(), scales, flip, further)):
         record, classified = waiting.popleft(), values.shape[-1] - further
         values = checked(values, str(record.get("name", f"image {number}")))

@@ -1,16 +1,21 @@
 """Sliding-window prediction: images of any size, by a network trained at one size."""
 
+import dataclasses
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from aeseg.inference import windows
 from aeseg.types import UserError
 
 Predict = Callable[[Shaped[np.ndarray, "b h w c"]], Float[np.ndarray, "b h w k"]]
+
+WAITING = 2**28
+"""Bytes of finished logits that may wait for an earlier image; then that image's batch is predicted before it is full."""
 
 
 def sliding_logits(
@@ -20,13 +25,14 @@ def sliding_logits(
     stride: tuple[int, int] = (0, 0),
     batch: int = 1,
     weights: str = "uniform",
+    largest: int = 0,
 ) -> Float[np.ndarray, "h w k"]:
     """Predict one image in overlapping windows; each pixel is the weighted mean over the windows that contain it.
 
     Logits are averaged, not probabilities, as in mmsegmentation's slide mode and nnU-Net. An image of the window's size gives
-    exactly `predict(image)`. See `sliding` for the arguments; `predict` gets `batch` windows per call.
+    exactly `predict(image)`. See `sliding` for the arguments.
     """
-    return next(sliding(predict, [image], window, stride, batch, weights))
+    return next(sliding(predict, [image], window, stride, batch, weights, largest))
 
 
 def sliding(
@@ -36,6 +42,7 @@ def sliding(
     stride: tuple[int, int] = (0, 0),
     batch: int = 1,
     weights: str = "uniform",
+    largest: int = 0,
 ) -> Iterator[Float[np.ndarray, "_ _ k"]]:
     """Yield the `sliding_logits` of each image, in order. A batch mixes windows of several images, so that it is full.
 
@@ -43,102 +50,177 @@ def sliding(
     batch    windows per call of `predict`; the last batch is padded with zeros
     weights  of the pixels of a window: "uniform", or "gaussian" (Isensee et al. 2021, nnU-Net: standard deviation window / 8),
              which favours the centre of a window
+    largest  pixels of the largest window: a larger image gets windows of a multiple of `window` (`windows.enlarged`), which overlap
+             by as many pixels as windows of that size do; 0 keeps them at that size. For convolutional networks.
 
-    Every call of `predict` has the shape [batch *window c], so one compilation serves images of all sizes. An image smaller than
-    the window is padded by reflection, and its logits are cropped. In a larger image, the last window of a row or column is moved
-    back to the edge. Deviations from nnU-Net's code: Gaussian weights have a minimum of a thousandth of the largest, which applies
-    to a third of them (nnU-Net raises only zeros, to the smallest other weight); the centre of an even window lies between its
-    pixels (nnU-Net: on the pixel after it).
+    A call of `predict` has the shape [batch *window c], or fewer and larger windows, so few compilations serve images of all sizes.
+    An image smaller than its window is padded by reflection, and its logits are cropped. In a larger image, the last window of a
+    row or column is moved back to the edge. Deviations from nnU-Net's code: Gaussian weights have a minimum of a thousandth of the
+    largest, which applies to a third of them (nnU-Net raises only zeros, to the smallest other weight); the centre of an even window
+    lies between its pixels (nnU-Net: on the pixel after it).
     """
-    default = two_thirds(window)
-    stride = (stride[0] or default[0], stride[1] or default[1])
-    if batch < 1 or any(not 1 <= step <= size for step, size in zip(stride, window, strict=True)):
-        raise UserError(
-            f"Sliding windows of {window} need a batch of at least 1 and a stride between 1 and the window; "
-            f"got batch {batch} and stride {stride}. Set a smaller stride, or 0 for two thirds of the window."
-        )
-    weight = _weight(window, weights)
-    open_images: deque[_Sum] = deque()
-    pending: list[tuple[_Sum, tuple[int, int], np.ndarray]] = []
+    cut = _Cut(window, stride, batch, weights, largest)
+    unfinished: deque[_Sum] = deque()
+    calls: dict[tuple[int, int], _Call] = {}
+    waiting = 0  # bytes of finished logits
 
-    def flush() -> None:
-        pieces = np.stack([piece for _, _, piece in pending])
-        padding = np.zeros((batch - len(pending), *pieces.shape[1:]), pieces.dtype)
-        logits = np.asarray(predict(np.concatenate([pieces, padding])), np.float32)
-        for (one, corner, _), values in zip(pending, logits, strict=False):  # skips the logits of the padding
-            one.add(corner, values, weight)
-        pending.clear()
+    def done() -> Iterator[np.ndarray]:
+        nonlocal waiting
+        while unfinished and unfinished[0].finished:
+            logits = unfinished.popleft().logits()
+            waiting -= logits.nbytes
+            yield logits
 
-    for image in itertools.chain(images, [None]):
-        if image is not None:
-            padded = _padded(image, window)
-            corners = [
-                (y, x) for y in _starts(padded.shape[0], window[0], stride[0]) for x in _starts(padded.shape[1], window[1], stride[1])
-            ]
-            open_images.append(_Sum(image.shape[:2], padded.shape[:2], len(corners)))
-            for y, x in corners:
-                pending.append((open_images[-1], (y, x), padded[y : y + window[0], x : x + window[1]]))
-                if len(pending) == batch:
-                    flush()
-        elif pending:
-            flush()
-        while open_images and open_images[0].missing == 0:
-            yield open_images.popleft().mean()
+    for image in images:
+        one = _Sum(image.shape, cut)
+        unfinished.append(one)
+        call = calls.setdefault(one.window, _Call(predict, cut.rows(one.window), weights))
+        for piece in one.pieces(image):
+            waiting += call.take(one, piece)
+        while waiting > WAITING and not unfinished[0].finished:
+            waiting += calls[unfinished[0].window].run()
+        yield from done()
+    for call in calls.values():
+        call.run()
+    yield from done()
 
 
-def two_thirds(window: tuple[int, int]) -> tuple[int, int]:
-    """Return the default stride: two thirds of the window, at least 1.
+def strips(
+    predict: Predict,
+    image: Shaped[np.ndarray, "h w c"],
+    window: tuple[int, int],
+    stride: tuple[int, int] = (0, 0),
+    batch: int = 1,
+    weights: str = "uniform",
+    largest: int = 0,
+) -> Iterator[Float[np.ndarray, "_ w k"]]:
+    """Yield the `sliding_logits` of one image from top to bottom, rows by rows, for images whose logits do not fit memory."""
+    cut = _Cut(window, stride, batch, weights, largest)
+    one = _Sum(image.shape, cut)
+    call = _Call(predict, cut.rows(one.window), weights)
+    for piece in one.pieces(image):
+        call.take(one, piece)
+        yield from one.released()
+    call.run()
+    yield from one.released()
 
-    >>> two_thirds((96, 64))
-    (64, 43)
-    """
-    h, w = (max(1, round(size * 2 / 3)) for size in window)
-    return h, w
+
+@dataclasses.dataclass(frozen=True)
+class _Cut:
+    """How images are cut into windows; the arguments of `sliding`."""
+
+    window: tuple[int, int]
+    stride: tuple[int, int]
+    batch: int
+    weights: str
+    largest: int
+
+    def __post_init__(self) -> None:
+        default = windows.two_thirds(self.window)
+        stride = (self.stride[0] or default[0], self.stride[1] or default[1])
+        if self.batch < 1 or any(not 1 <= step <= size for step, size in zip(stride, self.window, strict=True)):
+            raise UserError(
+                f"Sliding windows of {self.window} need a batch of at least 1 and a stride between 1 and the window; "
+                f"got batch {self.batch} and stride {stride}. Set a smaller stride, or 0 for two thirds of the window."
+            )
+        object.__setattr__(self, "stride", stride)
+        windows.weight(self.window, self.weights)
+
+    def of(self, size: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The window and the stride for an image."""
+        h, w = windows.enlarged(size, self.window, self.largest, self.stride)
+        return (h, w), (h - self.window[0] + self.stride[0], w - self.window[1] + self.stride[1])
+
+    def rows(self, window: tuple[int, int]) -> int:
+        """How many of these windows a call has: about as many pixels as `batch` of the trained size."""
+        return max(1, self.batch * math.prod(self.window) // math.prod(window))
+
+
+class _Call:
+    """Windows of one size that wait for a full batch, each with its image's sum."""
+
+    def __init__(self, predict: Predict, rows: int, weights: str):
+        self.predict, self.rows, self.weights = predict, rows, weights
+        self.pending: list[tuple[_Sum, np.ndarray]] = []
+
+    def take(self, one: "_Sum", piece: np.ndarray) -> int:
+        """Add a window; returns the bytes of the logits of the images that it finished."""
+        self.pending.append((one, piece))
+        return self.run() if len(self.pending) == self.rows else 0
+
+    def run(self) -> int:
+        if not self.pending:
+            return 0
+        pieces = np.stack([piece for _, piece in self.pending])
+        padding = np.zeros((self.rows - len(pieces), *pieces.shape[1:]), pieces.dtype)
+        logits = np.asarray(self.predict(np.concatenate([pieces, padding])), np.float32)
+        weight = windows.weight(pieces.shape[1:3], self.weights)  # type: ignore[arg-type]
+        finished = 0
+        for (one, _), values in zip(self.pending, logits, strict=False):  # skips the logits of the padding
+            one.add(values, weight)
+            finished += one.bytes if one.finished else 0
+        self.pending.clear()
+        return finished
 
 
 class _Sum:
-    """Running sum of the logits of one image, in float32 on the host."""
+    """Running sum of the logits of one image, in float32 on the host: the rows that further windows reach, and the finished ones above."""
 
-    def __init__(self, size: tuple[int, ...], padded: tuple[int, ...], windows: int):
-        self.size, self.padded, self.windows, self.missing = size, padded, windows, windows
+    def __init__(self, shape: tuple[int, ...], cut: _Cut):
+        self.size = shape[:2]
+        self.window, stride = cut.of(shape[:2])
+        self.padded = [max(side, extent) for side, extent in zip(self.size, self.window, strict=True)]
+        self.tops, self.lefts = (windows.starts(*axis) for axis in zip(self.padded, self.window, stride, strict=True))
+        self.corners = list(itertools.product(range(len(self.tops)), self.lefts))
+        self.added, self.rows, self.bytes = 0, 0, 0
         self.total = self.weight = np.zeros(())
+        self.bands: list[np.ndarray] = []
 
-    def add(self, corner: tuple[int, int], logits: np.ndarray, weight: np.ndarray) -> None:
-        self.missing -= 1
-        if self.windows == 1:  # no division: exactly the result of predict
-            self.total, self.weight = logits, np.ones((*logits.shape[:2], 1), np.float32)
+    @property
+    def finished(self) -> bool:
+        return self.added == len(self.corners)
+
+    def pieces(self, image: np.ndarray) -> Iterator[np.ndarray]:
+        """The windows of the image, row by row."""
+        (h, w), whole = self.window, windows.padded(image, self.window)
+        for row, x in self.corners:
+            yield whole[self.tops[row] : self.tops[row] + h, x : x + w]
+
+    def add(self, logits: np.ndarray, weight: np.ndarray) -> None:
+        """Add the logits of the next window."""
+        row, x = self.corners[self.added]
+        self.added += 1
+        if len(self.corners) == 1:  # no division: exactly the result of predict
+            self._finish(logits)
             return
         if self.total.ndim == 0:
-            self.total = np.zeros((*self.padded, logits.shape[-1]), np.float32)
-            self.weight = np.zeros((*self.padded, 1), np.float32)
-        area = tuple(slice(start, start + extent) for start, extent in zip(corner, logits.shape[:2], strict=True))
-        self.total[area] += logits * weight
-        self.weight[area] += weight
+            self.total = np.zeros((self.window[0], self.padded[1], logits.shape[-1]), np.float32)
+            self.weight = np.zeros((*self.total.shape[:2], 1), np.float32)
+        area = slice(x, x + self.window[1])
+        self.total[:, area] += logits * weight
+        self.weight[:, area] += weight
+        if x == self.lefts[-1]:
+            following = self.tops[row + 1] if row + 1 < len(self.tops) else self.padded[0]
+            self._scroll(following - self.tops[row])
 
-    def mean(self) -> np.ndarray:
+    def released(self) -> Iterator[np.ndarray]:
+        """The finished rows, which are then forgotten."""
+        while self.bands:
+            yield self.bands.pop(0)
+
+    def logits(self) -> np.ndarray:
+        """The whole, once it is finished."""
+        return self.bands[0] if len(self.bands) == 1 else np.concatenate(self.bands)
+
+    def _scroll(self, rows: int) -> None:
+        """Finish the first rows; those below them become the first."""
+        self._finish(self.total[:rows] / self.weight[:rows])
+        for array in (self.total, self.weight):
+            array[: len(array) - rows] = array[rows:]
+            array[len(array) - rows :] = 0
+
+    def _finish(self, rows: np.ndarray) -> None:
         h, w = self.size
-        return self.total[:h, :w] if self.windows == 1 else self.total[:h, :w] / self.weight[:h, :w]
-
-
-def _starts(size: int, window: int, stride: int) -> list[int]:
-    """Return the starts of the windows along one axis; the last window ends at the edge."""
-    return [*range(0, size - window, stride), size - window]
-
-
-def _padded(image: np.ndarray, window: tuple[int, int]) -> np.ndarray:
-    """Pad an image by reflection at the bottom and right, to at least the size of the window."""
-    missing = [(0, max(0, extent - size)) for extent, size in zip(window, image.shape, strict=False)]
-    if not any(after for _, after in missing):
-        return image
-    mode: Any = "reflect" if min(image.shape[:2]) > 1 else "edge"  # one pixel cannot be reflected
-    return np.pad(image, [*missing, (0, 0)], mode=mode)
-
-
-def _weight(window: tuple[int, int], weights: str) -> np.ndarray:
-    """Return the weights of a window, float32 [h w 1], all positive."""
-    if weights == "uniform":
-        return np.ones((*window, 1), np.float32)
-    if weights != "gaussian":
-        raise UserError(f'weights is "uniform" or "gaussian"; got {weights!r}. Set it to one of these.')
-    bells = [np.exp(-0.5 * np.square((np.arange(size) - (size - 1) / 2) / (size / 8))) for size in window]
-    return np.maximum(np.outer(*bells), 1e-3)[..., None].astype(np.float32)
+        self.bands.append(rows[: h - self.rows, :w])
+        self.rows += len(self.bands[-1])
+        self.bytes += self.bands[-1].nbytes

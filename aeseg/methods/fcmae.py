@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
-from aeseg import images, masking, metrics, objectives
+from aeseg import images, masking, metrics, objectives, targets
 from aeseg.metrics import Mean
 from aeseg.models import layers, masked_modes
 from aeseg.spec import choose, spec
@@ -23,8 +23,12 @@ class SparseMasked(nn.Module):
 
     encoder   one with masked_mode "sparse"
     decoder   one that accepts `hidden`: convnext | light
-    sampler   chooses hidden units: Random (the papers') | Block | Grid (aeseg/masking.py)
+    sampler   chooses hidden units: Random (SparK's) | RandomUp (FCMAE's) | Block | Grid (aeseg/masking.py)
     unit      side of a unit in pixels; a multiple of the encoder's coarsest stride (the papers: that stride)
+    target_mean, target_std   standardise the image before units are normalised; (): the encoder's, as in the papers. A unit is
+              normalised over pixels and channels together, so if images share a colour, it is most of the target unless the data's
+              own mean and std are set per channel
+    content   least content of a hidden unit that enters the loss (`aeseg.targets.counted`); 0: all units, as in the papers
 
     The target is each unit of the standardised image, normalised to mean 0 and variance 1 (He et al. 2022, section 3, "normalized
     pixels"). The loss is the squared error, averaged over the pixels of a unit and over hidden units. Evaluation hides with a
@@ -36,9 +40,13 @@ class SparseMasked(nn.Module):
     decoder: nn.Module
     sampler: masking.Sampler
     unit: int = 32
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
+    content: float = 0.0
 
     def __post_init__(self) -> None:
         masked_modes.check_masked_mode(self.encoder, "SparseMasked", ("sparse",))
+        targets.check("SparseMasked", self.target_mean, self.target_std, self.content)
         super().__post_init__()
 
     @property
@@ -52,13 +60,14 @@ class SparseMasked(nn.Module):
         values = self._values(image, hidden, train)
         seen = self._seen(image)
         mean, deviation = images.patch_statistics(seen)
-        means = {"squared_error": objectives.hidden_error(jnp.square(values - (seen - mean) / deviation), hidden, valid)}
+        counted = targets.counted(hidden, seen, image.shape[-1], self.content)
+        means = {"squared_error": objectives.hidden_error(jnp.square(values - (seen - mean) / deviation), counted, valid)}
         if not train:
             means["psnr"] = metrics.psnr(masking.pasted(image, hidden, self.unit, self._prediction(image, values)), image, valid)
         return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
-        """Return the weight of each Mean: the number of images that are not padding (each hides the same number of units)."""
+        """Return the weight of each Mean: the number of images that are not padding: an image counts once, whatever units it counts."""
         return dict.fromkeys(("squared_error", "psnr"), objectives.image_count(batch["valid"]))
 
     def show(self, batch: Batch) -> dict[str, Array]:
@@ -76,13 +85,17 @@ class SparseMasked(nn.Module):
         return images.patches(self.decoder(pyramid, train=train, hidden=hidden).astype(jnp.float32), self.unit)
 
     def _seen(self, image: Float[Array, "b h w c"]) -> Float[Array, "b i j p"]:
-        return images.patches(layers.standardise(image, self.encoder.mean, self.encoder.std), self.unit)
+        return images.patches(layers.standardise(image, *self._statistics), self.unit)
+
+    @property
+    def _statistics(self) -> targets.Statistics:
+        return targets.statistics(self.encoder, self.target_mean, self.target_std)
 
     def _prediction(self, image: Float[Array, "b h w c"], values: Float[Array, "b i j p"]) -> Float[Array, "b h w c"]:
         """Convert the decoder's values to an image."""
         mean, deviation = images.patch_statistics(self._seen(image))
         seen = images.from_patches(values * deviation + mean, self.unit)
-        return layers.unstandardise(seen, self.encoder.mean, self.encoder.std)
+        return layers.unstandardise(seen, *self._statistics)
 
 
 def recipe(size: str = "small") -> ConfigDict:
@@ -94,6 +107,6 @@ def recipe(size: str = "small") -> ConfigDict:
         SparseMasked,
         encoder=part("aeseg.models.encoders", "convnextv2", size),
         decoder=part("aeseg.models.decoders", "convnext", fields["decoder"]),
-        sampler=spec(masking.Random, ratio=0.6),
+        sampler=spec(masking.RandomUp if size in sizes else masking.Random, ratio=0.6),
         unit=fields["unit"],
     )

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
-from aeseg import images, masking, metrics, objectives
+from aeseg import images, masking, metrics, objectives, targets
 from aeseg.metrics import Mean
 from aeseg.models import layers, masked_modes
 from aeseg.models.token_decoder import TokenDecoder
@@ -18,10 +18,12 @@ from aeseg.types import Batch, UserError
 class Masked(nn.Module):
     """Masked autoencoder (He et al. 2022, section 3): the encoder sees visible patches only, a small decoder sees all.
 
-    sampler                 chooses hidden patches: Random | Block | Grid (aeseg/masking.py)
+    sampler                 chooses hidden patches: Random | RandomUp | Block | Grid (aeseg/masking.py)
     standardised            targets are patches with mean 0 and variance 1 ("normalized pixels", section 3); otherwise patches of the
-                            image standardised by the encoder's `mean` and `std`
+                            image standardised by `target_mean` and `target_std`
     mask_token_in_encoder   the encoder also sees hidden patches, as a learned token (table 1c); needs has_mask_token
+    target_mean, target_std   standardise the image before it is the target; (): the encoder's (see `fcmae.SparseMasked`)
+    content                 least content of a hidden patch that enters the loss (`aeseg.targets.counted`); 0: all, as in the paper
 
     The loss is the squared error, averaged over the pixels of a patch and over hidden patches. Evaluation hides with a constant key,
     so a row hides the same patches in every evaluation; its PSNR replaces only hidden patches by predictions. With `standardised`,
@@ -33,9 +35,13 @@ class Masked(nn.Module):
     sampler: masking.Sampler
     standardised: bool = False
     mask_token_in_encoder: bool = False
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
+    content: float = 0.0
 
     def __post_init__(self) -> None:
         masked_modes.check_embeds_visible(self.encoder, "Masked")
+        targets.check("Masked", self.target_mean, self.target_std, self.content)
         if self.mask_token_in_encoder != self.encoder.has_mask_token:
             raise UserError(
                 "mask_token_in_encoder must equal the encoder's has_mask_token; got "
@@ -52,13 +58,14 @@ class Masked(nn.Module):
         image, valid = batch["image"], batch["valid"]
         hidden = self._hidden(batch, train)
         values = self._values(image, hidden, train)
-        means = {"squared_error": objectives.hidden_error(jnp.square(values - self._target(image)), hidden, valid)}
+        counted = targets.counted(hidden, self._seen(image), image.shape[-1], self.content)
+        means = {"squared_error": objectives.hidden_error(jnp.square(values - self._target(image)), counted, valid)}
         if not train:
             means["psnr"] = metrics.psnr(masking.pasted(image, hidden, self.encoder.patch, self._prediction(image, values)), image, valid)
         return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
-        """Return the weight of each Mean: the number of images that are not padding (each hides the same number of patches)."""
+        """Return the weight of each Mean: the number of images that are not padding: an image counts once, whatever patches it counts."""
         return dict.fromkeys(("squared_error", "psnr"), objectives.image_count(batch["valid"]))
 
     def show(self, batch: Batch) -> dict[str, Array]:
@@ -81,7 +88,11 @@ class Masked(nn.Module):
         return self.decoder(tokens, hidden, leading, numbers, train=train).astype(jnp.float32)
 
     def _seen(self, image: Float[Array, "b _ _ c"]) -> Float[Array, "b h w p"]:
-        return images.patches(layers.standardise(image, self.encoder.mean, self.encoder.std), self.encoder.patch)
+        return images.patches(layers.standardise(image, *self._statistics), self.encoder.patch)
+
+    @property
+    def _statistics(self) -> targets.Statistics:
+        return targets.statistics(self.encoder, self.target_mean, self.target_std)
 
     def _target(self, image: Float[Array, "b _ _ c"]) -> Float[Array, "b h w p"]:
         patches = self._seen(image)
@@ -95,7 +106,7 @@ class Masked(nn.Module):
         if self.standardised:
             mean, deviation = images.patch_statistics(self._seen(image))
             values = values * deviation + mean
-        return layers.unstandardise(images.from_patches(values, self.encoder.patch), self.encoder.mean, self.encoder.std)
+        return layers.unstandardise(images.from_patches(values, self.encoder.patch), *self._statistics)
 
 
 def recipe(size: str = "small") -> ConfigDict:
@@ -113,5 +124,5 @@ def recipe(size: str = "small") -> ConfigDict:
         Masked,
         encoder=part("aeseg.models.encoders", "vit", size),
         decoder=spec(TokenDecoder, **decoder),
-        sampler=spec(masking.Random, ratio=0.75),
+        sampler=spec(masking.Random if size in ("tiny", "small") else masking.RandomUp, ratio=0.75),
     )

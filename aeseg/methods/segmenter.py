@@ -20,6 +20,8 @@ class Segmenter(nn.Module):
 
     objective          cross_entropy | dice | cross_entropy_dice (their sum; Isensee et al. 2021); both terms are always logged
     class_weights      one weight per class for the cross-entropy; () weights all classes 1
+    normaliser         what divides the weighted sum: "weights" (their sum, as in torch) or "pixels" (as in caffe-segnet). With median
+                       frequency weights on CamVid, the gradient of "weights" is about twice that of "pixels"
     auxiliary_weight   weight of the mean cross-entropy of the coarser logits, if the head returns any (its field
                        `deep_supervision`; Lee et al. 2015; 0.4 as in PSPNet, Zhao et al. 2017, section 4.2)
     frozen_encoder     keeps the encoder in evaluation mode and stops its gradient: a probe
@@ -33,6 +35,7 @@ class Segmenter(nn.Module):
     classes: int
     objective: str = "cross_entropy"
     class_weights: tuple[float, ...] = ()
+    normaliser: str = "weights"
     auxiliary_weight: float = 0.4
     frozen_encoder: bool = False
     neck: tuple[nn.Module, ...] = ()
@@ -40,6 +43,8 @@ class Segmenter(nn.Module):
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise UserError(f"objective is one of {', '.join(OBJECTIVES)}; got {self.objective!r}. Set objective to one of these.")
+        if self.normaliser not in objectives.NORMALISERS:
+            raise UserError(f"normaliser is one of {', '.join(objectives.NORMALISERS)}; got {self.normaliser!r}. Set it to one of these.")
         if self.class_weights and len(self.class_weights) != self.classes:
             raise UserError(
                 f"class_weights needs one number for each of the {self.classes} classes; got {len(self.class_weights)}. "
@@ -65,12 +70,12 @@ class Segmenter(nn.Module):
         pyramid = self._logits(batch["image"], train)
         finest, *coarser = [self._at_image_size(pyramid[stride], batch) for stride in sorted(pyramid)]
         means = {
-            "cross_entropy": objectives.cross_entropy(finest, label, valid, self.class_weights),
+            "cross_entropy": objectives.cross_entropy(finest, label, valid, self.class_weights, self.normaliser),
             "dice_loss": objectives.dice_loss(finest, label, valid),
             "accuracy": metrics.accuracy(finest, label, valid),
         }
         if self._supervises_deeply:
-            terms = [objectives.cross_entropy(logits, label, valid, self.class_weights) for logits in coarser]
+            terms = [objectives.cross_entropy(logits, label, valid, self.class_weights, self.normaliser) for logits in coarser]
             total = jnp.asarray(sum(term.total for term in terms) / len(terms))
             means["auxiliary_cross_entropy"] = Mean(total, terms[0].weight)
         return means
@@ -78,7 +83,7 @@ class Segmenter(nn.Module):
     def denominators(self, batch: Batch) -> dict[str, Array]:
         """Return the weight of each Mean, from the labels."""
         label, valid = batch["label"], batch["valid"]
-        weight = objectives.cross_entropy_weight(label, valid, self.class_weights)
+        weight = objectives.cross_entropy_weight(label, valid, self.class_weights, self.normaliser)
         weights = {
             "cross_entropy": weight,
             "dice_loss": objectives.dice_weight(label, valid),

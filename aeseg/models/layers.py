@@ -2,8 +2,8 @@
 
 Parameters are float32, and have the names and shapes of linen's own layers (`kernel` height, width, in, out; `bias`).
 Kernels start as He et al. 2015 (arXiv 1502.01852, equation 10), for the ReLU that follows; `initialiser="lecun"` is for
-layers that no ReLU follows, "bilinear" upsamples, and "narrow" (normal, 0.02, cut at two standard deviations) is that of transformers
-and ConvNeXt.
+layers that no ReLU follows, "bilinear" upsamples, "narrow" (normal, 0.02, cut at two standard deviations) is that of transformers
+and ConvNeXt, and "he_out" (normal, variance 2 / (k^2 out); He et al. 2015, equation 14) that of ResNets in torchvision and timm.
 """
 
 from collections.abc import Callable
@@ -71,6 +71,7 @@ def _bilinear(key: Array, shape: tuple[int, int, int, int], dtype: str = "float3
 INITIALISERS = {
     "bilinear": _bilinear,
     "he": nn.initializers.he_normal(),
+    "he_out": nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
     "lecun": nn.initializers.lecun_normal(),
     "narrow": nn.initializers.truncated_normal(0.02),
 }

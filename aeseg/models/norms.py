@@ -24,19 +24,26 @@ def normalise(
     name: str,
     hidden: Bool[Array, "b i j"] | None = None,
     epsilon: float = 1e-5,
+    zero: bool = False,
 ) -> Float[Array, "b h w c"]:
     """The image after a norm: "none", "batch" (Ioffe & Szegedy 2015), "group" (Wu & He 2018), "layer" (Ba et al. 2016).
 
     Batch: running averages move by 0.1 a step (PyTorch's default, as is `epsilon`); under jit over several devices the
     statistics are those of the global batch.  Group: 32 groups, or as many as divide both 32 and the channels.  Layer: of each
     position alone, with the epsilon of `layer_norm`.  Statistics are over visible positions; what stands at hidden ones afterwards
-    means nothing.  Call it inside a module.
+    means nothing.  With `zero`, batch norm's scale starts at 0 (Goyal et al. 2017, section 5.1).  Call it inside a module.
     """
     counted = None if hidden is None else jnp.broadcast_to(visible_at(image, hidden), image.shape)
     if norm == "none":
         return image
     if norm == "batch":
-        layer = BatchNorm(momentum=0.9, epsilon=epsilon, dtype=dtype, name=name)
+        layer = BatchNorm(
+            momentum=0.9,
+            epsilon=epsilon,
+            dtype=dtype,
+            scale_init=nn.initializers.zeros_init() if zero else nn.initializers.ones_init(),
+            name=name,
+        )
         return layer(image, use_running_average=not train, mask=counted)
     if norm == "group":
         groups = nn.GroupNorm(num_groups=math.gcd(image.shape[-1], 32), epsilon=epsilon, dtype=dtype, name=name)

@@ -1,5 +1,7 @@
 """Transformer blocks in one scan, shared by encoders of patches and MAE's decoder."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,9 @@ XAVIER = nn.initializers.xavier_uniform()
 TOKEN = nn.initializers.normal(0.02)
 """Initialisers of weights and learned tokens, as in MAE (He et al. 2022, appendix A.1)."""
 
+INITIALISERS = {"xavier": XAVIER, "depth": TOKEN}
+"""Initialisers by name: MAE's; BEiT's and SimMIM's (SimMIM's code, vision_transformer.py), which `Block` divides in its last layers."""
+
 
 class Block(nn.Module):
     """Pre-norm block: x + attention(norm(x)), then x + mlp(norm(x)) (Dosovitskiy et al. 2021, equations 2 and 3; exact GELU).
@@ -20,6 +25,7 @@ class Block(nn.Module):
     layer_scale   initial value of a learned factor per channel of a branch (Touvron et al. 2021, "CaiT", equation 1); 0: none
     drops         drop each branch of an image with probability `rate` (Huang et al. 2016); kept branches are divided by 1 - rate
     collects      return the tokens also as second result, which the scan stacks
+    initialiser   "depth" divides the last layer of each branch of block l (from 1) by sqrt(2 l) (Bao et al. 2022, section 2.5)
     gated         a SwiGLU in place of the MLP (Shazeer 2020, equation 6): the first half of `expand` gates the second
     key_bias      the keys have a bias
     """
@@ -31,6 +37,7 @@ class Block(nn.Module):
     drops: bool
     collects: bool
     dtype: str
+    initialiser: str = "xavier"
     gated: bool = False
     key_bias: bool = True
 
@@ -39,6 +46,7 @@ class Block(nn.Module):
         self,
         tokens: Float[Array, "b n d"],
         rate: Float[Array, ""],
+        number: Int[Array, ""],
         present: Int[Array, "b"] | None = None,
         angles: Float[Array, "_ n _"] | None = None,
     ) -> tuple[Float[Array, "b n d"], Array | None]:
@@ -47,13 +55,13 @@ class Block(nn.Module):
             raise UserError(f"The width of a transformer must be divisible by its heads; got {width} and {self.heads}. Change one of them.")
         branch = layer_norm(self.epsilon, self.dtype, "norm_before")(tokens)
         query, key, value = (
-            self._dense(width, name, name != "key" or self.key_bias)(branch).reshape(*branch.shape[:2], self.heads, -1)
+            self._dense(width, name, use_bias=name != "key" or self.key_bias)(branch).reshape(*branch.shape[:2], self.heads, -1)
             for name in ("query", "key", "value")
         )
         if angles is not None:
             query, key = rotated(query, angles), rotated(key, angles)
         branch = attention(query, key, value, present).reshape(branch.shape)
-        tokens = tokens + self._weighed(self._dense(width, "projection")(branch), "attention_scale", rate)
+        tokens = tokens + self._weighed(self._dense(width, "projection", number)(branch), "attention_scale", rate)
         branch = layer_norm(self.epsilon, self.dtype, "norm_after")(tokens)
         branch = self._dense(round(self.ratio * width) * (2 if self.gated else 1), "expand")(branch)
         if self.gated:
@@ -61,11 +69,17 @@ class Block(nn.Module):
             branch = nn.silu(gate) * branch
         else:
             branch = nn.gelu(branch, approximate=False)
-        tokens = tokens + self._weighed(self._dense(width, "contract")(branch), "mlp_scale", rate)
+        tokens = tokens + self._weighed(self._dense(width, "contract", number)(branch), "mlp_scale", rate)
         return tokens, tokens if self.collects else None
 
-    def _dense(self, units: int, name: str, use_bias: bool = True) -> nn.Dense:
-        return nn.Dense(units, use_bias, kernel_init=XAVIER, dtype=self.dtype, name=name)
+    def _dense(self, units: int, name: str, number: Int[Array, ""] | None = None, use_bias: bool = True) -> nn.Dense:
+        start = INITIALISERS[self.initialiser]
+
+        def smaller(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+            return start(key, shape, dtype) / jnp.sqrt(2.0 * number)  # type: ignore[operator]
+
+        shrinks = self.initialiser == "depth" and number is not None
+        return nn.Dense(units, use_bias, kernel_init=smaller if shrinks else start, dtype=self.dtype, name=name)
 
     def _weighed(self, branch: Float[Array, "b n d"], name: str, rate: Float[Array, ""]) -> Float[Array, "b n d"]:
         if self.layer_scale:
@@ -86,6 +100,7 @@ def blocks(
     train: bool,
     ratio: float = 4.0,
     epsilon: float = 1e-6,
+    initialiser: str = "xavier",
     layer_scale: float = 0.0,
     drop_path: float = 0.0,
     remat: bool = False,
@@ -108,11 +123,12 @@ def blocks(
         kind,
         variable_axes={"params": 0},
         split_rngs={"params": True, "drop_path": True},
-        in_axes=(0, nn.broadcast, nn.broadcast),
+        in_axes=(0, 0, nn.broadcast, nn.broadcast),
         length=depth,
     )
-    stack = scanned(heads, ratio, epsilon, layer_scale, train and drop_path > 0, collects, dtype, gated, key_bias, name="blocks")
-    return stack(tokens, jnp.linspace(0.0, drop_path, depth), present, angles)
+    drops = train and drop_path > 0
+    stack = scanned(heads, ratio, epsilon, layer_scale, drops, collects, dtype, initialiser, gated, key_bias, name="blocks")
+    return stack(tokens, jnp.linspace(0.0, drop_path, depth), jnp.arange(1, depth + 1), present, angles)
 
 
 def rotated(vectors: Float[Array, "b n heads d"], angles: Float[Array, "_ n d"]) -> Float[Array, "b n heads d"]:

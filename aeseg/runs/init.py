@@ -12,12 +12,14 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from aeseg import spec, tree
+from aeseg import positions, spec, tree
 from aeseg.importers import adapt, families, files
-from aeseg.runs.run import config_example
+from aeseg.runs import transfer
+from aeseg.runs.run import config_example, is_segmenter
 from aeseg.runs.train import Init
 from aeseg.runs.workdir import stored_config
 from aeseg.training import checkpoints as saved
+from aeseg.training import state as states
 from aeseg.training.state import TrainState
 from aeseg.types import UserError
 
@@ -28,12 +30,14 @@ TOKEN = "mask_token"
 def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: str) -> Init:
     """Give the config the encoder of `path`; what puts its weights into a fresh state, and as `taken` says the rest of the method's.
 
-    taken   "encoder": it alone; "what fits": of the same method also each other part that fits; "all": the whole method, or UserError
+    taken   "encoder": it alone; "decoder": also a U-Net decoder, into a segmenter's U-Net head, but for the last layer, or UserError;
+            "what fits": of the same method also each other part that fits; "all": the whole method, or UserError
 
     Of a workdir, an encoder that the command line describes otherwise is an error: weights and description would not belong
     together.  Of foreign weights the decoder's description is taken, too, where the method is the same; what the command line
     says of either holds (patch, grid), and the weights are made to fit.  The dtype, and fields that an encoder calls `adjustable`,
     are the run's own.  Where all is taken, another method, head or neck is an error; window, loss and optimiser are the run's own.
+    A segmenter takes the fixed positions of a workdir's encoder as parameters, if `position_tables` says so: the table of its window.
     """
     foreign = files.is_foreign(path)
     if foreign:
@@ -46,8 +50,11 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
         _refuse_others(encoder, config.method.encoder, overrides, path)
     if taken == "all":
         _refuse_another_model(found, config.method, path)
-    taken = taken if found.get("target") == config.method.target else "encoder"
-    parts = {"encoder": encoder, **({"decoder": found.decoder} if foreign and taken != "encoder" and "decoder" in found else {})}
+    if taken == "decoder":
+        donor = _with_head(donor, found, config.method, path)
+    else:
+        taken = taken if found.get("target") == config.method.target else "encoder"
+    parts = {"encoder": encoder, **({"decoder": found.decoder} if foreign and taken in ("what fits", "all") and "decoder" in found else {})}
     grids = {part: tuple(described.grid) for part, described in parts.items() if "grid" in described}
     channels = config_example(config)["image"].shape[-1]
     for part, described in parts.items():
@@ -58,6 +65,15 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
         notes += spec.differences(before, described, f"config.method.{part}")
         with config.unlocked():
             config.method[part] = described
+    if (
+        not foreign
+        and taken in ("encoder", "decoder")
+        and is_segmenter(config)
+        and transfer.train_positions(config, encoder := config.method.encoder)
+    ):
+        grids["encoder"] = height, width = tuple(side // encoder.patch for side in stored.window)
+        donor = _with_table(donor, encoder, (height, width))
+        notes.append(f"The fixed positions of {height} x {width} patches are parameters now (--config.position_tables).")
     grids = {part: (old, tuple(config.method[part].grid)) for part, old in grids.items()}
 
     def init(state: TrainState) -> tuple[TrainState, list[str]]:
@@ -70,7 +86,7 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
 def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids: adapt.Grids | None = None) -> tuple[TrainState, list[str]]:
     """The state with what is `taken` of the donor (see `weights`); a line for each step.
 
-    `grids`: see `adapt.adapted`.  The running mean of the parameters starts from the same weights.
+    `grids`: see `adapt.adapted`.  The running means start from the same weights.
     """
     variables = {"params": state.params, **state.collections}
     given, lines = adapt.adapted({name: leaves for name, leaves in donor.items() if name in variables}, variables, grids or {})
@@ -79,7 +95,11 @@ def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids:
     found, paths = saved.graft(variables, given)
     lines += said
     lines.append(f"Took {len(paths)} arrays ({tree.count(given['params']['encoder']):,} numbers) of the encoder from the checkpoint.")
-    others = {part for leaves in variables.values() for part in leaves} - {"encoder"} if taken != "encoder" else ()
+    others = {part for leaves in variables.values() for part in leaves} - {"encoder"} if taken in ("what fits", "all") else ()
+    if taken == "decoder":
+        blocks = tuple(f"head/{block}/*" for block in given["params"]["head"])
+        found, paths = saved.graft(found, given, blocks)
+        lines.append(f"Took {len(paths)} arrays of the decoder into the head; its last layer keeps its fresh values.")
     for part in sorted(others):
         try:
             found, paths = saved.graft(found, given, (part, f"{part}/*"))
@@ -90,8 +110,31 @@ def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids:
             lines.append(f"The {part} keeps its fresh values. " + "\n".join(str(error).splitlines()[:-1]))
     placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), found, variables)
     params = placed.pop("params")
-    ema = jax.tree.map(lambda leaf: leaf.copy(), params) if state.ema else {}
+    ema = jax.tree.map(lambda leaf: leaf.copy(), states.averaged(params, placed)) if state.ema else {}
     return state.replace(params=params, collections=placed, ema=ema), lines
+
+
+def _with_head(donor: Mapping[str, Any], found: ConfigDict, wanted: ConfigDict, path: str) -> dict[str, Any]:
+    """The donor with its U-Net decoder, but for the last layer, as a head; UserError unless both are U-Nets."""
+    decoder, head = found.get("decoder", {}).get("target", "no decoder"), wanted.get("head", {}).get("target", "no head")
+    if not decoder.endswith(".unet:UNetDecoder") or not head.endswith(".unet:UNetHead"):
+        raise UserError(
+            f"Expected a U-Net decoder to become a U-Net head; {path} has {decoder}, and the run has {head}. Pretrain with a decoder of "
+            "aeseg/models/decoders/unet.py and segment with the head unet, or take the encoder alone with --config.transfer=fine-tune."
+        )
+    heads = {
+        name: {block: leaf for block, leaf in leaves["decoder"]["path"].items() if not block.startswith("logits")}
+        for name, leaves in donor.items()
+        if "decoder" in leaves
+    }
+    return {name: {**leaves, **({"head": heads[name]} if name in heads else {})} for name, leaves in donor.items()}
+
+
+def _with_table(donor: Mapping[str, Any], described: ConfigDict, grid: tuple[int, int]) -> dict[str, Any]:
+    """The donor with the sine-cosine table of its grid among the encoder's parameters."""
+    table = positions.sine_cosine(*grid, described.width, int(described.has_class_token))
+    params = donor["params"]
+    return {**donor, "params": {**params, "encoder": {**params["encoder"], "position_table": table}}}
 
 
 def of_workdir(path: str, step: int = -1) -> tuple[ConfigDict, dict[str, Any]]:

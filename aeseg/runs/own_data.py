@@ -1,40 +1,75 @@
 """A run's config on the reader's own images, as `inspect` described them."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from aeseg import spec
 from aeseg.data.statistics import channel_statistics
-from aeseg.runs.run import SPLITS, is_segmenter, split_config
+from aeseg.runs.run import SPLITS, Data, is_segmenter, split_config
+from aeseg.runs.workdir import Trained
+from aeseg.types import UserError
 
 SAMPLE = 200
 """Images whose pixels give the mean and standard deviation of each channel."""
+
+LEAST = 1e-3
+"""The least standard deviation: a channel may be constant."""
 
 
 def use_data(config: ConfigDict, description: Mapping[str, Any], statistics: Mapping[str, tuple[float, ...]] | None = None) -> None:
     """Put a data description into a config: source and splits, classes, channels, and the images' mean and std by channel.
 
-    A config that pretrains reads the images alone.  `statistics` are mean and std, if they are known.
+    A config that pretrains reads the images alone: all that have no label, too, and lie apart from those that validate and test.
+    `statistics` are mean and std, if they are known.
     """
-    source = {**description["source"], **({} if is_segmenter(config) else {"labels": ""})}
-    described = {"source": source, **{split: description[split] for split in SPLITS}}
+    source, own = dict(description["source"]), {split: dict(description[split]) for split in SPLITS}
+    if not is_segmenter(config):
+        source["images_only"] = True
+        if source.get("only_labelled") and all(set(fields) == {"list_file"} for fields in own.values()):
+            own["train"] = {"apart_from": (own["validation"]["list_file"], own["test"]["list_file"])}
+    described = {"source": source, **own}
     with config.unlocked():
         for name, fields in described.items():
             config.data[name] = spec.from_json(spec.to_json(ConfigDict(fields)))
-    train = spec.build(split_config(described, "train"))
-    if is_segmenter(config):
+    follow_images(config, statistics=statistics)
+
+
+def elsewhere(trained: Trained, root: str = "", description: Mapping[str, Any] | None = None) -> Trained:
+    """Return a trained network that reads its images below another `root`, or the data of another description."""
+    data = trained.run.data
+    if root and description:
+        raise UserError("root says where the run's own images lie now, data names other ones. Leave one of them out.")
+    if root and "root" not in data.source:
+        raise UserError("Only a run of images in a folder has a root; this run's data has none. Leave it out, or name other data.")
+    if root:
+        data = dataclasses.replace(data, source={**data.source, "root": root})
+    if description:
+        data = dataclasses.replace(
+            data, **{name: spec.from_json(spec.to_json(ConfigDict(description[name]))) for name in Data.DESCRIPTIONS}
+        )
+    return trained._replace(run=dataclasses.replace(trained.run, data=data))
+
+
+def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistics: Mapping[str, tuple[float, ...]] | None = None) -> None:
+    """Let classes, channels, depth, mean and std of a config be those of its training images, except what `overrides` sets."""
+    train = spec.build(split_config(spec.plain(config.data), "train"))
+    if is_segmenter(config) and "method.classes" not in overrides:
         config.method.classes = len(train.classes)
-    encoder = config.method.encoder
-    if {"mean", "std"} <= set(encoder):
+    encoder, decoder = config.method.encoder, config.method.get("decoder", {})
+    if {"mean", "std"} <= set(encoder) and not {"method.encoder.mean", "method.encoder.std"} & set(overrides):
         encoder.update(statistics or statistics_of(train))
-    decoder = config.method.get("decoder", {})
-    if "channels" in decoder and "channels" in source:
-        decoder.channels = source["channels"]
+    if hasattr(train, "reading") and {"bits", "value_range"} <= set(config.data.source):
+        for name in {"bits", "value_range"} - {field.removeprefix("data.source.") for field in overrides}:
+            config.data.source[name] = getattr(train.reading, name)  # said once, for images elsewhere, too
+    if "channels" in decoder and "method.decoder.channels" not in overrides:
+        decoder.channels = getattr(train, "channels", decoder.channels)
 
 
 def statistics_of(source: Any) -> dict[str, tuple[float, ...]]:
     """Return the mean and std of each channel of a source's images, as fields of an encoder."""
-    mean, std = (tuple(round(value, 4) for value in values) for values in channel_statistics(source, SAMPLE)[:2])
-    return {"mean": mean, "std": std}
+    found = channel_statistics(source, SAMPLE)
+    mean = tuple(round(value, 4) for value in found.mean)
+    return {"mean": mean, "std": tuple(round(max(value, LEAST), 4) for value in found.std)}

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from aeseg.inference.sliding import Predict, sliding_logits, two_thirds
+from aeseg.inference.sliding import Predict, sliding_logits
 from aeseg.inference.views import resized, softmax
 from aeseg.runs import scores
 from aeseg.runs.workdir import Trained, load_trained
@@ -22,8 +22,8 @@ def predict(workdir: str, image: UInt8[np.ndarray, "h w c"], step: int = -1) -> 
     record = {"image": image}
     for transform in trained.run.data.evaluation_transforms:
         record = transform(record, np.random.default_rng(0))
-    window = trained.run.window
-    logits = sliding_logits(network, record["image"], window, two_thirds(window), batch=trained.run.batch_size)
+    run = trained.run
+    logits = sliding_logits(network, record["image"], run.window, batch=run.batch_size, largest=run.largest_window)
     if logits.shape[:2] != image.shape[:2]:
         logits = resized(softmax(logits), image.shape[:2])
     return np.argmax(logits, axis=-1)

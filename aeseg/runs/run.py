@@ -24,8 +24,14 @@ SPLITS = ("train", "validation", "test")
 DTYPES = ("float32", "bfloat16")
 """Dtypes that activations can have; float16 would need loss scaling, which the train step does not do."""
 
-TRANSFERS = ("fine-tune", "linear-probe", "scratch", "continue")
+TRANSFERS = ("fine-tune", "fine-tune-decoder", "linear-probe", "scratch", "continue")
 """What a segmenter does with pretrained weights."""
+
+STATISTICS = ("re-estimated", "pretrained")
+"""Batch norm averages of a frozen encoder."""
+
+POSITION_TABLES = ("trained", "kept")
+"""What a segmenter does with fixed positions of a pretrained vision transformer."""
 
 SCORES = ("mean_iou", "pixel_accuracy", "class_accuracy", "mean_dice")
 """Metrics of a segmenter during training."""
@@ -135,12 +141,22 @@ class Run:
     seed         of initialisation, data order, augmentation and drawn labels
     microbatches   parts of a batch that are computed one after the other, to save memory
     fsdp         devices that share parameters and optimiser state
-    ema          decay of the running mean of the parameters that is scored; 0 keeps none
+    ema          decay of the running means of parameters and batch statistics that are scored; 0 keeps none
     dtype        of activations; configs let every part of the method follow it
     nonfinite    "stop" ends the run at a step whose loss or gradient is not finite; "skip" passes over it
     nonfinite_in_a_row   skipped steps in a row that end the run, too
-    transfer     segmenters only: "fine-tune" trains the pretrained encoder, "linear-probe" freezes it, "scratch" ignores its weights
-                 (the control), "continue" trains a whole segmenter further
+    enlarge      score and predict larger images in larger windows than the trained one (aeseg/inference/sliding.py): far faster; for
+                 convolutional networks
+    transfer     segmenters only: "fine-tune" trains the pretrained encoder, "fine-tune-decoder" also takes a pretrained U-Net decoder into
+                 the head (Brempong et al. 2022, arXiv 2205.11423, section 3), "linear-probe" freezes the encoder, "scratch" ignores its
+                 weights (the control), "continue" trains a whole segmenter further: after a linear probe this is LP-FT (Kumar et al.
+                 2022, arXiv 2202.10054); `optimiser.thaw` is its form in one run
+    statistics   frozen encoders only, random ones too: "re-estimated" takes batch norm averages of the training images before the first
+                 step, since pretraining took them on masked or noisy images; "pretrained" leaves them, and a random encoder's move with
+                 each batch
+    position_tables   segmenters with a vision transformer of fixed positions only: "trained" takes the table of the pretraining as a
+                 parameter, resized to the window (bicubic), as in MAE's fine-tuning (He et al. 2022, code: models_vit.py,
+                 interpolate_pos_embed), and a network from scratch starts from the window's table; "kept" computes fixed positions
     class_weights   segmenters only: "none", "median_frequency", "inverse_square_root" or "segnet"
     log_every, evaluate_every, save_every   in steps
     keep, keep_every   keep the last `keep` checkpoints, and those at a multiple of `keep_every`
@@ -162,7 +178,10 @@ class Run:
     dtype: str = "float32"
     nonfinite: str = "stop"
     nonfinite_in_a_row: int = 10
+    enlarge: bool = False
     transfer: str = "fine-tune"
+    statistics: str = "re-estimated"
+    position_tables: str = "trained"
     class_weights: str = "none"
     log_every: int = 50
     evaluate_every: int = 500
@@ -184,6 +203,9 @@ class Run:
         _ = self.policy
         if self.transfer not in TRANSFERS:
             raise UserError(f"transfer must be one of {', '.join(TRANSFERS)}; got {self.transfer!r}. Set --config.transfer.")
+        for name, known in (("statistics", STATISTICS), ("position_tables", POSITION_TABLES)):
+            if getattr(self, name) not in known:
+                raise UserError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}. Set --config.{name}.")
         for path, dtype in tree.flatten(spec.plain(spec.describe(self.method))).items():
             field = "config.method." + path.replace("/", ".")
             if field.endswith(".dtype") and dtype not in DTYPES:
@@ -203,6 +225,12 @@ class Run:
     def metric(self) -> str:
         """The validation metric by which checkpoints and trials are compared."""
         return self.best or ("mean_iou" if self.segments else "loss")
+
+    @property
+    def largest_window(self) -> int:
+        """Pixels of the largest sliding window, 0 for `window` itself: at most 1024 x 1024, or four times what a training step holds at a
+        time, with gradients."""
+        return min(2**20, 4 * self.batch_size // self.microbatches * math.prod(self.window)) if self.enlarge else 0
 
     @property
     def policy(self) -> Policy:
@@ -289,9 +317,17 @@ def split_config(data: Mapping[str, Any], split: str) -> dict[str, Any]:
     return dict(fields) if "target" in fields else {**data.get("source", {}), **fields}
 
 
+def freezes_encoder(config: Any) -> bool:
+    """Whether a config of a `Run`, plain or not, trains a segmenter whose encoder never moves."""
+    optimiser = config["optimiser"]
+    still = "encoder/*" in optimiser.get("freeze", ()) and not optimiser.get("thaw", 0)
+    frozen = config["method"].get("frozen_encoder", False) or still
+    return is_segmenter(config) and bool(frozen or config["transfer"] == "linear-probe")
+
+
 def is_segmenter(config: Any) -> bool:
     """Whether a config of a `Run` trains a segmenter (the command is `segment`); otherwise it pretrains."""
-    return "head" in config.method
+    return "head" in config["method"]
 
 
 def config_example(config: Any) -> dict[str, Any]:

@@ -77,8 +77,7 @@ def segmentation(run: Run, predict: Predict, source: Any, **how: Any) -> dict[st
         run.data.evaluation_transforms,
         tuple(run.window),  # type: ignore[arg-type]
         [name for name, _ in source.classes],
-        threads=run.data.threads,
-        **how,
+        **{"threads": run.data.threads, "largest": run.largest_window, **how},
     )
 
 

@@ -1,9 +1,10 @@
 """Train a run in its workdir: resume, start from pretrained weights, or start from scratch."""
 
+import math
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -12,16 +13,22 @@ import numpy as np
 from aeseg import tree
 from aeseg.data import wrappers
 from aeseg.inference import draw
+from aeseg.inference.statistics import population_averages
 from aeseg.runs import scores, workdir
 from aeseg.runs.programs import Alone, Programs
 from aeseg.runs.run import LARGER_IS_BETTER, Run
 from aeseg.training import checkpoints as saved
 from aeseg.training import lock, loop
+from aeseg.training import mesh as meshes
 from aeseg.training.log import Log
 from aeseg.training.state import TrainState
+from aeseg.types import UserError
 
 PICTURES = 6
 """Rows of the pictures that a run leaves."""
+
+AVERAGED = 1_000
+"""Images, at least, that the averages of a frozen encoder are taken of (Wu & Johnson 2021, section 3: 10^3 to 10^4 are enough)."""
 
 Init = Callable[[TrainState], tuple[TrainState, list[str]]]
 """Puts pretrained weights into an initial state; returns the state, and lines that say what was done."""
@@ -42,19 +49,30 @@ class Outcome(NamedTuple):
 
 
 def train(
-    run: Run, path: str, init: Init | None = None, programs: Programs | None = None, evaluate: scores.Evaluate | None = None
+    run: Run,
+    path: str,
+    init: Init | None = None,
+    programs: Programs | None = None,
+    evaluate: scores.Evaluate | None = None,
+    minutes: float = 0.0,
 ) -> Outcome:
     """Train a run in the workdir `path`, continue it, or find it finished.
 
     A workdir with a checkpoint of this run is continued; else `init` brings pretrained weights; else training starts from scratch.
-    `programs` were compiled by runs before; `evaluate` takes the place of the run's own numbers of the validation set.
+    `programs` were compiled by runs before; `evaluate` takes the place of the run's own numbers of the validation set.  After `minutes`,
+    if any, training stops with everything saved; the same call continues.
     Raises UserError if the workdir holds another run, or another process trains there.
     """
+    if minutes < 0:
+        raise UserError(f"Expected minutes >= 0, where 0 has no limit; got {minutes}. Set --minutes.")
+    deadline = time.monotonic() + 60 * minutes if minutes else math.inf
     with lock.held(path):
-        return _trained(run, path, init, programs or Alone(), evaluate)
+        return _trained(run, path, init, programs or Alone(), evaluate, deadline)
 
 
-def _trained(run: Run, path: str, init: Init | None, programs: Programs | Alone, evaluate: scores.Evaluate | None) -> Outcome:
+def _trained(
+    run: Run, path: str, init: Init | None, programs: Programs | Alone, evaluate: scores.Evaluate | None, deadline: float
+) -> Outcome:
     began, writes = time.perf_counter(), jax.process_index() == 0
     programs.check(run)
     workdir.check_workdir(path, run.config, writes)
@@ -68,21 +86,43 @@ def _trained(run: Run, path: str, init: Init | None, programs: Programs | Alone,
         if resumed is not None:
             state = resumed
             log.say(f"Continuing from step {int(state.step)} of {path}.")
-        elif init is not None:
-            state, lines = init(state)
-            for line in lines:
+        else:
+            state, lines = init(state) if init is not None else (state, [])
+            state, more = frozen_averages(run, state)
+            for line in (*lines, *more):
                 log.say(line)
         log.say(describe(run, state))
         if int(state.step) >= run.steps:
             log.say("This run is finished; nothing is trained.")
             numbers, finished, signal = evaluate(state), True, 0
         else:
-            outcome = loop.train(run, state, kept, log, evaluate, pictures.write, run.policy, programs.step(run))  # type: ignore[arg-type]
+            step = programs.step(run)
+            outcome = loop.train(run, state, kept, log, evaluate, pictures.write, run.policy, step, deadline)  # type: ignore[arg-type]
             state, numbers, finished, signal = outcome.state, outcome.numbers, outcome.finished, outcome.signal
     finally:
         kept.close()
         log.close()
     return Outcome(int(state.step), numbers, finished, time.perf_counter() - began, pictures.last, signal)
+
+
+def frozen_averages(run: Run, state: TrainState, batches: Iterable[Mapping[str, np.ndarray]] = ()) -> tuple[TrainState, list[str]]:
+    """Return the state with the batch norm averages of a frozen encoder taken of training images, and a line that says so.
+
+    The images are those of `batches`, which one process reads (padding is left out), or AVERAGED images as the head is trained on.
+    Other states, and those of runs with `statistics` "pretrained", are returned as they are.
+    """
+    statistics = state.collections.get("batch_stats", {}).get("encoder", {})
+    if not (statistics and getattr(run.method, "frozen_encoder", False) and run.statistics == "re-estimated"):
+        return state, []
+    steps = range(-(-AVERAGED // run.batch_size))
+    trained_on = (meshes.place(run.mesh, {"image": run.loader[step]["image"]})["image"] for step in steps)
+    loaded = (batch["image"][batch["valid"]] for batch in batches) if batches else trained_on
+    variables = {name: leaves["encoder"] for name, leaves in state.variables.items() if "encoder" in leaves}
+    averages = population_averages(run.method.encoder, variables, loaded)  # type: ignore[attr-defined]
+    placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), averages, statistics)
+    collections = {**state.collections, "batch_stats": {**state.collections["batch_stats"], "encoder": placed}}
+    ema = {**state.ema, **({"batch_stats": jax.tree.map(lambda leaf: leaf.copy(), collections["batch_stats"])} if state.ema else {})}
+    return state.replace(collections=collections, ema=ema), ["Took the frozen encoder's batch norm averages of training images."]
 
 
 class Pictures:

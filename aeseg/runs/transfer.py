@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from aeseg import objectives, spec
 from aeseg.data import wrappers
 from aeseg.data.sources.folder import SEGNET_WEIGHTS
-from aeseg.runs.run import TRANSFERS
+from aeseg.runs.run import TRANSFERS, freezes_encoder
 from aeseg.runs.train import Init
 from aeseg.types import UserError
 
@@ -18,8 +18,14 @@ def chosen(config: ConfigDict, weights: Init | None) -> Init | None:
     """Set the config up for its `transfer`; return the weights to start from."""
     if config.transfer not in TRANSFERS:
         raise UserError(f"transfer must be one of {', '.join(TRANSFERS)}; got {config.transfer!r}. Set --config.transfer.")
+    if config.transfer != "continue":
+        train_positions(config, config.method.encoder)
+    if config.statistics == "re-estimated" and freezes_encoder(config):
+        config.method.frozen_encoder = True
     if config.transfer == "scratch":
         return None
+    if config.transfer == "fine-tune-decoder" and weights is None:
+        raise UserError("A decoder is taken from an autoencoder, and there is none. Name one with --init=<workdir of `pretrain`>.")
     if config.transfer == "continue" and weights is None:
         raise UserError("To continue there must be a trained segmenter, and there is none. Name one with --init=<workdir of `segment`>.")
     if config.transfer == "linear-probe":
@@ -28,6 +34,20 @@ def chosen(config: ConfigDict, weights: Init | None) -> Init | None:
         config.method.frozen_encoder = True
         config.optimiser.freeze = ("encoder/*",)
     return weights
+
+
+def taken(transfer: str) -> str:
+    """Return what a transfer takes of the weights that it starts from, in the words of `init.weights`."""
+    return {"continue": "all", "fine-tune-decoder": "decoder"}.get(transfer, "encoder")
+
+
+def train_positions(config: ConfigDict, encoder: ConfigDict) -> bool:
+    """Let a described encoder's fixed positions become parameters for the run's window, if the run says so; return whether they do."""
+    trained = config.position_tables == "trained" and encoder.get("positions") == "fixed"
+    if trained and not any(side % encoder.patch for side in config.window):
+        encoder.positions, encoder.grid = "trained", tuple(side // encoder.patch for side in config.window)
+        return True
+    return False
 
 
 def weigh_classes(config: ConfigDict) -> None:

@@ -8,7 +8,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from aeseg import files, jsonlines, spec
-from aeseg.runs.run import LARGER_IS_BETTER, SPLITS, Run, split_config
+from aeseg.runs.run import LARGER_IS_BETTER, SPLITS, Run, freezes_encoder, split_config
 from aeseg.training import checkpoints as saved
 from aeseg.training import state as states
 from aeseg.training.stored import saved_steps
@@ -43,6 +43,10 @@ def comparable(config: Any) -> dict[str, Any]:
         for name in parents:
             node = node.get(name, {})
         node.pop(last, None)
+    if not freezes_encoder(fields) or "patch" in fields["method"]["encoder"]:  # a ViT has no batch norm
+        fields.pop("statistics", None)  # changes no number
+    if "head" not in fields["method"] or "positions" not in fields["method"]["encoder"]:
+        fields.pop("position_tables", None)  # changes no number
     if not fields.get("best"):
         fields["best"] = "mean_iou" if "head" in fields["method"] else "loss"
     return fields

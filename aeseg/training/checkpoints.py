@@ -161,7 +161,7 @@ class Checkpoints:
 def load_variables(directory: str, step: int = -1, ema: bool = True) -> tuple[int, dict[str, Any]]:
     """(step, {params, other collections}) as NumPy arrays, without knowing the model; newest or the step asked for.
 
-    Takes the running mean of the parameters where one was kept, unless `ema` is False.
+    Takes the running means of parameters and batch statistics where they were kept, unless `ema` is False.
     """
     directory = os.path.abspath(directory)
     steps = saved_steps(directory)
@@ -184,8 +184,9 @@ def load_variables(directory: str, step: int = -1, ema: bool = True) -> tuple[in
             problems.append(f"{candidate}: {stored.reason(error)}")
             continue
         state = found["state"]
-        params = state["ema"] if ema and state.get("ema") else state["params"]
-        return candidate, {"params": params, **(state.get("collections") or {})}
+        mean = (state.get("ema") or {}) if ema else {}
+        mean = mean if "params" in mean or not mean else {"params": mean}  # of a version that averaged the parameters alone
+        return candidate, {"params": state["params"], **(state.get("collections") or {}), **mean}
     raise UserError(f"No checkpoint in {directory} can be restored. " + "; ".join(problems))
 
 

@@ -1,6 +1,7 @@
 """Layer-wise learning rate decay. The path of a parameter gives its layer."""
 
 import re
+import sys
 from typing import Any
 
 import jax
@@ -16,6 +17,9 @@ FIRST = ("stem*", "patch*", "*position*", "*token*")
 LAST = ("*norm*",)
 """Parts after its last layer. Other parts without a number count as such, too."""
 
+DEEPEST = ("bottleneck", "bottleneck_level")
+"""Parts after all numbered levels, which are one layer more: the bottlenecks of `ConvNet` and `FCDenseNet`."""
+
 GROUP = 3
 """Number of blocks of a stage that share one layer (Liu et al. 2022, ConvNeXt, appendix A.1: 12 layers for depths 3, 3, 27, 3)."""
 
@@ -25,8 +29,9 @@ def layer_scales(params: Any, decay: float) -> Any:
 
     Layers count from 1. Layer 0 holds the stem, positions and tokens. `encoder/<name><number>/...` is one layer, or, if it has
     blocks (`encoder/stage2/block5/...`), one layer per three blocks (Liu et al. 2022). A stack `encoder/blocks/...` is one layer
-    per slice of its leading axis (Bao et al. 2022); its factors broadcast over the other axes. Parts after the last layer of the
-    encoder, and all parts outside the encoder, are the top: one above the last layer.
+    per slice of its leading axis (Bao et al. 2022); its factors broadcast over the other axes. The bottleneck of a
+    `ConvNet` is one layer after its levels. Parts after the last layer of the encoder, and all parts outside the encoder, are the top:
+    one above the last layer.
     """
     shapes = {name: np.shape(leaf) for name, leaf in tree.flatten(params).items()}
     first = _first_layers(shapes)
@@ -87,5 +92,7 @@ def _block(parts: list[str], shape: tuple[int, ...]) -> int | np.ndarray:
 
 
 def _number(part: str) -> int | None:
+    if part in DEEPEST:
+        return sys.maxsize
     digits = re.search(r"(\d+)$", part)
     return int(digits.group(1)) if digits and not tree.matches(part, LAST) else None

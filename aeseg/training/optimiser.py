@@ -1,7 +1,12 @@
 """Optimisers: named functions around optax, so that a config can hold them.
 
 Each is a gradient transformation over the whole parameter tree with one learning-rate schedule.  Parameters are chosen
-by path patterns (`encoder/*`); see `aeseg.tree.matches`.
+by path patterns (`encoder/*`); see `aeseg.tree.matches`.  All take
+
+clip          largest global norm of the gradient; 0: any
+layer_decay   below 1 gives layer l of L the rate times layer_decay^(L-l) (Bao et al. 2022; aeseg/training/layer_decay.py)
+rates         factors of the rate by path: (("encoder/*", 0.1),), (("*bias", 2.0),) (aeseg/training/rates.py)
+freeze        paths that do not move at all, or until the step `thaw`, from which their rate rises for as long as the warm-up
 """
 
 import functools
@@ -9,19 +14,23 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import optax
 
 from aeseg import tree
 from aeseg.spec import spec
 from aeseg.training.layer_decay import scale_by_layer
 from aeseg.training.muon import matrix_labels, scale_by_orthogonal
+from aeseg.training.rates import Rates, labels, released, scale_by_path
 from aeseg.training.schedules import learning_rate_schedule, weight_decay_schedule
 from aeseg.training.trust_ratio import scale_by_lamb_ratio, scale_by_lars_ratio
 from aeseg.types import UserError
 
 NO_DECAY = ("*bias", "*scale", "*gamma", "*beta", "*position*", "*token*")
-"""Biases, norms' scales, response normalisation, position tables and tokens: never decayed (He et al. 2022, A.1)."""
+"""Biases, norms' scales, response normalisation, position tables and tokens: never decayed.
+
+As in MAE's fine-tuning (code: lr_decay.py, models_vit.py: vectors, pos_embed, cls_token) and in SimMIM.  Deviation: MAE's pretraining
+(code: main_pretrain.py, timm's add_weight_decay) exempts vectors alone, so it decays the class and mask tokens, which are 1 x 1 x d.
+"""
 
 
 NOT_HIDDEN = ("encoder/stem*", "encoder/patch*", "encoder/stage0/patch*", "*/pixels/*", "decoder/last/*", "*logits*")
@@ -65,19 +74,20 @@ def adamw(
     clip: float = 0.0,
     layer_decay: float = 1.0,
     freeze: Sequence[str] = (),
+    thaw: int = 0,
+    rates: Rates = (),
 ) -> Optimiser:
     """AdamW (Loshchilov & Hutter 2019, algorithm 2): decay is not part of the gradient, and scales with the schedule.
 
-    `clip` > 0 clips the gradient's global norm; `layer_decay` < 1 gives layer l of L the rate times layer_decay^(L-l)
-    (Bao et al. 2022); `freeze` names what does not move at all; the weight decay becomes `weight_decay_growth` times itself along
-    half a cosine (Caron et al. 2021).  weight_decay 0 is Adam (Kingma & Ba 2015).
+    The weight decay becomes `weight_decay_growth` times itself along half a cosine (Caron et al. 2021).  weight_decay 0 is Adam (Kingma
+    & Ba 2015).
     """
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [
         optax.scale_by_adam(b1, b2, epsilon),
         _decay(weight_decay_schedule(weight_decay, weight_decay_growth, steps), no_decay),
     ]
-    return _assembled(core, rate, clip, layer_decay, freeze)
+    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw, warmup), rates)
 
 
 @_recorded
@@ -95,11 +105,13 @@ def sgd(
     clip: float = 0.0,
     layer_decay: float = 1.0,
     freeze: Sequence[str] = (),
+    thaw: int = 0,
+    rates: Rates = (),
 ) -> Optimiser:
     """Stochastic gradient descent with momentum; weight decay joins the gradient, before the momentum, as in Caffe and torch."""
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [_decay(weight_decay, no_decay), optax.trace(momentum, nesterov)]
-    return _assembled(core, rate, clip, layer_decay, freeze)
+    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw, warmup), rates)
 
 
 @_recorded
@@ -117,6 +129,8 @@ def rmsprop(
     clip: float = 0.0,
     layer_decay: float = 1.0,
     freeze: Sequence[str] = (),
+    thaw: int = 0,
+    rates: Rates = (),
 ) -> Optimiser:
     """RMSprop (Tieleman & Hinton 2012, lecture 6e): the gradient g over sqrt(v + epsilon), v a running mean of its square from 0.
 
@@ -125,7 +139,7 @@ def rmsprop(
     """
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [_decay(weight_decay, no_decay), optax.scale_by_rms(decay, epsilon)]
-    return _assembled(core, rate, clip, layer_decay, freeze)
+    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw, warmup), rates)
 
 
 @_recorded
@@ -145,6 +159,8 @@ def lamb(
     clip: float = 0.0,
     layer_decay: float = 1.0,
     freeze: Sequence[str] = (),
+    thaw: int = 0,
+    rates: Rates = (),
 ) -> Optimiser:
     """LAMB (You et al. 2020, algorithm 2): each layer of AdamW moves by the schedule's rate times the norm of its weights.
 
@@ -157,7 +173,7 @@ def lamb(
         _decay(weight_decay_schedule(weight_decay, weight_decay_growth, steps), no_decay),
         scale_by_lamb_ratio(no_decay),
     ]
-    return _assembled(core, rate, clip, layer_decay, freeze)
+    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw, warmup), rates)
 
 
 @_recorded
@@ -175,6 +191,8 @@ def lars(
     clip: float = 0.0,
     layer_decay: float = 1.0,
     freeze: Sequence[str] = (),
+    thaw: int = 0,
+    rates: Rates = (),
 ) -> Optimiser:
     """LARS (You et al. 2017, algorithm 1): each layer's gradient is brought to `trust` times the norm of its weights.
 
@@ -183,7 +201,7 @@ def lars(
     """
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [scale_by_lars_ratio(trust, weight_decay, no_decay), optax.trace(momentum)]
-    return _assembled(core, rate, clip, layer_decay, freeze)
+    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw, warmup), rates)
 
 
 @_recorded
@@ -206,6 +224,8 @@ def muon(
     clip: float = 0.0,
     layer_decay: float = 1.0,
     freeze: Sequence[str] = (),
+    thaw: int = 0,
+    rates: Rates = (),
 ) -> Optimiser:
     """Muon (Jordan et al. 2024): matrices and convolutions move by orthogonal matrices; all else, and `adam`, as in AdamW.
 
@@ -215,7 +235,7 @@ def muon(
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     parts = {"matrix": scale_by_orthogonal(momentum, nesterov, rms), "other": optax.scale_by_adam(b1, b2, epsilon)}
     core = [optax.partition(parts, lambda params: matrix_labels(params, adam)), _decay(weight_decay, no_decay)]
-    return _assembled(core, rate, clip, layer_decay, freeze)
+    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw, warmup), rates)
 
 
 def decayed(params: Any, no_decay: Sequence[str] = NO_DECAY) -> Any:
@@ -227,21 +247,28 @@ def _decay(weight_decay: optax.ScalarOrSchedule, no_decay: Sequence[str]) -> opt
     return optax.add_decayed_weights(weight_decay, mask=lambda params: decayed(params, no_decay))
 
 
-def _assembled(core: list[Any], rate: optax.Schedule, clip: float, layer_decay: float, freeze: Sequence[str]) -> Optimiser:
+class Stillness(NamedTuple):
+    """What `freeze` names stands still: always, or until the step `thaw`, from which its rate rises as long as the `warmup`."""
+
+    freeze: Sequence[str]
+    thaw: int
+    warmup: int
+
+
+def _assembled(core: list[Any], rate: optax.Schedule, clip: float, layer_decay: float, still: Stillness, rates: Rates) -> Optimiser:
+    if still.thaw and not still.freeze:
+        raise UserError(f"thaw={still.thaw} needs paths that stand still until then. Set --config.optimiser.freeze=('encoder/*',).")
     parts = [optax.clip_by_global_norm(clip)] if clip > 0 else []
     parts += core
     if layer_decay != 1.0:
         parts.append(scale_by_layer(layer_decay))
+    if rates:
+        parts.append(scale_by_path(rates))
+    marked = functools.partial(labels, patterns=still.freeze)
+    if still.thaw:
+        held = optax.scale_by_schedule(released(still.thaw, still.warmup))
+        parts.append(optax.partition({"moving": optax.identity(), "still": held}, marked))
     chain = optax.chain(*parts, optax.scale_by_learning_rate(rate))
-    if freeze:
-
-        def labels(params: Any) -> Any:
-            marks = tree.map_with_name(lambda name, _: "still" if tree.matches(name, freeze) else "moving", params)
-            if "moving" not in jax.tree.leaves(marks):
-                raise UserError(f"freeze={tuple(freeze)} leaves nothing to train. Name fewer paths.")
-            if "still" not in jax.tree.leaves(marks):
-                raise UserError(f"freeze={tuple(freeze)} matches no parameter; there are {sorted(tree.flatten(params))[:4]}, ...")
-            return marks
-
-        chain = optax.partition({"moving": chain, "still": optax.set_to_zero()}, labels)
+    if still.freeze and not still.thaw:
+        chain = optax.partition({"moving": chain, "still": optax.set_to_zero()}, marked)
     return Optimiser(chain.init, chain.update, rate)

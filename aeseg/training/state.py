@@ -19,8 +19,8 @@ QUICK_TO_COMPILE = {"xla_backend_optimization_level": 1}
 class TrainState(flax.struct.PyTreeNode):
     """Everything that the next step needs besides its batch; saved and restored whole.
 
-    `collections` are the variables that are not trained (batch statistics, a codebook); `ema` is the running mean of
-    the parameters, or {} when none is kept.
+    `collections` are the variables that are not trained (batch statistics, a codebook); `ema` holds the running means of the
+    parameters and of batch statistics, {"params": ..., "batch_stats": ...}, or {} when none are kept.
     """
 
     step: Any  # int32 []; a shape or a sharding in trees of those
@@ -31,8 +31,16 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What `method.apply` takes to predict: the mean of the parameters where one is kept."""
-        return {"params": self.ema or self.params, **self.collections}
+        """What `method.apply` takes to predict: the means of parameters and batch statistics where they are kept."""
+        return {"params": self.params, **self.collections, **self.ema}
+
+
+def averaged(params: Any, collections: Any) -> dict[str, Any]:
+    """Return the variables that a running mean is kept of: parameters, and the batch statistics that belong to them.
+
+    As torch's AveragedModel(use_buffers=True) and timm's ModelEma: statistics of other weights would be of another network.
+    """
+    return {"params": params, **{name: leaves for name, leaves in collections.items() if name == "batch_stats"}}
 
 
 def shapes(method: nn.Module, optimiser: Any, batch: Loaded, seed: int, ema: bool) -> TrainState:
@@ -64,5 +72,5 @@ def initial(method: nn.Module, optimiser: Any, batch: Loaded, seed: Any, ema: bo
         params=params,
         collections=variables,
         opt_state=optimiser.init(params),
-        ema=jax.tree.map(jnp.copy, params) if ema else {},
+        ema=jax.tree.map(jnp.copy, averaged(params, variables)) if ema else {},
     )

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from aeseg import images, keys
 from aeseg.metrics import Mean, divide
 from aeseg.training import mesh as meshes
-from aeseg.training.state import TrainState
+from aeseg.training.state import TrainState, averaged
 from aeseg.types import Batch
 
 Terms = dict[str, Mean]
@@ -34,7 +34,7 @@ def update(
 
     The loss of the GLOBAL batch is sum_k c_k total_k / weight_k, with weights from `method.denominators` of the whole
     batch: cutting it into microbatches or over devices changes rounding only.  (Batch norm sees one microbatch at a
-    time, as everywhere.)  `ema` is the decay of the running mean of the parameters; 0 keeps none.
+    time, as everywhere.)  `ema` is the decay of the running mean of parameters and batch statistics; 0 keeps none.
     """
     coefficients = method.coefficients
 
@@ -71,7 +71,8 @@ def update(
 
         updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        mean = jax.tree.map(lambda old, new: ema * old + (1 - ema) * new, state.ema, params) if ema else {}
+        now = averaged(params, collections)
+        mean = jax.tree.map(lambda old, new: ema * old + (1 - ema) * new, state.ema, now) if ema else {}
         new = TrainState(state.step + 1, params, collections, opt_state, mean)
         new = jax.lax.with_sharding_constraint(new, meshes.shardings(mesh, new))
         terms = dict(means)

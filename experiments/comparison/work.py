@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from aeseg import jsonlines, spec
-from aeseg.runs import init, scores
+from aeseg.runs import init, scores, transfer
 from aeseg.runs.programs import Programs
 from aeseg.runs.run import Run
 from aeseg.runs.train import Init, Outcome, train
@@ -193,7 +193,7 @@ class Work:
     def _segmenter(self, arm: Arm, config: ConfigDict) -> tuple[Run, Init | None]:
         """Return the run of a segmentation's config, and what brings the arm's weights; the config gets their encoder."""
         path = self._workdir(arm, "pretraining") if arm.pretraining else arm.public
-        start = init.weights(config, {}, path, "encoder") if path else None
+        start = transfer.chosen(config, init.weights(config, {}, path, "encoder") if path else None)
         labels = round(config.data.fraction * len(self.images.train))
         return self._run(config, self.images.labelled(labels, config.seed), self.validation), start
 
@@ -264,7 +264,7 @@ class Work:
     @contextlib.contextmanager
     def _task(self, text: str, each: float) -> Iterator[None]:
         """Name what is done now; each train step advances the bar by so many planned seconds."""
-        self.bar.at(self._percent, text)
+        self.bar.at(self._percent, task=text)
         self.each = each
         yield
         self.each = 0.0
@@ -281,9 +281,9 @@ def measured(work: Work, arms: dict[str, Arm], until: float) -> Costs:
         if costs.pretrain and time.monotonic() > until:
             break
         if not arm.against:
-            work.bar.at(0, f"compiling and timing {arm.encoder}")
+            work.bar.at(0, task=f"compiling and timing {arm.encoder}")
             config = work._segmentation(arm, 4, arm.rate, len(work.images.train), TUNING_SEED)
-            run = work._run(config, work.images.train, Spread(work.images.validation, 2))
+            run = work._segmenter(arm, config)[0].with_records(work.images.train, Spread(work.images.validation, 2))
             shutil.rmtree(path, ignore_errors=True)
             work._trained(run, path, None)
             costs.step[arm.encoder] = timed_step(work.programs, run)
@@ -299,7 +299,7 @@ def measured(work: Work, arms: dict[str, Arm], until: float) -> Costs:
                 beside = time.perf_counter() - began - 4 * costs.step[arm.encoder] - 2 * costs.image[arm.encoder]
                 costs = costs._replace(run=max(0.1, beside), probe=0.5 + max(0.1, beside) / 4)
         elif arm.pretraining:
-            work.bar.at(0, f"compiling and timing {arm.name}")
+            work.bar.at(0, task=f"compiling and timing {arm.name}")
             config = settings.pretraining(work.images, arm, work.window, work.batch, 4)
             run = work._run(config, work.images.unlabelled, Spread(work.images.unlabelled, work.batch))
             work.programs.check(run)

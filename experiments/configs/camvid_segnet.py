@@ -2,8 +2,12 @@
 
 The paper's protocol: 360x480, SGD 0.1 with momentum 0.9, batches of 12, He initialisation, from scratch on the 367 training images;
 scored at the checkpoint with the best global accuracy on validation, measured every 1,000 steps. The paper trains until the loss
-converges; here, 10,000 steps (327 epochs). Deviation: gradients are clipped at norm 1, or FCN-Basic-NoDimReduction diverges in its first
-steps.
+converges; here, 10,000 steps (327 epochs), as in the authors' solver. Deviation: gradients are clipped at norm 1, or
+FCN-Basic-NoDimReduction diverges in its first steps.
+
+What the paper does not say is as in the authors' code (caffe-segnet, and the solvers and prototxts of SegNet-Tutorial): the weighted
+cross-entropy is divided by the number of labelled pixels; weight decay 5e-4, of kernels and of norms' scales, and in SegNet-Basic of
+their shifts; biases of convolutions have twice the rate and no decay. Deviation: shifts start at 0 instead of 0.001.
 
 The paper normalises the local contrast of the image, at a scale that it does not give. SegNet-Basic and its variants do so here, by
 `images.local_contrast` with a Gaussian of 3 pixels. Deviation: the authors' prototxt uses Caffe's LRN instead, which divides each pixel
@@ -46,6 +50,8 @@ VARIANTS = {
 ENCODERS = {"segnet": "vgg16", "bayesian": "bayesian", "bayesian_basic": "bayesian_basic"}
 """{variant: size of its encoder}, if it differs from SegNet-Basic."""
 ARGUMENTS = (*VARIANTS, "segnet_basic,small", "fcn_basic,small", "bayesian_basic,small")
+BIASES = ("*convolution*/bias", "head/logits/bias", "head/reduction*/bias", "head/up*/bias")
+"""Biases of convolutions; those of norms are called shifts in Caffe."""
 WIDTH = 16
 """Channels of every level of a small variant."""
 
@@ -61,12 +67,21 @@ def get_config(argument: str = "segnet_basic") -> ConfigDict:
     resized = (spec(Resize, height=72, width=96),) if small else ()
     steps = number(400 if small else 10_000)
     return run_config(
-        segmenter_config(recipe("aeseg.models.heads", head, size), encoder, 11),
+        segmenter_config(recipe("aeseg.models.heads", head, size), encoder, 11, normaliser="pixels"),
         data_config(camvid_splits(), transforms=resized, evaluation_transforms=resized, threads=2 if small else 8),
         steps=steps,
         batch_size=12,
         window=(72, 96) if small else (360, 480),
-        optimiser=spec(sgd, learning_rate=0.1, steps=steps, momentum=0.9, clip=1.0),
+        optimiser=spec(
+            sgd,
+            learning_rate=0.1,
+            steps=steps,
+            momentum=0.9,
+            weight_decay=5e-4,
+            no_decay=(*BIASES, "*norm*/bias") if variant in ("segnet", "bayesian") else BIASES,
+            clip=1.0,
+            rates=(("*norm*", 1.0), ("*bias", 2.0)),
+        ),
         class_weights="median_frequency",
         evaluate_every=100 if small else 1000,
         save_every=100 if small else 1000,

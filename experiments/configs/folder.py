@@ -9,24 +9,32 @@ Three disjoint splits: 70 % of the images train, 15 % validate, 15 % test. Numbe
 Images are cropped and scored at their own scale. `inspect` describes the images; --data=<description> replaces the flags above.
 """
 
+import os
+from collections.abc import Collection
+
 from ml_collections import ConfigDict
 
 from aeseg.data.sources.folder import MASK_CLASSES, Folder
 from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomScale
+from aeseg.runs import own_data
 from aeseg.runs.configs import data_config, file_of, method_config, number, run_config, warm_adamw
 from aeseg.runs.run import SPLITS
 from aeseg.spec import recipe, spec
 
 ARGUMENTS = ("denoising", "unet", "masked", "upernet,vit", "fcmae")
 
+FIXED = ("vit", "dense")
+"""Parts that are not scored in larger windows than the trained one: positions, or layers, of one size."""
+
 
 def get_config(argument: str = "denoising") -> ConfigDict:
     """Return the config of an autoencoder (pretrains) or a head (segments); see `method_config`."""
     method = method_config(argument, classes=2, encoder=recipe("aeseg.models.encoders", "convnet"))
     segments, encoder = "head" in method, file_of(method.encoder)
-    labels = {"class_table": MASK_CLASSES} if segments else {"labels": ""}
+    labels = {"class_table": MASK_CLASSES, "images_only": not segments}
     splits = {split: spec(Folder, root="data/folder", split=split, **labels) for split in SPLITS}
     crops = (spec(RandomScale, low=0.8, high=1.25), spec(RandomCrop, height=128, width=128))  # at the images' own scale
+    larger = encoder not in FIXED and not (segments and file_of(method.head) in FIXED)
     steps = number(1000)
     return run_config(
         method,
@@ -34,6 +42,13 @@ def get_config(argument: str = "denoising") -> ConfigDict:
         steps=steps,
         batch_size=16,
         window=(128, 128),
+        enlarge=segments and larger,
         optimiser=warm_adamw(1e-3, steps),
         next="" if segments else "folder:unet" if encoder == "convnet" else f"folder:unet,{encoder}",
     )
+
+
+def complete(config: ConfigDict, overrides: Collection[str]) -> None:
+    """Let classes, channels, mean and std follow the images, once the command line has said where they are."""
+    if os.path.isdir(config.data.source.get("root", "")):
+        own_data.follow_images(config, overrides)

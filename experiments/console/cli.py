@@ -118,6 +118,8 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
         overrides = config_flags.get_override_values(values["config"])
         if "window" in overrides:
             configs.follow_window(values.config, window)
+        if not found.get("data"):
+            _complete(described, values.config, overrides)
         found |= {"config": values.config, "config_name": described, "overrides": overrides}
     return SimpleNamespace(**found)
 
@@ -129,8 +131,7 @@ def load_config(described: str) -> ConfigDict:
     known = sorted({name[:-3] for name in os.listdir(CONFIGS) if name.endswith(".py") and name != "__init__.py"} | ALIASES.keys())
     if path.endswith(".json") and os.path.isfile(path):
         return workdir.read_config(path)
-    if not path.endswith((".py", ".json")):
-        path = os.path.join(CONFIGS, path + ".py")
+    path = _path_of(path)
     if not os.path.isfile(path):
         raise UserError(
             f"Expected a config file; {path!r} does not exist. Those of aeseg are {', '.join(known)} (experiments/configs/*.py)."
@@ -142,15 +143,32 @@ def load_config(described: str) -> ConfigDict:
 def call_file(described: str, path: str, function: str) -> Any:
     """What the named function of a Python file returns for the argument of `file.py:argument`, where one is given."""
     argument = described.partition(":")[2]
-    loader = importlib.util.spec_from_file_location("aeseg_config", path)
-    module = importlib.util.module_from_spec(loader)  # type: ignore[arg-type]
     try:
-        loader.loader.exec_module(module)  # type: ignore[union-attr]
-        return getattr(module, function)(*([argument] if argument else []))
+        return getattr(_module(path), function)(*([argument] if argument else []))
     except UserError:
         raise
     except (TypeError, AttributeError, SyntaxError, ImportError, KeyError) as error:
         raise UserError(f"{described} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _module(path: str) -> Any:
+    """The config file as a module."""
+    loader = importlib.util.spec_from_file_location("aeseg_config", path)
+    module = importlib.util.module_from_spec(loader)  # type: ignore[arg-type]
+    loader.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+def _path_of(name: str) -> str:
+    """The file of a config's name: itself, or that of experiments/configs."""
+    return name if name.endswith((".py", ".json")) else os.path.join(CONFIGS, name + ".py")
+
+
+def _complete(described: str, config: ConfigDict, overrides: Mapping[str, Any]) -> None:
+    """Let a config file compute what depends on the command line, by its function `complete` if it has one."""
+    path = _path_of(_unaliased(described).partition(":")[0])
+    if path.endswith(".py") and (complete := getattr(_module(path), "complete", None)):
+        complete(config, overrides)
 
 
 def run_name(config_name: str) -> str:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from aeseg.inference.sliding import two_thirds
-from aeseg.runs import workdir
+from aeseg.data.inspection import description
+from aeseg.inference.windows import two_thirds
+from aeseg.runs import own_data, workdir
 from aeseg.types import UserError
 
 FLAGS = {
@@ -11,6 +12,7 @@ FLAGS = {
     "step": (-1, "the checkpoint of this step; -1 is the newest"),
     "best": (False, "the checkpoint that was best on validation"),
     "stride": ("", "pixels from one sliding window to the next, such as 32, or 32,64 (down, right); else two thirds of the window"),
+    "largest": (-1, "most pixels of a sliding window: 0 is the trained window, -1 the run's own choice"),
     "weights": ("uniform", "of the pixels of a sliding window: uniform or gaussian"),
     "scales": ("1", "average each image's probabilities over these sizes of it, such as 0.75,1,1.25"),
     "flip": (False, "average them over the image and its mirror image"),
@@ -20,6 +22,18 @@ FLAGS = {
 """The flags that say which network, and how it predicts; of one default, so that what `predict` writes is what `evaluate` scores."""
 
 
+DATA = {
+    "root": ("", "where the run's images lie now, if they were moved"),
+    "data": ("", "a data description that `inspect` wrote: score its images"),
+}
+"""The flags that say which images are scored, if not the run's own where they were."""
+
+
+def chosen_data(flags: Any, trained: workdir.Trained) -> workdir.Trained:
+    """The trained network, with the images that the flags name."""
+    return own_data.elsewhere(trained, flags.root, description.read(flags.data) if flags.data else None)
+
+
 def chosen_step(flags: Any) -> int:
     """The step of the checkpoint that the flags name; -1 is the newest."""
     if flags.best and flags.step != -1:
@@ -27,12 +41,15 @@ def chosen_step(flags: Any) -> int:
     return workdir.best_step(flags.workdir) if flags.best else flags.step
 
 
-def chosen_windows(flags: Any, window: tuple[int, int], slides: bool = True) -> dict[str, Any]:
-    """{"stride": (down, right), "weights": ...} of the flags, for windows of this size; only where windows slide may they be set."""
+def chosen_windows(flags: Any, window: tuple[int, int], slides: bool = True, largest: int = 0) -> dict[str, Any]:
+    """{"stride": (down, right), "weights": ..., "largest": ...} of the flags, for windows of this size; set only where windows slide."""
     if not slides and (flags.stride or flags.weights != FLAGS["weights"][0]):
         raise UserError("An autoencoder is scored on the middle window of each image; none slides. Leave out --stride and --weights.")
+    if flags.largest < -1:
+        raise UserError(f"A window has at most so many pixels; got --largest={flags.largest}. Write 0 for the trained window, or 1048576.")
+    further = {"weights": flags.weights, "largest": largest if flags.largest == -1 else flags.largest}
     if not flags.stride:
-        return {"stride": two_thirds(window), "weights": flags.weights}
+        return {"stride": two_thirds(window), **further}
     try:
         steps = tuple(int(step) for step in flags.stride.split(","))
     except ValueError:
@@ -44,7 +61,7 @@ def chosen_windows(flags: Any, window: tuple[int, int], slides: bool = True) -> 
             f"A stride is one whole number or two (down, right), at least 1 and at most the window's {h},{w}; got "
             f"--stride={flags.stride}. Write one such as --stride={down},{right}, which it is where the flag is left out."
         )
-    return {"stride": stride, "weights": flags.weights}
+    return {"stride": stride, **further}
 
 
 def chosen_views(flags: Any, averages: bool) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import sys
 import time
 from typing import Any
 
+from aeseg.data.files import shown
+
 
 class Progress:
     """`with Progress("evaluating", total) as progress: progress.at(done)`; writes to what stderr is at the start."""
@@ -26,17 +28,18 @@ class Progress:
             self._bar.start()
         return self
 
-    def at(self, done: int, task: str = "") -> None:
-        """`done` of `total` are finished; `task` is what is done now."""
+    def at(self, done: int, inside: float = 0.0, name: str = "", task: str = "") -> None:
+        """`done` of `total` are finished, and a fraction `inside` of the one called `name`; `task` is what is done now."""
         now = time.perf_counter()
         self._task = task or self._task
         if self._bar is not None:
-            self._bar.update(self._number, completed=done, description=self._task)
+            self._bar.update(self._number, completed=done + inside, description=self._task)
         elif now - self._spoke >= self._every:
             self._spoke = now
-            rate = done / (now - self._began)
-            left = f"{(self._total - done) / rate:.0f} s left" if rate else ""
-            print(f"{self._task} {done}/{self._total}  {rate:.2f} {self._unit}/s  {left}", file=self._stream, flush=True)
+            rate = (done + inside) / (now - self._began)
+            left = f"{(self._total - done - inside) / rate:.0f} s left" if rate else ""
+            part = f"  {inside:.0%} of {shown(name)}" if name else ""
+            print(f"{self._task} {done}/{self._total}  {rate:.2f} {self._unit}/s  {left}{part}", file=self._stream, flush=True)
 
     def restart(self) -> None:
         """Count time from now on."""

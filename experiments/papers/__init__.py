@@ -12,6 +12,13 @@ SCALES = ("cpu", "gpu", "paper")
 METHODS = {"reconstruction": "reconstruction", "denoising": "denoising", "spark": "SparK", "fcmae": "FCMAE"}
 """{file name: display name} of the methods in tables over label fractions; all pretrain the encoder `convnet`."""
 
+COLOUR: dict[str, object] = {"method.target_mean": (), "method.target_std": (), "method.content": 0.0}
+"""Fields of the recorded pretrainings on DRIVE by SparK and FCMAE: one mean and std for all channels, every hidden unit counts, as in the
+papers' code. The config `drive` corrects both; rows without these fields are measured anew."""
+
+FIXED_POSITIONS: dict[str, object] = {"position_tables": "kept"}
+"""Field of the recorded rows with a vision transformer, whose fixed positions were not trained; without it they are measured anew."""
+
 RATE, RATES = "optimiser.learning_rate", (5e-4, 2e-3, 6e-3, 1.2e-2)
 
 
@@ -103,20 +110,22 @@ def tuning(
     then: Mapping[str, tuple[str, float]],
     longer: tuple[str, int] | None = None,
     everywhere: Mapping[str, Any] = MappingProxyType({}),
+    given: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> tuple[Row, ...]:
     """Return the rows that tune a table over label fractions: four trials per method and from scratch, scored on validation.
 
     From scratch, the trials are the learning rates RATES of the segmentation. A method has three pretrainings: by its config, with a
     quarter of the config's learning rate, and with the fields of `harder`, a harder task. Each is segmented with the same `fields`.
     Its fourth trial, in `then`, is the name of one of the three with another learning rate of the segmentation. All rows get the
-    fields `everywhere`.
+    fields `everywhere`, and all pretrainings of a method its fields in `given`.
 
     With `longer` (a method and a number of steps), rows named "why" follow, which are not trials. They train only the head, on each
     method's encoder of `then` and on a random encoder; and they test whether more of a pretraining is kept by lower learning rates in
     lower layers, or by pretraining that method for so many steps, four times its own.
     """
     fields = {**everywhere, **fields}
-    tried = {method: {"as it is": {}, "rate 0.0005": {RATE: 5e-4}, harder[method][0]: harder[method][1]} for method in METHODS}
+    trials = {method: {"as it is": {}, "rate 0.0005": {RATE: 5e-4}, harder[method][0]: harder[method][1]} for method in METHODS}
+    tried = {method: {trial: {**given.get(method, {}), **each} for trial, each in trials[method].items()} for method in METHODS}
     at = {method: {**fields, RATE: rate} for method, (_, rate) in then.items()}
     best = {method: f"{method} pretraining, {trial}" for method, (trial, _) in then.items()}
     rows = [Row(f"scratch, rate {rate:g}", "segment", segment, {**fields, "transfer": "scratch", RATE: rate}) for rate in RATES]
@@ -135,7 +144,8 @@ def tuning(
         rows += (
             Row("why: frozen at random", "segment", segment, untrained),
             *(Row(f"why: {METHODS[each]}, frozen", "segment", segment, frozen[each], best[each]) for each in then),
-            Row(f"{why}, lower layers slower", "segment", segment, {**at[method], "optimiser.layer_decay": 0.6}, best[method]),
+            # Since revision 1 the encoder's bottleneck is a layer of its own; before, it had the head's rate.
+            Row(f"{why}, lower layers slower", "segment", segment, {**at[method], "optimiser.layer_decay": 0.6}, best[method], revision=1),
             Row(long, "pretrain", pretrain.format(method), {**everywhere, **tried[method][then[method][0]], "steps": steps}),
             Row(f"{why}, four times as long", "segment", segment, at[method], long),
         )

@@ -3,7 +3,7 @@
 Each method uses the encoder that it is made for and is compared with a network from scratch with the same encoder.
 """
 
-from . import Row
+from . import FIXED_POSITIONS, Row
 
 TITLE = "CamVid at 96x128, 11 classes, test split (233 images)"
 METRICS = ("mean_iou", "pixel_accuracy", "class_accuracy")
@@ -33,6 +33,7 @@ RECONSTRUCTIONS = {short: method for method, short in SHORT.items()}
 def _segmented(encoder: str, share: str) -> tuple[Row, ...]:
     """Return the row from scratch and the row of each method that pretrains the encoder."""
     config, labels = f"camvid_small:unet,{encoder}", {"data.fraction": SHARES[share]}
+    labels |= FIXED_POSITIONS if encoder == "vit" else {}
     scratch = Row(f"scratch {encoder}, {share}", "segment", config, {**labels, "transfer": "scratch"}, ENCODERS[encoder][0])
     methods = (Row(f"{NAMES[each]}, {share}", "segment", config, labels, each, scratch.name) for each in ENCODERS[encoder])
     return tuple(row for row in (scratch, *methods) if share != "25 %" or row.name.startswith(QUARTER))

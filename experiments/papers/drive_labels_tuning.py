@@ -21,4 +21,4 @@ THEN = {
 }
 """The best pretraining of each method, segmented at the best learning rate from scratch."""
 FIELDS = {"data.fraction": 0.125, "steps": 600, "batch_size": 4}
-ROWS = papers.tuning("drive:{}", "drive", FIELDS, HARDER, THEN, ("denoising", 3200))
+ROWS = papers.tuning("drive:{}", "drive", FIELDS, HARDER, THEN, ("denoising", 3200), given={"spark": papers.COLOUR, "fcmae": papers.COLOUR})

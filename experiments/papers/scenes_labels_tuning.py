@@ -55,6 +55,8 @@ def segmented(arm: Arm, labels: int, fields: Mapping[str, Any], ending: str = ""
     """Return the row that segments with so many labels, from scratch or from the arm's pretraining."""
     shared = {"data.train.records": UNLABELLED, "data.fraction": labels / UNLABELLED, "batch_size": 16, "steps": 1_000, **fields}
     shared |= {"evaluate_every": shared["steps"], "save_every": shared["steps"]}
+    if arm.segment.endswith(",vit"):
+        shared |= papers.FIXED_POSITIONS  # of the grid of the pretraining; `experiments.study.together` trains no others
     start = {"init": pretraining(arm, length, images).name} if arm.method else {}
     compare = f"{arm.scratch}, {labels} labels" if arm.scratch else ""
     name = f"{arm.name}, {labels} labels{ending}"

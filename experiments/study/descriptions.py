@@ -4,6 +4,7 @@ Each results file has a file of the same name in results/configs: the configs th
 row if both mean the same, in whatever version's words (aeseg/renames.py): a refactoring keeps every result, and a changed row keeps none.
 """
 
+import ast
 import functools
 import hashlib
 import json
@@ -40,7 +41,7 @@ def described(rows: Sequence[Row], scored: bool = True) -> dict[str, Description
         row = by_name[name]
         return {
             "command": row.command,
-            "config": spec.plain(cli.with_fields(row.config, row.overrides)),
+            "config": _config(row.config, repr(row.overrides)),
             "init": one(row.init, False) if row.init else None,
             "scored": [flag for flag in SCORED if scored and getattr(row, flag)],
             "revision": row.revision,
@@ -97,6 +98,18 @@ def configured(row: Row, extra: Mapping[str, object]) -> ConfigDict:
 def assignments(fields: Mapping[str, object]) -> list[str]:
     """Return the flags that set config fields."""
     return [f"--config.{name}={value}" for name, value in fields.items()]
+
+
+@functools.lru_cache(maxsize=4096)
+def _config(name: str, overrides: str) -> dict[str, Any]:
+    """Return the plain config of a name, with the fields of a literal dict set; nobody changes it."""
+    return spec.plain(cli.with_fields(name, ast.literal_eval(overrides)))
+
+
+def forget() -> None:
+    """Forget what the configs of rows are and mean, as must be done where their code changes within a process."""
+    _config.cache_clear()
+    _meant.cache_clear()
 
 
 @functools.lru_cache(maxsize=4096)

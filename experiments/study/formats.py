@@ -14,9 +14,9 @@ def markdown(paper: Any, metrics: Sequence[str], lines: Sequence[Line], longest:
 
     A table of more than the `longest` rows is folded up, with what its numbers are.
     """
-    header, rows = _cells(metrics, lines)
+    header, rows = cells(metrics, lines)
     table = [_in_pipes(header).replace("|  |", "| |", 1), "|---" * len(header) + "|", *map(_in_pipes, rows)]
-    measured = "\n\n".join(["\n".join(table), *_below(paper, lines)])
+    measured = "\n\n".join(["\n".join(table), *below(paper, lines)])
     if longest is not None and len(rows) > longest:
         measured = folded(f"the table, {len(rows)} rows", measured)
     note = [paper.NOTE] if getattr(paper, "NOTE", "") else []
@@ -30,10 +30,10 @@ def folded(title: str, text: str) -> str:
 
 def latex(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
     """For a paper: a table environment that needs booktabs; its caption says what the numbers are."""
-    header, rows = _cells(metrics, lines)
+    header, rows = cells(metrics, lines)
     body = ["\\midrule" if row is None else " & ".join(map(_escaped, row)) + r" \\" for row in (header, None, *rows)]
     inside = [r"\toprule", *body, r"\bottomrule"]
-    caption = _escaped(" ".join([f"{paper.TITLE}.", *_below(paper, lines), *_orders(paper, lines)]).replace("\n", " "))
+    caption = _escaped(" ".join([f"{paper.TITLE}.", *below(paper, lines), *_orders(paper, lines)]).replace("\n", " "))
     tabular = [f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", *inside, r"\end{tabular}"]
     return "\n".join([r"\begin{table}", r"\centering", f"\\caption{{{caption}}}", *tabular, r"\end{table}"])
 
@@ -67,7 +67,7 @@ def _in_pipes(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
-def _cells(metrics: Sequence[str], lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+def cells(metrics: Sequence[str], lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
     """(header, rows) as text.  The paper's columns, and those of differences and tests, are there where some row has them."""
     published = [metric for metric in metrics if any(metric in line.row.paper for line in lines)]
     compared, tested = any(line.differences for line in lines), any(_tests(line) for line in lines)
@@ -91,7 +91,7 @@ def _cells(metrics: Sequence[str], lines: Sequence[Line]) -> tuple[list[str], li
     return header, rows
 
 
-def _below(paper: Any, lines: Sequence[Line]) -> list[str]:
+def below(paper: Any, lines: Sequence[Line]) -> list[str]:
     """The paragraphs below a table: units and provenance, what the tests are, citations, failures, what was not measured."""
     devices = sorted({device for line in lines for device in line.devices})
     commits = sorted({commit for line in lines for commit in line.commits})

@@ -26,8 +26,11 @@ RESULTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 
 def lines(table: str) -> list[dict[str, Any]]:
-    """What was measured of a table, oldest first."""
-    return jsonlines.read(os.path.join(RESULTS, f"{table}.jsonl"))
+    """What was measured of a table, oldest first.
+
+    A line that was measured wrongly stays in its file, with the reason as its field `withdrawn`, and is left out here.
+    """
+    return [line for line in jsonlines.read(os.path.join(RESULTS, f"{table}.jsonl")) if "withdrawn" not in line]
 
 
 def current(table: str, paper: Any) -> list[dict[str, Any]]:
@@ -92,7 +95,9 @@ def wanted(table: str, paper: Any, runs: str) -> list[tuple[Row, int]]:
 
 def failures(table: str, paper: Any, runs: str) -> dict[tuple[str, int], str]:
     """Why the rows and seeds failed that were tried last without success, by row and seed."""
-    found = {}
+    found: dict[tuple[str, int], str] = {}
+    if not glob.glob(os.path.join(glob.escape(os.path.join(runs, table)), "*.error")):
+        return found
     for row, seed in _every(paper):
         path = error(workdir(runs, table, paper.ROWS, row.name, seed))
         if os.path.exists(path):

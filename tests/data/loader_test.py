@@ -198,7 +198,7 @@ def test_an_image_that_is_not_uint8_is_named():
         def __getitem__(self, index):
             return {"image": np.zeros((4, 4, 3)), "name": "f"}
 
-    with pytest.raises(UserError, match=r"record f should be uint8 \[h w c\]; got float64 \(4, 4, 3\)"):
+    with pytest.raises(UserError, match=r"record f should be uint8 or uint16 \[h w c\]; got float64 \(4, 4, 3\)"):
         Loader(Floats(1), (), 1)[0]
 
 

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from aeseg import spec
+from aeseg.runs.run import split_config
 from experiments import evaluate, inspect, predict, pretrain, segment
 from experiments.console import cli
 
@@ -52,7 +54,7 @@ def test_from_a_description_to_predictions(own, described, tmp_path, capsys):
     )
     config = json.loads((pretrained / "config.json").read_text())
     assert len(config["method"]["encoder"]["mean"]) == 3, "mean and std are the images' own, by channel"
-    assert config["data"]["source"]["labels"] == ""
+    assert config["data"]["source"]["images_only"]
     flags = [f"--data={described}", *SMALL, "--config.optimiser.learning_rate=5e-3", f"--workdir={segmented}", f"--init={pretrained}"]
     assert cli.guarded(segment.run, ["segment", "--config=folder:unet", *flags]) == 0
     assert "train: " in capsys.readouterr().out, "the classes' shares are printed before the first step"
@@ -78,3 +80,31 @@ def test_a_field_that_says_what_labels_mean_cannot_be_set_for_one_split(own, tmp
     flags = [f"--config.data.root={own}", "--config.data.train.binary_threshold=128", *SMALL, f"--workdir={tmp_path / 'run'}"]
     assert cli.guarded(segment.run, ["segment", "--config=folder:unet", *flags]) == 2
     assert "Set --config.data.source.binary_threshold." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("config", ["folder:denoising", "folder:unet"])
+def test_mean_and_std_are_the_images_own_also_without_a_description(own, config):
+    flags = cli.parse(["train", f"--config={config}", f"--config.data.root={own}"], "", config="pretrain")
+    encoder = flags.config.method.encoder
+    train = spec.build(split_config(spec.plain(flags.config.data), "train"))
+    pixels = np.concatenate([train[index]["image"].reshape(-1, 3) for index in range(len(train))]) / 255
+    np.testing.assert_allclose(encoder.mean, pixels.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(encoder.std, pixels.std(axis=0), atol=1e-4)
+    assert encoder.mean[0] < 0.3, "the squares are bright and the ground is dark"
+
+
+def test_what_the_command_line_says_is_kept(own):
+    words = ["--config.method.encoder.mean=(0.5,0.5,0.5)", "--config.method.encoder.std=(0.2,0.2,0.2)", "--config.method.classes=2"]
+    flags = cli.parse(["train", "--config=folder:unet", f"--config.data.root={own}", *words], "", config="pretrain")
+    assert tuple(flags.config.method.encoder.mean) == (0.5, 0.5, 0.5)
+
+
+def test_depth_and_range_of_16_bit_images_are_in_the_config_for_predict(tmp_path):
+    (tmp_path / "images").mkdir()
+    for number in range(12):
+        image = np.random.default_rng(number).integers(0, 4096, (40, 48), dtype=np.uint16)
+        cv2.imwrite(str(tmp_path / "images" / f"{chr(97 + number)}.png"), image)
+    flags = cli.parse(["train", "--config=folder", f"--config.data.root={tmp_path}", "--config.data.channels=1"], "", config="pretrain")
+    assert (flags.config.data.source.bits, tuple(flags.config.data.source.value_range)) == (16, (0.0, 4095.0))
+    assert flags.config.method.decoder.channels == 1
+    np.testing.assert_allclose(flags.config.method.encoder.mean, [0.5], atol=0.01)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from aeseg.data.colours import LocalContrast
@@ -21,6 +22,7 @@ from aeseg.spec import recipe, spec
 from experiments import evaluate, predict
 from experiments.console import cli
 from experiments.machine import process
+from experiments.predictions import writing
 from tests.experiments import untrained
 
 
@@ -78,9 +80,9 @@ def test_every_file_gets_a_label_an_overlay_and_logits_of_its_own_size(run, segm
     assert (output / "overview.png").exists()
 
 
-def test_a_network_that_gives_no_numbers_predicts_nothing(run, segmenter, photos, tmp_path, capsys):
+def test_a_network_that_gives_no_numbers_predicts_nothing_and_says_so_of_each_image(run, segmenter, photos, tmp_path, capsys):
     broken = segmenter._replace(variables=jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), segmenter.variables))
-    assert run(predict, broken, f"--input={photos / 'b.jpg'}", f"--output={tmp_path / 'results'}") == 2
+    assert run(predict, broken, f"--input={photos / 'b.jpg'}", f"--output={tmp_path / 'results'}") == 1
     assert "Expected numbers for every pixel of b; " in capsys.readouterr().err
     assert not (tmp_path / "results" / "labels").exists()
 
@@ -116,6 +118,63 @@ def test_unreadable_files_are_listed_and_the_exit_code_is_1(run, segmenter, phot
     printed = capsys.readouterr()
     assert "4 of 5 images" in printed.out
     assert f"Skipped {photos / 'broken.png'}: is not an image that can be read" in printed.err
+
+
+def test_a_large_image_is_predicted_in_strips_as_it_is_in_one_piece(run, segmenter, photos, tmp_path, monkeypatch, capsys):
+    outputs = tmp_path / "one", tmp_path / "strips"
+    assert run(predict, segmenter, f"--input={photos}", f"--output={outputs[0]}", "--batch=3") == 0
+    monkeypatch.setattr(writing, "LARGE", 16 * 16)
+    monkeypatch.setattr(writing, "ROWS", 7)
+    assert run(predict, segmenter, f"--input={photos}", f"--output={outputs[1]}", "--batch=3") == 0
+    for name in ("labels/a_png.png", "overlays/a_png.png", "labels/b.png", "overlays/b.png", "labels/more/a.png"):
+        one, other = (np.asarray(Image.open(output / name)) for output in outputs)
+        np.testing.assert_array_equal(one, other, err_msg=name)
+    assert (outputs[1] / "overview.png").exists()
+
+
+def test_a_label_lies_on_the_earth_where_its_geotiff_does(run, segmenter, tmp_path):
+    scale, tie = (33550, "d", 3, (10.0, 10.0, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 5e5, 5.2e6, 0.0), True)
+    tifffile.imwrite(tmp_path / "field.tif", np.zeros((20, 24, 3), np.uint8), photometric="rgb", extratags=[scale, tie])
+    assert run(predict, segmenter, f"--input={tmp_path / 'field.tif'}", f"--output={tmp_path / 'out'}") == 0
+    with tifffile.TiffFile(tmp_path / "out" / "labels" / "field.tif") as file:
+        assert file.pages[0].tags[33550].value == scale[3]
+        assert file.pages[0].tags[33922].value == tie[3]
+        np.testing.assert_array_equal(file.asarray(), np.asarray(Image.open(tmp_path / "out" / "labels" / "field.png")))
+
+
+def test_what_predict_did_not_write_is_left_as_it_is(run, segmenter, photos, tmp_path, capsys):
+    (tmp_path / "data" / "labels").mkdir(parents=True)
+    (tmp_path / "data" / "labels" / "b.png").write_bytes(b"a label that someone drew")
+    assert run(predict, segmenter, f"--input={photos / 'b.jpg'}", f"--output={tmp_path / 'data'}") == 2
+    assert "exists and is not a result of predict; it is left as it is. Name another --output." in capsys.readouterr().err
+    assert (tmp_path / "data" / "labels" / "b.png").read_bytes() == b"a label that someone drew"
+
+
+def test_predictions_may_be_written_again_over_those_of_an_earlier_call(run, segmenter, photos, tmp_path):
+    for _ in range(2):
+        assert run(predict, segmenter, f"--input={photos / 'b.jpg'}", f"--output={tmp_path / 'out'}") == 0
+    record = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert record["images"] == {str(photos / "b.jpg"): "b"}
+
+
+def test_a_link_does_not_lead_out_of_the_output(run, segmenter, photos, tmp_path, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "labels").symlink_to(tmp_path / "elsewhere")
+    assert run(predict, segmenter, f"--input={photos / 'b.jpg'}", f"--output={tmp_path / 'out'}") == 2
+    assert "by a link. Remove the link, or name another --output." in capsys.readouterr().err
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_file_that_is_a_link_is_replaced_and_what_it_points_to_stays(run, segmenter, photos, tmp_path):
+    output, kept = tmp_path / "out", tmp_path / "kept.png"
+    assert run(predict, segmenter, f"--input={photos / 'b.jpg'}", f"--output={output}") == 0
+    kept.write_bytes(b"kept")
+    (output / "labels" / "b.png").unlink()
+    (output / "labels" / "b.png").symlink_to(kept)
+    assert run(predict, segmenter, f"--input={photos / 'b.jpg'}", f"--output={output}") == 0
+    assert kept.read_bytes() == b"kept"
+    assert not (output / "labels" / "b.png").is_symlink()
 
 
 def test_an_autoencoder_writes_reconstructions(run, autoencoder, photos, tmp_path):
@@ -194,7 +253,11 @@ def test_what_predict_writes_is_what_evaluate_scores(run, segmenter, tmp_path, m
         expected = sliding_logits(network, image, (16, 16), stride, batch=2, weights=weights)
         np.testing.assert_array_equal(scored, np.argmax(expected, axis=-1))
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "labels" / f"{index}.png")), scored)
-    assert json.loads((tmp_path / "metrics.json").read_text())["test"]["windows"] == {"stride": list(stride), "weights": weights}
+    assert json.loads((tmp_path / "metrics.json").read_text())["test"]["windows"] == {
+        "stride": list(stride),
+        "weights": weights,
+        "largest": 0,
+    }
 
 
 @pytest.mark.parametrize("entry_point", [evaluate, predict])

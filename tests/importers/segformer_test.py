@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import transformers
 
-from aeseg.importers import segformer
+from aeseg.importers import families, segformer
 from aeseg.importers.rules import from_foreign, to_foreign
 from aeseg.methods.segmenter import Segmenter
 from aeseg.spec import differences, recipe, spec
@@ -68,3 +68,15 @@ def test_what_segformer_has_no_place_for_is_refused():
 def _segmenter():
     encoder, head = recipe("aeseg.models.encoders", "mit", "small"), recipe("aeseg.models.heads", "segformer", "small")
     return spec(Segmenter, encoder=encoder, head=head, classes=2)
+
+
+def test_a_folder_without_its_preprocessor_is_standardised_as_transformers_does(theirs, tmp_path):
+    oracle.saved(theirs, tmp_path)
+    assert not (tmp_path / "preprocessor_config.json").exists()
+    processor = transformers.SegformerImageProcessor()
+    model = families.load(str(tmp_path))
+    np.testing.assert_allclose(model.described.encoder.mean, processor.image_mean)
+    np.testing.assert_allclose(model.described.encoder.std, processor.image_std)
+    assert "There is no preprocessor_config.json: images are standardised with the family's mean" in model.notes[-1]
+    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.5], "image_std": [0.1]}')
+    assert families.load(str(tmp_path)).described.encoder.std == (0.1,)

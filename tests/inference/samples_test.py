@@ -12,6 +12,7 @@ from aeseg.methods.segmenter import Segmenter
 from aeseg.models import layers
 from aeseg.spec import build, recipe, spec
 from aeseg.types import UserError
+from tests import jitted
 
 IMAGE = np.random.default_rng(0).uniform(0.5, 2, (3, 4, 5, 2)).astype(np.float32)
 
@@ -91,5 +92,5 @@ def test_fingerprints_tell_images_apart():
 
 def test_the_stream_of_training_drops_nothing_in_evaluation():
     """A frozen encoder is as in evaluation, while its head is trained with that stream."""
-    found = Dropped(0.5).apply({}, jnp.asarray(IMAGE), rngs={"dropout": jax.random.key(0)})
+    found = jitted.apply(Dropped(0.5), {}, jnp.asarray(IMAGE), rngs={"dropout": jax.random.key(0)})
     np.testing.assert_array_equal(found, IMAGE)

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from aeseg.inference.sliding import sliding, sliding_logits
+from aeseg.inference import sliding as module
+from aeseg.inference.sliding import sliding, sliding_logits, strips
+from aeseg.inference.windows import FACTORS, enlarged
 from aeseg.types import UserError
 
 SIZES = [(1, 1), (1, 9), (3, 2), (4, 6), (5, 6), (4, 7), (9, 5), (13, 17)]
@@ -87,3 +89,95 @@ def test_a_stride_that_would_miss_pixels_is_refused():
         sliding_logits(per_pixel, image((9, 9)), (4, 6), (5, 1))
     with pytest.raises(UserError, match="uniform"):
         sliding_logits(per_pixel, image((9, 9)), (4, 6), weights="round")
+
+
+@pytest.mark.parametrize(
+    ("size", "largest", "expected"),
+    [
+        ((4, 6), 10**6, (4, 6)),
+        ((5, 6), 10**6, (8, 6)),
+        ((3, 20), 10**6, (4, 24)),
+        ((28, 6), 10**6, (32, 6)),  # 7 times the window's height is rounded up to 8 times
+        ((100, 100), 0, (4, 6)),
+        ((100, 100), 5, (4, 6)),
+        ((15, 6), 16 * 6 - 1, (8, 6)),  # 16 rows are too many: two windows of 8 rows
+    ],
+)
+def test_the_window_is_a_multiple_of_the_trained_one_that_covers_the_image_or_as_large_as_it_may_be(size, largest, expected):
+    assert enlarged(size, (4, 6), largest) == expected
+
+
+@pytest.mark.parametrize("side", range(1, 400, 7))
+def test_larger_windows_predict_at_most_a_fifth_more_pixels_than_the_best_choice(side):
+    """Over all multiples, by counting: windows of f * 8 that share 3 pixels."""
+    totals = {f: f * 8 * max(1, -(-(side - 3) // (f * 8 - 3))) for f in FACTORS}
+    chosen = enlarged((side, 8), (8, 8), 10**6, (5, 5))[0] // 8
+    assert totals[chosen] <= 1.2 * min(totals.values())
+    assert all(totals[f] > 1.2 * min(totals.values()) for f in FACTORS if chosen < f <= -(-side // 8)), "the largest of these"
+
+
+@pytest.mark.parametrize("weights", ["uniform", "gaussian"])
+@pytest.mark.parametrize("largest", [0, 4 * 24, 10 * 24, 10**6])
+def test_a_model_of_single_pixels_gives_the_same_in_windows_of_any_size(weights, largest):
+    images = [image(size, seed) for seed, size in enumerate([*SIZES, (40, 50)])]
+    for one, logits in zip(images, sliding(per_pixel, images, (4, 6), (3, 2), 8, weights, largest), strict=True):
+        np.testing.assert_allclose(logits, per_pixel(one[None])[0], rtol=1e-6)
+
+
+def test_larger_windows_come_in_few_shapes_and_in_batches_of_as_many_pixels():
+    shapes = []
+
+    def predict(images):
+        shapes.append(images.shape[:3])
+        return per_pixel(images)
+
+    images = [image((4, 6), seed) for seed in range(7)] + [image((7, 12), 1)] * 3 + [image((8, 11), 2)] * 2
+    for one, logits in zip(images, sliding(predict, images, (4, 6), batch=9, largest=10**6), strict=True):
+        np.testing.assert_allclose(logits, per_pixel(one[None])[0], rtol=1e-6)
+    assert sorted(shapes) == [(2, 8, 12), (2, 8, 12), (2, 8, 12), (9, 4, 6)], "9 windows of 4x6, or 2 of 8x12, are a call"
+
+
+def test_larger_windows_overlap_by_as_many_pixels():
+    lefts = []
+
+    def predict(images):
+        lefts.extend(images[:, 0, 0, 0].tolist())
+        return per_pixel(images)
+
+    ramp = np.broadcast_to(np.arange(40, dtype=np.uint8)[None, :, None], (4, 40, 3))
+    sliding_logits(predict, ramp, (4, 6), (4, 4), largest=4 * 12)
+    assert lefts == [0, 10, 20, 28], "windows of 12 that overlap by 2, as windows of 6 with stride 4 do; the last ends at the edge"
+
+
+@pytest.mark.parametrize("largest", [0, 8 * 12])
+@pytest.mark.parametrize("size", [*SIZES, (40, 50)])
+def test_strips_are_the_rows_of_the_whole_to_the_bit(size, largest):
+    noise = np.random.default_rng(2).normal(size=(4 * 6 * 8, 2)).astype(np.float32)
+
+    def predict(images):  # what a pixel gets depends on where it lies in its window
+        places = np.arange(images[0, ..., 0].size).reshape(images.shape[1:3])
+        return images[..., :2].astype(np.float32) * noise[places]
+
+    arguments = {"window": (4, 6), "stride": (3, 2), "batch": 3, "weights": "gaussian", "largest": largest}
+    whole = sliding_logits(predict, image(size), **arguments)
+    rows = list(strips(predict, image(size), **arguments))
+    np.testing.assert_array_equal(np.concatenate(rows), whole)
+    if size == (40, 50):
+        assert len(rows) > 3, "rows come before the whole image is predicted"
+        assert max(map(len, rows)) <= 8
+
+
+def test_finished_images_do_not_pile_up_behind_one_whose_batch_is_not_full(monkeypatch):
+    monkeypatch.setattr(module, "WAITING", 3 * 4 * 6 * 2 * 4)
+    taken = []
+
+    def images():
+        yield image((8, 12))  # two of these would be a call
+        for seed in range(20):
+            taken.append(seed)
+            yield image((4, 6), seed)
+
+    found = sliding(per_pixel, images(), (4, 6), batch=8, largest=10**6)
+    np.testing.assert_allclose(next(found), per_pixel(image((8, 12))[None])[0])
+    assert len(taken) == 8, "the first full batch of the others is the last that waits"
+    assert len(list(found)) == 20

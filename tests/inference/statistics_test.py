@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from aeseg.inference.statistics import by_own_statistics
+from aeseg.inference.statistics import by_own_statistics, population_averages
 from aeseg.models import layers
 from aeseg.types import UserError
 
@@ -63,3 +63,37 @@ def test_a_network_without_batch_norm_is_refused():
         UserError, match=r"Per-image statistics need a network with batch norm; this one has none\. Leave out batch_statistics\."
     ):
         by_own_statistics(Normed(), {"params": {}}, jnp.asarray(IMAGE))
+
+
+class Twice(nn.Module):
+    """An encoder of two batch norms, with a ReLU and a convolution between them."""
+
+    @nn.compact
+    def __call__(self, image, *, train):
+        features = nn.relu(layers.normalise(image, "batch", train=train, dtype="float32", name="first"))
+        features = layers.Convolution(3, size=1, name="mix")(features)
+        return {1: layers.normalise(features, "batch", train=train, dtype="float32", name="second")}
+
+
+def test_population_averages_are_the_moments_of_all_images_as_torch_sees_each_batch():
+    """At the first norm those of NumPy over the whole set; at the second those of torch's features, batch by batch, with their spread."""
+    random = np.random.default_rng(0)
+    images = random.random((7, 6, 5, 2), np.float32)
+    variables = jax.jit(lambda: Twice().init(jax.random.key(0), jnp.asarray(images[:1]), train=False))()
+    found = population_averages(Twice(), variables, [images[:4], images[4:]])
+    np.testing.assert_allclose(found["first"]["mean"], images.mean((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(found["first"]["var"], images.var((0, 1, 2)), rtol=1e-5)
+    kernel = torch.tensor(np.asarray(variables["params"]["mix"]["kernel"])[0, 0])
+    seen = []
+    for batch in (images[:4], images[4:]):
+        normed = torch.nn.functional.batch_norm(torch.tensor(batch).permute(0, 3, 1, 2), None, None, training=True)
+        seen.append(torch.relu(normed).permute(0, 2, 3, 1).reshape(-1, 2) @ kernel)
+    features = torch.cat(seen)
+    np.testing.assert_allclose(found["second"]["mean"], features.mean(0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found["second"]["var"], features.var(0, unbiased=False), rtol=1e-4)
+
+
+def test_an_encoder_without_batch_norm_has_no_averages_and_no_images_are_refused():
+    assert population_averages(nn.Dense(1), {"params": {}}, [IMAGE]) == {}
+    with pytest.raises(UserError, match="Batch norm averages need images"):
+        population_averages(Twice(), VARIABLES, [])

@@ -13,7 +13,7 @@ from aeseg import images, keys, tree
 from aeseg.methods.segmenter import Segmenter
 from aeseg.models.decoders.linear import LinearDecoder
 from aeseg.spec import build, names, recipe
-from aeseg.training import checkpoints
+from aeseg.training import checkpoints, step
 from tests.contract import PACKAGES, shapes, training_shapes
 from tests.methods import cases
 from tests.training.cases import run
@@ -78,27 +78,31 @@ def check_starts_a_segmenter(method, batch, head=None):
         np.testing.assert_array_equal(tree.flatten(variables)[name], tree.flatten(dict(donor))[name])
 
 
-def check_resumes_and_spreads(tmp_path, method):
-    """A run killed after 4 of 6 steps ends with the same bits; devices and microbatches change rounding only, collections included."""
-    one = jax.devices()[:1]
+def check_resumes_and_spreads(tmp_path, monkeypatch, method):
+    """A run killed after 4 of 6 steps ends with the same bits; devices and microbatches change rounding only, collections included.
 
-    def chosen(steps, devices=one, microbatches=1):
-        return SimpleNamespace(**{**vars(run(steps, devices, microbatches)), "method": method})
+    The runs on one device share their compiled step.
+    """
+    train_step, optimiser = step.train_step, run().optimiser
+    shared = functools.cache(lambda mesh, microbatches: train_step(method, optimiser, mesh, microbatches, seed=0, ema=0.0))
+    monkeypatch.setattr(step, "train_step", lambda _, __, mesh, microbatches, *rest: shared(mesh, microbatches))
 
-    whole = trained(tmp_path / "whole", chosen(6)).state
-    trained(tmp_path / "parts", chosen(4))
-    resumed = tree.flatten(jax.device_get(trained(tmp_path / "parts", chosen(6)).state))
-    for name, leaf in tree.flatten(jax.device_get(whole)).items():
+    def state(workdir, steps, devices=1, microbatches=1):
+        chosen = {**vars(run(steps, jax.devices()[:devices], microbatches)), "method": method}
+        return jax.device_get(trained(tmp_path / workdir, SimpleNamespace(**chosen)).state)
+
+    whole = state("whole", 6)
+    state("parts", 4)
+    resumed = tree.flatten(state("parts", 6))
+    for name, leaf in tree.flatten(whole).items():
         np.testing.assert_array_equal(resumed[name], leaf, err_msg=name)
-    reference = trained(tmp_path / "1", chosen(3)).state
-    for devices, microbatches in ((8, 1), (1, 4), (4, 2)):
-        state = trained(tmp_path / f"{devices}-{microbatches}", chosen(3, jax.devices()[:devices], microbatches)).state
-        for kind in ("params", "collections"):
-            left, right = (tree.flatten(jax.device_get(getattr(each, kind))) for each in (reference, state))
-            for name, leaf in left.items():
-                if name.endswith("key/bias"):  # softmax does not depend on it: its gradient is rounding, which Adam makes whole steps of
-                    continue
-                np.testing.assert_allclose(right[name], leaf, rtol=1e-3, atol=1e-5, err_msg=name)
+    reference, spread = state("one", 3), state("spread", 3, devices=4, microbatches=2)
+    for kind in ("params", "collections"):
+        left, right = (tree.flatten(getattr(each, kind)) for each in (reference, spread))
+        for name, leaf in left.items():
+            if name.endswith("key/bias"):  # softmax does not depend on it: its gradient is rounding, which Adam makes whole steps of
+                continue
+            np.testing.assert_allclose(right[name], leaf, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 every_encoder = pytest.mark.parametrize("name", names(PACKAGES["encoder"]))

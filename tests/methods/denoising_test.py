@@ -8,6 +8,7 @@ from aeseg.methods import denoising
 from aeseg.methods.denoising import Denoising
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.methods import cases
 
 BATCH = cases.batch()
@@ -49,8 +50,8 @@ def test_training_draws_noise_from_its_key_and_evaluation_draws_the_same_each_ti
 def test_the_error_is_against_the_clean_image():
     ours = method()
     variables = initial(ours)
-    shown = ours.apply(variables, BATCH, method="show")
-    mean = ours.apply(variables, BATCH, train=False)["squared_error"]
+    shown = jitted.apply(ours, variables, BATCH, method="show")
+    mean = jitted.apply(ours, variables, BATCH, train=False)["squared_error"]
     error = np.square(shown["reconstruction"] - BATCH["image"]).mean(axis=(1, 2, 3))
     assert mean.value() == pytest.approx(error[np.asarray(BATCH["valid"])].mean(), rel=1e-5)
 
@@ -58,29 +59,29 @@ def test_the_error_is_against_the_clean_image():
 def test_a_network_that_predicts_no_noise_gives_the_noisy_image_back():
     ours = method(**RESIDUAL)
     variables = jax.tree.map(jnp.zeros_like, initial(ours))
-    shown = ours.apply(variables, BATCH, method="show")
+    shown = jitted.apply(ours, variables, BATCH, method="show")
     np.testing.assert_array_equal(shown["reconstruction"], shown["noisy"])
     noisy = masking.corrupted(NOISE, keys.per_row(jax.random.key(0), BATCH["index"]), BATCH["image"])
     error = np.square(noisy - BATCH["image"]).mean(axis=(1, 2, 3))[np.asarray(BATCH["valid"])].mean()
-    assert ours.apply(variables, BATCH, train=False)["squared_error"].value() == pytest.approx(error, rel=1e-5)
+    assert jitted.apply(ours, variables, BATCH, train=False)["squared_error"].value() == pytest.approx(error, rel=1e-5)
 
 
 def test_the_visible_weight_counts_the_pixels_that_the_noise_left():
     squares = (masking.Squares(4, 0.3),)
     plain, less = method(noise=squares), method(noise=squares, visible_weight=0.25)
     variables = initial(plain)
-    shown = plain.apply(variables, BATCH, method="show")
+    shown = jitted.apply(plain, variables, BATCH, method="show")
     hidden = np.any(shown["noisy"] != shown["image"], axis=-1, keepdims=True)
     each = np.where(hidden, 1, 0.25) * np.square(shown["reconstruction"] - BATCH["image"])
     expected = each.mean(axis=(1, 2, 3))[np.asarray(BATCH["valid"])].sum()
-    found = less.apply(variables, BATCH, train=False)["squared_error"]
+    found = jitted.apply(less, variables, BATCH, train=False)["squared_error"]
     assert found.total == pytest.approx(expected, rel=1e-5)
-    assert found.weight == plain.apply(variables, BATCH, train=False)["squared_error"].weight
+    assert found.weight == jitted.apply(plain, variables, BATCH, train=False)["squared_error"].weight
 
 
 def test_pictures_are_the_image_the_noisy_one_and_the_reconstruction_in_0_to_1():
     ours = method()
-    shown = ours.apply(initial(ours), BATCH, method="show")
+    shown = jitted.apply(ours, initial(ours), BATCH, method="show")
     assert list(shown) == ["image", "noisy", "reconstruction"]
     for picture in shown.values():
         assert picture.shape == BATCH["image"].shape

@@ -11,6 +11,7 @@ from aeseg.models.encoders.convnet import ConvNet
 from aeseg.models.encoders.dense import DenseEncoder
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.contract import batch
 
 IMAGE = np.asarray(batch()["image"])
@@ -39,11 +40,11 @@ class Decoder(nn.Module):
 
 
 def means(tested, train=False):
-    return tested.apply({}, batch(), train=train, rngs={"hidden": jax.random.key(3)} if train else {})
+    return jitted.apply(tested, {}, batch(), train=train, rngs={"hidden": jax.random.key(3)} if train else {})
 
 
 def pictures():
-    return method().apply({}, batch(), method="show")
+    return jitted.apply(method(), {}, batch(), method="show")
 
 
 def method(visible=0.0, hidden=0.0):
@@ -103,4 +104,5 @@ def test_units_smaller_than_the_encoders_coarsest_stride_are_refused():
 
 def test_the_papers_recipe_has_its_numbers():
     paper = build(fcmae.recipe("atto"))
-    assert (paper.unit, paper.sampler, paper.decoder.width, paper.decoder.depth) == (32, masking.Random(0.6), 512, 1)
+    assert (paper.unit, paper.sampler, paper.decoder.width, paper.decoder.depth) == (32, masking.RandomUp(0.6), 512, 1)
+    assert paper.sampler.count(7, 7) == 49 - int(49 * (1 - 0.6))

@@ -10,7 +10,7 @@ from aeseg.models.encoders.vit import ViT
 from aeseg.models.token_decoder import TokenDecoder
 from aeseg.spec import build
 from aeseg.types import UserError
-from tests import contract
+from tests import contract, jitted
 from tests.methods import cases
 
 BATCH = cases.batch()  # 12 x 16 pixels: 3 x 4 patches
@@ -71,7 +71,7 @@ def test_the_error_is_that_of_the_hidden_patches_in_the_unit_of_the_target(stand
     ours = method(standardised=standardised)
     variables = initial(ours)
     hidden = np.asarray(ours._hidden(BATCH, False))
-    values = np.asarray(ours.apply(variables, BATCH["image"], jnp.asarray(hidden), False, method="_values"), np.float64)
+    values = np.asarray(jitted.apply(ours, variables, BATCH["image"], jnp.asarray(hidden), False, method="_values"), np.float64)
     seen = (np.asarray(BATCH["image"], np.float64) - SMALL["mean"]) / np.asarray(SMALL["std"])
     errors = []
     for row in np.flatnonzero(BATCH["valid"]):
@@ -81,7 +81,7 @@ def test_the_error_is_that_of_the_hidden_patches_in_the_unit_of_the_target(stand
                 patch = (patch - patch.mean()) / np.sqrt(patch.var(ddof=1) + 1e-6)
             errors.append(np.mean((values[row, y, x] - patch) ** 2))
     assert len(errors) == 6 * 9
-    assert ours.apply(variables, BATCH, train=False)["squared_error"].value() == pytest.approx(np.mean(errors), rel=1e-5)
+    assert jitted.apply(ours, variables, BATCH, train=False)["squared_error"].value() == pytest.approx(np.mean(errors), rel=1e-5)
 
 
 @pytest.mark.parametrize("standardised", [False, True])
@@ -89,10 +89,10 @@ def test_a_perfect_decoder_shows_the_image_again(monkeypatch, standardised):
     ours = method(standardised=standardised)
     variables = initial(ours)
     monkeypatch.setattr(Masked, "_values", lambda self, image, hidden, train: self._target(image))
-    shown = ours.apply(variables, BATCH, method="show")
+    shown = jitted.apply(ours, variables, BATCH, method="show")
     assert list(shown) == ["image", "visible", "reconstruction", "prediction"]
     np.testing.assert_allclose(shown["prediction"], BATCH["image"], atol=1e-5)
-    means = ours.apply(variables, BATCH, train=False)
+    means = jitted.apply(ours, variables, BATCH, train=False)
     assert means["squared_error"].total == 0
     assert means["psnr"].value() > 80
 
@@ -100,7 +100,7 @@ def test_a_perfect_decoder_shows_the_image_again(monkeypatch, standardised):
 def test_reconstructions_are_shown_with_visible_patches_pasted_in_and_without():
     ours = method()
     variables = initial(ours)
-    shown = ours.apply(variables, BATCH, method="show")
+    shown = jitted.apply(ours, variables, BATCH, method="show")
     hidden = np.asarray(masking.spread(ours._hidden(BATCH, False), 4))
     assert hidden.mean() == 0.75
     np.testing.assert_array_equal(shown["visible"][hidden], masking.HIDDEN_COLOUR)

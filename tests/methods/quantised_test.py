@@ -11,6 +11,7 @@ from aeseg.methods.quantised import QuantisedAutoencoder
 from aeseg.models.quantisers import FiniteScalar, NearestVector
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.methods import bottlenecks, cases
 
 BATCH = {**cases.batch(), "index": jnp.arange(8, dtype=jnp.int32)}
@@ -31,21 +32,25 @@ def method(quantiser=FINITE, **fields):
 
 
 def initial(ours):
-    return ours.init({"params": jax.random.key(0)}, BATCH, train=False)
+    return jitted.init(ours, {"params": jax.random.key(0)}, BATCH, train=False)
+
+
+def evaluated(ours, variables):
+    return jitted.apply(ours, variables, BATCH, train=False)
 
 
 def codes_of(ours, variables):
-    _, found = ours.apply(variables, BATCH, False, method="_quantised")
-    return np.asarray(found.codes)
+    return np.asarray(jax.jit(lambda variables: ours.apply(variables, BATCH, False, method="_quantised")[1].codes)(variables))
 
 
 @pytest.mark.parametrize("quantiser", [FINITE, NEAREST])
 def test_the_loss_is_the_error_of_the_image_decoded_from_codes_alone(quantiser):
     ours = method(quantiser, output="linear")
     variables = initial(ours)
-    means = ours.apply(variables, BATCH, train=False)
-    vectors = ours.apply(variables, jnp.asarray(codes_of(ours, variables)), method=lambda module, codes: module.quantiser.vectors(codes))
-    decoded = Decoder().apply({"params": variables["params"]["decoder"]}, {4: vectors}, train=False)
+    means = evaluated(ours, variables)
+    codes = jnp.asarray(codes_of(ours, variables))
+    vectors = jitted.apply(ours, variables, codes, method=lambda module, codes: module.quantiser.vectors(codes))
+    decoded = jitted.apply(Decoder(), {"params": variables["params"]["decoder"]}, {4: vectors}, train=False)
     error = np.square(decoded - BATCH["image"]).mean(axis=(1, 2, 3))
     assert means["squared_error"].value() == pytest.approx(error[VALID].mean(), rel=1e-5)
 
@@ -59,10 +64,10 @@ def test_a_codebook_adds_its_commitment_and_finite_scalars_add_nothing():
     def narrow(module, batch):
         return module.narrow(module.encoder(batch["image"], train=False)[4])
 
-    given = np.asarray(ours.apply(variables, BATCH, method=narrow))
+    given = np.asarray(jitted.apply(ours, variables, BATCH, method=narrow))
     vectors = np.asarray(variables["codebook"]["quantiser"]["state"]["vectors"])
     error = np.square(given - vectors[codes_of(ours, variables)]).mean(axis=(1, 2, 3))
-    assert ours.apply(variables, BATCH, train=False)["commitment"].value() == pytest.approx(error[VALID].mean(), rel=1e-5)
+    assert evaluated(ours, variables)["commitment"].value() == pytest.approx(error[VALID].mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("quantiser", [FINITE, NEAREST])
@@ -70,7 +75,8 @@ def test_perplexity_and_used_codes_are_those_of_the_data_set_and_not_means_over_
     ours = method(quantiser)
     variables = initial(ours)
     batches = [{name: leaf[start : start + 3] for name, leaf in BATCH.items()} for start in (0, 3, 6)]
-    found = evaluate.autoencoder(lambda batch: ours.apply(variables, batch, train=False), batches, ours.coefficients, summary=ours.summary)
+    means = jax.jit(lambda batch: ours.apply(variables, batch, train=False))
+    found = evaluate.autoencoder(means, batches, ours.coefficients, summary=ours.summary)
     counts = np.bincount(codes_of(ours, variables)[VALID].ravel(), minlength=ours.quantiser.size)
     share = counts[counts > 0] / counts.sum()
     assert found["perplexity"] == pytest.approx(np.prod(share**-share), rel=1e-5)
@@ -82,7 +88,7 @@ def test_perplexity_and_used_codes_are_those_of_the_data_set_and_not_means_over_
 @pytest.mark.parametrize("quantiser", [FINITE, NEAREST])
 def test_denominators_are_the_weights_of_the_means(quantiser):
     ours = method(quantiser)
-    means = ours.apply(initial(ours), BATCH, train=False)
+    means = evaluated(ours, initial(ours))
     denominators = ours.denominators(BATCH)
     assert means.keys() == denominators.keys()
     assert all(mean.weight == denominators[name] == 6 for name, mean in means.items())
@@ -104,15 +110,15 @@ def test_microbatches_change_neither_the_gradient_nor_the_codebook(microbatches)
                 total += sum(c * means[name].total / weights[name] for name, c in ours.coefficients.items())
             return total, now["codebook"]
 
-        return jax.grad(loss, has_aux=True)(variables["params"])
+        return jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
 
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), gradient(1), gradient(microbatches))
 
 
 @pytest.mark.parametrize("quantiser", [FINITE, NearestVector(size=6, width=2, decay=0.5)])
-def test_a_run_resumes_to_the_bit_and_does_not_depend_on_devices(tmp_path, quantiser):
+def test_a_run_resumes_to_the_bit_and_does_not_depend_on_devices(tmp_path, monkeypatch, quantiser):
     described = build(quantised.recipe("tiny"))
-    bottlenecks.check_resumes_and_spreads(tmp_path, described.clone(quantiser=quantiser.clone()))
+    bottlenecks.check_resumes_and_spreads(tmp_path, monkeypatch, described.clone(quantiser=quantiser.clone()))
 
 
 @bottlenecks.every_encoder
@@ -127,7 +133,7 @@ def test_its_encoder_starts_a_segmenter():
 def test_pictures_are_the_image_its_reconstruction_and_its_codes_in_0_to_1():
     ours = method()
     variables = initial(ours)
-    shown = ours.apply(variables, BATCH, method="show")
+    shown = jitted.apply(ours, variables, BATCH, method="show")
     assert list(shown) == ["image", "reconstruction", "tokens"]
     assert all(picture.min() >= 0 and picture.max() <= 1 for picture in shown.values())
     np.testing.assert_allclose(shown["tokens"][:, ::4, ::4, 0], codes_of(ours, variables) / 19, rtol=1e-6)

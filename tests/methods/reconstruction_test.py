@@ -8,6 +8,7 @@ from aeseg.methods import reconstruction
 from aeseg.methods.reconstruction import Reconstruction
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.methods import cases
 
 BATCH = cases.batch()
@@ -30,8 +31,8 @@ def test_denominators_are_the_weights_of_the_means(objective):
 def test_the_loss_is_the_error_of_the_images_that_are_not_padding():
     ours = method(output="linear")
     variables = cases.initial(ours, BATCH)
-    mean = ours.apply(variables, BATCH, train=False)["squared_error"]
-    shown = ours.apply(variables, BATCH, method=lambda module, batch: module._values(batch["image"], False))
+    mean = jitted.apply(ours, variables, BATCH, train=False)["squared_error"]
+    shown = jitted.apply(ours, variables, BATCH, method=lambda module, batch: module._values(batch["image"], False))
     error = np.square(shown - BATCH["image"]).mean(axis=(1, 2, 3))
     assert mean.value() == pytest.approx(error[np.asarray(BATCH["valid"])].mean(), rel=1e-6)
 
@@ -42,7 +43,7 @@ def test_the_loss_takes_every_objective_once():
 
 def test_pictures_are_the_image_and_its_reconstruction_in_0_to_1():
     ours = method(output="linear")
-    shown = ours.apply(cases.initial(ours, BATCH), BATCH, method="show")
+    shown = jitted.apply(ours, cases.initial(ours, BATCH), BATCH, method="show")
     assert list(shown) == ["image", "reconstruction"]
     assert shown["reconstruction"].shape == BATCH["image"].shape
     assert jnp.all((shown["reconstruction"] >= 0) & (shown["reconstruction"] <= 1))

@@ -10,6 +10,7 @@ from aeseg.models.encoders import enet as encoders
 from aeseg.models.heads import enet as heads
 from aeseg.spec import build
 from aeseg.types import IGNORE, UserError
+from tests import jitted
 from tests.methods import cases
 
 BATCH = cases.batch()
@@ -49,15 +50,15 @@ def test_denominators_are_the_weights_of_the_means(fields):
 def test_the_objective_says_which_means_make_the_loss_and_all_are_logged(objective, coefficients):
     ours = method(objective=objective)
     assert ours.coefficients == coefficients
-    assert set(ours.apply(initial(ours), BATCH, train=False)) == {"cross_entropy", "dice_loss", "accuracy"}
+    assert set(jitted.apply(ours, initial(ours), BATCH, train=False)) == {"cross_entropy", "dice_loss", "accuracy"}
 
 
 def test_coarser_logits_join_the_loss_with_the_auxiliary_weight():
     ours = method(head=cases.Head(deep_supervision=1))
     assert ours.coefficients == {"cross_entropy": 1.0, "auxiliary_cross_entropy": 0.4}
-    means = ours.apply(initial(ours), BATCH, train=False)
+    means = jitted.apply(ours, initial(ours), BATCH, train=False)
     coarse_only = method(head=cases.Head(deep_supervision=1), auxiliary_weight=0.0)
-    assert "auxiliary_cross_entropy" not in coarse_only.apply(initial(ours), BATCH, train=False)
+    assert "auxiliary_cross_entropy" not in jitted.apply(coarse_only, initial(ours), BATCH, train=False)
     assert means["auxiliary_cross_entropy"].weight == means["cross_entropy"].weight
     assert means["auxiliary_cross_entropy"].total != means["cross_entropy"].total
 
@@ -65,8 +66,8 @@ def test_coarser_logits_join_the_loss_with_the_auxiliary_weight():
 def test_predictions_are_the_finest_logits_in_the_images_size():
     ours = method(head=cases.Head(deep_supervision=1))
     variables = initial(ours)
-    logits = ours.apply(variables, BATCH["image"], method="predict")
-    pyramid = ours.apply(variables, BATCH["image"], method=lambda module, image: module._logits(image, False))
+    logits = jitted.apply(ours, variables, BATCH["image"], method="predict")
+    pyramid = jitted.apply(ours, variables, BATCH["image"], method=lambda module, image: module._logits(image, False))
     assert sorted(pyramid) == [2, 4]
     assert (logits.shape, logits.dtype) == ((8, 12, 16, 3), jnp.float32)
     np.testing.assert_array_equal(logits, images.resize(pyramid[2], 12, 16))
@@ -85,18 +86,18 @@ def test_logits_at_every_pixel_stay_where_they_are_at_odd_sizes_too():
 def test_the_logged_accuracy_is_that_of_the_confusion_matrix():
     ours = method()
     variables = initial(ours)
-    prediction = jnp.argmax(ours.apply(variables, BATCH["image"], method="predict"), axis=-1)
+    prediction = jnp.argmax(jitted.apply(ours, variables, BATCH["image"], method="predict"), axis=-1)
     counts = np.asarray(metrics.confusion(prediction, BATCH["label"], cases.CLASSES, BATCH["valid"]))
-    found = ours.apply(variables, BATCH, train=False)["accuracy"]
+    found = jitted.apply(ours, variables, BATCH, train=False)["accuracy"]
     assert (found.total, found.weight) == (np.trace(counts), counts.sum())
 
 
 def test_a_frozen_encoder_runs_as_in_evaluation_and_gets_no_gradient():
     ours = method(encoder=cases.Encoder(), frozen_encoder=True)
     variables = initial(ours)
-    means, updates = ours.apply(variables, BATCH, train=True, mutable=["batch_stats"])
+    means, updates = jitted.apply(ours, variables, BATCH, train=True, mutable=["batch_stats"])
     jax.tree.map(np.testing.assert_array_equal, updates["batch_stats"], variables["batch_stats"])
-    np.testing.assert_array_equal(means["cross_entropy"], ours.apply(variables, BATCH, train=False)["cross_entropy"])
+    np.testing.assert_array_equal(means["cross_entropy"], jitted.apply(ours, variables, BATCH, train=False)["cross_entropy"])
     _, gradient = cases.loss_and_gradient(ours, variables, BATCH)
     jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf, 0), gradient["encoder"])
     assert all(np.any(leaf) for leaf in jax.tree.leaves(gradient["head"]))
@@ -106,13 +107,13 @@ def test_a_batch_of_ignored_pixels_has_a_finite_loss_of_0():
     ours = method(objective="cross_entropy_dice")
     ignored = {**BATCH, "label": jnp.full_like(BATCH["label"], IGNORE)}
     variables = initial(ours)
-    means = ours.apply(variables, ignored, train=False)
+    means = jitted.apply(ours, variables, ignored, train=False)
     assert all(mean.total == mean.weight == mean.value() == 0 for mean in means.values())
 
 
 def test_pictures_are_the_image_its_label_and_the_prediction():
     ours = method()
-    shown = ours.apply(initial(ours), BATCH, method="show")
+    shown = jitted.apply(ours, initial(ours), BATCH, method="show")
     assert list(shown) == ["image", "label", "prediction"]
     assert (shown["prediction"].shape, shown["prediction"].dtype) == (BATCH["label"].shape, jnp.int32)
 

@@ -10,6 +10,7 @@ from aeseg.models.decoders.linear import LinearDecoder
 from aeseg.models.encoders.vit import ViT
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.methods import cases
 
 BATCH = {**cases.batch(), "image": jnp.asarray(np.random.default_rng(1).random((8, 16, 24, 3)), jnp.float32)}
@@ -32,10 +33,10 @@ def test_the_error_is_the_absolute_one_of_hidden_pixels_as_the_encoder_sees_them
     hidden = ours._hidden(BATCH, False)
     pixels = np.asarray(masking.spread(hidden, 8))
     assert pixels.sum() == 8 * 4 * 64  # round(0.6 * 6) units of each of 8 images
-    values = np.asarray(ours.apply(variables, BATCH["image"], hidden, False, method="_values"))
+    values = np.asarray(jitted.apply(ours, variables, BATCH["image"], hidden, False, method="_values"))
     seen = (np.asarray(BATCH["image"]) - SMALL["mean"]) / np.asarray(SMALL["std"])
     weighs = pixels & np.asarray(BATCH["valid"])[:, None, None]
-    means = ours.apply(variables, BATCH, train=False)
+    means = jitted.apply(ours, variables, BATCH, train=False)
     assert means["absolute_error"].value() == pytest.approx(np.abs(values - seen)[weighs].mean(), rel=1e-5)
     assert means["absolute_error"].weight == ours.denominators(BATCH)["absolute_error"] == 6
 
@@ -49,7 +50,7 @@ def test_hidden_pixels_change_no_value_and_pictures_show_which_they_are():
     values = jax.jit(lambda image: ours.apply(variables, image, hidden, False, method="_values"))
     first, second = values(BATCH["image"]), values(other)
     np.testing.assert_array_equal(first, second)
-    shown = ours.apply(variables, BATCH, method="show")
+    shown = jitted.apply(ours, variables, BATCH, method="show")
     assert list(shown) == ["image", "visible", "reconstruction", "prediction"]
     np.testing.assert_array_equal(shown["visible"][pixels], masking.HIDDEN_COLOUR)
     np.testing.assert_array_equal(shown["reconstruction"][~pixels], BATCH["image"][~pixels])
@@ -73,4 +74,6 @@ def test_an_encoder_without_a_masked_mode_is_named_with_those_that_have_one():
 
 def test_the_paper_hides_six_tenths_of_units_of_32_pixels():
     ours = build(simmim.recipe("b16"))
-    assert (ours.unit, ours.sampler) == (32, masking.Random(0.6))
+    assert (ours.unit, ours.sampler) == (32, masking.RandomUp(0.6))
+    assert ours.sampler.count(7, 7) == 30, "of 49 units of 32 pixels, as the authors' MaskGenerator"
+    assert (ours.encoder.drop_path, ours.encoder.layer_scale, ours.encoder.initialiser) == (0.1, 0.1, "depth")

@@ -18,6 +18,7 @@ from aeseg.methods import variational
 from aeseg.methods.variational import Variational
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.methods import bottlenecks, cases
 
 BATCH = {**cases.batch(), "index": jnp.arange(8, dtype=jnp.int32)}
@@ -78,6 +79,10 @@ def linear_model(shift=0.0, **fields):
     return ours, {"params": jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)}, weights, bias
 
 
+def evaluated(ours, variables):
+    return jitted.apply(ours, variables, BATCH, train=False)
+
+
 def evidence(weights, bias):
     """Bits per dimension of each image under N(b, W W' + sigma^2 I), 8-bit bins as in `likelihoods`."""
     patches = np.asarray(images.patches(BATCH["image"], 2), np.float64).reshape(8, -1, 12)
@@ -87,16 +92,16 @@ def evidence(weights, bias):
 
 def test_with_the_exact_posterior_the_importance_bound_is_the_evidence_whatever_is_drawn():
     ours, variables, weights, bias = linear_model(samples=3)
-    means = ours.apply(variables, BATCH, train=False)
+    means = evaluated(ours, variables)
     assert means["importance_bound"].value() == pytest.approx(evidence(weights, bias)[VALID].mean(), rel=1e-5)
-    one = ours.clone(samples=1).apply(variables, BATCH, train=False)
+    one = evaluated(ours.clone(samples=1), variables)
     assert one["importance_bound"].value() == pytest.approx(float(means["importance_bound"].value()), rel=1e-5)
 
 
 def test_the_bound_is_the_evidence_on_average_over_draws():
     ours, variables, weights, bias = linear_model(samples=1)
-    rows = [{**BATCH, "index": BATCH["index"] + 8 * number} for number in range(64)]
-    bounds = [float(ours.apply(variables, batch, train=False)["bound"].value()) for batch in rows]
+    bound = jax.jit(lambda index: ours.apply(variables, {**BATCH, "index": index}, train=False)["bound"])
+    bounds = [float(bound(BATCH["index"] + 8 * number).value()) for number in range(64)]
     error = np.std(bounds) / 8
     assert abs(np.mean(bounds) - evidence(weights, bias)[VALID].mean()) < 4 * error
     assert error < 0.01
@@ -126,14 +131,14 @@ def test_with_another_posterior_more_samples_bring_the_bound_nearer_to_the_evide
 def test_rate_and_distortion_are_those_of_torch():
     ours = method(likelihood=Exact(sigma=0.5))
     variables = cases.initial(ours, BATCH)
-    means = ours.apply(variables, BATCH, train=False)
+    means = evaluated(ours, variables)
 
     def parts(module, batch):
         stride, mean, log_variance = module._posterior(batch["image"], False)
         noise = variational._normal(module._keys(batch, False)[0], mean)
         return mean, log_variance, module._values({stride: mean + jnp.exp(log_variance / 2) * noise}, batch["image"], False)
 
-    mean, log_variance, values = (torch.tensor(np.array(leaf)) for leaf in ours.apply(variables, BATCH, method=parts))
+    mean, log_variance, values = (torch.tensor(np.array(leaf)) for leaf in jitted.apply(ours, variables, BATCH, method=parts))
     posterior = distributions.Normal(mean, torch.exp(log_variance / 2))
     bits = math.log(2) * 12 * 16 * 3
     rate = distributions.kl_divergence(posterior, distributions.Normal(0.0, 1.0)).sum(dim=(1, 2, 3)) / bits
@@ -148,7 +153,7 @@ def test_the_objective_weighs_the_rate_by_beta_and_charges_no_less_than_the_free
     variables = cases.initial(method(), BATCH)
 
     def terms(**fields):
-        means = method(**fields).apply(variables, BATCH, train=False)
+        means = evaluated(method(**fields), variables)
         return {name: float(means[name].value()) for name in ("objective", "distortion", "rate")}
 
     plain, heavy, free = terms(), terms(beta=4.0), terms(free_bits=50.0)
@@ -168,13 +173,13 @@ def test_beta_rises_once_a_step_whatever_the_microbatches(microbatches):
             seen.append(float((means["objective"].total - means["distortion"].total) / means["rate"].total))
     np.testing.assert_allclose(seen, np.repeat([0.25, 0.5, 0.75, 1, 1, 1], microbatches), rtol=1e-3)
     assert variables["variational"]["steps"] == 6
-    means = ours.apply(cases.initial(ours, BATCH), BATCH, train=False)
+    means = evaluated(ours, cases.initial(ours, BATCH))
     assert means["objective"].value() == means["bound"].value(), "evaluation takes the full beta"
 
 
 def test_the_optimal_variance_is_the_running_mean_squared_error_of_earlier_steps():
     ours = method(decay=0.5)
-    variables = ours.init({"params": jax.random.key(0)}, BATCH, train=False)
+    variables = jitted.init(ours, {"params": jax.random.key(0)}, BATCH, train=False)
 
     def error(variables):
         def mean_square(module, batch):
@@ -183,7 +188,8 @@ def test_the_optimal_variance_is_the_running_mean_squared_error_of_earlier_steps
             values = module._values({stride: mean + jnp.exp(log_variance / 2) * variational._normal(noise, mean)}, batch["image"], True)
             return jnp.square(jax.nn.sigmoid(values) - module.likelihood.target(dequantisation, batch["image"])).mean(axis=(1, 2, 3))
 
-        return float(ours.apply(variables, BATCH, rngs=bottlenecks.rngs(), method=mean_square)[VALID].mean())
+        squares = jitted.apply(ours, variables, BATCH, rngs=bottlenecks.rngs(), method=mean_square)
+        return float(np.asarray(squares)[VALID].mean())
 
     def distortion(means, variance):
         """The bits of a squared error whose mean is known."""
@@ -205,7 +211,7 @@ def test_every_likelihood_trains_and_shows_images(likelihood, channels):
     variables = cases.initial(ours, BATCH)
     (means,), _ = bottlenecks.train_step(ours, variables, BATCH)
     assert np.isfinite(means["objective"].value())
-    shown = ours.apply(variables, BATCH, method="show")
+    shown = jitted.apply(ours, variables, BATCH, method="show")
     assert list(shown) == ["image", "reconstruction", "sample"]
     assert all(picture.shape == BATCH["image"].shape and picture.min() >= 0 and picture.max() <= 1 for picture in shown.values())
 
@@ -215,8 +221,9 @@ def test_active_units_are_counted_over_the_data_set_and_not_over_batches():
     variables = cases.initial(ours, BATCH)
     variables["params"]["posterior"]["kernel"] *= jnp.array([0.01, 30, 30, 1, 1, 1]).reshape(1, 1, 1, 6)
     batches = [{name: leaf[start : start + 3] for name, leaf in BATCH.items()} for start in (0, 3, 6)]
-    found = evaluate.autoencoder(lambda batch: ours.apply(variables, batch, train=False), batches, ours.coefficients, summary=ours.summary)
-    _, mean, _ = ours.apply(variables, BATCH["image"], False, method="_posterior")
+    means = jax.jit(lambda batch: ours.apply(variables, batch, train=False))
+    found = evaluate.autoencoder(means, batches, ours.coefficients, summary=ours.summary)
+    _, mean, _ = jitted.apply(ours, variables, BATCH["image"], False, method="_posterior")
     variance = np.var(np.asarray(mean, np.float64)[VALID], axis=0)
     assert (variance > 0.01).any()
     assert not (variance > 0.01).all()
@@ -230,8 +237,8 @@ def test_denominators_are_the_weights_of_the_means(fields):
     cases.assert_denominators_are_the_weights(method(**fields), BATCH)
 
 
-def test_a_run_resumes_to_the_bit_and_does_not_depend_on_devices(tmp_path):
-    bottlenecks.check_resumes_and_spreads(tmp_path, build(variational.recipe("tiny")))
+def test_a_run_resumes_to_the_bit_and_does_not_depend_on_devices(tmp_path, monkeypatch):
+    bottlenecks.check_resumes_and_spreads(tmp_path, monkeypatch, build(variational.recipe("tiny")))
 
 
 @bottlenecks.every_encoder

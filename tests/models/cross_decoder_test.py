@@ -7,6 +7,7 @@ import torch
 
 from aeseg import tree
 from aeseg.models.cross_decoder import CrossDecoder
+from tests import jitted
 
 WIDTH, NUMBERS, VISIBLE, QUERIES = 8, 5, 6, 4
 OURS = CrossDecoder(width=WIDTH, depth=1, heads=2)
@@ -25,7 +26,7 @@ def inputs():
 
 
 def initial():
-    variables = OURS.init(jax.random.key(0), *inputs(), train=False)
+    variables = jitted.init(OURS, jax.random.key(0), *inputs(), train=False)
     rng = np.random.default_rng(1)
     return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) * 0.3, jnp.float32), variables)
 
@@ -81,13 +82,13 @@ def in_torch(params, given):
 
 def test_it_is_torchs_cross_attention_and_block():
     variables = initial()
-    found = OURS.apply(variables, *inputs(), train=False)
+    found = jitted.apply(OURS, variables, *inputs(), train=False)
     np.testing.assert_allclose(found, in_torch(variables["params"], inputs()), rtol=1e-4, atol=1e-5)
 
 
 def test_tokens_that_are_not_present_change_nothing():
     variables, given = initial(), inputs()
     other = (given[0].at[1, 5:].set(9.0), *given[1:])
-    np.testing.assert_array_equal(OURS.apply(variables, *given, train=False), OURS.apply(variables, *other, train=False))
+    np.testing.assert_array_equal(jitted.apply(OURS, variables, *given, train=False), jitted.apply(OURS, variables, *other, train=False))
     seen = (given[0].at[1, 4].set(9.0), *given[1:])
-    assert np.any(OURS.apply(variables, *given, train=False) != OURS.apply(variables, *seen, train=False))
+    assert np.any(jitted.apply(OURS, variables, *given, train=False) != jitted.apply(OURS, variables, *seen, train=False))

@@ -11,7 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from aeseg.models import fast_cpu, layers
 from aeseg.types import UserError
-from tests import lanes
+from tests import jitted, lanes
 
 
 def plain_convolve(image, kernel, stride=1, padding="SAME"):
@@ -146,22 +146,22 @@ def test_the_depthwise_form_of_a_cpu_is_the_one_that_runs():
 def test_the_depthwise_convolution_equals_torch():
     image = normal(0, 2, 6, 9, 4)
     module = layers.DepthwiseConvolution(7)
-    variables = jax.tree.map(lambda leaf: leaf + 0.1, module.init(jax.random.key(1), image))
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, jitted.init(module, jax.random.key(1), image))
     theirs = torch.nn.Conv2d(4, 4, 7, padding=3, groups=4)
     theirs.weight.data = torch.tensor(np.asarray(variables["params"]["kernel"]).transpose(3, 2, 0, 1))
     theirs.bias.data = torch.tensor(np.asarray(variables["params"]["bias"]))
     expected = theirs(torch.tensor(np.asarray(image).transpose(0, 3, 1, 2))).detach().numpy().transpose(0, 2, 3, 1)
-    assert_near([module.apply(variables, image)], [expected])
+    assert_near([jitted.apply(module, variables, image)], [expected])
 
 
 def test_convolution_has_the_parameters_and_values_of_linen():
     image = normal(0, 2, 7, 6, 3)
     for size, stride in ((3, 1), (3, 2), (1, 1)):
         ours, plain = layers.Convolution(5, size=size, stride=stride), nn.Conv(5, (size, size), (stride, stride))
-        variables = ours.init(jax.random.key(1), image)
-        assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, plain.init(jax.random.key(1), image))
+        variables = jitted.init(ours, jax.random.key(1), image)
+        assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, jitted.init(plain, jax.random.key(1), image))
         variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)  # a bias that is not 0
-        assert_near([ours.apply(variables, image)], [plain.apply(variables, image)])
+        assert_near([jitted.apply(ours, variables, image)], [jitted.apply(plain, variables, image)])
 
 
 def test_convolution_equals_torch():
@@ -235,30 +235,30 @@ def test_index_unpooling_equals_torch(h, w):
 def test_the_up_convolution_equals_torch():
     image = normal(0, 2, 3, 5, 4)
     module = layers.UpConvolution(6)
-    variables = jax.tree.map(lambda leaf: leaf + 0.1, module.init(jax.random.key(1), image))
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, jitted.init(module, jax.random.key(1), image))
     assert jax.tree.map(jnp.shape, variables["params"]) == {"kernel": (2, 2, 4, 6), "bias": (6,)}
     theirs = torch.nn.ConvTranspose2d(4, 6, 2, 2)
     theirs.weight.data = torch.tensor(np.asarray(variables["params"]["kernel"]).transpose(2, 3, 0, 1))
     theirs.bias.data = torch.tensor(np.asarray(variables["params"]["bias"]))
     expected = theirs(torch.tensor(np.asarray(image).transpose(0, 3, 1, 2))).detach().numpy().transpose(0, 2, 3, 1)
-    assert_near([module.apply(variables, image)], [expected])
+    assert_near([jitted.apply(module, variables, image)], [expected])
 
 
 @pytest.mark.parametrize(("size", "padding", "behind"), [(3, 0, 0), (3, 1, 1), (4, 1, 0), (8, 3, 0)])
 def test_the_transposed_convolution_equals_torch(size, padding, behind):
     image = normal(0, 2, 3, 5, 4)
     module = layers.TransposedConvolution(6, size, padding=padding if size == 3 else 0)
-    variables = jax.tree.map(lambda leaf: leaf + 0.1, module.init(jax.random.key(1), image))
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, jitted.init(module, jax.random.key(1), image))
     theirs = torch.nn.ConvTranspose2d(4, 6, size, 2, padding, output_padding=behind)
     theirs.weight.data = torch.tensor(np.asarray(variables["params"]["kernel"]).transpose(2, 3, 0, 1))
     theirs.bias.data = torch.tensor(np.asarray(variables["params"]["bias"]))
     expected = theirs(torch.tensor(np.asarray(image).transpose(0, 3, 1, 2))).detach().numpy().transpose(0, 2, 3, 1)
-    assert_near([module.apply(variables, image)], [expected[:, :6, :10]])
+    assert_near([jitted.apply(module, variables, image)], [expected[:, :6, :10]])
 
 
 def test_the_start_of_the_kernels_is_that_of_he():
     image = jnp.zeros((1, 8, 8, 64))
-    kernel = layers.Convolution(256).init(jax.random.key(0), image)["params"]["kernel"]
+    kernel = jitted.init(layers.Convolution(256), jax.random.key(0), image)["params"]["kernel"]
     assert float(jnp.std(kernel)) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.01)
 
 
@@ -273,8 +273,8 @@ def test_a_bilinear_start_upsamples_as_resizing_does():
 def test_norms_give_zero_mean_and_unit_variance(norm):
     image = 3 * normal(0, 4, 8, 8, 4) + 2
     module = layers.ConvolutionBlock(4, norm=norm)
-    variables = module.init(jax.random.key(0), image, train=True)
-    value, state = module.apply(variables, image, train=True, capture_intermediates=True, mutable=True)
+    variables = jitted.init(module, jax.random.key(0), image, train=True)
+    value, state = jitted.apply(module, variables, image, train=True, capture_intermediates=True, mutable=True)
     before_relu = state["intermediates"]["norm0"]["__call__"][0]
     np.testing.assert_allclose(before_relu.mean(), 0, atol=1e-5)
     np.testing.assert_allclose(before_relu.std(), 1, atol=1e-2)
@@ -295,16 +295,16 @@ def test_norms_in_masked_mode_have_the_statistics_of_the_visible_positions(norm,
         def __call__(self, image, hidden=None):
             return layers.normalise(image, norm, train=train, dtype="float32", name="norm", hidden=hidden)
 
-    variables = jax.tree.map(lambda leaf: leaf + 0.5, Norm().init(jax.random.key(0), image))
-    found, statistics = Norm().apply(variables, image, hidden, mutable=["batch_stats"])
-    expected, expected_statistics = Norm().apply(variables, alone, mutable=["batch_stats"])
+    variables = jax.tree.map(lambda leaf: leaf + 0.5, jitted.init(Norm(), jax.random.key(0), image))
+    found, statistics = jitted.apply(Norm(), variables, image, hidden, mutable=["batch_stats"])
+    expected, expected_statistics = jitted.apply(Norm(), variables, alone, mutable=["batch_stats"])
     assert_near([found[row][visible[row]] for row in range(2)], list(expected[:, :, 0]), 1e-5)
     assert_near(jax.tree.leaves(statistics), jax.tree.leaves(expected_statistics), 1e-5)
 
 
 def test_an_unknown_norm_is_named():
     with pytest.raises(UserError, match=r"one of none, batch, group, layer; this model's is 'instance'. Set norm"):
-        layers.ConvolutionBlock(4, norm="instance").init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)), train=True)
+        jitted.init(layers.ConvolutionBlock(4, norm="instance"), jax.random.key(0), jnp.zeros((1, 4, 4, 1)), train=True)
 
 
 def test_dropout_of_whole_channels_drops_all_of_a_channel_or_nothing():
@@ -313,6 +313,6 @@ def test_dropout_of_whole_channels_drops_all_of_a_channel_or_nothing():
         def __call__(self, features):
             return layers.dropout(self, features, 0.5, train=True, whole=True)
 
-    found = Dropped().apply({}, jnp.ones((2, 3, 3, 64)), rngs={"dropout": jax.random.key(0)})
+    found = jitted.apply(Dropped(), {}, jnp.ones((2, 3, 3, 64)), rngs={"dropout": jax.random.key(0)})
     assert set(np.unique(found).tolist()) == {0, 2}
     np.testing.assert_array_equal(found, jnp.broadcast_to(found[:, :1, :1], found.shape))

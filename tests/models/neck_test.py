@@ -11,13 +11,14 @@ from aeseg.models.encoders.vit import ViT
 from aeseg.models.neck import PyramidNeck
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 
 FEATURES = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 6, 8)), jnp.float32)
 
 
 def made(module, features, stride=16):
-    variables = module.init(jax.random.key(0), {stride: features}, train=False)
-    return variables, module.apply(variables, {stride: features}, train=False)
+    variables = jitted.init(module, jax.random.key(0), {stride: features}, train=False)
+    return variables, jitted.apply(module, variables, {stride: features}, train=False)
 
 
 def test_four_blocks_become_four_strides_as_in_maes_segmentation_code():

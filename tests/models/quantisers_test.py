@@ -9,6 +9,7 @@ from vector_quantize_pytorch import FSQ, VectorQuantize
 
 from aeseg.models.quantisers import FiniteScalar, NearestVector, nearest
 from aeseg.types import UserError
+from tests import jitted
 
 VALID, INDEX = jnp.ones(4, bool), jnp.arange(4)
 
@@ -19,7 +20,7 @@ def values(seed=0, width=4, scale=2.0):
 
 def book(quantiser, vectors, uses):
     """A collection with these vectors, each used as often as `uses` says."""
-    fresh = quantiser.init({"params": jax.random.key(0), "sample": jax.random.key(0)}, values(), VALID, INDEX, train=False)
+    fresh = jitted.init(quantiser, {"params": jax.random.key(0), "sample": jax.random.key(0)}, values(), VALID, INDEX, train=False)
     state = {**fresh["codebook"]["state"], "vectors": vectors, "uses": uses, "totals": vectors * uses[:, None]}
     return {"codebook": {"state": state}}
 
@@ -30,20 +31,22 @@ def step(quantiser, variables, given, microbatches=1, seed=0, valid=VALID):
     for first in range(microbatches):
         rows = slice(first, None, microbatches)
         rngs = {"sample": jax.random.key(seed)}
-        output, variables = quantiser.apply(variables, given[rows], valid[rows], INDEX[rows], train=True, rngs=rngs, mutable=["codebook"])
+        output, variables = jitted.apply(
+            quantiser, variables, given[rows], valid[rows], INDEX[rows], train=True, rngs=rngs, mutable=["codebook"]
+        )
         outputs.append(output)
     return outputs, variables
 
 
 def vectors_after(quantiser, variables):
-    return quantiser.apply(variables, jnp.arange(quantiser.size), method="vectors")
+    return jitted.apply(quantiser, variables, jnp.arange(quantiser.size), method="vectors")
 
 
 @pytest.mark.parametrize("levels", [(8, 5, 5, 5), (8, 6, 5, 3), (4, 4, 3, 7)])
 def test_finite_scalars_and_their_gradient_are_those_of_vector_quantize_pytorch(levels):
     """Its epsilon has the other sign than the paper's, so it is called with minus it."""
     given, ours, reference = values(), FiniteScalar(levels), FSQ(list(levels))
-    output = ours.apply({}, given, VALID, INDEX, train=True)
+    output = jitted.apply(ours, {}, given, VALID, INDEX, train=True)
     theirs = torch.tensor(np.array(given), requires_grad=True)
     expected = reference.bound(theirs, eps=-1e-3)
     np.testing.assert_allclose(output.values, expected.detach(), atol=1e-6)
@@ -64,13 +67,13 @@ def test_codebooks_have_the_sizes_of_the_papers_table_1(levels, codes):
 
 def test_every_finite_scalar_code_has_its_own_vector_and_comes_back():
     ours = FiniteScalar((3, 4, 5))
-    vectors = ours.apply({}, jnp.arange(60), method="vectors")
+    vectors = jitted.apply(ours, {}, jnp.arange(60), method="vectors")
     assert len(np.unique(vectors, axis=0)) == 60
     extreme = jnp.where(vectors > 0, 9.0, jnp.where(vectors < 0, -9.0, 0.0)).reshape(4, 3, 5, 3)
-    output = ours.apply({}, extreme, VALID, INDEX, train=False)
-    np.testing.assert_array_equal(ours.apply({}, output.codes, method="vectors"), output.values)
+    output = jitted.apply(ours, {}, extreme, VALID, INDEX, train=False)
+    np.testing.assert_array_equal(jitted.apply(ours, {}, output.codes, method="vectors"), output.values)
     assert {output.codes.min().item(), output.codes.max().item()} == {0, 59}
-    np.testing.assert_array_equal(ours.apply({}, jnp.zeros((1, 1, 1, 3)), VALID[:1], INDEX[:1], train=False).values, 0)
+    np.testing.assert_array_equal(jitted.apply(ours, {}, jnp.zeros((1, 1, 1, 3)), VALID[:1], INDEX[:1], train=False).values, 0)
 
 
 def test_the_nearest_vector_is_found():
@@ -104,7 +107,7 @@ def test_the_gradient_passes_the_codebook_straight_through_and_pulls_values_to_t
         return jnp.sum(output.values) + weight * jnp.sum(output.commitment)
 
     np.testing.assert_allclose(jax.grad(loss)(given, 0.0), 1)
-    output = ours.apply(variables, given, VALID, INDEX, train=False)
+    output = jitted.apply(ours, variables, given, VALID, INDEX, train=False)
     np.testing.assert_allclose(jax.grad(loss)(given, 1.0), 1 + 2 * (given - output.values) / 60, rtol=1e-4)
 
 
@@ -138,7 +141,7 @@ def test_a_dead_vector_becomes_a_value_of_the_last_step_and_others_stay():
 
 def test_a_fresh_codebook_takes_its_vectors_from_the_first_step():
     ours, given = NearestVector(size=40, width=4), values()
-    fresh = ours.init({"params": jax.random.key(0)}, given, VALID, INDEX, train=False)
+    fresh = jitted.init(ours, {"params": jax.random.key(0)}, given, VALID, INDEX, train=False)
     (output,), after = step(ours, fresh, given)
     unused = np.setdiff1d(np.arange(40), output.codes)
     taken = vectors_after(ours, after)[unused]

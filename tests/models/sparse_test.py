@@ -13,6 +13,7 @@ from aeseg.models.encoders.resnet import ResNet
 from aeseg.models.encoders.vgg import VGG
 from aeseg.spec import build, names, recipe
 from aeseg.types import UserError
+from tests import jitted
 from tests.contract import assert_equal
 
 SPARSE = {
@@ -57,8 +58,8 @@ def test_hidden_pixels_change_nothing_and_the_pyramid_is_zero_there(name, train)
 def test_nothing_hidden_is_the_dense_encoder(name):
     encoder, image = SPARSE[name], jax.random.uniform(jax.random.key(2), (2, 16, 24, 3))
     variables = random_variables(encoder, image)
-    dense = encoder.apply(variables, image, train=True, mutable=["batch_stats"])
-    found = encoder.apply(variables, image, train=True, mutable=["batch_stats"], hidden=jnp.zeros_like(HIDDEN))
+    dense = jitted.apply(encoder, variables, image, train=True, mutable=["batch_stats"])
+    found = jitted.apply(encoder, variables, image, train=True, mutable=["batch_stats"], hidden=jnp.zeros_like(HIDDEN))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, dense)
 
 

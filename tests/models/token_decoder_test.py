@@ -5,6 +5,7 @@ import pytest
 
 from aeseg.models.token_decoder import TokenDecoder
 from aeseg.types import UserError
+from tests import jitted
 
 HIDDEN = jnp.asarray([[[1, 0, 1], [1, 1, 0]], [[0, 1, 1], [0, 1, 1]]], bool)
 TOKENS = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 6)), jnp.float32)  # a class token and two visible patches
@@ -13,7 +14,7 @@ SMALL = TokenDecoder(width=8, depth=1, heads=2)
 
 def test_visible_tokens_go_back_to_their_places():
     """Filled by hand with what the mask token stands for, the decoder has nothing to fill and does the same."""
-    variables = SMALL.init(jax.random.key(0), TOKENS, HIDDEN, 1, 5, train=False)
+    variables = jitted.init(SMALL, jax.random.key(0), TOKENS, HIDDEN, 1, 5, train=False)
     stands_for = jnp.arange(6.0)
     embed = variables["params"]["embed"]
     token = (stands_for @ embed["kernel"] + embed["bias"]).reshape(1, 1, 8)
@@ -22,9 +23,9 @@ def test_visible_tokens_go_back_to_their_places():
     for row in range(2):
         whole[row, 0] = TOKENS[row, 0]
         whole[row, 1:][~np.asarray(HIDDEN[row]).reshape(-1)] = TOKENS[row, 1:]
-    values = SMALL.apply(variables, TOKENS, HIDDEN, 1, 5, train=False)
+    values = jitted.apply(SMALL, variables, TOKENS, HIDDEN, 1, 5, train=False)
     assert values.shape == (2, 2, 3, 5)
-    np.testing.assert_allclose(values, SMALL.apply(variables, jnp.asarray(whole), HIDDEN, 1, 5, train=False), atol=1e-5)
+    np.testing.assert_allclose(values, jitted.apply(SMALL, variables, jnp.asarray(whole), HIDDEN, 1, 5, train=False), atol=1e-5)
 
 
 def test_positions_are_fixed_or_learned():

@@ -5,6 +5,7 @@ import pytest
 from aeseg import positions
 from aeseg.models import tokens
 from aeseg.types import UserError
+from tests import jitted
 from tests.models.modalities import cases
 
 BATCH = cases.batch()
@@ -45,5 +46,5 @@ def test_positions_are_those_of_the_grid():
             return tokens.embedded(values, (2, 3), 8, "float32")
 
     zeros = jnp.zeros((1, 6, 4))
-    found = Embedding().apply(Embedding().init(jax.random.key(0), zeros), zeros)
+    found = jitted.apply(Embedding(), jitted.init(Embedding(), jax.random.key(0), zeros), zeros)
     np.testing.assert_allclose(found[0], positions.sine_cosine(2, 3, 8))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from aeseg.models import transformer
+from tests import jitted
 
 
 class Stack(nn.Module):
@@ -20,7 +21,7 @@ TOKENS = jnp.asarray(np.random.default_rng(0).normal(size=(64, 5, 8)), jnp.float
 
 
 def variables(**fields):
-    start = Stack(fields).init(jax.random.key(0), TOKENS[:1])
+    start = jitted.init(Stack(fields), jax.random.key(0), TOKENS[:1])
     return jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), start)
 
 
@@ -50,7 +51,7 @@ def plain(params, tokens):
 @pytest.mark.parametrize("fields", [{}, {"layer_scale": 0.1, "remat": True}])
 def test_the_blocks_are_those_of_a_plain_loop(fields):
     weights = variables(**fields)
-    tokens, _ = Stack(fields).apply(weights, TOKENS[:2])
+    tokens, _ = jitted.apply(Stack(fields), weights, TOKENS[:2])
     np.testing.assert_allclose(tokens, plain(weights["params"], np.asarray(TOKENS[:2])), rtol=1e-4, atol=1e-5)
 
 
@@ -65,7 +66,7 @@ def test_remat_changes_no_gradient():
 
 
 def test_collected_tokens_are_those_after_each_block():
-    tokens, every = Stack({"collects": True}).apply(variables(), TOKENS)
+    tokens, every = jitted.apply(Stack({"collects": True}), variables(), TOKENS)
     assert every.shape == (3, *TOKENS.shape)
     np.testing.assert_array_equal(every[2], tokens)
 
@@ -74,22 +75,22 @@ def test_drop_path_leaves_out_branches_of_whole_images_more_often_in_later_block
     weights = variables()
     fields = {"drop_path": 0.8, "collects": True}
     many = jnp.tile(TOKENS, (16, 1, 1))
-    _, every = Stack(fields).apply(weights, many, True, rngs={"drop_path": jax.random.key(0)})
+    _, every = jitted.apply(Stack(fields), weights, many, True, rngs={"drop_path": jax.random.key(0)})
     before = jnp.concatenate([many[None], every[:-1]])
     untouched = np.asarray(jnp.all(every == before, axis=(2, 3)).mean(axis=1))  # both branches left out: rate^2
     np.testing.assert_allclose(untouched, [0, 0.16, 0.64], atol=0.05)
-    evaluated, _ = Stack({"drop_path": 0.8}).apply(weights, TOKENS)
-    np.testing.assert_array_equal(evaluated, Stack({}).apply(weights, TOKENS)[0])
+    evaluated, _ = jitted.apply(Stack({"drop_path": 0.8}), weights, TOKENS)
+    np.testing.assert_array_equal(evaluated, jitted.apply(Stack({}), weights, TOKENS)[0])
 
 
 def test_drop_path_keeps_the_mean():
     fields = {"drop_path": 0.5}
     single = Stack(fields, depth=2)
-    start = single.init(jax.random.key(0), TOKENS[:1])
+    start = jitted.init(single, jax.random.key(0), TOKENS[:1])
     start["params"]["blocks"]["contract"] = jax.tree.map(jnp.zeros_like, start["params"]["blocks"]["contract"])  # attention alone
     same = jnp.broadcast_to(TOKENS[:1], (4000, 5, 8))
-    dropped, _ = single.apply(start, same, True, rngs={"drop_path": jax.random.key(0)})
-    np.testing.assert_allclose(dropped.mean(axis=0), single.apply(start, TOKENS[:1])[0][0], atol=0.05)
+    dropped, _ = jitted.apply(single, start, same, True, rngs={"drop_path": jax.random.key(0)})
+    np.testing.assert_allclose(dropped.mean(axis=0), jitted.apply(single, start, TOKENS[:1])[0][0], atol=0.05)
 
 
 def test_the_softmax_is_float32_in_half_precision():
@@ -98,3 +99,13 @@ def test_the_softmax_is_float32_in_half_precision():
     full = transformer.attention(*(array.astype(jnp.float32) for array in (query, key, value)))
     assert ours.dtype == jnp.bfloat16
     np.testing.assert_allclose(ours.astype(jnp.float32), full, atol=0.01)
+
+
+def test_the_last_layers_of_deeper_blocks_start_smaller_as_in_beit_and_simmim():
+    """SimMIM's fix_init_weight: normal with deviation .02; attn.proj and mlp.fc2 of block l, from 1, divided by sqrt(2 l)."""
+    tokens = jnp.zeros((1, 5, 128))
+    start = jax.jit(lambda: Stack({"initialiser": "depth"}).init(jax.random.key(0), tokens))()["params"]["blocks"]
+    for name in ("query", "key", "value", "expand", "projection", "contract"):
+        deviations = np.std(np.asarray(start[name]["kernel"]), axis=(1, 2))
+        expected = 0.02 / np.sqrt(2 * np.arange(1, 4)) if name in ("projection", "contract") else np.full(3, 0.02)
+        np.testing.assert_allclose(deviations, expected, rtol=0.03, err_msg=name)

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
-from aeseg import tree
+from aeseg import positions, tree
 from aeseg.importers import families
-from aeseg.runs import init
-from aeseg.spec import recipe, to_json
+from aeseg.runs import init, transfer
+from aeseg.spec import build, recipe, to_json
 from aeseg.training.checkpoints import Checkpoints, load_variables
 from aeseg.training.state import TrainState
 from aeseg.types import UserError
@@ -209,3 +210,97 @@ def test_a_vision_transformer_s_positions_and_what_is_the_run_s_own_follow_the_r
     config.dtype = "bfloat16"
     init.weights(config, {}, str(tmp_path), "encoder")
     assert config.method.encoder.dtype == "bfloat16", "of any encoder"
+
+
+@pytest.mark.parametrize("window", [(32, 64), (16, 16)])
+def test_fixed_positions_of_a_workdir_become_parameters_resized_as_mae_s_fine_tuning_does(tmp_path, window):
+    """Of the pretraining's table, 4 x 4 patches, by MAE's `interpolate_pos_embed`: torch's bicubic interpolation, the first row kept."""
+    pretraining = cli.load_config("pretrain:masked,tiny")
+    pretraining.window = (16, 16)
+    path, _ = workdir(tmp_path / "pretrained", pretraining)
+    config = cli.load_config("segment:unet,vit")
+    config.window = window
+    begin = init.weights(config, {}, path, "encoder")
+    transfer.chosen(config, begin)
+    grid = tuple(side // 4 for side in window)
+    assert (config.method.encoder.positions, config.method.encoder.grid) == ("trained", grid)
+    table = torch.tensor(positions.sine_cosine(4, 4, 8)).T.reshape(1, 8, 4, 4)
+    theirs = torch.nn.functional.interpolate(table, size=grid, mode="bicubic", align_corners=False).reshape(8, -1).T
+    started, lines = begin(fresh(config))
+    found = started.params["encoder"]["position_table"]
+    np.testing.assert_allclose(found[1:], theirs, atol=2e-6)
+    np.testing.assert_array_equal(found[0], 0)
+    assert "The fixed positions of 4 x 4 patches are parameters now (--config.position_tables)." in lines
+    assert ("params/encoder/position_table: positions of a grid 4x4 resized to 8x16 (bicubic)." in lines) == (window == (32, 64))
+
+
+def test_positions_stay_fixed_where_the_run_keeps_them_and_where_it_pretrains(tmp_path):
+    pretraining = cli.load_config("pretrain:masked,tiny")
+    pretraining.window = (16, 16)
+    path, _ = workdir(tmp_path / "pretrained", pretraining)
+    config = cli.load_config("segment:unet,vit")
+    config.window, config.position_tables = (16, 16), "kept"
+    transfer.chosen(config, init.weights(config, {}, path, "encoder"))
+    assert config.method.encoder.positions == "fixed"
+    again = cli.load_config("pretrain:simmim,tiny")
+    init.weights(again, {}, path, "what fits")
+    assert again.method.encoder.positions == "fixed"
+
+
+def test_from_scratch_a_vision_transformer_starts_at_the_sine_cosine_table_of_its_window_and_trains_it():
+    config = cli.load_config("segment:unet,vit,tiny")
+    config.window = (16, 32)
+    transfer.chosen(config, None)
+    encoder = build(config.method.encoder)
+    image = jnp.asarray(np.random.default_rng(0).random((1, 16, 32, 3)), jnp.float32)
+    variables = jax.jit(lambda: encoder.init(jax.random.key(0), image, train=False))()
+    np.testing.assert_array_equal(variables["params"]["position_table"], positions.sine_cosine(4, 8, 8, leading=1))
+    same = encoder.clone(positions="fixed").apply({"params": {**variables["params"]}}, image, train=False)
+    np.testing.assert_allclose(encoder.apply(variables, image, train=False)[4], same[4], atol=1e-6)
+    slope = jax.grad(lambda variables: jnp.sum(jnp.square(encoder.apply(variables, image, train=True)[4][..., 0])))(variables)
+    assert np.all(np.any(np.asarray(slope["params"]["position_table"]) != 0, axis=1))
+
+
+def test_a_pretrained_u_net_decoder_becomes_the_head_but_for_its_last_layer(tmp_path):
+    """As in Brempong et al. 2022: all blocks of the denoiser's decoder, with their batch statistics; the classes' layer is fresh."""
+    pretraining = cli.load_config("pretrain:denoising")
+    pretraining.method.decoder, pretraining.window = recipe("aeseg.models.decoders", "unet"), (16, 16)
+    path, variables = workdir(tmp_path / "pretrained", pretraining)
+    config = cli.load_config("segment:unet")
+    config.window, config.transfer = (16, 16), "fine-tune-decoder"
+    begin = init.weights(config, {}, path, transfer.taken(config.transfer))
+    assert transfer.chosen(config, begin) is begin
+    before = fresh(config)
+    started, lines = begin(before)
+    theirs, ours = variables["params"]["decoder"]["path"], started.params["head"]
+    assert {name for name in ours if not same(ours[name], theirs[name])} == {"logits1"}
+    assert same(ours["logits1"], before.params["head"]["logits1"])
+    assert same(started.collections["batch_stats"]["head"], variables["batch_stats"]["decoder"]["path"])
+    assert same(started.params["encoder"], variables["params"]["encoder"])
+    assert "of the decoder into the head; its last layer keeps its fresh values." in lines[-1]
+    with pytest.raises(UserError, match="A decoder is taken from an autoencoder, and there is none"):
+        transfer.chosen(config, None)
+
+
+def test_another_decoder_becomes_no_head(tmp_path):
+    pretraining = cli.load_config("pretrain:denoising,tiny")
+    path, _ = workdir(tmp_path / "pretrained", pretraining)
+    with pytest.raises(UserError, match=r"Expected a U-Net decoder .* has aeseg\.models\.decoders\.convolutional:Conv.*transfer=fine-tune"):
+        init.weights(cli.load_config("segment:unet"), {}, path, "decoder")
+
+
+def test_a_linear_probe_is_gone_on_from_with_a_free_encoder(tmp_path):
+    """LP-FT in two runs (Kumar et al. 2022): encoder, its re-estimated statistics and the head are the probe's, and all of it moves."""
+    probe = cli.load_config("segment:unet")
+    probe.transfer = "linear-probe"
+    transfer.chosen(probe, lambda state: (state, []))
+    assert probe.method.frozen_encoder
+    path, variables = workdir(tmp_path / "probe", probe)
+    config = cli.load_config("segment:unet")
+    config.transfer = "continue"
+    begin = transfer.chosen(config, init.weights(config, {}, path, transfer.taken(config.transfer)))
+    assert not config.method.frozen_encoder
+    assert config.optimiser.freeze == ()
+    started, _ = begin(fresh(config))
+    assert same(started.params, variables["params"])
+    assert same(started.collections, {"batch_stats": variables["batch_stats"]})

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from aeseg.inference.sliding import sliding_logits, two_thirds
+from aeseg.inference.sliding import sliding_logits
+from aeseg.inference.windows import two_thirds
 from aeseg.runs import predict, scores
 from aeseg.types import UserError
 from tests.experiments import untrained

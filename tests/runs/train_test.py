@@ -67,10 +67,20 @@ def test_a_run_leaves_all_that_is_promised(pretrained):
 
 
 def test_a_linear_probe_leaves_the_encoder_as_it_was_and_fine_tuning_does_not(run, pretrained, tmp_path):
-    for way in ("linear-probe", "fine-tune"):
-        workdir = tmp_path / way
-        assert run(segment, "--config=folder:unet", f"--init={pretrained}", f"--config.transfer={way}", f"--workdir={workdir}") == 0
-        assert same(encoder(workdir), encoder(pretrained)) == (way == "linear-probe")
+    """Of a frozen one the averages of its batch norms are taken anew, of whole images, unless those of pretraining are asked for."""
+    ways = {"linear-probe": "re-estimated", "as pretrained": "pretrained", "fine-tune": "re-estimated"}
+    before = encoder(pretrained)
+    averages = {name for name in before if name.startswith("batch_stats")}
+    assert averages
+    for way, statistics in ways.items():
+        workdir, kept = tmp_path / way, f"--config.statistics={statistics}"
+        transfer = f"--config.transfer={'fine-tune' if way == 'fine-tune' else 'linear-probe'}"
+        assert run(segment, "--config=folder:unet", f"--init={pretrained}", transfer, kept, f"--workdir={workdir}") == 0
+        after = encoder(workdir)
+        weights = before.keys() - averages
+        assert same({name: after[name] for name in weights}, {name: before[name] for name in weights}) == (way != "fine-tune")
+        changed = {name for name in averages if not np.array_equal(after[name], before[name])}
+        assert changed == (set() if way == "as pretrained" else averages)
 
 
 def test_from_scratch_the_architecture_is_taken_and_no_weight(run, pretrained, tmp_path, capsys):

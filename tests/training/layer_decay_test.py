@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aeseg import tree
+from aeseg.spec import build, recipe
 from aeseg.training import layer_decay
 
 
@@ -61,3 +62,12 @@ def test_a_stage_may_hold_a_stack():
     encoder = {f"stage{stage}": {"blocks": {"kernel": np.zeros((depth, 2, 2))}} for stage, depth in enumerate((3, 6, 2))}
     found = layers({"encoder": {"stem": 0, **encoder}})
     assert [found[f"encoder/stage{stage}/blocks/kernel"] for stage in range(3)] == [[1] * 3, [2] * 3 + [3] * 3, [4] * 2]
+
+
+def test_the_bottleneck_of_a_convnet_is_one_layer_after_its_levels():
+    config = recipe("aeseg.models.encoders", "convnet", "small")
+    variables = jax.eval_shape(lambda: build(config).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), train=False))
+    found = layers({"encoder": variables["params"], "head": jnp.zeros(1)})
+    deepest = {name.split("/")[1]: number for name, number in found.items() if name.startswith("encoder/")}
+    assert deepest == {"level0": [0], "level1": [1], "level2": [2], "bottleneck_level": [3]}, "of a network without a stem"
+    assert found["head"] == [4]

@@ -1,17 +1,21 @@
 """aeseg/training/loop.py: exact on resume, the same on any number of devices, stopped by what is not finite."""
 
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 from aeseg.data.loader import Loader
 from aeseg.training import loop, mesh
+from aeseg.training import step as steps
 from aeseg.training.checkpoints import Checkpoints
 from aeseg.training.log import Log
 from aeseg.types import UserError
@@ -19,14 +23,14 @@ from tests.training import cases
 from tests.training.cases import batches, run
 
 
-def trained(workdir, chosen, say=pytest.fail):
+def trained(workdir, chosen, say=pytest.fail, **how):
     """Resume or start, train, and return the outcome."""
     kept = Checkpoints(os.path.join(workdir, "checkpoints"), keep=5)
     state = loop.initial_state(chosen, next(batches(0)))
     state = kept.restore(state, say=say) or state
     log = Log(str(workdir), chosen.steps, int(state.step))
     try:
-        return cases.trained(chosen, state, kept, log)
+        return cases.trained(chosen, state, kept, log, **how)
     finally:
         kept.close()
         log.close()
@@ -67,6 +71,14 @@ def test_a_run_that_stopped_and_went_on_equals_one_that_did_not_to_the_bit(tmp_p
     assert equal(whole.state, resumed.state)
     rows = rows_of(tmp_path / "parts")
     assert [row["step"] for row in rows] == [2, 3, 4, 6]
+
+
+def test_a_run_whose_minutes_are_over_saves_its_step_and_goes_on(tmp_path, one_device):
+    stopped = trained(tmp_path, run(6, one_device), deadline=0.0)
+    assert (int(stopped.state.step), stopped.finished, stopped.signal) == (1, False, 0)
+    resumed = trained(tmp_path, run(6, one_device), deadline=float("inf"))
+    assert resumed.finished
+    assert [row["step"] for row in rows_of(tmp_path)] == [1, 2, 4, 6]
 
 
 def test_devices_and_microbatches_change_rounding_only(tmp_path):
@@ -132,3 +144,21 @@ def test_a_killed_loader_process_is_one_sentence():
         os.kill(worker.pid, signal.SIGKILL)
         with pytest.raises(UserError, match=r"ended with exit code -9 \(it was killed.*lower --config.data.workers"):
             [loop._next(loaded) for _ in range(50)]  # the first few it had made before
+
+
+def test_a_running_mean_holds_batch_statistics_as_torch_s_averages_buffers(one_device):
+    """torch.optim.swa_utils' exponential average, over parameters and statistics of three steps."""
+    ours = run(3, one_device, method="spark", ema=0.8)
+    state, advance = loop.initial_state(ours, next(batches(0))), steps.train_step(ours.method, ours.optimiser, ours.mesh, 1, 0, 0.8)
+    seen = [jax.device_get({"params": state.params, **state.collections})]
+    for batch in itertools.islice(batches(0), 3):
+        state, _ = advance(state, mesh.place(ours.mesh, batch))
+        seen.append(jax.device_get({"params": state.params, **state.collections}))
+    assert "batch_stats" in seen[0]
+    average, leaves = torch.optim.swa_utils.get_ema_multi_avg_fn(0.8), [jax.tree.leaves(each) for each in seen]
+    theirs = [torch.tensor(leaf) for leaf in leaves[0]]
+    for each in leaves[1:]:
+        average(theirs, [torch.tensor(leaf) for leaf in each], None)
+    for mine, other in zip(jax.tree.leaves(state.ema), theirs, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-7)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), state.variables["batch_stats"], state.ema["batch_stats"]))

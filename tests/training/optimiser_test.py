@@ -119,3 +119,55 @@ def test_freezing_all_or_nothing_by_mistake_is_refused():
         optimisers.sgd(1.0, steps=1, freeze=("*",)).init(params())
     with pytest.raises(UserError, match="matches no parameter"):
         optimisers.sgd(1.0, steps=1, freeze=("encode/*",)).init(params())
+
+
+def test_rates_by_path_and_weight_decay_are_those_of_torch_s_parameter_groups():
+    """Caffe's multipliers in SegNet's prototxt: kernels decay, biases have twice the rate and no decay, norms' shifts the plain rate."""
+    start = {
+        "level": {"kernel": jnp.array([0.5, -1.0]), "bias": jnp.array([2.0])},
+        "norm": {"scale": jnp.array([1.0]), "bias": jnp.array([0.3])},
+    }
+    rates = (("*norm*", 1.0), ("*bias", 2.0))
+    ours = optimisers.sgd(0.1, steps=4, momentum=0.9, weight_decay=0.2, no_decay=("level/bias", "norm/bias"), rates=rates)
+    moved = stepped(ours, lambda t, n: jax.tree.map(lambda p: p**2 + n, t), start, 4)
+    theirs = {name: torch.nn.Parameter(torch.tensor(np.asarray(leaf))) for name, leaf in tree.flatten(start).items()}
+    groups = [
+        {"params": [theirs["level/kernel"], theirs["norm/scale"]], "weight_decay": 0.2},
+        {"params": [theirs["level/bias"]], "lr": 0.2},
+        {"params": [theirs["norm/bias"]]},
+    ]
+    other = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
+    for number in range(4):
+        for weight in theirs.values():
+            weight.grad = weight.detach() ** 2 + number
+        other.step()
+    for name, leaf in tree.flatten(moved).items():
+        np.testing.assert_allclose(leaf, theirs[name].detach(), rtol=2e-6, err_msg=name)
+
+
+def test_the_encoder_stands_still_first_and_then_warms_up():
+    """LP-FT in one run: of rate 1 at momentum 0, the encoder's changes are 0 for three steps, then 0, 1/2, 1 of the gradient."""
+    ours = optimisers.sgd(1.0, steps=6, warmup=0, momentum=0.0, freeze=("encoder/*",), thaw=3)
+    warmed = optimisers.sgd(1.0, steps=6, warmup=2, momentum=0.0, freeze=("encoder/*",), thaw=3)
+    ones = lambda t, n: jax.tree.map(jnp.ones_like, t)  # noqa: E731
+    for optimiser, encoder, head in ((ours, [0, 0, 0, 1, 1, 1], [1] * 6), (warmed, [0, 0, 0, 0, 0.5, 1], [0, 0.5, 1, 1, 1, 1])):
+        weights, state = params(), optimiser.init(params())
+        for number in range(6):
+            updates, state = optimiser.update(ones(weights, number), state, weights)
+            assert float(updates["encoder"]["level0"]["kernel"][0, 0]) == -encoder[number]
+            assert float(updates["head"]["kernel"][0]) == -head[number]
+            weights = optax.apply_updates(weights, updates)
+
+
+def test_an_encoder_may_have_its_own_rate_and_what_rates_cannot_mean_is_refused():
+    moved = stepped(
+        optimisers.sgd(1.0, steps=1, momentum=0.0, rates=(("encoder/*", 0.1),)), lambda t, n: jax.tree.map(jnp.ones_like, t), params(), 1
+    )
+    assert float(moved["encoder"]["level0"]["kernel"][0, 0]) == pytest.approx(0.9)
+    assert float(moved["head"]["kernel"][0]) == 1.0
+    with pytest.raises(UserError, match=r"rates names 'encode/\*', which matches no parameter"):
+        optimisers.sgd(1.0, steps=1, rates=(("encode/*", 0.1),)).init(params())
+    with pytest.raises(UserError, match=r"the factor -1\.0; expected 0 or more"):
+        optimisers.sgd(1.0, steps=1, rates=(("encoder/*", -1.0),))
+    with pytest.raises(UserError, match=r"thaw=3 needs paths that stand still until then\. Set --config\.optimiser\.freeze"):
+        optimisers.sgd(1.0, steps=1, thaw=3)

@@ -4,6 +4,7 @@
 <root>/images/b/c.tif     <root>/labels/b/c.gif
 """
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, ClassVar, SupportsIndex
 import numpy as np
 from ml_collections import ConfigDict
 
-from aeseg.data import decode, groups, labels, survey
+from aeseg.data import decode, groups, labels, picking, survey
 from aeseg.data.annotations import coco
 from aeseg.data.classes import Table, table
 from aeseg.data.files import IMAGES, shown
@@ -20,7 +21,7 @@ from aeseg.data.headers import PIXELS_LIMIT
 from aeseg.data.images import check_size, read_image
 from aeseg.data.labels import Meaning
 from aeseg.data.listing import passed_over
-from aeseg.data.matching import Files, Matched, Places, image_files, label_files, matched
+from aeseg.data.matching import Files, Matched, Places, image_files, images_alone, label_files, matched
 from aeseg.data.reading import Reading
 from aeseg.spec import spec
 from aeseg.types import IGNORE, Class, UserError
@@ -52,13 +53,16 @@ class Folder:
     Records `list_file` (below the root, or absolute; data/lists.py) picks them; `list_prefix` at the head of its paths stands for the
             root.  `split` ("train", "validation", "test") is one of three disjoint splits with the shares `splits`, drawn by
             `split_seed` over groups of neighbours (`group_by`, data/groups.py).  `part` takes from this to that fraction of what is
-            picked, so (0.0, 0.9) and (0.9, 1.0) share none.
+            picked, so (0.0, 0.9) and (0.9, 1.0) share none.  `images_only`, to pretrain, reads no label and takes images without one,
+            too: these train, unless they are neighbours of images that validate or test.  Images of the lists `apart_from`, and their
+            neighbours, are left out.
     Labels  `class_table` and `ignore_ids` say what they mean (data/classes.py), `coding` how they are stored (data/coding.py: auto, ids,
             colours, mask, alpha).  With `binary_threshold` > 0 they are masks: class 1 where the grey value, 0..255, reaches it.  Up
             to a share `snap` of a file's pixels may take the nearest class.  Masks of two classes may `overlap`: ask, last, ignore.
             Where the mask in `roi` is below 128, labels are IGNORE.
     Images  `channels`, `bands`, `value_range`, `pages`, `orientation`, `pixels_limit`: data/reading.py.  16-bit images that use fewer bits
-            are read in the range of these bits, unless `value_range` is set.
+            are read in the range of these bits, unless `value_range` is set.  Images are uint8, or uint16 if the first is stored with
+            more than 8 bits; `bits` (8 or 16) says which.
 
     Building it lists folders and opens no image; what does not match is a UserError then.  What is wrong inside a file is a
     UserError when the record is read.  `notes` tells what was found out and not stated.
@@ -66,7 +70,7 @@ class Folder:
 
     SHARED: ClassVar = (
         *("class_table", "ignore_ids", "binary_threshold", "coding", "snap", "overlap"),
-        *("channels", "bands", "value_range", "pages", "orientation"),
+        *("channels", "bands", "value_range", "pages", "orientation", "bits"),
     )
     """Fields that say what pixels and labels mean: one value for all splits."""
 
@@ -97,6 +101,9 @@ class Folder:
     pages: str = "ask"
     orientation: str = "ask"
     pixels_limit: int = PIXELS_LIMIT
+    bits: int = 0
+    images_only: bool = False
+    apart_from: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not Path(self.root or "?").is_dir():
@@ -110,8 +117,10 @@ class Folder:
                 f"Expected 0 <= snap < 1, binary_threshold 0..255, overlap one of {', '.join(labels.OVERLAPS)}; got {self.snap}, "
                 f"{self.binary_threshold}, {self.overlap!r}."
             )
+        if self.bits not in (0, 8, 16):
+            raise UserError(f"bits is 8 or 16, or 0 for what the first image has; got {self.bits}.")
         says_nothing = not (self.class_table or self.binary_threshold or "*" in self.label_name or self._places.labels_in_one_file)
-        if self.labels and says_nothing and self.coding not in ("mask", "alpha"):
+        if self._labelled and says_nothing and self.coding not in ("mask", "alpha"):
             raise UserError(
                 "Folder needs to know what the labels mean; got class_table=''. Set it (a .json, .csv or .txt file, names separated by "
                 "commas, or the number of classes), or binary_threshold (say 128) or coding='mask' for masks; or labels='' for images."
@@ -121,21 +130,28 @@ class Folder:
 
     @property
     def classes(self) -> tuple[Class, ...]:
-        return self._table.classes if self.labels else ()
+        return self._table.classes if self._labelled else ()
 
     @cached_property
     def records(self) -> tuple[Files, ...]:
         """Name and files of each record, in order."""
-        found = self._matched.records
+        found = self._matched[0].records
         where = shown(Path(self.root, self.list_file or self.images))
         if not found:
             remedy = "Name one record a line" if self.list_file else f"Files that are read end in {', '.join(IMAGES)}"
             raise UserError(
                 f"There is no record in {where}{'' if self.list_file else passed_over(self.root, self.images, IMAGES)}. {remedy}."
             )
+        if self.apart_from:
+            held = {files.image for path in self.apart_from for files in self._listed(path)}
+            left_out = picking.beside(
+                [files.name for files in found], [index for index, files in enumerate(found) if files.image in held], self.group_by
+            )
+            found = tuple(files for index, files in enumerate(found) if index not in left_out)
         if self.split:
             names = [files.name for files in found]
-            chosen = groups.split(names, self.split, self.splits, self.split_seed, self.group_by, bool(self.labels))
+            how = (self.split, self.splits, self.split_seed, self.group_by)
+            chosen = picking.of_split(names, self._matched[1], *how) if self.images_only else groups.split(names, *how, self._labelled)
             if not chosen:
                 raise UserError(f"splits={self.splits} leave no record for {self.split} of the {len(found)} in {where}. Give it a share.")
             found = tuple(found[index] for index in chosen)
@@ -147,8 +163,8 @@ class Folder:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was found out about files and labels and is not stated in the fields, a sentence each; reads a sample."""
-        coding = self._meaning.coding.notes if self.labels and self._meaning.coding else ()
-        return (*self._matched.notes, *coding, *self._ranged[1])
+        coding = self._meaning.coding.notes if self._labelled and self._meaning.coding else ()
+        return (*self._matched[0].notes, *coding, *self._ranged[1])
 
     @property
     def image_files(self) -> tuple[str, ...]:
@@ -163,7 +179,7 @@ class Folder:
     @property
     def coding_key(self) -> tuple[Any, ...]:
         """How label images are read, to compare with another split; reads a sample."""
-        return self._meaning.coding.key if self.labels and self._meaning.coding else ()
+        return self._meaning.coding.key if self._labelled and self._meaning.coding else ()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -195,12 +211,24 @@ class Folder:
     @property
     def _places(self) -> Places:
         table = self.class_table
-        names = tuple(item.name for item in self._table.classes) if self.labels and table else ()
+        names = tuple(item.name for item in self._table.classes) if self._labelled and table else ()
         return Places(self.root, self.images, self.labels, self.roi, self.label_suffix, self.image_name, self.label_name, names)
 
+    @property
+    def _labelled(self) -> bool:
+        """Whether labels are read."""
+        return bool(self.labels) and not self.images_only
+
     @cached_property
-    def _matched(self) -> Matched:
-        return matched(self._places, self.list_file, self.list_prefix, self.only_labelled)
+    def _matched(self) -> tuple[Matched, frozenset[str]]:
+        """The records, and if labels are not read the names of those that have one."""
+        if self.images_only:
+            return images_alone(self._places, self.list_file, self.list_prefix)
+        return matched(self._places, self.list_file, self.list_prefix, self.only_labelled), frozenset()
+
+    def _listed(self, list_file: str) -> tuple[Files, ...]:
+        """The images that a list names."""
+        return images_alone(self._places, list_file, self.list_prefix)[0].records
 
     @cached_property
     def _table(self) -> Table:
@@ -216,8 +244,8 @@ class Folder:
     @cached_property
     def _meaning(self) -> Meaning:
         coding = None
-        if not self._is_coco and not any(files.masks for files in self._matched.records[:1]):
-            files = label_files(self._places) or [files.label for files in self._matched.records]
+        if not self._is_coco and not any(files.masks for files in self._matched[0].records[:1]):
+            files = label_files(self._places) or [files.label for files in self._matched[0].records]
             paths = [Path(self.root, file) for file in files if file.lower().endswith(IMAGES)]
             if paths:
                 coding = survey.coding(paths, self._table, self.coding, self.binary_threshold, self.snap, self._reading.of_labels)
@@ -226,15 +254,18 @@ class Folder:
     @cached_property
     def _reading(self) -> Reading:
         """How files are read, before the range of 16 bits is known.  Without labels nothing can be torn apart by a turn."""
-        orientation = "ignore" if self.orientation == "ask" and not self.labels else self.orientation
-        return Reading(self.bands, self.value_range, False, self.pages, orientation, self.pixels_limit)
+        orientation = "ignore" if self.orientation == "ask" and not self._labelled else self.orientation
+        return Reading(self.bands, self.value_range, False, self.pages, orientation, self.pixels_limit, self.bits or 8)
 
     @cached_property
     def _ranged(self) -> tuple[Reading, tuple[str, ...]]:
-        files = [files.image for files in self._matched.records]
-        if self.list_file and survey.is_ranged(Path(self.root, files[0]), self._reading):
+        files = [files.image for files in self._matched[0].records]
+        reading = self._reading
+        if not self.bits:
+            reading = dataclasses.replace(reading, bits=survey.bits(Path(self.root, files[0])))
+        if self.list_file and survey.is_ranged(Path(self.root, files[0]), reading):
             files = image_files(self._places) or files  # one range for all splits
-        return survey.ranged([Path(self.root, file) for file in files], self._reading)
+        return survey.ranged([Path(self.root, file) for file in files], reading)
 
 
 def recipe(size: str = "small", root: str = "data") -> ConfigDict:

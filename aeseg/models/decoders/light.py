@@ -15,13 +15,14 @@ class LightDecoder(nn.Module):
 
     At each stride from the coarsest to 2, the features of that stride, if read, are projected (1x1 convolution at the coarsest, 3x3
     at others) and added. Then follow a 4x4 transposed convolution with stride 2, a 3x3 convolution with norm and ReLU6, and a 3x3
-    convolution to half the width with a norm. A 1x1 convolution returns the pixels, unbounded. Deviation: the coarsest features are
-    projected even if they already have the decoder's width.
+    convolution to half the width with a norm. A 1x1 convolution returns the pixels, unbounded. Deviations: the coarsest features are
+    projected even if they already have the decoder's width (ConvNeXt-S at width 768); kernels start as He's or LeCun's (theirs: normal
+    with deviation 0.02 for convolutions, He's fan-out for transposed ones).
 
     With `hidden` [b i j], features are densified before they are projected (section 3.2, "mask embeddings"): visible positions are
     normalised, and hidden positions get a learned vector per stride.
 
-    width          channels at the coarsest stride; a multiple of that stride
+    width          channels at the coarsest stride; a multiple of that stride (SparK's released code: 768)
     strides        strides to read; (): all strides of the pyramid
     norm           none | batch | group | layer, in the decoder's layers
     densify_norm   norm of the visible features, the encoder's kind (SparK's code: batch on ResNet, layer on ConvNeXt)
@@ -70,5 +71,5 @@ class LightDecoder(nn.Module):
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """Return the decoder of a size: tiny (tests), small (CPU), reference (SparK's)."""
-    return spec(LightDecoder, **choose(size, tiny={"width": 32}, small={"width": 64}, reference={"width": 512}))
+    """Return the decoder of a size: tiny (tests), small (CPU), reference (SparK's, 768 channels)."""
+    return spec(LightDecoder, **choose(size, tiny={"width": 32}, small={"width": 64}, reference={"width": 768}))

@@ -12,7 +12,7 @@ from aeseg.models import layers, transformer
 from aeseg.spec import choose, spec
 from aeseg.types import Pyramid, UserError
 
-POSITIONS = ("fixed", "learned", "rotary")
+POSITIONS = ("fixed", "learned", "trained", "rotary")
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
@@ -26,9 +26,11 @@ class ViT(nn.Module):
     has_class_token   adds a learned token that only other tokens read (as in MAE's encoder)
     has_mask_token    adds a learned token for hidden patches, which `hidden` needs, in a call and in `embed`
     registers         learned tokens after the class token, which nothing reads but the others (Darcet et al. 2024)
-    positions         fixed (sine-cosine, for any grid) | learned (for `grid`, resized for other grids) | rotary (`positions.rotary`)
-    grid              rows and columns of the learned positions
+    positions         fixed (sine-cosine, for any grid) | learned (for `grid`, resized for other grids) | trained (learned, but starts at
+                      the sine-cosine table of `grid`, as in MAE's fine-tuning; see `Run.position_tables`) | rotary (`positions.rotary`)
+    grid              rows and columns of the learned and trained positions
     antialias         resize learned positions with antialiasing
+    initialiser       xavier (MAE) | depth (BEiT, SimMIM: normal with deviation 0.02, smaller in the last layers of deeper blocks)
     layer_scale       initial value of the layer scale; 0: none (see `transformer.Block`, also for `gated` and `key_bias`)
     drop_path         rate of the last block (see `transformer.blocks`)
     outputs           blocks (from 0) whose tokens are concatenated along the channels, each after the same norm, as in DINOv2 (MAE's
@@ -45,6 +47,7 @@ class ViT(nn.Module):
     has_mask_token: bool = False
     positions: str = "fixed"
     grid: tuple[int, int] = (14, 14)
+    initialiser: str = "xavier"
     layer_scale: float = 0.0
     drop_path: float = 0.0
     outputs: tuple[int, ...] = ()
@@ -59,12 +62,15 @@ class ViT(nn.Module):
     antialias: bool = False
 
     masked_mode: ClassVar[str] = "tokens"
-    adjustable: ClassVar[tuple[str, ...]] = ("drop_path", "outputs", "remat", "has_mask_token", "dtype")
+    adjustable: ClassVar[tuple[str, ...]] = ("initialiser", "drop_path", "outputs", "remat", "has_mask_token", "dtype")
     """Fields that may change between uses of the same weights."""
 
     def __post_init__(self) -> None:
         if self.positions not in POSITIONS:
             raise UserError(f"positions is one of {', '.join(POSITIONS)}; got {self.positions!r}. Set positions to one of these.")
+        if self.initialiser not in transformer.INITIALISERS:
+            known = ", ".join(transformer.INITIALISERS)
+            raise UserError(f"initialiser is one of {known}; got {self.initialiser!r}. Set initialiser to one of these.")
         wrong = [block for block in self.outputs if not 0 <= block < self.depth]
         if wrong:
             raise UserError(f"outputs names blocks from 0 to {self.depth - 1}; got {wrong}. Name such blocks, or () for the last.")
@@ -129,7 +135,7 @@ class ViT(nn.Module):
             patches = jnp.take_along_axis(patches, order[..., None], axis=1)
             encoding = jnp.take(encoding[0], order, axis=0)  # b visible d
             angles = None if angles is None else jnp.take(angles[0], order, axis=0)
-        tokens = PatchEmbedding(self.width, self.patch, self.dtype, name="patches")(patches)
+        tokens = PatchEmbedding(self.width, self.patch, self.dtype, self.initialiser, name="patches")(patches)
         if hidden is not None and not visible:
             tokens = jnp.where(self._hidden_patches(hidden, grid)[..., None], self._mask_token(), tokens)
         tokens, present = tokens + encoding, None
@@ -148,7 +154,7 @@ class ViT(nn.Module):
             tokens = jnp.concatenate([tokens[:, :leading], more, tokens[:, leading:]], axis=1)
         if angles is not None:
             angles = jnp.pad(angles, ((0, 0), (self.leading, 0), (0, 0)))
-        names = ("ratio", "epsilon", "layer_scale", "drop_path", "remat", "dtype", "gated", "key_bias")
+        names = ("ratio", "epsilon", "initialiser", "layer_scale", "drop_path", "remat", "dtype", "gated", "key_bias")
         fields = {"present": present, "angles": angles, **{name: getattr(self, name) for name in names}}
         tokens, every = transformer.blocks(tokens, self.depth, self.heads, train=train, collects=bool(outputs), **fields)
         norm = transformer.layer_norm(self.epsilon, self.dtype, "norm")
@@ -168,8 +174,13 @@ class ViT(nn.Module):
             return jnp.zeros((leading + grid[0] * grid[1], self.width))
         if self.positions == "fixed":
             return jnp.asarray(positions.sine_cosine(*grid, self.width, leading))
-        table = self.param("position_table", transformer.TOKEN, (leading + self.grid[0] * self.grid[1], self.width))
+        start = transformer.TOKEN if self.positions == "learned" else self._sine_cosine
+        table = self.param("position_table", start, (leading + self.grid[0] * self.grid[1], self.width))
         return jnp.asarray(positions.resized(table, self.grid, grid, leading, self.antialias))
+
+    def _sine_cosine(self, key: Array, shape: tuple[int, int]) -> Array:
+        del key
+        return jnp.asarray(positions.sine_cosine(*self.grid, self.width, shape[0] - self.grid[0] * self.grid[1]))
 
     def _mask_token(self) -> Array:
         if not self.has_mask_token:
@@ -192,12 +203,14 @@ class PatchEmbedding(nn.Module):
     width: int
     patch: int
     dtype: str
+    initialiser: str = "xavier"
 
     @nn.compact
     def __call__(self, patches: Float[Array, "b n p"]) -> Float[Array, "b n _"]:
         pixels = patches.shape[-1]
+        start = transformer.INITIALISERS[self.initialiser]
         shape = (self.patch, self.patch, pixels // self.patch**2, self.width)
-        kernel = self.param("kernel", lambda key, shape: transformer.XAVIER(key, (pixels, self.width)).reshape(shape), shape)
+        kernel = self.param("kernel", lambda key, shape: start(key, (pixels, self.width)).reshape(shape), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.width,))
         return patches @ kernel.reshape(pixels, self.width).astype(self.dtype) + bias.astype(self.dtype).reshape(1, 1, -1)
 

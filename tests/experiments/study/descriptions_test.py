@@ -54,9 +54,9 @@ def refactored(monkeypatch):
         monkeypatch.setattr(module, "Segmenter", Segmenter)
     monkeypatch.setattr(unet, "UNetHead", UNetHead)
     monkeypatch.setitem(renames.TARGETS, "aeseg.models.heads.unet:UNetHead", "aeseg.models.heads.contracting:UNetHead")
-    descriptions._meant.cache_clear()
+    descriptions.forget()
     yield
-    descriptions._meant.cache_clear()  # what it holds is of the refactored code
+    descriptions.forget()  # what it holds is of the refactored code
 
 
 def test_every_recorded_row_of_every_table_is_still_shown_after_a_refactoring(refactored):

@@ -5,6 +5,7 @@ import pytest
 
 from aeseg import masking, tree
 from aeseg.models.decoders.convnext import ConvNeXtDecoder
+from tests import jitted
 
 
 @pytest.mark.parametrize(
@@ -27,4 +28,4 @@ def test_a_token_stands_where_features_are_hidden_and_its_cells_are_squares_of_p
     other = decoder.apply(variables, {4: jnp.where(at, jnp.nan, pyramid[4])}, train=False, hidden=hidden)
     np.testing.assert_array_equal(image, other)
     without = {"params": {name: leaf for name, leaf in variables["params"].items() if name != "mask_token"}}
-    assert np.any(decoder.apply(without, pyramid, train=False) != image)
+    assert np.any(jitted.apply(decoder, without, pyramid, train=False) != image)

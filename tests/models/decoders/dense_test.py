@@ -4,6 +4,7 @@ import pytest
 
 from aeseg.models.decoders.dense import DenseDecoder
 from aeseg.types import UserError
+from tests import jitted
 
 
 def test_the_image_has_the_size_that_the_coarsest_stride_stands_for():
@@ -15,6 +16,6 @@ def test_the_image_has_the_size_that_the_coarsest_stride_stands_for():
 
 def test_a_pyramid_of_another_size_than_at_its_start_is_refused():
     decoder = DenseDecoder(hidden=(7,))
-    variables = decoder.init(jax.random.key(0), {4: jnp.zeros((1, 2, 2, 3))}, train=False)
+    variables = jitted.init(decoder, jax.random.key(0), {4: jnp.zeros((1, 2, 2, 3))}, train=False)
     with pytest.raises(UserError, match=r"DenseDecoder has fully connected layers for one size of image: dense0 was made for 12"):
-        decoder.apply(variables, {4: jnp.zeros((1, 2, 3, 3))}, train=False)
+        jitted.apply(decoder, variables, {4: jnp.zeros((1, 2, 3, 3))}, train=False)

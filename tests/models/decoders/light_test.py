@@ -9,6 +9,7 @@ import torch
 from aeseg import masking
 from aeseg.models.decoders.light import LightDecoder
 from aeseg.types import UserError
+from tests import jitted
 
 PYRAMID = {2: (2, 8, 12, 3), 4: (2, 4, 6, 5), 8: (2, 2, 3, 7)}
 
@@ -38,7 +39,7 @@ def torch_norm(image, variables, name):
 
 def test_it_is_what_torchs_layers_give():
     decoder, pyramid = LightDecoder(width=16), features()
-    variables = randomised(decoder.init(jax.random.key(0), pyramid, train=False))
+    variables = randomised(jitted.init(decoder, jax.random.key(0), pyramid, train=False))
     params, image = variables["params"], 0
     for stride in (8, 4, 2):
         features_here = torch.tensor(np.asarray(pyramid[stride]).transpose(0, 3, 1, 2))
@@ -47,7 +48,7 @@ def test_it_is_what_torchs_layers_give():
         image = torch.nn.functional.relu6(torch_norm(torch_convolution(image, params[f"first{stride}"]), variables, f"first{stride}_norm"))
         image = torch_norm(torch_convolution(image, params[f"second{stride}"]), variables, f"second{stride}_norm")
     expected = torch_convolution(image, params["pixels"]).numpy().transpose(0, 2, 3, 1)
-    found = decoder.apply(variables, pyramid, train=False)
+    found = jitted.apply(decoder, variables, pyramid, train=False)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
@@ -55,7 +56,7 @@ def test_it_is_what_torchs_layers_give():
 def test_hidden_features_are_mask_embeddings_at_every_stride_that_is_read(norm):
     decoder = LightDecoder(width=16, strides=(4, 8), densify_norm=norm)
     pyramid, hidden = features(), jnp.array([[[True, False, False], [False, True, True]]] * 2)
-    variables = randomised(decoder.init(jax.random.key(0), pyramid, train=False, hidden=hidden))
+    variables = randomised(jitted.init(decoder, jax.random.key(0), pyramid, train=False, hidden=hidden))
     assert {name for name in variables["params"] if "token" in name} == {"mask_token4", "mask_token8"}
     run = jax.jit(lambda variables, pyramid: decoder.apply(variables, pyramid, train=True, hidden=hidden, mutable=["batch_stats"])[0])
     image = run(variables, pyramid)
@@ -70,4 +71,4 @@ def test_hidden_features_are_mask_embeddings_at_every_stride_that_is_read(norm):
 
 def test_a_width_that_cannot_be_halved_so_often_is_named():
     with pytest.raises(UserError, match=r"halves its width 12 at each doubling from stride 8.*Set width to a multiple of 8"):
-        LightDecoder(width=12).init(jax.random.key(0), features(), train=False)
+        jitted.init(LightDecoder(width=12), jax.random.key(0), features(), train=False)

@@ -3,12 +3,13 @@ import numpy as np
 
 from aeseg.models.decoders.unet import UNetDecoder
 from aeseg.models.heads.unet import UNetHead
+from tests import jitted
 
 
 def test_it_is_the_head_with_channels_for_classes():
     pyramid = {stride: jax.random.normal(jax.random.key(stride), (1, 8 // stride, 8 // stride, 3 + stride)) for stride in (1, 2, 4)}
     decoder = UNetDecoder(convolutions=1, channels=3)
     image, variables = decoder.init_with_output(jax.random.key(0), pyramid, train=False)
-    logits = UNetHead(classes=3, convolutions=1).apply({"params": variables["params"]["path"]}, pyramid, train=False)
+    logits = jitted.apply(UNetHead(classes=3, convolutions=1), {"params": variables["params"]["path"]}, pyramid, train=False)
     assert image.shape == (1, 8, 8, 3)
     np.testing.assert_array_equal(image, logits[1])

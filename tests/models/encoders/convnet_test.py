@@ -6,6 +6,7 @@ import pytest
 from aeseg.models.encoders import convnet
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 
 
 def pyramid_shapes(encoder, h, w, channels=3):
@@ -40,9 +41,9 @@ def test_a_size_that_the_poolings_do_not_divide_is_refused_with_the_nearest_that
 def test_the_image_is_standardised_before_the_first_convolution():
     image = jax.random.uniform(jax.random.key(0), (1, 4, 4, 3))
     plain = convnet.ConvNet(widths=(4,))
-    variables = plain.init(jax.random.key(1), image, train=False)
-    expected = plain.apply(variables, (image - jnp.array([0.1, 0.2, 0.3]).reshape(1, 1, 1, 3)) / 0.5, train=False)
-    found = convnet.ConvNet(widths=(4,), mean=(0.1, 0.2, 0.3), std=(0.5,)).apply(variables, image, train=False)
+    variables = jitted.init(plain, jax.random.key(1), image, train=False)
+    expected = jitted.apply(plain, variables, (image - jnp.array([0.1, 0.2, 0.3]).reshape(1, 1, 1, 3)) / 0.5, train=False)
+    found = jitted.apply(convnet.ConvNet(widths=(4,), mean=(0.1, 0.2, 0.3), std=(0.5,)), variables, image, train=False)
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-6)
 
 
@@ -54,11 +55,11 @@ def test_a_mean_for_other_channels_is_refused():
 def test_batch_norm_keeps_running_averages_only_in_training():
     image = jax.random.uniform(jax.random.key(0), (2, 8, 8, 3))
     encoder = convnet.ConvNet(widths=(4, 8), norm="batch")
-    variables = encoder.init(jax.random.key(1), image, train=True)
-    _, changed = encoder.apply(variables, image, train=True, mutable=["batch_stats"])
+    variables = jitted.init(encoder, jax.random.key(1), image, train=True)
+    _, changed = jitted.apply(encoder, variables, image, train=True, mutable=["batch_stats"])
     before, after = jax.tree.leaves(variables["batch_stats"]), jax.tree.leaves(changed["batch_stats"])
     assert all(not np.array_equal(*pair) for pair in zip(before, after, strict=True))
-    encoder.apply(variables, image, train=False)  # nothing is mutable: this would raise
+    jitted.apply(encoder, variables, image, train=False)  # nothing is mutable: this would raise
 
 
 def test_an_unknown_size_of_recipe_lists_those_that_exist():

@@ -8,6 +8,7 @@ from aeseg.models.encoders import convnextv2
 from aeseg.models.encoders.convnextv2 import ConvNeXtV2
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.models.sparse_cases import pyramid_shapes, shapes
 
 BACKBONES = {  # without the classifier's norm; measured and published, see the paper's table 9 and its repository
@@ -55,10 +56,10 @@ def test_the_pyramid_has_the_strides_of_stem_and_stages():
 def test_drop_path_leaves_out_whole_branches_of_rows_and_only_in_training():
     encoder = ConvNeXtV2(widths=(8,), depths=(2,), stem=2, drop_path=0.5)
     image = jnp.broadcast_to(jax.random.uniform(jax.random.key(0), (1, 4, 4, 3)), (200, 4, 4, 3))
-    variables = encoder.init(jax.random.key(1), image[:1], train=False)
-    still = encoder.apply(variables, image, train=False)[2]
+    variables = jitted.init(encoder, jax.random.key(1), image[:1], train=False)
+    still = jitted.apply(encoder, variables, image, train=False)[2]
     np.testing.assert_allclose(still, np.broadcast_to(still[:1], still.shape), atol=1e-6)
-    trained = np.asarray(encoder.apply(variables, image, train=True, rngs={"drop_path": jax.random.key(2)})[2])
+    trained = np.asarray(jitted.apply(encoder, variables, image, train=True, rngs={"drop_path": jax.random.key(2)})[2])
     like_first = np.max(np.abs(trained - trained[:1]), axis=(1, 2, 3)) < 1e-5  # those like the first row, or those unlike it
     others = trained[~like_first]
     np.testing.assert_allclose(others, np.broadcast_to(others[:1], others.shape), atol=1e-5)

@@ -5,6 +5,7 @@ import pytest
 
 from aeseg.models.encoders.dense import DenseEncoder
 from aeseg.types import UserError
+from tests import jitted
 
 
 def test_every_feature_sees_every_pixel():
@@ -23,11 +24,11 @@ def test_one_cell_may_be_the_whole_image():
 
 def test_an_image_of_another_size_than_at_its_start_is_refused():
     encoder = DenseEncoder(hidden=(4,), width=2, stride=4)
-    variables = encoder.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
+    variables = jitted.init(encoder, jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
     with pytest.raises(UserError, match=r"dense0 was made for 192 numbers in and 4 out; this image needs 384 and 4. Give it"):
-        encoder.apply(variables, jnp.zeros((1, 8, 16, 3)), train=False)
+        jitted.apply(encoder, variables, jnp.zeros((1, 8, 16, 3)), train=False)
 
 
 def test_a_size_that_the_stride_does_not_divide_is_refused():
     with pytest.raises(UserError, match=r"DenseEncoder with stride 8 takes sizes divisible by 8; the image is 8 x 12. Resize"):
-        DenseEncoder().init(jax.random.key(0), jnp.zeros((1, 8, 12, 3)), train=False)
+        jitted.init(DenseEncoder(), jax.random.key(0), jnp.zeros((1, 8, 12, 3)), train=False)

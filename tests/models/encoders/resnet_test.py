@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -9,6 +10,7 @@ from aeseg.models.encoders import resnet
 from aeseg.models.encoders.resnet import ResNet
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.models.sparse_cases import pyramid_shapes, shapes
 
 SIZES = {
@@ -41,8 +43,48 @@ def test_widths_without_depths_are_refused():
 
 def test_batch_norm_keeps_running_averages_of_visible_positions_in_masked_training():
     encoder, image = ResNet(widths=(4,), depths=(1,), stem=4), jax.random.uniform(jax.random.key(0), (2, 16, 16, 3))
-    variables = encoder.init(jax.random.key(1), image, train=False)
+    variables = jitted.init(encoder, jax.random.key(1), image, train=False)
     hidden = jnp.array([[[True, False], [False, True]]] * 2)
-    _, dense = encoder.apply(variables, image, train=True, mutable=["batch_stats"])
-    _, sparse = encoder.apply(variables, image, train=True, mutable=["batch_stats"], hidden=hidden)
+    _, dense = jitted.apply(encoder, variables, image, train=True, mutable=["batch_stats"])
+    _, sparse = jitted.apply(encoder, variables, image, train=True, mutable=["batch_stats"], hidden=hidden)
     assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool(jnp.any(a != b)), dense, sparse)))
+
+
+def test_convolutions_start_as_torchvisions_and_blocks_as_their_shortcuts():
+    """Kaiming's normal with fan-out, deviation sqrt(2 / (k k out)), as timm's init_weights; the last norm of a block scales by 0."""
+    encoder = ResNet(widths=(64,), depths=(2,), stem=64)
+    image = jnp.asarray(np.random.default_rng(0).random((2, 16, 16, 3)), jnp.float32)
+    variables = jax.jit(lambda: encoder.init(jax.random.key(0), image, train=False))()
+    block = variables["params"]["stage1"]["block1"]
+    theirs = torch.nn.init.kaiming_normal_(torch.empty(64, 64, 3, 3), mode="fan_out", nonlinearity="relu").std()
+    assert float(jnp.std(block["convolution2"]["kernel"])) == pytest.approx(float(theirs), rel=0.03)
+    assert float(jnp.std(block["convolution3"]["kernel"])) == pytest.approx((2 / 256) ** 0.5, rel=0.03)
+    assert [float(block[f"norm{number}"]["scale"].max()) for number in (1, 2, 3)] == [1, 1, 0]
+    changed = jax.tree.map(lambda leaf: leaf, variables)
+    changed["params"]["stage1"]["block1"]["convolution1"]["kernel"] *= 7
+    same, other = (encoder.apply(each, image, train=False)[4] for each in (variables, changed))
+    np.testing.assert_array_equal(same, other)
+
+
+def test_a_saved_config_without_these_fields_starts_as_the_code_did_then():
+    old = {"target": "aeseg.models.encoders.resnet:ResNet", "widths": [4], "depths": [1], "stem": 4}
+    assert (build(old).initialiser, build(old).zero_last) == ("he", False)
+    with pytest.raises(UserError, match="initialiser is he_out or he; got 'xavier'"):
+        ResNet(initialiser="xavier")
+
+
+def test_in_training_a_dropped_branch_leaves_the_shortcut():
+    """With rates 0 and .99: of the second block almost only the shortcut is left, of whole images."""
+    encoder = ResNet(widths=(4,), depths=(2,), stem=4, bottleneck=False, zero_last=False)
+    image = jnp.asarray(np.random.default_rng(0).random((64, 8, 8, 3)), jnp.float32)
+    variables = jax.jit(lambda: encoder.init(jax.random.key(0), image[:1], train=False))()
+    rngs = {"drop_path": jax.random.key(1)}
+    dropped, _ = encoder.clone(drop_path=0.99).apply(variables, image, train=True, mutable=["batch_stats"], rngs=rngs)
+    shortcut, _ = encoder.clone(depths=(1,)).apply(
+        {name: {**leaves, "stage1": {"block0": leaves["stage1"]["block0"]}} for name, leaves in variables.items()},
+        image,
+        train=True,
+        mutable=["batch_stats"],
+    )
+    alike = np.all(np.isclose(dropped[4], shortcut[4], atol=1e-5), axis=(1, 2, 3))
+    assert 0.9 < alike.mean() <= 1

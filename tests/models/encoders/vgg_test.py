@@ -8,6 +8,7 @@ from aeseg import images
 from aeseg.models.encoders import vgg
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.models import oracle
 
 
@@ -34,10 +35,10 @@ def test_an_odd_last_row_or_column_is_pooled_alone():
 def test_the_image_s_local_contrast_is_what_it_sees():
     image = jax.random.uniform(jax.random.key(0), (2, 16, 16, 3))
     seeing = build(vgg.recipe("tiny")).clone(contrast=2.0)
-    variables = seeing.init(jax.random.key(1), image, train=False)
+    variables = jitted.init(seeing, jax.random.key(1), image, train=False)
     plain = seeing.clone(contrast=0.0, mean=(0.0,), std=(1.0,))
-    expected = plain.apply(variables, images.local_contrast(image, 2.0), train=False)
-    found = seeing.apply(variables, image, train=False)
+    expected = jitted.apply(plain, variables, images.local_contrast(image, 2.0), train=False)
+    found = jitted.apply(seeing, variables, image, train=False)
     np.testing.assert_allclose(found[4], expected[4], rtol=1e-5, atol=1e-6)
 
 

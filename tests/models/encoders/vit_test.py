@@ -13,7 +13,7 @@ from aeseg.models.heads.linear import LinearHead
 from aeseg.models.heads.unet import UNetHead
 from aeseg.spec import build
 from aeseg.types import UserError
-from tests import contract
+from tests import contract, jitted
 
 IMAGE = jnp.asarray(np.random.default_rng(0).random((2, 16, 24, 3)), jnp.float32)
 HIDDEN = jnp.asarray([[[1, 0, 1], [1, 1, 1]], [[0, 1, 1], [1, 1, 1]]], bool)
@@ -38,19 +38,19 @@ def test_any_image_that_the_patch_divides_gives_one_stride():
     encoder = ViT(**SMALL)
     variables = initial(encoder)
     for h, w in ((4, 4), (8, 20)):
-        assert encoder.apply(variables, IMAGE[:, :h, :w], train=False)[4].shape == (2, h // 4, w // 4, 8)
+        assert jitted.apply(encoder, variables, IMAGE[:, :h, :w], train=False)[4].shape == (2, h // 4, w // 4, 8)
     with pytest.raises(UserError, match=r"patches of 4 takes sizes divisible by 4; the image is 15 x 24.*to 16 x 24"):
-        encoder.apply(variables, IMAGE[:, :15], train=False)
+        jitted.apply(encoder, variables, IMAGE[:, :15], train=False)
 
 
 def test_the_tokens_of_visible_patches_are_those_of_an_encoder_that_hides_nothing_where_nothing_is_hidden():
     encoder = ViT(**SMALL)
     variables = initial(encoder)
     nothing = jnp.zeros((2, 4, 6), bool)
-    tokens = encoder.apply(variables, IMAGE, nothing, 24, train=False, method="embed_visible")
-    np.testing.assert_allclose(tokens, encoder.apply(variables, IMAGE, train=False, method="embed"), atol=1e-6)
-    features = encoder.apply(variables, IMAGE, train=False)[4]
-    np.testing.assert_array_equal(features.reshape(2, 24, 8), encoder.apply(variables, IMAGE, train=False, method="embed")[:, 1:])
+    tokens = jitted.apply(encoder, variables, IMAGE, nothing, 24, train=False, method="embed_visible")
+    np.testing.assert_allclose(tokens, jitted.apply(encoder, variables, IMAGE, train=False, method="embed"), atol=1e-6)
+    features = jitted.apply(encoder, variables, IMAGE, train=False)[4]
+    np.testing.assert_array_equal(features.reshape(2, 24, 8), jitted.apply(encoder, variables, IMAGE, train=False, method="embed")[:, 1:])
 
 
 def test_hidden_pixels_influence_nothing_to_the_bit():
@@ -58,11 +58,11 @@ def test_hidden_pixels_influence_nothing_to_the_bit():
     variables = initial(encoder, hidden=HIDDEN)
     pixels = np.repeat(np.repeat(HIDDEN, 8, axis=1), 8, axis=2)[..., None]
     other = jnp.where(pixels, 7.0, IMAGE)
-    first, second = (encoder.apply(variables, image, train=False, hidden=HIDDEN)[4] for image in (IMAGE, other))
+    first, second = (jitted.apply(encoder, variables, image, train=False, hidden=HIDDEN)[4] for image in (IMAGE, other))
     np.testing.assert_array_equal(first, second)
-    assert np.any(encoder.apply(variables, other, train=False)[4] != encoder.apply(variables, IMAGE, train=False)[4])
+    assert np.any(jitted.apply(encoder, variables, other, train=False)[4] != jitted.apply(encoder, variables, IMAGE, train=False)[4])
     patches = jnp.repeat(jnp.repeat(HIDDEN, 2, axis=1), 2, axis=2)
-    first, second = (encoder.apply(variables, image, patches, 4, train=False, method="embed_visible") for image in (IMAGE, other))
+    first, second = (jitted.apply(encoder, variables, image, patches, 4, train=False, method="embed_visible") for image in (IMAGE, other))
     assert first.shape == (2, 5, 8)
     np.testing.assert_array_equal(first, second)
 
@@ -73,7 +73,7 @@ def test_a_visible_pixel_and_its_place_matter():
     hidden = jnp.ones((2, 4, 6), bool).at[:, 0, 0].set(False)
     moved = jnp.ones((2, 4, 6), bool).at[:, 2, 3].set(False)
     image = jnp.tile(IMAGE[:, :4, :4], (1, 4, 6, 1))
-    first, second = (encoder.apply(variables, image, each, 1, train=False, method="embed_visible") for each in (hidden, moved))
+    first, second = (jitted.apply(encoder, variables, image, each, 1, train=False, method="embed_visible") for each in (hidden, moved))
     assert np.abs(first - second).max() > 1e-3
 
 
@@ -83,18 +83,18 @@ def test_learned_positions_are_resized_for_another_grid():
     assert variables["params"]["position_table"].shape == (5, 8)
     table = positions.resized(variables["params"]["position_table"], (2, 2), (4, 6), leading=1)
     params = {**variables["params"], "position_table": table}
-    large = encoder.clone(grid=(4, 6)).apply({"params": params}, IMAGE, train=False)
-    np.testing.assert_allclose(encoder.apply(variables, IMAGE, train=False)[4], large[4], atol=1e-6)
+    large = jitted.apply(encoder.clone(grid=(4, 6)), {"params": params}, IMAGE, train=False)
+    np.testing.assert_allclose(jitted.apply(encoder, variables, IMAGE, train=False)[4], large[4], atol=1e-6)
 
 
 def test_chosen_blocks_stand_side_by_side_and_the_last_is_what_none_chosen_gives():
     encoder = ViT(**SMALL)
     variables = initial(encoder)
-    chosen = encoder.clone(outputs=(0, 2)).apply(variables, IMAGE, train=False)[4]
+    chosen = jitted.apply(encoder.clone(outputs=(0, 2)), variables, IMAGE, train=False)[4]
     assert chosen.shape == (2, 4, 6, 16)
-    np.testing.assert_allclose(chosen[..., 8:], encoder.apply(variables, IMAGE, train=False)[4], atol=1e-6)
+    np.testing.assert_allclose(chosen[..., 8:], jitted.apply(encoder, variables, IMAGE, train=False)[4], atol=1e-6)
     shallow = {"params": {**variables["params"], "blocks": jax.tree.map(lambda leaf: leaf[:1], variables["params"]["blocks"])}}
-    np.testing.assert_allclose(chosen[..., :8], encoder.clone(depth=1).apply(shallow, IMAGE, train=False)[4], atol=1e-6)
+    np.testing.assert_allclose(chosen[..., :8], jitted.apply(encoder.clone(depth=1), shallow, IMAGE, train=False)[4], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_every_head_reads_it_through_a_neck(head, strides, blocks):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ViT(**SMALL, positions="none"), "positions is one of fixed, learned, rotary; got 'none'"),
+        (lambda: ViT(**SMALL, positions="none"), "positions is one of fixed, learned, trained, rotary; got 'none'"),
         (lambda: ViT(**SMALL, outputs=(0, 3)), r"outputs names blocks from 0 to 2; got \[3\]"),
         (lambda: initial(ViT(**{**SMALL, "heads": 3})), "divisible by its heads; got 8 and 3"),
         (lambda: initial(ViT(**SMALL, drop_path=1.0)), "drop_path is a probability.*got 1.0"),

@@ -10,6 +10,7 @@ from aeseg.models.encoders import enet as encoders
 from aeseg.models.heads import enet as heads
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.models import oracle
 from tests.models.bottlenecks_test import activated, bottleneck, downsampling, normalised, upsampling
 from tests.models.heads.unet_test import Network, pyramid
@@ -91,4 +92,4 @@ def test_logits_stand_at_half_the_finest_stride_where_it_is_not_1(strides):
 def test_an_image_with_as_many_channels_as_the_initial_block_is_refused():
     encoder = build(encoders.recipe("tiny"))
     with pytest.raises(UserError, match=r"initial block has 8 channels, of which the image takes 8; .* Give a larger first"):
-        encoder.init(jax.random.key(0), jnp.zeros((1, 16, 16, 8)), train=False)
+        jitted.init(encoder, jax.random.key(0), jnp.zeros((1, 16, 16, 8)), train=False)

@@ -8,6 +8,7 @@ from aeseg.models.encoders import fc_densenet as encoders
 from aeseg.models.heads import fc_densenet as heads
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.models import oracle
 from tests.models.heads.unet_test import Network, pyramid, read
 
@@ -84,4 +85,4 @@ def test_logits_stand_at_the_finest_stride_and_depend_on_every_stride():
 
 def test_depths_for_other_strides_are_refused():
     with pytest.raises(UserError, match=r"depths \(1, 2, 3\); the encoder gives 2 strides to upsample to, \[2, 1\]. Give one depth"):
-        heads.FCDenseNetHead(2, depths=(1, 2, 3)).init(jax.random.key(0), pyramid(1, 2, 4), train=False)
+        jitted.init(heads.FCDenseNetHead(2, depths=(1, 2, 3)), jax.random.key(0), pyramid(1, 2, 4), train=False)

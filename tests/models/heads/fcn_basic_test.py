@@ -9,6 +9,7 @@ from aeseg.models.encoders.vgg import VGG
 from aeseg.models.heads import fcn_basic, segnet
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.models import oracle
 from tests.models.encoders.vgg_test import encoded
 from tests.models.heads.unet_test import Network, pyramid, read
@@ -32,8 +33,8 @@ def test_of_the_encoder_s_features_what_was_pooled_is_added_and_nothing_at_the_f
     logits, variables = build(head).init_with_output(jax.random.key(0), features, train=False)
     blocks = features[1].reshape(1, 8, 2, 8, 2, 4)
     left_out = jnp.where(blocks == blocks.max(axis=(2, 4), keepdims=True), blocks, blocks - 1).reshape(features[1].shape)
-    np.testing.assert_array_equal(build(head).apply(variables, {**features, 1: left_out}, train=False)[1], logits[1])
-    moved = build(head).apply(variables, {**features, 1: features[1] + 1}, train=False)
+    np.testing.assert_array_equal(jitted.apply(build(head), variables, {**features, 1: left_out}, train=False)[1], logits[1])
+    moved = jitted.apply(build(head), variables, {**features, 1: features[1] + 1}, train=False)
     assert np.any(moved[1] != logits[1])
 
 
@@ -68,4 +69,4 @@ def test_bilinear_interpolation_upsamples_the_coarsest_scores():
 
 def test_one_stride_is_refused():
     with pytest.raises(UserError, match=r"FCNBasicHead joins features whose strides double .*; the encoder gives \[8\]. Take such"):
-        fcn_basic.FCNBasicHead(2).init(jax.random.key(0), pyramid(8), train=False)
+        jitted.init(fcn_basic.FCNBasicHead(2), jax.random.key(0), pyramid(8), train=False)

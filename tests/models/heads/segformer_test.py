@@ -7,6 +7,7 @@ from aeseg.models.encoders import mit
 from aeseg.models.heads import segformer
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.models.heads.unet_test import Network, pyramid, read
 
 TOTALS = {
@@ -36,4 +37,4 @@ def test_it_reads_the_coarsest_four_strides_or_those_it_is_told():
         assert shapes == {seen[0]: (1, 16 // seen[0], 16 // seen[0], 2)}
         assert read_at == {seen[0]: seen}
     with pytest.raises(UserError, match=r"SegFormerHead reads stride 32; the encoder gives \[1, 2, 4, 8, 16\]"):
-        segformer.SegFormerHead(2, strides=(4, 32)).init(jax.random.key(0), five, train=False)
+        jitted.init(segformer.SegFormerHead(2, strides=(4, 32)), jax.random.key(0), five, train=False)

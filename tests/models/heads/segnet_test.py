@@ -9,6 +9,7 @@ from aeseg.models.encoders import vgg
 from aeseg.models.heads import fcn_basic, segnet
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.models import oracle
 from tests.models.encoders.vgg_test import encoded
 from tests.models.heads.unet_test import Network, pyramid, read
@@ -87,4 +88,4 @@ def test_bayesian_segnet_drops_half_of_what_its_central_encoders_and_decoders_gi
 
 def test_a_number_of_convolutions_for_other_strides_is_refused():
     with pytest.raises(UserError, match=r"convolutions \(1, 2, 3\); the encoder gives 2 strides to upsample to, \[2, 1\]. Give one number"):
-        segnet.SegNetHead(2, convolutions=(1, 2, 3)).init(jax.random.key(0), pyramid(1, 2, 4), train=False)
+        jitted.init(segnet.SegNetHead(2, convolutions=(1, 2, 3)), jax.random.key(0), pyramid(1, 2, 4), train=False)

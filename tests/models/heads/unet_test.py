@@ -10,6 +10,7 @@ from aeseg.models.encoders import convnet
 from aeseg.models.heads import unet
 from aeseg.spec import build
 from aeseg.types import UserError
+from tests import jitted
 from tests.models import oracle
 
 
@@ -107,4 +108,4 @@ def test_deep_supervision_gives_logits_at_coarser_strides_too():
 )
 def test_what_does_not_fit_the_pyramid_is_refused(head, strides, message):
     with pytest.raises(UserError, match=message):
-        head.init(jax.random.key(0), pyramid(*strides), train=False)
+        jitted.init(head, jax.random.key(0), pyramid(*strides), train=False)

@@ -10,6 +10,7 @@ from aeseg.models.heads import upernet
 from aeseg.models.neck import PyramidNeck
 from aeseg.spec import build, recipe, spec
 from aeseg.types import UserError
+from tests import jitted
 from tests.contract import batch
 from tests.models.heads.unet_test import Network, pyramid, read
 
@@ -66,4 +67,4 @@ def test_the_auxiliary_head_reads_the_second_coarsest_stride_alone():
 )
 def test_what_does_not_fit_the_pyramid_is_refused(fields, message):
     with pytest.raises(UserError, match=message):
-        upernet.UPerNetHead(classes=2, **fields).init(jax.random.key(0), pyramid(4, 8), train=False)
+        jitted.init(upernet.UPerNetHead(classes=2, **fields), jax.random.key(0), pyramid(4, 8), train=False)

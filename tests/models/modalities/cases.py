@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aeseg.types import IGNORE
+from tests import jitted
 
 
 def batch(rows=4):
@@ -31,8 +32,8 @@ def batch(rows=4):
 
 def check_tokens(modality, inputs, count):
     """Tokens are `count`, each from its own part of the input, and from the record's own input."""
-    variables = modality.init(jax.random.key(0), inputs, 8, "float32")
-    found = modality.apply(variables, inputs, 8, "float32")
+    variables = jitted.init(modality, jax.random.key(0), inputs, 8, "float32")
+    found = jitted.apply(modality, variables, inputs, 8, "float32")
     assert found.shape == (4, count, 8)
     assert modality.present(inputs).shape == (4, count)
     rows, columns = modality.grid(inputs)

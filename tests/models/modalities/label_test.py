@@ -5,6 +5,7 @@ import torch
 
 from aeseg.models.modalities.label import Label
 from aeseg.types import IGNORE, UserError
+from tests import jitted
 from tests.models.modalities import cases
 
 BATCH = cases.batch()
@@ -15,9 +16,9 @@ def test_every_second_pixel_is_read_and_patches_of_ignored_pixels_are_missing():
     variables, found = cases.check_tokens(OURS, BATCH, 16)
     np.testing.assert_array_equal(OURS.present(BATCH), np.tile(np.arange(16) >= 2, (4, 1)))
     unread = {**BATCH, "label": BATCH["label"].at[:, 1::2].set(0)}
-    np.testing.assert_array_equal(OURS.apply(variables, unread, 8, "float32"), found)
+    np.testing.assert_array_equal(jitted.apply(OURS, variables, unread, 8, "float32"), found)
     changed = {**BATCH, "label": BATCH["label"].at[:, 4, 4].set((BATCH["label"][:, 4, 4] + 1) % 3)}
-    other = OURS.apply(variables, changed, 8, "float32")
+    other = jitted.apply(OURS, variables, changed, 8, "float32")
     np.testing.assert_array_equal(np.any(np.asarray(other != found), axis=(0, 2)), np.arange(16) == 5)
 
 

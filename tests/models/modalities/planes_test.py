@@ -5,6 +5,7 @@ import pytest
 from aeseg import images
 from aeseg.models.modalities.planes import Planes
 from aeseg.types import UserError
+from tests import jitted
 from tests.models.modalities import cases
 
 BATCH = cases.batch()
@@ -16,7 +17,7 @@ def test_every_patch_of_all_planes_is_a_token(key, planes):
     variables, found = cases.check_tokens(modality, BATCH, 16)
     assert modality.numbers(BATCH) == 16 * planes
     changed = {**BATCH, key: BATCH[key].at[:, 5, 6].add(1.0)}
-    other = modality.apply(variables, changed, 8, "float32")
+    other = jitted.apply(modality, variables, changed, 8, "float32")
     np.testing.assert_array_equal(np.any(np.asarray(other != found), axis=(0, 2)), np.arange(16) == 5)  # row 1, column 1
 
 

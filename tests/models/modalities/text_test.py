@@ -3,6 +3,7 @@ import numpy as np
 import torch
 
 from aeseg.models.modalities.text import Text
+from tests import jitted
 from tests.models.modalities import cases
 
 BATCH = cases.batch()
@@ -13,7 +14,7 @@ def test_every_byte_is_a_token_and_zeros_are_missing():
     np.testing.assert_array_equal(Text().present(BATCH), np.asarray(BATCH["caption"]) != 0)
     assert Text().present(BATCH).sum(axis=1).tolist() == [5, 6, 7, 8]
     changed = {**BATCH, "caption": BATCH["caption"].at[2, 4].set(ord("9"))}
-    other = Text().apply(variables, changed, 8, "float32")
+    other = jitted.apply(Text(), variables, changed, 8, "float32")
     assert np.argwhere(np.any(np.asarray(other != found), axis=2)).tolist() == [[2, 4]]
 
 

@@ -1,0 +1,66 @@
+"""Learning rates by path: a factor for some parameters, and parameters that stand still at first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from aeseg import tree
+from aeseg.types import UserError
+
+Rates = Sequence[tuple[str, float]]
+"""(path pattern, factor); the first pattern that matches a path gives its factor, and other paths have 1."""
+
+
+def scale_by_path(rates: Rates) -> optax.GradientTransformation:
+    """Scale each update by the factor of its path: an encoder's own rate, or Caffe's `lr_mult`.
+
+    Raises UserError for a negative factor, and at initialisation for a pattern that matches no parameter.
+    """
+    for pattern, times in rates:
+        if times < 0:
+            raise UserError(f"rates gives {pattern!r} the factor {times}; expected 0 or more. Set --config.optimiser.rates.")
+
+    def init(params: Any) -> Any:
+        known = tree.flatten(params)
+        for pattern, _ in rates:
+            if not any(tree.matches(name, (pattern,)) for name in known):
+                raise UserError(f"rates names {pattern!r}, which matches no parameter; there are {sorted(known)[:4]}, ...")
+        return optax.EmptyState()
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        return tree.map_with_name(lambda name, leaf: leaf * jnp.asarray(factor(rates, name), leaf.dtype), updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def factor(rates: Rates, name: str) -> float:
+    """Return the factor of the first pattern that matches a path, or 1."""
+    return next((times for pattern, times in rates if tree.matches(name, (pattern,))), 1.0)
+
+
+def released(step: int, warmup: int) -> optax.Schedule:
+    """Factor that is 0 before a step, and then rises linearly to 1 over `warmup` steps.
+
+    Linear probing, then fine-tuning (Kumar et al. 2022, arXiv 2202.10054, section 3.3). Deviation: in one run, with one schedule; batch
+    norms of what stands still use each batch's statistics, and optimisers collect moments of its gradient. For the paper's two
+    stages run `segment` twice: --config.transfer=linear-probe, then --config.transfer=continue with --init.
+    """
+
+    def schedule(count: Any) -> Any:
+        return jnp.clip((count - step) / max(warmup, 1), 0, 1) if warmup else jnp.where(count >= step, 1.0, 0.0)
+
+    return schedule
+
+
+def labels(params: Any, patterns: Sequence[str]) -> Any:
+    """Label each parameter "still" if a pattern matches, else "moving"; UserError if all or none would be."""
+    marks = tree.map_with_name(lambda name, _: "still" if tree.matches(name, patterns) else "moving", params)
+    if "moving" not in jax.tree.leaves(marks):
+        raise UserError(f"freeze={tuple(patterns)} leaves nothing to train. Name fewer paths.")
+    if "still" not in jax.tree.leaves(marks):
+        raise UserError(f"freeze={tuple(patterns)} matches no parameter; there are {sorted(tree.flatten(params))[:4]}, ...")
+    return marks

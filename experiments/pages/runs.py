@@ -1,0 +1,237 @@
+"""What is gathered of a workdir: settings, curves, scores, and what the network makes of the images."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from aeseg import calibration, files, metrics, spec
+from aeseg.data import wrappers
+from aeseg.data.survey import spread
+from aeseg.inference.measures import Measure
+from aeseg.runs import scores as scoring
+from aeseg.runs import workdir as workdirs
+from aeseg.types import Class, UserError
+
+from . import intervals, pictures
+
+CARD_BYTES = 9 * 2**20
+"""Bytes of all pictures of a page together."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmented:
+    """An image with its label and prediction; `iou` of each class, None where it does not occur; `score` their mean."""
+
+    name: str
+    score: float
+    iou: tuple[float | None, ...]
+    right: float
+    layers: pictures.Layers
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """An image through an autoencoder: pictures by title, and the mean squared error in decibels (PSNR)."""
+
+    name: str
+    score: float
+    columns: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """A network on a split: its scores, the cards to show (worst first), how many images there were, and how they were chosen.
+
+    `intervals` are of each class's IoU, `mean_interval` of their mean; `bins` are (confidence, accuracy, pixels).
+    """
+
+    split: str
+    images: int
+    of: int
+    scores: Mapping[str, Any]
+    cards: tuple[Segmented, ...] | tuple[Restored, ...]
+    classes: tuple[Class, ...] = ()
+    intervals: Any = ()
+    mean_interval: tuple[float, float] = (math.nan, math.nan)
+    bins: tuple[tuple[float, float, int], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class RunPage:
+    """All that a page says of a workdir.  `missing` says why there are no pictures; else it is ""."""
+
+    name: str
+    path: str
+    config: Mapping[str, Any]
+    curves: Mapping[str, Sequence[tuple[float, float]]]
+    evaluations: Sequence[Mapping[str, Any]]
+    step: int
+    judged: Judged | None
+    missing: str = ""
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def segments(self) -> bool:
+        """Whether the run trains a segmenter."""
+        return "head" in self.config["method"]
+
+
+def gather(
+    path: str,
+    split: str,
+    most: int,
+    budget: int,
+    best: bool = False,
+    at: Callable[[int, int], None] = lambda done, of: None,
+    look: Callable[[workdirs.Trained], workdirs.Trained] = lambda trained: trained,
+) -> RunPage:
+    """Read a workdir and predict at most `most` images of a split; pictures take at most `budget` bytes.
+
+    Images that are not at hand leave the rest of the page as it is. `look` may make the network read other images.
+    """
+    config = spec.plain(workdirs.stored_config(path))
+    evaluations = _evaluations(os.path.join(path, "metrics.json"))
+    origin = _object(os.path.join(path, "row.json"))
+    page = RunPage(os.path.basename(os.path.abspath(path)), path, config, curves(path), evaluations, 0, None, "", origin)
+    try:
+        trained = look(workdirs.load_trained(path, workdirs.best_step(path) if best else -1))
+        page = dataclasses.replace(page, step=trained.step)
+        source = trained.run.data.scored(split)
+        judge = _segmenter if trained.run.segments else _autoencoder
+        return dataclasses.replace(page, judged=judge(trained, source, split, most, budget, at))
+    except UserError as error:
+        return dataclasses.replace(page, missing=str(error))
+
+
+def curves(path: str) -> dict[str, list[tuple[float, float]]]:
+    """The numbers of a run's metrics.jsonl by name, each as (step, value); those that were not finite are left out."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for row in files.json_objects(os.path.join(path, "metrics.jsonl"))[0]:
+        for name, value in row.items():
+            if name != "step" and isinstance(value, int | float) and isinstance(row.get("step"), int):
+                series.setdefault(name, []).append((row["step"], float(value)))
+    return series
+
+
+def _segmenter(trained: workdirs.Trained, source: Any, split: str, most: int, budget: int, at: Callable[[int, int], None]) -> Judged:
+    chosen = _Chosen(source, spread(range(len(source)), most))
+    classes, bins, matrices, cards = tuple(source.classes), {}, [], []
+    if len(classes) != trained.method.classes:
+        raise UserError(f"The data has {len(classes)} classes, the network {trained.method.classes}. Nothing is predicted.")
+
+    def counted(logits: np.ndarray, prediction: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
+        known = label != 255
+        confidence = calibration.confidence(logits, prediction)[known]
+        return calibration.reliability(confidence, prediction[known] == label[known])._asdict()
+
+    def kept(sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        bins.update(sums)
+        return {"expected_calibration_error": calibration.expected_calibration_error(calibration.Reliability(**sums))}
+
+    def seen(index: int, record: Mapping[str, Any], prediction: np.ndarray, further: np.ndarray) -> None:
+        matrix = np.asarray(metrics.confusion(prediction[None], record["label"][None], len(classes)), np.int64)
+        matrices.append(matrix)
+        present = np.flatnonzero(matrix.sum(axis=1))
+        iou = metrics.iou(matrix)
+        cards.append(
+            Segmented(
+                str(record.get("name", index)),
+                float(np.mean(iou[present])) if present.size else math.nan,
+                tuple(float(iou[number]) if number in present else None for number in range(len(classes))),
+                float(np.trace(matrix) / max(1, matrix.sum())),
+                pictures.layers(record["image"], record["label"], prediction, classes),
+            )
+        )
+        at(len(cards), len(chosen))
+
+    run = trained.run
+    scores = scoring.scored(*trained[:3], chosen, batch=run.batch_size, seen=seen, measures=(Measure(counted, kept),))
+    each, mean = intervals.of_iou(np.stack(matrices))
+    shown = _within(_worst_first(cards, len(classes)), budget)
+    filled = [number for number, pixels in enumerate(bins["pixels"]) if pixels]
+    reliability = tuple(
+        (float(bins["confidence"][n] / bins["pixels"][n]), float(bins["right"][n] / bins["pixels"][n]), int(bins["pixels"][n]))
+        for n in filled
+    )
+    return Judged(split, len(chosen), len(source), scores, shown, classes, each, mean, reliability)
+
+
+def _autoencoder(trained: workdirs.Trained, source: Any, split: str, most: int, budget: int, at: Callable[[int, int], None]) -> Judged:
+    chosen = _Chosen(source, spread(range(len(source)), most))
+    batch, run = min(trained.run.batch_size, len(chosen)), trained.run
+    scores = scoring.autoencoder(run, trained.variables, chosen, batch)
+    show, cards = scoring.shower(trained.method), []
+    names = [str(chosen[index].get("name", index)) for index in range(len(chosen))]
+    for rows in scoring.windows(run, chosen, batch):
+        shown = {name: np.asarray(values) for name, values in jax.device_get(show(trained.variables, rows)).items()}
+        images = [name for name, values in shown.items() if values.ndim == 4 and np.issubdtype(values.dtype, np.floating)]
+        for row in np.flatnonzero(rows["valid"]):
+            cards.append(_restored(names[len(cards)], {name: shown[name][row] for name in images}))
+        at(len(cards), len(chosen))
+    ranked = sorted(cards, key=lambda card: card.score)
+    return Judged(split, len(chosen), len(source), scores, _within(ranked, budget))
+
+
+def _restored(name: str, shown: Mapping[str, np.ndarray]) -> Restored:
+    """Input, what the network saw of it, what it gave back, and where it errs."""
+    titles = {"image": "input", "visible": "seen", "noisy": "seen", "reconstruction": "output", "prediction": "output"}
+    columns = {titles.get(key, key): pictures.photo(values, 256) for key, values in shown.items()}
+    back = next((shown[key] for key in ("reconstruction", "prediction") if key in shown), None)
+    score = math.nan
+    if back is not None and back.shape == shown["image"].shape:
+        error = np.abs(back.astype(np.float64) - shown["image"])
+        score = -10 * math.log10(max(float(np.mean(np.square(error))), 1e-10))
+        columns["error"] = pictures.photo(pictures.heat(error.mean(axis=-1) / 0.5), 256)
+    return Restored(name, score, columns)
+
+
+def _worst_first(cards: Sequence[Segmented], classes: int) -> list[Segmented]:
+    """The cards by score; the worst of each class, by that class's IoU, come before all others when there is no room for all."""
+    ranked = sorted(cards, key=lambda card: (math.isnan(card.score), card.score))
+    of_class = [
+        sorted((card for card in cards if card.iou[number] is not None), key=lambda card, number=number: card.iou[number])[:3]
+        for number in range(classes)
+    ]
+    return list({id(card): card for card in (*ranked[:8], *(card for worst in of_class for card in worst), *ranked)}.values())
+
+
+def _within(cards: Sequence[Any], budget: int) -> tuple[Any, ...]:
+    """As many of the first cards as fit, worst first."""
+    kept, used = [], 0
+    for card in cards:
+        used += card.layers.bytes if isinstance(card, Segmented) else sum(map(len, card.columns.values()))
+        if kept and used > budget:
+            break
+        kept.append(card)
+    return tuple(sorted(kept, key=lambda card: (math.isnan(card.score), card.score)))
+
+
+class _Chosen(wrappers._Wrapper):
+    """Some records of a source."""
+
+    def __init__(self, source: Any, indices: Sequence[int]):
+        self.source, self.indices = source, list(indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.source[self.indices[index.__index__()]]
+
+
+def _evaluations(path: str) -> list[Mapping[str, Any]]:
+    listed = _object(path).get("evaluations", [])
+    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+
+
+def _object(path: str) -> dict[str, Any]:
+    """A JSON object from a file; {} if there is none that can be read."""
+    try:
+        return files.read_json(path)
+    except (UserError, OSError):
+        return {}

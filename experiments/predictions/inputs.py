@@ -1,0 +1,52 @@
+"""Which files are predicted, and what their results are called."""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+from aeseg.data import decode
+from aeseg.types import UserError
+
+
+def input_files(pattern: str, output: str) -> list[str]:
+    """The files that --input means, sorted: the file itself, the images in a folder and below, or what a glob matches.
+
+    Results of an earlier run (anything below `output`) are no input.
+    """
+    if os.path.isfile(pattern):
+        return [pattern]
+    if os.path.isdir(pattern):
+        matches = [os.path.join(folder, name) for folder, _, names in os.walk(pattern) for name in names]
+        matches = [path for path in matches if path.lower().endswith(decode.KINDS)]
+    else:
+        matches = [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
+    results = os.path.join(os.path.realpath(output), "")
+    matches = sorted(path for path in matches if not os.path.realpath(path).startswith(results))
+    if not matches:
+        raise UserError(
+            f"Expected images; --input={pattern!r} matches none. Name a file, a folder that holds {', '.join(decode.KINDS)}, "
+            "or a glob in quotes, such as 'photos/**/*.jpg'."
+        )
+    return matches
+
+
+def output_names(paths: Sequence[str]) -> list[str]:
+    """A name for the results of each file, without an ending, no two alike (also where case does not count).
+
+    The files' common folder is left out.  a.png beside a.jpg become a_png and a_jpg.
+    """
+    root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    stems = [os.path.splitext(os.path.relpath(os.path.abspath(path), root)) for path in paths]
+    alike = Counter(stem.lower() for stem, _ in stems)
+    used = {stem.lower() for stem, _ in stems if alike[stem.lower()] == 1}
+    names = []
+    for stem, ending in stems:
+        name = stem
+        if alike[stem.lower()] > 1:
+            name, number = f"{stem}_{ending[1:]}", 2
+            while name.lower() in used:
+                name, number = f"{stem}_{ending[1:]}_{number}", number + 1
+            used.add(name.lower())
+        names.append(name)
+    return names

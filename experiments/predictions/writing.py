@@ -1,0 +1,115 @@
+"""The results of one image, as files; and what the overview shows of it."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int32, Shaped
+
+from aeseg import files
+from aeseg.data import georeference
+from aeseg.inference import draw
+from aeseg.inference.views import checked, resized, softmax
+from aeseg.types import Class
+
+from .outputs import Outputs
+
+LARGE = 2**24
+"""Pixels above which an image is predicted in strips, and shown smaller."""
+
+ROWS = 512
+"""Rows of a large image that are drawn at a time."""
+
+
+class Item(NamedTuple):
+    """One input file: where its results go, its pixels, and where it lies on the earth, if it says so."""
+
+    name: str
+    image: Shaped[np.ndarray, "h w c"]
+    tags: tuple[georeference.Tag, ...] = ()
+
+
+def is_large(image: Shaped[np.ndarray, "h w c"]) -> bool:
+    """Whether an image is predicted in strips."""
+    return image.shape[0] * image.shape[1] > LARGE
+
+
+def segmented(
+    item: Item, values: Float[np.ndarray, "_ _ k"], classes: tuple[Class, ...], out: Outputs, logits: bool, uncertain: bool
+) -> dict[str, Any]:
+    """Write label and overlay, and where asked logits and uncertainty; return the columns of the image's row in the overview.
+
+    Values of another size than the image are brought back as probabilities.
+    """
+    size, scores, further = item.image.shape[:2], values[..., : len(classes)], values[..., len(classes) :]
+    resizes = values.shape[:2] != size
+    if resizes:
+        probabilities = softmax(scores)
+        label = most_likely(probabilities, size)
+    else:
+        label = np.argmax(scores, axis=-1).astype(np.int32)
+    beside = {"uncertainty": resized(further, size)[..., 0]} if uncertain else {}
+    if logits:
+        if resizes:
+            scores = np.log(np.maximum(resized(probabilities, size), np.finfo(np.float32).tiny))
+        with files.replacing(out.path("logits", item.name, ".npz")) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, logits=scores.astype(np.float32), **beside)
+    overlay = draw.overlay(item.image, label, classes)
+    _write_label(item, label, classes, out)
+    draw.write_image(out.path("overlays", item.name, ".png"), overlay)
+    shown = {"prediction": label, "overlay": overlay}
+    if beside:
+        shown["uncertainty"] = draw.uncertainty_map(beside["uncertainty"], len(classes))
+        draw.write_image(out.path("uncertainties", item.name, ".png"), shown["uncertainty"])
+    return shown
+
+
+def reconstructed(item: Item, values: Float[np.ndarray, "_ _ c"], out: Outputs) -> dict[str, Any]:
+    """Write an autoencoder's output; return the columns."""
+    reconstruction = resized(values, item.image.shape[:2])
+    draw.write_image(out.path("reconstructions", item.name, ".png"), reconstruction)
+    return {"reconstruction": reconstruction}
+
+
+def in_strips(
+    item: Item, strips: Iterable[Float[np.ndarray, "_ w k"]], classes: tuple[Class, ...], out: Outputs, at: Callable[[float], None]
+) -> dict[str, Any]:
+    """Write the same of a large image whose logits come from top to bottom; `at(fraction)` is called after each strip."""
+    h, w = item.image.shape[:2]
+    results = np.empty((h, w) if classes else (h, w, 3), np.uint8)
+    top = 0
+    for values in strips:
+        values = checked(values, item.name)
+        results[top : top + len(values)] = np.argmax(values, axis=-1) if classes else draw.as_rgb(values)
+        top += len(values)
+        at(top / h)
+    thin = max(1, -(-max(h, w) // 2000))
+    shown = {"image": item.image[::thin, ::thin]}
+    if not classes:
+        draw.write_image(out.path("reconstructions", item.name, ".png"), results)
+        return {**shown, "reconstruction": results[::thin, ::thin]}
+    _write_label(item, results, classes, out)
+    overlay = np.empty((h, w, 3), np.uint8)
+    for top in range(0, h, ROWS):
+        below = slice(top, top + ROWS + 1)  # outlines look at the next row
+        overlay[top : top + ROWS] = draw.overlay(item.image[below], results[below].astype(np.int32), classes)[:ROWS]
+    draw.write_image(out.path("overlays", item.name, ".png"), overlay)
+    return {**shown, "prediction": results[::thin, ::thin].astype(np.int32), "overlay": overlay[::thin, ::thin]}
+
+
+def most_likely(probabilities: Float[np.ndarray, "_ _ k"], size: tuple[int, int]) -> Int32[np.ndarray, "h w"]:
+    """The class of the largest probability after bilinear resizing to `size` (h, w); one class at a time, to spare memory."""
+    label = np.zeros(size, np.int32)
+    best = np.full(size, -np.inf, np.float32)
+    for index in range(probabilities.shape[-1]):
+        plane = resized(probabilities[..., index : index + 1], size)[..., 0]
+        label[plane > best] = index
+        np.maximum(best, plane, out=best)
+    return label
+
+
+def _write_label(item: Item, label: Shaped[np.ndarray, "h w"], classes: tuple[Class, ...], out: Outputs) -> None:
+    draw.write_label(out.path("labels", item.name, ".png"), label, classes)
+    if item.tags:
+        with files.replacing(out.path("labels", item.name, ".tif")) as temporary:
+            georeference.write(temporary, np.asarray(label, np.uint8), item.tags)

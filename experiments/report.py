@@ -1,0 +1,110 @@
+"""Write a page to look at: runs, comparisons and tables as one file of HTML.
+
+python -m experiments.report runs/segment                       settings, curves, scores, predictions with a slider, worst first
+python -m experiments.report runs/segment runs/scratch          several runs: their curves in one set of charts, their settings beside
+python -m experiments.report comparisons/my_images              a comparison: verdict, curves by number of labels, gains
+python -m experiments.report scenes drive_labels --output=a.html  tables of experiments/papers, as they were measured
+
+The page needs no network, is below 15 MB, and holds names and settings as text only.  Runs are predicted anew, on --split.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aeseg import files
+from aeseg.data.files import shown
+from aeseg.runs.run import SPLITS
+from aeseg.types import UserError
+
+from .console import cli, predictors
+from .console.progress import Progress
+from .machine import process
+from .machine.provenance import provenance
+from .pages import comparison_sections, comparisons, page, run_sections, runs, table_sections
+from .pages.markup import Markup
+from .pages.runs import RunPage
+
+Sections = list[tuple[str, str, Markup]]
+
+
+def run(argv: Sequence[str]) -> int:
+    """The entry point; returns the exit code."""
+    named = [word for word in argv[1:] if not word.startswith("-")]
+    flags = cli.parse(
+        [argv[0], *(word for word in argv[1:] if word.startswith("-"))],
+        __doc__,
+        output=("report.html", "the file to write"),
+        split=("test", "train, validation or test: what runs are shown on"),
+        most=(200, "images of a run that are predicted, evenly spread; 0 for all"),
+        best=(False, "the checkpoint that was best on validation, not the newest"),
+        **predictors.DATA,
+        title=("", "the page's title; default: what it shows"),
+    )
+    if not named:
+        raise UserError("Expected workdirs, comparisons or tables; got none. Write: report runs/segment.")
+    if flags.split not in SPLITS:
+        raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
+    if flags.most < 0:
+        raise UserError(f"--most is a number of images, or 0 for all; got {flags.most}. Write --most=200.")
+    kinds = {path: kind(path) for path in dict.fromkeys(named)}
+    process.start()
+    pages = [_gathered(path, flags, len(named)) for path in kinds if kinds[path] == "run"]
+    sections = _of_runs(pages)
+    for number, path in enumerate(path for path in kinds if kinds[path] == "comparison"):
+        one = comparisons.gather(path)
+        sections.append((f"comparison{number}", one.name, comparison_sections.comparison(one, number)))
+    for number, path in enumerate(path for path in kinds if kinds[path] == "table"):
+        sections.append((f"table{number}", path, table_sections.table(path, number)))
+    write(flags.output, flags.title or ", ".join(os.path.basename(os.path.normpath(path)) for path in kinds), sections)
+    for one in pages:
+        if one.missing:
+            print(f"Note: {shown(one.path)} has no pictures: {shown(one.missing)}")
+    print(f"page        {flags.output}", flush=True)
+    return 0
+
+
+def kind(path: str) -> str:
+    """What a word names: "run", "comparison" or "table"; UserError if nothing."""
+    if comparisons.is_comparison(path):
+        return "comparison"
+    if os.path.isfile(os.path.join(path, "config.json")):
+        return "run"
+    if table_sections.is_table(path):
+        return "table"
+    raise UserError(
+        f"Expected the workdir of a run, the folder of a comparison, or a table; {shown(path)} is none of them. "
+        "Name a folder with a config.json, or with a results.jsonl."
+    )
+
+
+def write(path: str, title: str, sections: Sections) -> None:
+    """Write a page whole or not at all; UserError if it is larger than a page may be."""
+    made = provenance()
+    versions = ", ".join(f"{name} {version}" for name, version in dict(made["versions"]).items())  # type: ignore[call-overload]
+    text = page.page(title, sections, f"commit {made['commit']}, {versions}")
+    if len(text.encode()) > page.LARGEST:
+        raise UserError(
+            f"The page would have {len(text.encode()) / 2**20:.1f} MiB; expected at most {page.LARGEST / 2**20:.0f}. Name fewer at once."
+        )
+    files.write(path, text)
+
+
+def _gathered(path: str, flags: Any, together: int) -> RunPage:
+    """A run's page; its pictures take their part of the page's bytes."""
+    most = flags.most or 10**9
+    with Progress(f"predicting for {shown(path)}", 1) as progress:
+        at: Callable[[int, int], None] = lambda done, of: progress.at(0, done / of)  # noqa: E731
+        look = functools.partial(predictors.chosen_data, flags)
+        return runs.gather(path, flags.split, most, runs.CARD_BYTES // together, flags.best, at, look)
+
+
+def _of_runs(pages: Sequence[RunPage]) -> Sections:
+    each = [(f"run{number}", one.name, run_sections.run(one, number)) for number, one in enumerate(pages)]
+    curves = ("curves", "Curves", run_sections.overlaid(pages))
+    return [("runs", "Runs", run_sections.compared(pages)), curves, *each] if len(pages) > 1 else [*each, curves]
+
+
+if __name__ == "__main__":
+    cli.main(run)
