@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from . import bad_configs, bad_files, runs
 from .journal import Case, Outcome
+from .runs import Setting
 from .worker import Lost, Worker
 
 SECONDS = 60.0
@@ -33,13 +34,12 @@ Try = Callable[[], tuple[str, list[str], Sequence[int]]]
 """Prepares an input; returns a command, its arguments and the exit codes that are right."""
 
 
-def cases(seed: int, scale: str, folder: str) -> Iterator[Case]:
+def cases(setting: Setting) -> Iterator[Case]:
     """Yield a case for each bad input, or for a sample of them."""
-    with Worker(os.path.join(folder, "worker.log")) as worker:
-        run = runs.whole(worker, "segmenter", folder)
-        for name, prepare in tries(seed, run, Path(folder)):
-            if random.Random(f"{seed} {name}").random() < SAMPLE[scale]:
-                yield Case(name, lambda prepare=prepare: refused(worker, prepare))
+    run = setting.bench.whole("segmenter")
+    for name, prepare in tries(setting.seed, run, Path(setting.folder)):
+        if setting.dice(name).random() < SAMPLE[setting.scale]:
+            yield Case(name, lambda prepare=prepare: refused(setting.bench.worker, prepare))
 
 
 def refused(worker: Worker, prepare: Try) -> Outcome:
