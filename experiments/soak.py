@@ -31,6 +31,7 @@ def run(argv: Sequence[str]) -> int:
         parts=(" ".join(PARTS), "parts to run, in this order"),
         seed=(0, "of moments, damages, inputs and examples"),
         reduced=(False, "a few cases of each part"),
+        again=(False, "try the cases again that failed before"),
         minutes=(0.0, "stop after the case that ends then; 0 does not"),
         workdir=("runs/soak", "where cases are recorded and runs live"),
     )
@@ -47,6 +48,10 @@ def run(argv: Sequence[str]) -> int:
         ended = os.path.join(folder, "summary.json")
         os.makedirs(folder, exist_ok=True)
         setting = runs.Setting(flags.seed, scale, folder, bench)
+        if flags.again and os.path.exists(path):
+            journal.forget_failures(path)
+            if os.path.exists(ended):
+                os.remove(ended)
         done = os.path.exists(ended) or journal.tried(PARTS[part].cases(setting), path, deadline, commands.say)
         line = journal.summary(part, flags.seed, scale, path)
         failed |= bool(line["failures"])

@@ -1,6 +1,5 @@
 """Every file of the newest checkpoint, truncated, emptied, deleted and with flipped bits: the same command still ends as it did."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,5 +1,6 @@
 """Bad inputs: each ends in one sentence with exit code 2, or is counted and left out, in bounded time and memory."""
 
+import functools
 import os
 import random
 import shutil
@@ -7,8 +8,12 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 from safetensors.numpy import save_file
+
+from aeseg.importers import families, vit
+from aeseg.importers.rules import to_foreign
 
 from . import bad_configs, bad_files, runs
 from .journal import Case, Outcome
@@ -89,10 +94,10 @@ def tries(seed: int, run: runs.Whole, folder: Path) -> Iterator[tuple[str, Try]]
         def prepare() -> tuple[str, list[str], Sequence[int]]:
             _empty(folder / "foreign")
             _empty(folder / "tried")
-            save_file({"vit.layernorm.weight": np.zeros(8, np.float32)}, folder / "foreign" / "model.safetensors")
+            save_file(tensors(), folder / "foreign" / "model.safetensors")
             for name, text in files.items():
                 (folder / "foreign" / name).write_text(text)
-            return "pretrain", [*TINY, *SMALL, f"--init={folder / 'foreign'}", workdir], (2,)
+            return "pretrain", ["--config=scenes:masked,tiny", *TINY[1:], *SMALL, f"--init={folder / 'foreign'}", workdir], (2,)
 
         return prepare
 
@@ -161,6 +166,14 @@ WORKDIRS: dict[str, tuple[Callable[[Path], object], Sequence[int]]] = {
     "metrics.json a folder": (lambda path: (path / "metrics.json").mkdir(), (0, 2)),
 }
 """What is done to a finished workdir, and the exit codes of `evaluate` that are right."""
+
+
+@functools.cache
+def tensors() -> dict[str, np.ndarray]:
+    """Return the tensors of `bad_configs.VIT`, so that its weights are no reason to refuse it."""
+    node = vit.spec_of(bad_configs.VIT)
+    shapes = families.shapes(node, (16, 16), 3)
+    return to_foreign(vit.rules(node), jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes))
 
 
 def _empty(path: Path, make: bool = True) -> None:

@@ -119,7 +119,7 @@ def differences(wanted: dict[str, Any], got: dict[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def refusal(answer: dict[str, Any], codes: Sequence[int] = (2,), lines: int = 12) -> str:
+def refusal(answer: dict[str, Any], codes: Sequence[int] = (2,), lines: int = 40) -> str:
     """Return what is wrong about how something bad was refused: "" for a short message and one of the exit codes."""
     if answer["traceback"]:
         return f"traceback: {_last(answer['traceback'])}"
