@@ -12,6 +12,7 @@ statistics        optional: mean and std of a folder without preprocessor_config
 split(tensors)    optional: the tensors as the rules name them, if the file joins several in one
 """
 
+import operator
 import os
 import re
 from collections.abc import Mapping
@@ -139,9 +140,9 @@ def _described(family: ModuleType, config: Mapping[str, Any], path: str) -> tupl
                 wanted = f"must be whole numbers from {low} to {high:,}; got {ascii(value)[:60]}"
                 raise UserError(f"{name} of {file} {wanted}. Download it again.")
     try:
-        node = family.spec_of(config)
+        node, channels = family.spec_of(config), config.get("num_channels", config.get("in_chans")) or 3
         spec.build(node)
-        return node, image_size(config), config.get("num_channels", config.get("in_chans")) or 3
+        return node, image_size(config), operator.index(channels)
     except KeyError as error:
         why = f"it lacks {error}"
     except (TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
@@ -170,8 +171,8 @@ def _copy_statistics(node: ConfigDict, path: str, default: Mapping[str, Any]) ->
         encoder.update(default)
         return [f"There is no {files.PREPROCESSOR}: images are standardised with the family's mean {encoder.mean} and std {encoder.std}."]
     fields = files.read_json(preprocessor, "")
-    if fields.get("do_normalize", True) and {"image_mean", "image_std"} <= fields.keys():
-        encoder.mean, encoder.std = (_channels(fields[name], name, preprocessor) for name in ("image_mean", "image_std"))
+    if fields.get("do_normalize", True) and {"image_mean", "image_std"} & fields.keys():
+        encoder.mean, encoder.std = (_channels(fields.get(name), name, preprocessor) for name in ("image_mean", "image_std"))
     return [f"Images are standardised with mean {encoder.mean} and std {encoder.std}."]
 
 

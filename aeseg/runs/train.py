@@ -23,6 +23,7 @@ from aeseg.training import mesh as meshes
 from aeseg.training.log import Log
 from aeseg.training.state import TrainState
 from aeseg.types import UserError
+
 PICTURES = 6
 """Rows of the pictures that a run leaves."""
 

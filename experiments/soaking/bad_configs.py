@@ -89,7 +89,7 @@ def foreign() -> Iterator[tuple[str, Mapping[str, str]]]:
     """Yield (name, {file: text}) of Hugging Face directories whose config.json or preprocessor cannot be."""
     sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "image_size", "patch_size", "num_channels")
     for name in sizes:
-        for value in (0, -1, "x", 10**9, None, [4, 4, 4], 1.5):
+        for value in (0, -1, "x", 10**9, [4, 4, 4], 1.5, *(() if name == "num_channels" else (None,))):  # 3 channels are meant
             yield f"HF {name} = {value!r}", {"config.json": json.dumps({**VIT, name: value})}
     for name in sizes[:6]:
         yield f"HF without {name}", {"config.json": json.dumps({key: value for key, value in VIT.items() if key != name})}

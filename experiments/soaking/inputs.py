@@ -69,7 +69,8 @@ def tries(seed: int, run: runs.Whole, folder: Path) -> Iterator[tuple[str, Try]]
     def flag(text: str) -> Try:
         def prepare() -> tuple[str, list[str], Sequence[int]]:
             _empty(folder / "tried")
-            return "pretrain", [*TINY, *SMALL, f"--config.{text}", workdir], (0, 2) if text in bad_configs.HARMLESS else (2,)
+            tiny = [word for word in (*TINY, *SMALL) if word.partition("=")[0] != f"--config.{text.partition('=')[0]}"]
+            return "pretrain", [*tiny, f"--config.{text}", workdir], (0, 2) if text in bad_configs.HARMLESS else (2,)
 
         return prepare
 
