@@ -1,6 +1,6 @@
 """COCO: one JSON file for all images; polygons and run lengths are decoded by pycocotools.
 
-Class 0 of aeseg is the background, where no object lies.  Larger objects are drawn first, so that smaller ones on them are seen.
+Class 0 of aeseg is the background, outside all objects.  Larger objects are drawn first, so smaller objects stay visible.
 """
 
 import functools
@@ -27,12 +27,12 @@ class Annotations(NamedTuple):
 
 
 def read(path: Path) -> Annotations:
-    """Read an annotation file; the last one is kept in memory."""
+    """Read an annotation file; the last file read stays in memory."""
     return _read(str(path), os.stat(path).st_mtime_ns if path.exists() else 0)
 
 
 def label(path: Path, image: str, names: Mapping[str, int], size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
-    """The label of one image (its path below the root); `names` maps a category's name to its class."""
+    """Return the label of one image (a path below the root); `names` maps a category's name to its class."""
     found = read(path)
     listed = found.objects.get(key(found, image))
     if listed is None:
@@ -50,7 +50,7 @@ def label(path: Path, image: str, names: Mapping[str, int], size: tuple[int, int
 
 
 def key(found: Annotations, image: str) -> str:
-    """The file name by which the annotations know an image: its path, the path's tail, or its base name."""
+    """Return an image's file name in the annotations: its path, the path's tail, or its base name."""
     parts = image.replace("\\", "/").split("/")
     return next((tail for start in range(len(parts)) if (tail := "/".join(parts[start:])) in found.objects), parts[-1])
 
@@ -70,7 +70,7 @@ def _read(path: str, changed: int) -> Annotations:
 
 
 def _region(item: Mapping[str, Any], size: tuple[int, int], path: Path) -> np.ndarray:
-    """Where an object lies, bool [h w]."""
+    """Return the mask of an object, bool [h w]."""
     try:
         from pycocotools import mask
     except ImportError as error:

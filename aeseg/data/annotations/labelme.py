@@ -1,4 +1,4 @@
-"""LabelMe: a JSON file for each image, with named polygons, rectangles and circles; later shapes are drawn over earlier ones."""
+"""LabelMe: one JSON file per image with named polygons, rectangles and circles.  Later shapes are drawn over earlier shapes."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from aeseg.types import UserError
 
 
 def label(path: Path, names: Mapping[str, int], size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
-    """The label of one image; class 0 where no shape lies.  `names` maps a shape's label to its class."""
+    """Return the label of one image; pixels outside all shapes are class 0.  `names` maps a shape's label to its class."""
     found = np.zeros(size, np.uint8)
     for shape in shapes(path, size):
         name = str(shape.get("label", ""))
@@ -28,7 +28,7 @@ def label(path: Path, names: Mapping[str, int], size: tuple[int, int]) -> UInt8[
 
 
 def shapes(path: Path, size: tuple[int, int] = (0, 0)) -> list[Mapping[str, Any]]:
-    """The shapes of a file; UserError if it is not LabelMe's, or of an image of another size."""
+    """Return the shapes of a file; UserError if it is not a LabelMe file, or its image has another size."""
     try:
         found = json.loads(text(path, "annotation"))
     except (ValueError, RecursionError) as error:

@@ -1,6 +1,6 @@
-"""YOLO segmentation (Ultralytics): a text file for each image, `class x y x y ...` a line, x and y as fractions of the image.
+"""YOLO segmentation (Ultralytics): one text file per image with lines `class x y x y ...`, x and y as fractions of the image.
 
-Class 0 of aeseg is the background, where no polygon lies; YOLO's class i is class i + 1.  Later lines are drawn over earlier ones.
+Class 0 of aeseg is the background, outside all polygons; YOLO's class i is class i + 1.  Later lines are drawn over earlier lines.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from aeseg.types import UserError
 
 
 def label(path: Path, classes: int, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
-    """The label of one image, for a class table of `classes` with the background first."""
+    """Return the label of one image, for a class table of `classes` with the background first."""
     found = np.zeros(size, np.uint8)
     for number, corners in polygons(path):
         if not 0 <= number < classes - 1:
@@ -27,7 +27,7 @@ def label(path: Path, classes: int, size: tuple[int, int]) -> UInt8[np.ndarray, 
 
 
 def polygons(path: Path) -> list[tuple[int, np.ndarray]]:
-    """(class, corners [n 2] in 0..1) of each line."""
+    """Return (class, corners [n 2] in 0..1) of each line."""
     found = []
     for number, line in enumerate(text(path, "annotation").splitlines(), 1):
         words = line.split()

@@ -1,4 +1,4 @@
-"""A guess at where images, labels, splits and class tables lie, from the names of folders and files."""
+"""Guess of the locations of images, labels, splits and class tables, from the names of folders and files."""
 
 import json
 import os
@@ -57,11 +57,11 @@ _SUFFIXES = ("_mask", "_masks", "-mask", ".mask", "_label", "_labels", "_seg", "
 _TABLES = re.compile(r"(class\w*|labels?|names|id2label|categories|colou?rs|label_?map|dataset)\.(json|csv|txt|ya?ml)|data\.ya?ml", re.I)
 
 _TEMPLATES = [("{stem}_leftImg8bit", f"{{stem}}_gtFine_{ids}") for ids in ("labelTrainIds", "labelIds")]  # Cityscapes
-_JSON = 30  # JSON files without an image of their name that are looked into
+_JSON = 30  # JSON files without an image of the same name that are opened
 
 
 class Layout(NamedTuple):
-    """What lies where: fields of `Folder` for all splits, those of each split that was found, a class table, what to say."""
+    """A layout: `Folder` fields for all splits, fields of each split, a class table, notes."""
 
     kind: str
     fields: dict[str, Any]
@@ -71,7 +71,7 @@ class Layout(NamedTuple):
 
 
 def guess(root: str) -> Layout:
-    """The layout of a folder.  UserError if it holds no image."""
+    """Guess the layout of a folder; UserError if it holds no image."""
     paths, repeated = files_below(root, ".", (*LABELS, ".csv", ".yaml", ".yml"))
     pictures = [path for path in paths if path.lower().endswith(IMAGES)]
     if not pictures:
@@ -116,7 +116,7 @@ def _coco(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout | 
 
 
 def _objects(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout | None:
-    """`<id>/images/<id>.png` with `<id>/masks/*.png`: one mask for each object."""
+    """Match `<id>/images/<id>.png` with `<id>/masks/*.png`: one mask for each object."""
     folders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for path in pictures:
         parts = path.split(os.sep)
@@ -134,7 +134,7 @@ def _objects(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout
 
 
 def _folders(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout | None:
-    """Folders of images and of labels, perhaps one pair for each split."""
+    """Match folders of images and of labels, or one such pair for each split."""
     roles: dict[str, Counter[str]] = defaultdict(Counter)
     for path in paths:
         folder = os.path.dirname(path)
@@ -174,7 +174,7 @@ def _folders(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout
 
 
 def _one_folder(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout | None:
-    """Images and labels side by side, told apart by a suffix or by their kind."""
+    """Match images and labels in one folder, distinguished by a suffix or by file type."""
     folder = _common([os.path.dirname(path) for path in pictures])
     stems = {os.path.splitext(path)[0] for path in pictures}
     for suffix in _SUFFIXES:
@@ -191,7 +191,7 @@ def _one_folder(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Lay
 
 
 def _lists(root: str, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """List files of splits: train.txt, splits/val.csv, ImageSets/Segmentation/test.txt."""
+    """Find list files of splits: train.txt, splits/val.csv, ImageSets/Segmentation/test.txt."""
     found: dict[str, dict[str, Any]] = {}
     for path in paths:
         folder, base = os.path.split(path)
@@ -207,7 +207,7 @@ def _fits(template: str, path: str) -> bool:
 
 
 def _role(folder: str) -> str:
-    """images, labels, roi, or "" by the words of a folder's path."""
+    """Return images, labels, roi or "", by the words of a folder's path."""
     words = [word.lower() for word in folder.split(os.sep)]
     for role, known in (("roi", _ROIS), ("labels", _LABELS), ("images", _IMAGES)):
         if any(word in known for word in words):
@@ -217,7 +217,7 @@ def _role(folder: str) -> str:
 
 
 def _split_of(path: str) -> str:
-    """The split that a word of a path names: train2017, trainannot and instances_val are train, train, validation."""
+    """Return the split that a word of a path names: train2017, trainannot and instances_val are train, train, validation."""
     for word in re.split(r"[^a-zA-Z]+", path):
         lower = re.sub(r"(annot|annots|labels?|masks?|images?)$", "", word.lower())
         if lower in _SPLITS:
@@ -226,7 +226,7 @@ def _split_of(path: str) -> str:
 
 
 def _tops(folders: Sequence[str] | Counter[str]) -> list[str]:
-    """Folders that lie in no other one of them."""
+    """Return the folders that are not inside another of them."""
     return [folder for folder in folders if not any(folder != other and _below(folder, other) for other in folders)]
 
 

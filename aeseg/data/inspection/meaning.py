@@ -1,4 +1,4 @@
-"""A guess at what the labels of a layout mean: class table, coding, and the questions that only the reader can answer."""
+"""Guess of the meaning of labels: class table, coding, and the questions that only the user can answer."""
 
 import os
 from collections import Counter
@@ -20,11 +20,11 @@ from aeseg.data.survey import FILES, spread
 from aeseg.types import IGNORE, UserError
 
 MASKS = "background #000000, foreground #ffffff"
-_MOST = 64  # classes that a guess makes; more values are a photograph or objects' numbers
+_MOST = 64  # most classes of a guess; more values are a photograph or object numbers
 
 
 class Meaning(NamedTuple):
-    """Fields of `Folder` that say what labels mean, what was found, and questions with the field that answers each."""
+    """`Folder` fields for labels, notes, and questions with the field that answers each."""
 
     fields: dict[str, Any]
     notes: tuple[str, ...]
@@ -32,7 +32,7 @@ class Meaning(NamedTuple):
 
 
 def of_labels(root: str, layout: Layout, files: Sequence[str]) -> Meaning:
-    """The meaning of label files (paths below the root; one file for COCO, none for images alone)."""
+    """Guess the meaning of label files (paths below the root; one file for COCO, none without labels)."""
     names = _names(root, layout)
     if not files or layout.fields.get("labels", "").endswith(".json"):
         return Meaning({}, (), ())
@@ -59,7 +59,7 @@ def of_labels(root: str, layout: Layout, files: Sequence[str]) -> Meaning:
 
 
 def of_images(files: Sequence[Seen], root: str, pages: str = "") -> Meaning:
-    """Fields that say how images are read, by their headers and, for ranges, a few of their pixels."""
+    """Guess the fields for reading images from all headers and, for ranges, a few images' pixels."""
     heads = [(file.path, file.header) for file in files if file.header is not None]
     if not heads:
         return Meaning({}, (), ())
@@ -173,7 +173,7 @@ def _names(root: str, layout: Layout) -> tuple[str, ...]:
 
 
 def _suffixes(files: Sequence[str]) -> tuple[str, ...]:
-    """Class names that end the names of several masks of one image; () if masks are one for each image."""
+    """Return the class names at the end of mask names if images have several masks; () if each image has one."""
     parts = [os.path.splitext(os.path.basename(path))[0].rsplit("_", 1) for path in files]
     if not all(len(part) == 2 for part in parts):
         return ()

@@ -1,4 +1,4 @@
-"""What to train with, by what the images are: each a value and a line of reason."""
+"""Suggested training settings for a data set, each with a value and a reason."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,11 +8,11 @@ import numpy as np
 from aeseg.data.checks import Counts
 
 RARE = 0.05
-"""The share below which a class is rare."""
+"""Fraction below which a class is rare."""
 
 
 class Suggestion(NamedTuple):
-    """A setting, its value in words, and why."""
+    """A setting, its value as text, and the reason."""
 
     name: str
     value: str
@@ -20,7 +20,7 @@ class Suggestion(NamedTuple):
 
 
 def suggested(sizes: Sequence[tuple[int, int]], train: int, counts: Counts | None, names: Sequence[str]) -> list[Suggestion]:
-    """Window, batch, steps, and by the class shares loss and weights; `sizes` are heights and widths, `train` training images."""
+    """Suggest window, batch and steps, and by class fractions loss and weights; `sizes`: (height, width); `train`: training images."""
     short = int(np.median([min(size) for size in sizes]))
     side = int(np.clip(short // 32 * 32, 32, 256))
     batch = int(np.clip(2 ** int(np.log2(max(1, 16 * 128 * 128 / side**2))), 4, 16))

@@ -1,7 +1,7 @@
-"""TensorFlow Datasets without TensorFlow: array_record files that `python -m experiments.prepare` made, read at random.
+"""TensorFlow Datasets without TensorFlow: random access to array_record files from `python -m experiments.prepare`.
 
-Nothing is downloaded here, and neither a builder's code nor the network is needed: the metadata beside the files say what
-is in them.  Pixels are decoded by data/decode.py, not by TFDS (whose readers turn palettes into colours).
+Reading needs neither a builder's code nor the network: the metadata beside the files describe their contents.  data/decode.py decodes
+pixels, not TFDS, whose readers turn palettes into colours.
 """
 
 import os
@@ -26,7 +26,7 @@ CITYSCAPES_CLASSES = (
     "truck #000046, bus #003c64, train #005064, motorcycle #0000e6, bicycle #770b20"
 )
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""The labelIds of the 19 classes that are trained and scored, in the order of their trainIds (cityscapesScripts, labels.py)."""
+"""LabelIds of the 19 trained and scored classes, in the order of their trainIds (cityscapesScripts, labels.py)."""
 
 DATASETS: dict[str, dict[str, Any]] = {
     "oxford_iiit_pet": {
@@ -46,7 +46,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     "scene_parse150_semantic": {
         "label_key": "annotation",
         "name_key": "file_name",
-        "label_map": (IGNORE, *range(150)),  # 0 is "other objects", which the benchmark leaves out
+        "label_map": (IGNORE, *range(150)),  # 0 is "other objects", which the benchmark ignores
     },
     "coco/2017_panoptic": {
         "label_key": "panoptic_image",
@@ -55,18 +55,18 @@ DATASETS: dict[str, dict[str, Any]] = {
     },
     "nyu_depth_v2": {"depth_key": "depth"},
 }
-"""What the recipes set; other data sets are named by their keys in a config of one's own."""
+"""Fields that the recipes set; for other data sets, name their keys in your config."""
 
 
 @dataclass(frozen=True)
 class Tfds:
     """One split of a prepared TFDS data set.
 
-    `dataset` is a TFDS name, `name`, `name/config` or `name/config:1.0.0` (the newest version on disk otherwise); `split` may
-    be a slice such as "train[:25%]"; `data_dir=""` is $TFDS_DATA_DIR or ~/tensorflow_datasets.  The `*_key`s name features, ""
-    for what is not wanted.  `label_map[i]` is the class of the stored id i: IGNORE, or -1 where the id may not occur; () leaves
-    ids as they are.  `segments_key` names the segments (id, label) of a panoptic label, an RGB image that holds
-    id = R + 256 G + 65536 B.  `class_table` as in data/classes.py; "" takes the names that stand in the metadata.
+    `dataset` is a TFDS name, `name`, `name/config` or `name/config:1.0.0` (default: the newest version on disk); `split` may be a slice
+    such as "train[:25%]"; `data_dir=""` is $TFDS_DATA_DIR or ~/tensorflow_datasets.  The `*_key`s name features; "" omits a feature.
+    `label_map[i]` is the class of the stored id i, IGNORE, or -1 if the id must not occur; () keeps the ids.  `segments_key` names the
+    segments (id, label) of a panoptic label, an RGB image with id = R + 256 G + 65536 B.  `class_table`: data/classes.py; "" takes the
+    names in the metadata.
     """
 
     dataset: str
@@ -82,7 +82,7 @@ class Tfds:
     channels: int = 3
 
     def __post_init__(self) -> None:
-        _ = len(self), self.classes  # opens the files, so that what is missing is said now
+        _ = len(self), self.classes  # open the files now, so that errors appear now
         if self.label_key:
             outside = [value for value in self.label_map if value >= len(self.classes) and value != IGNORE]
             if outside:
@@ -101,7 +101,7 @@ class Tfds:
             raise IndexError(f"{self.dataset} {self.split} has the records 0..{len(self) - 1}; got {index}.")
         try:
             stored = self._records[index]
-        except Exception as error:  # the reader's errors are its own C++ kinds
+        except Exception as error:  # the reader raises C++ exceptions of its own
             raise UserError(f"Record {index} of {self._directory} cannot be read: {error}. {self._anew}") from error
         name = f"{self.split}-{index:06d}"
         if self.name_key:
@@ -202,12 +202,12 @@ class Tfds:
 
 
 def data_root(data_dir: str) -> Path:
-    """Where data sets are: `data_dir`, or TFDS's own default."""
+    """Return the directory of data sets: `data_dir`, or TFDS's default."""
     return Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 
 
 def prepared(dataset: str, data_dir: str) -> Path | None:
-    """The directory of a data set on disk, its newest version unless the name says which; None when there is none."""
+    """Return the directory of a data set on disk, by default of its newest version; None if there is none."""
     name, _, version = dataset.partition(":")
     versions = [
         (tuple(map(int, path.name.split("."))), path)
@@ -220,10 +220,10 @@ def prepared(dataset: str, data_dir: str) -> Path | None:
 def from_segments(
     panoptic: UInt8[np.ndarray, "h w 3"], ids: Shaped[np.ndarray, "s"], labels: Shaped[np.ndarray, "s"], name: str
 ) -> UInt8[np.ndarray, "h w"]:
-    """A panoptic image and the class of each of its segments as a semantic label (COCO panoptic format).
+    """Convert a panoptic image and the classes of its segments to a semantic label (COCO panoptic format).
 
-    The segment of a pixel is R + 256 G + 65536 B; 0 is void, which becomes IGNORE.  Stuff and every instance of a thing
-    become their class, crowds too.  A segment that is not listed is a UserError.
+    A pixel's segment is R + 256 G + 65536 B; segment 0 is void and becomes IGNORE.  Stuff, all instances of things, and crowds become
+    their class.  An unlisted segment raises a UserError.
     """
     ids, labels = np.append(ids, 0).astype(np.int64), np.append(labels, IGNORE)
     order = np.argsort(ids)
@@ -237,12 +237,12 @@ def from_segments(
 
 
 def dataset(name: str, split: str = "train", data_dir: str = "") -> ConfigDict:
-    """The description of one split of a TFDS data set; of one without a recipe here, its images alone."""
+    """Return the config of one split of a TFDS data set; without a recipe here, of only its images."""
     return spec(Tfds, dataset=name, split=split, data_dir=data_dir, **DATASETS.get(name.partition(":")[0], {}))
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """`small` is Oxford-IIIT Pet; `tiny`, for tests, CIFAR-10.  `dataset(name)` gives the others."""
+    """Return `small`, Oxford-IIIT Pet, or `tiny`, CIFAR-10, for tests.  `dataset(name)` returns other data sets."""
     sizes = {"tiny": "cifar10", "small": "oxford_iiit_pet"}
     if size not in sizes:
         raise UserError(f"tfds has no recipe {size!r}; it has {', '.join(sizes)}.")
