@@ -98,7 +98,7 @@ def findings(sample: Iterable[tuple[str, Stored]]) -> Findings:
     )  # fmt: skip
 
 
-def decide(found: Findings, table: Table, coding: str = "auto", snap: float = 0.0) -> Coding:
+def decide(sample: Findings, table: Table, coding: str = "auto", snap: float = 0.0) -> Coding:
     """Decide the coding of a data set from its sample and class table; UserError if two codings fit, or no safe one."""
     if coding not in CODINGS:
         raise UserError(f"coding is one of {', '.join(CODINGS)}; got {coding!r}.")
@@ -107,15 +107,15 @@ def decide(found: Findings, table: Table, coding: str = "auto", snap: float = 0.
     if coding == "colours" and not table.colours:
         raise UserError("coding='colours' needs a class table with colours; this one has none. Write 'leaf #00c800, stem #964b00'.")
     notes: list[str] = []
-    alpha = coding == "alpha" or (coding == "auto" and _is_alpha(found, notes))
+    alpha = coding == "alpha" or (coding == "auto" and _is_alpha(sample, notes))
     if alpha:
-        ids = _MASK if coding == "alpha" else _grey(found.alphas, table._replace(colours={}), "auto", snap, "the alpha channel", notes)
+        ids = _MASK if coding == "alpha" else _grey(sample.alphas, table._replace(colours={}), "auto", snap, "the alpha channel", notes)
         return Coding(lookup(ids), None, {}, True, True, False, tuple(notes))
-    _check_lossy(found, table, snap, notes)
-    rgb_is_grey = not found.colours and coding != "colours" and not (found.values <= _greys(table).keys() and table.colours)
-    grey = lookup(_grey(found.values, table, coding, snap, "the labels", notes))
-    palette = _palette(found, table, coding, snap, notes)
-    uses_colours = found.colours or coding == "colours" or (found.indices and palette is None)
+    _check_lossy(sample, table, snap, notes)
+    rgb_is_grey = not sample.colours and coding != "colours" and not (sample.values <= _greys(table).keys() and table.colours)
+    grey = lookup(_grey(sample.values, table, coding, snap, "the labels", notes))
+    palette = _palette(sample, table, coding, snap, notes)
+    uses_colours = sample.colours or coding == "colours" or (sample.indices and palette is None)
     if table.shared and uses_colours:
         raise UserError(f"The labels are colour-coded, and classes of the table share a colour: {few(table.shared)}. Give each its own.")
     return Coding(grey, palette, table.colours, rgb_is_grey, False, coding == "auto", tuple(dict.fromkeys(notes)))
@@ -208,26 +208,26 @@ def _grey(values: frozenset[int], table: Table, coding: str, snap: float, what: 
     return table.ids  # reading a file with another value raises an error with its name
 
 
-def _palette(found: Findings, table: Table, coding: str, snap: float, notes: list[str]) -> Lookup | None:
+def _palette(sample: Findings, table: Table, coding: str, snap: float, notes: list[str]) -> Lookup | None:
     """Map palette indices to classes; None if the palette's colours are the labels."""
-    if not found.indices or coding in ("ids", "mask"):
+    if not sample.indices or coding in ("ids", "mask"):
         return lookup(_MASK if coding == "mask" else table.ids)
-    if coding == "colours" or (table.colours and found.palette <= table.colours.keys()):
+    if coding == "colours" or (table.colours and sample.palette <= table.colours.keys()):
         notes.append("palette labels: colours count")
         return None
-    if found.differs:
+    if sample.differs:
         raise UserError(
-            f"The palettes of the labels differ: {found.differs}. Give class_table the colour of each class if colours count, or set "
+            f"The palettes of the labels differ: {sample.differs}. Give class_table the colour of each class if colours count, or set "
             "coding='ids' if indices do."
         )
     notes.append("palette labels: indices count")
-    return lookup(_grey(found.indices, table._replace(colours={}), coding, snap, "the palette indices of the labels", notes))
+    return lookup(_grey(sample.indices, table._replace(colours={}), coding, snap, "the palette indices of the labels", notes))
 
 
-def _is_alpha(found: Findings, notes: list[str]) -> bool:
-    if len(found.alphas) < 2:
+def _is_alpha(sample: Findings, notes: list[str]) -> bool:
+    if len(sample.alphas) < 2:
         return False
-    if found.colour_under_alpha:
+    if sample.colour_under_alpha:
         raise UserError(
             "Colour and alpha channel of the labels both vary. Set coding='alpha' if the transparency is the mask, or coding='colours' or "
             "'ids' if the colours or numbers under it are the classes."
@@ -236,12 +236,12 @@ def _is_alpha(found: Findings, notes: list[str]) -> bool:
     return True
 
 
-def _check_lossy(found: Findings, table: Table, snap: float, notes: list[str]) -> None:
-    if not found.lossy or (found.values <= {0, IGNORE} and not found.colours and len(table.classes) == 2):
+def _check_lossy(sample: Findings, table: Table, snap: float, notes: list[str]) -> None:
+    if not sample.lossy or (sample.values <= {0, IGNORE} and not sample.colours and len(table.classes) == 2):
         return
     if not snap:
         raise UserError(
-            f"{shown(found.lossy)} is a label compressed with loss (JPEG or WebP), which changes ids and colours. Save labels as PNG; or "
+            f"{shown(sample.lossy)} is a label compressed with loss (JPEG or WebP), which changes ids and colours. Save labels as PNG; or "
             "set snap to the share of pixels that may take the nearest class (such as snap=0.1), or binary_threshold=128 for a mask."
         )
     notes.append("labels are compressed with loss: ids that were changed into other ids cannot be told")

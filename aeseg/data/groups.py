@@ -23,11 +23,11 @@ def groups(names: Sequence[str], group_by: str = "auto") -> list[str]:
     """
     if "{group}" in group_by:
         pattern = re.compile("(.+?)".join(".*".join(map(re.escape, part.split("*"))) for part in group_by.split("{group}", 1)))
-        found = [pattern.fullmatch(name) for name in names]
-        without = [name for name, match in zip(names, found, strict=True) if match is None]
+        matches = [pattern.fullmatch(name) for name in names]
+        without = [name for name, match in zip(names, matches, strict=True) if match is None]
         if without:
             raise UserError(f"{len(without)} names do not fit group_by={group_by!r}, such as {without[0]!r}. Widen the template with *.")
-        return [match[1] for match in found if match]
+        return [match[1] for match in matches if match]
     if group_by not in ("auto", "none", "folder", "prefix", "blocks"):
         raise UserError(f"group_by is auto, none, folder, prefix, blocks or a template with {{group}}; got {group_by!r}.")
     made = {"none": list(names), "folder": [os.path.dirname(name) for name in names], "prefix": [_prefix(name) for name in names]}

@@ -22,15 +22,15 @@ def files_below(root: str, folder: str, kinds: Collection[str], without: Collect
     plain: list[str] = []
     links: list[tuple[str, str]] = []
 
-    def visit(place: str, inside: str, depth: int) -> None:
-        real = os.path.realpath(place)
+    def visit(here: str, inside: str, depth: int) -> None:
+        real = os.path.realpath(here)
         if real in visited or depth > _DEPTH:
             return
         visited.add(real)
         try:
-            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
         except OSError as error:
-            raise UserError(f"Cannot list {shown(place)}: {error.strerror}. Check its permissions.") from error
+            raise UserError(f"Cannot list {shown(here)}: {error.strerror}. Check its permissions.") from error
         folders = []
         for entry in entries:
             if entry.name[0] == ".":

@@ -148,9 +148,9 @@ class _Pass:
     def __getitem__(self, index: int) -> Arrays:
         places = [index * self.batch_size + row for row in self.rows]
         # A process whose rows are all padding learns their size from the last record.
-        here = [place for place in places if place < len(self.source)] or [len(self.source) - 1]
-        batch = stacked([self.chain(self.source[place], np.random.default_rng((0, place))) for place in here])
-        valid = np.array([place < len(self.source) for place in places])
+        here = [row for row in places if row < len(self.source)] or [len(self.source) - 1]
+        batch = stacked([self.chain(self.source[row], np.random.default_rng((0, row))) for row in here])
+        valid = np.array([row < len(self.source) for row in places])
         filled = {key: _filled(value, valid, IGNORE if key == "label" else 0) for key, value in batch.items()}
         return {**filled, "index": np.array(places, np.int32)}
 

@@ -65,42 +65,42 @@ class _Index(NamedTuple):
 
 def matched(places: Places, list_file: str, list_prefix: str, only_labelled: bool) -> Matched:
     """Return the records of a list or of folders.  COCO: the images that the annotations list."""
-    found = records_of_list(places, list_file, list_prefix) if list_file else records_of_folders(places, only_labelled)
+    result = records_of_list(places, list_file, list_prefix) if list_file else records_of_folders(places, only_labelled)
     if not places.labels_in_one_file:
-        return found
+        return result
     listed = coco.read(Path(places.root, places.labels))
-    kept = tuple(files for files in found.records if coco.key(listed, files.image) in listed.objects)
-    if len(kept) < len(found.records) and not only_labelled:
-        without = [files.name for files in found.records if files not in set(kept)]
+    kept = tuple(files for files in result.records if coco.key(listed, files.image) in listed.objects)
+    if len(kept) < len(result.records) and not only_labelled:
+        without = [files.name for files in result.records if files not in set(kept)]
         raise UserError(
-            f"{len(without)} of {len(found.records)} images are not in {shown(places.labels)}: {few(without)}. Add them, or set "
+            f"{len(without)} of {len(result.records)} images are not in {shown(places.labels)}: {few(without)}. Add them, or set "
             "only_labelled to leave these out."
         )
-    return found._replace(records=kept)
+    return result._replace(records=kept)
 
 
 def records_of_folders(places: Places, only_labelled: bool) -> Matched:
     """Return the images of a folder, sorted by name, each with the label and region of interest of the same name."""
     index = _index(places)
-    places, found = index.places, list(index.images)
+    places, names = index.places, list(index.images)
     if places.labels and not places.labels_in_one_file:
         where, beside = Path(places.root, places.images), Path(places.root, places.labels)
-        without = [name for name in found if name not in index.labels]
+        without = [name for name in names if name not in index.labels]
         if without and not only_labelled:
             raise UserError(
-                f"{len(without)} of {len(found)} images in {shown(where)} have no label in {shown(beside)}: {few(without)}"
+                f"{len(without)} of {len(names)} images in {shown(where)} have no label in {shown(beside)}: {few(without)}"
                 f"{passed_over(places.root, places.images, IMAGES)}. Add the labels, say how names differ with label_name (such as "
                 "'{stem}_mask'), set only_labelled to leave these out, or labels='' to read images alone."
             )
-        lone = sorted(set(index.labels) - set(found))
+        lone = sorted(set(index.labels) - set(names))
         if lone and places.labels != places.images:
             raise UserError(
                 f"{len(lone)} of {len(index.labels)} labels in {shown(beside)} have no image in {shown(where)}: {few(lone)}"
                 f"{passed_over(places.root, places.images, IMAGES)}. Add the images or take the labels out; a label is called like its "
                 f"image plus {places.label_suffix!r}, or as label_name says."
             )
-        found = [name for name in found if name in index.labels]
-    return Matched(tuple(_record(name, index) for name in found), index.notes)
+        names = [name for name in names if name in index.labels]
+    return Matched(tuple(_record(name, index) for name in names), index.notes)
 
 
 def records_of_list(places: Places, list_file: str, list_prefix: str) -> Matched:

@@ -39,9 +39,9 @@ def matches(template: str, paths: Sequence[str], folder: str, classes: Sequence[
     pattern = re.compile(_pattern(base, classes))
     parts = []
     for path in paths:
-        inside, found = os.path.splitext(normal(os.path.relpath(path, folder or ".")))
+        inside, own_ending = os.path.splitext(normal(os.path.relpath(path, folder or ".")))
         match = pattern.fullmatch(inside)
-        if match and (not ending or found.lower() == ending.lower()):
+        if match and (not ending or own_ending.lower() == ending.lower()):
             groups = match.groupdict()
             parts.append(Part(groups["stem"], groups.get("class") or groups.get("channel") or "", path))
     return parts
@@ -78,7 +78,7 @@ def _common(names: Collection[str], prefix: bool, suffix: bool) -> tuple[str, st
 def _shared(words: Sequence[str]) -> str:
     """Return the longest common prefix."""
     first, last = min(words, default=""), max(words, default="")
-    return first[: next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))]
+    return first[: next((position for position, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))]
 
 
 def _pattern(template: str, classes: Sequence[str]) -> str:

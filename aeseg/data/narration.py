@@ -28,12 +28,12 @@ class Shape(NamedTuple):
 
 def shapes(label: UInt8[np.ndarray, "h w"], depth: Float32[np.ndarray, "h w"]) -> list[Shape]:
     """Return the objects of a scene, nearest first.  Each object has its own depth; the background has depth 1."""
-    found = []
+    visible = []
     for near in np.unique(depth[label > 0]):
         rows, columns = np.nonzero((depth == near) & (label > 0))
         middle = (np.sum(2 * places + 1) / (2 * places.size * side) for places, side in ((rows, label.shape[0]), (columns, label.shape[1])))
-        found.append(Shape(int(label[rows[0], columns[0]]), rows.size / label.size, *map(float, middle)))
-    return found
+        visible.append(Shape(int(label[rows[0], columns[0]]), rows.size / label.size, *map(float, middle)))
+    return visible
 
 
 def caption(objects: Sequence[Shape], classes: Sequence[Class]) -> str:

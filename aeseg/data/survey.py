@@ -39,10 +39,10 @@ def coding(paths: Sequence[Path], table: Table, coding: str, threshold: int, sna
             error = failure
     if not sample and error:
         raise error
-    found = codings.findings(sample)
-    if coding == "auto" and not found.values - {0} and not found.indices | found.alphas and not found.colours:
-        found = codings.findings([*sample, *_first_with_more(paths, reading)])
-    decided = codings.decide(found, table, coding, snap)
+    contents = codings.findings(sample)
+    if coding == "auto" and not contents.values - {0} and not contents.indices | contents.alphas and not contents.colours:
+        contents = codings.findings([*sample, *_first_with_more(paths, reading)])
+    decided = codings.decide(contents, table, coding, snap)
     if not snap:
         return decided
     moved = np.mean([codings.strange(stored, decided) for _, stored in sample])

@@ -82,15 +82,15 @@ def _yaml(content: str, path: Path) -> Any:
         raise UserError(f"The class table {shown(path)} is not YAML ({shown(error)}). Mend it.") from error
 
 
-def _of_json(found: Any, where: str) -> list[Entry]:
-    if isinstance(found, Mapping):
+def _of_json(content: Any, where: str) -> list[Entry]:
+    if isinstance(content, Mapping):
         for key in ("id2label", "names", "labels", "categories", "label2id"):
-            if isinstance(found.get(key), Mapping | list):
-                return _of_json(found[key], where)
-        return [_of_pair(index, key, value, where) for index, (key, value) in enumerate(found.items())]
-    if not isinstance(found, list):
+            if isinstance(content.get(key), Mapping | list):
+                return _of_json(content[key], where)
+        return [_of_pair(index, key, value, where) for index, (key, value) in enumerate(content.items())]
+    if not isinstance(content, list):
         raise UserError(f"{where} should hold a list of classes; see aeseg/data/tables.py for examples.".capitalize())
-    return [inline(index, entry) if isinstance(entry, str) else entry for index, entry in enumerate(found)]
+    return [inline(index, entry) if isinstance(entry, str) else entry for index, entry in enumerate(content)]
 
 
 def _of_pair(index: int, key: Any, value: Any, where: str) -> Entry:

@@ -128,13 +128,13 @@ class Tolerant(_Wrapper):
         index = index.__index__()
         if not 0 <= index < len(self):
             raise IndexError(f"There are the records 0..{len(self) - 1}; got {index}.")
-        for place in (*range(index, len(self)), *range(index)):
-            if place in self._corrupt:
+        for candidate in (*range(index, len(self)), *range(index)):
+            if candidate in self._corrupt:
                 continue
             try:
-                return self.source[place]
+                return self.source[candidate]
             except UserError as error:
-                self._corrupt[place] = str(error)
+                self._corrupt[candidate] = str(error)
         reasons = " ".join(self.skipped[:3])
         raise UserError(f"None of the {len(self)} records can be read; on_error=skip needs at least one that can. {reasons}")
 

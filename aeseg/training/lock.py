@@ -1,8 +1,8 @@
-"""One run at a time in a workdir.
+"""Lock of a workdir: one run at a time.
 
-Relies on flock(2): the kernel drops it when its owner dies, however it dies.  On NFS, Linux sends it to the server as a lock of the
-whole file (since 2.6.12), so it holds among hosts; a host that dies keeps it until its lease ends (NFSv4: about 90 s).  A file system
-without locks (Lustre mounted without `-o flock`) is said, and then nothing keeps a second run out.
+The lock is flock(2), which the kernel releases whenever its owner dies.  On NFS, Linux (since 2.6.12) sends it to the server as a lock
+of the whole file, so it holds across hosts; a dead host keeps it until its lease ends (NFSv4: about 90 s).  If a file system has no
+locks (Lustre mounted without `-o flock`), a warning is printed, and a second run is possible.
 """
 
 import contextlib
@@ -23,15 +23,15 @@ from aeseg import files
 from aeseg.types import UserError
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-"""What a file system without locks says."""
+"""Error numbers of a file system without locks."""
 
 
 @contextlib.contextmanager
 def held(workdir: str, say: Callable[[str], None] = lambda text: print(text, file=sys.stderr)) -> Iterator[None]:
-    """Inside, the workdir is this run's alone; made if it is not there.
+    """Lock the workdir for this run inside the context; create it if it does not exist.
 
-    Raises UserError if another run holds it, naming its host and process.  Of several processes the first takes the lock for all, and
-    all raise if it cannot.
+    Raises UserError if another run holds the lock, with its host and process.  With several processes, the first takes the lock for
+    all, and all raise if it fails.
     """
     check_local(workdir)
     file, error, lost = None, None, False
@@ -56,7 +56,7 @@ def held(workdir: str, say: Callable[[str], None] = lambda text: print(text, fil
 
 
 def check_local(workdir: str) -> None:
-    """Raise UserError for the address of a remote store: a run needs a folder with locks and renames."""
+    """Raise UserError for the address of a remote store: a run needs a file system with locks and renames."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://?", workdir):
         raise UserError(
             f"Expected a folder of this machine; got {workdir!r}. "
@@ -65,7 +65,7 @@ def check_local(workdir: str) -> None:
 
 
 def _taken(workdir: str, say: Callable[[str], None]) -> int:
-    """The descriptor of the locked file, which says who holds it."""
+    """Lock the file and write this run's name into it; return its descriptor."""
     path = os.path.join(workdir, "lock")
     try:
         os.makedirs(workdir, exist_ok=True)
@@ -85,7 +85,7 @@ def _taken(workdir: str, say: Callable[[str], None]) -> int:
                 ) from None
             raise files.refusal(path, error) from error
         say(f"The file system of {workdir} has no locks ({error.strerror}): see to it that no second run uses it.")
-    with contextlib.suppress(OSError):  # a full disk: the lock holds, unsigned
+    with contextlib.suppress(OSError):  # a full disk: the lock holds without a name
         os.ftruncate(file, 0)
         signed = {"host": socket.gethostname(), "process": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         os.pwrite(file, json.dumps(signed).encode(), 0)
@@ -93,7 +93,7 @@ def _taken(workdir: str, say: Callable[[str], None]) -> int:
 
 
 def _owner(file: int) -> str:
-    """Who signed a lock's file."""
+    """Return the owner that a lock file names."""
     try:
         signed = json.loads(os.pread(file, 1000, 0))
         return f"process {int(signed['process'])} on host {str(signed['host'])[:80]!r} (since {str(signed['since'])[:20]})"

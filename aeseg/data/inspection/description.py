@@ -32,15 +32,15 @@ def write(path: Path, description: Mapping[str, Any]) -> None:
 def read(path: str | Path) -> dict[str, Any]:
     """Read a description; UserError if the file is not one.  `spec.build` builds its targets and checks them."""
     try:
-        found = json.loads(text(path, "data description"))
+        content = json.loads(text(path, "data description"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"The data description {shown(path)} is not JSON ({error}). Write it with: inspect <folder>.") from error
-    fits = isinstance(found, dict) and set(found) == set(KEYS) and all(isinstance(found[key], dict) for key in KEYS)
-    if not fits or not isinstance(found["source"].get("target"), str):
+    fits = isinstance(content, dict) and set(content) == set(KEYS) and all(isinstance(content[key], dict) for key in KEYS)
+    if not fits or not isinstance(content["source"].get("target"), str):
         raise UserError(
             f"{shown(path)} should hold {', '.join(KEYS)}, each an object, source with a target. Write it with: inspect <folder>."
         )
-    return spec.plain(spec.from_json(json.dumps(found)))
+    return spec.plain(spec.from_json(json.dumps(content)))
 
 
 def built(description: Mapping[str, Any], split: str = "") -> Any:

@@ -80,10 +80,10 @@ def guess(root: str) -> Layout:
     table = next((path for path in paths if _TABLES.fullmatch(os.path.basename(path)) and _is_table(root, path)), "")
     notes = [f"{repeated} files are links to others and are read once"] if repeated else []
     for find in (_nnunet, _coco, _objects, _folders, _one_folder):
-        found = find(root, paths, pictures)
-        if found:
-            splits = found.splits or _lists(root, paths)
-            return found._replace(table=found.table or table, splits=splits, notes=(*notes, *found.notes))
+        layout = find(root, paths, pictures)
+        if layout:
+            splits = layout.splits or _lists(root, paths)
+            return layout._replace(table=layout.table or table, splits=splits, notes=(*notes, *layout.notes))
     return Layout("images alone", {"images": ".", "labels": ""}, {}, "", tuple(notes))
 
 
@@ -151,11 +151,11 @@ def _folders(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout
         for folder in folders:
             if split := _split_of(folder):
                 members[split][key].append(folder)
-    splits = {split: {key: _common(folders) for key, folders in found.items()} for split, found in members.items()}
+    splits = {split: {key: _common(folders) for key, folders in roles.items()} for split, roles in members.items()}
     templates = next((pair for pair in _TEMPLATES if all(any(_fits(part, path) for path in pictures) for part in pair)), ())
     named = dict(zip(("image_name", "label_name"), templates, strict=False))
     notes = []
-    if len(splits) > 1 and all(len(found) == 2 for found in splits.values()):
+    if len(splits) > 1 and all(len(roles) == 2 for roles in splits.values()):
         fields: dict[str, Any] = {**(splits["train"] if "train" in splits else next(iter(splits.values()))), **named}
         return Layout("a pair of folders for each split", fields, splits, "", ())
     label_tops = Counter({top: sum(count for folder, count in labels.items() if _below(folder, top)) for top in _tops(labels)})
@@ -192,14 +192,14 @@ def _one_folder(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Lay
 
 def _lists(root: str, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Find list files of splits: train.txt, splits/val.csv, ImageSets/Segmentation/test.txt."""
-    found: dict[str, dict[str, Any]] = {}
+    lists: dict[str, dict[str, Any]] = {}
     for path in paths:
         folder, base = os.path.split(path)
         stem, ending = os.path.splitext(base)
         beside = folder.lower() in ("", "splits", "lists", "split", os.path.join("imagesets", "segmentation"))
         if beside and ending.lower() in (".txt", ".csv") and _split_of(stem):
-            found.setdefault(_split_of(stem), {"list_file": path})
-    return found if "train" in found else {}
+            lists.setdefault(_split_of(stem), {"list_file": path})
+    return lists if "train" in lists else {}
 
 
 def _fits(template: str, path: str) -> bool:
@@ -248,7 +248,7 @@ def _is_table(root: str, path: str) -> bool:
 def _says(root: str, path: str, keys: Sequence[str]) -> bool:
     """Return whether a JSON file is an object with these keys."""
     try:
-        found = json.loads(text(Path(root, path), "annotation", 2**30))
+        content = json.loads(text(Path(root, path), "annotation", 2**30))
     except (UserError, ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and all(isinstance(found.get(key), list) for key in keys)
+    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in keys)

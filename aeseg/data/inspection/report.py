@@ -48,13 +48,13 @@ def inspect(
     if not os.path.isdir(root):
         raise UserError(f"There is no directory {shown(root)}. Name the folder that holds the images.")
     Path(output).mkdir(parents=True, exist_ok=True)
-    found = layout.guess(root)
-    source, fields, notes, questions = _source(root, found, dict(answers))
-    splits, told = _completed({split: dict(own) for split, own in found.splits.items()})
+    guessed = layout.guess(root)
+    source, fields, notes, questions = _source(root, guessed, dict(answers))
+    splits, told = _completed({split: dict(own) for split, own in guessed.splits.items()})
     sources, said = _of_splits(root, fields, splits)
     sources = sources or {"": source}
     split_of = {files.image: split for split, one in sources.items() for files in one.records}
-    progress(f"{shown(root)}: {found.kind}; reading the headers of {len(split_of)} images")
+    progress(f"{shown(root)}: {guessed.kind}; reading the headers of {len(split_of)} images")
     seen = scan.seen(root, list(split_of))
     read = meaning.of_images(seen, root, answers.get("pages", ""))
     questions += [*said, *(question for question in read.questions if not any(f"--{name}=" in question for name in answers))]
@@ -68,7 +68,7 @@ def inspect(
     pictures = scan.pictures(root, seen, seconds)
     same, near = duplicates.same(root, seen), duplicates.near(pictures)
     sections = {
-        "Files": [f"layout: {found.kind}", *found.notes, *told, *notes, *read.notes, *_files(seen)],
+        "Files": [f"layout: {guessed.kind}", *guessed.notes, *told, *notes, *read.notes, *_files(seen)],
         "Duplicates": _duplicates(same, near, split_of, len(pictures), len(seen)),
     }
     written: list[str] = []
@@ -102,14 +102,14 @@ class _Said(NamedTuple):
     questions: list[str]
 
 
-def _source(root: str, found: Layout, answers: dict[str, Any]) -> tuple[Folder, dict[str, Any], list[str], list[str]]:
+def _source(root: str, guessed: Layout, answers: dict[str, Any]) -> tuple[Folder, dict[str, Any], list[str], list[str]]:
     """Build the source of a layout and its labels' meaning; return the source, its fields, notes and questions."""
-    fields = {**found.fields, **answers}
+    fields = {**guessed.fields, **answers}
     places = Places(root, fields["images"], fields["labels"], fields.get("roi", ""), fields.get("label_suffix", ""))
     places = places._replace(image_name=fields.get("image_name", ""), label_name=fields.get("label_name", ""))
     files = label_files(places)
-    meant = meaning.of_labels(root, found._replace(fields=fields), files) if fields["labels"] else meaning.Meaning({}, (), ())
-    fields = {**found.fields, **meant.fields, **answers}
+    meant = meaning.of_labels(root, guessed._replace(fields=fields), files) if fields["labels"] else meaning.Meaning({}, (), ())
+    fields = {**guessed.fields, **meant.fields, **answers}
     questions = [question for question in meant.questions if not any(f"--{name}" in question for name in answers)]
     attempts: tuple[tuple[dict[str, Any], str], ...] = (
         ({}, ""),

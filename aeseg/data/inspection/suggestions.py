@@ -26,7 +26,7 @@ def suggested(sizes: Sequence[tuple[int, int]], train: int, counts: Counts | Non
     batch = int(np.clip(2 ** int(np.log2(max(1, 16 * 128 * 128 / side**2))), 4, 16))
     crops = float(np.mean([max(1, h * w / side**2) for h, w in sizes]))
     steps = int(np.clip(round(60 * train * min(crops, 16) / batch, -2), 500, 20_000))
-    found = [
+    suggestions = [
         Suggestion(
             "window",
             f"({side}, {side})",
@@ -36,19 +36,19 @@ def suggested(sizes: Sequence[tuple[int, int]], train: int, counts: Counts | Non
         Suggestion("steps", f"{steps}", f"about 60 passes over {train} training images of {crops:.1f} windows each, within 500 and 20,000"),
     ]
     if counts is None or not counts.pixels.sum():
-        return found
+        return suggestions
     shares = counts.pixels / counts.pixels.sum()
     rarest = int(np.argmin(np.where(shares > 0, shares, np.inf)))
     if shares[rarest] < RARE:
         reason = f"{names[rarest]} has {100 * shares[rarest]:.2g} % of the labelled pixels"
-        found += [
+        suggestions += [
             Suggestion("class_weights", "median_frequency", f"{reason}; median-frequency weights make it count"),
             Suggestion("loss", "cross-entropy + Dice", f"{reason}; Dice counts each class alike, whatever its size"),
         ]
     else:
-        found.append(
+        suggestions.append(
             Suggestion(
                 "class_weights", "none", f"the rarest class, {names[rarest]}, has {100 * shares[rarest]:.1f} % of the labelled pixels"
             )
         )
-    return found
+    return suggestions

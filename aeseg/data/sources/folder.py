@@ -135,9 +135,9 @@ class Folder:
     @cached_property
     def records(self) -> tuple[Files, ...]:
         """Return the name and files of each record, in order."""
-        found = self._matched[0].records
+        picked = self._matched[0].records
         where = shown(Path(self.root, self.list_file or self.images))
-        if not found:
+        if not picked:
             remedy = "Name one record a line" if self.list_file else f"Files that are read end in {', '.join(IMAGES)}"
             raise UserError(
                 f"There is no record in {where}{'' if self.list_file else passed_over(self.root, self.images, IMAGES)}. {remedy}."
@@ -145,20 +145,20 @@ class Folder:
         if self.apart_from:
             held = {files.image for path in self.apart_from for files in self._listed(path)}
             left_out = picking.beside(
-                [files.name for files in found], [index for index, files in enumerate(found) if files.image in held], self.group_by
+                [files.name for files in picked], [index for index, files in enumerate(picked) if files.image in held], self.group_by
             )
-            found = tuple(files for index, files in enumerate(found) if index not in left_out)
+            picked = tuple(files for index, files in enumerate(picked) if index not in left_out)
         if self.split:
-            names = [files.name for files in found]
+            names = [files.name for files in picked]
             how = (self.split, self.splits, self.split_seed, self.group_by)
             chosen = picking.of_split(names, self._matched[1], *how) if self.images_only else groups.split(names, *how, self._labelled)
             if not chosen:
-                raise UserError(f"splits={self.splits} leave no record for {self.split} of the {len(found)} in {where}. Give it a share.")
-            found = tuple(found[index] for index in chosen)
-        start, stop = (round(len(found) * end) for end in self.part)
+                raise UserError(f"splits={self.splits} leave no record for {self.split} of the {len(picked)} in {where}. Give it a share.")
+            picked = tuple(picked[index] for index in chosen)
+        start, stop = (round(len(picked) * end) for end in self.part)
         if start == stop:
-            raise UserError(f"part={self.part} of the {len(found)} records in {where} holds none. Widen it.")
-        return found[start:stop]
+            raise UserError(f"part={self.part} of the {len(picked)} records in {where} holds none. Widen it.")
+        return picked[start:stop]
 
     @property
     def notes(self) -> tuple[str, ...]:

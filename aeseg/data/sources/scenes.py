@@ -106,14 +106,14 @@ def paint(
     colours = _colours(rng, objects + 1)
     kinds = rng.integers(1, len(CLASSES), objects)
     cells = rng.permutation(9)[:objects]  # spread over a 3x3 grid, so that few objects are completely hidden
-    place = rng.random((objects, 5))
+    drawn = rng.random((objects, 5))
     depths = np.sort(rng.uniform(0.1, 0.9, objects))[::-1]
 
     colours[1:, 1] += (colours[1:, 0] - colours[1:, 1]) * np.float32(1 - OBJECT_TEXTURE)
     image = _texture(rng, colours[0], height, width, side)  # channels first until the end: NumPy broadcasts it faster
     label = np.zeros((height, width), np.uint8)
     depth = np.ones((height, width), np.float32)
-    for colour, kind, cell, u, far in zip(colours[1:], kinds, cells, place, depths, strict=True):
+    for colour, kind, cell, u, far in zip(colours[1:], kinds, cells, drawn, depths, strict=True):
         centre = np.array([(cell % 3 + u[0]) * width, (cell // 3 + u[1]) * height]) * 0.3 + [0.05 * width, 0.05 * height]
         radius = side * (RADIUS[0] + (RADIUS[1] - RADIUS[0]) * u[2])
         alpha, rows, columns = _coverage(_SHAPES[kind], centre, radius, turn=u[3], aspect=0.8 + 0.4 * u[4], height=height, width=width)

@@ -107,31 +107,31 @@ class Tfds:
         if self.name_key:
             given = stored[self.name_key]
             name = os.path.splitext(given.decode() if isinstance(given, bytes) else str(given))[0]
-        place = f"{self.dataset} {self.split}, record {index} ({name})"
-        record = {"image": self._image(stored[self.image_key], place), "name": name}
+        where = f"{self.dataset} {self.split}, record {index} ({name})"
+        record = {"image": self._image(stored[self.image_key], where), "name": name}
         if self.label_key:
-            record["label"] = self._label(stored, place)
+            record["label"] = self._label(stored, where)
         if self.depth_key:
             depth = stored[self.depth_key]
-            depth = decode.label(depth, place) if isinstance(depth, bytes) else np.asarray(depth)
+            depth = decode.label(depth, where) if isinstance(depth, bytes) else np.asarray(depth)
             record["depth"] = depth.reshape(depth.shape[:2]).astype(np.float32)
         return record
 
-    def _image(self, stored: Any, place: str) -> UInt8[np.ndarray, "h w c"]:
+    def _image(self, stored: Any, where: str) -> UInt8[np.ndarray, "h w c"]:
         if isinstance(stored, bytes):
-            return decode.image(stored, self.channels, place)
+            return decode.image(stored, self.channels, where)
         return np.asarray(stored)
 
-    def _label(self, stored: Any, place: str) -> UInt8[np.ndarray, "h w"]:
+    def _label(self, stored: Any, where: str) -> UInt8[np.ndarray, "h w"]:
         label = stored[self.label_key]
         if self.segments_key:
             segments = stored[self.segments_key]
-            return from_segments(decode.image(label, 3, place), np.array(segments["id"]), np.array(segments["label"]), place)
-        label = decode.label(label, place) if isinstance(label, bytes) else np.asarray(label)
+            return from_segments(decode.image(label, 3, where), np.array(segments["id"]), np.array(segments["label"]), where)
+        label = decode.label(label, where) if isinstance(label, bytes) else np.asarray(label)
         label = label[..., 0] if label.ndim == 3 and label.shape[-1] == 1 else label
         if label.ndim == 3:
-            return from_colours(label, {} if self.label_map else self._table.colours, self._lookup, place)
-        return from_ids(label, self._lookup, place)
+            return from_colours(label, {} if self.label_map else self._table.colours, self._lookup, where)
+        return from_ids(label, self._lookup, where)
 
     @cached_property
     def _table(self) -> Table:
@@ -187,10 +187,10 @@ class Tfds:
 
     @cached_property
     def _directory(self) -> Path:
-        found = prepared(self.dataset, self.data_dir)
-        if found is None:
+        directory = prepared(self.dataset, self.data_dir)
+        if directory is None:
             raise UserError(f"{self.dataset} is not prepared in {data_root(self.data_dir)}. {self._remedy}")
-        return found
+        return directory
 
     @property
     def _remedy(self) -> str:
@@ -228,12 +228,12 @@ def from_segments(
     ids, labels = np.append(ids, 0).astype(np.int64), np.append(labels, IGNORE)
     order = np.argsort(ids)
     stored = panoptic.astype(np.int64) @ np.array([1, 256, 65536])
-    place = np.minimum(np.searchsorted(ids[order], stored), len(ids) - 1)
-    wrong = ids[order][place] != stored
+    index = np.minimum(np.searchsorted(ids[order], stored), len(ids) - 1)
+    wrong = ids[order][index] != stored
     if wrong.any():
         y, x = np.argwhere(wrong)[0]
         raise UserError(f"{name} holds the segment {stored[y, x]} at x={x}, y={y}, not one of its {len(ids) - 1} segments.")
-    return labels[order][place].astype(np.uint8)
+    return labels[order][index].astype(np.uint8)
 
 
 def dataset(name: str, split: str = "train", data_dir: str = "") -> ConfigDict:
