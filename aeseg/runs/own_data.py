@@ -72,6 +72,5 @@ def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistic
 def statistics_of(source: Any) -> dict[str, tuple[float, ...]]:
     """Return the mean and std of each channel of a source's images, as fields of an encoder."""
     found = channel_statistics(source, SAMPLE)
-    std = (max(value, LEAST) for value in found.std)
-    mean, std = (tuple(round(value, 4) for value in values) for values in (found.mean, std))
-    return {"mean": mean, "std": std}
+    std = tuple(round(max(value, LEAST), 4) for value in found.std)
+    return {"mean": tuple(round(value, 4) for value in found.mean), "std": std}
