@@ -88,7 +88,7 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
             costs = measured(work, arms, began + 60 * flags.minutes * TIMING)
             budget = 60 * flags.minutes - (time.monotonic() - began)
             known = plan.fitted(wanted, costs, budget), costs
-            write_plan(output, asked, *known)
+            write_plan(output, asked, flags.seeds, *known)
         deadline = began + 60 * flags.minutes - plan.RESERVE
         work = dataclasses.replace(work, plan=known[0], costs=known[1], deadline=deadline)
         bar.restart()
@@ -161,14 +161,14 @@ def kept_plan(output: str, asked: dict[str, Any], seeds: int) -> tuple[Plan, Cos
     known, costs = Plan(**fields), Costs(**found["costs"])
     if seeds > found["seeds"]:
         known = known._replace(seeds=seeds)
-        write_plan(output, asked, known, costs)
+        write_plan(output, asked, seeds, known, costs)
     return known, costs
 
 
-def write_plan(output: str, asked: dict[str, Any], known: Plan, costs: Costs) -> None:
-    """Keep the plan, so that the same command goes on with it."""
+def write_plan(output: str, asked: dict[str, Any], seeds: int, known: Plan, costs: Costs) -> None:
+    """Keep the plan, and the seeds that were asked for, so that the same command goes on with it."""
     fields = {**known._asdict(), "arms": [list(arm) for arm in known.arms]}
-    contents = {"asked": asked, "seeds": known.seeds, "plan": fields, "costs": costs._asdict(), "seconds": plan.seconds(known, costs)}
+    contents = {"asked": asked, "seeds": seeds, "plan": fields, "costs": costs._asdict(), "seconds": plan.seconds(known, costs)}
     files.write(os.path.join(output, PLAN), json.dumps(contents, indent=1) + "\n")
 
 

@@ -25,6 +25,7 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         config="pretrain",
         workdir=("", "where the run lives; default runs/<config>"),
+        minutes=(0.0, "stop after so many minutes of training, with everything saved; 0 has no limit"),
         data=("", "a data description that `inspect` wrote; it replaces the config's data"),
         init=("", "weights to start from, and of the same method the decoder, too: a workdir, or a Hugging Face directory"),
     )
@@ -32,7 +33,7 @@ def run(argv: Sequence[str]) -> int:
     weights = init.weights(flags.config, flags.overrides, flags.init, "what fits") if flags.init else None
     pretraining = spec.build(flags.config)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
-    outcome = train(pretraining, workdir, weights)
+    outcome = train(pretraining, workdir, weights, minutes=flags.minutes)
     if jax.process_index() == 0:
         following = f"{process.launcher()}segment --config={pretraining.next or 'segment'} --init={workdir}"
         print(report(pretraining, workdir, outcome, following), flush=True)

@@ -32,6 +32,7 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         config="segment",
         workdir=("", "where the run lives; default runs/<config>"),
+        minutes=(0.0, "stop after so many minutes of training, with everything saved; 0 has no limit"),
         data=("", "a data description that `inspect` wrote; it replaces the config's data"),
         init=(
             "",
@@ -49,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     ):
         print(line)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
-    outcome = train(segmentation, workdir, weights)
+    outcome = train(segmentation, workdir, weights, minutes=flags.minutes)
     if jax.process_index() == 0:
         print(report(segmentation, workdir, outcome, f"{process.launcher()}evaluate --workdir={workdir} --split=test"), flush=True)
     return 128 + outcome.signal if outcome.signal else 0

@@ -127,7 +127,8 @@ def printed(
     found = measurements.current(table, paper)
     if not found and not failed:
         raise UserError(f"Nothing of {table} has been measured. Run python -m experiments.tables {table} --run.")
-    if getattr(paper, "NOTE", "") and {row.name for row in paper.ROWS if row.command != "pretrain"} - {line["row"] for line in found}:
+    spoken_of = getattr(paper, "SPEAKS_OF", [row.name for row in paper.ROWS if row.command != "pretrain"])
+    if set(spoken_of) - {line["row"] for line in found}:
         paper.NOTE = ""  # it speaks of rows that are not measured
     return formats.FORMATS[style](paper, summary.metrics(paper, found), summary.lines(paper, found, failed or {}), **how)
 
@@ -228,7 +229,8 @@ def _with_results(text: str) -> str:
     measured = [(name, scale) for name, scale in scales if measurements.current(name, papers.at_scale(modules[name], scale))]
     tunings = [printed(name, scale=scale).partition("\n\n") for name, scale in measured if modules[name].SPLIT == "validation"]
     others = [(name, scale) for name, scale in measured if modules[name].SPLIT != "validation"]
-    written = [printed(name, scale=scale, longest=LONGEST) + (pictures(name) if scale == "cpu" else "") for name, scale in others]
+    drawn = dict(reversed(measured))  # the first scale's rows are on the pictures
+    written = [printed(name, scale=scale, longest=LONGEST) + (pictures(name) if scale == drawn[name] else "") for name, scale in others]
     folded = [formats.folded(title.strip("*"), rest) for title, _, rest in tunings]
     tables = "\n\n".join([*written, *filter(None, [speed()]), *folded])
     pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])

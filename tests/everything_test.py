@@ -159,6 +159,7 @@ def test_tests_mirror_the_code():
         "evaluation_of_the_record",
         "contract",
         "command_lines",
+        "doctests",
         "lanes",
         "imports",
         "everything",
@@ -168,6 +169,8 @@ def test_tests_mirror_the_code():
         "launch",
         "precision",
         "own_images",
+        "depth",
+        "browser",
         "main",
     }
     for path in sorted((ROOT / "tests").rglob("*_test.py")):

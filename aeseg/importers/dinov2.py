@@ -41,7 +41,7 @@ def spec_of(config: Mapping[str, Any]) -> ConfigDict:
     )
 
 
-def gated_units(width: int, ratio: float) -> int:
+def gated_units(width: int, ratio: float | int) -> int:
     """Return the hidden units of a gated MLP: two thirds of the MLP's, as a multiple of 8."""
     return (int(int(width * ratio) * 2 / 3) + 7) // 8 * 8
 

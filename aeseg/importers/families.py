@@ -9,6 +9,7 @@ rules(spec)       names and layouts of the tensors
 ignored           optional: shell patterns of tensors that our model lacks, such as a classifier
 prefix            optional: prefix of names in the larger model, such as "vit."
 statistics        optional: mean and std of a folder without preprocessor_config.json, those of the family's preprocessor in transformers
+split(tensors)    optional: the tensors as the rules name them, if the file joins several in one
 """
 
 import os
@@ -58,6 +59,7 @@ def load(path: str) -> Model:
     family = _family(config, path)
     node = family.spec_of(config)
     size, channels = image_size(config), config.get("num_channels", config.get("in_chans", 3))
+    tensors = getattr(family, "split", dict)(tensors)
     prefix, ignored = getattr(family, "prefix", ""), getattr(family, "ignored", ())
     if not any(name.startswith(prefix) for name in tensors):
         tensors = {prefix + name: array for name, array in tensors.items()}  # saved without the larger model

@@ -27,7 +27,8 @@ _products = contextvars.ContextVar("_products", default=False)
 def as_products() -> Iterator[None]:
     """Trace convolutions as matrix products of patches, which `jax.vmap` over kernels batches.
 
-    A convolution over which kernels are batched has groups; cuDNN takes 20 times as long for it.
+    A convolution over which kernels are batched has groups, which cuDNN computes slowly: on an H200, 400 steps of 25 small U-Nets, half
+    with groups and half one after the other, did not end in two minutes.
     """
     token = _products.set(True)
     try:

@@ -72,5 +72,5 @@ def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistic
 def statistics_of(source: Any) -> dict[str, tuple[float, ...]]:
     """Return the mean and std of each channel of a source's images, as fields of an encoder."""
     found = channel_statistics(source, SAMPLE)
-    std = tuple(round(max(value, LEAST), 4) for value in found.std)
-    return {"mean": tuple(round(value, 4) for value in found.mean), "std": std}
+    mean = tuple(round(value, 4) for value in found.mean)
+    return {"mean": mean, "std": tuple(round(max(value, LEAST), 4) for value in found.std)}

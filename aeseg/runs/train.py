@@ -1,5 +1,6 @@
 """Train a run in its workdir: resume, start from pretrained weights, or start from scratch."""
 
+import math
 import os
 import resource
 import time
@@ -21,12 +22,13 @@ from aeseg.training import lock, loop
 from aeseg.training import mesh as meshes
 from aeseg.training.log import Log
 from aeseg.training.state import TrainState
+from aeseg.types import UserError
 
 PICTURES = 6
 """Rows of the pictures that a run leaves."""
 
 AVERAGED = 1_000
-"""Images, at least, that the averages of a frozen encoder are taken of (Wu & Johnson 2021, section 3: 10^3 to 10^4 are enough)."""
+"""Images, at least, that the averages of a frozen encoder are taken of (Wu & Johnson 2021, section 3.2: a sample of the set is enough)."""
 
 Init = Callable[[TrainState], tuple[TrainState, list[str]]]
 """Puts pretrained weights into an initial state; returns the state, and lines that say what was done."""
@@ -47,19 +49,30 @@ class Outcome(NamedTuple):
 
 
 def train(
-    run: Run, path: str, init: Init | None = None, programs: Programs | None = None, evaluate: scores.Evaluate | None = None
+    run: Run,
+    path: str,
+    init: Init | None = None,
+    programs: Programs | None = None,
+    evaluate: scores.Evaluate | None = None,
+    minutes: float = 0.0,
 ) -> Outcome:
     """Train a run in the workdir `path`, continue it, or find it finished.
 
     A workdir with a checkpoint of this run is continued; else `init` brings pretrained weights; else training starts from scratch.
-    `programs` were compiled by runs before; `evaluate` takes the place of the run's own numbers of the validation set.
+    `programs` were compiled by runs before; `evaluate` takes the place of the run's own numbers of the validation set.  After `minutes`,
+    if any, training stops with everything saved; the same call continues.
     Raises UserError if the workdir holds another run, or another process trains there.
     """
+    if minutes < 0:
+        raise UserError(f"Expected minutes >= 0, where 0 has no limit; got {minutes}. Set --minutes.")
+    deadline = time.monotonic() + 60 * minutes if minutes else math.inf
     with lock.held(path):
-        return _trained(run, path, init, programs or Alone(), evaluate)
+        return _trained(run, path, init, programs or Alone(), evaluate, deadline)
 
 
-def _trained(run: Run, path: str, init: Init | None, programs: Programs | Alone, evaluate: scores.Evaluate | None) -> Outcome:
+def _trained(
+    run: Run, path: str, init: Init | None, programs: Programs | Alone, evaluate: scores.Evaluate | None, deadline: float
+) -> Outcome:
     began, writes = time.perf_counter(), jax.process_index() == 0
     programs.check(run)
     workdir.check_workdir(path, run.config, writes)
@@ -83,7 +96,8 @@ def _trained(run: Run, path: str, init: Init | None, programs: Programs | Alone,
             log.say("This run is finished; nothing is trained.")
             numbers, finished, signal = evaluate(state), True, 0
         else:
-            outcome = loop.train(run, state, kept, log, evaluate, pictures.write, run.policy, programs.step(run))  # type: ignore[arg-type]
+            step = programs.step(run)
+            outcome = loop.train(run, state, kept, log, evaluate, pictures.write, run.policy, step, deadline)  # type: ignore[arg-type]
             state, numbers, finished, signal = outcome.state, outcome.numbers, outcome.finished, outcome.signal
     finally:
         kept.close()

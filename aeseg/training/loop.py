@@ -3,6 +3,8 @@
 import dataclasses
 import math
 import re
+import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -61,6 +63,10 @@ class Outcome:
     signal: int = 0
 
 
+OVER = int(signal.SIGALRM)
+"""Stands for a deadline among the signals that processes agree on."""
+
+
 def train(
     run: Trainable,
     state: TrainState,
@@ -70,8 +76,11 @@ def train(
     picture: Picture,
     policy: nonfinite.Policy = nonfinite.Policy(),  # noqa: B008 (frozen)
     step_function: Callable[[TrainState, Any], tuple[TrainState, Terms]] | None = None,
+    deadline: float = math.inf,
 ) -> Outcome:
     """Train from `state` to `run.steps`, saving every `save_every` steps, at the end, and when asked to stop (SIGTERM, Ctrl-C).
+
+    The first step that ends after the `deadline` (of `time.monotonic`) stops and saves, too.
 
     `evaluate` returns the numbers of the validation set and is called every `evaluate_every` steps and at the end, as is `picture`,
     which leaves a picture behind.  `policy` says what becomes of a step that is not finite.  `step_function` is the run's
@@ -102,7 +111,8 @@ def train(
                     state, terms = step_function(state, meshes.place(run.mesh, batch))
                 at += 1
                 unread.append((at, terms))
-                stop, measure = agreement.agreed(signals.heard()), _is_due(run, at)
+                over = OVER if time.monotonic() > deadline else 0
+                stop, measure = agreement.agreed(signals.heard() or over), _is_due(run, at)
                 save = stop or at == run.steps or at % run.save_every == 0
                 if at % run.log_every == 0 or measure or save:
                     # Before anything is saved every step is read; otherwise all but the newest, which still computes.
@@ -125,7 +135,7 @@ def train(
                 _save(state, {}, checkpoints)
         with signals.unhurried():
             checkpoints.wait()
-    return Outcome(state, numbers, done, stop)
+    return Outcome(state, numbers, done, 0 if stop == OVER else stop)
 
 
 def _save(state: TrainState, numbers: dict[str, float], checkpoints: Checkpoints) -> None:

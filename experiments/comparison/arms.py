@@ -67,7 +67,7 @@ def chosen(methods: str, public: Sequence[str], statistics: dict[str, Any], chan
     arms: dict[str, list[Arm]] = {}
     known: dict[str, str] = {}
     for word in methods.split():
-        method = configs.method_config(word, encoder=recipe(configs.ENCODERS, "convnet"))
+        method = configs.method_config(word)
         if "head" in method:
             raise UserError(f"Expected autoencoders; {word!r} is a head. Set --arms, for example --arms={DEFAULT!r}.")
         method.encoder.update({name: value for name, value in statistics.items() if name in method.encoder})

@@ -42,7 +42,8 @@ def pretraining(images: Images, arm: Arm, window: tuple[int, int], batch: int, s
     """Return the config of an arm's pretraining on the images alone."""
     method = arm.pretraining.copy_and_resolve_references()
     method.encoder = _on(window, method.encoder)
-    paced = {**_paced(steps), "evaluate_every": max(1, steps // quarters), "save_every": max(1, steps // quarters)}
+    quarter = -(-steps // quarters)
+    paced = {**_paced(steps), "evaluate_every": quarter, "save_every": quarter}
     data, optimiser = _data(images.bare, window, 1.0), warm_adamw(PRETRAINING_RATE, steps)
     return run_config(method, data, steps=steps, batch_size=batch, window=window, optimiser=optimiser, next="folder:unet", **paced)
 

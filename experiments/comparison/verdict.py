@@ -116,11 +116,12 @@ def worth(scratch: Mapping[int, float], entry: Mapping[str, Any]) -> dict[str, A
 
 def headline(arms: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> str:
     """Return the answer in one sentence."""
-    best = sorted(arms, key=lambda arm: -(arm["overall"]["gain"] or 0))
-    gaining = [arm for arm in best if arm["overall"]["verdict"] == "gains"]
+    ranked = sorted(arms, key=lambda arm: -(arm["overall"]["gain"] or 0))
+    gaining = [arm for arm in ranked if arm["overall"]["verdict"] == "gains"]
     if gaining:
-        return f"{gaining[0]['arm']} gains {_points(gaining[0]['overall'])} of mIoU over {gaining[0]['against']}{_over(counts)}."
-    some = [(entry, arm) for arm in best for entry in arm["by_labels"] if entry["verdict"] == "gains"]
+        best, seeds = gaining[0], gaining[0]["overall"]["seeds"]
+        return f"{best['arm']} gains {_points(best['overall'])} of mIoU over {best['against']} with {seeds} seeds{_over(counts)}."
+    some = [(entry, arm) for arm in ranked for entry in arm["by_labels"] if entry["verdict"] == "gains"]
     if some:
         entry, arm = max(some, key=lambda each: each[0]["gain"])
         among = f", one of {len(counts)} label counts; over all of them no gain is shown" if len(counts) > 1 else ""
@@ -129,7 +130,7 @@ def headline(arms: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> str:
     if seeds < 2:
         return "Nothing can be said yet: an interval needs at least two seeds."
     if all(arm["overall"]["verdict"] == "loses" for arm in arms):
-        return f"Every arm loses against its scratch{_over(counts)}."
+        return f"Every arm loses against its scratch with {seeds} seeds{_over(counts)}."
     return f"No gain is shown with {seeds} seeds{_over(counts)}."
 
 
@@ -216,7 +217,7 @@ def labelled(count: int) -> str:
 
 def _over(counts: Sequence[int]) -> str:
     if len(counts) == 1:
-        return f" with {labelled(counts[0])}"
+        return f" and {labelled(counts[0])}"
     return f", averaged over {', '.join(map(str, counts[:-1]))} and {counts[-1]} labels"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from aeseg import jsonlines, spec
-from aeseg.runs import init, scores
+from aeseg.runs import init, scores, transfer
 from aeseg.runs.programs import Programs
 from aeseg.runs.run import Run
 from aeseg.runs.train import Init, Outcome, train
@@ -193,7 +193,7 @@ class Work:
     def _segmenter(self, arm: Arm, config: ConfigDict) -> tuple[Run, Init | None]:
         """Return the run of a segmentation's config, and what brings the arm's weights; the config gets their encoder."""
         path = self._workdir(arm, "pretraining") if arm.pretraining else arm.public
-        start = init.weights(config, {}, path, "encoder") if path else None
+        start = transfer.chosen(config, init.weights(config, {}, path, "encoder") if path else None)
         labels = round(config.data.fraction * len(self.images.train))
         return self._run(config, self.images.labelled(labels, config.seed), self.validation), start
 

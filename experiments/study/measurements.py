@@ -26,8 +26,11 @@ RESULTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 
 def lines(table: str) -> list[dict[str, Any]]:
-    """What was measured of a table, oldest first."""
-    return jsonlines.read(os.path.join(RESULTS, f"{table}.jsonl"))
+    """What was measured of a table, oldest first.
+
+    A line that was measured wrongly stays in its file, with the reason as its field `withdrawn`, and is left out here.
+    """
+    return [line for line in jsonlines.read(os.path.join(RESULTS, f"{table}.jsonl")) if "withdrawn" not in line]
 
 
 def current(table: str, paper: Any) -> list[dict[str, Any]]:
@@ -231,7 +234,5 @@ def forget(workdir: str) -> None:
 
 def kept(path: str, reason: str) -> str:
     """The reason, which stands in the file from now on."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(reason + "\n")
+    files.write(path, reason + "\n")
     return reason

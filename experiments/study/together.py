@@ -45,7 +45,10 @@ CHUNK = 100
 """Steps of one call of a program."""
 
 MEMBERS = 25
-"""Segmentations that a program trains at once. Pretrainings have large batches and go one by one."""
+"""Segmentations that a program trains at once."""
+
+PRETRAININGS = 5
+"""Pretrainings of a transformer that a program trains at once: on a GPU, launching kernels is most of their step. Others go one by one."""
 
 SCORED_AT_ONCE = 32
 """Images of a batch of scoring, for each member."""
@@ -289,12 +292,17 @@ class Workshop:
         kept = ("image", "label") if run.segments else ("image",)
         return {name: array for name, array in self._records[name].items() if name in kept}
 
+    def places(self, row: Row) -> int:
+        """Return how many runs the program of a row trains at once."""
+        run = _shared_run(row)
+        return self.members if run.segments else PRETRAININGS if hasattr(run.method.encoder, "patch") else 1
+
     def prepare(self, row: Row) -> None:
         """Compile a row's program in a thread."""
         name = likeness(row)
         if name not in self._programs:
             run = _shared_run(row)
-            program = Program(run, self.records(run, "train"), self.members if run.segments else 1)
+            program = Program(run, self.records(run, "train"), self.places(row))
             self._programs[name] = self._pool.submit(self._compiled, program, row.name)
 
     def _compiled(self, program: Program, name: str) -> tuple[Program, Scorer]:
@@ -391,7 +399,7 @@ def _fleets(paper: Any, tiers: Any, there: set[tuple[str, int]], workshop: Works
         for row, seed in [*((rows[name], seed) for name, seed in starts), *wanted]:
             together.setdefault((likeness(row), len(_rates(row))), []).append((row, seed))
         for members in sorted(together.values(), key=lambda each: each[0][0].command):  # pretrainings first
-            at_once = workshop.members if members[0][0].command == "segment" else 1
+            at_once = workshop.places(members[0][0])
             yield from (members[first : first + at_once] for first in range(0, len(members), at_once))
 
 

@@ -15,20 +15,20 @@ from experiments.comparison import settings, work
 from experiments.console import cli
 from tests.imports_test import ROOT
 
-FLAGS = ("--arms=denoising,tiny", "--labels=1,all", "--seeds=2", "--trials=1", "--steps=24", "--window=32", "--batch=4", "--longer=False")
+FLAGS = ("--arms=denoising,tiny", "--labels=1,all", "--seeds=2", "--trials=3", "--steps=80", "--window=32", "--batch=4", "--longer=False")
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """20 photographs of dark ground with bright squares and masks of them; their names share no prefix."""
+    """20 photographs of dark ground with red, green or blue squares, and masks of these: one image does not show all colours."""
     folder = tmp_path_factory.mktemp("own") / "my_images"
     random = np.random.default_rng(0)
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True)
     for _ in range(20):
-        image, label = random.integers(0, 120, (40, 48, 3), np.uint8), np.zeros((40, 48), np.uint8)
+        image, label = random.integers(0, 100, (40, 48, 3), np.uint8), np.zeros((40, 48), np.uint8)
         top, left = random.integers(0, 20, 2)
-        image[top : top + 16, left : left + 16, random.integers(0, 3)] += 90
+        image[top : top + 16, left : left + 16, random.integers(0, 3)] += 150
         label[top : top + 16, left : left + 16] = 255
         name = "".join(chr(97 + int(letter)) for letter in random.integers(0, 26, 8))
         cv2.imwrite(str(folder / "images" / f"{name}.png"), image)
@@ -118,7 +118,7 @@ def test_the_same_command_goes_on_and_trains_nothing_again(own, compared, capsys
 
 def test_other_settings_in_the_same_folder_are_refused(own, compared, capsys):
     assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={compared}", *FLAGS, "--steps=60"]) == 2
-    assert "steps: 24 -> 60\nName another --output." in capsys.readouterr().err
+    assert "steps: 80 -> 60\nName another --output." in capsys.readouterr().err
 
 
 def test_what_is_left_is_what_the_documentation_says(compared):

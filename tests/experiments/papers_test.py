@@ -10,7 +10,7 @@ from aeseg import spec, tree
 from aeseg.training import optimiser, rates, state
 from experiments import papers
 from experiments.console import cli
-from experiments.papers import camvid_segnet, camvid_small, camvid_tiramisu, drive, mae_ablations
+from experiments.papers import camvid_segnet, camvid_small, camvid_tiramisu, drive, mae_ablations, scenes_labels
 from experiments.study import formats, measurements, significance, summary
 
 METHODS = {"spark": "SparK", "denoising": "denoising"}
@@ -167,6 +167,34 @@ def test_mae_ablations_note_has_the_numbers_of_its_table():
     assert f"{mean:.1f} ± {half:.1f} above" in paper.NOTE
 
 
+def test_scenes_labels_note_has_the_gains_of_its_table():
+    paper = papers.at_scale(scenes_labels, "gpu")
+    gains = {}
+    for labels in scenes_labels.LABELS:
+        mae, scratch = (
+            {line["seed"]: line["numbers"]["mean_iou"] for line in measurements.current("scenes_labels", paper) if line["row"] == row}
+            for row in (f"MAE, {labels} labels", f"ViT scratch, {labels} labels")
+        )
+        gains[labels] = [mae[seed] - scratch[seed] for seed in sorted(mae.keys() & scratch.keys())]
+        assert min(gains[labels]) > 0
+        assert (
+            f"+{100 * np.mean(gains[labels]):.1f} at {labels:,}".replace("at 8", "points of mIoU at 8") in paper.NOTE.replace("\n", " ")
+            or labels == 2048
+        )
+    mean, half = significance.interval(gains[2048])
+    assert f"+{100 * mean:.1f} ± {100 * half:.1f} at 2,048" in paper.NOTE.replace("\n", " ")
+    assert {len(each) for each in gains.values()} == {2}
+
+
+def test_the_rate_of_an_arm_is_the_best_of_its_four_trials_on_validation():
+    trials = {
+        line["row"]: line["numbers"]["mean_iou"] for line in measurements.lines("scenes_labels_tuning") if "mean_iou" in line["numbers"]
+    }
+    for arm, fields in scenes_labels.chosen().items():
+        sums = {rate: sum(trials[f"{arm}, {labels} labels, rate {rate:g}"] for labels in (32, 512)) for rate in (1e-3, 2e-3, 4e-3, 8e-3)}
+        assert fields == {papers.RATE: max(sums, key=sums.get)}
+
+
 def test_camvid_tiramisus_note_says_what_its_configs_do():
     for scale, network, sizes in (("cpu", "small_fc_densenet", ("48x48", "72x96")), ("paper", "unet", ("368x480",))):
         crops, whole = (cli.load_config(f"camvid_tiramisu:{network}{stage}") for stage in ("", ",full"))
@@ -186,7 +214,7 @@ def test_drives_note_says_how_its_images_are_split():
     assert [config.data[split].part for split in ("train", "validation")] == [(0.0, 0.9), (0.9, 1.0)]
     assert config.window == (96, 96)
     assert not any(row.best for row in drive.ROWS)
-    for scale in papers.SCALES:
+    for scale in ("cpu", "paper"):
         note = papers.at_scale(drive, scale).NOTE
         assert "18 of the 20 official training images train and two validate" in note
         assert "The last step is scored" in note

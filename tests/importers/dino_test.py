@@ -44,7 +44,7 @@ def test_the_tokens_are_theirs_at_any_size_and_the_weights_come_back(kind, tmp_p
         image = jnp.asarray(np.random.default_rng(1).random((2, h, w, 3)), jnp.float32)
         expected = theirs(oracle.torch_image(image)).last_hidden_state.detach().numpy()
         np.testing.assert_allclose(tokens(image), expected, rtol=0, atol=2e-5 * float(np.abs(expected).max()))
-    pyramid = encoder.apply(variables, image, train=False)
+    pyramid = jax.jit(lambda image: encoder.apply(variables, image, train=False))(image)
     np.testing.assert_allclose(pyramid[4].reshape(2, 30, 16), tokens(image)[:, -30:], rtol=0, atol=1e-5)
     families.save(str(tmp_path / "back"), ConfigDict({"encoder": model.described}), model.variables)
     again = families.load(str(tmp_path / "back"))
@@ -77,7 +77,8 @@ def test_the_features_of_dinov3_s_convnext_are_theirs_and_the_weights_come_back(
     node = model.described.copy_and_resolve_references()
     node.update(mean=(0.0,), std=(1.0,))
     image = jnp.asarray(np.random.default_rng(1).random((2, 32, 24, 3)), jnp.float32)
-    pyramid = build(node).apply({"params": model.variables["params"]["encoder"]}, image, train=False)
+    variables = {"params": model.variables["params"]["encoder"]}
+    pyramid = jax.jit(lambda variables: build(node).apply(variables, image, train=False))(variables)
     expected = theirs.model(oracle.torch_image(image)).last_hidden_state.permute(0, 2, 3, 1).detach().numpy()
     np.testing.assert_allclose(pyramid[max(pyramid)], expected, rtol=0, atol=2e-5 * float(np.abs(expected).max()))
     families.save(str(tmp_path / "back"), ConfigDict({"encoder": model.described}), model.variables)

@@ -35,6 +35,6 @@ def run(steps=6, devices=(), microbatches=1, method="denoising", batches=batches
     return SimpleNamespace(**{**parts, **numbers, **fields})
 
 
-def trained(run, state, checkpoints, log, evaluate=lambda state: {}, picture=lambda state: None):
+def trained(run, state, checkpoints, log, evaluate=lambda state: {}, picture=lambda state: None, **how):
     """The outcome of the loop, by default without numbers and pictures."""
-    return loop.train(run, state, checkpoints, log, evaluate, picture)
+    return loop.train(run, state, checkpoints, log, evaluate, picture, **how)

@@ -23,14 +23,14 @@ from tests.training import cases
 from tests.training.cases import batches, run
 
 
-def trained(workdir, chosen, say=pytest.fail):
+def trained(workdir, chosen, say=pytest.fail, **how):
     """Resume or start, train, and return the outcome."""
     kept = Checkpoints(os.path.join(workdir, "checkpoints"), keep=5)
     state = loop.initial_state(chosen, next(batches(0)))
     state = kept.restore(state, say=say) or state
     log = Log(str(workdir), chosen.steps, int(state.step))
     try:
-        return cases.trained(chosen, state, kept, log)
+        return cases.trained(chosen, state, kept, log, **how)
     finally:
         kept.close()
         log.close()
@@ -71,6 +71,14 @@ def test_a_run_that_stopped_and_went_on_equals_one_that_did_not_to_the_bit(tmp_p
     assert equal(whole.state, resumed.state)
     rows = rows_of(tmp_path / "parts")
     assert [row["step"] for row in rows] == [2, 3, 4, 6]
+
+
+def test_a_run_whose_minutes_are_over_saves_its_step_and_goes_on(tmp_path, one_device):
+    stopped = trained(tmp_path, run(6, one_device), deadline=0.0)
+    assert (int(stopped.state.step), stopped.finished, stopped.signal) == (1, False, 0)
+    resumed = trained(tmp_path, run(6, one_device), deadline=float("inf"))
+    assert resumed.finished
+    assert [row["step"] for row in rows_of(tmp_path)] == [1, 2, 4, 6]
 
 
 def test_devices_and_microbatches_change_rounding_only(tmp_path):

@@ -34,7 +34,7 @@ def test_an_arm_that_is_better_gains_and_one_that_is_worse_loses():
     found = verdicts.verdict(comparison({"good": 0.05, "same": 0.0, "bad": -0.05}))
     assert [entry(found, arm)["overall"]["verdict"] for arm in ("good", "same", "bad")] == ["gains", "not shown", "loses"]
     assert found["headline"].startswith("good gains +5.")
-    assert "over scratch, averaged over 1, 4 and 16 labels" in found["headline"]
+    assert "over scratch with 5 seeds, averaged over 1, 4 and 16 labels" in found["headline"]
     assert any(text.startswith("bad: loses -") for text in found["sentences"])
     shown = entry(found, "same")["overall"]
     assert shown["low"] < 0 < shown["high"]

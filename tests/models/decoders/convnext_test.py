@@ -25,7 +25,7 @@ def test_a_token_stands_where_features_are_hidden_and_its_cells_are_squares_of_p
     assert image.shape == (1, 8, 16, 3)
     assert variables["params"]["mask_token"].shape == (8,)
     at = masking.spread(hidden, 2)[..., None]
-    other = jitted.apply(decoder, variables, {4: jnp.where(at, jnp.nan, pyramid[4])}, train=False, hidden=hidden)
+    other = decoder.apply(variables, {4: jnp.where(at, jnp.nan, pyramid[4])}, train=False, hidden=hidden)
     np.testing.assert_array_equal(image, other)
     without = {"params": {name: leaf for name, leaf in variables["params"].items() if name != "mask_token"}}
     assert np.any(jitted.apply(decoder, without, pyramid, train=False) != image)

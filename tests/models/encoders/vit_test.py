@@ -116,7 +116,7 @@ def test_every_head_reads_it_through_a_neck(head, strides, blocks):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ViT(**SMALL, positions="none"), "positions is one of fixed, learned, trained; got 'none'"),
+        (lambda: ViT(**SMALL, positions="none"), "positions is one of fixed, learned, trained, rotary; got 'none'"),
         (lambda: ViT(**SMALL, outputs=(0, 3)), r"outputs names blocks from 0 to 2; got \[3\]"),
         (lambda: initial(ViT(**{**SMALL, "heads": 3})), "divisible by its heads; got 8 and 3"),
         (lambda: initial(ViT(**SMALL, drop_path=1.0)), "drop_path is a probability.*got 1.0"),
