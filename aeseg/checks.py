@@ -32,6 +32,7 @@ RANGES: dict[str, tuple[Number, Number]] = {
     **dict.fromkeys(("channels", "classes"), (1, 10_000)),
     **dict.fromkeys(("dropout", "drop_path", "drop_paths", "probability", "share", "fraction"), (0, 1)),
     **dict.fromkeys(("std", "epsilon"), (1e-30, math.inf)),
+    **dict.fromkeys(("b1", "b2"), (0, 1)),
     **dict.fromkeys(("learning_rate", "weight_decay", "clip", "cache_gib", "visible_weight"), (0, 1e9)),
     **dict.fromkeys(("threads", "workers"), (0, 256)),
     "batch_size": (1, 2**20),
@@ -87,14 +88,14 @@ def available_bytes(devices: Sequence[Any] = ()) -> Number:
     limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in devices or jax.local_devices()]
     if all(limits):
         return sum(limits)
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    bounds = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             with open(path, encoding="utf-8") as file:
-                found.append(int(file.read()))
+                bounds.append(int(file.read()))
         except (OSError, ValueError):  # absent, or "max"
             continue
-    return min(found)
+    return min(bounds)
 
 
 def size(number: Number) -> str:

@@ -76,7 +76,7 @@ def _raw(statistics: Any) -> Any:
 
 
 def _central(statistics: Any) -> Any:
-    """The inverse of `_raw`, float32."""
+    """Invert `_raw`, in float32."""
     return _mapped(statistics, lambda mean, square: (np.float32(mean), np.float32(np.maximum(square - np.square(mean), 0))))
 
 

@@ -25,19 +25,19 @@ from aeseg.training.state import TrainState
 from aeseg.types import UserError
 
 PICTURES = 6
-"""Rows of the pictures that a run leaves."""
+"""Rows of the pictures that a run writes."""
 
 AVERAGED = 1_000
 """Images, at least, that the averages of a frozen encoder are taken of (Wu & Johnson 2021, section 3.2: a sample of the set is enough)."""
 
 Init = Callable[[TrainState], tuple[TrainState, list[str]]]
-"""Puts pretrained weights into an initial state; returns the state, and lines that say what was done."""
+"""Loads pretrained weights into an initial state; returns the state and messages."""
 
 
 class Outcome(NamedTuple):
-    """Where a run stopped: its step, the numbers of the validation set, whether all steps are done, seconds, the last picture.
+    """The end of a run: its step, the validation scores, whether all steps are done, seconds, the last picture.
 
-    `signal` is the one that stopped it, or 0.
+    `signal` is the signal that stopped it, or 0.
     """
 
     step: int
@@ -56,11 +56,11 @@ def train(
     evaluate: scores.Evaluate | None = None,
     minutes: float = 0.0,
 ) -> Outcome:
-    """Train a run in the workdir `path`, continue it, or find it finished.
+    """Train a run in the workdir `path`; continue it, or return at once if it is finished.
 
-    A workdir with a checkpoint of this run is continued; else `init` brings pretrained weights; else training starts from scratch.
-    `programs` were compiled by runs before; `evaluate` takes the place of the run's own numbers of the validation set.  After `minutes`,
-    if any, training stops with everything saved; the same call continues.
+    If the workdir has a checkpoint of this run, training continues.  Otherwise `init` loads pretrained weights, or training starts from
+    scratch.  `programs` holds compiled programs of earlier runs; `evaluate` replaces the run's validation.  After `minutes` > 0, training
+    saves and stops; the same call continues.
     Raises UserError if the workdir holds another run, or another process trains there.
     """
     if minutes < 0:
@@ -78,7 +78,7 @@ def _trained(
     workdir.check_workdir(path, run.config, writes)
     smaller = run.metric not in LARGER_IS_BETTER
     kept = saved.Checkpoints(os.path.join(path, "checkpoints"), run.keep, run.metric, run.keep_every, smaller)
-    pictures, evaluate = Pictures(run, path, programs.shower(run)), evaluate or programs.validation(run)
+    pictures, evaluate = Pictures(run, path, programs.shower(run)), evaluate or _with_metric(programs.validation(run), run)
     state = programs.initial(run)
     log = Log(path, run.steps, max([s for s in kept.steps() if s <= run.steps], default=0), writes)
     try:
@@ -105,11 +105,23 @@ def _trained(
     return Outcome(int(state.step), numbers, finished, time.perf_counter() - began, pictures.last, signal)
 
 
-def frozen_averages(run: Run, state: TrainState, batches: Iterable[Mapping[str, np.ndarray]] = ()) -> tuple[TrainState, list[str]]:
-    """Return the state with the batch norm averages of a frozen encoder taken of training images, and a line that says so.
+def _with_metric(evaluate: scores.Evaluate, run: Run) -> scores.Evaluate:
+    """Return `evaluate`, with UserError if the run's metric is not among its numbers: no checkpoint would be the best."""
 
-    The images are those of `batches`, which one process reads (padding is left out), or AVERAGED images as the head is trained on.
-    Other states, and those of runs with `statistics` "pretrained", are returned as they are.
+    def checked(state: TrainState) -> dict[str, float]:
+        numbers = evaluate(state)
+        if run.metric not in numbers:
+            raise UserError(f"best must be one of {', '.join(numbers)}; got {run.metric!r}. Set --config.best.")
+        return numbers
+
+    return checked
+
+
+def frozen_averages(run: Run, state: TrainState, batches: Iterable[Mapping[str, np.ndarray]] = ()) -> tuple[TrainState, list[str]]:
+    """Return the state with a frozen encoder's batch norm averages over training images, and a message.
+
+    The images are those of `batches`, which one process reads (without padding), or AVERAGED images of the head's training.
+    Other states, and states of runs with `statistics` "pretrained", are returned unchanged.
     """
     statistics = state.collections.get("batch_stats", {}).get("encoder", {})
     if not (statistics and getattr(run.method, "frozen_encoder", False) and run.statistics == "re-estimated"):
@@ -126,14 +138,14 @@ def frozen_averages(run: Run, state: TrainState, batches: Iterable[Mapping[str, 
 
 
 class Pictures:
-    """Leaves `pictures/step_<n>.png` of the same few validation images each time."""
+    """Writes `pictures/step_<n>.png`, always of the same few validation images."""
 
     def __init__(self, run: Run, path: str, show: scores.Forward):
         self._run, self._folder, self.last = run, os.path.join(path, "pictures"), ""
         self._show = show
 
     def write(self, state: TrainState) -> None:
-        """Draw what the method shows of the first validation images."""
+        """Draw the method's columns for the first validation images."""
         run = self._run
         batch = next(iter(scores.windows(run, run.validation, run.batch_size)))
         shown = self._show(scores.host_copy(state.variables), batch)
@@ -146,7 +158,7 @@ class Pictures:
 
 
 def describe(run: Run, state: TrainState) -> str:
-    """Return one line: what is trained, on what, where."""
+    """Return one line about the method, the data and the devices."""
     device = run.mesh.devices.flat[0]
     return (
         f"{type(run.method).__name__}: {tree.count(state.params):,} parameters; {len(run.training):,} training and "
@@ -156,7 +168,7 @@ def describe(run: Run, state: TrainState) -> str:
 
 
 def report(run: Run, path: str, outcome: Outcome, next_command: str = "") -> str:
-    """Return what a run prints last: the numbers, the seconds, where the pictures are, the next command."""
+    """Return a run's last message: scores, seconds, path of the pictures, next command."""
     lines = [
         f"Skipped {len(skipped)} unreadable {split} records: {' '.join(sorted(skipped)[:3])}{' ...' if len(skipped) > 3 else ''}"
         for split, source in (("training", run.training), ("validation", run.validation))

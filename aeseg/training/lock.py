@@ -26,6 +26,10 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 """What a file system without locks says."""
 
 
+LONGEST_PATH = 3000
+"""Characters of a workdir's path: systems allow 4,096 bytes, of which the names of checkpoints need some hundreds."""
+
+
 @contextlib.contextmanager
 def held(workdir: str, say: Callable[[str], None] = lambda text: print(text, file=sys.stderr)) -> Iterator[None]:
     """Inside, the workdir is this run's alone; made if it is not there.
@@ -56,7 +60,12 @@ def held(workdir: str, say: Callable[[str], None] = lambda text: print(text, fil
 
 
 def check_local(workdir: str) -> None:
-    """Raise UserError for the address of a remote store: a run needs a folder with locks and renames."""
+    """Raise UserError unless `workdir` can name a folder here. A remote store is refused: a run needs locks and renames."""
+    if "\0" in workdir or len(os.path.abspath(workdir)) > LONGEST_PATH:
+        raise UserError(
+            f"Expected the path of a folder, without zero bytes and of at most {LONGEST_PATH:,} characters; got {ascii(workdir)[:60]}. "
+            "Set --workdir."
+        )
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://?", workdir):
         raise UserError(
             f"Expected a folder of this machine; got {workdir!r}. "
