@@ -15,7 +15,7 @@ from aeseg.types import IGNORE
 class Mean(NamedTuple):
     """An undivided mean: what every objective returns. `+` joins the parts of a data set.
 
-    >>> (Mean(6.0, 2.0) + Mean(3.0, 1.0)).value().item()
+    >>> (Mean(jnp.float32(6), jnp.float32(2)) + Mean(jnp.float32(3), jnp.float32(1))).value().item()
     3.0
     """
 

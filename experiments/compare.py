@@ -193,7 +193,8 @@ def report(found: dict[str, Any], output: str) -> str:
     if not gains:
         lines.append(f"{'try next':<11} {found['next']}")
     names = ("results.jsonl", "results.csv", "table.tex", "plot.png", "pictures/worst.png", "verdict.json", "winner.json")
-    return "\n".join([*lines, f"{'files':<11} {output}: {', '.join(names)}"])
+    lines += [f"{'files':<11} {output}: {', '.join(names)}", f"{'page':<11} {process.launcher()}report {output}"]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -162,14 +162,13 @@ def write(workdir: str, split: str, scores: dict[str, Any], name: str = "metrics
 
 def _entries(path: str) -> dict[str, Any]:
     try:
-        with open(path, encoding="utf-8") as file:
-            entries = json.load(file)
+        entries = files.read_json(path)
+        if isinstance(entries.get("evaluations", []), list):
+            return entries
     except FileNotFoundError:
         return {}
-    except (ValueError, OSError, RecursionError):
-        entries = None
-    if isinstance(entries, dict) and isinstance(entries.get("evaluations", []), list):
-        return entries
+    except (UserError, OSError):
+        pass
     print(f"{path} holds no scores; it is kept as {files.move_aside(path)}.", file=sys.stderr)
     return {}
 

@@ -8,8 +8,10 @@ python -m experiments.report scenes drive_labels --output=a.html  tables of expe
 The page needs no network, is below 15 MB, and holds names and settings as text only.  Runs are predicted anew, on --split.
 """
 
+import dataclasses
 import functools
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,10 +53,15 @@ def run(argv: Sequence[str]) -> int:
     kinds = {path: kind(path) for path in dict.fromkeys(named)}
     process.start()
     pages = [_gathered(path, flags, len(named)) for path in kinds if kinds[path] == "run"]
+    names = Counter(one.name for one in pages)
+    pages = [dataclasses.replace(one, name=_longer(one.path)) if names[one.name] > 1 else one for one in pages]
     sections = _of_runs(pages)
     for number, path in enumerate(path for path in kinds if kinds[path] == "comparison"):
         one = comparisons.gather(path)
         sections.append((f"comparison{number}", one.name, comparison_sections.comparison(one, number)))
+        if best := comparisons.winner(one):
+            shown_best = dataclasses.replace(_gathered(best, flags, len(named) + 1), name=f"winner of {one.name}")
+            sections.append((f"winner{number}", shown_best.name, run_sections.run(shown_best, f"winner{number}")))
     for number, path in enumerate(path for path in kinds if kinds[path] == "table"):
         sections.append((f"table{number}", path, table_sections.table(path, number)))
     write(flags.output, flags.title or ", ".join(os.path.basename(os.path.normpath(path)) for path in kinds), sections)
@@ -63,6 +70,11 @@ def run(argv: Sequence[str]) -> int:
             print(f"Note: {shown(one.path)} has no pictures: {shown(one.missing)}")
     print(f"page        {flags.output}", flush=True)
     return 0
+
+
+def _longer(path: str) -> str:
+    """The last two parts of a path."""
+    return "/".join(os.path.abspath(path).split(os.sep)[-2:])
 
 
 def kind(path: str) -> str:
@@ -101,7 +113,7 @@ def _gathered(path: str, flags: Any, together: int) -> RunPage:
 
 
 def _of_runs(pages: Sequence[RunPage]) -> Sections:
-    each = [(f"run{number}", one.name, run_sections.run(one, number)) for number, one in enumerate(pages)]
+    each = [(f"run{number}", one.name, run_sections.run(one, f"run{number}")) for number, one in enumerate(pages)]
     curves = ("curves", "Curves", run_sections.overlaid(pages))
     return [("runs", "Runs", run_sections.compared(pages)), curves, *each] if len(pages) > 1 else [*each, curves]
 

@@ -229,7 +229,8 @@ def _with_results(text: str) -> str:
     measured = [(name, scale) for name, scale in scales if measurements.current(name, papers.at_scale(modules[name], scale))]
     tunings = [printed(name, scale=scale).partition("\n\n") for name, scale in measured if modules[name].SPLIT == "validation"]
     others = [(name, scale) for name, scale in measured if modules[name].SPLIT != "validation"]
-    written = [printed(name, scale=scale, longest=LONGEST) + (pictures(name) if scale == "cpu" else "") for name, scale in others]
+    drawn = dict(reversed(measured))  # the first scale's rows are on the pictures
+    written = [printed(name, scale=scale, longest=LONGEST) + (pictures(name) if scale == drawn[name] else "") for name, scale in others]
     folded = [formats.folded(title.strip("*"), rest) for title, _, rest in tunings]
     tables = "\n\n".join([*written, *filter(None, [speed()]), *folded])
     pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])

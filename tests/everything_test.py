@@ -159,6 +159,7 @@ def test_tests_mirror_the_code():
         "evaluation_of_the_record",
         "contract",
         "command_lines",
+        "doctests",
         "lanes",
         "imports",
         "everything",

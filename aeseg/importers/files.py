@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from aeseg import files
 from aeseg.types import UserError
 
 CONFIG, WEIGHTS, INDEX, PREPROCESSOR = "config.json", "model.safetensors", "model.safetensors.index.json", "preprocessor_config.json"
@@ -46,9 +47,8 @@ def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not os.path.exists(path):
         raise UserError(f"Expected weights in {path!r}; there is no such file or directory. Name a directory with {CONFIG} and {WEIGHTS}.")
     directory = path if os.path.isdir(path) else os.path.dirname(path)
-    files = _files(path)
     config = read_json(os.path.join(directory, CONFIG), "It names the model of the tensors; download it from the source of the weights.")
-    tensors = {name: array for file in files for name, array in _tensors(file).items()}
+    tensors = {name: array for file in _files(path) for name, array in _tensors(file).items()}
     if os.path.isdir(path):
         _check_index(path, tensors)
     return config, tensors
@@ -78,14 +78,12 @@ def write(directory: str, config: Mapping[str, Any], tensors: Mapping[str, np.nd
     path = os.path.join(directory, WEIGHTS)
     if os.path.exists(path):
         raise UserError(f"{path} exists already. Name another --output, or remove it.")
-    os.makedirs(directory, exist_ok=True)
     for name, values in ((CONFIG, config), (PREPROCESSOR, preprocessor)):
         if values:
-            with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
-                file.write(json.dumps(values, indent=2, sort_keys=True) + "\n")
-    # safetensors ignores strides and writes the memory of an array as it is; transformers requires "pt"
-    save_file({name: np.asarray(array, order="C") for name, array in tensors.items()}, path + ".tmp", metadata={"format": "pt"})
-    os.replace(path + ".tmp", path)
+            files.write(os.path.join(directory, name), json.dumps(values, indent=2, sort_keys=True) + "\n")
+    with files.replacing(path) as temporary:
+        # safetensors ignores strides and writes the memory of an array as it is; transformers requires "pt"
+        save_file({name: np.asarray(array, order="C") for name, array in tensors.items()}, temporary, metadata={"format": "pt"})
 
 
 def _files(path: str) -> list[str]:

@@ -57,7 +57,7 @@ def imagenet_config(
         dtype="bfloat16",
         optimiser=spec(optimiser, learning_rate=rate * batch / base_batch, steps=steps, warmup=steps * warmup_epochs // passes, **fields),
         log_every=100,
-        evaluate_every=6_255,  # about 20 epochs of batches of 4096
+        evaluate_every=6_255,  # about 20 epochs of batches of 4096, 10 of SimMIM's 2048
         save_every=6_255,
         next=following,
         given={"epochs": passes, "images": images, "blr": rate},

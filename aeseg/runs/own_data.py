@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from aeseg import spec
+from aeseg.data import wrappers
 from aeseg.data.statistics import channel_statistics
 from aeseg.runs.run import SPLITS, Data, is_segmenter, split_config
 from aeseg.runs.workdir import Trained
@@ -60,7 +61,7 @@ def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistic
         config.method.classes = len(train.classes)
     encoder, decoder = config.method.encoder, config.method.get("decoder", {})
     if {"mean", "std"} <= set(encoder) and not {"method.encoder.mean", "method.encoder.std"} & set(overrides):
-        encoder.update(statistics or statistics_of(train))
+        encoder.update(statistics or statistics_of(wrappers.Tolerant(train) if config.data.on_error == "skip" else train))
     if hasattr(train, "reading") and {"bits", "value_range"} <= set(config.data.source):
         for name in {"bits", "value_range"} - {field.removeprefix("data.source.") for field in overrides}:
             config.data.source[name] = getattr(train.reading, name)  # said once, for images elsewhere, too

@@ -320,7 +320,7 @@ def split_config(data: Mapping[str, Any], split: str) -> dict[str, Any]:
 def freezes_encoder(config: Any) -> bool:
     """Whether a config of a `Run`, plain or not, trains a segmenter whose encoder never moves."""
     optimiser = config["optimiser"]
-    still = "encoder/*" in optimiser.get("freeze", ()) and not optimiser.get("thaw", 0)
+    still = "encoder/*" in optimiser.get("freeze", ()) and not optimiser.get("thaw", ())
     frozen = config["method"].get("frozen_encoder", False) or still
     return is_segmenter(config) and bool(frozen or config["transfer"] == "linear-probe")
 

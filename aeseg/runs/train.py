@@ -28,7 +28,7 @@ PICTURES = 6
 """Rows of the pictures that a run leaves."""
 
 AVERAGED = 1_000
-"""Images, at least, that the averages of a frozen encoder are taken of (Wu & Johnson 2021, section 3: 10^3 to 10^4 are enough)."""
+"""Images, at least, that the averages of a frozen encoder are taken of (Wu & Johnson 2021, section 3.2: a sample of the set is enough)."""
 
 Init = Callable[[TrainState], tuple[TrainState, list[str]]]
 """Puts pretrained weights into an initial state; returns the state, and lines that say what was done."""

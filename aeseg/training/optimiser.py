@@ -6,7 +6,7 @@ by path patterns (`encoder/*`); see `aeseg.tree.matches`.  All take
 clip          largest global norm of the gradient; 0: any
 layer_decay   below 1 gives layer l of L the rate times layer_decay^(L-l) (Bao et al. 2022; aeseg/training/layer_decay.py)
 rates         factors of the rate by path: (("encoder/*", 0.1),), (("*bias", 2.0),) (aeseg/training/rates.py)
-freeze        paths that do not move at all, or until the step `thaw`, from which their rate rises for as long as the warm-up
+freeze        paths that do not move at all, or with thaw=(n, m) not before step n, with their whole rate from step m on (LP-FT)
 """
 
 import functools
@@ -28,8 +28,9 @@ from aeseg.types import UserError
 NO_DECAY = ("*bias", "*scale", "*gamma", "*beta", "*position*", "*token*")
 """Biases, norms' scales, response normalisation, position tables and tokens: never decayed.
 
-As in MAE's fine-tuning (code: lr_decay.py, models_vit.py: vectors, pos_embed, cls_token) and in SimMIM.  Deviation: MAE's pretraining
-(code: main_pretrain.py, timm's add_weight_decay) exempts vectors alone, so it decays the class and mask tokens, which are 1 x 1 x d.
+As in MAE's fine-tuning (code: lr_decay.py, models_vit.py: vectors, pos_embed, cls_token).  Deviations: SimMIM decays the mask token of a
+ViT; MAE's pretraining (code: main_pretrain.py, timm's add_weight_decay) exempts vectors alone, so it decays the class and mask tokens,
+which are 1 x 1 x d.
 """
 
 
@@ -74,7 +75,7 @@ def adamw(
     clip: float = 0.0,
     layer_decay: float = 1.0,
     freeze: Sequence[str] = (),
-    thaw: int = 0,
+    thaw: Sequence[int] = (),
     rates: Rates = (),
 ) -> Optimiser:
     """AdamW (Loshchilov & Hutter 2019, algorithm 2): decay is not part of the gradient, and scales with the schedule.
@@ -87,7 +88,7 @@ def adamw(
         optax.scale_by_adam(b1, b2, epsilon),
         _decay(weight_decay_schedule(weight_decay, weight_decay_growth, steps), no_decay),
     ]
-    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw, warmup), rates)
+    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw), rates)
 
 
 @_recorded
@@ -105,13 +106,13 @@ def sgd(
     clip: float = 0.0,
     layer_decay: float = 1.0,
     freeze: Sequence[str] = (),
-    thaw: int = 0,
+    thaw: Sequence[int] = (),
     rates: Rates = (),
 ) -> Optimiser:
     """Stochastic gradient descent with momentum; weight decay joins the gradient, before the momentum, as in Caffe and torch."""
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [_decay(weight_decay, no_decay), optax.trace(momentum, nesterov)]
-    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw, warmup), rates)
+    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw), rates)
 
 
 @_recorded
@@ -129,7 +130,7 @@ def rmsprop(
     clip: float = 0.0,
     layer_decay: float = 1.0,
     freeze: Sequence[str] = (),
-    thaw: int = 0,
+    thaw: Sequence[int] = (),
     rates: Rates = (),
 ) -> Optimiser:
     """RMSprop (Tieleman & Hinton 2012, lecture 6e): the gradient g over sqrt(v + epsilon), v a running mean of its square from 0.
@@ -139,7 +140,7 @@ def rmsprop(
     """
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [_decay(weight_decay, no_decay), optax.scale_by_rms(decay, epsilon)]
-    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw, warmup), rates)
+    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw), rates)
 
 
 @_recorded
@@ -159,7 +160,7 @@ def lamb(
     clip: float = 0.0,
     layer_decay: float = 1.0,
     freeze: Sequence[str] = (),
-    thaw: int = 0,
+    thaw: Sequence[int] = (),
     rates: Rates = (),
 ) -> Optimiser:
     """LAMB (You et al. 2020, algorithm 2): each layer of AdamW moves by the schedule's rate times the norm of its weights.
@@ -173,7 +174,7 @@ def lamb(
         _decay(weight_decay_schedule(weight_decay, weight_decay_growth, steps), no_decay),
         scale_by_lamb_ratio(no_decay),
     ]
-    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw, warmup), rates)
+    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw), rates)
 
 
 @_recorded
@@ -191,7 +192,7 @@ def lars(
     clip: float = 0.0,
     layer_decay: float = 1.0,
     freeze: Sequence[str] = (),
-    thaw: int = 0,
+    thaw: Sequence[int] = (),
     rates: Rates = (),
 ) -> Optimiser:
     """LARS (You et al. 2017, algorithm 1): each layer's gradient is brought to `trust` times the norm of its weights.
@@ -201,7 +202,7 @@ def lars(
     """
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [scale_by_lars_ratio(trust, weight_decay, no_decay), optax.trace(momentum)]
-    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw, warmup), rates)
+    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw), rates)
 
 
 @_recorded
@@ -224,7 +225,7 @@ def muon(
     clip: float = 0.0,
     layer_decay: float = 1.0,
     freeze: Sequence[str] = (),
-    thaw: int = 0,
+    thaw: Sequence[int] = (),
     rates: Rates = (),
 ) -> Optimiser:
     """Muon (Jordan et al. 2024): matrices and convolutions move by orthogonal matrices; all else, and `adam`, as in AdamW.
@@ -235,7 +236,7 @@ def muon(
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     parts = {"matrix": scale_by_orthogonal(momentum, nesterov, rms), "other": optax.scale_by_adam(b1, b2, epsilon)}
     core = [optax.partition(parts, lambda params: matrix_labels(params, adam)), _decay(weight_decay, no_decay)]
-    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw, warmup), rates)
+    return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw), rates)
 
 
 def decayed(params: Any, no_decay: Sequence[str] = NO_DECAY) -> Any:
@@ -248,16 +249,15 @@ def _decay(weight_decay: optax.ScalarOrSchedule, no_decay: Sequence[str]) -> opt
 
 
 class Stillness(NamedTuple):
-    """What `freeze` names stands still: always, or until the step `thaw`, from which its rate rises as long as the `warmup`."""
+    """What `freeze` names stands still: always, or until the first step of `thaw`; from the second on, it has its whole rate."""
 
     freeze: Sequence[str]
-    thaw: int
-    warmup: int
+    thaw: Sequence[int]
 
 
 def _assembled(core: list[Any], rate: optax.Schedule, clip: float, layer_decay: float, still: Stillness, rates: Rates) -> Optimiser:
     if still.thaw and not still.freeze:
-        raise UserError(f"thaw={still.thaw} needs paths that stand still until then. Set --config.optimiser.freeze=('encoder/*',).")
+        raise UserError(f"thaw={tuple(still.thaw)} needs paths that stand still until then. Set --config.optimiser.freeze=('encoder/*',).")
     parts = [optax.clip_by_global_norm(clip)] if clip > 0 else []
     parts += core
     if layer_decay != 1.0:
@@ -266,7 +266,7 @@ def _assembled(core: list[Any], rate: optax.Schedule, clip: float, layer_decay: 
         parts.append(scale_by_path(rates))
     marked = functools.partial(labels, patterns=still.freeze)
     if still.thaw:
-        held = optax.scale_by_schedule(released(still.thaw, still.warmup))
+        held = optax.scale_by_schedule(released(still.thaw))
         parts.append(optax.partition({"moving": optax.identity(), "still": held}, marked))
     chain = optax.chain(*parts, optax.scale_by_learning_rate(rate))
     if still.freeze and not still.thaw:

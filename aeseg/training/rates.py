@@ -42,16 +42,20 @@ def factor(rates: Rates, name: str) -> float:
     return next((times for pattern, times in rates if tree.matches(name, (pattern,))), 1.0)
 
 
-def released(step: int, warmup: int) -> optax.Schedule:
-    """Factor that is 0 before a step, and then rises linearly to 1 over `warmup` steps.
+def released(thaw: Sequence[int]) -> optax.Schedule:
+    """Factor that is 0 up to the first step of `thaw`, and rises linearly to 1 at the second; UserError unless these are two steps.
 
-    Linear probing, then fine-tuning (Kumar et al. 2022, arXiv 2202.10054, section 3.3). Deviation: in one run, with one schedule; batch
+    Linear probing, then fine-tuning (LP-FT; Kumar et al. 2022, arXiv 2202.10054). Deviation: in one run, with one schedule; batch
     norms of what stands still use each batch's statistics, and optimisers collect moments of its gradient. For the paper's two
     stages run `segment` twice: --config.transfer=linear-probe, then --config.transfer=continue with --init.
     """
 
+    if len(thaw) != 2 or not 0 <= thaw[0] <= thaw[1]:
+        raise UserError(f"thaw names the step up to which paths stand still and the step of their whole rate; got {tuple(thaw)}.")
+    first, last = thaw
+
     def schedule(count: Any) -> Any:
-        return jnp.clip((count - step) / max(warmup, 1), 0, 1) if warmup else jnp.where(count >= step, 1.0, 0.0)
+        return jnp.clip((count - first) / (last - first), 0, 1) if last > first else jnp.where(count >= first, 1.0, 0.0)
 
     return schedule
 

@@ -3,7 +3,7 @@
 The paper's protocol: 360x480, SGD 0.1 with momentum 0.9, batches of 12, He initialisation, from scratch on the 367 training images;
 scored at the checkpoint with the best global accuracy on validation, measured every 1,000 steps. The paper trains until the loss
 converges; here, 10,000 steps (327 epochs), as in the authors' solver. Deviation: gradients are clipped at norm 1, or
-FCN-Basic-NoDimReduction diverges in its first steps.
+FCN-Basic-NoDimReduction diverges (at 72x96 in the ninth step, one seed; in the sixth with the loss divided by the sum of weights).
 
 What the paper does not say is as in the authors' code (caffe-segnet, and the solvers and prototxts of SegNet-Tutorial): the weighted
 cross-entropy is divided by the number of labelled pixels; weight decay 5e-4, of kernels and of norms' scales, and in SegNet-Basic of

@@ -17,6 +17,8 @@ from aeseg.spec import recipe
 from aeseg.training.optimiser import adamw
 
 ARGUMENTS = ("b16", "l16", "h14", "b16,folder")
+NEXT = {"b16": "mae_finetune", "l16": "mae_finetune:l16", "h14": "linear_probe:vit,h14"}
+"""The segmentation of each size; the paper has none of ViT-H."""
 
 
 def get_config(argument: str = "b16") -> ConfigDict:
@@ -26,4 +28,4 @@ def get_config(argument: str = "b16") -> ConfigDict:
     method.standardised = True
     method.encoder.remat = size == "h14"
     fields = {"b1": 0.9, "b2": 0.95, "weight_decay": 0.05}
-    return imagenet_config(method, source, adamw, 1.5e-4, epochs=800, warmup_epochs=40, following="mae_finetune", **fields)
+    return imagenet_config(method, source, adamw, 1.5e-4, epochs=800, warmup_epochs=40, following=NEXT.get(size, "mae_finetune"), **fields)

@@ -20,6 +20,7 @@ from aeseg.training.optimiser import adamw
 
 ARGUMENTS = ("b16", "l16")
 OUTPUTS = {"b16": (3, 5, 7, 11), "l16": (7, 11, 15, 23)}
+"""Blocks that UPerNet reads, of 12 and of 24: as in the configs of BEiT's authors."""
 SPLITS = {"train": "train", "validation": "validation", "test": "validation"}
 
 

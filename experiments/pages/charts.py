@@ -41,16 +41,30 @@ def curves(title: str, series: Sequence[Series], across: str, log: bool = False,
     x_of, y_of = _scale(x_ticks, LEFT, WIDTH - RIGHT, log), _scale(y_ticks, HEIGHT - BOTTOM, TOP)
     parts = [_axes(x_ticks, y_ticks, x_of, y_of, across)]
     readout = []
-    for one in drawn:
-        places = [(x_of(x), y_of(factor * y)) for x, y in one.points]
-        if one.band:
+    alone = all(len(one.points) == 1 for one in drawn)
+    for number, one in enumerate(drawn):
+        aside = 18 * (number - (len(drawn) - 1) / 2) if alone else 0.0  # single points lie side by side
+        places = [(x_of(x) + aside, y_of(factor * y)) for x, y in one.points]
+        if alone:
+            parts += [
+                tag(
+                    "line",
+                    x1=_short(x),
+                    x2=_short(x),
+                    y1=_short(y_of(factor * low)),
+                    y2=_short(y_of(factor * high)),
+                    class_=_colour("curve", one),
+                )
+                for (x, _), (_, low, high) in zip(places, one.band, strict=False)
+            ]
+        elif one.band:
             edge = [(x_of(x), y_of(factor * high)) for x, _, high in one.band] + [
                 (x_of(x), y_of(factor * low)) for x, low, _ in reversed(one.band)
             ]
-            parts.append(tag("polygon", points=_points(edge), class_=f"band series{one.colour % COLOURS}"))
-        parts.append(tag("polyline", points=_points(places), class_=f"curve series{one.colour % COLOURS}"))
+            parts.append(tag("polygon", points=_points(edge), class_=_colour("band", one)))
+        parts.append(tag("polyline", points=_points(places), class_=_colour("curve", one)))
         if one.marks or len(places) == 1:
-            parts += [tag("circle", cx=_short(x), cy=_short(y), r=3, class_=f"mark series{one.colour % COLOURS}") for x, y in places]
+            parts += [tag("circle", cx=_short(x), cy=_short(y), r=3, class_=_colour("mark", one)) for x, y in places]
         values = [[round(px, 1), round(py, 1), label(x), label(factor * y)] for (px, py), (x, y) in zip(places, one.points, strict=True)]
         readout.append({"name": one.name, "colour": one.colour % COLOURS, "points": values})
     parts.append(tag("line", class_="cursor", y1=TOP, y2=HEIGHT - BOTTOM, x1=-9, x2=-9))
@@ -181,6 +195,10 @@ def _axes(x_ticks, y_ticks, x_of, y_of, across: str) -> Markup:  # type: ignore[
             columns.append(tag("text", label(mark), x=_short(x), y=HEIGHT - BOTTOM + 16, class_="tick middle"))
             last = x
     return joined(rows, columns, tag("text", across, x=WIDTH - RIGHT, y=HEIGHT - 5, class_="tick end"))
+
+
+def _colour(kind: str, one: Series) -> str:
+    return f"{kind} series{one.colour % COLOURS}"
 
 
 def _points(places: Sequence[tuple[float, float]]) -> str:

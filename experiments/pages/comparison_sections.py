@@ -27,11 +27,9 @@ def comparison(page: ComparisonPage, number: int) -> Markup:
         )
         for colour, arm in enumerate(arms)
     ]
-    if all(len(one.points) == 1 for one in series):
-        series = [one._replace(band=()) for one in series]
     chart = charts.curves("Test mIoU, %, by labelled images", series, "labelled images", log=True, percent=True)
     seeds = len({run["seed"] for run in page.runs})
-    note = f"Mean over seeds ({seeds}); bands: 95 % interval of the mean." if seeds > 1 else "One seed: there is no interval."
+    note = f"Mean over seeds ({seeds}); bands and lines: 95 % interval of the mean." if seeds > 1 else "One seed: there is no interval."
     return section(
         f"comparison{number}",
         page.name,

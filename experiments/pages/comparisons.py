@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from aeseg import files
+from aeseg.data.files import is_inside
 from aeseg.types import UserError
 
 from ..study.significance import interval
@@ -46,6 +47,14 @@ def gather(path: str) -> ComparisonPage:
     verdict, plan = (_object(os.path.join(path, name)) for name in ("verdict.json", "plan.json"))
     health = files.json_objects(os.path.join(path, "health.jsonl"))[0]
     return ComparisonPage(os.path.basename(os.path.abspath(path)), path, runs, verdict, plan, health)
+
+
+def winner(page: ComparisonPage) -> str:
+    """The winner's workdir, if it lies in the comparison and holds checkpoints; else ""."""
+    named = page.verdict.get("winner")
+    path = os.path.join(page.path, str(named.get("workdir", ""))) if isinstance(named, Mapping) else page.path
+    holds = os.path.isfile(os.path.join(path, "config.json")) and os.path.isdir(os.path.join(path, "checkpoints"))
+    return path if holds and is_inside(path, page.path) else ""
 
 
 def by_labels(page: ComparisonPage, arm: str) -> list[tuple[int, float, float, float, int]]:

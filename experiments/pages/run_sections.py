@@ -83,8 +83,12 @@ def compared(pages: Sequence[RunPage]) -> Markup:
     return section("runs", "Runs", scrolled(tag("table", tag("thead", header), tag("tbody", *rows))))
 
 
-def run(page: RunPage, number: int) -> Markup:
-    """Return the sections of one run."""
+def _table(header: Markup, rows: Sequence[Markup]) -> Markup:
+    return scrolled(tag("table", tag("thead", header), tag("tbody", *rows)))
+
+
+def run(page: RunPage, name: str) -> Markup:
+    """Return the section of one run; `name` is its id."""
     kind = "segmentation" if page.segments else "autoencoder"
     judged = page.judged
     parts: list[Any] = [tag("p", f"{kind}, step {page.step:,}, ", tag("code", page.path), class_="quiet")]
@@ -94,11 +98,11 @@ def run(page: RunPage, number: int) -> Markup:
         parts.append(_tiles(judged))
         if judged.classes:
             parts += [_classes(judged), tag("div", _confusion(judged), _calibration(judged), class_="pair")]
-        parts.append(gallery(judged, number))
+        parts.append(gallery(judged))
     if page.missing:
         parts.append(tag("p", "No pictures: ", page.missing, class_="note"))
     parts += [_evaluations(page), settings(page), _origin(page)]
-    return section(f"run{number}", page.name, *parts)
+    return section(name, page.name, *parts)
 
 
 def section(name: str, title: str, *children: Any) -> Markup:
@@ -111,7 +115,7 @@ def scrolled(table: Markup) -> Markup:
     return tag("div", table, class_="scroll", tabindex=0)
 
 
-def gallery(judged: Judged, number: int) -> Markup:
+def gallery(judged: Judged) -> Markup:
     """Return the cards with what sorts and filters them."""
     cards = [card(one, judged) if isinstance(one, Segmented) else _restored(one) for one in judged.cards]
     segments = bool(judged.classes)
@@ -154,7 +158,6 @@ def gallery(judged: Judged, number: int) -> Markup:
         tag("p", "No image fits.", class_="empty", hidden=True),
         tag("button", "show all", type="button", class_="more", hidden=True),
         class_="gallery",
-        id=f"gallery{number}",
     )
 
 
@@ -225,7 +228,7 @@ def _tiles(judged: Judged) -> Markup:
         if not isinstance(value, int | float):
             continue
         share = bool(judged.classes) and name != "loss"
-        shown = f"{100 * value:.1f}" if share else f"{value:.4g}"
+        shown = f"{100 * value:.1f}" if share else f"{value:.3g}"
         unit = " %" if share else " dB" if name == "psnr" else ""
         low, high = judged.mean_interval
         beside = f"{percent(low)} to {percent(high)}" if name == "mean_iou" and math.isfinite(low) else ""

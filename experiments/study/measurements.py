@@ -234,7 +234,5 @@ def forget(workdir: str) -> None:
 
 def kept(path: str, reason: str) -> str:
     """The reason, which stands in the file from now on."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(reason + "\n")
+    files.write(path, reason + "\n")
     return reason

@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from aeseg import jsonlines
+from aeseg import files, jsonlines
 from aeseg.data.transforms import Resize
 from aeseg.spec import spec, to_json
 from aeseg.training import checkpoints as saved
@@ -43,8 +43,7 @@ def rehearse(
         if row.command == "evaluate":
             command = ["evaluate", f"--workdir={of}", "--split=validation", *measurements.scoring(row)]
         else:
-            with open(f"{place}.json", "w", encoding="utf-8") as file:
-                file.write(to_json(shortened(row, extra, steps, size)))
+            files.write(f"{place}.json", to_json(shortened(row, extra, steps, size)))
             command = [row.command, f"--config={place}.json", f"--workdir={place}", *([f"--init={of}"] if row.init else [])]
         measurements.forget(place)
         commands.say(f"[{name}] {row.name}: begins")

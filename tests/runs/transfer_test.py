@@ -62,6 +62,6 @@ def test_statistics_are_a_difference_between_runs_only_if_the_encoder_is_frozen(
 
 def test_an_encoder_that_thaws_is_not_a_frozen_one():
     config = cli.load_config("camvid_labels")
-    config.update_from_flattened_dict({"optimiser.freeze": ("encoder/*",), "optimiser.thaw": 100})
+    config.update_from_flattened_dict({"optimiser.freeze": ("encoder/*",), "optimiser.thaw": (100, 150)})
     transfer.chosen(config, lambda state: (state, []))
     assert not config.method.frozen_encoder

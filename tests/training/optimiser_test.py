@@ -147,8 +147,8 @@ def test_rates_by_path_and_weight_decay_are_those_of_torch_s_parameter_groups():
 
 def test_the_encoder_stands_still_first_and_then_warms_up():
     """LP-FT in one run: of rate 1 at momentum 0, the encoder's changes are 0 for three steps, then 0, 1/2, 1 of the gradient."""
-    ours = optimisers.sgd(1.0, steps=6, warmup=0, momentum=0.0, freeze=("encoder/*",), thaw=3)
-    warmed = optimisers.sgd(1.0, steps=6, warmup=2, momentum=0.0, freeze=("encoder/*",), thaw=3)
+    ours = optimisers.sgd(1.0, steps=6, warmup=0, momentum=0.0, freeze=("encoder/*",), thaw=(3, 3))
+    warmed = optimisers.sgd(1.0, steps=6, warmup=2, momentum=0.0, freeze=("encoder/*",), thaw=(3, 5))
     ones = lambda t, n: jax.tree.map(jnp.ones_like, t)  # noqa: E731
     for optimiser, encoder, head in ((ours, [0, 0, 0, 1, 1, 1], [1] * 6), (warmed, [0, 0, 0, 0, 0.5, 1], [0, 0.5, 1, 1, 1, 1])):
         weights, state = params(), optimiser.init(params())
@@ -169,5 +169,7 @@ def test_an_encoder_may_have_its_own_rate_and_what_rates_cannot_mean_is_refused(
         optimisers.sgd(1.0, steps=1, rates=(("encode/*", 0.1),)).init(params())
     with pytest.raises(UserError, match=r"the factor -1\.0; expected 0 or more"):
         optimisers.sgd(1.0, steps=1, rates=(("encoder/*", -1.0),))
-    with pytest.raises(UserError, match=r"thaw=3 needs paths that stand still until then\. Set --config\.optimiser\.freeze"):
-        optimisers.sgd(1.0, steps=1, thaw=3)
+    with pytest.raises(UserError, match=r"thaw=\(3, 4\) needs paths that stand still until then\. Set --config\.optimiser\.freeze"):
+        optimisers.sgd(1.0, steps=1, thaw=(3, 4))
+    with pytest.raises(UserError, match=r"the step of their whole rate; got \(4, 3\)"):
+        optimisers.sgd(1.0, steps=1, freeze=("encoder/*",), thaw=(4, 3))

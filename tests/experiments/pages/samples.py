@@ -93,7 +93,7 @@ def whole(folder):
     """The text of a page with two runs and a comparison."""
     pages = [run_page("run"), run_page("other", missing=EVIL)]
     sections = [("runs", "Runs", run_sections.compared(pages)), ("curves", "Curves", run_sections.overlaid(pages))]
-    sections += [(f"run{number}", one.name, run_sections.run(one, number)) for number, one in enumerate(pages)]
+    sections += [(f"run{number}", one.name, run_sections.run(one, f"run{number}")) for number, one in enumerate(pages)]
     comparison = comparisons.gather(str(write_comparison(folder / "comparison")))
     sections.append(("comparison0", "comparison", comparison_sections.comparison(comparison, 0)))
     return page.page(f"title {EVIL}", sections, "commit abc")

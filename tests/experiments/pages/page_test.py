@@ -110,6 +110,27 @@ def test_a_comparison_is_summed_up_by_student_s_interval(tmp_path):
     assert comparisons.class_iou(gathered, samples.EVIL, 16) == {"sky": pytest.approx(0.76)}
 
 
+def test_the_winner_of_a_comparison_is_shown_only_from_inside_it(tmp_path):
+    folder = samples.write_comparison(tmp_path / "c")
+    told = json.loads((folder / "verdict.json").read_text())
+    for place, expected in (("arms/a", True), ("../elsewhere", False), (str(tmp_path / "elsewhere"), False), ("arms/gone", False)):
+        if place != "arms/gone":
+            (folder / place / "checkpoints").mkdir(parents=True, exist_ok=True)
+            (folder / place / "config.json").write_text("{}")
+        (folder / "verdict.json").write_text(json.dumps({**told, "winner": {"workdir": place}}))
+        assert bool(comparisons.winner(comparisons.gather(str(folder)))) == expected
+
+
+def test_runs_of_one_name_are_told_apart(workdir, tmp_path):
+    path = workdir(untrained.segmenter())
+    (tmp_path / "other" / "run").mkdir(parents=True)
+    for name in ("config.json", "metrics.jsonl"):
+        (tmp_path / "other" / "run" / name).write_bytes((tmp_path / "run" / name).read_bytes())
+    text = _page_of(tmp_path, path, str(tmp_path / "other" / "run"))
+    assert "<h2>other/run</h2>" in text
+    assert "Settings in which they differ" not in text
+
+
 def test_a_comparison_that_is_not_over_has_a_page(tmp_path):
     folder = samples.write_comparison(tmp_path / "c")
     for name in ("verdict.json", "plan.json", "health.jsonl"):

@@ -1,0 +1,102 @@
+"""Kills at random moments: what the disk holds then is resumed, and equals the uninterrupted run to the bit.
+
+Most kills are snapshots: the process is stopped (SIGSTOP), its workdir is copied as kill -9 would leave it, and it goes on, so one run
+gives several.  Half of them are taken while a checkpoint is being written.  Some runs are killed in earnest.
+"""
+
+import glob
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterator
+
+from . import runs
+from .journal import Case, Outcome
+from .worker import Lost, Worker
+
+RUNS = {"full": 4, "reduced": 1}
+"""Runs of each kind that are snapshot."""
+
+SNAPSHOTS = {"full": 5, "reduced": 3}
+"""Of each run."""
+
+EARNEST = {"full": 2, "reduced": 0}
+"""Runs of each kind that are killed in earnest."""
+
+
+def cases(seed: int, scale: str, folder: str) -> Iterator[Case]:
+    """Yield a case for each run; `reduced` has the denoiser's alone."""
+    kinds = list(runs.KINDS) if scale == "full" else ["denoiser"]
+    with Worker(os.path.join(folder, "worker.log")) as worker:
+        made: dict[str, runs.Whole] = {}
+
+        def whole(kind: str) -> runs.Whole:
+            if kind not in made:
+                made[kind] = runs.whole(worker, kind, folder)
+            return made[kind]
+
+        for kind in kinds:
+            for number in range(RUNS[scale]):
+                name = f"{kind} {number}"
+                dice = random.Random(f"{seed} {name}")
+                yield Case(name, lambda kind=kind, dice=dice: snapshots(worker, whole(kind), SNAPSHOTS[scale], dice, folder))
+            for number in range(EARNEST[scale]):
+                name = f"{kind} in earnest {number}"
+                dice = random.Random(f"{seed} {name}")
+                yield Case(name, lambda kind=kind, dice=dice: killed(worker, whole(kind), dice, folder))
+
+
+def snapshots(worker: Worker, run: runs.Whole, number: int, dice: random.Random, folder: str) -> Outcome:
+    """Train a run, copy its workdir at random moments, and resume each copy."""
+    path = os.path.join(folder, "running")
+    shutil.rmtree(path, ignore_errors=True)
+    moments = sorted(dice.uniform(0, run.seconds) for _ in range(number))
+    began, copies, saving = time.monotonic(), [], 0
+    worker.give({"do": "train", "config": run.config, "workdir": path})
+    for place, moment in enumerate(moments):
+        while time.monotonic() - began < moment and not worker.answered():
+            time.sleep(0.001)
+        while place % 2 and not _is_saving(path) and not worker.answered():
+            time.sleep(0.0005)
+        if worker.answered():
+            break
+        copies.append(os.path.join(folder, f"copy-{place}"))
+        shutil.rmtree(copies[-1], ignore_errors=True)
+        with worker.standing_still():
+            saving += _is_saving(path)
+            os.makedirs(path, exist_ok=True)
+            shutil.copytree(path, copies[-1], symlinks=True)
+    failures = list(_ended(worker, run, path))
+    for copy in copies:
+        failures += [f"{os.path.basename(copy)}: {text}" for text in runs.resumed(worker, run, copy)]
+    return Outcome({"kills": len(copies), "while saving": saving}, tuple(failures))
+
+
+def killed(worker: Worker, run: runs.Whole, dice: random.Random, folder: str) -> Outcome:
+    """Train a run in a process of its own, kill that at a random moment after its first step, and resume."""
+    path = os.path.join(folder, "killed")
+    shutil.rmtree(path, ignore_errors=True)
+    with Worker(os.path.join(folder, "victim.log")) as victim:
+        victim.give({"do": "train", "config": run.config, "workdir": path})
+        late = time.monotonic() + runs.SECONDS
+        while not os.path.exists(os.path.join(path, "metrics.jsonl")) and not victim.answered() and time.monotonic() < late:
+            time.sleep(0.01)
+        time.sleep(dice.uniform(0, run.seconds))
+        saving = _is_saving(path)
+        victim.kill()
+    return Outcome({"kills": 1, "while saving": int(saving), "in earnest": 1}, runs.resumed(worker, run, path))
+
+
+def _ended(worker: Worker, run: runs.Whole, path: str) -> tuple[str, ...]:
+    """What is not as it should be of the run that was stopped and went on."""
+    try:
+        answer = worker.answer(runs.SECONDS)
+    except Lost as lost:
+        return (str(lost),)
+    return (answer["said"] + answer["traceback"],) if answer["code"] else runs.differences(run.left, runs.left(path))
+
+
+def _is_saving(path: str) -> bool:
+    """Whether a checkpoint is being written: Orbax renames its folder when it is whole."""
+    return bool(glob.glob(os.path.join(glob.escape(path), "checkpoints", "*orbax-checkpoint-tmp*")))

@@ -1,0 +1,131 @@
+"""Lost ranks: two processes train one run as SLURM starts them; one is killed or asked to stop, all end, and all resume.
+
+The others name the lost one and end with 1; a signal ends all with 143 after they saved one step.  Started again they reach the
+numbers of an undisturbed run of two processes.  The reduced soak has no case: the suite tests it with a smaller program.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from aeseg import jsonlines
+
+from .. import module
+from . import runs
+from .journal import Case, Outcome
+
+WITHIN = 60.0
+"""Seconds in which the others must have ended after a rank was lost."""
+
+DISTURBANCES = tuple((rank, number) for number in (signal.SIGKILL, signal.SIGTERM) for rank in (0, 1))
+
+
+def cases(seed: int, scale: str, folder: str) -> Iterator[Case]:
+    """Yield a case for each rank and signal."""
+    if scale != "full":
+        return
+    undisturbed: list[list[dict[str, Any]]] = []
+    for rank, number in DISTURBANCES:
+        name = f"{signal.Signals(number).name} of rank {rank}"
+        dice = random.Random(f"{seed} {name}")
+        yield Case(name, lambda rank=rank, number=number, dice=dice: disturbed(undisturbed, rank, number, dice, folder))
+
+
+def disturbed(undisturbed: list[list[dict[str, Any]]], rank: int, number: int, dice: random.Random, folder: str) -> Outcome:
+    """Disturb a rank at a random moment after the first step, look how all end, and start both again."""
+    if not undisturbed:
+        path = _fresh(folder, "undisturbed")
+        _finished(_started(path), runs.SECONDS)
+        undisturbed.append(_numbers(path))
+    path = _fresh(folder, "disturbed")
+    ranks, failures = _started(path), []
+    late = time.monotonic() + runs.SECONDS
+    while not os.path.exists(os.path.join(path, "metrics.jsonl")) and time.monotonic() < late:
+        time.sleep(0.02)
+    time.sleep(dice.uniform(0, 1))
+    ranks[rank].send_signal(number)
+    began = time.monotonic()
+    ended = _finished(ranks, WITHIN)
+    codes = [code for code, _ in ended]
+    if number == signal.SIGTERM and codes not in ([143, 143], [0, 0]):  # 0: it was just done
+        failures.append(f"ended with {codes}, expected 143 of all")
+    other, said = ended[1 - rank]
+    if number == signal.SIGKILL and other and (other != 1 or f"Process {rank} of 2 is lost" not in said):
+        failures.append(f"rank {1 - rank} ended with {other} after {time.monotonic() - began:.0f} s and did not name rank {rank}")
+    again = _finished(_started(path), runs.SECONDS)
+    if [code for code, _ in again] != [0, 0]:
+        failures.append(f"started again, the ranks ended with {[code for code, _ in again]}: {again[0][1][-300:]}")
+    elif not _are_near(undisturbed[0], _numbers(path)):
+        failures.append("the numbers differ from those of the undisturbed run")
+    return Outcome({"lost ranks" if number == signal.SIGKILL else "stopped ranks": 1}, tuple(failures))
+
+
+def _started(path: str) -> list[subprocess.Popen[str]]:
+    """Start two ranks with SLURM's variables; each has four virtual devices."""
+    job = str(int.from_bytes(os.urandom(3), "big"))
+    while not _is_free(int(job) % 2**12 + 2**16 - 2**12):
+        job = str(int(job) + 1)
+    config = os.path.join(os.path.dirname(path), "config.json")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write(runs.config("denoiser"))
+    made = []
+    for rank in ("0", "1"):
+        cluster = {
+            "SLURM_JOB_ID": job,
+            "SLURM_STEP_NODELIST": "localhost",
+            "SLURM_NTASKS": "2",
+            "SLURM_PROCID": rank,
+            "SLURM_LOCALID": rank,
+        }
+        more = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "AESEG_LOST_AFTER": "10"}
+        command = [sys.executable, "-m", module("pretrain"), f"--config={config}", f"--workdir={path}"]
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        made.append(subprocess.Popen(command, env={**os.environ, **cluster, **more}, **pipes))  # type: ignore[call-overload]
+    return made
+
+
+def _finished(ranks: list[subprocess.Popen[str]], seconds: float) -> list[tuple[int, str]]:
+    """Return (exit code, stderr) of each rank; those that go on for longer are killed."""
+    late, ended = time.monotonic() + seconds, []
+    for process in ranks:
+        try:
+            said = process.communicate(timeout=max(1.0, late - time.monotonic()))[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said = f"went on for {seconds:.0f} s\n{process.communicate()[1]}"
+        ended.append((process.returncode, said))
+    return ended
+
+
+def _numbers(path: str) -> list[dict[str, Any]]:
+    return jsonlines.read(os.path.join(path, "metrics.jsonl"))
+
+
+def _are_near(wanted: list[dict[str, Any]], got: list[dict[str, Any]]) -> bool:
+    """Whether two runs logged the same: each step once, numbers to float32 rounding (collectives add in any order)."""
+    if [sorted(row) for row in wanted] != [sorted(row) for row in got]:
+        return False
+    pairs = [(a[name], b[name]) for a, b in zip(wanted, got, strict=True) for name in a]
+    return all(json.dumps(a) == json.dumps(b) or bool(np.isclose(a, b, rtol=1e-4, atol=1e-6)) for a, b in pairs)
+
+
+def _fresh(folder: str, name: str) -> str:
+    path = os.path.join(folder, name)
+    shutil.rmtree(path, ignore_errors=True)
+    os.makedirs(folder, exist_ok=True)
+    return path
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0

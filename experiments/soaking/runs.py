@@ -1,0 +1,106 @@
+"""Tiny runs of three kinds, and what they leave: two runs are equal if their last states and their numbers are, to the bit."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from aeseg import jsonlines, spec
+from aeseg.training.stored import saved_steps
+
+from ..console import cli
+from .worker import Lost, Worker
+
+KINDS = {"denoiser": "scenes:denoising,tiny", "mae": "scenes:masked,tiny", "segmenter": "scenes:linear,convnet,tiny"}
+"""Configs of the runs."""
+
+STEPS = 12
+SIDE = 16
+"""Pixels of an image's side."""
+
+SECONDS = 300.0
+"""A run takes seconds; compiling it, on a busy machine, a minute."""
+
+
+class Whole(NamedTuple):
+    """An uninterrupted run: its config, workdir, what it left, and the seconds it took when it was compiled."""
+
+    config: str
+    workdir: str
+    left: dict[str, Any]
+    seconds: float
+
+
+def config(kind: str) -> str:
+    """Return the config of a kind of run, as JSON: every step is logged and saved, every third evaluated."""
+    node = cli.load_config(KINDS[kind])
+    for split in ("train", "validation", "test"):
+        for field in ("height", "width", "records"):
+            node.data[split][field] = SIDE
+    node.data.fraction, node.window, node.batch_size, node.steps = 1.0, (SIDE, SIDE), 8, STEPS
+    node.log_every, node.evaluate_every, node.save_every = 1, 3, 1
+    return spec.to_json(node)
+
+
+def whole(worker: Worker, kind: str, folder: str) -> Whole:
+    """Train the uninterrupted run of a kind twice, once to compile it and once to time it; UserError-free or Lost."""
+    text = config(kind)
+    for name in ("compiled", "whole"):
+        path = os.path.join(folder, f"{kind}-{name}")
+        shutil.rmtree(path, ignore_errors=True)
+        began = time.monotonic()
+        answer = worker.ask({"do": "train", "config": text, "workdir": path}, SECONDS)
+        if answer["code"] or answer["traceback"]:
+            raise Lost(f"the uninterrupted {kind} failed: {answer['said']}{answer['traceback']}")
+    seconds = time.monotonic() - began
+    return Whole(text, path, left(path), seconds)
+
+
+def resumed(worker: Worker, run: Whole, path: str) -> tuple[str, ...]:
+    """Train the run in a workdir to its end; return what is not as in the uninterrupted run, one sentence each."""
+    try:
+        answer = worker.ask({"do": "train", "config": run.config, "workdir": path}, SECONDS)
+    except Lost as lost:
+        return (f"resuming: {lost}",)
+    if answer["code"] or answer["traceback"]:
+        return (f"resuming ended with {answer['code']}: {_last(answer['traceback'] or answer['said'])}",)
+    return differences(run.left, left(path))
+
+
+def left(path: str) -> dict[str, Any]:
+    """Return what a run left: the checksums of its last state, leaf by leaf, and the rows of metrics.jsonl."""
+    checkpoints = os.path.join(path, "checkpoints")
+    last = max(saved_steps(checkpoints), default=-1)
+    with open(os.path.join(checkpoints, str(last), "meta", "metadata"), encoding="utf-8") as file:
+        checksums = json.load(file)["crc32"]
+    return {"step": last, "state": checksums, "rows": jsonlines.read(os.path.join(path, "metrics.jsonl"))}
+
+
+def differences(wanted: dict[str, Any], got: dict[str, Any]) -> tuple[str, ...]:
+    """Return a sentence for each thing in which two runs differ."""
+    found = [f"its last step is {got['step']}, not {wanted['step']}"] if got["step"] != wanted["step"] else []
+    if got["state"] != wanted["state"]:
+        wrong = [name for name, checksum in wanted["state"].items() if got["state"].get(name) != checksum]
+        found.append(f"{len(wrong)} leaves of the state differ, such as {wrong[:1]}")
+    if got["rows"] != wanted["rows"]:
+        pairs = [(row["step"], row) for row in got["rows"] if row not in wanted["rows"]]
+        found.append(f"metrics.jsonl has {len(got['rows'])} rows, not {len(wanted['rows'])}; first that differs: {pairs[:1]}")
+    return tuple(found)
+
+
+def refusal(answer: dict[str, Any], codes: Sequence[int] = (2,), lines: int = 12) -> str:
+    """Return what is wrong about how something bad was refused: "" for a short message and one of the exit codes."""
+    if answer["traceback"]:
+        return f"traceback: {_last(answer['traceback'])}"
+    if "Traceback (most recent call last)" in answer["said"]:
+        return f"prints a traceback: {_last(answer['said'])}"
+    if answer["code"] not in codes:
+        return f"exit code {answer['code']}, expected {' or '.join(map(str, codes))}"
+    said = answer["said"].strip().rpartition("\n\n")[2]
+    return "" if 0 < len(said.splitlines()) <= lines else f"expected a sentence; got {said[:200]!r}"
+
+
+def _last(text: str) -> str:
+    return text.strip().rpartition("\n")[2][:300]

@@ -1,0 +1,190 @@
+"""A process that trains runs and executes commands for `soak`, one after another, with what it has compiled.
+
+    with Worker(log) as worker:
+        answer = worker.ask({"do": "train", "config": text, "workdir": path}, seconds=60)
+
+An answer holds `code` (2: refused with a sentence), `said` (stderr), `traceback` ("" if none), `seconds` and `megabytes` (growth of the
+peak memory).
+"""
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .. import module
+
+Answer = dict[str, Any]
+
+MEMORY = 12 * 2**30
+"""Bytes of address space that a job may add: an allocation without bounds ends in MemoryError, not in the machine's memory."""
+
+
+class Lost(Exception):
+    """The worker died, or did not answer in time; it says which."""
+
+
+class Worker:
+    """The client's side; the process starts with the first job, and anew after its death."""
+
+    def __init__(self, log: str, environment: Mapping[str, str] | None = None):
+        self._log, self._environment = log, {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answers, self._unread = -1, b""
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The process, 0 if there is none."""
+        return self._process.pid if self._process else 0
+
+    def ask(self, job: Mapping[str, Any], seconds: float) -> Answer:
+        """Return the answer to a job; Lost if none comes."""
+        self.give(job)
+        return self.answer(seconds)
+
+    def give(self, job: Mapping[str, Any]) -> None:
+        """Hand over a job, and do not wait."""
+        if self._process is None:
+            self._start()
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # `answer` says that it is dead
+            self._process.stdin.write(json.dumps(dict(job)).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def answered(self, seconds: float = 0.0) -> bool:
+        """Return whether an answer, or the end of the process, can be read within so many seconds."""
+        return b"\n" in self._unread or bool(select.select([self._answers], [], [], seconds)[0])
+
+    def answer(self, seconds: float) -> Answer:
+        """Return the answer to the job that was handed over; Lost if none comes."""
+        late = time.monotonic() + seconds
+        while b"\n" not in self._unread:
+            if not self.answered(max(0.0, late - time.monotonic())):
+                self.kill()
+                raise Lost(f"no answer in {seconds:.0f} s: it was killed")
+            if not (part := os.read(self._answers, 2**16)):
+                assert self._process is not None
+                code = self._process.wait()
+                self.kill()
+                raise Lost(f"it ended with {code if code >= 0 else signal.Signals(-code).name}")
+            self._unread += part
+        line, _, self._unread = self._unread.partition(b"\n")
+        return dict(json.loads(line))
+
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Inside, the process is stopped: the disk holds what kill -9 would leave at this moment."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the process as kill -9 does."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        os.close(self._answers)
+        self._process, self._unread = None, b""
+
+    def _start(self) -> None:
+        self._answers, writing = os.pipe()
+        os.makedirs(os.path.dirname(self._log) or ".", exist_ok=True)
+        with open(self._log, "ab") as log:
+            command = [sys.executable, "-m", module("soaking.worker"), str(writing)]
+            self._process = subprocess.Popen(
+                command, env=self._environment, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=(writing,)
+            )
+        os.close(writing)
+
+
+class _Jobs:
+    """The process's side."""
+
+    def __init__(self) -> None:
+        from aeseg.runs.programs import Programs
+
+        self._programs = Programs()
+
+    def train(self, job: Mapping[str, Any]) -> int:
+        """Train, continue or find finished the run of a config, in files of at most `limit` bytes if that is given."""
+        from aeseg import spec
+        from aeseg.runs.train import train
+
+        run = spec.build_run(spec.from_json(job["config"]))
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if "limit" in job:
+            self._programs.initial(run)  # compiled before, as its file of the cache may not be cut short
+            resource.setrlimit(resource.RLIMIT_FSIZE, (job["limit"], before[1]))  # Python ignores SIGXFSZ: writing fails
+        try:
+            return 0 if train(run, job["workdir"], programs=self._programs).finished else 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    def command(self, job: Mapping[str, Any]) -> int:
+        """Execute a command of experiments/ as its command line does."""
+        found = importlib.import_module(module(job["module"])).run([job["module"], *job["argv"]])
+        return int(found or 0)
+
+
+def _answered(jobs: _Jobs, job: Mapping[str, Any]) -> Answer:
+    from ..console import cli
+
+    before, began, trace = _peak(), time.monotonic(), ""
+    printed, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
+        try:
+            code = cli.guarded(lambda _: getattr(jobs, job["do"])(job), [])
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 2
+        except BaseException:
+            code, trace = 1, traceback.format_exc()
+    spent = {"seconds": round(time.monotonic() - began, 2), "megabytes": _peak() - before}
+    return {"code": code, "said": said.getvalue()[-4000:], "printed": printed.getvalue()[-4000:], "traceback": trace[-4000:], **spent}
+
+
+def _peak() -> int:
+    """Megabytes that this process held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
+
+
+def _bound_memory() -> None:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        present = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (present + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def main(answers: int) -> None:
+    """Answer each line of stdin with one line."""
+    from ..machine import process
+
+    process.start()
+    jobs = _Jobs()
+    if os.path.exists("/proc/self/statm"):
+        _bound_memory()
+    for line in sys.stdin.buffer:
+        os.write(answers, json.dumps(_answered(jobs, json.loads(line))).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
