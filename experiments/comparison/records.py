@@ -15,7 +15,7 @@ from aeseg.inference import draw
 from aeseg.inference.sliding import sliding
 from aeseg.runs import workdir
 from aeseg.training import checkpoints as saved
-from aeseg.types import UserError
+from aeseg.types import IGNORE, UserError
 
 from ..papers import Row
 from ..study import formats, plot, summary
@@ -141,7 +141,7 @@ def pictures(work: Work, best: Mapping[str, Any], lines: Sequence[Mapping[str, A
 
 def _right(prediction: np.ndarray, label: np.ndarray) -> float:
     """Return the share of labelled pixels that are right; 1 without any."""
-    known = label != draw.IGNORE
+    known: np.ndarray = label != IGNORE
     return float(np.mean((prediction == label)[known])) if known.any() else 1.0
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 import shutil
@@ -19,6 +20,7 @@ from aeseg.runs.run import Run
 from aeseg.runs.train import Init, Outcome, train
 from aeseg.training import checkpoints as saved
 from aeseg.training import signals
+from aeseg.training.stored import saved_steps
 from aeseg.types import UserError
 
 from ..console.progress import Progress
@@ -74,14 +76,14 @@ class Work:
         with contextlib.suppress(OutOfTimeError):
             for part in self.plan.arms:
                 if part.trained:
-                    self._told(part.name, lambda arm=self.arms[part.name]: self.pretrain(arm))
+                    self._told(part.name, functools.partial(self.pretrain, self.arms[part.name]))
             for part in self.plan.arms:
                 for number in range(0 if part.longer else self.plan.trials):
-                    self._told(part.name, lambda arm=self.arms[part.name], number=number: self.trial(arm, number))
+                    self._told(part.name, functools.partial(self.trial, self.arms[part.name], number))
             for seed in range(1, self.plan.seeds + 1):
                 for labels in reversed(self.plan.labels):
                     for part in self.plan.arms:
-                        self._told(part.name, lambda arm=self.arms[part.name], labels=labels, seed=seed: self.score(arm, labels, seed))
+                        self._told(part.name, functools.partial(self.score, self.arms[part.name], labels, seed))
             return
         runs = {(line["arm"], line["labels"], line["seed"]) for line in self.lines("results")}
         missing = len(self.plan.arms) * len(self.plan.labels) * self.plan.seeds - len(runs)
@@ -105,7 +107,7 @@ class Work:
         """Pretrain an arm's encoder, and check its health."""
         path, needed = self._workdir(arm, "pretraining"), pretraining_seconds(self.plan, self.costs, arm.part)
         steps = self.plan.pretraining
-        if saved.saved_steps(os.path.join(path, "checkpoints"))[-1:] == [steps] and self._pretraining_seconds(arm):
+        if saved_steps(os.path.join(path, "checkpoints"))[-1:] == [steps] and self._pretraining_seconds(arm):
             self._passed(needed)
             return
         self._in_time(needed)
@@ -163,7 +165,13 @@ class Work:
             variables = saved.load_variables(os.path.join(path, "checkpoints"))[1]
             found = scores.segmentation(run, self.predictor(run, variables), self.test, batch=self.batch)
             pretrained = os.path.relpath(self._workdir(arm, "pretraining"), self.folder) if arm.pretraining else arm.public
-            line = {"arm": arm.name, "encoder": arm.encoder, "method": arm.method, "init": pretrained, "against": arm.against}
+            line: dict[str, Any] = {
+                "arm": arm.name,
+                "encoder": arm.encoder,
+                "method": arm.method,
+                "init": pretrained,
+                "against": arm.against,
+            }
             line |= {"labels": labels, "seed": seed, "steps": steps, "learning_rate": best["learning_rate"]}
             line |= {"metrics": {"miou": found["mean_iou"], "iou": {each["name"]: each["iou"] for each in found["per_class"]}}}
             line["metrics"]["pixel_accuracy"] = found["pixel_accuracy"]
