@@ -20,7 +20,7 @@ from typing import Any
 import jax
 from jax._src import distributed
 
-from aeseg.training import signals
+from aeseg.training import roll_call, signals
 from aeseg.types import UserError
 
 LOST_AFTER = 30
@@ -49,13 +49,16 @@ def join(lost_after: int = LOST_AFTER, start_within: int = 300, **address: Any) 
     """Join the other processes of this job; `address` is what jax.distributed.initialize takes where no cluster says it.
 
     A process that is lost ends the others within about `lost_after` seconds, with exit code 1 and one sentence that names it.  So
-    does one that never comes, unnamed, after `start_within` seconds.  The environment variable AESEG_LOST_AFTER overrides `lost_after`.
+    does one that never comes, after `start_within` seconds.  The environment variables AESEG_LOST_AFTER and AESEG_START_WITHIN override
+    both.
     """
     lost_after = int(os.environ.get("AESEG_LOST_AFTER", lost_after))
     # jax's own handler of SIGTERM would take the place of ours (aeseg/training/signals.py).
     jax.config.update("jax_enable_preemption_service", False)
-    text = f"Not all processes of the job came within {start_within} s. See which did not start, and start all again."
-    late = threading.Timer(start_within, signals.leave, (1, text))  # jax would abort with a stack of C++
+    start_within = int(os.environ.get("AESEG_START_WITHIN", start_within))
+    call = roll_call.begin(address)
+    # jax would abort with a stack of C++.
+    late = threading.Timer(start_within, lambda: signals.leave(1, roll_call.told(call, start_within)))
     late.daemon = True
     late.start()
     jax.distributed.initialize(
@@ -65,6 +68,8 @@ def join(lost_after: int = LOST_AFTER, start_within: int = 300, **address: Any) 
         **address,
     )
     late.cancel()
+    if call is not None:
+        call.close()
     _abort_late()
     lines = _lines(lost_after)
     atexit.register(part)
