@@ -32,6 +32,7 @@ RANGES: dict[str, tuple[Number, Number]] = {
     **dict.fromkeys(("channels", "classes"), (1, 10_000)),
     **dict.fromkeys(("dropout", "drop_path", "drop_paths", "probability", "share", "fraction"), (0, 1)),
     **dict.fromkeys(("std", "epsilon"), (1e-30, math.inf)),
+    **dict.fromkeys(("b1", "b2"), (0, 1)),
     **dict.fromkeys(("learning_rate", "weight_decay", "clip", "cache_gib", "visible_weight"), (0, 1e9)),
     **dict.fromkeys(("threads", "workers"), (0, 256)),
     "batch_size": (1, 2**20),

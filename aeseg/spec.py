@@ -198,9 +198,14 @@ def to_json(config: ConfigDict) -> str:
 
 
 def from_json(text: str) -> ConfigDict:
-    """The config that `to_json` wrote, in today's words; lists come back as tuples."""
-    node = json.loads(text)
-    return ConfigDict(_tuples(renames.updated_run(node) if isinstance(node, dict) else node))
+    """The config that `to_json` wrote, in today's words; lists come back as tuples.  ValueError if the text holds no object."""
+    try:
+        node = json.loads(text)
+        if not isinstance(node, dict):
+            raise ValueError(f"expected an object; it holds a {type(node).__name__}")
+        return ConfigDict(_tuples(renames.updated_run(node)))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def plain(node: Any) -> Any:

@@ -18,7 +18,7 @@ from aeseg.types import UserError
 
 from .console import cli
 from .machine import commands
-from .soaking import damage, disks, inputs, journal, kills, properties, ranks
+from .soaking import damage, disks, inputs, journal, kills, properties, ranks, runs
 
 PARTS = {"kills": kills, "damage": damage, "disks": disks, "ranks": ranks, "inputs": inputs, "properties": properties}
 
@@ -31,6 +31,7 @@ def run(argv: Sequence[str]) -> int:
         parts=(" ".join(PARTS), "parts to run, in this order"),
         seed=(0, "of moments, damages, inputs and examples"),
         reduced=(False, "a few cases of each part"),
+        again=(False, "try the cases again that failed before"),
         minutes=(0.0, "stop after the case that ends then; 0 does not"),
         workdir=("runs/soak", "where cases are recorded and runs live"),
     )
@@ -38,13 +39,20 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"Expected parts of {', '.join(PARTS)}; got {unknown[0]!r}. Set --parts.")
     scale = "reduced" if flags.reduced else "full"
     deadline = time.monotonic() + 60 * flags.minutes if flags.minutes else float("inf")
-    failed = False
+    failed, top = False, os.path.abspath(flags.workdir)
+    # The reduced soak is about files and sentences, so XLA may skip what makes programs fast.
+    bench = runs.Bench(top, {} if scale == "full" else {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"})
     for part in flags.parts.split():
-        folder = os.path.join(os.path.abspath(flags.workdir), f"{part}-{scale}-{flags.seed}")
+        folder = os.path.join(top, f"{part}-{scale}-{flags.seed}")
         path = os.path.join(folder, "cases.jsonl")
         ended = os.path.join(folder, "summary.json")
         os.makedirs(folder, exist_ok=True)
-        done = os.path.exists(ended) or journal.tried(PARTS[part].cases(flags.seed, scale, folder), path, deadline, commands.say)
+        setting = runs.Setting(flags.seed, scale, folder, bench)
+        if flags.again and os.path.exists(path):
+            journal.forget_failures(path)
+            if os.path.exists(ended):
+                os.remove(ended)
+        done = os.path.exists(ended) or journal.tried(PARTS[part].cases(setting), path, deadline, commands.say)
         line = journal.summary(part, flags.seed, scale, path)
         failed |= bool(line["failures"])
         counts = ", ".join(f"{number:,} {name}" for name, number in line["counts"].items())
@@ -55,6 +63,7 @@ def run(argv: Sequence[str]) -> int:
                 journal.record(line)
             with open(ended, "w", encoding="utf-8") as file:
                 json.dump(line, file)
+    bench.worker.kill()
     return 1 if failed else 0
 
 

@@ -36,7 +36,7 @@ def files_below(root: str, folder: str, kinds: Collection[str], without: Collect
             if entry.name[0] == ".":
                 continue
             path = os.path.join(inside, entry.name)
-            if entry.is_dir():
+            if _is_folder(entry):
                 if entry.path not in skipped:
                     folders.append((entry.is_symlink(), entry.path, path))
             elif entry.name.lower().endswith(kinds):
@@ -86,3 +86,11 @@ def absent(root: str, files: Collection[str]) -> list[str]:
         if base not in listings[folder]:
             missing.append(file)
     return missing
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; a link to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

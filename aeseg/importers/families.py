@@ -12,6 +12,7 @@ statistics        optional: mean and std for a folder without preprocessor_confi
 split(tensors)    optional: the tensors as the rules name them, if the file joins several in one
 """
 
+import operator
 import os
 import re
 from collections.abc import Mapping
@@ -30,6 +31,13 @@ from aeseg.types import UserError
 
 PACKAGE = "aeseg.importers"
 ENCODERS = "aeseg.models.encoders."
+
+SIZES = {
+    r"(num_channels|in_chans)": (1, 10_000),
+    r"(.*_)?(hidden|embedding|intermediate|image|patch)_sizes?": (1, 2**20),
+    r"(.*_)?(num_hidden_layers|num_attention_heads|depths)": (1, 10_000),
+}
+"""Least and largest value of sizes in a config.json, by a pattern of their names."""
 
 
 class Model(NamedTuple):
@@ -57,8 +65,7 @@ def load(path: str) -> Model:
     """Load a directory or file of weights; UserError names an unknown architecture, or the tensors that do not fit."""
     config, tensors = files.read(path)
     family = _family(config, path)
-    node = family.spec_of(config)
-    size, channels = image_size(config), config.get("num_channels", config.get("in_chans", 3))
+    node, size, channels = _described(family, config, path)
     tensors = getattr(family, "split", dict)(tensors)
     prefix, ignored = getattr(family, "prefix", ""), getattr(family, "ignored", ())
     if not any(name.startswith(prefix) for name in tensors):
@@ -123,6 +130,26 @@ def _holder(method: ConfigDict) -> tuple[ModuleType, ConfigDict, dict[str, Any],
     raise UserError("\n".join(["No family of aeseg/importers can represent this model or its encoder:", *refusals]))
 
 
+def _described(family: ModuleType, config: Mapping[str, Any], path: str) -> tuple[ConfigDict, tuple[int, int], int]:
+    """Return the spec, image size and channels that a config.json describes; UserError says which of its values cannot be."""
+    file = os.path.join(path if os.path.isdir(path) else os.path.dirname(path), files.CONFIG)
+    for name, value in config.items():
+        low, high = next((limits for pattern, limits in SIZES.items() if re.fullmatch(pattern, name)), (0, 0))
+        for number in (value if isinstance(value, list) else [value]) if high else ():
+            if number is not None and (type(number) is not int or not low <= number <= high):
+                wanted = f"must be whole numbers from {low} to {high:,}; got {ascii(value)[:60]}"
+                raise UserError(f"{name} of {file} {wanted}. Download it again.")
+    try:
+        node, channels = family.spec_of(config), config.get("num_channels", config.get("in_chans")) or 3
+        spec.build(node)
+        return node, image_size(config), operator.index(channels)
+    except KeyError as error:
+        why = f"it lacks {error}"
+    except (TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
+        why = str(error)
+    raise UserError(f"{file} does not describe a {_named(config)} ({why}). Download it again.")
+
+
 def image_size(config: Mapping[str, Any]) -> tuple[int, int]:
     """Return the height and width of the images of a model; 224 if its config does not name them."""
     size = config.get("image_size", 224)
@@ -144,9 +171,21 @@ def _copy_statistics(node: ConfigDict, path: str, default: Mapping[str, Any]) ->
         encoder.update(default)
         return [f"There is no {files.PREPROCESSOR}: images are standardised with the family's mean {encoder.mean} and std {encoder.std}."]
     fields = files.read_json(preprocessor, "")
-    if fields.get("do_normalize", True) and {"image_mean", "image_std"} <= fields.keys():
-        encoder.mean, encoder.std = (tuple(map(float, np.ravel(fields[name]))) for name in ("image_mean", "image_std"))
+    if fields.get("do_normalize", True) and {"image_mean", "image_std"} & fields.keys():
+        encoder.mean, encoder.std = (_channels(fields.get(name), name, preprocessor) for name in ("image_mean", "image_std"))
     return [f"Images are standardised with mean {encoder.mean} and std {encoder.std}."]
+
+
+def _channels(value: Any, name: str, path: str) -> tuple[float, ...]:
+    """Return a mean or std of an image's channels; UserError unless it is one number or three, finite, and a std above 0."""
+    try:
+        numbers = tuple(map(float, np.ravel(value)))
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) not in (1, 3) or not np.isfinite(numbers).all() or (name == "image_std" and min(numbers) <= 0):
+        kind = "numbers above 0" if name == "image_std" else "numbers"
+        raise UserError(f"{name} of {path} must be 1 or 3 {kind}; got {ascii(value)[:60]}. Mend the file.")
+    return numbers
 
 
 def _preprocessor(encoder: ConfigDict) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def read_json(path: str, remedy: str) -> dict[str, Any]:
             value = json.load(file)
     except FileNotFoundError:
         raise UserError(f"Expected {path}; it does not exist. {remedy}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}). Download it again.") from error
     if not isinstance(value, dict):
         raise UserError(f"{path} holds a {type(value).__name__}, not an object of names and values. Download it again.")

@@ -103,8 +103,8 @@ def file_of(part: ConfigDict) -> str:
 def follow_window(config: ConfigDict, before: tuple[int, int]) -> None:
     """Resize the crops and resizes of size `before` to the config's window."""
     for transforms in (config.data.transforms, config.data.evaluation_transforms):
-        for transform in transforms:
-            if (transform.get("height"), transform.get("width")) == before:
+        for transform in transforms if isinstance(transforms, tuple | list) else ():
+            if isinstance(transform, ConfigDict) and (transform.get("height"), transform.get("width")) == before:
                 transform.height, transform.width = config.window
 
 

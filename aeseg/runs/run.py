@@ -78,6 +78,8 @@ class Data:
         if self.on_error not in ("raise", "skip"):
             raise UserError(f"on_error must be 'raise' or 'skip'; got {self.on_error!r}. Set --config.data.on_error.")
         for split in SPLITS:
+            if "target" not in split_config({"source": self.source, split: getattr(self, split)}, split):
+                raise UserError(f"The data of split {split!r} name no source. Set config.data.source to the description of one.")
             self._check_shared(split)
 
     def described(self, split: str) -> dict[str, Any]:
@@ -203,6 +205,8 @@ class Run:
         _ = self.policy
         if self.transfer not in TRANSFERS:
             raise UserError(f"transfer must be one of {', '.join(TRANSFERS)}; got {self.transfer!r}. Set --config.transfer.")
+        if self.best and self.segments and self.best not in SCORES:
+            raise UserError(f"best must be one of {', '.join(SCORES)}; got {self.best!r}. Set --config.best.")
         for name, known in (("statistics", STATISTICS), ("position_tables", POSITION_TABLES)):
             if getattr(self, name) not in known:
                 raise UserError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}. Set --config.{name}.")

@@ -78,7 +78,7 @@ def _trained(
     workdir.check_workdir(path, run.config, writes)
     smaller = run.metric not in LARGER_IS_BETTER
     kept = saved.Checkpoints(os.path.join(path, "checkpoints"), run.keep, run.metric, run.keep_every, smaller)
-    pictures, evaluate = Pictures(run, path, programs.shower(run)), evaluate or programs.validation(run)
+    pictures, evaluate = Pictures(run, path, programs.shower(run)), evaluate or _with_metric(programs.validation(run), run)
     state = programs.initial(run)
     log = Log(path, run.steps, max([s for s in kept.steps() if s <= run.steps], default=0), writes)
     try:
@@ -103,6 +103,18 @@ def _trained(
         kept.close()
         log.close()
     return Outcome(int(state.step), numbers, finished, time.perf_counter() - began, pictures.last, signal)
+
+
+def _with_metric(evaluate: scores.Evaluate, run: Run) -> scores.Evaluate:
+    """Return `evaluate`, with UserError if the run's metric is not among its numbers: no checkpoint would be the best."""
+
+    def checked(state: TrainState) -> dict[str, float]:
+        numbers = evaluate(state)
+        if run.metric not in numbers:
+            raise UserError(f"best must be one of {', '.join(numbers)}; got {run.metric!r}. Set --config.best.")
+        return numbers
+
+    return checked
 
 
 def frozen_averages(run: Run, state: TrainState, batches: Iterable[Mapping[str, np.ndarray]] = ()) -> tuple[TrainState, list[str]]:

@@ -8,6 +8,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from aeseg import files, jsonlines, spec
+from aeseg.data import files as data_files
 from aeseg.runs.run import LARGER_IS_BETTER, SPLITS, Run, freezes_encoder, split_config
 from aeseg.training import checkpoints as saved
 from aeseg.training import state as states
@@ -79,10 +80,25 @@ def stored_config(workdir: str) -> ConfigDict:
 def read_config(path: str) -> ConfigDict:
     """Return the config that a run wrote, in the current format."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return spec.from_json(file.read())
-    except (OSError, ValueError) as error:
+        config = spec.from_json(data_files.text(path, "config"))
+        _check_described(config)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise UserError(f"{path} cannot be read ({error}). Restore the file or start again in another --workdir.") from error
+    return config
+
+
+def _check_described(config: ConfigDict) -> None:
+    """Raise ValueError unless a config describes a run, whose arguments are all there; `convert` writes one of an encoder alone."""
+    if not isinstance(config.get("method"), ConfigDict):
+        raise ValueError("expected the description of a 'method' in it")
+    if "target" not in config.method:
+        return
+    for name in ("data", "optimiser"):
+        if not isinstance(config.get(name), ConfigDict) or "target" not in config[name]:
+            raise ValueError(f"expected the description of {name!r} in it, with a 'target'")
+    for name, value in spec.defaults(Run).items():
+        if name not in config:
+            config[name] = value
 
 
 def load_trained(workdir: str, step: int = -1) -> Trained:

@@ -1,8 +1,8 @@
-"""Lock of a workdir: one run at a time.
+"""One run at a time in a workdir.
 
-The lock is flock(2), which the kernel releases whenever its owner dies.  On NFS, Linux (since 2.6.12) sends it to the server as a lock
-of the whole file, so it holds across hosts; a dead host keeps it until its lease ends (NFSv4: about 90 s).  If a file system has no
-locks (Lustre mounted without `-o flock`), a warning is printed, and a second run is possible.
+Relies on flock(2): the kernel drops it when its owner dies, however it dies.  On NFS, Linux sends it to the server as a lock of the
+whole file (since 2.6.12), so it holds among hosts; a host that dies keeps it until its lease ends (NFSv4: about 90 s).  A file system
+without locks (Lustre mounted without `-o flock`) is said, and then nothing keeps a second run out.
 """
 
 import contextlib
@@ -23,15 +23,19 @@ from aeseg import files
 from aeseg.types import UserError
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-"""Error numbers of a file system without locks."""
+"""What a file system without locks says."""
+
+
+LONGEST_PATH = 3000
+"""Characters of a workdir's path: systems allow 4,096 bytes, of which the names of checkpoints need some hundreds."""
 
 
 @contextlib.contextmanager
 def held(workdir: str, say: Callable[[str], None] = lambda text: print(text, file=sys.stderr)) -> Iterator[None]:
-    """Lock the workdir for this run inside the context; create it if it does not exist.
+    """Inside, the workdir is this run's alone; made if it is not there.
 
-    Raises UserError if another run holds the lock, with its host and process.  With several processes, the first takes the lock for
-    all, and all raise if it fails.
+    Raises UserError if another run holds it, naming its host and process.  Of several processes the first takes the lock for all, and
+    all raise if it cannot.
     """
     check_local(workdir)
     file, error, lost = None, None, False
@@ -56,7 +60,12 @@ def held(workdir: str, say: Callable[[str], None] = lambda text: print(text, fil
 
 
 def check_local(workdir: str) -> None:
-    """Raise UserError for the address of a remote store: a run needs a file system with locks and renames."""
+    """Raise UserError unless `workdir` can name a folder here. A remote store is refused: a run needs locks and renames."""
+    if "\0" in workdir or len(os.path.abspath(workdir)) > LONGEST_PATH:
+        raise UserError(
+            f"Expected the path of a folder, without zero bytes and of at most {LONGEST_PATH:,} characters; got {ascii(workdir)[:60]}. "
+            "Set --workdir."
+        )
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://?", workdir):
         raise UserError(
             f"Expected a folder of this machine; got {workdir!r}. "
@@ -65,7 +74,7 @@ def check_local(workdir: str) -> None:
 
 
 def _taken(workdir: str, say: Callable[[str], None]) -> int:
-    """Lock the file and write this run's name into it; return its descriptor."""
+    """The descriptor of the locked file, which says who holds it."""
     path = os.path.join(workdir, "lock")
     try:
         os.makedirs(workdir, exist_ok=True)
@@ -85,7 +94,7 @@ def _taken(workdir: str, say: Callable[[str], None]) -> int:
                 ) from None
             raise files.refusal(path, error) from error
         say(f"The file system of {workdir} has no locks ({error.strerror}): see to it that no second run uses it.")
-    with contextlib.suppress(OSError):  # a full disk: the lock holds without a name
+    with contextlib.suppress(OSError):  # a full disk: the lock holds, unsigned
         os.ftruncate(file, 0)
         signed = {"host": socket.gethostname(), "process": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         os.pwrite(file, json.dumps(signed).encode(), 0)
@@ -93,7 +102,7 @@ def _taken(workdir: str, say: Callable[[str], None]) -> int:
 
 
 def _owner(file: int) -> str:
-    """Return the owner that a lock file names."""
+    """Who signed a lock's file."""
     try:
         signed = json.loads(os.pread(file, 1000, 0))
         return f"process {int(signed['process'])} on host {str(signed['host'])[:80]!r} (since {str(signed['since'])[:20]})"

@@ -283,7 +283,7 @@ def measured(work: Work, arms: dict[str, Arm], until: float) -> Costs:
         if not arm.against:
             work.bar.at(0, task=f"compiling and timing {arm.encoder}")
             config = work._segmentation(arm, 4, arm.rate, len(work.images.train), TUNING_SEED)
-            run = work._run(config, work.images.train, Spread(work.images.validation, 2))
+            run = work._segmenter(arm, config)[0].with_records(work.images.train, Spread(work.images.validation, 2))
             shutil.rmtree(path, ignore_errors=True)
             work._trained(run, path, None)
             costs.step[arm.encoder] = timed_step(work.programs, run)

@@ -96,10 +96,11 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
         window = tuple(node.get("window", ()))
         argv = [_current(word, node) for word in argv]
         check_keys(argv, node)
-        config_flags.DEFINE_config_dict("config", node, sys_argv=argv, flag_values=values)
     try:
+        if node is not None:
+            config_flags.DEFINE_config_dict("config", node, sys_argv=argv, flag_values=values)
         rest = values(argv)
-    except absl_flags.Error as error:
+    except (absl_flags.Error, SyntaxError) as error:
         raise UserError(f"{error} ({os.path.basename(argv[0])} --help lists the flags.)") from None
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"A flag cannot be read: {error}") from None
@@ -130,7 +131,9 @@ def load_config(described: str) -> ConfigDict:
     path = described.partition(":")[0]
     known = sorted({name[:-3] for name in os.listdir(CONFIGS) if name.endswith(".py") and name != "__init__.py"} | ALIASES.keys())
     if path.endswith(".json") and os.path.isfile(path):
-        return workdir.read_config(path)
+        config = workdir.read_config(path)
+        spec.build_run(config)  # what its fields hold is said here; commands look into them before they build it
+        return config
     path = _path_of(path)
     if not os.path.isfile(path):
         raise UserError(
@@ -253,7 +256,7 @@ def field_name(field: str, config: ConfigDict) -> str:
 def check_keys(argv: Sequence[str], node: ConfigDict) -> None:
     """Raise UserError for a --config.<key> that the config does not have, with the nearest that it has."""
     for word in argv:
-        match = re.match(r"--?config\.([^=]+)", word)
+        match = re.match(r"--?config\.([^=]*)", word)
         if not match:
             continue
         here: Any = node

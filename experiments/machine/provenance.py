@@ -32,7 +32,7 @@ def commit() -> str:
     if told := os.environ.get("AESEG_COMMIT"):
         return told
     head = _git("rev-parse", "--short", "HEAD").strip()
-    changed = [line[3:] for line in _git("status", "--porcelain", "-uall", "--no-renames", "--", "../aeseg", ".").splitlines()]
+    changed = [line[3:] for line in _git("status", "--porcelain", "-uall", "--no-renames", "--", "../../aeseg", "..").splitlines()]
     code = [path for path in changed if not path.startswith("experiments/results/")]
     return (head or "unknown") + ("+" if code else "")
 

@@ -1,13 +1,12 @@
 """Every file of the newest checkpoint, truncated, emptied, deleted and with flipped bits: the same command still ends as it did."""
 
-import os
-import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from . import runs
 from .journal import Case, Outcome
+from .runs import Setting
 from .worker import Worker
 
 WAYS = ("truncate", "empty", "delete", "flip")
@@ -34,15 +33,14 @@ def spoil(path: Path, way: str) -> None:
         path.write_bytes(contents[: len(contents) // 2] if way == "truncate" else b"")
 
 
-def cases(seed: int, scale: str, folder: str) -> Iterator[Case]:
-    """Yield a case for each damage of the denoiser's last checkpoint."""
-    with Worker(os.path.join(folder, "worker.log")) as worker:
-        run = runs.whole(worker, "denoiser", folder)
-        # Orbax names some files at random; the same place of the sorted list is the same kind of file.
-        found = files_of(Path(run.workdir, "checkpoints"), runs.STEPS)
-        pairs = [(place, way) for place in range(len(found)) for way in WAYS]
-        for place, way in pairs if scale == "full" else random.Random(seed).sample(pairs, REDUCED):
-            yield Case(f"{way} file {place}", lambda file=found[place], way=way: damaged(worker, run, file, way, folder))
+def cases(setting: Setting) -> Iterator[Case]:
+    """Yield a case for each damage of the last checkpoint of a segmenter."""
+    run = setting.bench.whole("segmenter")
+    # Orbax names some files at random; the same place of the sorted list is the same kind of file.
+    found = files_of(Path(run.workdir, "checkpoints"), runs.STEPS)
+    pairs = [(place, way) for place in range(len(found)) for way in WAYS]
+    for place, way in pairs if setting.scale == "full" else setting.dice("damage").sample(pairs, REDUCED):
+        yield Case(f"{way} file {place}", lambda file=found[place], way=way: damaged(setting.bench.worker, run, file, way, setting.folder))
 
 
 def damaged(worker: Worker, run: runs.Whole, file: Path, way: str, folder: str) -> Outcome:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from . import runs
 from .journal import Case, Outcome
+from .runs import Setting
 from .worker import Lost, Worker
 
 LIMITS = {"full": (0, 50, 400, 1_500, 4_000, 12_000, 30_000, 100_000), "reduced": (0, 4_000)}
@@ -19,14 +20,14 @@ SIZES = {"full": (4, 16, 48, 96, 160, 256, 400, 800), "reduced": ()}
 """Kilobytes of the tmpfs."""
 
 
-def cases(seed: int, scale: str, folder: str) -> Iterator[Case]:
-    """Yield a case for each disk; the denoiser is trained on it."""
-    with Worker(os.path.join(folder, "worker.log")) as worker:
-        run = runs.whole(worker, "denoiser", folder)
-        for limit in LIMITS[scale]:
-            yield Case(f"files of {limit} bytes", lambda limit=limit: limited(worker, run, limit, folder))
-        for size in SIZES[scale]:
-            yield Case(f"a disk of {size} kB", lambda size=size: mounted(worker, run, size, folder))
+def cases(setting: Setting) -> Iterator[Case]:
+    """Yield a case for each disk; a segmenter is trained on it."""
+    worker, folder = setting.bench.worker, setting.folder
+    run = setting.bench.whole("segmenter")
+    for limit in LIMITS[setting.scale]:
+        yield Case(f"files of {limit} bytes", lambda limit=limit: limited(worker, run, limit, folder))
+    for size in SIZES[setting.scale]:
+        yield Case(f"a disk of {size} kB", lambda size=size: mounted(worker, run, size, folder))
 
 
 def limited(worker: Worker, run: runs.Whole, limit: int, folder: str) -> Outcome:

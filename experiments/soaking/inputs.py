@@ -1,5 +1,6 @@
 """Bad inputs: each ends in one sentence with exit code 2, or is counted and left out, in bounded time and memory."""
 
+import functools
 import os
 import random
 import shutil
@@ -7,11 +8,16 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 from safetensors.numpy import save_file
 
+from aeseg.importers import families, vit
+from aeseg.importers.rules import to_foreign
+
 from . import bad_configs, bad_files, runs
 from .journal import Case, Outcome
+from .runs import Setting
 from .worker import Lost, Worker
 
 SECONDS = 60.0
@@ -33,13 +39,12 @@ Try = Callable[[], tuple[str, list[str], Sequence[int]]]
 """Prepares an input; returns a command, its arguments and the exit codes that are right."""
 
 
-def cases(seed: int, scale: str, folder: str) -> Iterator[Case]:
+def cases(setting: Setting) -> Iterator[Case]:
     """Yield a case for each bad input, or for a sample of them."""
-    with Worker(os.path.join(folder, "worker.log")) as worker:
-        run = runs.whole(worker, "segmenter", folder)
-        for name, prepare in tries(seed, run, Path(folder)):
-            if random.Random(f"{seed} {name}").random() < SAMPLE[scale]:
-                yield Case(name, lambda prepare=prepare: refused(worker, prepare))
+    run = setting.bench.whole("segmenter")
+    for name, prepare in tries(setting.seed, run, Path(setting.folder)):
+        if setting.dice(name).random() < SAMPLE[setting.scale]:
+            yield Case(name, lambda prepare=prepare: refused(setting.bench.worker, prepare))
 
 
 def refused(worker: Worker, prepare: Try) -> Outcome:
@@ -64,7 +69,8 @@ def tries(seed: int, run: runs.Whole, folder: Path) -> Iterator[tuple[str, Try]]
     def flag(text: str) -> Try:
         def prepare() -> tuple[str, list[str], Sequence[int]]:
             _empty(folder / "tried")
-            return "pretrain", [*TINY, *SMALL, f"--config.{text}", workdir], (0, 2) if text in bad_configs.HARMLESS else (2,)
+            tiny = [word for word in (*TINY, *SMALL) if word.partition("=")[0] != f"--config.{text.partition('=')[0]}"]
+            return "pretrain", [*tiny, f"--config.{text}", workdir], (0, 2) if text in bad_configs.HARMLESS else (2,)
 
         return prepare
 
@@ -89,10 +95,10 @@ def tries(seed: int, run: runs.Whole, folder: Path) -> Iterator[tuple[str, Try]]
         def prepare() -> tuple[str, list[str], Sequence[int]]:
             _empty(folder / "foreign")
             _empty(folder / "tried")
-            save_file({"vit.layernorm.weight": np.zeros(8, np.float32)}, folder / "foreign" / "model.safetensors")
+            save_file(tensors(), folder / "foreign" / "model.safetensors")
             for name, text in files.items():
                 (folder / "foreign" / name).write_text(text)
-            return "pretrain", [*TINY, *SMALL, f"--init={folder / 'foreign'}", workdir], (2,)
+            return "pretrain", ["--config=scenes:masked,tiny", *TINY[1:], *SMALL, f"--init={folder / 'foreign'}", workdir], (2,)
 
         return prepare
 
@@ -161,6 +167,14 @@ WORKDIRS: dict[str, tuple[Callable[[Path], object], Sequence[int]]] = {
     "metrics.json a folder": (lambda path: (path / "metrics.json").mkdir(), (0, 2)),
 }
 """What is done to a finished workdir, and the exit codes of `evaluate` that are right."""
+
+
+@functools.cache
+def tensors() -> dict[str, np.ndarray]:
+    """Return the tensors of `bad_configs.VIT`, so that its weights are no reason to refuse it."""
+    node = vit.spec_of(bad_configs.VIT)
+    shapes = families.shapes(node, (16, 16), 3)
+    return to_foreign(vit.rules(node), jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes))
 
 
 def _empty(path: Path, make: bool = True) -> None:

@@ -1,11 +1,12 @@
 """Cases of `soak`, tried one by one and recorded: an interrupted part goes on, and each finished part leaves one line of results."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from aeseg import jsonlines
+from aeseg import files, jsonlines
 
 from ..machine.provenance import provenance
 from ..study import measurements
@@ -44,6 +45,12 @@ def tried(cases: Iterable[Case], path: str, deadline: float, say: Callable[[str]
         for failure in outcome.failures:
             say(f"{case.name}: {failure}")
     return True
+
+
+def forget_failures(path: str) -> None:
+    """Take the cases that failed out of the journal, so that they are tried again."""
+    lines = [line for line in jsonlines.read(path) if not line["failures"]]
+    files.write(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def summary(part: str, seed: int, scale: str, path: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from . import runs
 from .journal import Case, Outcome
+from .runs import Bench, Setting
 from .worker import Lost, Worker
 
 RUNS = {"full": 4, "reduced": 1}
@@ -25,33 +26,25 @@ EARNEST = {"full": 2, "reduced": 0}
 """Runs of each kind that are killed in earnest."""
 
 
-def cases(seed: int, scale: str, folder: str) -> Iterator[Case]:
-    """Yield a case for each run; `reduced` has the denoiser's alone."""
-    kinds = list(runs.KINDS) if scale == "full" else ["denoiser"]
-    with Worker(os.path.join(folder, "worker.log")) as worker:
-        made: dict[str, runs.Whole] = {}
-
-        def whole(kind: str) -> runs.Whole:
-            if kind not in made:
-                made[kind] = runs.whole(worker, kind, folder)
-            return made[kind]
-
-        for kind in kinds:
-            for number in range(RUNS[scale]):
-                name = f"{kind} {number}"
-                dice = random.Random(f"{seed} {name}")
-                yield Case(name, lambda kind=kind, dice=dice: snapshots(worker, whole(kind), SNAPSHOTS[scale], dice, folder))
-            for number in range(EARNEST[scale]):
-                name = f"{kind} in earnest {number}"
-                dice = random.Random(f"{seed} {name}")
-                yield Case(name, lambda kind=kind, dice=dice: killed(worker, whole(kind), dice, folder))
+def cases(setting: Setting) -> Iterator[Case]:
+    """Yield a case for each run; `reduced` has the segmenter's alone."""
+    scale, bench, folder = setting.scale, setting.bench, setting.folder
+    for kind in runs.KINDS if scale == "full" else ("segmenter",):
+        for number in range(RUNS[scale]):
+            name = f"{kind} {number}"
+            dice = setting.dice(name)
+            yield Case(name, lambda kind=kind, dice=dice: snapshots(bench.worker, bench.whole(kind), SNAPSHOTS[scale], dice, folder))
+        for number in range(EARNEST[scale]):
+            name = f"{kind} in earnest {number}"
+            dice = setting.dice(name)
+            yield Case(name, lambda kind=kind, dice=dice: killed(bench, bench.whole(kind), dice, folder))
 
 
 def snapshots(worker: Worker, run: runs.Whole, number: int, dice: random.Random, folder: str) -> Outcome:
     """Train a run, copy its workdir at random moments, and resume each copy."""
     path = os.path.join(folder, "running")
     shutil.rmtree(path, ignore_errors=True)
-    moments = sorted(dice.uniform(0, run.seconds) for _ in range(number))
+    moments = sorted(dice.uniform(0, 0.9 * run.seconds) for _ in range(number))
     began, copies, saving = time.monotonic(), [], 0
     worker.give({"do": "train", "config": run.config, "workdir": path})
     for place, moment in enumerate(moments):
@@ -73,11 +66,11 @@ def snapshots(worker: Worker, run: runs.Whole, number: int, dice: random.Random,
     return Outcome({"kills": len(copies), "while saving": saving}, tuple(failures))
 
 
-def killed(worker: Worker, run: runs.Whole, dice: random.Random, folder: str) -> Outcome:
+def killed(bench: Bench, run: runs.Whole, dice: random.Random, folder: str) -> Outcome:
     """Train a run in a process of its own, kill that at a random moment after its first step, and resume."""
     path = os.path.join(folder, "killed")
     shutil.rmtree(path, ignore_errors=True)
-    with Worker(os.path.join(folder, "victim.log")) as victim:
+    with Worker(os.path.join(folder, "victim.log"), bench.environment) as victim:
         victim.give({"do": "train", "config": run.config, "workdir": path})
         late = time.monotonic() + runs.SECONDS
         while not os.path.exists(os.path.join(path, "metrics.jsonl")) and not victim.answered() and time.monotonic() < late:
@@ -85,7 +78,7 @@ def killed(worker: Worker, run: runs.Whole, dice: random.Random, folder: str) ->
         time.sleep(dice.uniform(0, run.seconds))
         saving = _is_saving(path)
         victim.kill()
-    return Outcome({"kills": 1, "while saving": int(saving), "in earnest": 1}, runs.resumed(worker, run, path))
+    return Outcome({"kills": 1, "while saving": int(saving), "in earnest": 1}, runs.resumed(bench.worker, run, path))
 
 
 def _ended(worker: Worker, run: runs.Whole, path: str) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from aeseg.types import IGNORE, UserError
 
 from . import bad_configs, runs
 from .journal import Case, Outcome
+from .runs import Setting
 
 CHUNK = 1000
 """Examples of a case."""
@@ -36,6 +37,9 @@ CLASSES = 3
 ROWS, H, W = 4, 5, 6
 """A batch whose metrics are merged."""
 
+LETTERS = "azA09_-./:\\\"'\n\t\0 é²٣𝄞\u202e"
+"""Of names and texts: those that mean something to JSON, flags or paths, and some of other alphabets."""
+
 PARTS = ("aeseg.methods", "aeseg.models.encoders", "aeseg.models.heads", "aeseg.data.sources")
 """Packages whose recipes make the round trip."""
 
@@ -43,14 +47,14 @@ Test = Callable[[Any, str], None]
 """Draws an example with hypothesis's `data.draw`, in a folder, and asserts."""
 
 
-def cases(seed: int, scale: str, folder: str) -> Iterator[Case]:
+def cases(setting: Setting) -> Iterator[Case]:
     """Yield a case for each thousand examples of a property; the reduced soak tries twenty of each."""
     try:
         import hypothesis
     except ImportError as error:
         raise UserError("Examples are drawn by hypothesis, which is not installed. Run pip install -e '.[soak]'.") from error
     settings = hypothesis.settings(
-        max_examples=CHUNK if scale == "full" else 20,
+        max_examples=CHUNK if setting.scale == "full" else 20,
         database=None,
         deadline=None,
         suppress_health_check=list(hypothesis.HealthCheck),
@@ -63,18 +67,18 @@ def cases(seed: int, scale: str, folder: str) -> Iterator[Case]:
         def example(data: Any) -> None:
             nonlocal tried
             tried += 1
-            test(data.draw, folder)
+            test(data.draw, setting.folder)
 
         given = hypothesis.given(hypothesis.strategies.data())(settings(example))
         try:
-            hypothesis.seed(zlib.crc32(f"{seed} {test.__name__} {number}".encode()))(given)()
+            hypothesis.seed(zlib.crc32(f"{setting.seed} {test.__name__} {number}".encode()))(given)()
         except Exception as error:
             notes = " ".join(getattr(error, "__notes__", ()))
             return Outcome({"examples": tried}, (f"{type(error).__name__}: {error} {notes}"[:600],))
         return Outcome({"examples": tried})
 
     for test, chunks in TESTS.items():
-        for number in range(chunks if scale == "full" else 1):
+        for number in range(chunks if setting.scale == "full" else 1):
             yield Case(f"{test.__name__} {number}", lambda test=test, number=number: holds(test, number))
 
 
@@ -181,8 +185,8 @@ def plain_json(draw: Any, folder: str) -> None:
     """What JSON holds comes back from JSON, whatever the names are."""
     from hypothesis import strategies as st
 
-    names = st.text(st.characters(codec="utf-8"), max_size=5).filter(lambda name: name != "target" and "." not in name)
-    leaves = st.integers(-(2**60), 2**60) | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
+    names = st.text(LETTERS, max_size=5).filter(lambda name: name != "target" and "." not in name)
+    leaves = st.integers(-(2**60), 2**60) | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(LETTERS, max_size=5)
     node = draw(st.dictionaries(names, st.recursive(leaves, lambda inner: st.dictionaries(names, inner, max_size=3), max_leaves=6)))
     again = spec.from_json(spec.to_json(ConfigDict(node)))
     assert spec.plain(again) == node
@@ -235,8 +239,12 @@ def config_json(draw: Any, folder: str) -> None:
     from hypothesis import strategies as st
 
     good = json.loads(_good()[draw(st.sampled_from(sorted(runs.KINDS)))])
-    leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just("aeseg.data.transforms:Resize")
-    values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2))
+    leaves = (
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(LETTERS, max_size=4) | st.just("aeseg.data.transforms:Resize")
+    )
+    values = st.recursive(
+        leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(LETTERS, max_size=3), inner, max_size=2)
+    )
     for path in draw(st.lists(st.sampled_from(list(bad_configs.paths(good))), min_size=1, max_size=2)):
         here = good
         try:

@@ -23,6 +23,7 @@ from aeseg import jsonlines
 from .. import module
 from . import runs
 from .journal import Case, Outcome
+from .runs import Setting
 
 WITHIN = 60.0
 """Seconds in which the others must have ended after a rank was lost."""
@@ -30,15 +31,15 @@ WITHIN = 60.0
 DISTURBANCES = tuple((rank, number) for number in (signal.SIGKILL, signal.SIGTERM) for rank in (0, 1))
 
 
-def cases(seed: int, scale: str, folder: str) -> Iterator[Case]:
+def cases(setting: Setting) -> Iterator[Case]:
     """Yield a case for each rank and signal."""
-    if scale != "full":
+    if setting.scale != "full":
         return
     undisturbed: list[list[dict[str, Any]]] = []
     for rank, number in DISTURBANCES:
         name = f"{signal.Signals(number).name} of rank {rank}"
-        dice = random.Random(f"{seed} {name}")
-        yield Case(name, lambda rank=rank, number=number, dice=dice: disturbed(undisturbed, rank, number, dice, folder))
+        dice = setting.dice(name)
+        yield Case(name, lambda rank=rank, number=number, dice=dice: disturbed(undisturbed, rank, number, dice, setting.folder))
 
 
 def disturbed(undisturbed: list[list[dict[str, Any]]], rank: int, number: int, dice: random.Random, folder: str) -> Outcome:

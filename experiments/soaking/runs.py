@@ -2,9 +2,10 @@
 
 import json
 import os
+import random
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aeseg import jsonlines, spec
@@ -44,8 +45,36 @@ def config(kind: str) -> str:
     return spec.to_json(node)
 
 
-def whole(worker: Worker, kind: str, folder: str) -> Whole:
-    """Train the uninterrupted run of a kind twice, once to compile it and once to time it; UserError-free or Lost."""
+class Bench:
+    """What the parts of one soak share: the worker, and the uninterrupted runs, each trained when it is first asked for."""
+
+    def __init__(self, folder: str, environment: Mapping[str, str]):
+        self.folder, self.environment = folder, environment
+        self.worker = Worker(os.path.join(folder, "worker.log"), environment)
+        self._whole: dict[str, Whole] = {}
+
+    def whole(self, kind: str) -> Whole:
+        """Return the uninterrupted run of a kind."""
+        if kind not in self._whole:
+            self._whole[kind] = _whole(self.worker, kind, os.path.join(self.folder, "whole"))
+        return self._whole[kind]
+
+
+class Setting(NamedTuple):
+    """How a part is tried: the seed of its chance, "full" or "reduced", a folder of its own, and what all parts share."""
+
+    seed: int
+    scale: str
+    folder: str
+    bench: Bench
+
+    def dice(self, name: str) -> random.Random:
+        """Return the chance of a case, a function of the seed and the case's name."""
+        return random.Random(f"{self.seed} {name}")
+
+
+def _whole(worker: Worker, kind: str, folder: str) -> Whole:
+    """Train the uninterrupted run of a kind twice, once to compile it and once to time it; Lost if it fails."""
     text = config(kind)
     for name in ("compiled", "whole"):
         path = os.path.join(folder, f"{kind}-{name}")
@@ -90,7 +119,7 @@ def differences(wanted: dict[str, Any], got: dict[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def refusal(answer: dict[str, Any], codes: Sequence[int] = (2,), lines: int = 12) -> str:
+def refusal(answer: dict[str, Any], codes: Sequence[int] = (2,), lines: int = 40) -> str:
     """Return what is wrong about how something bad was refused: "" for a short message and one of the exit codes."""
     if answer["traceback"]:
         return f"traceback: {_last(answer['traceback'])}"
