@@ -44,21 +44,21 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
     foreign = files.is_foreign(path)
     if foreign:
         model = families.load(path)
-        source, donor, notes = model.described, model.variables, list(model.notes)
-        encoder = source if families.is_encoder(source) else source.encoder
+        given, donor, notes = model.described, model.variables, list(model.notes)
+        encoder = given if families.is_encoder(given) else given.encoder
     else:
         stored, donor = of_workdir(path)
-        source, encoder, notes = stored.method, stored.method.encoder, []
+        given, encoder, notes = stored.method, stored.method.encoder, []
         _refuse_others(encoder, config.method.encoder, overrides, path)
     if taken == "all":
-        _refuse_another_model(source, config.method, path)
+        _refuse_another_model(given, config.method, path)
     if taken == "decoder":
-        donor = _with_head(donor, source, config.method, path)
+        donor = _with_head(donor, given, config.method, path)
     else:
-        taken = taken if source.get("target") == config.method.target else "encoder"
+        taken = taken if given.get("target") == config.method.target else "encoder"
     parts = {
         "encoder": encoder,
-        **({"decoder": source.decoder} if foreign and taken in ("what fits", "all") and "decoder" in source else {}),
+        **({"decoder": given.decoder} if foreign and taken in ("what fits", "all") and "decoder" in given else {}),
     }
     grids = {part: tuple(described.grid) for part, described in parts.items() if "grid" in described}
     channels = config_example(config)["image"].shape[-1]
