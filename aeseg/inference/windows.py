@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from aeseg.types import UserError
 
 FACTORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
-"""Largest factors of a larger window's height and width over the trained window; few, so that few shapes are compiled."""
+"""Factors by which a larger window may exceed the trained window in height or width; few, so that few shapes are compiled."""
 
 SLACK = 1.2
 """Largest ratio of the predicted pixels to the fewest possible, allowed for larger windows."""

@@ -44,19 +44,22 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
     foreign = files.is_foreign(path)
     if foreign:
         model = families.load(path)
-        found, donor, notes = model.described, model.variables, list(model.notes)
-        encoder = found if families.is_encoder(found) else found.encoder
+        given, donor, notes = model.described, model.variables, list(model.notes)
+        encoder = given if families.is_encoder(given) else given.encoder
     else:
         stored, donor = of_workdir(path)
-        found, encoder, notes = stored.method, stored.method.encoder, []
+        given, encoder, notes = stored.method, stored.method.encoder, []
         _refuse_others(encoder, config.method.encoder, overrides, path)
     if taken == "all":
-        _refuse_another_model(found, config.method, path)
+        _refuse_another_model(given, config.method, path)
     if taken == "decoder":
-        donor = _with_head(donor, found, config.method, path)
+        donor = _with_head(donor, given, config.method, path)
     else:
-        taken = taken if found.get("target") == config.method.target else "encoder"
-    parts = {"encoder": encoder, **({"decoder": found.decoder} if foreign and taken in ("what fits", "all") and "decoder" in found else {})}
+        taken = taken if given.get("target") == config.method.target else "encoder"
+    parts = {
+        "encoder": encoder,
+        **({"decoder": given.decoder} if foreign and taken in ("what fits", "all") and "decoder" in given else {}),
+    }
     grids = {part: tuple(described.grid) for part, described in parts.items() if "grid" in described}
     channels = config_example(config)["image"].shape[-1]
     for part, described in parts.items():
@@ -94,31 +97,31 @@ def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids:
     given, lines = adapt.adapted({name: leaves for name, leaves in donor.items() if name in variables}, variables, grids or {})
     encoder, said = _with_token(given["params"]["encoder"], state.params["encoder"])
     given = {**given, "params": {**given["params"], "encoder": encoder}}
-    found, paths = saved.graft(variables, given)
+    started, paths = saved.graft(variables, given)
     lines += said
     lines.append(f"Took {len(paths)} arrays ({tree.count(given['params']['encoder']):,} numbers) of the encoder from the checkpoint.")
     others = {part for leaves in variables.values() for part in leaves} - {"encoder"} if taken in ("what fits", "all") else ()
     if taken == "decoder":
         blocks = tuple(f"head/{block}/*" for block in given["params"]["head"])
-        found, paths = saved.graft(found, given, blocks)
+        started, paths = saved.graft(started, given, blocks)
         lines.append(f"Took {len(paths)} arrays of the decoder into the head; its last layer keeps its fresh values.")
     for part in sorted(others):
         try:
-            found, paths = saved.graft(found, given, (part, f"{part}/*"))
+            started, paths = saved.graft(started, given, (part, f"{part}/*"))
             lines.append(f"Took {len(paths)} arrays of the {part}, too.")
         except UserError as error:
             if taken == "all":
                 raise
             lines.append(f"The {part} keeps its fresh values. " + "\n".join(str(error).splitlines()[:-1]))
-    placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), found, variables)
+    placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), started, variables)
     params = placed.pop("params")
     ema = jax.tree.map(lambda leaf: leaf.copy(), states.averaged(params, placed)) if state.ema else {}
     return state.replace(params=params, collections=placed, ema=ema), lines
 
 
-def _with_head(donor: Mapping[str, Any], found: ConfigDict, wanted: ConfigDict, path: str) -> dict[str, Any]:
+def _with_head(donor: Mapping[str, Any], saved_spec: ConfigDict, wanted: ConfigDict, path: str) -> dict[str, Any]:
     """Return the donor with its U-Net decoder, except the last layer, as a head; UserError unless both are U-Nets."""
-    decoder, head = found.get("decoder", {}).get("target", "no decoder"), wanted.get("head", {}).get("target", "no head")
+    decoder, head = saved_spec.get("decoder", {}).get("target", "no decoder"), wanted.get("head", {}).get("target", "no head")
     if not decoder.endswith(".unet:UNetDecoder") or not head.endswith(".unet:UNetHead"):
         raise UserError(
             f"Expected a U-Net decoder to become a U-Net head; {path} has {decoder}, and the run has {head}. Pretrain with a decoder of "
@@ -143,9 +146,9 @@ def of_workdir(path: str, step: int = -1) -> tuple[ConfigDict, dict[str, Any]]:
     """Return (config, variables) of a workdir, or of its checkpoints folder."""
     workdir = os.path.dirname(os.path.abspath(path)) if os.path.basename(os.path.normpath(path)) == "checkpoints" else path
     config = stored_config(workdir)
-    found, variables = saved.load_variables(os.path.join(workdir, "checkpoints"), step)
-    if found < config.steps:
-        print(f"Note: {workdir} stopped at step {found} of {config.steps}.", file=sys.stderr)
+    last, variables = saved.load_variables(os.path.join(workdir, "checkpoints"), step)
+    if last < config.steps:
+        print(f"Note: {workdir} stopped at step {last} of {config.steps}.", file=sys.stderr)
     return config, variables
 
 
@@ -159,19 +162,19 @@ def _with_token(given: Mapping[str, Any], fresh: Mapping[str, Any]) -> tuple[dic
     return dict(given), []
 
 
-def _refuse_another_model(found: ConfigDict, wanted: ConfigDict, path: str) -> None:
-    """Raise UserError if `found` is another method than `wanted`, or has another head or neck."""
-    if found.get("target") != wanted.target:
+def _refuse_another_model(saved_spec: ConfigDict, wanted: ConfigDict, path: str) -> None:
+    """Raise UserError if `saved_spec` is another method than `wanted`, or has another head or neck."""
+    if saved_spec.get("target") != wanted.target:
         raise UserError(
-            f"Expected a model to go on from as a whole, {wanted.target}; {path} holds {found.get('target', 'an encoder alone')}. "
+            f"Expected a model to go on from as a whole, {wanted.target}; {path} holds {saved_spec.get('target', 'an encoder alone')}. "
             "Name a workdir of `segment`, or take the encoder alone with --config.transfer=fine-tune."
         )
-    lines = _unlike(found.head, wanted.head, "config.method.head")
-    necks = found.get("neck", ()), wanted.get("neck", ())
+    lines = _unlike(saved_spec.head, wanted.head, "config.method.head")
+    necks = saved_spec.get("neck", ()), wanted.get("neck", ())
     if len(necks[0]) != len(necks[1]):
         lines.append(f"config.method.neck: {len(necks[0])} parts -> {len(necks[1])}")
-    for place, (old, new) in enumerate(zip(*necks, strict=False)):
-        lines += _unlike(old, new, f"config.method.neck[{place}]")
+    for number, (old, new) in enumerate(zip(*necks, strict=False)):
+        lines += _unlike(old, new, f"config.method.neck[{number}]")
     if lines:
         raise UserError(
             f"Expected a model to go on from as a whole; the one of {path} differs from this run's:\n  " + "\n  ".join(lines) + "\n"
@@ -179,10 +182,10 @@ def _refuse_another_model(found: ConfigDict, wanted: ConfigDict, path: str) -> N
         )
 
 
-def _unlike(found: Any, wanted: Any, where: str) -> list[str]:
+def _unlike(saved_spec: Any, wanted: Any, where: str) -> list[str]:
     """Return a line for each field in which two descriptions of a part differ, except adjustable fields."""
-    free = tuple(f"{where}.{name}:" for name in _adjustable(found))
-    return [line for line in spec.differences(found, wanted, where) if not line.startswith(free)]
+    free = tuple(f"{where}.{name}:" for name in _adjustable(saved_spec))
+    return [line for line in spec.differences(saved_spec, wanted, where) if not line.startswith(free)]
 
 
 def _refuse_others(encoder: ConfigDict, described: ConfigDict, overrides: Mapping[str, Any], path: str) -> None:

@@ -71,6 +71,6 @@ def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistic
 
 def statistics_of(source: Any) -> dict[str, tuple[float, ...]]:
     """Return the mean and std of each channel of a source's images, as fields of an encoder."""
-    found = channel_statistics(source, SAMPLE)
-    mean = tuple(round(value, 4) for value in found.mean)
-    return {"mean": mean, "std": tuple(round(max(value, LEAST), 4) for value in found.std)}
+    measured = channel_statistics(source, SAMPLE)
+    mean = tuple(round(value, 4) for value in measured.mean)
+    return {"mean": mean, "std": tuple(round(max(value, LEAST), 4) for value in measured.std)}

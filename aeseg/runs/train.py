@@ -28,7 +28,7 @@ PICTURES = 6
 """Rows of the pictures that a run writes."""
 
 AVERAGED = 1_000
-"""Images, at least, that the averages of a frozen encoder are taken of (Wu & Johnson 2021, section 3.2: a sample of the set is enough)."""
+"""Fewest images for the averages of a frozen encoder (Wu & Johnson 2021, section 3.2: a sample of the set is enough)."""
 
 Init = Callable[[TrainState], tuple[TrainState, list[str]]]
 """Loads pretrained weights into an initial state; returns the state and messages."""

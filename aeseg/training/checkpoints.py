@@ -134,9 +134,9 @@ class Checkpoints:
     def _restored(self, like: TrainState, step: int) -> TrainState:
         _check_fit(like, self.directory, step)
         items = ocp.args.Composite(state=ocp.args.StandardRestore(like), meta=ocp.args.JsonRestore())
-        found = self._manager.restore(step, args=items)
-        stored.check(found["state"], found["meta"]["crc32"], int(found["state"].step), step)
-        return found["state"]
+        restored = self._manager.restore(step, args=items)
+        stored.check(restored["state"], restored["meta"]["crc32"], int(restored["state"].step), step)
+        return restored["state"]
 
     def _set_aside(self, steps: Sequence[int] | Mapping[int, Any], say: Callable[[str], None]) -> None:
         """Rename the folders of these steps in one process, and list the steps again."""
@@ -175,15 +175,15 @@ def load_variables(directory: str, step: int = -1, ema: bool = True) -> tuple[in
             with stored.one_error(), _reader(directory) as manager:
                 shape = manager.item_metadata(candidate)["state"].tree
                 target = jax.tree.map(lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray), shape)
-                found = manager.restore(
+                restored = manager.restore(
                     candidate,
                     args=ocp.args.Composite(state=ocp.args.PyTreeRestore(restore_args=target), meta=ocp.args.JsonRestore()),
                 )
-            stored.check(found["state"], found["meta"]["crc32"], int(found["state"]["step"]), candidate)
+            stored.check(restored["state"], restored["meta"]["crc32"], int(restored["state"]["step"]), candidate)
         except Exception as error:  # Orbax raises bare Exception for a damaged file
             problems.append(f"{candidate}: {stored.reason(error)}")
             continue
-        state = found["state"]
+        state = restored["state"]
         mean = (state.get("ema") or {}) if ema else {}
         mean = mean if "params" in mean or not mean else {"params": mean}  # a version that averaged only the parameters
         return candidate, {"params": state["params"], **(state.get("collections") or {}), **mean}

@@ -18,11 +18,11 @@ def create(fsdp: int = 1, devices: Sequence[jax.Device] = ()) -> Mesh:
 
     `fsdp` devices share one copy of the parameters; `fsdp` must divide the number of devices.
     """
-    found = list(devices) or jax.devices()
-    if fsdp < 1 or len(found) % fsdp:
-        raise UserError(f"fsdp must divide the number of devices, {len(found)}; got {fsdp}. Set --config.fsdp to a divisor.")
+    chosen = list(devices) or jax.devices()
+    if fsdp < 1 or len(chosen) % fsdp:
+        raise UserError(f"fsdp must divide the number of devices, {len(chosen)}; got {fsdp}. Set --config.fsdp to a divisor.")
     # Auto, because the default (Explicit) breaks dropout, batch norm and attention of linen.
-    return jax.make_mesh((len(found) // fsdp, fsdp), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2, devices=found)
+    return jax.make_mesh((len(chosen) // fsdp, fsdp), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2, devices=chosen)
 
 
 def check_batch(mesh: Mesh, batch_size: int, microbatches: int) -> None:

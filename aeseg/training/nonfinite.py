@@ -66,8 +66,8 @@ def skipping(step: Callable[[TrainState, Batch], tuple[TrainState, Terms]]) -> C
 
 def norms(params: Any) -> str:
     """Format the Euclidean norm of each part's parameters: `encoder 12.3, decoder nan`."""
-    found = jax.device_get(jax.jit(lambda parts: {name: optax.tree.norm(part) for name, part in parts.items()})(dict(params)))
-    return ", ".join(f"{name} {float(norm):.4g}" for name, norm in found.items())
+    lengths = jax.device_get(jax.jit(lambda parts: {name: optax.tree.norm(part) for name, part in parts.items()})(dict(params)))
+    return ", ".join(f"{name} {float(norm):.4g}" for name, norm in lengths.items())
 
 
 def names_of(names: Iterable[str], most: int = 16) -> str:

@@ -40,10 +40,10 @@ def saved_metrics(directory: str, step: int) -> dict[str, float]:
     for path in ("meta/metadata", "metrics/metrics"):  # the second: the path of older versions of aeseg
         try:
             with open(os.path.join(directory, str(step), path), encoding="utf-8") as file:
-                found = json.load(file)
+                entries = json.load(file)
             if path.startswith("meta/"):
-                found = found["metrics"] if found["metrics_crc32"] == checksum(found["metrics"]) else {}
-            return {name: float(value) for name, value in found.items()}
+                entries = entries["metrics"] if entries["metrics_crc32"] == checksum(entries["metrics"]) else {}
+            return {name: float(value) for name, value in entries.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return {}
