@@ -136,7 +136,7 @@ def test_the_results_page_shows_what_was_measured():
 
 
 def test_every_file_is_imported_by_some_test():
-    """Parts that are found by name are covered by the contract, importers by the tests of `families`; others by a test that imports them."""
+    """Parts that are found by name are covered by the contract, importers by those of `families`; others by a test that imports them."""
     named = set()
     for path in (ROOT / "tests").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
