@@ -64,12 +64,20 @@ def begin(address: Any) -> RollCall | None:
     """
     from jax._src import clusters  # jax has no public way to what it finds
 
-    given = [address.get(name) for name in ("coordinator_address", "num_processes", "process_id")]
-    given[0] = given[0] or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    host = address.get("coordinator_address") or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    processes, process = address.get("num_processes"), address.get("process_id")
     try:
-        if None in given:
-            given = list(clusters.ClusterEnv.auto_detect_unset_distributed_params(*given, None, None, 10))[:3]
-        return RollCall(*given) if None not in given else None
+        if host is None or processes is None or process is None:
+            found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
+                coordinator_address=host,
+                num_processes=processes,
+                process_id=process,
+                local_device_ids=None,
+                cluster_detection_method=None,
+                initialization_timeout=10,
+            )
+            host, processes, process = found[:3]
+        return None if host is None or processes is None or process is None else RollCall(host, processes, process)
     except Exception:  # jax tries the same next, and says what is wrong
         return None
 
