@@ -88,14 +88,14 @@ def available_bytes(devices: Sequence[Any] = ()) -> Number:
     limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in devices or jax.local_devices()]
     if all(limits):
         return sum(limits)
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    bounds = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             with open(path, encoding="utf-8") as file:
-                found.append(int(file.read()))
+                bounds.append(int(file.read()))
         except (OSError, ValueError):  # absent, or "max"
             continue
-    return min(found)
+    return min(bounds)
 
 
 def size(number: Number) -> str:

@@ -48,8 +48,8 @@ def cpu_features() -> str:
             lines = file.read().splitlines()
     except OSError:
         return platform.processor()
-    found = {" ".join(sorted(line.partition(":")[2].split())) for line in lines if line.lower().startswith(("flags", "features"))}
-    return " ".join(sorted(found)) or platform.processor()
+    cpus = {" ".join(sorted(line.partition(":")[2].split())) for line in lines if line.lower().startswith(("flags", "features"))}
+    return " ".join(sorted(cpus)) or platform.processor()
 
 
 def clean(folder: str, limit: int = LIMIT) -> None:

@@ -12,14 +12,14 @@ def read(path: str) -> list[dict[str, Any]]:
     """The lines of a file of JSON lines, oldest first; none where there is no file."""
     if not os.path.exists(path):
         return []
-    found = []
+    rows = []
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             try:
-                found.append(json.loads(line))
+                rows.append(json.loads(line))
             except ValueError as error:
                 raise UserError(f"Line {number} of {path} is not JSON ({error}). Mend it or remove it.") from error
-    return found
+    return rows
 
 
 def write(path: str, line: dict[str, Any]) -> None:

@@ -67,10 +67,10 @@ def defaults(factory: Callable[..., Any]) -> dict[str, Any]:
         made = {
             each.name: each.default_factory() for each in dataclasses.fields(factory) if each.default_factory is not dataclasses.MISSING
         }
-    found = {
+    parameters = {
         name: parameter.default for name, parameter in _parameters(factory).items() if parameter.default is not inspect.Parameter.empty
     }
-    return {name: value for name, value in {**found, **made}.items() if name not in _LINEN_FIELDS}
+    return {name: value for name, value in {**parameters, **made}.items() if name not in _LINEN_FIELDS}
 
 
 @functools.cache

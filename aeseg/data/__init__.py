@@ -2,4 +2,4 @@
 
 import cv2
 
-cv2.setNumThreads(1)  # the loader's threads and workers are the parallelism; nested pools only fight over the cores
+cv2.setNumThreads(1)  # the loader's threads and workers are the parallelism; nested pools would compete for the cores

@@ -1,4 +1,4 @@
-"""What a run reads of its labels before the first step: classes, shares, and what the splits share."""
+"""Checks of the labels before the first step: classes, their fractions, and records that splits share."""
 
 import hashlib
 import itertools
@@ -16,14 +16,14 @@ from aeseg.data.survey import spread
 from aeseg.types import IGNORE, UserError
 
 DOMINANT = 0.999
-"""The share of one class above which a warning is printed."""
+"""Fraction of one class above which a warning is printed."""
 
 IGNORED = 0.99
-"""The share of ignored pixels above which a run stops."""
+"""Fraction of ignored pixels above which a run stops."""
 
 
 class Counts(NamedTuple):
-    """Of the labels of one split that were read: pixels by class and ignored, images in which a class occurs, and how many of all."""
+    """Counts of one split's labels: pixels and images of each class, ignored pixels, labels read and records in all."""
 
     pixels: Int64[np.ndarray, "k"]
     ignored: int
@@ -33,7 +33,7 @@ class Counts(NamedTuple):
 
     @property
     def all_read(self) -> bool:
-        """Whether no label was left out."""
+        """Return whether all labels were read."""
         return self.read == self.records
 
 
@@ -47,10 +47,10 @@ def check_labels(
 ) -> list[str]:
     """Read the labels of each split ("train", "validation", ...) and return lines to print: notes, class shares, warnings.
 
-    Reads `files` labels of each split, or all if that takes at most `limit_seconds` for all splits together; scenes that are generated
-    are not read.  With `strict`, a
-    UserError names `flag`, which lets pass: splits of other classes or codings, records that two splits share, a class without a
-    pixel in train, nearly all pixels ignored, no scorable pixel in a split that is scored.  Labels without a class always stop.
+    Reads `files` labels of each split, or all labels if all splits together take at most `limit_seconds`.  Generated scenes are not
+    read.  With `strict`, these problems raise a UserError that names `flag`, which turns the check off: splits with different classes
+    or codings, records in two splits, a class without a pixel in train, nearly all pixels ignored, no labelled pixel in a split that
+    is scored.  A label value without a class always raises.
     """
     problems, lines = [], []
     for first, second in itertools.combinations(sources, 2):
@@ -73,7 +73,7 @@ def check_labels(
 
 
 def count(source: Source, classes: int, limit_seconds: float | int, files: int, clock: Callable[[], float] = time.monotonic) -> Counts:
-    """Count the labels of a source: `files` of them, spread evenly; all, if at that speed they take no longer than the limit."""
+    """Count `files` labels of a source, spread evenly, or all labels if reading them takes at most `limit_seconds` at that speed."""
     first = spread(range(len(source)), files)
     chosen = set(first)
     rest = np.random.default_rng(0).permutation([index for index in range(len(source)) if index not in chosen])
@@ -95,7 +95,7 @@ def count(source: Source, classes: int, limit_seconds: float | int, files: int, 
 
 
 def described(counts: Counts, names: list[str]) -> str:
-    """The shares of the classes in words: `84 of 84 labels: background 86.20 % (84 images), crack 13.80 % (80), ignored 0.00 %`."""
+    """Describe the classes: `84 of 84 labels: background 86.20 % (84 images), crack 13.80 % (80), ignored 0.00 %`."""
     total = max(1, int(counts.pixels.sum()) + counts.ignored)
     parts = [
         f"{shown(name)} {100 * pixels / total:.2f} % ({images}{' images' if not index else ''})"
@@ -105,7 +105,7 @@ def described(counts: Counts, names: list[str]) -> str:
 
 
 def judged(split: str, counts: Counts, names: list[str]) -> tuple[list[str], list[str]]:
-    """What stops a run, and what it warns of, by the counts of one split; what is not certain from a sample only warns."""
+    """Return the errors and the warnings of one split's counts.  A problem that a sample cannot prove is a warning."""
     labelled, total = int(counts.pixels.sum()), int(counts.pixels.sum()) + counts.ignored
     of = f"the {counts.read} labels of {split}" if counts.all_read else f"{counts.read} of the {counts.records} labels of {split}"
     stops: list[str] = []
@@ -151,7 +151,7 @@ def _coding(source: Any) -> str:
 
 
 def _shared(sources: Mapping[str, Any]) -> list[str]:
-    """Records whose image files two splits share."""
+    """Return a sentence for each two splits that share image files."""
     files = {split: {os.path.realpath(path) for path in getattr(source, "image_files", ())} for split, source in sources.items()}
     problems = []
     for first, second in itertools.combinations(files, 2):
@@ -162,7 +162,7 @@ def _shared(sources: Mapping[str, Any]) -> list[str]:
 
 
 def _same_files(sources: Mapping[str, Any]) -> list[str]:
-    """Files of different names and the same bytes in two splits."""
+    """Return a sentence for each two splits with files of different names but the same bytes."""
     sizes: dict[int, list[tuple[str, str]]] = {}
     for split, source in sources.items():
         for path in dict.fromkeys(os.path.realpath(path) for path in getattr(source, "image_files", ())):

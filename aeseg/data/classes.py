@@ -1,8 +1,8 @@
-"""Class tables: which number or colour in a label file is which class.
+"""Class tables: the class of each number or colour in a label file.
 
-A table is given in a config as names, each with a colour if wanted, `"sky #808080, building #800000, road"`, or with ids of their
-own, `"7: road, 11: sidewalk"`; as a number of classes, `"21"`; or as a file (data/tables.py).  In the order of their ids, the
-entries that are not ignored become classes 0, 1, 2, ...; entries of one name are one class.
+A config gives a table in one of three ways: names, each with an optional colour or id (`"sky #808080, building #800000, road"`,
+`"7: road, 11: sidewalk"`); a number of classes (`"21"`); or a file (data/tables.py).  The entries that are not ignored become
+classes 0, 1, 2, ... in the order of their ids; entries with the same name are one class.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,17 +21,17 @@ _LARGEST = 65535  # the largest id in the array of a Lookup
 
 
 class Table(NamedTuple):
-    """What the numbers and colours of label files mean.
+    """The classes of the numbers and colours in label files.
 
     `implied`: 255 is ignored by convention, not by name; `numbered`: the table gives the ids.
     """
 
     classes: tuple[Class, ...]
     ids: dict[int, int]  # stored id -> class, or IGNORE
-    colours: dict[tuple[int, int, int], int]  # stored colour -> class, or IGNORE; empty where labels are ids alone
+    colours: dict[tuple[int, int, int], int]  # stored colour -> class, or IGNORE; empty if labels are ids
     implied: bool = True
     numbered: bool = False
-    shared: tuple[str, ...] = ()  # classes whose colour another class has, too
+    shared: tuple[str, ...] = ()  # classes that share their colour with another class
     names: Mapping[str, int] = MappingProxyType({})  # name -> class, or IGNORE
 
 
@@ -43,7 +43,7 @@ class Lookup(NamedTuple):
 
 
 def default_colour(index: int) -> tuple[int, int, int]:
-    """The colour of class `index` in the palette of PASCAL VOC: the bits of the index, spread over three channels."""
+    """Return the colour of class `index` in PASCAL VOC's palette: the bits of the index, spread over three channels."""
     colour = [0, 0, 0]
     for shift in range(8):
         for channel in range(3):
@@ -53,14 +53,14 @@ def default_colour(index: int) -> tuple[int, int, int]:
 
 
 def described(classes: Iterable[Class]) -> str:
-    """Classes as a config holds them."""
+    """Return classes in the form that a config holds."""
     return ", ".join(f"{item.name} #{bytes(item.colour).hex()}" for item in classes)
 
 
 def table(classes: str | tuple[str, ...], ignore_ids: tuple[int, ...] = (), root: str = "") -> Table:
-    """The table that a config names: a file (below `root`), names separated by commas or in a tuple, or a number of classes.
+    """Return the table that a config gives: a file below `root`, names separated by commas or in a tuple, or a number of classes.
 
-    `ignore_ids`, and 255 unless the table says otherwise, are IGNORE.
+    `ignore_ids` become IGNORE, as does 255 unless the table gives it a class.
     """
     if isinstance(classes, str) and classes.lower().endswith(tables.KINDS):
         entries = tables.read(Path(root) / classes)
@@ -97,7 +97,7 @@ def table(classes: str | tuple[str, ...], ignore_ids: tuple[int, ...] = (), root
 
 
 def lookup(ids: Mapping[int, int]) -> Lookup:
-    """`ids` with an array for those of 8 and 16 bits."""
+    """Return `ids` with an array for ids of 8 and 16 bits."""
     classes = np.full(_LARGEST + 1, -1, np.int16)
     for number, index in ids.items():
         if 0 <= number <= _LARGEST:
@@ -106,9 +106,9 @@ def lookup(ids: Mapping[int, int]) -> Lookup:
 
 
 def from_ids(label: Shaped[np.ndarray, "h w"], ids: Lookup, name: str, snap: float = 0.0) -> UInt8[np.ndarray, "h w"]:
-    """Stored ids to classes; an id without a class is a UserError with file, id and position.
+    """Map stored ids to classes; an id without a class raises a UserError with its file, id and position.
 
-    Up to a share `snap` of the pixels may take the class of the nearest id instead.
+    Instead, up to a fraction `snap` of the pixels may take the class of the nearest id.
     """
     if label.dtype in (np.uint8, np.uint16):
         classes = ids.array[label]
@@ -140,9 +140,9 @@ def from_colours(
     name: str,
     snap: float = 0.0,
 ) -> UInt8[np.ndarray, "h w"]:
-    """Colours to classes; a colour that is not in the table is a UserError with the file, the colour, the position.
+    """Map colours to classes; a colour outside the table raises a UserError with its file, colour and position.
 
-    With no colours in the table, grey written as RGB is ids.  `snap` as in `from_ids`, by the distance in RGB.
+    If the table has no colours, grey pixels stored as RGB are ids.  `snap` acts as in `from_ids`, with the distance in RGB.
     """
     if not colours and (label == label[..., :1]).all():
         return from_ids(label[..., 0], ids, name, snap)
@@ -173,7 +173,7 @@ def from_colours(
 
 
 def _nearest(stored: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """For each code of a colour, the index of the nearest of `codes`."""
+    """Return, for each stored colour code, the index of the nearest of `codes`."""
     values, inverse = np.unique(stored, return_inverse=True)
     apart = _channels(values)[:, None] - _channels(codes)[None]
     return np.square(apart).sum(axis=-1).argmin(axis=1)[inverse.reshape(-1)]
@@ -195,7 +195,7 @@ def _code(colour: np.ndarray) -> np.ndarray:
 
 
 def _ranges(ids: Iterable[int]) -> str:
-    """The allowed ids in words: 0..10, 255."""
+    """Format the allowed ids: 0..10, 255."""
     allowed = np.array(sorted(ids))
     runs = np.split(allowed, np.flatnonzero(np.diff(allowed) > 1) + 1)
     return few([str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs], most=12)

@@ -1,6 +1,6 @@
-"""What the numbers, colours or transparency of label files mean, decided once for a data set from a sample of its files.
+"""The coding of label files: numbers, colours or transparency, decided once for a data set from a sample of its files.
 
-One reading that fits is taken and told; of two that fit, a UserError names both and the field for each.
+If one coding fits, it is used and printed.  If two fit, a UserError names both and the field that selects each.
 """
 
 from collections.abc import Iterable
@@ -15,19 +15,19 @@ from aeseg.data.files import few, shown
 from aeseg.types import IGNORE, UserError
 
 CODINGS = ("auto", "ids", "colours", "mask", "alpha")
-"""What `coding` may be: `mask` is 0 for class 0 and 1 or 255 for class 1; `alpha` the same, in the transparency."""
+"""Values of `coding`.  `mask`: 0 is class 0, 1 or 255 is class 1.  `alpha`: the same values in the alpha channel."""
 
-_MOST = 5_000  # values and colours that are kept; a photograph has more
+_MOST = 5_000  # values and colours kept; a photograph has more
 _COLOURS = dict[tuple[int, int, int], int]
 _MASK = {0: 0, 1: 1, IGNORE: 1}
 
 
 class Findings(NamedTuple):
-    """What a sample of label files holds.
+    """The contents of a sample of label files.
 
-    `values`: grey levels; `indices`: used palette indices, `palette`: their colours, `differs`: an index of two colours, in words;
-    `colours`: RGB colours, empty if all are grey (then in `values`); `alphas`; `colour_under_alpha`: whether colours vary there;
-    `lossy`: a file that was compressed with loss.
+    `values`: grey levels; `indices`: used palette indices; `palette`: their colours; `differs`: a sentence about an index with two
+    colours; `colours`: RGB colours, empty if all are grey (then they are in `values`); `alphas`: alpha levels; `colour_under_alpha`:
+    whether colours vary below the alpha channel; `lossy`: a file with lossy compression.
     """
 
     files: int = 0
@@ -42,7 +42,7 @@ class Findings(NamedTuple):
 
 
 class Coding(NamedTuple):
-    """How label files become classes: ids of grey levels and of palette indices, colours of RGB and of palettes, or alpha alone."""
+    """The mapping of label files to classes: by ids (grey levels, palette indices), by colours (RGB, palettes), or by alpha only."""
 
     grey: Lookup
     palette: Lookup | None  # None: by colour
@@ -54,13 +54,13 @@ class Coding(NamedTuple):
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What two splits of one data set have in common."""
+        """Return the fields that must agree between two splits of one data set."""
         palette = () if self.palette is None else tuple(sorted(self.palette.ids.items()))
         return tuple(sorted(self.grey.ids.items())), palette, self.alpha
 
 
 def findings(sample: Iterable[tuple[str, Stored]]) -> Findings:
-    """What the files of a sample, each with its name, hold."""
+    """Collect the contents of a sample of (name, file)."""
     files = 0
     values: set[int] = set()
     indices: set[int] = set()
@@ -90,7 +90,7 @@ def findings(sample: Iterable[tuple[str, Stored]]) -> Findings:
         if stored.alpha is not None:
             alphas |= set(np.unique(stored.alpha).tolist())
             under |= _colours(stored.values) if stored.values.ndim == 3 else {(value,) * 3 for value in np.unique(stored.values).tolist()}
-    if colours:  # grey pixels of colour-coded files are colours, too
+    if colours:  # grey pixels of colour-coded files are also colours
         colours |= {(value,) * 3 for value in values} if not indices and len(values) < _MOST else set()
     return Findings(
         files, frozenset(values), frozenset(indices), frozenset(under if indices else ()), differs, frozenset(colours),
@@ -98,8 +98,8 @@ def findings(sample: Iterable[tuple[str, Stored]]) -> Findings:
     )  # fmt: skip
 
 
-def decide(found: Findings, table: Table, coding: str = "auto", snap: float = 0.0) -> Coding:
-    """The coding of a data set whose sample holds `found`, by its class table; UserError if two readings fit, or none that is safe."""
+def decide(sample: Findings, table: Table, coding: str = "auto", snap: float = 0.0) -> Coding:
+    """Decide the coding of a data set from its sample and class table; UserError if two codings fit, or no safe one."""
     if coding not in CODINGS:
         raise UserError(f"coding is one of {', '.join(CODINGS)}; got {coding!r}.")
     if coding in ("mask", "alpha") and len(table.classes) != 2:
@@ -107,22 +107,22 @@ def decide(found: Findings, table: Table, coding: str = "auto", snap: float = 0.
     if coding == "colours" and not table.colours:
         raise UserError("coding='colours' needs a class table with colours; this one has none. Write 'leaf #00c800, stem #964b00'.")
     notes: list[str] = []
-    alpha = coding == "alpha" or (coding == "auto" and _is_alpha(found, notes))
+    alpha = coding == "alpha" or (coding == "auto" and _is_alpha(sample, notes))
     if alpha:
-        ids = _MASK if coding == "alpha" else _grey(found.alphas, table._replace(colours={}), "auto", snap, "the alpha channel", notes)
+        ids = _MASK if coding == "alpha" else _grey(sample.alphas, table._replace(colours={}), "auto", snap, "the alpha channel", notes)
         return Coding(lookup(ids), None, {}, True, True, False, tuple(notes))
-    _check_lossy(found, table, snap, notes)
-    rgb_is_grey = not found.colours and coding != "colours" and not (found.values <= _greys(table).keys() and table.colours)
-    grey = lookup(_grey(found.values, table, coding, snap, "the labels", notes))
-    palette = _palette(found, table, coding, snap, notes)
-    uses_colours = found.colours or coding == "colours" or (found.indices and palette is None)
+    _check_lossy(sample, table, snap, notes)
+    rgb_is_grey = not sample.colours and coding != "colours" and not (sample.values <= _greys(table).keys() and table.colours)
+    grey = lookup(_grey(sample.values, table, coding, snap, "the labels", notes))
+    palette = _palette(sample, table, coding, snap, notes)
+    uses_colours = sample.colours or coding == "colours" or (sample.indices and palette is None)
     if table.shared and uses_colours:
         raise UserError(f"The labels are colour-coded, and classes of the table share a colour: {few(table.shared)}. Give each its own.")
     return Coding(grey, palette, table.colours, rgb_is_grey, False, coding == "auto", tuple(dict.fromkeys(notes)))
 
 
 def classes_of(stored: Stored, coding: Coding, name: str, snap: float = 0.0) -> UInt8[np.ndarray, "h w"]:
-    """The classes of a label file, IGNORE included; what the coding does not know is a UserError with the file's name."""
+    """Return the classes of a label file, IGNORE included; a value outside the coding raises a UserError with the file's name."""
     if coding.alpha:
         if stored.alpha is None:
             raise UserError(f"{shown(name)} has no alpha channel, where other labels hold the mask. Convert it, or set coding.")
@@ -146,7 +146,7 @@ def classes_of(stored: Stored, coding: Coding, name: str, snap: float = 0.0) -> 
 
 
 def strange(stored: Stored, coding: Coding) -> float:
-    """The share of a label's pixels whose number or colour has no class."""
+    """Return the fraction of a label's pixels whose number or colour has no class."""
     if stored.values.ndim == 3 and not (coding.rgb_is_grey and (stored.values == stored.values[..., :1]).all()):
         known = np.array(list(coding.colours), np.int32).reshape(-1, 3) @ [65536, 256, 1]
         return float(1 - np.isin(stored.values.astype(np.int32) @ [65536, 256, 1], known).mean())
@@ -155,7 +155,7 @@ def strange(stored: Stored, coding: Coding) -> float:
 
 
 def _grey(values: frozenset[int], table: Table, coding: str, snap: float, what: str, notes: list[str]) -> dict[int, int]:
-    """Grey levels (or indices) and their classes."""
+    """Map grey levels (or palette indices) to classes."""
     greys, classes = _greys(table), len(table.classes)
     explicit = {number for number in table.ids if not (table.implied and number == IGNORE)}
     if coding == "mask":
@@ -165,7 +165,7 @@ def _grey(values: frozenset[int], table: Table, coding: str, snap: float, what: 
     if coding == "ids" or not values:
         return table.ids
     if values <= explicit:
-        unclear = values <= {0} and table.implied and not table.numbered  # 255 may yet be void or the foreground of a mask
+        unclear = values <= {0} and table.implied and not table.numbered  # 255 may be void or the foreground of a mask
         return {number: index for number, index in table.ids.items() if not (unclear and number == IGNORE)}
     listed = few(sorted(values), 12)
     if values <= {0, IGNORE} and IGNORE in values and table.implied and not table.numbered:
@@ -205,29 +205,29 @@ def _grey(values: frozenset[int], table: Table, coding: str, snap: float, what: 
             f"{what.capitalize()} hold {len(values)} grey levels, {listed}, for {classes} classes: an anti-aliased or JPEG label, or a "
             f"photograph. Set {remedy}snap to the share of pixels that may take the nearest class (such as snap=0.1)."
         )
-    return table.ids  # a file with another value is named when it is read
+    return table.ids  # reading a file with another value raises an error with its name
 
 
-def _palette(found: Findings, table: Table, coding: str, snap: float, notes: list[str]) -> Lookup | None:
-    """Palette indices and their classes; None: the colours count."""
-    if not found.indices or coding in ("ids", "mask"):
+def _palette(sample: Findings, table: Table, coding: str, snap: float, notes: list[str]) -> Lookup | None:
+    """Map palette indices to classes; None if the palette's colours are the labels."""
+    if not sample.indices or coding in ("ids", "mask"):
         return lookup(_MASK if coding == "mask" else table.ids)
-    if coding == "colours" or (table.colours and found.palette <= table.colours.keys()):
+    if coding == "colours" or (table.colours and sample.palette <= table.colours.keys()):
         notes.append("palette labels: colours count")
         return None
-    if found.differs:
+    if sample.differs:
         raise UserError(
-            f"The palettes of the labels differ: {found.differs}. Give class_table the colour of each class if colours count, or set "
+            f"The palettes of the labels differ: {sample.differs}. Give class_table the colour of each class if colours count, or set "
             "coding='ids' if indices do."
         )
     notes.append("palette labels: indices count")
-    return lookup(_grey(found.indices, table._replace(colours={}), coding, snap, "the palette indices of the labels", notes))
+    return lookup(_grey(sample.indices, table._replace(colours={}), coding, snap, "the palette indices of the labels", notes))
 
 
-def _is_alpha(found: Findings, notes: list[str]) -> bool:
-    if len(found.alphas) < 2:
+def _is_alpha(sample: Findings, notes: list[str]) -> bool:
+    if len(sample.alphas) < 2:
         return False
-    if found.colour_under_alpha:
+    if sample.colour_under_alpha:
         raise UserError(
             "Colour and alpha channel of the labels both vary. Set coding='alpha' if the transparency is the mask, or coding='colours' or "
             "'ids' if the colours or numbers under it are the classes."
@@ -236,19 +236,19 @@ def _is_alpha(found: Findings, notes: list[str]) -> bool:
     return True
 
 
-def _check_lossy(found: Findings, table: Table, snap: float, notes: list[str]) -> None:
-    if not found.lossy or (found.values <= {0, IGNORE} and not found.colours and len(table.classes) == 2):
+def _check_lossy(sample: Findings, table: Table, snap: float, notes: list[str]) -> None:
+    if not sample.lossy or (sample.values <= {0, IGNORE} and not sample.colours and len(table.classes) == 2):
         return
     if not snap:
         raise UserError(
-            f"{shown(found.lossy)} is a label compressed with loss (JPEG or WebP), which changes ids and colours. Save labels as PNG; or "
+            f"{shown(sample.lossy)} is a label compressed with loss (JPEG or WebP), which changes ids and colours. Save labels as PNG; or "
             "set snap to the share of pixels that may take the nearest class (such as snap=0.1), or binary_threshold=128 for a mask."
         )
     notes.append("labels are compressed with loss: ids that were changed into other ids cannot be told")
 
 
 def _greys(table: Table) -> dict[int, int]:
-    """Grey levels of the table's colours that are grey."""
+    """Map the grey levels of the table's grey colours to classes."""
     return {red: index for (red, green, blue), index in table.colours.items() if red == green == blue}
 
 

@@ -1,6 +1,7 @@
-"""Transforms of the image's colours alone: the label and the depth stay as they are."""
+"""Colour transforms of the image.  Label and depth are unchanged."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,9 +16,9 @@ from aeseg.types import UserError
 class PhotometricJitter:
     """Random brightness, contrast, saturation and hue, in this order.
 
-    The first three are factors drawn from 1 - value to 1 + value; the hue is turned by at most `hue` of the colour circle.
-    Contrast is about the image's mean grey.  Saturation and hue need colour: images of other than 3 channels keep theirs.
-    16-bit images become 8-bit ones.
+    The first three are factors drawn from 1 - value to 1 + value.  The hue turns by at most the fraction `hue` of the colour circle.
+    Contrast changes around the image's mean grey.  Saturation and hue change only images with 3 channels.
+    16-bit images become 8-bit images.
     """
 
     brightness: float = 0.25
@@ -35,7 +36,7 @@ class PhotometricJitter:
     def __call__(self, record: Record, rng: np.random.Generator) -> Record:
         brightness, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * [self.brightness, self.contrast, self.saturation]
         turn = rng.uniform(-self.hue, self.hue)
-        image: np.ndarray = eight_bits(record["image"])
+        image: Any = eight_bits(record["image"])
         mean = image.mean() * brightness
         table = (np.arange(256) * brightness - mean) * contrast + mean
         image = cv2.LUT(np.ascontiguousarray(image), _rounded(table)).reshape(image.shape)
@@ -44,14 +45,14 @@ class PhotometricJitter:
             image = cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
         if image.shape[-1] == 3 and self.hue > 0:
             hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
-            hsv[..., 0] += np.uint8(round(turn * 256) % 256)  # wraps around, as the circle does
+            hsv[..., 0] += np.uint8(round(turn * 256) % 256)  # the hue is an angle: it wraps around
             image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
         return {**record, "image": image}
 
 
 @dataclass(frozen=True)
 class GaussianBlur:
-    """Blurs the image with this probability; the standard deviation is drawn from `smallest` to `largest` pixels."""
+    """Blur the image with this probability; the standard deviation is drawn from `smallest` to `largest` pixels."""
 
     probability: float = 0.5
     smallest: float = 0.1
@@ -72,11 +73,11 @@ class GaussianBlur:
 
 @dataclass(frozen=True)
 class LocalContrast:
-    """The image's local contrast (`images.local_contrast`, `sigma` in pixels) in its place, for an encoder that does not see to it itself.
+    """Replace the image by its local contrast (`images.local_contrast`, `sigma` in pixels), for encoders that do not compute it.
 
-    It draws nothing: give it to data.transforms and to data.evaluation_transforms, and `evaluate` and `predict` show a network the same.
-    Images become uint8: -`largest` becomes 0, `largest` 255, and what lies beyond is cut off.  An encoder with mean 0.5 and std
-    0.5 / largest, 0.125, then sees the contrast itself, but for the rounding (1/64).
+    The transform is deterministic.  Put it in data.transforms and data.evaluation_transforms, so that `evaluate` and `predict` use it too.
+    Images become uint8: -`largest` becomes 0, `largest` becomes 255, values beyond are clipped.  An encoder with mean 0.5 and std
+    0.5 / largest (0.125) then recovers the contrast, up to rounding (1/64).
     """
 
     sigma: float = 3.0
@@ -94,13 +95,13 @@ class LocalContrast:
         return {**record, "image": _rounded(127.5 * (1 + contrast / self.largest))}
 
     def _around(self, values: Float[np.ndarray, "h w c"]) -> Float[np.ndarray, "h w 1"]:
-        """The channels' mean, blurred as `images.blurred` does."""
+        """Return the mean of the channels, blurred as in `images.blurred`."""
         taps = 2 * max(1, int(np.ceil(3 * self.sigma))) + 1
         return cv2.GaussianBlur(values.mean(axis=-1), (taps, taps), self.sigma, borderType=cv2.BORDER_REPLICATE)[..., None]
 
 
 def eight_bits(image: Shaped[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w c"]:
-    """The image in 8 bits: 16 by rounding v / 257."""
+    """Convert an image to 8 bits; 16-bit values v become v / 257, rounded."""
     return image if image.dtype == np.uint8 else ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 

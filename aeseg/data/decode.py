@@ -1,6 +1,6 @@
-"""Image files into arrays.
+"""Decoding of image files into arrays.
 
-The header is read before the pixels, of regular files only.  By default pixels stay as stored: EXIF orientation is not applied, to
+Only regular files are read, and the header before the pixels.  By default pixels stay as stored: EXIF orientation is not applied to
 images or labels, because an editor that rotates a photograph by its tag does not rotate its mask.
 """
 
@@ -22,11 +22,11 @@ from aeseg.types import UserError
 
 __all__ = ["KINDS", "Reading", "Stored", "header", "image", "label", "mask", "raw", "stored"]
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged file is a UserError with its name
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged file raises a UserError with its name
 
 
 class Stored(NamedTuple):
-    """A label file as stored: `values` [h w] numbers or palette indices, or [h w 3] colours; what goes with them, or None."""
+    """A label file as stored: `values` [h w] are numbers or palette indices, [h w 3] are colours; absent parts are None."""
 
     values: Shaped[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]
     palette: UInt8[np.ndarray, "n 3"] | None = None
@@ -37,9 +37,9 @@ class Stored(NamedTuple):
 def image(file: bytes | str | Path, channels: int = 3, name: str = "", reading: Reading = AS_STORED) -> Shaped[np.ndarray, "h w c"]:
     """Read an image from a file or its bytes, RGB (`channels=3`), grey (1), or any number of stored channels.
 
-    Grey and palette images are spread to RGB, RGB becomes grey for 1, CMYK is converted, alpha is dropped (not blended). The image is
-    uint8 or uint16, as `reading.bits` says.  A damaged file, other channels, or floats without a range are a UserError with the file's
-    name.
+    For 3 channels, grey, palette and CMYK images become RGB; for 1, RGB becomes grey.  Alpha is dropped, not blended.  The image is
+    uint8 or uint16 (`reading.bits`).  A damaged file, a different number of channels, and floats without a range raise a UserError
+    with the file's name.
     """
     if channels < 1:
         raise UserError(f"Images are read with at least 1 channel; got channels={channels}.")
@@ -56,9 +56,9 @@ def image(file: bytes | str | Path, channels: int = 3, name: str = "", reading: 
 
 
 def stored(file: bytes | str | Path, name: str = "", reading: Reading = AS_STORED) -> Stored:
-    """Read a label file as it is stored, palette and alpha included.
+    """Read a label file as stored, palette and alpha included.
 
-    Numbers are the stored ones: 1, 2, 4, 8, 16, 32 or 64 bits, negative ones too; whole floats become numbers.
+    Numbers keep their stored values: 1, 2, 4, 8, 16, 32 or 64 bits, signed or unsigned.  Floats with integer values become integers.
     """
     with _opened(file, name) as (handle, name):
         head = _checked(handle, name, reading)
@@ -80,29 +80,29 @@ def stored(file: bytes | str | Path, name: str = "", reading: Reading = AS_STORE
 
 
 def label(file: bytes | str | Path, name: str = "") -> Shaped[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]:
-    """The values of `stored`: ids [h w], or colours [h w 3]; alpha is dropped."""
+    """Return the values of `stored`: ids [h w] or colours [h w 3].  Alpha is dropped."""
     return stored(file, name).values
 
 
 def mask(file: bytes | str | Path, threshold: int = 128, name: str = "", reading: Reading = AS_STORED) -> Bool[np.ndarray, "h w"]:
-    """Return where the grey value, 0..255, reaches the threshold; palettes count by their colours, 1 bit is 0 or 255."""
+    """Return the pixels whose grey value (0..255) reaches the threshold.  Palette pixels count by colour; 1-bit values are 0 or 255."""
     with _opened(file, name) as (handle, name):
         head = _checked(handle, name, reading)
         one_bit = head.dtype == "bool"
     if one_bit and head.kind in ("TIFF", "NPY"):
-        return stored(file, name, reading).values.astype(bool)  # what the array held, whichever number is white
+        return stored(file, name, reading).values.astype(bool)  # the stored values, whichever number is white
     return image(file, 1, name, reading)[..., 0] >= threshold
 
 
 def raw(file: bytes | str | Path, name: str = "", reading: Reading = AS_STORED) -> Shaped[np.ndarray, "h w c"]:
-    """All stored channels of an image, numbers as stored."""
+    """Return all stored channels of an image, with their stored values."""
     with _opened(file, name) as (handle, name):
         head = _checked(handle, name, reading)
         return _raw(handle, head, _page(head, reading, name), name)
 
 
 def header(file: bytes | str | Path, name: str = "") -> Header:
-    """Read a file's header alone."""
+    """Read only a file's header."""
     with _opened(file, name) as (handle, name):
         return headers.read(handle, name)
 
@@ -131,7 +131,7 @@ def _checked(handle: File, name: str, reading: Reading) -> Header:
 
 
 def _page(head: Header, reading: Reading, name: str) -> int:
-    """The page to read, -1 for all of them."""
+    """Return the page to read, or -1 for all pages."""
     if reading.pages.isdecimal():
         page = int(reading.pages)
         if page >= head.pages:
@@ -149,7 +149,7 @@ def _page(head: Header, reading: Reading, name: str) -> int:
 
 def _plain(data: bytes, head: Header, channels: int, name: str) -> np.ndarray:
     pixels = None
-    # OpenCV turns 8-bit TIFF by its tag whatever it is told, and fills the rest of a truncated JPEG with grey.
+    # OpenCV always rotates 8-bit TIFF by its tag, and fills the rest of a truncated JPEG with grey.
     if not (head.kind == "TIFF" and head.orientation != 1) and not _is_cut(data):
         pixels = _by_opencv(data, channels)
     if pixels is None:
@@ -158,7 +158,7 @@ def _plain(data: bytes, head: Header, channels: int, name: str) -> np.ndarray:
 
 
 def _by_opencv(data: bytes, channels: int) -> np.ndarray | None:
-    # IMREAD_COLOR_RGB gives wrong colours for 16-bit TIFF (OpenCV 5.0), so BGR and a swap.
+    # IMREAD_COLOR_RGB gives wrong colours for 16-bit TIFF (OpenCV 5.0): read BGR and swap.
     flags = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -183,7 +183,7 @@ def _by_pillow(data: bytes, head: Header, name: str, mode: str) -> np.ndarray:
 
 
 def _label_by_pillow(data: bytes, head: Header, name: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Pixels as stored, the palette, the alpha."""
+    """Return the stored pixels, the palette and the alpha channel."""
     palette = alpha = None
     try:
         with Image.open(io.BytesIO(data)) as picture:
@@ -200,14 +200,14 @@ def _label_by_pillow(data: bytes, head: Header, name: str) -> tuple[np.ndarray, 
     elif mode in ("1", "L"):
         pixels = pixels.astype(np.uint8) // {"L;2": 85, "L;4": 17}.get(raw, 1)  # Pillow stretches 2 and 4 bits to 0..255
         if raw.endswith("I") and head.inverted:
-            pixels = (1 if mode == "1" else 255) - pixels  # Pillow shows MinIsWhite; the array held the complement
+            pixels = (1 if mode == "1" else 255) - pixels  # Pillow inverts MinIsWhite; the file holds the complement
     elif mode not in ("P", "I", "I;16", "I;16B", "I;16L", "RGB"):
         raise UserError(f"A label holds whole numbers, palette indices or RGB colours; {shown(name)} is of mode {mode}. Convert it.")
     return _stored_way(pixels, head), palette, None if alpha is None else _stored_way(alpha, head)
 
 
 def _raw(handle: File, head: Header, chosen: int, name: str) -> np.ndarray:
-    """All stored channels [h w c], of any number type, colours as RGB(A)."""
+    """Return all stored channels [h w c] of any number type, colours as RGB(A)."""
     handle.seek(0)
     if head.kind == "TIFF":
         return tiff.pages(handle, name, chosen)
@@ -236,12 +236,12 @@ def _raw(handle: File, head: Header, chosen: int, name: str) -> np.ndarray:
 
 
 def _stored_way(pixels: np.ndarray, head: Header) -> np.ndarray:
-    """Pillow's picture as stored: Pillow turns TIFF, and only TIFF, by its tag."""
+    """Undo Pillow's rotation: Pillow rotates TIFF, and only TIFF, by its tag."""
     return UNTURN.get(head.orientation, np.asarray)(pixels) if head.kind == "TIFF" else pixels
 
 
 def _is_cut(data: bytes) -> bool:
-    # libpng complains on stderr about a truncated file; Pillow refuses it.
+    # libpng prints to stderr for a truncated file; Pillow raises.
     if data[:2] == b"\xff\xd8":
         return b"\xff\xd9" not in data[-64:]
     return data[:4] == b"\x89PNG" and b"IEND" not in data[-64:]

@@ -1,4 +1,4 @@
-"""Files that a reader may hand us: opened only if regular, read only as far as asked, named without control characters."""
+"""Safe reading of user files: only regular files are opened, and printed names contain no control characters."""
 
 import io
 import os
@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING
 from aeseg.types import UserError
 
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp")
-"""Endings, in small letters, of image files."""
+"""File name endings of images, in lower case."""
 
 LABELS = (*IMAGES, ".json", ".txt")
-"""Endings of label files: images, LabelMe's .json and YOLO's .txt."""
+"""File name endings of labels: images, LabelMe's .json and YOLO's .txt."""
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
     File = BinaryIO
 else:
-    File = io.BufferedIOBase  # what open files and io.BytesIO are at run time
+    File = io.BufferedIOBase  # the common base of open files and io.BytesIO at run time
 
 TEXT_LIMIT = 2**26
-"""Bytes of the largest text file (list, class table, annotation of one image) that is read."""
+"""Bytes of the largest text file that is read: a list, a class table, the annotation of one image."""
 
 
 def opened(path: str | Path, name: str = "") -> File:
-    """Open a regular file to read; a FIFO, device, socket or folder is a UserError, also behind a link."""
+    """Open a regular file for reading.  A FIFO, device, socket or folder raises a UserError, also behind a link."""
     name = shown(name or path)
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a FIFO would wait for a writer
@@ -42,7 +42,7 @@ def opened(path: str | Path, name: str = "") -> File:
 
 
 def size(file: File) -> int:
-    """Bytes of an open file or of bytes in memory."""
+    """Return the number of bytes of an open file or of bytes in memory."""
     here = file.tell()
     end = file.seek(0, os.SEEK_END)
     file.seek(here)
@@ -63,23 +63,23 @@ def text(path: str | Path, what: str, limit: int = TEXT_LIMIT) -> str:
 
 
 def shown(name: object) -> str:
-    """A name as it may be printed: line breaks, terminal escapes and undecodable bytes escaped as \\x1b."""
+    """Return a printable name: line breaks, terminal escapes and undecodable bytes are escaped, as in \\x1b."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in str(name))
 
 
 def few(words: Iterable[object], most: int = 5) -> str:
-    """The first words, shown, and how many more there are."""
+    """Return the first `most` words, made printable, and the number of the others."""
     printed = [shown(word) for word in words]
     return ", ".join(printed[:most]) + (f" and {len(printed) - most} more" if len(printed) > most else "")
 
 
 def is_inside(path: str | Path, root: str | Path) -> bool:
-    """Return whether a path, links aside, lies in or below `root`."""
+    """Return whether a path, with its links resolved, is `root` or below it."""
     path, root = (os.path.abspath(os.path.join(root, part)) for part in (path, "."))
     return path == root or path.startswith(os.path.join(root, ""))
 
 
 def _kind(mode: int) -> str:
-    """The kind of what is not a regular file; "" for a regular one."""
+    """Return the kind of a special file, or "" for a regular file."""
     kinds = {stat.S_ISFIFO: "FIFO", stat.S_ISCHR: "device", stat.S_ISBLK: "device", stat.S_ISSOCK: "socket", stat.S_ISDIR: "folder"}
     return next((kind for test, kind in kinds.items() if test(mode)), "" if stat.S_ISREG(mode) else "special file")

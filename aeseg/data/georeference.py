@@ -1,4 +1,4 @@
-"""Where a GeoTIFF lies on the earth: its tags, read from one file and written to another of the same grid (GeoTIFF 1.1, OGC 19-008r4)."""
+"""Georeference of a GeoTIFF: tags read from one file and written to another with the same grid (GeoTIFF 1.1, OGC 19-008r4)."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ class Tag(NamedTuple):
 
 
 def tags(path: str | Path) -> tuple[Tag, ...]:
-    """The georeference of a file; () for a file without one, also for one that is no TIFF."""
+    """Return the georeference of a file, or () if the file has none or is not a TIFF."""
     with opened(path) as file:
         if file.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             return ()
@@ -36,7 +36,7 @@ def tags(path: str | Path) -> tuple[Tag, ...]:
 
 
 def write(path: str | Path, label: UInt8[np.ndarray, "h w"], georeference: tuple[Tag, ...]) -> None:
-    """Write a label as an 8-bit TIFF with a georeference, compressed by deflate."""
+    """Write a label as an 8-bit TIFF with a georeference and deflate compression."""
     import tifffile
 
     extra = [(tag.number, tag.kind, 0 if tag.kind == "s" else len(tag.values), tag.values, True) for tag in georeference]

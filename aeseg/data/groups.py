@@ -11,23 +11,23 @@ from aeseg.types import UserError
 
 SPLITS = ("train", "validation", "test")
 ENOUGH = 10
-"""Groups that a prefix or a folder must make to be a group."""
+"""Fewest groups that prefixes or folders must make to be used."""
 
 
 def groups(names: Sequence[str], group_by: str = "auto") -> list[str]:
-    """The group of each name.
+    """Return the group of each name.
 
-    "none": each name by itself; "folder"; "prefix": the name without its last number; "blocks": neighbours in numbered sequences, 1/40
-    of the names, at most 16, together; a template such as "{group}_*".  "auto": folders, else prefixes, if there are 10 or more of at
-    most a quarter of the names each; else blocks if names are numbered; else none.
+    "none": each name is its own group; "folder": the folder; "prefix": the name without its last number; "blocks": neighbours in
+    numbered sequences, each block 1/40 of the names but at most 16; or a template such as "{group}_*".  "auto": folders, else
+    prefixes, if they make 10 or more groups with at most a quarter of the names each; else blocks if names are numbered; else none.
     """
     if "{group}" in group_by:
         pattern = re.compile("(.+?)".join(".*".join(map(re.escape, part.split("*"))) for part in group_by.split("{group}", 1)))
-        found = [pattern.fullmatch(name) for name in names]
-        without = [name for name, match in zip(names, found, strict=True) if match is None]
+        matches = [pattern.fullmatch(name) for name in names]
+        without = [name for name, match in zip(names, matches, strict=True) if match is None]
         if without:
             raise UserError(f"{len(without)} names do not fit group_by={group_by!r}, such as {without[0]!r}. Widen the template with *.")
-        return [match[1] for match in found if match]
+        return [match[1] for match in matches if match]
     if group_by not in ("auto", "none", "folder", "prefix", "blocks"):
         raise UserError(f"group_by is auto, none, folder, prefix, blocks or a template with {{group}}; got {group_by!r}.")
     made = {"none": list(names), "folder": [os.path.dirname(name) for name in names], "prefix": [_prefix(name) for name in names]}
@@ -46,10 +46,10 @@ def groups(names: Sequence[str], group_by: str = "auto") -> list[str]:
 def split(
     names: Sequence[str], which: str, shares: Sequence[float | int], seed: int, group_by: str = "auto", labelled: bool = True
 ) -> list[int]:
-    """The indices of one split's names, ascending.  Splits share no group; a larger data set's groups are drawn by the seed.
+    """Return the indices of one split's names, ascending.  Splits share no group; the seed draws the groups of a larger data set.
 
-    Groups go, in random order, to the split that lacks most of its share.  Fewer than 3 groups cannot make 3 splits: unlabelled
-    images are then in all of them, labelled ones are a UserError.
+    Each group, in random order, goes to the split that lacks most of its share.  Fewer than 3 groups cannot make 3 splits: then
+    unlabelled images are in all splits, and labelled images raise a UserError.
     """
     if which not in SPLITS:
         raise UserError(f"split is {', '.join(SPLITS)} or '' for all records; got {which!r}.")
@@ -61,7 +61,7 @@ def split(
 def split_groups(
     of: Sequence[str], names: Sequence[str], which: str, shares: Sequence[float | int], seed: int, loose: bool = True, labelled: bool = True
 ) -> list[int]:
-    """`split` with the group of each name given; `loose` takes names one by one if the groups are too few."""
+    """Return `split` for given groups; `loose` splits single names if there are too few groups."""
     members: dict[str, list[int]] = {}
     for index, group in enumerate(of):
         members.setdefault(group, []).append(index)
@@ -93,13 +93,13 @@ def split_groups(
 
 
 def _prefix(name: str) -> str:
-    """The name without its last number: a_0001 -> a_, seq/frame12b -> seq/frame*b."""
+    """Return the name without its last number: a_0001 -> a_, seq/frame12b -> seq/frame*b."""
     folder, base = os.path.split(name)
     return os.path.join(folder, re.sub(r"\d+(?!.*\d)", "*", base))
 
 
 def _blocks(names: Sequence[str]) -> list[str]:
-    """Neighbours in each numbered sequence, together."""
+    """Group neighbours in each numbered sequence."""
     length = int(np.clip(len(names) // 40, 1, 16))
     sequences: dict[str, list[tuple[int, int]]] = {}
     for index, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""Headers of image files: size, channels and kind, without reading a pixel."""
+"""Headers of image files: size, channels and kind, without the pixels."""
 
 import struct
 from collections.abc import Mapping
@@ -11,24 +11,24 @@ from aeseg.data.files import IMAGES, File, shown, size
 from aeseg.types import UserError
 
 PIXELS_LIMIT = 2**28
-"""Pixels of the largest image that is read by default: 16,384 x 16,384."""
+"""Default limit on an image's pixels: 16,384 x 16,384."""
 
 FAILURES = (OSError, SyntaxError, ValueError, EOFError, KeyError, TypeError, IndexError, OverflowError, MemoryError, struct.error, Warning)
-"""What readers raise for a damaged file."""
+"""Exceptions that readers raise for a damaged file."""
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PAGES = 10_000  # a file whose directories point at one another has no end
+_PAGES = 10_000  # limit: in a damaged file, directories may point at one another
 _CHANNELS = {"1": 1, "L": 1, "P": 1, "I": 1, "F": 1, "LA": 2, "PA": 2, "La": 2, "RGBA": 4, "RGBa": 4, "CMYK": 4, "RGBX": 4}
 
 Image.MAX_IMAGE_PIXELS = None  # `check` holds the limit, with a message that names the field
 
 
 class Header(NamedTuple):
-    """What an image file says of itself.
+    """The header of an image file.
 
-    `dtype` is NumPy's name of the stored numbers, "bool" for 1 bit; `mode` Pillow's mode, "" if Pillow does not read the file;
-    `alpha` whether the last channel is transparency; `inverted` whether stored 0 is white; `plain` whether the usual readers
-    show it as grey, palette, RGB or CMYK.
+    `dtype`: NumPy's name of the stored numbers, "bool" for 1 bit; `mode`: Pillow's mode, "" if Pillow does not read the file;
+    `alpha`: whether the last channel is transparency; `inverted`: whether stored 0 is white; `plain`: whether the usual readers
+    return grey, palette, RGB or CMYK.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class Header(NamedTuple):
 
 
 def read(file: File, name: str) -> Header:
-    """Read the header of an open image file; one that is no image or damaged is a UserError with its name."""
+    """Read the header of an open image file; a damaged file or another kind of file raises a UserError with its name."""
     file.seek(0)
     magic = file.read(16)
     file.seek(0)
@@ -88,7 +88,7 @@ def check(header: Header, file: File, name: str, limit: int) -> None:
 
 
 def tiff_directories(file: File) -> list[Any]:
-    """The directories of a TIFF that hold whole images: thumbnails, overviews and masks are left out."""
+    """Return the directories of a TIFF that hold full images, without thumbnails, overviews and masks."""
     head = file.read(8)
     if len(head) == 8 and head[2:4] in (b"+\0", b"\0+"):
         head += file.read(8)
@@ -149,7 +149,7 @@ def _of_picture(picture: Image.Image, magic: bytes) -> Header:
     mode, info = picture.mode, picture.info
     dtype = {"1": "bool", "I": "int32", "F": "float32"}.get(mode, "uint16" if mode.startswith("I;16") else "uint8")
     if picture.format == "PNG" and magic[:4] == b"\x89PNG" and dtype != "uint16" and _png_bits(picture) == 16:
-        dtype = "uint16"  # Pillow shows 16-bit RGB as 8 bits
+        dtype = "uint16"  # Pillow reports 16-bit RGB as 8 bits
     channels = _CHANNELS.get(mode, 1 if mode.startswith("I") else 3)
     lossy = picture.format in ("JPEG", "MPO") or (magic[:4] == b"RIFF" and not _is_lossless_webp(picture))
     pages = getattr(picture, "n_frames", 1) if getattr(picture, "is_animated", False) and picture.format != "MPO" else 1
@@ -158,7 +158,7 @@ def _of_picture(picture: Image.Image, magic: bytes) -> Header:
 
 
 def _turn(info: Mapping[Any, Any]) -> int:
-    """The EXIF orientation; `picture.getexif()` would decode a PNG to look behind its pixels."""
+    """Return the EXIF orientation.  `picture.getexif()` is avoided: it decodes a PNG to read tags behind its pixels."""
     if not info.get("exif"):
         return 1
     exif = Image.Exif()

@@ -1,4 +1,4 @@
-"""The image of a record, from one file or one for each channel."""
+"""The image of a record, from one file or from one file per channel."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from aeseg.types import UserError
 
 
 def read_image(root: str, files: Files, channels: int, reading: Reading) -> Shaped[np.ndarray, "h w c"]:
-    """Read a record's image; files of its channels are joined in the order of their names."""
+    """Read a record's image; if each channel has a file, join them in the order of their names."""
     if not files.bands:
         return decode.image(Path(root, files.image), channels, reading=reading)
     paths = (files.image, *files.bands)
@@ -26,7 +26,7 @@ def read_image(root: str, files: Files, channels: int, reading: Reading) -> Shap
 
 
 def check_size(root: str, reading: Reading, image_file: str, image: np.ndarray, file: str, other: np.ndarray) -> None:
-    """Raise UserError if another file of a record is not as large as its image."""
+    """Raise UserError if another file of a record differs in size from its image."""
     (h, w), (other_h, other_w) = image.shape[:2], other.shape[:2]
     if (h, w) != (other_h, other_w):
         raise UserError(

@@ -16,11 +16,11 @@ from aeseg.data.matching import Files
 from aeseg.types import IGNORE, UserError
 
 OVERLAPS = ("ask", "last", "ignore")
-"""Where masks of two classes overlap: refuse, take the later class of the table, or ignore the pixel."""
+"""Treatments of overlapping masks of two classes: refuse, take the later class of the table, or ignore the pixel."""
 
 
 class Meaning(NamedTuple):
-    """What the labels of a data set mean.  `coding` is None if no label image is read by it; `one_file`: COCO."""
+    """How to read a data set's labels.  `coding` is None if there are no coded label images; `one_file`: COCO."""
 
     table: Table
     coding: Coding | None
@@ -32,7 +32,7 @@ class Meaning(NamedTuple):
 
 
 def label(root: str, files: Files, meaning: Meaning, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
-    """The classes of a record's pixels, IGNORE included; `size` is the image's height and width, for what is drawn."""
+    """Return the classes of a record's pixels, IGNORE included; `size` is the image's height and width, for drawn annotations."""
     path = Path(root, files.label)
     if files.masks:
         return composed(root, files, meaning)
@@ -49,9 +49,9 @@ def label(root: str, files: Files, meaning: Meaning, size: tuple[int, int]) -> U
 
 
 def composed(root: str, files: Files, meaning: Meaning) -> UInt8[np.ndarray, "h w"]:
-    """One label of the masks of a record: of each class (by name), or of objects of class 1.
+    """Compose one label from a record's masks: one mask for each class (by name), or one for each object of class 1.
 
-    A pixel of no mask is class 0, or IGNORE if class 0 has masks of its own.
+    A pixel outside all masks is class 0, or IGNORE if class 0 has its own masks.
     """
     names = {word: index for name, index in meaning.table.names.items() for word in (name, name.replace(" ", "_"))}
     regions: dict[int, Bool[np.ndarray, "h w"]] = {}
@@ -82,7 +82,7 @@ def composed(root: str, files: Files, meaning: Meaning) -> UInt8[np.ndarray, "h 
 
 
 def binary(path: Path, threshold: int, reading: Reading) -> Bool[np.ndarray, "h w"]:
-    """The foreground of one mask: what is not 0 if there is one such value, or what reaches the threshold."""
+    """Return the foreground of one mask: the only value other than 0, or the values that reach the threshold."""
     if threshold:
         return decode.mask(path, threshold, reading=reading)
     stored = decode.stored(path, reading=reading)

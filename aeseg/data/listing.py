@@ -1,4 +1,4 @@
-"""Folders into files, each real path once; opens no file."""
+"""Listing of folders: each real path once, without opening a file."""
 
 import os
 from collections import Counter
@@ -8,13 +8,13 @@ from pathlib import Path
 from aeseg.data.files import few, shown
 from aeseg.types import UserError
 
-_DEPTH = 64  # folders inside folders
+_DEPTH = 64  # levels of nested folders
 
 
 def files_below(root: str, folder: str, kinds: Collection[str], without: Collection[str] = ()) -> tuple[list[str], int]:
-    """Paths below `root` of a folder's files of these endings, sorted, and the number of files that are links to others of them.
+    """Return the paths of a folder's files with these endings, relative to `root` and sorted, and the number of links that repeat a file.
 
-    Hidden files, hidden folders and the folders `without` are left out; links are followed, a folder is visited once.
+    Hidden files, hidden folders and the folders `without` are left out.  Links are followed, and each folder is visited once.
     """
     top = os.path.normpath(os.path.join(root, folder))
     skipped = {os.path.normpath(os.path.join(root, other)) for other in without}
@@ -22,15 +22,15 @@ def files_below(root: str, folder: str, kinds: Collection[str], without: Collect
     plain: list[str] = []
     links: list[tuple[str, str]] = []
 
-    def visit(place: str, inside: str, depth: int) -> None:
-        real = os.path.realpath(place)
+    def visit(here: str, inside: str, depth: int) -> None:
+        real = os.path.realpath(here)
         if real in visited or depth > _DEPTH:
             return
         visited.add(real)
         try:
-            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
         except OSError as error:
-            raise UserError(f"Cannot list {shown(place)}: {error.strerror}. Check its permissions.") from error
+            raise UserError(f"Cannot list {shown(here)}: {error.strerror}. Check its permissions.") from error
         folders = []
         for entry in entries:
             if entry.name[0] == ".":
@@ -44,7 +44,7 @@ def files_below(root: str, folder: str, kinds: Collection[str], without: Collect
                     links.append((path, os.path.realpath(entry.path)))
                 else:
                     plain.append(path)
-        for _, path, below in sorted(folders):  # a folder itself before links to it
+        for _, path, below in sorted(folders):  # visit a folder before links to it
             visit(path, below, depth + 1)
 
     visit(top, "", 0)
@@ -68,7 +68,7 @@ def check_folder(root: str, folder: str, field: str) -> None:
 
 
 def passed_over(root: str, folder: str, kinds: Collection[str]) -> str:
-    """For an error: how many files of other kinds lie in a folder; "" if none."""
+    """Return, for an error, the number of files of other kinds in a folder; "" if there are none."""
     others: Counter[str] = Counter()
     for _, _, files in os.walk(Path(root, folder)):
         others.update(os.path.splitext(file)[1].lower() or "no ending" for file in files if not file.lower().endswith(tuple(kinds)))
@@ -76,7 +76,7 @@ def passed_over(root: str, folder: str, kinds: Collection[str]) -> str:
 
 
 def absent(root: str, files: Collection[str]) -> list[str]:
-    """Those of `files` that do not exist, by one listing of each folder: a network disk answers a listing as fast as one stat."""
+    """Return the `files` that do not exist.  Each folder is listed once: on a network disk a listing takes as long as one stat."""
     listings: dict[str, set[str]] = {}
     missing = []
     for file in files:

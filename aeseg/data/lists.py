@@ -1,8 +1,8 @@
-"""List files: text or CSV, one record a line.
+"""List files: text or CSV, one record per line.
 
-A line holds the paths of an image, its label and perhaps its region of interest, separated by tabs, commas, semicolons or spaces, in
-quotes if need be; or the name of one image, with or without folder and ending.  A header, empty lines and lines that begin with #
-are passed over.  Paths lie below the root: one that leads out of it is refused.
+A line holds either the paths of an image, its label and optionally its region of interest, separated by tabs, commas, semicolons or
+spaces, quoted if needed; or the name of one image, with or without folder and ending.  A header, empty lines and lines that begin
+with # are skipped.  Paths must be below the root.
 """
 
 import csv
@@ -19,14 +19,14 @@ _HEADER = re.compile(r"(image|img|file|filename|file_?name|path|name|id)(_?(path
 
 
 class Rows(NamedTuple):
-    """The rows of a list, each a tuple of paths below the root or of one name; and what there is to say about them."""
+    """The rows of a list, each a tuple of paths below the root or of one name, and notes about them."""
 
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
 
 
 def read(root: str, list_file: str, prefix: str) -> Rows:
-    """The rows of a list file below `root`; `prefix` at the head of a path stands for the root."""
+    """Read a list file below `root`; a `prefix` at the start of a path stands for the root."""
     path = Path(root, list_file)
     try:
         lines = [line.strip() for line in text(path, "list").splitlines()]
@@ -52,12 +52,12 @@ def read(root: str, list_file: str, prefix: str) -> Rows:
 
 
 def stands_for_itself(name: str) -> bool:
-    """Return whether a line with this name is read as the one name."""
+    """Return whether a line with this name is read as one name."""
     return name == name.strip() and name.splitlines() == [name] and name[0] not in '#"' and "\\" not in name and _items(name) == [name]
 
 
 def _items(line: str) -> list[str]:
-    """The paths of a line; a line that is not made of paths is one name."""
+    """Return the paths of a line; a line that does not consist of paths is one name."""
     for delimiter in "\t,;":
         if delimiter in line:
             items = [item.strip() for item in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
@@ -76,7 +76,7 @@ def _are_paths(items: Sequence[str]) -> bool:
 
 
 def _slashes(path: str) -> str:
-    """Windows' separators as ours."""
+    """Replace Windows' separators by slashes."""
     return re.sub(r"^[a-zA-Z]:", "", path).replace("\\", "/") if "\\" in path else path
 
 
@@ -85,7 +85,7 @@ def _cut(path: str, prefix: str) -> str:
 
 
 def _below(root: str, rows: list[tuple[str, ...]], path: Path) -> tuple[list[tuple[str, ...]], list[str]]:
-    """Rows with all paths relative to the root; absolute ones lose the folder that stands for the root elsewhere."""
+    """Make all paths relative to the root; absolute paths lose the folder that was the root on another machine."""
     rows = [tuple(os.path.relpath(item, os.path.abspath(root)) if _is_ours(item, root) else item for item in row) for row in rows]
     absolute = [item for row in rows for item in row if os.path.isabs(item)]
     notes = []
@@ -108,7 +108,7 @@ def _is_ours(item: str, root: str) -> bool:
 
 
 def _root_elsewhere(root: str, absolute: Sequence[str]) -> str:
-    """The folder at the head of all paths below which they exist in the root; "" if there is none."""
+    """Return the folder that was the root on another machine: below it, all paths exist in our root.  "" if there is none."""
     common = os.path.commonpath([os.path.dirname(item) for item in absolute])
     while True:
         if all(os.path.exists(os.path.join(root, os.path.relpath(item, common))) for item in absolute[:100]):

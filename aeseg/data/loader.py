@@ -1,8 +1,8 @@
-"""From records to batches: the batch of a step is a pure function of (seed, step).
+"""Batches of records: the batch of a step is a pure function of (seed, step).
 
-The endless stream is source -> seed -> shuffle (anew in each pass) -> repeat -> random transforms, all of it grain's
-random-access `MapDataset`; the batch of step n is the stream's records n * batch_size .. (n + 1) * batch_size, of which each
-process takes its contiguous rows.  Threads, worker processes, hosts and restarts therefore change nothing.
+The endless stream is source -> seed -> shuffle (anew in each pass) -> repeat -> random transforms, a random-access `MapDataset` of
+grain.  The batch of step n holds the stream's records n * batch_size .. (n + 1) * batch_size, and each process takes its contiguous
+rows.  So batches do not depend on threads, worker processes, hosts or restarts.
 """
 
 import functools
@@ -16,15 +16,15 @@ from aeseg.data.records import Record, Source, Transform, check
 from aeseg.types import IGNORE, UserError
 
 Arrays = dict[str, np.ndarray]
-"""This process's rows of a batch: image uint8 [b h w c], label int32 [b h w], valid bool [b], further arrays stacked."""
+"""This process's rows of a batch: image uint8 [b h w c], label int32 [b h w], valid bool [b], other arrays stacked."""
 
 
 @dataclass(frozen=True)
 class Loader:
-    """Endless training batches.  `loader[step]` makes one at once, `loader.batches(start)` all from a step on, ahead of time.
+    """Endless training batches.  `loader[step]` makes one batch; `loader.batches(start)` prefetches all batches from a step on.
 
-    `threads` make batches ahead in this process, or, with `workers` > 0, that many worker processes do (each with its own copy
-    of the source, so of its cache).
+    `threads` of this process prefetch.  With `workers` > 0, that many worker processes prefetch instead, each with its own copy of
+    the source and its cache.
     """
 
     source: Source
@@ -48,17 +48,17 @@ class Loader:
         return stacked([self._stream[step * self.batch_size + row] for row in rows])
 
     def batches(self, start: int = 0) -> Iterator[Arrays]:
-        """loader[start], loader[start + 1], ..., without end."""
+        """Yield loader[start], loader[start + 1], ... endlessly."""
         return _ahead(_Steps(self, start), self.threads, self.workers)
 
     def names(self, step: int) -> list[str]:
-        """The names of this process's records in the batch of a step, for messages."""
+        """Return the names of this process's records in the batch of a step, for messages."""
         rows = _rows(self.batch_size, self.process_index, self.process_count)
         return [str(self._stream[step * self.batch_size + row].get("name", "?")) for row in rows]
 
     @functools.cached_property
     def _stream(self) -> Any:
-        import grain  # half a second: only who loads data pays
+        import grain  # slow import (0.5 s), so done lazily
 
         stream = grain.MapDataset.source(self.source).seed(self.seed).shuffle().repeat()
         return stream.random_map(_Chain(tuple(self.transforms)))
@@ -72,12 +72,12 @@ def evaluation_batches(
     process_count: int = 1,
     threads: int = 2,
 ) -> Iterator[Arrays]:
-    """One pass in order.  The last batch is filled up with rows of valid=False (image 0, label IGNORE).
+    """Yield the batches of one pass in order.  The last batch is padded with rows of valid=False (image 0, label IGNORE).
 
-    `index` is each record's place in the source: what a method draws for a record (noise, hidden patches) depends on that alone,
-    whatever the batch size and the number of processes.
+    `index` is each record's position in the source.  A method's draws for a record (noise, hidden patches) depend only on `index`, not
+    on the batch size or the number of processes.
 
-    Each process gets its rows of each batch, and all processes the same number of batches.
+    Each process gets its rows of each batch; all processes get the same number of batches.
     """
     _check_source(source)
     rows = _rows(batch_size, process_index, process_count)
@@ -86,7 +86,7 @@ def evaluation_batches(
 
 
 def stacked(records: Sequence[Record]) -> Arrays:
-    """A batch of records: labels become int32, names and other values that are not arrays are dropped, all rows are valid."""
+    """Stack records into a batch of valid rows.  Labels become int32; names and other values that are not arrays are dropped."""
     first = records[0]
     keys = _arrays(first)
     for record in records:
@@ -108,7 +108,7 @@ def stacked(records: Sequence[Record]) -> Arrays:
 
 @dataclass(frozen=True)
 class _Chain:
-    """All transforms of a run, one after the other."""
+    """All transforms of a run, applied in order."""
 
     transforms: tuple[Transform, ...]
 
@@ -148,15 +148,15 @@ class _Pass:
     def __getitem__(self, index: int) -> Arrays:
         places = [index * self.batch_size + row for row in self.rows]
         # A process whose rows are all padding learns their size from the last record.
-        here = [place for place in places if place < len(self.source)] or [len(self.source) - 1]
-        batch = stacked([self.chain(self.source[place], np.random.default_rng((0, place))) for place in here])
-        valid = np.array([place < len(self.source) for place in places])
+        here = [row for row in places if row < len(self.source)] or [len(self.source) - 1]
+        batch = stacked([self.chain(self.source[row], np.random.default_rng((0, row))) for row in here])
+        valid = np.array([row < len(self.source) for row in places])
         filled = {key: _filled(value, valid, IGNORE if key == "label" else 0) for key, value in batch.items()}
         return {**filled, "index": np.array(places, np.int32)}
 
 
 def _filled(array: np.ndarray, valid: np.ndarray, value: int) -> np.ndarray:
-    """One row for each of `valid`: where it is True the array's, else `value`."""
+    """Return one row for each element of `valid`: the array's next row if True, else `value`."""
     if valid.all():
         return array
     filled = np.full((len(valid), *array.shape[1:]), value, array.dtype)
@@ -165,7 +165,7 @@ def _filled(array: np.ndarray, valid: np.ndarray, value: int) -> np.ndarray:
 
 
 def _ahead(source: _Steps | _Pass, threads: int, workers: int) -> Iterator[Arrays]:
-    """The source's batches in order, a few of them made ahead."""
+    """Yield the source's batches in order; prefetch a few."""
     import grain
 
     # grain's own default holds 500 batches in memory.
@@ -174,20 +174,20 @@ def _ahead(source: _Steps | _Pass, threads: int, workers: int) -> Iterator[Array
     if workers:
         from absl import flags
 
-        if not flags.FLAGS.is_parsed():  # grain reads flags of its own, which a notebook or a test never parses
+        if not flags.FLAGS.is_parsed():  # grain reads its own flags; notebooks and tests never parse them
             flags.FLAGS.mark_as_parsed()
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
     iterator = iter(batches)
     try:
         for batch in iterator:
-            # What a worker sends lies in shared memory that goes away with its array; a copy is plain memory.
+            # A worker's array is in shared memory, which is freed with the array; a copy is in plain memory.
             yield {key: np.array(value) for key, value in batch.items()} if workers else batch
     finally:
         iterator.close()
 
 
 def _rows(batch_size: int, process_index: int, process_count: int) -> range:
-    """The rows of a global batch that a process holds."""
+    """Return the rows of a global batch that a process holds."""
     if batch_size < 1 or batch_size % process_count:
         raise UserError(
             f"batch_size must be a multiple of the number of processes, {process_count}; got {batch_size}. "

@@ -1,4 +1,4 @@
-"""Which files make one record: by name in two folders, or by a list.  Lists folders, opens no image."""
+"""Matching of files to records: by name in two folders, or by a list.  Lists folders; opens no image."""
 
 import os
 from collections import defaultdict
@@ -17,9 +17,9 @@ _NO_LABELS = ("classes.txt", "labels.txt", "names.txt", "notes.json", "readme.tx
 
 
 class Files(NamedTuple):
-    """One record: its name and its files, relative to the root; "" for what it has none of.
+    """One record: its name and its files, relative to the root; an absent file is "".
 
-    `bands` are further files of the image's channels; `masks` the (class, file) of labels of several files, class "" for objects of one.
+    `bands`: further files of the image's channels; `masks`: (class, file) of a label in several files, class "" for objects of class 1.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Files(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where the files are: the root, folders below it ("." the root itself, "" none), and how names are made (data/names.py)."""
+    """The locations of files: the root, folders below it ("." for the root, "" for none), and templates of names (data/names.py)."""
 
     root: str
     images: str
@@ -44,12 +44,12 @@ class Places(NamedTuple):
 
     @property
     def labels_in_one_file(self) -> bool:
-        """Whether `labels` names the one annotation file of all images (COCO)."""
+        """Return whether `labels` is one annotation file for all images (COCO)."""
         return self.labels.lower().endswith(".json")
 
 
 class Matched(NamedTuple):
-    """Records, and sentences about what was found out by comparing names."""
+    """Records, and notes about how names were matched."""
 
     records: tuple[Files, ...]
     notes: tuple[str, ...] = ()
@@ -64,47 +64,47 @@ class _Index(NamedTuple):
 
 
 def matched(places: Places, list_file: str, list_prefix: str, only_labelled: bool) -> Matched:
-    """The records of a list, or of folders; of COCO's annotations those that they list."""
-    found = records_of_list(places, list_file, list_prefix) if list_file else records_of_folders(places, only_labelled)
+    """Return the records of a list or of folders.  COCO: the images that the annotations list."""
+    result = records_of_list(places, list_file, list_prefix) if list_file else records_of_folders(places, only_labelled)
     if not places.labels_in_one_file:
-        return found
+        return result
     listed = coco.read(Path(places.root, places.labels))
-    kept = tuple(files for files in found.records if coco.key(listed, files.image) in listed.objects)
-    if len(kept) < len(found.records) and not only_labelled:
-        without = [files.name for files in found.records if files not in set(kept)]
+    kept = tuple(files for files in result.records if coco.key(listed, files.image) in listed.objects)
+    if len(kept) < len(result.records) and not only_labelled:
+        without = [files.name for files in result.records if files not in set(kept)]
         raise UserError(
-            f"{len(without)} of {len(found.records)} images are not in {shown(places.labels)}: {few(without)}. Add them, or set "
+            f"{len(without)} of {len(result.records)} images are not in {shown(places.labels)}: {few(without)}. Add them, or set "
             "only_labelled to leave these out."
         )
-    return found._replace(records=kept)
+    return result._replace(records=kept)
 
 
 def records_of_folders(places: Places, only_labelled: bool) -> Matched:
-    """The images of a folder, each with the label and region of interest of its name, sorted by name."""
+    """Return the images of a folder, sorted by name, each with the label and region of interest of the same name."""
     index = _index(places)
-    places, found = index.places, list(index.images)
+    places, names = index.places, list(index.images)
     if places.labels and not places.labels_in_one_file:
         where, beside = Path(places.root, places.images), Path(places.root, places.labels)
-        without = [name for name in found if name not in index.labels]
+        without = [name for name in names if name not in index.labels]
         if without and not only_labelled:
             raise UserError(
-                f"{len(without)} of {len(found)} images in {shown(where)} have no label in {shown(beside)}: {few(without)}"
+                f"{len(without)} of {len(names)} images in {shown(where)} have no label in {shown(beside)}: {few(without)}"
                 f"{passed_over(places.root, places.images, IMAGES)}. Add the labels, say how names differ with label_name (such as "
                 "'{stem}_mask'), set only_labelled to leave these out, or labels='' to read images alone."
             )
-        lone = sorted(set(index.labels) - set(found))
+        lone = sorted(set(index.labels) - set(names))
         if lone and places.labels != places.images:
             raise UserError(
                 f"{len(lone)} of {len(index.labels)} labels in {shown(beside)} have no image in {shown(where)}: {few(lone)}"
                 f"{passed_over(places.root, places.images, IMAGES)}. Add the images or take the labels out; a label is called like its "
                 f"image plus {places.label_suffix!r}, or as label_name says."
             )
-        found = [name for name in found if name in index.labels]
-    return Matched(tuple(_record(name, index) for name in found), index.notes)
+        names = [name for name in names if name in index.labels]
+    return Matched(tuple(_record(name, index) for name in names), index.notes)
 
 
 def records_of_list(places: Places, list_file: str, list_prefix: str) -> Matched:
-    """The records a list names, in its order (data/lists.py)."""
+    """Return the records of a list, in its order (data/lists.py)."""
     rows = lists.read(places.root, list_file, list_prefix)
     path = Path(places.root, list_file)
     pairs = [len(row) > 1 for row in rows.rows]
@@ -131,7 +131,7 @@ def records_of_list(places: Places, list_file: str, list_prefix: str) -> Matched
 
 
 def images_alone(places: Places, list_file: str, list_prefix: str) -> tuple[Matched, frozenset[str]]:
-    """The records of a list or folder without their labels, and the names of those that have one."""
+    """Return the records of a list or folder without labels, and the names of the records that have one."""
     if list_file:
         return records_of_list(places._replace(labels="", roi=""), list_file, list_prefix), frozenset()
     folder = os.path.normpath(os.path.join(places.root, places.labels))
@@ -148,14 +148,14 @@ def images_alone(places: Places, list_file: str, list_prefix: str) -> tuple[Matc
 
 
 def image_files(places: Places) -> list[str]:
-    """All image files of the folder `images`, whichever records are picked; [] if there is no such folder."""
+    """Return all image files of the folder `images`, also those of other splits; [] if the folder does not exist."""
     if not os.path.isdir(os.path.join(places.root, places.images)):
         return []
     return [file for files in _index(places._replace(roi="")).images.values() for file in files]
 
 
 def label_files(places: Places) -> list[str]:
-    """All label files of the folder `labels`, whichever records are picked; [] if there is no such folder."""
+    """Return all label files of the folder `labels`, also those of other splits; [] if the folder does not exist."""
     if not places.labels or places.labels_in_one_file or not os.path.isdir(os.path.join(places.root, places.labels)):
         return []
     return [part.path for parts in _labels(places).values() for part in parts]
@@ -188,7 +188,7 @@ def _index(places: Places) -> _Index:
 
 
 def _images(places: Places, paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """{stem: image file, or the files of its channels}, sorted."""
+    """Return {stem: image file, or the files of its channels}, sorted."""
     where = shown(os.path.normpath(os.path.join(places.root, places.images)))
     if places.image_name and "{channel}" in places.image_name:
         groups: dict[str, list[Part]] = defaultdict(list)
@@ -203,12 +203,12 @@ def _images(places: Places, paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _labels(places: Places) -> dict[str, tuple[Part, ...]]:
-    """{stem: its label file, or the masks that make its label}."""
+    """Return {stem: its label file, or the masks of its label}."""
     paths, _ = files_below(places.root, places.labels, LABELS)
     paths = [path for path in paths if os.path.basename(path).lower() not in _NO_LABELS]
     pictures = [path for path in paths if path.lower().endswith(IMAGES)]
     if places.labels == places.images and not (places.label_suffix or places.label_name):
-        paths = [path for path in paths if not path.lower().endswith(IMAGES)] or paths  # images beside annotations of their names
+        paths = [path for path in paths if not path.lower().endswith(IMAGES)] or paths  # skip images beside annotations with the same names
     elif pictures:
         paths = pictures
     where = shown(os.path.normpath(os.path.join(places.root, places.labels)))
@@ -229,7 +229,7 @@ def _labels(places: Places) -> dict[str, tuple[Part, ...]]:
 def _compared(
     places: Places, images: dict[str, tuple[str, ...]], labels: dict[str, tuple[Part, ...]]
 ) -> tuple[Places, dict[str, tuple[str, ...]], dict[str, tuple[Part, ...]], list[str]]:
-    """Images and labels of which no name is the other's, matched by what all their names share, or by class names in them."""
+    """Match images and labels whose names differ, by affixes that all names share or by class names."""
     image_name, label_name = names.affixes(images, labels)
     if label_name:
         changed = places._replace(image_name=image_name, label_name=label_name)
@@ -269,7 +269,7 @@ def _stem(path: str, folder: str) -> str:
 
 
 def _name(line: str, index: _Index) -> str:
-    """The name a line means: itself, without its ending, below the images folder, or an image file's own path."""
+    """Return the record's name for a line: as written, without its ending, below the images folder, or as an image file's path."""
     line, images = normal(os.path.normpath(line)), os.path.normpath(index.places.images)
     inside = os.path.relpath(line, images) if line.startswith(f"{images}{os.sep}") else line
     choices = [line, os.path.splitext(line)[0], inside, os.path.splitext(inside)[0]]

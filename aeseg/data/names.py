@@ -1,4 +1,4 @@
-"""What the names of an image and of its label have in common: templates, and endings that are found by comparing all names.
+"""Name templates that match an image to its label, and affixes that are inferred from all names.
 
 {stem}_leftImg8bit  and  {stem}_gtFine_labelIds        one label for each image
 {stem}_{class}      or   {class}/{stem}                one mask for each class
@@ -19,7 +19,7 @@ _FIELDS = ("stem", "class", "channel")
 
 
 class Part(NamedTuple):
-    """A file by its template: the record's stem, the class or channel that its name says ("" if none), its path."""
+    """A file that matches a template: the record's stem, the class or channel in its name ("" if none), its path."""
 
     stem: str
     key: str
@@ -27,35 +27,35 @@ class Part(NamedTuple):
 
 
 def normal(name: str) -> str:
-    """A name in one Unicode form: macOS writes ä as two letters (NFD), other systems as one (NFC)."""
+    """Return a name in one Unicode form: macOS writes ä as two characters (NFD), other systems as one (NFC)."""
     return unicodedata.normalize("NFC", name)
 
 
 def matches(template: str, paths: Sequence[str], folder: str, classes: Sequence[str] = ()) -> list[Part]:
-    """The files that fit a template, which is relative to `folder`; with an ending, only files of this ending fit."""
+    """Return the files that match a template, relative to `folder`; a template with an ending matches only that ending."""
     base, ending = os.path.splitext(template)
     if ending.lower() not in LABELS:
         base, ending = template, ""
     pattern = re.compile(_pattern(base, classes))
     parts = []
     for path in paths:
-        inside, found = os.path.splitext(normal(os.path.relpath(path, folder or ".")))
+        inside, own_ending = os.path.splitext(normal(os.path.relpath(path, folder or ".")))
         match = pattern.fullmatch(inside)
-        if match and (not ending or found.lower() == ending.lower()):
+        if match and (not ending or own_ending.lower() == ending.lower()):
             groups = match.groupdict()
             parts.append(Part(groups["stem"], groups.get("class") or groups.get("channel") or "", path))
     return parts
 
 
 def is_many(template: str) -> bool:
-    """Return whether several files of one record may fit."""
+    """Return whether several files of one record may match."""
     return "*" in template or "{class}" in template or "{channel}" in template
 
 
 def affixes(images: Collection[str], labels: Collection[str]) -> tuple[str, str]:
-    """Templates of images and labels whose names differ by a prefix or suffix that all of them have; ("", "") if none fits all images.
+    """Infer templates of images and labels whose names differ by a common prefix or suffix; ("", "") if none fits all images.
 
-    Affixes end at a sign that is no letter or digit, so that numbers stay whole.
+    Affixes end at a character that is not a letter or digit, so numbers stay intact.
     """
     options = [(_common(images, *ends), _common(labels, *ends)) for ends in ((False, True), (True, False), (True, True))]
     for image, label in options:
@@ -69,20 +69,20 @@ def affixes(images: Collection[str], labels: Collection[str]) -> tuple[str, str]
 
 
 def _common(names: Collection[str], prefix: bool, suffix: bool) -> tuple[str, str]:
-    """The prefix and suffix of all names, cut where a word begins."""
+    """Return the common prefix and suffix of all names, cut at word boundaries."""
     before = _shared(list(names)) if prefix else ""
     after = _shared([name[::-1] for name in names])[::-1] if suffix else ""
     return re.sub(r"[a-zA-Z0-9]*\Z", "", before), re.sub(r"\A[a-zA-Z0-9]*", "", after)
 
 
 def _shared(words: Sequence[str]) -> str:
-    """The letters with which all words begin."""
+    """Return the longest common prefix."""
     first, last = min(words, default=""), max(words, default="")
-    return first[: next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))]
+    return first[: next((position for position, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))]
 
 
 def _pattern(template: str, classes: Sequence[str]) -> str:
-    """The regular expression of a template; a field that comes again stands for the same text."""
+    """Return the regular expression of a template; a repeated field stands for the same text."""
     pattern, seen = "", set()
     for piece in re.split(r"(\{[^{}]*\}|\*)", normal(template)):
         name = piece[1:-1] if piece[:1] == "{" else ""
@@ -106,7 +106,7 @@ def _pattern(template: str, classes: Sequence[str]) -> str:
 
 
 def check_one(parts: Sequence[Part], what: str) -> dict[str, str]:
-    """{stem: path} of files of which each record has one."""
+    """Return {stem: path}; UserError if a record has two files."""
     files: dict[str, str] = {}
     for part in parts:
         if part.stem in files:

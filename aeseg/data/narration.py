@@ -1,4 +1,4 @@
-"""A scene in words and in sound, from its label map and its depth."""
+"""Caption and sound of a scene, from its label map and depth."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,16 +9,16 @@ from jaxtyping import Float32, UInt8
 from aeseg.types import Class
 
 CAPTION = 160
-"""Bytes of a caption, filled up with zeros: enough for five objects."""
+"""Bytes of a caption, padded with zeros: enough for five objects."""
 RATE = 16_000
-"""Samples of a second of sound."""
+"""Samples per second of sound."""
 PITCH = (220, 262, 330, 392, 494, 587, 740)
-"""Hertz of each class of shapes."""
+"""Frequency of each class of shapes, in hertz."""
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 
 
 class Shape(NamedTuple):
-    """What is seen of one object: its class, the fraction of the image that it fills, and its middle in 0..1."""
+    """The visible part of one object: its class, the fraction of the image that it covers, and its centre in 0..1."""
 
     kind: int
     area: float
@@ -27,32 +27,32 @@ class Shape(NamedTuple):
 
 
 def shapes(label: UInt8[np.ndarray, "h w"], depth: Float32[np.ndarray, "h w"]) -> list[Shape]:
-    """The objects of a scene, nearest first.  Each has a depth of its own; the background has 1."""
-    found = []
+    """Return the objects of a scene, nearest first.  Each object has its own depth; the background has depth 1."""
+    visible = []
     for near in np.unique(depth[label > 0]):
         rows, columns = np.nonzero((depth == near) & (label > 0))
         middle = (np.sum(2 * places + 1) / (2 * places.size * side) for places, side in ((rows, label.shape[0]), (columns, label.shape[1])))
-        found.append(Shape(int(label[rows[0], columns[0]]), rows.size / label.size, *map(float, middle)))
-    return found
+        visible.append(Shape(int(label[rows[0], columns[0]]), rows.size / label.size, *map(float, middle)))
+    return visible
 
 
 def caption(objects: Sequence[Shape], classes: Sequence[Class]) -> str:
-    """What is where, nearest first: "a ring at the top left, then a disc at the middle centre"; "nothing" without objects."""
+    """Describe the objects, nearest first: "a ring at the top left, then a disc at the middle centre"; "nothing" without objects."""
     words = [f"a {classes[each.kind].name} at the {ROWS[int(3 * each.row)]} {COLUMNS[int(3 * each.column)]}" for each in objects]
     return ", ".join(words) or "nothing"
 
 
 def as_bytes(text: str, length: int = CAPTION) -> UInt8[np.ndarray, "{length}"]:
-    """The text in UTF-8, filled up with zeros; what is longer is cut."""
+    """Encode the text as UTF-8, padded with zeros or cut to `length`."""
     data = text.encode()[:length]
     return np.frombuffer(data.ljust(length, b"\0"), np.uint8).copy()
 
 
 def sound(objects: Sequence[Shape]) -> Float32[np.ndarray, "16000 2"]:
-    """One second, left and right, in [-1, 1]: each object as loud as it is large, and heard from where it is.
+    """Return one second of stereo sound in [-1, 1].  An object's area sets its loudness, and its position the balance.
 
-    A class has its own pitch, and its own share of the octave above, of 0 to 3/7.  Waves are triangles: the last bit of a sine differs
-    between machines.
+    Each class has its own pitch, and its own fraction of the octave above, from 0 to 3/7.  Waves are triangles, because the last bit of
+    a sine differs between machines.
     """
     time = np.arange(RATE)
     total = np.zeros((RATE, 2))

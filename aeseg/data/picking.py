@@ -1,20 +1,20 @@
-"""Which of a folder's records a split holds."""
+"""Selection of a folder's records for a split."""
 
 from collections.abc import Collection, Sequence
 
 from aeseg.data import groups
 
 LEAST = 3
-"""Labelled images below which pretraining draws its splits from all images."""
+"""With fewer labelled images, pretraining draws its splits from all images."""
 
 
 def of_split(
     names: Sequence[str], labelled: Collection[str], which: str, shares: Sequence[float | int], seed: int, group_by: str = "auto"
 ) -> list[int]:
-    """The indices of one split's images for pretraining, ascending: those that a segmenter of the same folder has, and more to train on.
+    """Return the indices of one split's images for pretraining, ascending: a segmenter's split of the folder, plus unlabelled images.
 
-    The images called `labelled` are split as `groups.split` does. The others train, except neighbours (by group) of images that
-    validate or test.
+    The images named in `labelled` are split by `groups.split`.  All others are in train, except neighbours (by group) of validation or
+    test images.
     """
     known = [index for index, name in enumerate(names) if name in set(labelled)]
     if len(known) < LEAST:
@@ -29,7 +29,7 @@ def of_split(
 
 
 def beside(names: Sequence[str], held: Collection[int], group_by: str = "auto") -> set[int]:
-    """The indices `held`, and those in a group with one of them; `held` alone if that would be all."""
+    """Return the indices `held` and all others in their groups; only `held` if that would be all indices."""
     of = groups.groups(names, group_by)
     taken = {of[index] for index in held}
     near = {index for index, group in enumerate(of) if group in taken}

@@ -1,7 +1,7 @@
-"""Further planes (depth, thermal, near infrared) as channels of the image: several modalities for any encoder.
+"""Extra planes (depth, thermal, near infrared) as channels of the image, so that any encoder takes several modalities.
 
-After `Stack` the image has more channels, so its encoder's `mean` and `std` have one number for all, and a decoder as many `channels`.
-`DropPlanes` trains for planes that are missing at test; `WithoutPlanes`, among the evaluation transforms, scores that.
+After `Stack` the image has more channels: give the encoder one `mean` and one `std` for all channels, and the decoder as many `channels`.
+`DropPlanes` trains for planes that are missing at test time.  `WithoutPlanes`, as an evaluation transform, scores that case.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from aeseg.types import UserError
 
 @dataclass(frozen=True)
 class Stack:
-    """Appends the planes of `key` to the image's channels: `low` becomes 0 and `high` 255 (65535 in 16-bit images); the rest is cut.
+    """Append the planes of `key` to the image's channels: `low` becomes 0, `high` 255 (65535 in 16-bit images); others are clipped.
 
     uint8 planes with low 0 and high 255 stay as they are.
     """
@@ -42,9 +42,9 @@ class Stack:
 
 @dataclass(frozen=True)
 class DropPlanes:
-    """Sets groups of channels to 0, each with this probability, but never all of them (Neverova et al. 2016, "ModDrop", section 4.2).
+    """Set groups of channels to 0, each with this probability, but never all groups (Neverova et al. 2016, "ModDrop", section 4.2).
 
-    groups   how many channels each has, in order: (3, 1) for RGB and depth.  Deviation: if all would go, one drawn at random stays.
+    groups   number of channels of each group, in order: (3, 1) for RGB and depth.  Deviation: one random group stays if all would be 0.
     """
 
     groups: tuple[int, ...] = (3, 1)
@@ -63,7 +63,7 @@ class DropPlanes:
 
 @dataclass(frozen=True)
 class WithoutPlanes:
-    """Sets the channels of the groups `missing` (their numbers, from 0) to 0."""
+    """Set the channels of the groups `missing` (indices from 0) to 0."""
 
     groups: tuple[int, ...] = (3, 1)
     missing: tuple[int, ...] = (1,)
@@ -77,7 +77,7 @@ class WithoutPlanes:
 
 
 def without(record: Record, groups: tuple[int, ...], missing: np.ndarray | tuple[int, ...]) -> Record:
-    """The record with the channels of these groups 0."""
+    """Return the record with the channels of these groups set to 0."""
     image = record["image"]
     if sum(groups) != image.shape[-1]:
         raise UserError(

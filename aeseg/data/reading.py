@@ -1,4 +1,4 @@
-"""How stored pixels become an image: which channels, which range, which way up."""
+"""Conversion of stored pixels to an image: channels, value range, orientation."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ UNTURN = {**_TURN, 6: _TURN[8], 8: _TURN[6]}
 
 @dataclass(frozen=True)
 class Reading:
-    """How image files are read.
+    """Settings for reading image files.
 
     bands         the stored channels to take, in this order; () takes all
-    value_range   (low, high) become the least and the largest value, values beyond are clipped; (0, 0): 8 and 16 bits as stored
-    strict        refuse values beyond the range instead
+    value_range   (low, high) become the smallest and largest value, values beyond are clipped; (0, 0) keeps 8 and 16 bits as stored
+    strict        raise for values beyond the range instead
     pages         "ask" refuses files of several pages; "channels" joins them; "0", "1", ... takes one
     orientation   "ignore" the EXIF tag, "apply" it, or "ask": refuse files whose tag turns them
     pixels_limit  largest number of pixels of an image (of up to 4 channels)
@@ -47,7 +47,7 @@ class Reading:
 
     @property
     def of_labels(self) -> "Reading":
-        """How the labels of such images are read: turned as they are, whole, in one page."""
+        """Return the settings for the images' labels: the same orientation, all channels, one page."""
         return Reading(orientation=self.orientation, pixels_limit=self.pixels_limit)
 
     def __post_init__(self) -> None:
@@ -68,9 +68,9 @@ AS_STORED = Reading()
 
 
 def of_description(fields: Mapping[str, Any]) -> Reading:
-    """How the images of a described source are read, for images that are not in it (predict); absent fields have their defaults.
+    """Return the settings of a described source, for new images (predict); absent fields have their defaults.
 
-    Nothing can be torn apart where there are no labels, so "ask" for the orientation is "ignore".
+    Without labels, an orientation of "ask" becomes "ignore": there is no label that it must agree with.
     """
     names = ("bands", "value_range", "pages", "orientation", "pixels_limit", "bits")
     given: dict[str, Any] = {
@@ -81,7 +81,7 @@ def of_description(fields: Mapping[str, Any]) -> Reading:
 
 
 def of_channels(pixels: np.ndarray, head: Header, channels: int, reading: Reading, name: str) -> np.ndarray:
-    """The channels that were asked for."""
+    """Return the requested channels."""
     stored_channels = pixels.shape[-1]
     if reading.bands:
         if max(reading.bands) >= stored_channels or len(reading.bands) != channels:
@@ -114,9 +114,10 @@ def _refused(pixels: np.ndarray, channels: int, name: str) -> np.ndarray:
 
 
 def to_bits(pixels: np.ndarray, reading: Reading, name: str) -> UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]:
-    """Values to 0..255, or 0..65535, by the range."""
+    """Scale values by the range to 0..255 or 0..65535."""
     low, high = reading.value_range
-    dtype, largest = (np.dtype(np.uint16), 65535) if reading.bits == 16 else (np.dtype(np.uint8), 255)
+    dtype: np.dtype[Any] = np.dtype(np.uint16 if reading.bits == 16 else np.uint8)
+    largest = 2**reading.bits - 1
     if low == high:
         if pixels.dtype == dtype:
             return pixels
@@ -125,7 +126,7 @@ def to_bits(pixels: np.ndarray, reading: Reading, name: str) -> UInt8[np.ndarray
         if pixels.dtype == np.uint8:
             return pixels.astype(np.uint16) * np.uint16(257)
         if pixels.dtype == bool:
-            return pixels.astype(dtype) * dtype.type(largest)
+            return np.where(pixels, largest, 0).astype(dtype)
         finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
         ends = f"{finite.min():g} to {finite.max():g}" if finite.size else "no finite number"
         raise UserError(
@@ -146,7 +147,7 @@ def to_bits(pixels: np.ndarray, reading: Reading, name: str) -> UInt8[np.ndarray
 
 
 def whole(pixels: np.ndarray, name: str) -> np.ndarray:
-    """Label values as whole numbers."""
+    """Convert label values to integers."""
     if pixels.dtype == bool:
         return pixels.astype(np.uint8)
     if pixels.dtype.kind == "f":
@@ -157,7 +158,7 @@ def whole(pixels: np.ndarray, name: str) -> np.ndarray:
 
 
 def turned(pixels: np.ndarray, head: Header, reading: Reading, name: str) -> np.ndarray:
-    """The pixels as stored, or as shown if orientation is "apply"."""
+    """Return the pixels as stored, or as viewers show them if orientation is "apply"."""
     if head.orientation == 1 or reading.orientation == "ignore":
         return pixels
     if reading.orientation == "ask":

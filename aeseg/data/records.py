@@ -1,4 +1,4 @@
-"""What sources give and transforms change: records, and what must hold of each."""
+"""Records, which sources return and transforms change, and their checks."""
 
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
@@ -7,15 +7,15 @@ import numpy as np
 from aeseg.types import IGNORE, UserError
 
 Record = dict[str, Any]
-"""One image: `image` uint8 or uint16 [h w c], perhaps `label` uint8 [h w] with IGNORE, further arrays [h w ...] such as `depth`, and
-`name`.
+"""One image: `image` uint8 or uint16 [h w c], `name`, optionally `label` uint8 [h w] with IGNORE, and other arrays [h w ...] such as
+`depth`.
 
-Records may be shared (a cache hands out the same one again): change none in place, make a new one.
+A cache may return the same record again: never change a record in place, make a new one.
 """
 
 
 BESIDE = ("caption", "sound")
-"""Arrays that belong to an image and are not aligned with its pixels; nor are `has_<key>`, which say whether a record has the key."""
+"""Arrays of a record that are not aligned with the image's pixels; `has_<key>`, whether a record has the key, is not aligned either."""
 
 
 @runtime_checkable
@@ -29,13 +29,13 @@ class Source(Protocol):
 
 @runtime_checkable
 class Transform(Protocol):
-    """Changes image, label and depth together; all its chance comes from `rng`."""
+    """Change image, label and depth together; all randomness comes from `rng`."""
 
     def __call__(self, record: Record, rng: np.random.Generator) -> Record: ...
 
 
 def check(record: Record) -> Record:
-    """The record itself, once its arrays are of one size and of the right kind."""
+    """Return the record if its arrays have one size and the right types; else raise UserError."""
     image: Any = record.get("image")
     name = record.get("name", "?")
     if not _is_uint8(image, 3) and not (isinstance(image, np.ndarray) and image.dtype == np.uint16 and image.ndim == 3):
@@ -58,7 +58,7 @@ def check(record: Record) -> Record:
 
 
 def is_aligned(key: str, value: Any) -> bool:
-    """Return whether a value of a record is an array whose rows and columns are the image's."""
+    """Return whether a value of a record is an array with the image's rows and columns."""
     return isinstance(value, np.ndarray) and key not in BESIDE and not key.startswith("has_")
 
 

@@ -9,7 +9,7 @@ from aeseg.types import UserError
 
 
 class Statistics(NamedTuple):
-    """Per channel, in units of [0, 1]; `images` were read."""
+    """Mean and std per channel, in units of [0, 1], and the number of `images` read."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -17,14 +17,14 @@ class Statistics(NamedTuple):
 
 
 def channel_statistics(source: Source, images: int = 1000, seed: int = 0) -> Statistics:
-    """Mean and standard deviation over all pixels of a seeded sample of images, one image in memory at a time.
+    """Compute mean and standard deviation over all pixels of a seeded sample of images, with one image in memory at a time.
 
-    Values are counted, so the result does not depend on the order; with all images it is NumPy's mean and std of them.
+    Values are counted, so the result does not depend on the order.  Over all images, it equals NumPy's mean and std.
     """
     if len(source) == 0 or images < 1:
         raise UserError(f"Channel statistics need at least 1 image; got {len(source)} records, of which {images} were asked for.")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(source))[:images])
-    counts: np.ndarray | None = None  # of each value of each channel
+    counts: np.ndarray | None = None  # count of each value in each channel
     for index in chosen:
         image = source[int(index)]["image"]
         values = np.iinfo(image.dtype).max + 1

@@ -1,4 +1,4 @@
-"""What a sample of a data set's files says, once for all of its splits: the coding of labels, the range of 16-bit images."""
+"""Survey of a sample of files, once for all splits of a data set: the coding of labels, the range of 16-bit images."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from aeseg.data.reading import Reading
 from aeseg.types import UserError
 
 FILES = 64
-"""Label files of a sample, and half as many images."""
+"""Label files in a sample; half as many images."""
 
 RARE = 5_000
-"""Label files that are looked through for a value other than 0, if the sample has none."""
+"""Label files searched for a value other than 0, if the sample has none."""
 
-_DEPTHS = (10, 12, 14, 15, 16)  # bits that cameras and scanners store in 16
+_DEPTHS = (10, 12, 14, 15, 16)  # bit depths that cameras and scanners store in 16 bits
 
 
 def coding(paths: Sequence[Path], table: Table, coding: str, threshold: int, snap: float, reading: Reading) -> Coding:
-    """The coding of label images, by a sample spread evenly over `paths`; files that cannot be read are passed over here."""
+    """Decide the coding of label images from a sample spread evenly over `paths`; skip unreadable files."""
     if threshold:
         _check_threshold(spread(paths, FILES // 2), threshold, reading)
         return codings.decide(codings.Findings(), table, "ids")
@@ -35,14 +35,14 @@ def coding(paths: Sequence[Path], table: Table, coding: str, threshold: int, sna
     for path in spread(paths, FILES):
         try:
             sample.append((str(path), decode.stored(path, reading=reading)))
-        except UserError as failure:  # said when its record is read
+        except UserError as failure:  # raised again when its record is read
             error = failure
     if not sample and error:
         raise error
-    found = codings.findings(sample)
-    if coding == "auto" and not found.values - {0} and not found.indices | found.alphas and not found.colours:
-        found = codings.findings([*sample, *_first_with_more(paths, reading)])
-    decided = codings.decide(found, table, coding, snap)
+    contents = codings.findings(sample)
+    if coding == "auto" and not contents.values - {0} and not contents.indices | contents.alphas and not contents.colours:
+        contents = codings.findings([*sample, *_first_with_more(paths, reading)])
+    decided = codings.decide(contents, table, coding, snap)
     if not snap:
         return decided
     moved = np.mean([codings.strange(stored, decided) for _, stored in sample])
@@ -51,7 +51,7 @@ def coding(paths: Sequence[Path], table: Table, coding: str, threshold: int, sna
 
 
 def _first_with_more(paths: Sequence[Path], reading: Reading) -> list[tuple[str, Stored]]:
-    """The first label, in a fixed random order of at most `RARE`, with a value other than 0: rare foreground is not in each sample."""
+    """Return the first label with a value other than 0, in a fixed random order of at most `RARE`: a sample may miss rare foreground."""
     for index in np.random.default_rng(0).permutation(len(paths))[:RARE]:
         try:
             stored = decode.stored(paths[int(index)], reading=reading)
@@ -63,7 +63,7 @@ def _first_with_more(paths: Sequence[Path], reading: Reading) -> list[tuple[str,
 
 
 def ranged(paths: Sequence[Path], reading: Reading) -> tuple[Reading, tuple[str, ...]]:
-    """The reading with the range of 16-bit images that use fewer bits, and a sentence that says so."""
+    """Return the reading with the range of 16-bit images that use fewer bits, and a note about it."""
     if not paths or not is_ranged(paths[0], reading):
         return reading, ()
     sample = spread(paths, FILES // 2)
@@ -83,17 +83,17 @@ def ranged(paths: Sequence[Path], reading: Reading) -> tuple[Reading, tuple[str,
 
 
 def is_ranged(path: Path, reading: Reading) -> bool:
-    """Return whether an image's range is for the data set to tell: 16 bits, and no range stated."""
+    """Return whether the survey sets an image's range: 16 bits, and no stated range."""
     return reading.value_range == (0, 0) and _dtype(path) == "uint16"
 
 
 def bits(path: Path) -> int:
-    """Bits of a channel in memory, 8 or 16, for images stored as this one is."""
+    """Return the bits of a channel in memory, 8 or 16, for images stored like this one."""
     return 8 if _dtype(path) in ("", "bool", "uint8", "int8") else 16
 
 
 def spread(paths: Sequence[Any], most: int) -> list[Any]:
-    """At most `most` of a sequence's items, evenly spaced, the first and last among them."""
+    """Return at most `most` items of a sequence, evenly spaced, including the first and the last."""
     if len(paths) <= most:
         return list(paths)
     return [paths[index] for index in np.linspace(0, len(paths) - 1, most).round().astype(int)]

@@ -1,4 +1,4 @@
-"""Files of class tables: JSON, CSV, YAML, or names one a line.
+"""Class table files: JSON, CSV, YAML, or one name per line.
 
 [{"id": 0, "name": "sky", "colour": [128, 128, 128]}, {"id": 11, "name": "void", "colour": "#000", "ignore": true}]
 {"id2label": {"0": "sky", "1": "road"}}      also {"0": "sky"}, {"sky": 0}, {"sky": [128, 128, 128]}
@@ -21,10 +21,10 @@ from aeseg.data.files import shown, text
 from aeseg.types import UserError
 
 KINDS = (".json", ".csv", ".txt", ".yaml", ".yml")
-"""Endings of class tables."""
+"""File name endings of class tables."""
 
 Entry = dict[str, Any]
-"""One class: id, name, and perhaps colour (a triple) and ignore."""
+"""One class: id, name, optionally colour (a triple) and ignore."""
 
 _HARMLESS = {"supercategory", "isthing", "description", "category", "trainId", "hasInstances", "catid", "keypoints", "skeleton"}
 _KNOWN = {"id", "name", "colour", "color", "rgb", "ignore", *_HARMLESS}
@@ -32,7 +32,7 @@ _MOST = 2**31 - 1
 
 
 def read(path: Path) -> list[Entry]:
-    """The classes of a table file, ids all different."""
+    """Read the classes of a table file; their ids differ."""
     content, where = text(path, "class table"), f"the class table {shown(path)}"
     ending = path.suffix.lower()
     if ending == ".json":
@@ -49,7 +49,7 @@ def read(path: Path) -> list[Entry]:
 
 
 def inline(index: int, text: str) -> Entry:
-    """One class in words: `road`, `road #804080`, `road #848`, or with an id of its own, `7: road`."""
+    """Parse one class: `road`, `road #804080`, `road #848`, or with an id, `7: road`."""
     entry: Entry = {"id": index}
     numbered = re.fullmatch(r"(-?\d{1,9})\s*[:=]\s*(\S.*)", text)
     if numbered:
@@ -62,7 +62,7 @@ def inline(index: int, text: str) -> Entry:
 
 
 def hexadecimal(digits: str) -> tuple[int, ...]:
-    """The colour of 3 or 6 hexadecimal digits, as in CSS."""
+    """Return the colour of 3 or 6 hexadecimal digits, as in CSS."""
     return tuple(bytes.fromhex("".join(digit * 2 for digit in digits) if len(digits) == 3 else digits))
 
 
@@ -82,19 +82,19 @@ def _yaml(content: str, path: Path) -> Any:
         raise UserError(f"The class table {shown(path)} is not YAML ({shown(error)}). Mend it.") from error
 
 
-def _of_json(found: Any, where: str) -> list[Entry]:
-    if isinstance(found, Mapping):
+def _of_json(content: Any, where: str) -> list[Entry]:
+    if isinstance(content, Mapping):
         for key in ("id2label", "names", "labels", "categories", "label2id"):
-            if isinstance(found.get(key), Mapping | list):
-                return _of_json(found[key], where)
-        return [_of_pair(index, key, value, where) for index, (key, value) in enumerate(found.items())]
-    if not isinstance(found, list):
+            if isinstance(content.get(key), Mapping | list):
+                return _of_json(content[key], where)
+        return [_of_pair(index, key, value, where) for index, (key, value) in enumerate(content.items())]
+    if not isinstance(content, list):
         raise UserError(f"{where} should hold a list of classes; see aeseg/data/tables.py for examples.".capitalize())
-    return [inline(index, entry) if isinstance(entry, str) else entry for index, entry in enumerate(found)]
+    return [inline(index, entry) if isinstance(entry, str) else entry for index, entry in enumerate(content)]
 
 
 def _of_pair(index: int, key: Any, value: Any, where: str) -> Entry:
-    """One item of a mapping: id and name, name and id, or name and colour."""
+    """Parse one item of a mapping: id and name, name and id, or name and colour."""
     if isinstance(value, str) and re.fullmatch(r"-?\d+", str(key)):
         return {**inline(int(key), value), "id": int(key), "numbered": True}
     if isinstance(value, int) and not isinstance(value, bool):
@@ -152,7 +152,7 @@ def _without_repeats(entries: Iterable[Any], where: str) -> list[Entry]:
 
 
 def _checked(entry: Entry, where: str) -> Entry:
-    """The entry with its id a number and its colour a triple."""
+    """Return the entry with its id as an integer and its colour as a triple."""
     kept: Entry = {"id": entry["id"], "name": str(entry.get("name", "ignored")), "numbered": entry.get("numbered", True)}
     if entry.get("ignore"):
         kept["ignore"] = True

@@ -1,4 +1,4 @@
-"""TIFF of any bands, depth and pages, through tifffile."""
+"""TIFF files with any number of bands, bits and pages, read by tifffile."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from aeseg.types import UserError
 
 
 def pages(file: File, name: str, chosen: int) -> Shaped[np.ndarray, "h w c"]:
-    """Read one whole-image page [h w bands], or with -1 all pages, joined along the bands."""
+    """Read one full-size page [h w bands], or with -1 all pages, joined along the bands."""
     try:
         import tifffile
     except ImportError as error:
@@ -22,7 +22,7 @@ def pages(file: File, name: str, chosen: int) -> Shaped[np.ndarray, "h w c"]:
             every: list[Any] = list(tiff.pages)
             kept = [page for page in every if not page.is_reduced and not page.is_mask]
             planes = [_pixels(page, page.asarray()) for page in (kept if chosen < 0 else kept[chosen : chosen + 1])]
-    except Exception as error:  # tifffile's own kinds, and those of its codecs
+    except Exception as error:  # tifffile and its codecs raise many types
         pixels = _by_opencv(file) if chosen <= 0 and "imagecodecs" in str(error) else None
         if pixels is None:
             remedy = "Run: pip install imagecodecs." if "imagecodecs" in str(error) else "Replace it or take it out of the data."
@@ -37,7 +37,7 @@ def pages(file: File, name: str, chosen: int) -> Shaped[np.ndarray, "h w c"]:
 
 
 def _pixels(page: Any, pixels: np.ndarray) -> np.ndarray:
-    """A page as [h w bands]."""
+    """Return a page as [h w bands]."""
     if pixels.ndim == 2:
         return pixels[..., None]
     if pixels.ndim != 3:
@@ -46,7 +46,7 @@ def _pixels(page: Any, pixels: np.ndarray) -> np.ndarray:
 
 
 def _by_opencv(file: File) -> np.ndarray | None:
-    """OpenCV's reading of the first page, for compressions that tifffile needs imagecodecs for; None if it cannot."""
+    """Read the first page by OpenCV, for compressions for which tifffile needs imagecodecs; None if OpenCV fails."""
     file.seek(0)
     try:
         pixels = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)

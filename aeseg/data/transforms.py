@@ -1,7 +1,7 @@
-"""Joint geometry of image, label and depth.  Labels are only ever sampled nearest; what was outside the image is IGNORE.
+"""Geometric transforms of image, label and depth together.  Labels are sampled nearest; pixels from outside the image are IGNORE.
 
-A transform draws all its chance from the generator it is handed and makes a new record; `name` and other values that are not
-arrays pass through.  Sizes are given as height, width.  The colours' transforms stand in colours.py.
+A transform takes all randomness from its generator and returns a new record; `name` and other values that are not arrays are
+unchanged.  Sizes are height, width.  Colour transforms are in colours.py.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Pixels = Shaped[np.ndarray, "_ _ ..."]
 
 @dataclass(frozen=True)
 class Resize:
-    """To height x width: the image by area where it shrinks and bilinearly where it grows, all else nearest."""
+    """Resize to height x width: the image by area if it shrinks and bilinearly if it grows, other arrays nearest."""
 
     height: int
     width: int
@@ -33,7 +33,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class RandomScale:
-    """To a random size between `low` and `high` times the present one, the aspect kept (Chen et al. 2018, section 4.1)."""
+    """Resize by a random factor between `low` and `high`, with the same aspect (Chen et al. 2018, section 4.1)."""
 
     low: float = 0.5
     high: float = 2.0
@@ -49,7 +49,7 @@ class RandomScale:
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """A random window of height x width; where the image is smaller, it lies at a random place on 0 and IGNORE."""
+    """Crop a random window of height x width.  A smaller image is put at a random position on 0 and IGNORE."""
 
     height: int
     width: int
@@ -67,7 +67,7 @@ class RandomCrop:
 
 @dataclass(frozen=True)
 class CenterCrop:
-    """The middle window of height x width; where the image is smaller, 0 and IGNORE surround it."""
+    """Crop the central window of height x width.  A smaller image is surrounded by 0 and IGNORE."""
 
     height: int
     width: int
@@ -82,10 +82,10 @@ class CenterCrop:
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """A random part of the image, resized to height x width (Szegedy et al. 2015, section 6).
+    """Crop a random part of the image and resize it to height x width (Szegedy et al. 2015, section 6).
 
-    Its area is between `smallest` and `largest` times the image's; its aspect (width / height) is that of the result times a
-    factor between 1 / `stretch` and `stretch`.  A part that does not fit in ten tries is replaced by the largest middle one.
+    The part's area is between `smallest` and `largest` times the image's area.  Its aspect (width / height) is the result's aspect
+    times a factor between 1 / `stretch` and `stretch`.  After ten parts that do not fit, the largest central part is taken.
     """
 
     height: int
@@ -117,7 +117,7 @@ class RandomResizedCrop:
 
 @dataclass(frozen=True)
 class Pad:
-    """0 and IGNORE below and to the right, up to at least height x width; larger images stay as they are."""
+    """Pad with 0 and IGNORE at the bottom and right, to at least height x width; larger images are unchanged."""
 
     height: int
     width: int
@@ -132,7 +132,7 @@ class Pad:
 
 @dataclass(frozen=True)
 class PadToMultiple:
-    """0 and IGNORE below and to the right, up to the next multiple (the coarsest stride of the encoder, say)."""
+    """Pad with 0 and IGNORE at the bottom and right, to the next multiple (such as the encoder's coarsest stride)."""
 
     multiple: int
 
@@ -147,7 +147,7 @@ class PadToMultiple:
 
 @dataclass(frozen=True)
 class HorizontalFlip:
-    """Left becomes right, with this probability."""
+    """Flip left and right, with this probability."""
 
     probability: float = 0.5
 
@@ -161,7 +161,7 @@ class HorizontalFlip:
 
 @dataclass(frozen=True)
 class VerticalFlip:
-    """Top becomes bottom, with this probability; for images without an upright, such as those from microscopes or satellites."""
+    """Flip top and bottom, with this probability; for images without an upright direction, such as microscope or satellite images."""
 
     probability: float = 0.5
 
@@ -175,7 +175,7 @@ class VerticalFlip:
 
 @dataclass(frozen=True)
 class RandomRotate:
-    """About the middle by a random angle of at most `degrees` to either side; the size stays, the corners become 0 and IGNORE."""
+    """Rotate about the centre by a random angle of up to `degrees` either way.  The size stays; the corners become 0 and IGNORE."""
 
     degrees: float = 10.0
 
@@ -195,18 +195,18 @@ class RandomRotate:
 
 
 def resized(record: Record, height: int, width: int) -> Record:
-    """The record at height x width: the image by area where it shrinks and bilinearly where it grows, all else nearest."""
+    """Resize a record to height x width: the image by area if it shrinks and bilinearly if it grows, other arrays nearest."""
     present = record["image"].shape[:2]
     if present == (height, width):
         return record
     smooth = cv2.INTER_AREA if height * width < present[0] * present[1] else cv2.INTER_LINEAR
-    # INTER_NEAREST_EXACT samples at the middle of a pixel, as the image's modes do; INTER_NEAREST is half a pixel off.
+    # INTER_NEAREST_EXACT samples at pixel centres, like the image's modes; INTER_NEAREST is half a pixel off.
     how = {"image": smooth}
     return _mapped(record, lambda pixels, key: cv2.resize(pixels, (width, height), interpolation=how.get(key, cv2.INTER_NEAREST_EXACT)))
 
 
 def window(record: Record, top: int, left: int, height: int, width: int) -> Record:
-    """The record's rows top..top+height and columns left..left+width; those outside the image are 0, in labels IGNORE."""
+    """Return the rows top..top+height and columns left..left+width; pixels outside the image are 0, in labels IGNORE."""
     rows, columns = record["image"].shape[:2]
     above, before = max(0, -top), max(0, -left)
     below, behind = max(0, top + height - rows), max(0, left + width - columns)
@@ -227,7 +227,7 @@ def check_probability(transform: object, probability: float) -> None:
 
 
 def _check_says_no_place(transform: object, record: Record) -> None:
-    """Raise UserError for a record whose caption or sound says where things are: a mirrored image would not agree with it."""
+    """Raise UserError for a record whose caption or sound gives positions: the mirrored image would contradict them."""
     if beside := [key for key in BESIDE if key in record]:
         raise UserError(
             f"{type(transform).__name__} mirrors the image, but not its {' and '.join(beside)}, which would then name the wrong side. "
@@ -240,7 +240,7 @@ def _outside(key: str) -> int:
 
 
 def _mapped(record: Record, change: Callable[[Pixels, str], Pixels]) -> Record:
-    """Every array of the record changed, given its key; cv2 drops a last axis of length 1, which comes back here."""
+    """Apply `change` to every array of the record, given its key; restore a last axis of length 1, which cv2 drops."""
     changed = {}
     for key, value in record.items():
         if is_aligned(key, value):

@@ -1,4 +1,4 @@
-"""Sources around a source: a part of it, a cache of it, one that steps over corrupt records.  And what labels it holds."""
+"""Wrappers of a source: a part of it, a cache, a source without corrupt records.  Also class counts."""
 
 import functools
 import threading
@@ -14,7 +14,7 @@ from aeseg.types import IGNORE, Class, UserError
 
 
 class _Wrapper:
-    """What the wrapped source says, where the wrapper says nothing else."""
+    """Forwards everything to the wrapped source by default."""
 
     source: Source
 
@@ -27,18 +27,18 @@ class _Wrapper:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the source found out about its files, a sentence each."""
+        """Return the source's notes about its files, a sentence each."""
         return getattr(self.source, "notes", ())
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """Why records were passed over so far, a sentence each."""
+        """Return the reasons for the records skipped so far, a sentence each."""
         return getattr(self.source, "skipped", ())
 
 
 @dataclass(frozen=True)
 class Subset(_Wrapper):
-    """A random part of a source, in the source's order; at least one record.  Smaller fractions lie inside larger ones."""
+    """A random part of a source, in the source's order; at least one record.  Larger fractions contain smaller ones."""
 
     source: Source
     fraction: float
@@ -56,7 +56,7 @@ class Subset(_Wrapper):
 
     @functools.cached_property
     def kept(self) -> Int64[np.ndarray, "kept"]:
-        """The records of the source that it keeps."""
+        """Return the indices of the source's records that are kept."""
         records = len(self.source)
         order = np.random.default_rng(self.seed).permutation(records)
         return np.sort(order[: max(1, round(self.fraction * records))])
@@ -64,9 +64,9 @@ class Subset(_Wrapper):
 
 @dataclass(frozen=True)
 class Cached(_Wrapper):
-    """Keeps decoded records in memory until `gib` GiB are full; what did not fit is read again each time.
+    """Keep decoded records in memory, up to `gib` GiB; other records are read again each time.
 
-    Threads may share it; each worker process fills its own.  Its arrays are read-only, since they are handed out again.
+    Threads may share a cache; each worker process fills its own.  Arrays are read-only, because they are returned again.
     """
 
     source: Source
@@ -96,12 +96,12 @@ class Cached(_Wrapper):
 
     @property
     def held(self) -> int:
-        """Bytes in the cache now; never more than `gib` GiB."""
+        """Return the bytes in the cache, at most `gib` GiB."""
         return self._held[0]
 
     @functools.cached_property
     def text(self) -> str:
-        """What the cache will come to, judged by the first record: `RAM cache: 367 of 367 records, 0.21 of at most 2.00 GiB`."""
+        """Estimate the final size from the first record: `RAM cache: 367 of 367 records, 0.21 of at most 2.00 GiB`."""
         each = _bytes(self[0])
         records = min(len(self), int(self.gib * 2**30) // each)
         return f"RAM cache: {records} of {len(self)} records, {records * each / 2**30:.2f} of at most {self.gib:.2f} GiB"
@@ -115,10 +115,10 @@ class Cached(_Wrapper):
 
 @dataclass(frozen=True)
 class Tolerant(_Wrapper):
-    """Gives the next good record in place of a corrupt one (`on_error=skip`): always the same, whoever asks.
+    """Return the next good record in place of a corrupt one (`on_error=skip`), always the same.
 
-    A record is corrupt when reading it raises UserError; `skipped` says why.  Threads may share it; a worker process keeps
-    what it skipped to itself.
+    A record is corrupt if reading it raises UserError; `skipped` holds the reasons.  Threads may share this source; a worker process
+    has its own `skipped`.
     """
 
     source: Source
@@ -128,26 +128,26 @@ class Tolerant(_Wrapper):
         index = index.__index__()
         if not 0 <= index < len(self):
             raise IndexError(f"There are the records 0..{len(self) - 1}; got {index}.")
-        for place in (*range(index, len(self)), *range(index)):
-            if place in self._corrupt:
+        for candidate in (*range(index, len(self)), *range(index)):
+            if candidate in self._corrupt:
                 continue
             try:
-                return self.source[place]
+                return self.source[candidate]
             except UserError as error:
-                self._corrupt[place] = str(error)
+                self._corrupt[candidate] = str(error)
         reasons = " ".join(self.skipped[:3])
         raise UserError(f"None of the {len(self)} records can be read; on_error=skip needs at least one that can. {reasons}")
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """Why records were passed over so far, a sentence each, in the records' order."""
+        """Return the reasons for the records skipped so far, a sentence each, in the records' order."""
         return tuple(reason for _, reason in sorted(self._corrupt.items()))
 
 
 class Readable(_Wrapper):
-    """The records of a source that can be read (`on_error=skip`, where records are scored): each is tried once, at the start.
+    """The readable records of a source (`on_error=skip` when records are scored): each record is tried once, at the start.
 
-    `Tolerant` puts another record in a corrupt one's place; in a score that one would count twice.
+    `Tolerant` replaces a corrupt record by another, which a score would count twice.
     """
 
     def __init__(self, source: Source):
@@ -172,14 +172,14 @@ class Readable(_Wrapper):
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """Why records were left out, a sentence each."""
+        """Return the reasons for the records left out, a sentence each."""
         return self._reasons
 
 
 def class_counts(source: Source, classes: Sequence[Class]) -> tuple[Int64[np.ndarray, "k"], Int64[np.ndarray, "k"]]:
-    """Over the whole source: the pixels of each class, and all pixels (IGNORE too) of the images in which it occurs.
+    """Count over a source the pixels of each class, and all pixels (IGNORE too) of the images that contain the class.
 
-    Raises UserError for the first label outside the classes, naming record and value.
+    The first label value outside the classes raises a UserError with the record and the value.
     """
     counts, presence = np.zeros((2, len(classes)), np.int64)
     for index in range(len(source)):

@@ -20,7 +20,7 @@ TOKEN = Form(lambda array: array[None], lambda array: array[0])
 
 
 def spec_of(config: Mapping[str, Any]) -> ConfigDict:
-    """Return the encoder spec that a config.json describes; the ratio of a gated MLP is the one of its hidden units."""
+    """Return the encoder spec that a config.json describes; for a gated MLP, `ratio` gives its hidden units."""
     for name, value in (("hidden_act", "gelu"), ("qkv_bias", True)):
         if config.get(name, value) != value:
             raise UserError(f"aeseg's transformer has {name} {value!r}; this config.json has {config[name]!r}. Use other weights.")

@@ -1,4 +1,4 @@
-"""Hugging Face DINOv2 with registers (Darcet et al. 2024): DINOv2 with tokens that hold what belongs to no patch."""
+"""Hugging Face DINOv2 with registers (Darcet et al. 2024): DINOv2 with extra tokens for global information."""
 
 from collections.abc import Mapping
 from typing import Any

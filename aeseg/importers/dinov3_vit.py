@@ -25,7 +25,7 @@ FIXED = {
     "mlp_bias": True,
     "rope_theta": 100.0,
 }
-"""Fields of config.json of which one value can be read.  The two largest models have gated MLPs."""
+"""Fields of config.json with only one supported value.  The two largest models have gated MLPs."""
 
 
 def spec_of(config: Mapping[str, Any]) -> ConfigDict:

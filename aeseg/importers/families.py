@@ -8,7 +8,7 @@ config_of(spec)   the inverse; UserError if the foreign model cannot represent t
 rules(spec)       names and layouts of the tensors
 ignored           optional: shell patterns of tensors that our model lacks, such as a classifier
 prefix            optional: prefix of names in the larger model, such as "vit."
-statistics        optional: mean and std of a folder without preprocessor_config.json, those of the family's preprocessor in transformers
+statistics        optional: mean and std for a folder without preprocessor_config.json, from the family's preprocessor in transformers
 split(tensors)    optional: the tensors as the rules name them, if the file joins several in one
 """
 

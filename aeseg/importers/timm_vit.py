@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from aeseg.importers import vit
+from aeseg.importers.dinov2 import linear_rules
 from aeseg.importers.rules import Buffer, Rule
 from aeseg.models.encoders.vit import IMAGENET, ViT
 from aeseg.spec import spec
@@ -72,10 +73,7 @@ def rules(node: ConfigDict) -> list[Rule | Buffer]:
     layers |= {"attn.proj": "projection", "mlp.fc1": "expand", "mlp.fc2": "contract"}
     entries: list[Rule | Buffer] = []
     for their, our in layers.items():
-        entries += [
-            Rule(f"{theirs}.{their}.weight", f"{ours}/{our}/kernel", "linear"),
-            Rule(f"{theirs}.{their}.bias", f"{ours}/{our}/bias"),
-        ]
+        entries += linear_rules(f"{theirs}.{their}", f"{ours}/{our}")
     if node.layer_scale:
         entries += [Rule(f"{theirs}.ls1.gamma", f"{ours}/attention_scale"), Rule(f"{theirs}.ls2.gamma", f"{ours}/mlp_scale")]
     return [

@@ -97,7 +97,7 @@ def check(node: ConfigDict, name: str, value: Any) -> None:
 
 
 def check_plain(node: ConfigDict) -> None:
-    """Raise UserError for what only DINO's transformers have: registers, gates, rotary positions, keys without bias."""
+    """Raise UserError for features of DINO's transformers: registers, gates, rotary positions, keys without bias."""
     for name, value in (("registers", 0), ("gated", False), ("key_bias", True), ("antialias", False)):
         check(ConfigDict({name: node.get(name, value)}), name, value)
     if node.get("positions") == "rotary":

@@ -107,7 +107,7 @@ def strips(
 
 @dataclasses.dataclass(frozen=True)
 class _Cut:
-    """How images are cut into windows; the arguments of `sliding`."""
+    """The cut of images into windows, with the arguments of `sliding`."""
 
     window: tuple[int, int]
     stride: tuple[int, int]
@@ -127,12 +127,12 @@ class _Cut:
         windows.weight(self.window, self.weights)
 
     def of(self, size: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The window and the stride for an image."""
+        """Return the window and the stride for an image."""
         h, w = windows.enlarged(size, self.window, self.largest, self.stride)
         return (h, w), (h - self.window[0] + self.stride[0], w - self.window[1] + self.stride[1])
 
     def rows(self, window: tuple[int, int]) -> int:
-        """How many of these windows a call has: about as many pixels as `batch` of the trained size."""
+        """Return the number of these windows per call: about as many pixels as `batch` windows of the trained size."""
         return max(1, self.batch * math.prod(self.window) // math.prod(window))
 
 
@@ -144,7 +144,7 @@ class _Call:
         self.pending: list[tuple[_Sum, np.ndarray]] = []
 
     def take(self, one: "_Sum", piece: np.ndarray) -> int:
-        """Add a window; returns the bytes of the logits of the images that it finished."""
+        """Add a window; return the bytes of the logits of the images that it completes."""
         self.pending.append((one, piece))
         return self.run() if len(self.pending) == self.rows else 0
 
@@ -164,7 +164,7 @@ class _Call:
 
 
 class _Sum:
-    """Running sum of the logits of one image, in float32 on the host: the rows that further windows reach, and the finished ones above."""
+    """Running sum of the logits of one image, float32 on the host: unfinished rows, and the finished rows above them."""
 
     def __init__(self, shape: tuple[int, ...], cut: _Cut):
         self.size = shape[:2]
@@ -181,7 +181,7 @@ class _Sum:
         return self.added == len(self.corners)
 
     def pieces(self, image: np.ndarray) -> Iterator[np.ndarray]:
-        """The windows of the image, row by row."""
+        """Yield the windows of the image, row by row."""
         (h, w), whole = self.window, windows.padded(image, self.window)
         for row, x in self.corners:
             yield whole[self.tops[row] : self.tops[row] + h, x : x + w]
@@ -204,16 +204,16 @@ class _Sum:
             self._scroll(following - self.tops[row])
 
     def released(self) -> Iterator[np.ndarray]:
-        """The finished rows, which are then forgotten."""
+        """Yield the finished rows and free them."""
         while self.bands:
             yield self.bands.pop(0)
 
     def logits(self) -> np.ndarray:
-        """The whole, once it is finished."""
+        """Return all logits, once finished."""
         return self.bands[0] if len(self.bands) == 1 else np.concatenate(self.bands)
 
     def _scroll(self, rows: int) -> None:
-        """Finish the first rows; those below them become the first."""
+        """Finish the first `rows` rows, and move the rows below them up."""
         self._finish(self.total[:rows] / self.weight[:rows])
         for array in (self.total, self.weight):
             array[: len(array) - rows] = array[rows:]

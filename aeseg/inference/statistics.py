@@ -60,10 +60,10 @@ def population_averages(encoder: nn.Module, variables: Any, batches: Iterable[Nu
     compiled, weight, total = jax.jit(moments), 0, jax.tree.map(lambda leaf: np.zeros(leaf.shape), fresh["batch_stats"])
     for image in batches:
         rows = image.shape[0]
-        found = compiled(fresh, image)
-        found = jax.device_get(found) if jax.process_count() == 1 else multihost_utils.process_allgather(found, tiled=True)
-        found = _raw(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), found))
-        total = jax.tree.map(lambda sum_, leaf, rows=rows: sum_ + rows * leaf, total, found)
+        averages = compiled(fresh, image)
+        averages = jax.device_get(averages) if jax.process_count() == 1 else multihost_utils.process_allgather(averages, tiled=True)
+        averages = _raw(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), averages))
+        total = jax.tree.map(lambda sum_, leaf, rows=rows: sum_ + rows * leaf, total, averages)
         weight += rows
     if not weight:
         raise UserError("Batch norm averages need images; there are none. Name a split with records.")
@@ -76,7 +76,7 @@ def _raw(statistics: Any) -> Any:
 
 
 def _central(statistics: Any) -> Any:
-    """The inverse of `_raw`, float32."""
+    """Invert `_raw`, in float32."""
     return _mapped(statistics, lambda mean, square: (np.float32(mean), np.float32(np.maximum(square - np.square(mean), 0))))
 
 

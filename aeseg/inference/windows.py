@@ -1,4 +1,4 @@
-"""The windows that cover an image: their size, where they lie, and the weights of their pixels."""
+"""Windows that cover an image: their size, their positions, and the weights of their pixels."""
 
 import functools
 import itertools
@@ -11,17 +11,17 @@ from jaxtyping import Float, Shaped
 from aeseg.types import UserError
 
 FACTORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
-"""How many times as high or as wide as the trained window a larger one can be: few, so that few shapes are compiled."""
+"""Factors by which a larger window may exceed the trained window in height or width; few, so that few shapes are compiled."""
 
 SLACK = 1.2
-"""How many times the fewest pixels may be predicted for the sake of larger windows."""
+"""Largest ratio of the predicted pixels to the fewest possible, allowed for larger windows."""
 
 
 def enlarged(size: tuple[int, ...], window: tuple[int, int], largest: int, stride: tuple[int, int] = (0, 0)) -> tuple[int, int]:
     """Return the window for an image of `size` (h, w): a multiple of `window` along each axis, of at most `largest` pixels.
 
-    It is the largest of those that cover the image with at most `SLACK` times the fewest pixels, overlaps and padding counted; at the
-    least `window` itself. A function of the image's size only, so that an image is predicted alike in any batch.
+    It is the largest window that covers the image with at most `SLACK` times the fewest pixels, overlaps and padding included, and at
+    least `window`. It depends only on the image's size, so that an image's prediction does not depend on its batch.
 
     >>> enlarged((520, 696), (128, 128), 2**20), enlarged((1040, 1388), (128, 128), 2**20), enlarged((5000, 300), (128, 128), 0)
     ((640, 768), (1280, 768), (128, 128))
@@ -35,7 +35,7 @@ def enlarged(size: tuple[int, ...], window: tuple[int, int], largest: int, strid
 
 
 def _covers(side: int, extent: int, shared: int) -> list[tuple[int, int]]:
-    """(length of a window, pixels of all windows) along an axis, for each factor up to the first that covers it."""
+    """Return (length of a window, pixels of all windows) along an axis, for each factor up to the first that covers it."""
     covers = []
     for factor in FACTORS:
         length = factor * extent

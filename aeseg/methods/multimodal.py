@@ -1,4 +1,4 @@
-"""MultiMAE: see a few patches of all modalities, and give back the others of each."""
+"""MultiMAE: encode a few tokens of all modalities, and reconstruct the hidden tokens of each."""
 
 from typing import Any, NamedTuple
 
@@ -22,28 +22,28 @@ from aeseg.types import Batch, UserError
 
 
 class Seen(NamedTuple):
-    """Which tokens the encoder sees: all tokens of all modalities, visible ones first, and how many of those exist."""
+    """The encoder's tokens: all tokens of all modalities, visible tokens first, and the number of visible tokens."""
 
     order: Int[Array, "b m"]
     present: Int[Array, "b"]
 
 
 class Multimodal(nn.Module):
-    """The multi-modal masked autoencoder (Bachmann et al. 2022, section 3).
+    """Multi-modal masked autoencoder (Bachmann et al. 2022, section 3).
 
-    modalities   what is read and given back, the image first: modules of aeseg/models/modalities
-    extra        what is given back besides, from the tokens of a modality above with the same key (the paper: Image(standardised=True))
-    decoder      one of these for each of both
-    visible      tokens that the encoder sees of each record, of all modalities together
-    alpha        of the symmetric Dirichlet distribution that shares them out (section 3.3)
+    modalities   the modalities to read and reconstruct, the image first: modules of aeseg/models/modalities
+    extra        further outputs, from the tokens of a modality with the same key (the paper: Image(standardised=True))
+    decoder      the decoder, copied for each modality and each extra output
+    visible      number of tokens per record that the encoder sees, over all modalities
+    alpha        parameter of the symmetric Dirichlet distribution that divides them among modalities (section 3.3)
 
-    The encoder is a ViT whose patches are the image's tokens, so it starts a segmenter as any ViT does; adapters of the other modalities
-    stand beside it.  A record may lack any of them (see aeseg/models/modalities): they have no visible tokens there and no error, and the
-    shares of the others are a Dirichlet draw among them.  If a record has fewer tokens than `visible`, it shows all.
+    The encoder is a ViT whose patches are the image's tokens, so a segmenter can load it like any ViT; adapters of other modalities are
+    separate.  A record may lack any modality (see aeseg/models/modalities): a missing modality has no visible tokens and no error, and
+    the Dirichlet draw is over the others.  If a record has fewer tokens than `visible`, all are visible.
 
-    The loss is the sum of the modalities' errors, each a mean over hidden tokens, then over the records that have it.  Evaluation hides
-    with a constant key.  Deviations: the encoder ends with a norm, as MAE's does; tokens that rounded shares add or lack are drawn from
-    all modalities (the authors' code: from the last).
+    The loss is the sum of the modalities' errors, each averaged over hidden tokens, then over the records that have the modality.
+    Evaluation hides with a constant key.  Deviations: the encoder ends with a norm, as MAE's; if rounding makes too many or too few
+    tokens, the difference is drawn from all modalities (the authors' code: from the last).
     """
 
     encoder: nn.Module
@@ -72,7 +72,7 @@ class Multimodal(nn.Module):
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """The Means that make the loss; PSNR is only logged."""
+        """Coefficients of the Means in the loss; PSNR is only logged."""
         return {_term(output): 1.0 for output in self._outputs}
 
     def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
@@ -91,12 +91,12 @@ class Multimodal(nn.Module):
         return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
-        """The weight of each Mean: the records that have the modality and are not padding."""
+        """Return the weight of each Mean: the number of records that have the modality and are not padding."""
         weights = {_term(output): objectives.image_count(_counted(output, batch)) for output in self._outputs}
         return {**weights, "psnr": objectives.image_count(_counted(self.modalities[0], batch))}
 
     def show(self, batch: Batch) -> dict[str, Array]:
-        """Columns of the run's pictures: the image, and each modality that can be shown with its hidden tokens predicted."""
+        """Return the columns of the run's pictures: the image, and each drawable modality with predicted hidden tokens."""
         seen = self._seen(batch, train=False)
         pictures = self._pictures(batch, seen, self._values(batch, seen, train=False))
         grey = jnp.full_like(self._blank(batch), 0.5)
@@ -113,11 +113,11 @@ class Multimodal(nn.Module):
         return jnp.zeros((batch["image"].shape[0], rows * columns, self.modalities[0].numbers(batch)))
 
     def _sizes(self, batch: Batch) -> list[int]:
-        """The number of tokens of each modality."""
+        """Return the number of tokens of each modality."""
         return [rows * columns for rows, columns in self._grids(batch)]
 
     def _grids(self, batch: Batch) -> list[tuple[int, int]]:
-        """The rows and columns of each modality's tokens."""
+        """Return the rows and columns of each modality's tokens."""
         return [modality.grid(batch) for modality in self.modalities]
 
     def _seen(self, batch: Batch, train: bool) -> Seen:
@@ -128,30 +128,30 @@ class Multimodal(nn.Module):
         )
 
     def _visible(self, batch: Batch, seen: Seen) -> dict[str, Bool[Array, "b n"]]:
-        """Which tokens of each modality the encoder sees."""
+        """Return which tokens of each modality the encoder sees."""
         flat = jnp.argsort(seen.order, axis=1) < seen.present[:, None]
         parts = jnp.split(flat, [sum(self._sizes(batch)[:number]) for number in range(1, len(self.modalities))], axis=1)
         return {modality.key: part for modality, part in zip(self.modalities, parts, strict=True)}
 
     def _encoded(self, batch: Batch, seen: Seen, train: bool) -> Float[Array, "b _ d"]:
-        """The encoder's tokens: its leading ones, then the visible ones."""
+        """Return the encoder's output: leading tokens, then visible tokens."""
         dtype, width = self.encoder.dtype, self.encoder.width
         none = jnp.zeros((batch["valid"].shape[0], 0, width), dtype)
         others = jnp.concatenate([none, *(adapter(batch, width, dtype) for adapter in self.adapters.values())], axis=1)
         return self.encoder.embed_with(batch["image"], others, seen.order[:, : self.visible], seen.present, train=train)
 
     def _values(self, batch: Batch, seen: Seen, train: bool) -> dict[str, Float[Array, "b n p"]]:
-        """What each decoder says of each token."""
+        """Return each decoder's values for each token."""
         sizes, encoded = self._sizes(batch), self._encoded(batch, seen, train)
         order = seen.order[:, : self.visible]
         tables = [positions.sine_cosine(rows, columns, self.decoder.width) for rows, columns in self._grids(batch)]
         every = jnp.concatenate([jnp.asarray(table) for table in tables])
         kinds = jnp.concatenate([jnp.full(size, number) for number, size in enumerate(sizes)])
-        place, visible = jnp.argsort(seen.order, axis=1), self._visible(batch, seen)
+        rank, visible = jnp.argsort(seen.order, axis=1), self._visible(batch, seen)
         values = {}
         for output in self._outputs:
             kind = [modality.key for modality in self.modalities].index(output.key)
-            own = place[:, sum(sizes[:kind]) : sum(sizes[: kind + 1])]
+            own = rank[:, sum(sizes[:kind]) : sum(sizes[: kind + 1])]
             queries = (own, visible[output.key], jnp.asarray(tables[kind]), kind)
             values[_term(output)] = self.decoders[_term(output)](
                 encoded,
@@ -172,10 +172,10 @@ class Multimodal(nn.Module):
 
 
 def shared_out(key: Array, present: list[Bool[Array, "_"]] | tuple[Bool[Array, "_"], ...], visible: int, alpha: float) -> Seen:
-    """Share `visible` tokens of one record out among its modalities (Bachmann et al. 2022, section 3.3, "symmetric Dirichlet").
+    """Divide `visible` tokens of one record among its modalities (Bachmann et al. 2022, section 3.3, "symmetric Dirichlet").
 
-    Shares are Dirichlet(alpha) over the modalities that are `present`, times `visible`, rounded; of each modality so many tokens come
-    first, in random order.  Tokens that are missing come last.
+    The number of tokens per modality is a Dirichlet(alpha) draw over the `present` modalities, times `visible`, rounded.  That many
+    random tokens of each modality come first; missing tokens come last.
     """
     sizes = [len(each) for each in present]
     having = jnp.stack([jnp.any(each) for each in present])
@@ -200,12 +200,13 @@ def _term(output: Any) -> str:
 
 
 def _counted(output: Any, batch: Batch) -> Bool[Array, "b"]:
-    """The records that weigh."""
+    """Return which records have weight."""
     return batch["valid"] & jnp.any(output.present(batch), axis=1)
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """tiny (tests), small (a CPU; image and depth), senses (and caption and sound), b16 (the paper's: image, depth, 133 classes).
+    """Return MultiMAE of a size: tiny (tests), small (CPU; image and depth), senses (also caption and sound), b16 (the paper's: image,
+    depth, 133 classes).
 
     Five of six tokens are hidden, as in the paper.
     """

@@ -1,4 +1,4 @@
-"""The quantised autoencoder: an image through a grid of codes from a finite codebook."""
+"""The quantised autoencoder: reconstruct the image from a grid of codes of a finite codebook."""
 
 from typing import Any
 
@@ -18,16 +18,16 @@ from aeseg.types import Batch
 
 
 class QuantisedAutoencoder(nn.Module):
-    """Decode the image from quantised features of the encoder's coarsest stride (van den Oord et al. 2017, equation 3).
+    """Autoencoder with quantised features at the encoder's coarsest stride (van den Oord et al. 2017, equation 3).
 
-    A 1x1 convolution makes the features as narrow as the quantiser reads.
+    A 1x1 convolution reduces the features to the quantiser's width.
 
     quantiser   FiniteScalar (Mentzer et al. 2024) | NearestVector (VQ-VAE's codebook): aeseg/models/quantisers.py
     objective   squared_error | absolute_error | binary_cross_entropy | ssim_l1
     output      sigmoid (values in [0, 1]) | linear
 
     A codebook adds its commitment error to the loss.  Evaluation counts codes over the whole data set: `perplexity` is exp of the
-    entropy of their frequencies, `used_codes` the fraction of the codebook that occurs.
+    entropy of their frequencies, `used_codes` the used fraction of the codebook.
     """
 
     encoder: nn.Module
@@ -45,7 +45,7 @@ class QuantisedAutoencoder(nn.Module):
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """The Means that make the loss; the others are only logged."""
+        """Coefficients of the Means in the loss; others are only logged."""
         commitment = {"commitment": self.quantiser.commitment} if self.quantiser.commitment else {}
         return {self.objective: 1.0, **commitment}
 
@@ -66,12 +66,12 @@ class QuantisedAutoencoder(nn.Module):
         return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
-        """The weight of each Mean: the images that are not padding."""
+        """Return the weight of each Mean: the number of images that are not padding."""
         commitment = ("commitment",) if self.quantiser.commitment else ()
         return dict.fromkeys((self.objective, "psnr", "ssim", "codes", *commitment), objectives.image_count(batch["valid"]))
 
     def summary(self, values: dict[str, Any]) -> dict[str, float]:
-        """Turn the means of a data set into numbers: the frequencies of codes into perplexity and used codes."""
+        """Convert the means of a data set to numbers: the frequencies of codes to perplexity and used codes."""
         values = dict(values)
         frequency = values.pop("codes")
         occurring = frequency[frequency > 0]
@@ -79,7 +79,7 @@ class QuantisedAutoencoder(nn.Module):
         return {**values, "perplexity": float(np.exp(entropy)), "used_codes": occurring.size / frequency.size}
 
     def show(self, batch: Batch) -> dict[str, Array]:
-        """Columns of the run's pictures: the image, its reconstruction, and its codes in shades of grey."""
+        """Return the columns of the run's pictures: image, reconstruction, and codes as grey levels."""
         image = batch["image"]
         stride, quantised = self._quantised(batch, train=False)
         values = self.decoder({stride: quantised.values}, train=False)
@@ -91,23 +91,23 @@ class QuantisedAutoencoder(nn.Module):
         }
 
     def _quantised(self, batch: Batch, train: bool) -> tuple[int, Quantised]:
-        """(the stride of the codes, what the quantiser gives)."""
+        """Return (stride of the codes, result of the quantiser)."""
         pyramid = self.encoder(batch["image"], train=train)
         features = self.narrow(pyramid[max(pyramid)].astype(jnp.float32))
         return max(pyramid), self.quantiser(features, batch["valid"], batch["index"], train=train)
 
 
 def _frequencies(codes: Int[Array, "b h w"], batch: Batch, size: int) -> Mean:
-    """The share of an image's positions that each code has, a mean over images."""
+    """Return the fraction of positions with each code, averaged over images."""
     weights = jnp.broadcast_to(batch["valid"][:, None, None], codes.shape).astype(jnp.int32)
     counts = jnp.zeros(size, jnp.int32).at[codes].add(weights)
     return Mean(counts.astype(jnp.float32) / (codes.shape[1] * codes.shape[2]), objectives.image_count(batch["valid"]))
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """Finite scalar quantisation on the convolutional autoencoder that `reconstruction` has at that size.
+    """Return finite scalar quantisation on `reconstruction`'s convolutional autoencoder of a size.
 
-    The levels are the paper's (table 1) for about 2^8 codes, and for reference 2^10.
+    The levels are the paper's (table 1) for about 2^8 codes; 2^10 for reference.
     """
     fields = choose(size, tiny={"levels": (3, 3)}, small={"levels": (8, 6, 5)}, reference={"levels": (8, 5, 5, 5)})
     return spec(

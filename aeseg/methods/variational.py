@@ -1,4 +1,4 @@
-"""The variational autoencoder: an image's probability bounded from below, through a latent of known distribution."""
+"""The variational autoencoder: a lower bound on an image's probability, with a latent variable of known prior."""
 
 import math
 from typing import Any
@@ -22,23 +22,23 @@ ACTIVE = 0.01
 
 
 class Variational(nn.Module):
-    """Maximise log p(x|z) - KL(q(z|x), p(z)), z a grid at the encoder's coarsest stride (Kingma & Welling 2014, equation 3).
+    """Maximise log p(x|z) - KL(q(z|x), p(z)), with z at the encoder's coarsest stride (Kingma & Welling 2014, equation 3).
 
-    q is normal with a mean and a variance for each number of z, from the encoder's features by a 1x1 convolution; p is standard normal.
+    q is normal; a 1x1 convolution of the encoder's features gives the mean and variance of each number of z.  p is standard normal.
 
     likelihood   p(x|z): Gaussian | Bernoulli | LogisticMixture (aeseg/likelihoods.py); the decoder's channels are its `numbers`
     latent       channels of z
     beta         weight of the KL in the objective (Higgins et al. 2017, equation 4)
-    free_bits    bits for each position of a channel that cost the same as none (Kingma et al. 2016, section C.8).  Deviation: the
-                 floor is on an image's KL in a channel, not on the minibatch's mean, which microbatches could not share
-    warmup       steps in which beta rises linearly from 0 (Sonderby et al. 2016, section 2.2); a count in the collection `variational`
-    samples      of z in evaluation, for the importance-weighted bound (Burda et al. 2016, equation 8)
-    decay        of the running mean of the squared error, from which Gaussian takes its optimal variance.  Deviation from Rybkin et
-                 al. 2021: their mean is over one batch; this one does not depend on microbatches and serves in evaluation, too
+    free_bits    bits per position of a channel that are free of cost (Kingma et al. 2016, section C.8).  Deviation: the floor applies
+                 to an image's KL in a channel, not to the minibatch's mean, which microbatches could not share
+    warmup       steps over which beta rises linearly from 0 (Sonderby et al. 2016, section 2.2); counted in the collection `variational`
+    samples      samples of z in evaluation, for the importance-weighted bound (Burda et al. 2016, equation 8)
+    decay        decay of the running mean of the squared error, Gaussian's optimal variance.  Deviation from Rybkin et al. 2021: their
+                 mean is over one batch; this mean does not depend on microbatches and also serves in evaluation
 
-    Terms are in bits per dimension, means over images: `bound` = `distortion` + `rate` bounds an image's code length from above, and
-    `importance_bound` does more tightly; `objective` has beta and free bits.  Evaluation draws with a constant key, counts active units
-    over the data set (of h w latent), and takes the full beta.  PSNR is of the image that z's mean is decoded to.
+    Terms are in bits per dimension, averaged over images.  `bound` = `distortion` + `rate` is an upper bound of an image's code length;
+    `importance_bound` is tighter; `objective` includes beta and free bits.  Evaluation draws with a constant key, counts active units
+    over the data set (of h w latent), and uses the full beta.  PSNR compares the image decoded from z's mean.
     """
 
     encoder: nn.Module
@@ -74,7 +74,7 @@ class Variational(nn.Module):
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """The Means that make the loss; the others are only logged."""
+        """Coefficients of the Means in the loss; others are only logged."""
         return {"objective": 1.0}
 
     def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
@@ -112,18 +112,18 @@ class Variational(nn.Module):
         }
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
-        """The weight of each Mean: the images that are not padding."""
+        """Return the weight of each Mean: the number of images that are not padding."""
         names = ("objective", "bound", "distortion", "rate", "importance_bound", "psnr", "ssim", "latent_mean", "latent_square")
         return dict.fromkeys(names, objectives.image_count(batch["valid"]))
 
     def summary(self, values: dict[str, Any]) -> dict[str, float]:
-        """Turn the means of a data set into numbers: the moments of z into the number of active units."""
+        """Convert the means of a data set to numbers: the moments of z to the number of active units."""
         values = dict(values)
         variance = values.pop("latent_square") - np.square(values.pop("latent_mean"))
         return {**values, "active_units": float(np.sum(variance > ACTIVE))}
 
     def show(self, batch: Batch) -> dict[str, Array]:
-        """Columns of the run's pictures: the image, its reconstruction, and an image decoded from a z of the prior."""
+        """Return the columns of the run's pictures: image, reconstruction, and an image decoded from a sample of the prior."""
         image = batch["image"]
         stride, mean, _ = self._posterior(image, train=False)
         decoded = {"reconstruction": mean, "sample": _normal(self._keys(batch, train=False)[0], mean)}
@@ -133,13 +133,13 @@ class Variational(nn.Module):
         return {"image": image, **{name: picture.clip(0, 1) for name, picture in pictures.items()}}
 
     def _posterior(self, image: Float[Array, "b _ _ c"], train: bool) -> tuple[int, Float[Array, "b h w d"], Float[Array, "b h w d"]]:
-        """(the stride of z, mean, log variance) of q(z|x)."""
+        """Return (stride of z, mean, log variance) of q(z|x)."""
         pyramid = self.encoder(image, train=train)
         numbers = self.posterior(pyramid[max(pyramid)].astype(jnp.float32))
         return max(pyramid), numbers[..., : self.latent], jnp.clip(numbers[..., self.latent :], -12, 12)
 
     def _keys(self, batch: Batch, train: bool) -> tuple[Key[Array, "b"], Key[Array, "b"]]:
-        """Each row's keys of z and of dequantisation."""
+        """Return each row's keys for z and for dequantisation."""
         roots = (self.make_rng("sample"), self.make_rng("noise")) if train else (jax.random.key(0), jax.random.key(1))
         return keys.per_row(roots[0], batch["index"]), keys.per_row(roots[1], batch["index"])
 
@@ -154,7 +154,7 @@ class Variational(nn.Module):
         return values
 
     def _variance(self, values: Float[Array, "b y x n"], target: Float[Array, "b y x c"], batch: Batch, train: bool) -> Float[Array, ""]:
-        """The mean squared error of the steps before this one; 1/12, the variance of even values, before the first."""
+        """Return the mean squared error of earlier steps; before the first step, 1/12, the variance of uniform values."""
         if not self.likelihood.finds_variance:
             return jnp.float32(1 / 12)
 
@@ -186,7 +186,7 @@ class Variational(nn.Module):
         variance: Float[Array, ""],
         batch: Batch,
     ) -> Float[Array, "b"]:
-        """log (1 / k) sum_i p(x|z_i) p(z_i) / q(z_i|x) of each image, in nats (Burda et al. 2016, equation 8)."""
+        """Return log (1 / k) sum_i p(x|z_i) p(z_i) / q(z_i|x) of each image, in nats (Burda et al. 2016, equation 8)."""
         rows = self._keys(batch, train=False)[0]
 
         def add(method: Variational, total: Array, number: Array) -> tuple[Array, None]:
@@ -203,12 +203,12 @@ class Variational(nn.Module):
 
 
 def _normal(key: Key[Array, "b"], like: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
-    """Standard normal numbers, each row's from its key."""
+    """Draw standard normal numbers, each row from its key."""
     return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:]))(key)
 
 
 def _divergence(mean: Float[Array, "b h w d"], log_variance: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
-    """KL(N(mean, variance), N(0, 1)) of each number (Kingma & Welling 2014, appendix B)."""
+    """Return KL(N(mean, variance), N(0, 1)) of each number (Kingma & Welling 2014, appendix B)."""
     return (jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance) / 2
 
 
@@ -217,7 +217,7 @@ def _over_images(each: Float[Array, "b"], batch: Batch) -> Mean:
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """A Gaussian with the optimal variance on the convolutional autoencoder that `reconstruction` has at that size."""
+    """Return a Gaussian likelihood with optimal variance on `reconstruction`'s convolutional autoencoder of a size."""
     fields = choose(size, tiny={"latent": 4, "samples": 2, "warmup": 2}, small={"warmup": 300}, reference={"latent": 64, "warmup": 2000})
     return spec(
         Variational,

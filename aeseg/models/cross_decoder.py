@@ -1,4 +1,4 @@
-"""MultiMAE's decoder: one modality's tokens look at all visible ones."""
+"""MultiMAE's decoder: one modality's tokens attend to all visible tokens."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,9 +10,9 @@ from aeseg.models import transformer
 class CrossDecoder(nn.Module):
     """Cross-attention, an MLP, and a few blocks (Bachmann et al. 2022, section 3.2, figure 2).
 
-    Queries are the modality's tokens: visible ones as the encoder gives them, hidden ones as a learned token.  Queries and context have
-    their positions and a learned embedding of their modality added.  As in the authors' code nothing is added to what the
-    cross-attention gives, and the MLP's output is.
+    Queries are the modality's tokens: the encoder's output for visible tokens, a learned token for hidden tokens.  Positions and a
+    learned embedding of the modality are added to queries and context.  As in the authors' code, the cross-attention has no residual
+    connection, and the MLP has one.
     """
 
     width: int = 256
@@ -35,18 +35,18 @@ class CrossDecoder(nn.Module):
         *,
         train: bool,
     ) -> Float[Array, "b n {numbers}"]:
-        """`numbers` for each query, float32.
+        """Return `numbers` values for each query, float32.
 
-        `encoded` are leading tokens, then v visible ones with these `positions` and `kinds` (the number of their modality, of so many
-        `modalities`); only the first `present` of an image exist.  `queries` says for each query its place among the visible tokens,
-        whether it is visible, its position, and their kind.
+        `encoded` holds leading tokens, then v visible tokens with these `positions` and `kinds` (the index of their modality, below
+        `modalities`).  Only the first `present` visible tokens of an image exist.  `queries` holds each query's index among the visible
+        tokens, whether it is visible, its position, and the kind of all queries.
         """
-        place, visible, where, kind = queries
+        index, visible, where, kind = queries
         leading = encoded.shape[1] - kinds.shape[1]
         tokens = self._dense(self.width, "context")(encoded)
         embedding = self.param("modalities", transformer.TOKEN, (modalities, self.width)).astype(self.dtype)
         mask = self.param("mask_token", transformer.TOKEN, (self.width,)).astype(self.dtype)
-        own = jnp.take_along_axis(tokens[:, leading:], jnp.where(visible, place, 0)[..., None], axis=1)
+        own = jnp.take_along_axis(tokens[:, leading:], jnp.where(visible, index, 0)[..., None], axis=1)
         query = (
             jnp.where(visible[..., None], own, mask.reshape(1, 1, -1)) + where.astype(self.dtype)[None] + embedding[kind].reshape(1, 1, -1)
         )

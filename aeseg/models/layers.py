@@ -1,9 +1,9 @@
-"""Convolution, pooling, upsampling and norms: the one place where the models get them (arithmetic is in `ops`, norms in `norms`).
+"""Layers of all models: convolution, pooling, upsampling and norms (arithmetic is in `ops`, norms in `norms`).
 
-Parameters are float32, and have the names and shapes of linen's own layers (`kernel` height, width, in, out; `bias`).
-Kernels start as He et al. 2015 (arXiv 1502.01852, equation 10), for the ReLU that follows; `initialiser="lecun"` is for
-layers that no ReLU follows, "bilinear" upsamples, "narrow" (normal, 0.02, cut at two standard deviations) is that of transformers
-and ConvNeXt, and "he_out" (normal, variance 2 / (k^2 out); He et al. 2015, equation 14) that of ResNets in torchvision and timm.
+Parameters are float32, with the names and shapes of linen's layers (`kernel` height, width, in, out; `bias`).
+Kernels are initialised by He et al. 2015 (arXiv 1502.01852, equation 10), for a ReLU after the layer.  Other initialisers: "lecun", for
+layers without a ReLU; "bilinear", for upsampling; "narrow" (normal, 0.02, truncated at two standard deviations), for transformers and
+ConvNeXt; "he_out" (normal, variance 2 / (k^2 out); He et al. 2015, equation 14), for ResNets, as in torchvision and timm.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,7 @@ __all__ = [
 
 
 def _bilinear(key: Array, shape: tuple[int, int, int, int], dtype: str = "float32") -> Array:
-    """Bilinear upsampling by 2 as the kernel of a transposed convolution: each channel to itself (Long et al. 2015, section 3.3)."""
+    """Return the transposed convolution kernel of bilinear upsampling by 2, channel by channel (Long et al. 2015, section 3.3)."""
     del key
     tent = jnp.pad(jnp.array([0.25, 0.75, 0.75, 0.25], dtype), (shape[0] - 4) // 2)
     return jnp.einsum("y,x,cd->yxcd", tent, tent, jnp.eye(*shape[2:], dtype=dtype))
@@ -78,9 +78,9 @@ INITIALISERS = {
 
 
 class Convolution(nn.Module):
-    """A convolution with a square kernel; SAME padding as XLA means it: output size ceil(size / stride).
+    """Convolution with a square kernel; default padding is XLA's SAME: output size ceil(size / stride).
 
-    `stride` > 1 with SAME pads more after than before; `padding` pads as it says, as models from PyTorch need it.
+    With `stride` > 1, SAME pads more after than before.  `padding` sets explicit padding, for models from PyTorch.
     """
 
     features: int
@@ -98,7 +98,7 @@ class Convolution(nn.Module):
 
 
 class DepthwiseConvolution(nn.Module):
-    """A convolution of each channel with a square kernel of its own, of odd size, SAME padding; `kernel` is size, size, 1, c."""
+    """Depthwise convolution with square kernels of odd size, SAME padding; `kernel` is size, size, 1, c."""
 
     size: int = 7
     initialiser: str = "narrow"
@@ -113,7 +113,7 @@ class DepthwiseConvolution(nn.Module):
 
 
 class DilatedConvolution(nn.Module):
-    """A convolution with a kernel of any odd `size` (height, width), its taps `dilation` pixels apart (Yu & Koltun 2016); SAME, no bias."""
+    """Convolution with a kernel of odd `size` (height, width) and taps `dilation` pixels apart (Yu & Koltun 2016); SAME, no bias."""
 
     features: int
     size: tuple[int, int] = (3, 3)
@@ -127,7 +127,7 @@ class DilatedConvolution(nn.Module):
 
 
 class UpsampledConvolution(nn.Module):
-    """Nearest upsampling by 2, then a 3x3 convolution, without making the large image (see `upsample_convolve`)."""
+    """Nearest upsampling by 2, then a 3x3 convolution, without the large intermediate image (see `upsample_convolve`)."""
 
     features: int
     use_bias: bool = True
@@ -142,10 +142,10 @@ class UpsampledConvolution(nn.Module):
 
 
 class UpConvolution(nn.Module):
-    """The 2x2 up-convolution of U-Net (Ronneberger et al. 2015, section 2): each pixel becomes 2x2 pixels.
+    """U-Net's 2x2 up-convolution (Ronneberger et al. 2015, section 2): each pixel becomes 2x2 pixels.
 
     Pixel (2i + y, 2j + x) of the output is pixel (i, j) of the input times kernel[y, x]: torch's ConvTranspose2d(2, 2)
-    with its weight transposed to height, width, in, out.  (`nn.ConvTranspose` holds the same kernel flipped.)
+    with its weight transposed to height, width, in, out.  (`nn.ConvTranspose` stores the flipped kernel.)
     """
 
     features: int
@@ -161,10 +161,10 @@ class UpConvolution(nn.Module):
 
 
 class TransposedConvolution(nn.Module):
-    """A transposed convolution with stride 2: torch's ConvTranspose2d(4, 2, 1) or (8, 2, 3), or (3, 2) cut at its end.
+    """Transposed convolution with stride 2: torch's ConvTranspose2d(4, 2, 1) or (8, 2, 3), or (3, 2) cropped at the end.
 
-    `padding` is torch's, of 3 pixels alone: 0 as above, or 1, which is ConvTranspose2d(3, 2, 1, output_padding=1).  `kernel` is height,
-    width, in, out; with `initialiser="bilinear"` it starts at bilinear upsampling of each channel.
+    `padding` is torch's and only for kernels of 3 pixels: 0 as above, or 1 for ConvTranspose2d(3, 2, 1, output_padding=1).  `kernel` is
+    height, width, in, out; with `initialiser="bilinear"` it starts as bilinear upsampling of each channel.
     """
 
     features: int
@@ -181,7 +181,7 @@ class TransposedConvolution(nn.Module):
 
 
 class ConvolutionBlock(nn.Module):
-    """`convolutions` times: convolution (3x3, or of another `size`), norm, ReLU."""
+    """`convolutions` repetitions of convolution (3x3, or another `size`), norm and ReLU."""
 
     features: int
     convolutions: int = 1
@@ -194,16 +194,16 @@ class ConvolutionBlock(nn.Module):
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool, hidden: Bool[Array, "b i j"] | None = None
     ) -> Float[Array, "b h w _"]:
-        for place in range(self.convolutions):
-            convolution = Convolution(self.features, self.size, use_bias=self.use_bias, dtype=self.dtype, name=f"convolution{place}")
+        for number in range(self.convolutions):
+            convolution = Convolution(self.features, self.size, use_bias=self.use_bias, dtype=self.dtype, name=f"convolution{number}")
             image = convolution(image)
-            image = nn.relu(normalise(image, self.norm, train=train, dtype=self.dtype, name=f"norm{place}", hidden=hidden))
+            image = nn.relu(normalise(image, self.norm, train=train, dtype=self.dtype, name=f"norm{number}", hidden=hidden))
             image = visible_only(image, hidden)
         return image
 
 
 def check_size(image: Float[Array, "b h w c"], stride: int, reader: str, remedy: str) -> None:
-    """Raises UserError, with the nearest size that would do, where `stride` does not divide the image that `reader` reads."""
+    """Raise UserError with the nearest valid size if `stride` does not divide the size of the image that `reader` reads."""
     h, w = image.shape[1:3]
     if h % stride or w % stride:
         near = [max(1, round(side / stride)) * stride for side in (h, w)]
@@ -214,7 +214,7 @@ def check_size(image: Float[Array, "b h w c"], stride: int, reader: str, remedy:
 
 
 def dense(module: nn.Module, features: Float[Array, "b n"], units: int, name: str, initialiser: str = "he") -> Float[Array, "b _"]:
-    """A fully connected layer of `module`, which says clearly when its input has another size than at its start."""
+    """Apply a fully connected layer of `module`; UserError if the input's size differs from the size at initialisation."""
     known = module.variables.get("params", {}).get(name)
     if known is not None and known["kernel"].shape != (features.shape[-1], units):
         inputs, outputs = known["kernel"].shape

@@ -1,4 +1,4 @@
-"""Norms, dropout, and the standardisation of an image: what stands between layers.  `layers` hands them on to the models."""
+"""Norms, dropout, and the standardisation of images.  Models import them from `layers`."""
 
 import functools
 import math
@@ -26,12 +26,12 @@ def normalise(
     epsilon: float = 1e-5,
     zero: bool = False,
 ) -> Float[Array, "b h w c"]:
-    """The image after a norm: "none", "batch" (Ioffe & Szegedy 2015), "group" (Wu & He 2018), "layer" (Ba et al. 2016).
+    """Apply a norm: "none", "batch" (Ioffe & Szegedy 2015), "group" (Wu & He 2018), "layer" (Ba et al. 2016).
 
-    Batch: running averages move by 0.1 a step (PyTorch's default, as is `epsilon`); under jit over several devices the
-    statistics are those of the global batch.  Group: 32 groups, or as many as divide both 32 and the channels.  Layer: of each
-    position alone, with the epsilon of `layer_norm`.  Statistics are over visible positions; what stands at hidden ones afterwards
-    means nothing.  With `zero`, batch norm's scale starts at 0 (Goyal et al. 2017, section 5.1).  Call it inside a module.
+    Batch: running averages move by 0.1 per step (PyTorch's default, as is `epsilon`); under jit on several devices, the statistics
+    cover the global batch.  Group: 32 groups, or the largest number that divides both 32 and the channels.  Layer: each position
+    separately, with the epsilon of `layer_norm`.  Statistics cover visible positions; values at hidden positions are meaningless
+    afterwards.  With `zero`, batch norm's scale starts at 0 (Goyal et al. 2017, section 5.1).  Call inside a module.
     """
     counted = None if hidden is None else jnp.broadcast_to(visible_at(image, hidden), image.shape)
     if norm == "none":
@@ -54,7 +54,7 @@ def normalise(
 
 
 class BatchNorm(nn.BatchNorm):
-    """Linen's batch norm over all axes but the last, with a gradient that saves the input alone (`batch_normalised`) in training."""
+    """Linen's batch norm over all axes except the last; in training, its gradient saves only the input (`batch_normalised`)."""
 
     @nn.compact
     def __call__(
@@ -74,10 +74,10 @@ class BatchNorm(nn.BatchNorm):
 def batch_normalised(
     features: Float[Array, "... d"], scale: Float[Array, "d"], bias: Float[Array, "d"], epsilon: float
 ) -> tuple[Float[Array, "... d"], Float[Array, "d"], Float[Array, "d"]]:
-    """Features with mean 0 and variance 1 over all axes but the last, times `scale`, plus `bias`; the mean; the variance.
+    """Normalise features to mean 0 and variance 1 over all axes except the last, times `scale`, plus `bias`; also return mean and variance.
 
-    All in float32.  Gradients flow through the first of the three alone (Ioffe & Szegedy 2015, section 3); those of mean and variance
-    are taken as zero.
+    All computation is in float32.  Gradients flow only through the normalised features (Ioffe & Szegedy 2015, section 3); gradients of
+    mean and variance are ignored.
     """
     return _batch_normalised_forward(features, scale, bias, epsilon)[0]
 
@@ -101,7 +101,7 @@ def _batch_normalised_backward(epsilon: float, saved: Any, gradients: Any) -> tu
 
 
 def _row(vector: Array, like: Array) -> Array:
-    """A vector of the last axis, with as many axes as `like`."""
+    """Reshape a vector of the last axis to as many axes as `like`."""
     return vector.reshape((1,) * (like.ndim - 1) + vector.shape)
 
 
@@ -109,18 +109,18 @@ batch_normalised.defvjp(_batch_normalised_forward, _batch_normalised_backward)
 
 
 def layer_norm(features: Float[Array, "b h w d"], dtype: str, name: str) -> Float[Array, "b h w d"]:
-    """Each position's features with mean 0 and variance 1 (Ba et al. 2016), epsilon 1e-6.  Call it inside a module."""
+    """Apply layer norm to each position (Ba et al. 2016), with epsilon 1e-6.  Call inside a module."""
     return nn.LayerNorm(epsilon=1e-6, use_fast_variance=False, dtype=dtype, name=name)(features)
 
 
 def dropout(
     module: nn.Module, features: Float[Array, "b h w d"], rate: float, *, train: bool, whole: bool = False
 ) -> Float[Array, "b h w d"]:
-    """Features of `module`, each zero with probability `rate` and the others larger by 1 / (1 - rate) (Srivastava et al. 2014).
+    """Drop features with probability `rate` and scale the others by 1 / (1 - rate) (Srivastava et al. 2014).
 
-    While training; and in evaluation where the stream MONTE_CARLO is given, to sample networks (Gal & Ghahramani 2016, arXiv
-    1506.02142): a stream of its own, for a frozen encoder does not drop while its head, which is trained, does.
-    `whole`: of an image a channel is dropped as a whole or not at all (Tompson et al. 2015, SpatialDropout).
+    Active in training, and in evaluation if the stream MONTE_CARLO is given, to sample networks (Gal & Ghahramani 2016, arXiv
+    1506.02142).  The separate stream is needed because a frozen encoder does not drop while its head is trained.
+    `whole`: drop whole channels of an image (Tompson et al. 2015, SpatialDropout).
     """
     sampled = not train and module.has_rng(keys.MONTE_CARLO)
     layer = nn.Dropout(
@@ -133,7 +133,7 @@ def dropout(
 
 
 def standardise(image: Float[Array, "b h w c"], mean: Sequence[float], std: Sequence[float]) -> Float[Array, "b h w c"]:
-    """(image - mean) / std, one number for all channels or one for each."""
+    """Return (image - mean) / std, with one number for all channels or one per channel."""
     for name, values in (("mean", mean), ("std", std)):
         if len(values) not in (1, image.shape[-1]):
             raise UserError(
@@ -146,5 +146,5 @@ def standardise(image: Float[Array, "b h w c"], mean: Sequence[float], std: Sequ
 
 
 def unstandardise(image: Float[Array, "b h w c"], mean: Sequence[float], std: Sequence[float]) -> Float[Array, "b h w c"]:
-    """The inverse of `standardise`."""
+    """Invert `standardise`."""
     return image * jnp.asarray(std).reshape(1, 1, 1, -1) + jnp.asarray(mean).reshape(1, 1, 1, -1)

@@ -1,9 +1,9 @@
-"""Convolution, pooling and upsampling as functions: plain forms, and exact ones that are faster.
+"""Convolution, pooling and upsampling as functions: plain versions, and faster versions with equal results.
 
 XLA on a CPU is slow at six things: the gradient of a convolution's kernel, convolutions of few channels, convolutions of small images
 with large kernels, the gradient of max pooling (select-and-scatter), the gradients of a transposed convolution, and depthwise
-convolutions.  These functions have gradients of their own, equal to the plain ones up to rounding; the platform settles the form
-while compiling, and the program has no branch.
+convolutions.  These functions have custom gradients, equal to the plain gradients up to rounding.  The platform selects the version at
+compile time, so the program has no branch.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ _products = contextvars.ContextVar("_products", default=False)
 def as_products() -> Iterator[None]:
     """Trace convolutions as matrix products of patches, which `jax.vmap` over kernels batches.
 
-    A convolution over which kernels are batched has groups, which cuDNN computes slowly: on an H200, 400 steps of 25 small U-Nets, half
-    with groups and half one after the other, did not end in two minutes.
+    A convolution with batched kernels becomes a grouped convolution, which cuDNN computes slowly: on an H200, 400 steps of 25 small
+    U-Nets, half with groups and half one after another, took more than two minutes.
     """
     token = _products.set(True)
     try:
@@ -40,7 +40,7 @@ def as_products() -> Iterator[None]:
 def convolve(
     image: Float[Array, "b h w c"], kernel: Float[Array, "y x c d"], stride: int = 1, padding: Padding | None = None
 ) -> Float[Array, "b _ _ d"]:
-    """The convolution of an image with a kernel; zeros around it as `padding` says, ((top, bottom), (left, right)), or SAME."""
+    """Convolve an image with a kernel, with zero padding ((top, bottom), (left, right)), or SAME."""
     if padding is None:
         rows, columns = lax.padtype_to_pads(image.shape[1:3], kernel.shape[:2], (stride, stride), "SAME")
         padding = (rows, columns)
@@ -50,25 +50,25 @@ def convolve(
 
 
 def dilated_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c d"], dilation: int) -> Float[Array, "b h w d"]:
-    """The convolution with a kernel whose taps stand `dilation` pixels apart, zeros around the image (SAME)."""
+    """Convolve with a kernel whose taps are `dilation` pixels apart, with zero padding (SAME)."""
     if dilation == 1:
         return convolve(image, kernel)
     layout = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(image, kernel, (1, 1), "SAME", rhs_dilation=(dilation, dilation), dimension_numbers=layout)
 
 
-@jax.jit  # traced once for all blocks of one shape: the fast form has a hundred operations
+@jax.jit  # traced once for all blocks of one shape: the fast version has a hundred operations
 def depthwise_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c"]) -> Float[Array, "b h w c"]:
-    """The convolution of each channel with its own kernel, of odd size, zeros around the image (SAME)."""
+    """Convolve each channel with its own kernel of odd size, with zero padding (SAME)."""
     return _depthwise(image, kernel)
 
 
 def upsample_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]) -> Float[Array, "b 2*h 2*w d"]:
-    """Nearest upsampling by 2 and a 3x3 convolution, exactly, without the large image: 4/9 of the arithmetic.
+    """Upsample by 2 (nearest) and apply a 3x3 convolution, exactly, without the large image: 4/9 of the arithmetic.
 
-    A pixel of the output sees only 2x2 pixels of the small image: in the even rows the kernel's last two rows see the same
-    one, in the odd rows its first two.  So a 2x2 convolution of the small image gives, for each of the four parities,
-    its own kernel, summed where taps coincide; at (i + y, j + x) stands the output's pixel (2i + y, 2j + x).
+    An output pixel sees only 2x2 pixels of the small image: in even rows the kernel's last two rows see the same pixel, in odd rows the
+    first two.  So each of the four parities is a 2x2 convolution of the small image, whose kernel sums coinciding taps.  Its value at
+    (i + y, j + x) is the output pixel (2i + y, 2j + x).
     """
     c, d = kernel.shape[2:]
     rows = jnp.stack([jnp.stack([kernel[0], kernel[1] + kernel[2]]), jnp.stack([kernel[0] + kernel[1], kernel[2]])], axis=1)
@@ -79,17 +79,17 @@ def upsample_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "3 3 
 
 
 def up_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "2 2 c d"]) -> Float[Array, "b 2*h 2*w d"]:
-    """Each pixel times kernel[y, x], at (2i + y, 2j + x): one matrix product."""
+    """Put each pixel times kernel[y, x] at (2i + y, 2j + x), by one matrix product."""
     (b, h, w, c), d = image.shape, kernel.shape[-1]
     product = image.reshape(-1, c) @ kernel.transpose(2, 0, 1, 3).reshape(c, 4 * d)
     return product.reshape(b, h, w, 2, 2, d).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, d)
 
 
 def transpose_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y y c d"], padding: int = 0) -> Float[Array, "b 2*h 2*w d"]:
-    """The transposed convolution with stride 2, cut to twice the size: four small convolutions, exactly.
+    """Apply a transposed convolution with stride 2, cropped to twice the size, exactly, as four small convolutions.
 
-    The kernel has 4, 8, ... pixels, or 3, which are the last of 4, or with `padding` 1 the first.  With 4x4 an even row of the output
-    sees rows 3 and 1 of the kernel, an odd one rows 2 and 0; so with columns (see `upsample_convolve`).
+    The kernel has 4, 8, ... pixels, or 3: the last 3 of 4, or with `padding` 1 the first 3.  With 4x4, an even row of the output sees
+    rows 3 and 1 of the kernel, an odd row sees rows 2 and 0; columns likewise (see `upsample_convolve`).
     """
     if kernel.shape[0] == 3:
         kernel = jnp.pad(kernel, ((1 - padding, padding), (1 - padding, padding), (0, 0), (0, 0)))
@@ -100,34 +100,34 @@ def transpose_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y y
 
 
 def upsample(image: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
-    """Nearest upsampling by 2: each pixel four times."""
+    """Upsample by 2 (nearest): repeat each pixel four times."""
     b, h, w, c = image.shape
     return jnp.broadcast_to(image[:, :, None, :, None, :], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
 
 
 @jax.custom_vjp
 def max_pool(image: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
-    """The greatest of each 2x2 pixels; an odd last row or column is left out.  The first of equals gets the gradient."""
+    """Max pooling over 2x2 pixels; an odd last row or column is dropped.  The first of equal maxima gets the gradient."""
     return _greatest(image)
 
 
 def max_unpool(pooled: Float[Array, "b h w c"], image: Float[Array, "b y x c"]) -> Float[Array, "b y x c"]:
-    """`pooled` back in the size of `image`, each number where the greatest of its 2x2 pixels of `image` stands, and 0 elsewhere.
+    """Unpool `pooled` to the size of `image`: each value goes to the position of the maximum of its 2x2 pixels of `image`; others are 0.
 
-    The indices of SegNet's poolings (Badrinarayanan et al. 2017, section 3.1), found again from what was pooled; of equals the
-    first, as in torch's MaxUnpool2d.  An odd last row or column was pooled alone, as `even` lets it.
+    These are SegNet's pooling indices (Badrinarayanan et al. 2017, section 3.1), recomputed from the pooling's input; the first of
+    equals, as in torch's MaxUnpool2d.  An odd last row or column is pooled separately (see `even`).
     """
     padded = even(jax.lax.stop_gradient(image))
     return _placed(pooled, padded, _greatest(padded))[:, : image.shape[1], : image.shape[2]]
 
 
 def even(image: Float[Array, "b h w c"]) -> Float[Array, "b _ _ c"]:
-    """The image with an odd last row or column twice: pooling then leaves no pixel out (Caffe's rule; torch's ceil_mode)."""
+    """Repeat an odd last row or column, so that pooling covers all pixels (Caffe's rule; torch's ceil_mode)."""
     return jnp.pad(image, ((0, 0), (0, image.shape[1] % 2), (0, image.shape[2] % 2), (0, 0)), mode="edge")
 
 
 def resize(image: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b height width c"]:
-    """The image in another size, bilinear, without smoothing before it is made smaller."""
+    """Resize an image bilinearly, without antialiasing."""
     shape = (image.shape[0], height, width, image.shape[-1])
     return jax.image.resize(image, shape, "bilinear", antialias=False)
 
@@ -206,7 +206,7 @@ def _depthwise_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Ar
     def fast_kernel(image: Array, gradient: Array) -> Array:
         return fast_cpu.depthwise_kernel_gradient(image, gradient, kernel.shape[:2])
 
-    # The gradient of the image is a depthwise convolution too, with the kernel turned round.
+    # The gradient of the image is also a depthwise convolution, with the kernel flipped.
     to_image = _depthwise_value(gradient, kernel[::-1, ::-1])
     return to_image, lax.platform_dependent(image, gradient, cpu=fast_kernel, default=plain_kernel)
 
@@ -227,7 +227,7 @@ def _interleave(parts: Array) -> Array:
 
 
 def _interleaved(parts: Array) -> Array:
-    """[b h+1 w+1 4d] to [b 2h 2w d]: pixel (2i + y, 2j + x) is part (y, x) of pixel (i + y, j + x)."""
+    """Rearrange [b h+1 w+1 4d] to [b 2h 2w d]: pixel (2i + y, 2j + x) is part (y, x) of pixel (i + y, j + x)."""
     b, h, w, d = parts.shape[0], parts.shape[1] - 1, parts.shape[2] - 1, parts.shape[3] // 4
     taken = [[parts[:, y : y + h, x : x + w, (2 * y + x) * d :][..., :d] for x in (0, 1)] for y in (0, 1)]
     return jnp.stack([jnp.stack(row, axis=3) for row in taken], axis=2).reshape(b, 2 * h, 2 * w, d)
@@ -243,7 +243,7 @@ _interleave.defvjp(lambda parts: (_interleaved(parts), ()), _interleave_backward
 
 
 def _quarters(image: Array) -> list[Array]:
-    """The four pixels of each 2x2, in reading order; an odd last row or column is left out."""
+    """Return the four pixels of each 2x2 in reading order; an odd last row or column is dropped."""
     h, w = image.shape[1] // 2 * 2, image.shape[2] // 2 * 2
     return [image[:, y:h:2, x:w:2] for y in (0, 1) for x in (0, 1)]
 
@@ -264,7 +264,7 @@ def _max_pool_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Arr
 
 
 def _placed(numbers: Array, image: Array, pooled: Array) -> Array:
-    """[b h w c] numbers, each where `pooled` stands in its 2x2 pixels of the image, and 0 elsewhere."""
+    """Put each of the numbers [b h w c] at the position of `pooled` in its 2x2 pixels of the image; other positions are 0."""
     b, h, w, c = pooled.shape
     parts, taken = [], jnp.zeros(pooled.shape, bool)
     for quarter in _quarters(image):

@@ -1,7 +1,7 @@
-"""Quantisers: from features to the nearest of finitely many vectors, the bottleneck of `quantised`.
+"""Quantisers: map features to the nearest of finitely many vectors; the bottleneck of `quantised`.
 
-A quantiser reads values [b h w d] of its `width` d and gives them rounded, their codes, and each image's commitment error.  The gradient
-passes the rounding as if it were not there (straight-through, Bengio et al. 2013).  `vectors(codes)` looks codes up.
+A quantiser reads values [b h w d] of its `width` d and returns the rounded values, their codes, and each image's commitment error.  The
+gradient of the rounding is the identity (straight-through, Bengio et al. 2013).  `vectors(codes)` looks up codes.
 """
 
 import math
@@ -19,7 +19,7 @@ from aeseg.types import UserError
 
 
 class Quantised(NamedTuple):
-    """What a quantiser gives: the rounded values, the code of each position, and the commitment error of each image."""
+    """The result of a quantiser: the rounded values, the code of each position, and the commitment error of each image."""
 
     values: Float[Array, "b h w d"]
     codes: Int[Array, "b h w"]
@@ -29,8 +29,9 @@ class Quantised(NamedTuple):
 class FiniteScalar(nn.Module):
     """Finite scalar quantisation (Mentzer et al. 2024, section 3.1): each channel is rounded to one of a few levels.
 
-    Channel i is bounded by tanh to `levels[i]` integers and divided by floor(levels / 2); the codebook is all their combinations, and
-    has no parameters.  Deviation: the shift of even levels is atanh(0.5 / half), by which 0 stays 0; the paper's listing has tan.
+    Tanh bounds channel i, which is rounded to `levels[i]` integers and divided by floor(levels / 2).  The codebook consists of all
+    combinations and has no parameters.  Deviation: the shift of even levels is atanh(0.5 / half), which maps 0 to 0; the paper's listing
+    has tan.
     """
 
     levels: tuple[int, ...] = (8, 5, 5, 5)
@@ -44,12 +45,12 @@ class FiniteScalar(nn.Module):
 
     @property
     def width(self) -> int:
-        """The channels that are quantised."""
+        """Return the number of quantised channels."""
         return len(self.levels)
 
     @property
     def size(self) -> int:
-        """The number of codes."""
+        """Return the number of codes."""
         return math.prod(self.levels)
 
     def __call__(self, values: Float[Array, "b h w d"], valid: Bool[Array, "b"], index: Int[Array, "b"], *, train: bool) -> Quantised:
@@ -62,7 +63,7 @@ class FiniteScalar(nn.Module):
         return Quantised(_straight_through(bounded, rounded) / width, codes, jnp.zeros(values.shape[0]))
 
     def vectors(self, codes: Int[Array, "*n"]) -> Float[Array, "*n d"]:
-        """The quantised values of codes."""
+        """Return the quantised values of codes."""
         levels = np.asarray(self.levels).reshape((1,) * codes.ndim + (-1,))
         places = codes[..., None] // self._basis().reshape(levels.shape) % levels
         return (places - levels // 2).astype(jnp.float32) / (levels // 2).astype(np.float32)
@@ -72,10 +73,10 @@ class FiniteScalar(nn.Module):
 
 
 class Codebook(NamedTuple):
-    """The state of `NearestVector`, as its collection holds it by these names.
+    """The state of `NearestVector`; its collection has these names.
 
-    `uses` counts the values that chose a vector and `totals` adds them up, both decaying; `pending_*` are those of the newest step.
-    `candidates` replace dead vectors; those of `priority` below 0 are none.
+    `uses` is the decayed number of values nearest to a vector, `totals` their decayed sum; `pending_*` are the same for the newest step.
+    `candidates` replace dead vectors; candidates with `priority` below 0 are empty.
     """
 
     vectors: Float[Array, "k d"]
@@ -88,16 +89,16 @@ class Codebook(NamedTuple):
 
 
 class NearestVector(nn.Module):
-    """VQ-VAE's codebook (van den Oord et al. 2017, section 3.1), its vectors running means of what chose them (appendix A.1).
+    """VQ-VAE's codebook (van den Oord et al. 2017, section 3.1); its vectors are running means of their values (appendix A.1).
 
-    size         the number of codes
-    width        the channels that are quantised
+    size         number of codes
+    width        number of quantised channels
     decay        gamma of the running means, equations 6 to 8
-    commitment   beta of the commitment error, equation 3: ||z - sg(e)||^2, a mean over numbers
-    dead         a vector whose use falls below this fraction of the mean use is replaced by a value of the last step, drawn at
-                 random (as Dhariwal et al. 2020, "Jukebox", section 3.1, do); so a fresh codebook starts from data
+    commitment   beta of the commitment error, equation 3: ||z - sg(e)||^2, averaged over its numbers
+    dead         a vector whose use falls below this fraction of the mean use is replaced by a random value of the last step (as in
+                 Dhariwal et al. 2020, "Jukebox", section 3.1); so a new codebook starts from data
 
-    The codebook moves between steps (see `aeseg.models.running`) and so does not depend on microbatches or devices.
+    The codebook is updated between steps (see `aeseg.models.running`), so it does not depend on microbatches or devices.
     """
 
     size: int = 512
@@ -128,7 +129,7 @@ class NearestVector(nn.Module):
         return Quantised(_straight_through(values, vectors), codes.reshape(values.shape[:3]), commitment)
 
     def vectors(self, codes: Int[Array, "*n"]) -> Float[Array, "*n d"]:
-        """The vectors of codes."""
+        """Return the vectors of codes."""
         return jnp.take(self._settled(Codebook(**self.state.value)).vectors, codes, axis=0)
 
     def _fresh(self) -> Codebook:
@@ -136,7 +137,7 @@ class NearestVector(nn.Module):
         return Codebook(vectors, zeros[:, 0], zeros, zeros[:, 0], zeros, zeros, zeros[:, 0] - 1)
 
     def _settled(self, book: Codebook) -> Codebook:
-        """The codebook after the pending step (equations 6 to 8) with dead vectors replaced; itself if no step is pending."""
+        """Apply the pending step (equations 6 to 8) and replace dead vectors; without a pending step, return the codebook."""
         uses = running.decayed(book.uses, book.pending_uses, self.decay)
         totals = running.decayed(book.totals, book.pending_totals, self.decay)
         mean = jnp.sum(uses) / self.size
@@ -157,18 +158,18 @@ class NearestVector(nn.Module):
     def _with_pending(
         self, book: Codebook, values: Float[Array, "n d"], codes: Int[Array, "n"], valid: Bool[Array, "b"], index: Int[Array, "b"]
     ) -> Codebook:
-        """The codebook with these values counted; the step's values of the highest random priority are candidates."""
+        """Count these values in the codebook; the step's values with the highest random priority are candidates."""
         positions = values.shape[0] // valid.shape[0]
         counted = jnp.repeat(valid, positions)
         chosen = jax.nn.one_hot(codes, self.size) * counted[:, None]  # n k
         totals = jnp.einsum("nk,nd->kd", chosen, values, precision=jax.lax.Precision.HIGHEST)
         rows = keys.per_row(self.make_rng("sample"), index)
         drawn = jax.vmap(lambda key: jax.random.uniform(key, (positions,)))(rows).reshape(-1)
-        priority, place = jax.lax.top_k(jnp.concatenate([book.priority, jnp.where(counted, drawn, -1.0)]), self.size)
+        priority, kept = jax.lax.top_k(jnp.concatenate([book.priority, jnp.where(counted, drawn, -1.0)]), self.size)
         return book._replace(
             pending_uses=book.pending_uses + jnp.sum(chosen, axis=0),
             pending_totals=book.pending_totals + totals,
-            candidates=jnp.take(jnp.concatenate([book.candidates, values]), place, axis=0),
+            candidates=jnp.take(jnp.concatenate([book.candidates, values]), kept, axis=0),
             priority=priority,
         )
 
@@ -177,7 +178,7 @@ Quantiser = FiniteScalar | NearestVector
 
 
 def nearest(values: Float[Array, "n d"], vectors: Float[Array, "k d"]) -> Int[Array, "n"]:
-    """The vector with the least squared distance to each value (van den Oord et al. 2017, equation 1); of equals the first."""
+    """Return the index of the nearest vector to each value (van den Oord et al. 2017, equation 1), the first of equals."""
     product = jnp.einsum("nd,kd->nk", values, vectors, precision=jax.lax.Precision.HIGHEST)
     return jnp.argmin(jnp.sum(jnp.square(vectors), axis=1)[None] - 2 * product, axis=1).astype(jnp.int32)
 

@@ -1,9 +1,9 @@
-"""State that moves once a step, however many microbatches the step is cut into.
+"""State that is updated once per step, for any number of microbatches.
 
-A train step hands its collections from one microbatch to the next and does not tell its number.  But rows know their index in the
-global batch, and the row of index 0 is always in the first microbatch.  So a collection keeps two parts: what held when the step
-started, which every microbatch reads, and what this step's rows have added so far, which the next step settles.  All microbatches of
-a step thus use the same numbers, and those do not depend, to rounding, on the number of microbatches and devices.
+A train step passes its collections from one microbatch to the next, without the microbatch's number.  But each row has its index in the
+global batch, and the row with index 0 is always in the first microbatch.  So a collection has two parts: the state at the start of the
+step, which every microbatch reads, and the contributions of this step's rows, which the next step applies.  All microbatches of a step
+use the same state, and up to rounding it does not depend on the number of microbatches and devices.
 """
 
 from collections.abc import Callable
@@ -17,17 +17,17 @@ State = TypeVar("State")
 
 
 def starts_step(index: Int[Array, "b"]) -> Bool[Array, ""]:
-    """Return whether these rows hold the first one of the global batch."""
+    """Return whether these rows include the first row of the global batch."""
     return jnp.any(index == 0)
 
 
 def opened(index: Int[Array, "b"], state: State, settle: Callable[[State], State]) -> State:
-    """Return the state that a microbatch works with: settled if it is the first of its step; else it is settled already."""
+    """Return the state for a microbatch: the first microbatch of a step settles it; later microbatches get the settled state."""
     return jax.tree.map(lambda new, old: jnp.where(starts_step(index), new, old), settle(state), state)
 
 
 def completed_steps(index: Int[Array, "b"], count: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """(the steps before this one, the count to keep), from a count that the first microbatch of each step raises by 1."""
+    """Return (number of steps before this step, count to keep); the first microbatch of each step raises the count by 1."""
     first = starts_step(index)
     return jnp.where(first, count, jnp.maximum(count - 1, 0)), count + first.astype(jnp.float32)
 

@@ -1,4 +1,4 @@
-"""What modalities share: which records have one, patches of aligned planes, and their embedding."""
+"""Common functions of modalities: the records that have one, patches of aligned planes, and their embedding."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from aeseg.types import Batch, UserError
 
 
 def read(batch: Batch, key: str, reader: str) -> Array:
-    """The array of a modality; UserError if the batch has none."""
+    """Return the array of a modality; UserError if the batch has none."""
     if key not in batch:
         has = ", ".join(sorted(name for name in batch if name not in ("valid", "index")))
         raise UserError(f"{reader} reads {key!r}; the batch has {has}. Take a data set with {key}, or take {reader} out of modalities.")
@@ -18,24 +18,24 @@ def read(batch: Batch, key: str, reader: str) -> Array:
 
 
 def recorded(batch: Batch, key: str) -> Bool[Array, "b"]:
-    """Which records have the modality: `has_<key>`, or all."""
+    """Return which records have the modality: `has_<key>`, or all."""
     return jnp.asarray(batch.get(f"has_{key}", jnp.ones(batch["valid"].shape, bool)))
 
 
 def patch_grid(array: Num[Array, "b h w *c"], patch: int, reader: str) -> tuple[int, int]:
-    """The rows and columns of patches of aligned planes."""
+    """Return the rows and columns of patches of aligned planes."""
     layers.check_size(array.reshape(*array.shape[:3], -1).astype(jnp.float32), patch, f"{reader} with patches of {patch}", "another patch")
     return array.shape[1] // patch, array.shape[2] // patch
 
 
 def patches(array: Float[Array, "b h w *c"], patch: int) -> Float[Array, "b n p"]:
-    """The numbers of each patch, in reading order."""
+    """Return the numbers of each patch, in reading order."""
     squares = images.patches(array.reshape(*array.shape[:3], -1), patch)
     return squares.reshape(array.shape[0], -1, squares.shape[-1])
 
 
 def embedded(values: Float[Array, "b n p"], grid: tuple[int, int], width: int, dtype: str) -> Float[Array, "b n {width}"]:
-    """A linear layer with fixed positions added (Bachmann et al. 2022, section 3.1).  Call it inside a compact method."""
+    """Apply a linear layer and add fixed positions (Bachmann et al. 2022, section 3.1).  Call inside a compact method."""
     tokens = nn.Dense(width, kernel_init=transformer.XAVIER, dtype=dtype, name="embed")(values.astype(dtype))
     return tokens + jnp.asarray(positions.sine_cosine(*grid, width), dtype)[None]  # type: ignore[call-arg]
 
@@ -43,6 +43,6 @@ def embedded(values: Float[Array, "b n p"], grid: tuple[int, int], width: int, d
 def pasted(
     values: Float[Array, "b n p"], own: Float[Array, "b n p"], visible: Bool[Array, "b n"], grid: tuple[int, int], patch: int
 ) -> Float[Array, "b _ _ c"]:
-    """The image of patches: own ones if visible, else the predicted ones."""
+    """Return the image of patches: true patches if visible, else predicted patches."""
     chosen = jnp.where(visible[..., None], own, values)
     return images.from_patches(chosen.reshape(chosen.shape[0], *grid, -1), patch)

@@ -1,1 +1,1 @@
-"""One run: a config becomes a `Run`, a run fills a workdir, a workdir gives numbers and predictions.  No flags here."""
+"""Runs: a config becomes a `Run`, a run fills a workdir, and a workdir gives scores and predictions.  No flags here."""

@@ -1,6 +1,6 @@
-"""Write a run's config: `spec(Run, ...)`, with the fields that follow one another tied by reference.
+"""Configs of runs: `spec(Run, ...)`, with dependent fields tied by reference.
 
-A config file passes what it sets, and nothing else.  Numbers from which other fields are computed are `FieldReference`s:
+A config file passes only the fields that it sets.  Numbers from which other fields are computed are `FieldReference`s:
 
     steps = number(1500)
     run_config(..., steps=steps, optimiser=warm_adamw(2e-3, steps))
@@ -23,14 +23,14 @@ METHODS, ENCODERS, HEADS = "aeseg.methods", "aeseg.models.encoders", "aeseg.mode
 
 
 def number(value: int | float) -> FieldReference:
-    """Return a number that other fields can be computed from; setting the field that holds it moves them all."""
+    """Return a number from which other fields can be computed; setting its field updates them all."""
     return FieldReference(value)
 
 
 def run_config(method: ConfigDict, data: ConfigDict, **fields: Any) -> ConfigDict:
     """Return the config of a run whose parts follow its `dtype`, whose head follows the method's `classes`, with the method's metric."""
     metric = "mean_iou" if "head" in method else "loss"
-    method = method.copy_and_resolve_references()  # it may stand in another config, whose references it follows
+    method = method.copy_and_resolve_references()  # it may be part of another config and follow its references
     config = spec.spec(Run, method=method, data=data, **{"best": metric, **fields})
     spec.follow(config.method, "dtype", config.get_ref("dtype"))
     if is_segmenter(config):
@@ -39,7 +39,7 @@ def run_config(method: ConfigDict, data: ConfigDict, **fields: Any) -> ConfigDic
 
 
 def data_config(splits: Mapping[str, ConfigDict], **fields: Any) -> ConfigDict:
-    """Return the config of `Data` for described splits: what they share is said once, in `source`."""
+    """Return the config of `Data` for described splits; `source` holds their common fields once."""
     described = {split: spec.plain(splits[split]) for split in SPLITS}
     first = described["train"]
     apart = {each["target"] for each in described.values()} != {first["target"]}
@@ -49,16 +49,16 @@ def data_config(splits: Mapping[str, ConfigDict], **fields: Any) -> ConfigDict:
 
 
 def warm_adamw(learning_rate: float, steps: Any, **fields: Any) -> ConfigDict:
-    """Return AdamW as most configs have it: a twentieth of the steps warms up, weight decay 0.05, gradients clipped at norm 1."""
+    """Return the AdamW of most configs: warm-up over a twentieth of the steps, weight decay 0.05, gradients clipped to norm 1."""
     return spec.spec(
         adamw, learning_rate=learning_rate, steps=steps, **{"warmup": steps // 20, "weight_decay": 0.05, "clip": 1.0, **fields}
     )
 
 
 def method_config(argument: str, classes: int = 2, encoder: ConfigDict | None = None) -> ConfigDict:
-    """Return the method that words separated by commas name, of any file of aeseg/methods, encoders and heads.
+    """Return the method that words separated by commas name: files of aeseg/methods, encoders and heads, and sizes.
 
-    `denoising`            pretrains; the method's own recipe, with `encoder` if one is given
+    `denoising`            pretrains; the method's own recipe, with `encoder` if given
     `denoising,tiny`       ... of that size
     `spark,resnet`         ... with another encoder that the method takes (`spark,resnet,tiny`: of that size)
     `unet`                 segments with that head and `encoder` (default `convnet`)
@@ -89,7 +89,7 @@ def method_config(argument: str, classes: int = 2, encoder: ConfigDict | None = 
 
 
 def segmenter_config(head: ConfigDict, encoder: ConfigDict, classes: int, **fields: Any) -> ConfigDict:
-    """Return a segmenter; an encoder whose features have one stride, a vision transformer, gets the neck that makes the others."""
+    """Return a segmenter; an encoder with features of one stride (a vision transformer) gets a neck for the other strides."""
     if "patch" in encoder and "neck" not in fields:
         fields["neck"] = (necks.unet(encoder.patch, encoder.width),)
     return spec.spec(Segmenter, encoder=encoder, head=head, classes=classes, **fields)
@@ -101,7 +101,7 @@ def file_of(part: ConfigDict) -> str:
 
 
 def follow_window(config: ConfigDict, before: tuple[int, int]) -> None:
-    """Let the crops and resizes of a window's size follow it from `before` to the config's window."""
+    """Resize the crops and resizes of size `before` to the config's window."""
     for transforms in (config.data.transforms, config.data.evaluation_transforms):
         for transform in transforms if isinstance(transforms, tuple | list) else ():
             if isinstance(transform, ConfigDict) and (transform.get("height"), transform.get("width")) == before:
@@ -109,5 +109,5 @@ def follow_window(config: ConfigDict, before: tuple[int, int]) -> None:
 
 
 def _takes(method: ConfigDict, encoder: ConfigDict) -> bool:
-    """Whether a default encoder replaces the method's own: only one of the same kind does."""
+    """Return whether a default encoder replaces the method's own encoder: only if both are of the same kind."""
     return "encoder" in method and method.encoder.target == encoder.target

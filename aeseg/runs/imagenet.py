@@ -1,4 +1,4 @@
-"""What the papers that pretrain on ImageNet-1k have in common: 224x224, a batch of thousands, hundreds of epochs."""
+"""Common settings of pretraining on ImageNet-1k: 224x224, a batch of thousands, hundreds of epochs."""
 
 from typing import Any
 

@@ -1,7 +1,8 @@
-"""`--init`: the weights that a run starts from, of a workdir of ours or of a directory of Hugging Face.
+"""Initial weights of a run (`--init`), from a workdir of ours or a directory of Hugging Face.
 
-The encoder is taken whole or not at all.  Pretraining takes the rest of the method, too, where it is the same method and fits;
-what does not fit keeps its fresh value, and each such part is named with the reason.  A segmenter that goes on is taken whole.
+All of the encoder's weights are loaded, or an error is raised.  Pretraining also loads other parts of the same method if they fit;
+parts that do not fit keep their initial values, and a message names each with the reason.  A segmenter that continues is loaded
+completely.
 """
 
 import os
@@ -24,37 +25,41 @@ from aeseg.training.state import TrainState
 from aeseg.types import UserError
 
 TOKEN = "mask_token"
-"""The one parameter of an encoder that depends on how it is trained."""
+"""The only parameter of an encoder that depends on how it is trained."""
 
 
 def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: str) -> Init:
-    """Give the config the encoder of `path`; what puts its weights into a fresh state, and as `taken` says the rest of the method's.
+    """Set the config's encoder to the encoder of `path`; return a function that loads its weights, and others by `taken`, into a state.
 
-    taken   "encoder": it alone; "decoder": also a U-Net decoder, into a segmenter's U-Net head, but for the last layer, or UserError;
-            "what fits": of the same method also each other part that fits; "all": the whole method, or UserError
+    taken   "encoder": only the encoder; "decoder": also a U-Net decoder, except its last layer, into a segmenter's U-Net head, or
+            UserError; "what fits": also each other part of the same method that fits; "all": the complete method, or UserError
 
-    Of a workdir, an encoder that the command line describes otherwise is an error: weights and description would not belong
-    together.  Of foreign weights the decoder's description is taken, too, where the method is the same; what the command line
-    says of either holds (patch, grid), and the weights are made to fit.  The dtype, and fields that an encoder calls `adjustable`,
-    are the run's own.  Where all is taken, another method, head or neck is an error; window, loss and optimiser are the run's own.
-    A segmenter takes the fixed positions of a workdir's encoder as parameters, if `position_tables` says so: the table of its window.
+    Workdirs: if the command line describes another encoder, a UserError is raised, since the weights would not fit it.
+    Foreign weights: the config also gets their decoder if the method is the same.  The command line overrides both parts (patch,
+    grid), and the weights are adapted.
+    The run keeps its dtype and the fields that an encoder lists as `adjustable`.  With "all", another method, head or neck raises a
+    UserError; the run keeps its window, loss and optimiser.  If `position_tables` asks for it, a segmenter gets the fixed positions of a
+    workdir's encoder as parameters: the table of that workdir's window.
     """
     foreign = files.is_foreign(path)
     if foreign:
         model = families.load(path)
-        found, donor, notes = model.described, model.variables, list(model.notes)
-        encoder = found if families.is_encoder(found) else found.encoder
+        given, donor, notes = model.described, model.variables, list(model.notes)
+        encoder = given if families.is_encoder(given) else given.encoder
     else:
         stored, donor = of_workdir(path)
-        found, encoder, notes = stored.method, stored.method.encoder, []
+        given, encoder, notes = stored.method, stored.method.encoder, []
         _refuse_others(encoder, config.method.encoder, overrides, path)
     if taken == "all":
-        _refuse_another_model(found, config.method, path)
+        _refuse_another_model(given, config.method, path)
     if taken == "decoder":
-        donor = _with_head(donor, found, config.method, path)
+        donor = _with_head(donor, given, config.method, path)
     else:
-        taken = taken if found.get("target") == config.method.target else "encoder"
-    parts = {"encoder": encoder, **({"decoder": found.decoder} if foreign and taken in ("what fits", "all") and "decoder" in found else {})}
+        taken = taken if given.get("target") == config.method.target else "encoder"
+    parts = {
+        "encoder": encoder,
+        **({"decoder": given.decoder} if foreign and taken in ("what fits", "all") and "decoder" in given else {}),
+    }
     grids = {part: tuple(described.grid) for part, described in parts.items() if "grid" in described}
     channels = config_example(config)["image"].shape[-1]
     for part, described in parts.items():
@@ -84,7 +89,7 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
 
 
 def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids: adapt.Grids | None = None) -> tuple[TrainState, list[str]]:
-    """The state with what is `taken` of the donor (see `weights`); a line for each step.
+    """Return the state with the donor's weights that `taken` selects (see `weights`), and a line for each step.
 
     `grids`: see `adapt.adapted`.  The running means start from the same weights.
     """
@@ -92,31 +97,31 @@ def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids:
     given, lines = adapt.adapted({name: leaves for name, leaves in donor.items() if name in variables}, variables, grids or {})
     encoder, said = _with_token(given["params"]["encoder"], state.params["encoder"])
     given = {**given, "params": {**given["params"], "encoder": encoder}}
-    found, paths = saved.graft(variables, given)
+    started, paths = saved.graft(variables, given)
     lines += said
     lines.append(f"Took {len(paths)} arrays ({tree.count(given['params']['encoder']):,} numbers) of the encoder from the checkpoint.")
     others = {part for leaves in variables.values() for part in leaves} - {"encoder"} if taken in ("what fits", "all") else ()
     if taken == "decoder":
         blocks = tuple(f"head/{block}/*" for block in given["params"]["head"])
-        found, paths = saved.graft(found, given, blocks)
+        started, paths = saved.graft(started, given, blocks)
         lines.append(f"Took {len(paths)} arrays of the decoder into the head; its last layer keeps its fresh values.")
     for part in sorted(others):
         try:
-            found, paths = saved.graft(found, given, (part, f"{part}/*"))
+            started, paths = saved.graft(started, given, (part, f"{part}/*"))
             lines.append(f"Took {len(paths)} arrays of the {part}, too.")
         except UserError as error:
             if taken == "all":
                 raise
             lines.append(f"The {part} keeps its fresh values. " + "\n".join(str(error).splitlines()[:-1]))
-    placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), found, variables)
+    placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), started, variables)
     params = placed.pop("params")
     ema = jax.tree.map(lambda leaf: leaf.copy(), states.averaged(params, placed)) if state.ema else {}
     return state.replace(params=params, collections=placed, ema=ema), lines
 
 
-def _with_head(donor: Mapping[str, Any], found: ConfigDict, wanted: ConfigDict, path: str) -> dict[str, Any]:
-    """The donor with its U-Net decoder, but for the last layer, as a head; UserError unless both are U-Nets."""
-    decoder, head = found.get("decoder", {}).get("target", "no decoder"), wanted.get("head", {}).get("target", "no head")
+def _with_head(donor: Mapping[str, Any], saved_spec: ConfigDict, wanted: ConfigDict, path: str) -> dict[str, Any]:
+    """Return the donor with its U-Net decoder, except the last layer, as a head; UserError unless both are U-Nets."""
+    decoder, head = saved_spec.get("decoder", {}).get("target", "no decoder"), wanted.get("head", {}).get("target", "no head")
     if not decoder.endswith(".unet:UNetDecoder") or not head.endswith(".unet:UNetHead"):
         raise UserError(
             f"Expected a U-Net decoder to become a U-Net head; {path} has {decoder}, and the run has {head}. Pretrain with a decoder of "
@@ -131,24 +136,24 @@ def _with_head(donor: Mapping[str, Any], found: ConfigDict, wanted: ConfigDict, 
 
 
 def _with_table(donor: Mapping[str, Any], described: ConfigDict, grid: tuple[int, int]) -> dict[str, Any]:
-    """The donor with the sine-cosine table of its grid among the encoder's parameters."""
+    """Return the donor with the sine-cosine table of its grid as a parameter of the encoder."""
     table = positions.sine_cosine(*grid, described.width, int(described.has_class_token))
     params = donor["params"]
     return {**donor, "params": {**params, "encoder": {**params["encoder"], "position_table": table}}}
 
 
 def of_workdir(path: str, step: int = -1) -> tuple[ConfigDict, dict[str, Any]]:
-    """(config, variables) of a workdir, or of the checkpoints folder in one."""
+    """Return (config, variables) of a workdir, or of its checkpoints folder."""
     workdir = os.path.dirname(os.path.abspath(path)) if os.path.basename(os.path.normpath(path)) == "checkpoints" else path
     config = stored_config(workdir)
-    found, variables = saved.load_variables(os.path.join(workdir, "checkpoints"), step)
-    if found < config.steps:
-        print(f"Note: {workdir} stopped at step {found} of {config.steps}.", file=sys.stderr)
+    last, variables = saved.load_variables(os.path.join(workdir, "checkpoints"), step)
+    if last < config.steps:
+        print(f"Note: {workdir} stopped at step {last} of {config.steps}.", file=sys.stderr)
     return config, variables
 
 
 def _with_token(given: Mapping[str, Any], fresh: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """A donor's encoder as one that learns what stands for hidden patches (`mask_token`) where `fresh` does; a line where that differs."""
+    """Return a donor's encoder with a `mask_token` (for hidden patches) exactly if `fresh` has one, and a line if that differs."""
     rest = {name: leaves for name, leaves in given.items() if name != TOKEN}
     if TOKEN in given and TOKEN not in fresh:
         return rest, [f"Left out the encoder's {TOKEN}: nothing is hidden from it here."]
@@ -157,19 +162,19 @@ def _with_token(given: Mapping[str, Any], fresh: Mapping[str, Any]) -> tuple[dic
     return dict(given), []
 
 
-def _refuse_another_model(found: ConfigDict, wanted: ConfigDict, path: str) -> None:
-    """Raises UserError where `found` is another method than `wanted`, or has another head or neck."""
-    if found.get("target") != wanted.target:
+def _refuse_another_model(saved_spec: ConfigDict, wanted: ConfigDict, path: str) -> None:
+    """Raise UserError if `saved_spec` is another method than `wanted`, or has another head or neck."""
+    if saved_spec.get("target") != wanted.target:
         raise UserError(
-            f"Expected a model to go on from as a whole, {wanted.target}; {path} holds {found.get('target', 'an encoder alone')}. "
+            f"Expected a model to go on from as a whole, {wanted.target}; {path} holds {saved_spec.get('target', 'an encoder alone')}. "
             "Name a workdir of `segment`, or take the encoder alone with --config.transfer=fine-tune."
         )
-    lines = _unlike(found.head, wanted.head, "config.method.head")
-    necks = found.get("neck", ()), wanted.get("neck", ())
+    lines = _unlike(saved_spec.head, wanted.head, "config.method.head")
+    necks = saved_spec.get("neck", ()), wanted.get("neck", ())
     if len(necks[0]) != len(necks[1]):
         lines.append(f"config.method.neck: {len(necks[0])} parts -> {len(necks[1])}")
-    for place, (old, new) in enumerate(zip(*necks, strict=False)):
-        lines += _unlike(old, new, f"config.method.neck[{place}]")
+    for number, (old, new) in enumerate(zip(*necks, strict=False)):
+        lines += _unlike(old, new, f"config.method.neck[{number}]")
     if lines:
         raise UserError(
             f"Expected a model to go on from as a whole; the one of {path} differs from this run's:\n  " + "\n  ".join(lines) + "\n"
@@ -177,10 +182,10 @@ def _refuse_another_model(found: ConfigDict, wanted: ConfigDict, path: str) -> N
         )
 
 
-def _unlike(found: Any, wanted: Any, where: str) -> list[str]:
-    """A line for each field in which two descriptions of a part differ, but for those that may be set otherwise."""
-    free = tuple(f"{where}.{name}:" for name in _adjustable(found))
-    return [line for line in spec.differences(found, wanted, where) if not line.startswith(free)]
+def _unlike(saved_spec: Any, wanted: Any, where: str) -> list[str]:
+    """Return a line for each field in which two descriptions of a part differ, except adjustable fields."""
+    free = tuple(f"{where}.{name}:" for name in _adjustable(saved_spec))
+    return [line for line in spec.differences(saved_spec, wanted, where) if not line.startswith(free)]
 
 
 def _refuse_others(encoder: ConfigDict, described: ConfigDict, overrides: Mapping[str, Any], path: str) -> None:
@@ -194,7 +199,7 @@ def _refuse_others(encoder: ConfigDict, described: ConfigDict, overrides: Mappin
 
 
 def _follow(described: ConfigDict, of_run: ConfigDict, part: str, overrides: Mapping[str, Any], path: str) -> None:
-    """Set in the description of the weights what the run may, and what the command line does, say otherwise."""
+    """Override fields in the description of the weights: the adjustable fields by the run's, and fields of the command line."""
     asked = {name.removeprefix(f"method.{part}."): value for name, value in overrides.items() if name.startswith(f"method.{part}.")}
     alike = described.target == of_run.target
     if asked.keys() - {"dtype"} and not alike:
@@ -210,12 +215,12 @@ def _follow(described: ConfigDict, of_run: ConfigDict, part: str, overrides: Map
 
 
 def _adjustable(described: Any) -> tuple[str, ...]:
-    """The fields that another use of the same weights may set otherwise: dtype, and what the class calls so."""
+    """Return the fields that another use of the same weights may change: dtype, and the class's `adjustable`."""
     return ("dtype", *getattr(type(spec.build(described)), "adjustable", ()))
 
 
 def _fit(described: ConfigDict, encoder: ConfigDict, window: tuple[int, int], channels: int) -> None:
-    """Describe a part for the run's images: the grid of learned positions, and mean and std where the channels are others."""
+    """Adapt a part's description to the run's images: the grid of learned positions, and mean and std if the channels differ."""
     if described.get("positions") == "learned" and not any(side % encoder.patch for side in window):
         described.grid = tuple(side // encoder.patch for side in window)
     if {"mean", "std"} <= set(described) and not {len(described.mean), len(described.std)} <= {1, channels}:

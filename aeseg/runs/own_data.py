@@ -1,4 +1,4 @@
-"""A run's config on the reader's own images, as `inspect` described them."""
+"""Configs on your own images, as `inspect` described them."""
 
 import dataclasses
 from collections.abc import Collection, Mapping
@@ -17,14 +17,14 @@ SAMPLE = 200
 """Images whose pixels give the mean and standard deviation of each channel."""
 
 LEAST = 1e-3
-"""The least standard deviation: a channel may be constant."""
+"""Smallest standard deviation, since a channel may be constant."""
 
 
 def use_data(config: ConfigDict, description: Mapping[str, Any], statistics: Mapping[str, tuple[float, ...]] | None = None) -> None:
-    """Put a data description into a config: source and splits, classes, channels, and the images' mean and std by channel.
+    """Set a config's data from a description: source and splits, classes, channels, and the images' mean and std per channel.
 
-    A config that pretrains reads the images alone: all that have no label, too, and lie apart from those that validate and test.
-    `statistics` are mean and std, if they are known.
+    A config that pretrains reads only images, including unlabelled images, apart from validation and test images.
+    `statistics` are the mean and std, if known.
     """
     source, own = dict(description["source"]), {split: dict(description[split]) for split in SPLITS}
     if not is_segmenter(config):
@@ -39,7 +39,7 @@ def use_data(config: ConfigDict, description: Mapping[str, Any], statistics: Map
 
 
 def elsewhere(trained: Trained, root: str = "", description: Mapping[str, Any] | None = None) -> Trained:
-    """Return a trained network that reads its images below another `root`, or the data of another description."""
+    """Return a trained network that reads its images below another `root`, or from another description."""
     data = trained.run.data
     if root and description:
         raise UserError("root says where the run's own images lie now, data names other ones. Leave one of them out.")
@@ -55,7 +55,7 @@ def elsewhere(trained: Trained, root: str = "", description: Mapping[str, Any] |
 
 
 def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistics: Mapping[str, tuple[float, ...]] | None = None) -> None:
-    """Let classes, channels, depth, mean and std of a config be those of its training images, except what `overrides` sets."""
+    """Set classes, channels, depth, mean and std of a config from its training images, except fields in `overrides`."""
     train = spec.build(split_config(spec.plain(config.data), "train"))
     if is_segmenter(config) and "method.classes" not in overrides:
         config.method.classes = len(train.classes)
@@ -64,13 +64,13 @@ def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistic
         encoder.update(statistics or statistics_of(wrappers.Tolerant(train) if config.data.on_error == "skip" else train))
     if hasattr(train, "reading") and {"bits", "value_range"} <= set(config.data.source):
         for name in {"bits", "value_range"} - {field.removeprefix("data.source.") for field in overrides}:
-            config.data.source[name] = getattr(train.reading, name)  # said once, for images elsewhere, too
+            config.data.source[name] = getattr(train.reading, name)  # stated once, also for images elsewhere
     if "channels" in decoder and "method.decoder.channels" not in overrides:
         decoder.channels = getattr(train, "channels", decoder.channels)
 
 
 def statistics_of(source: Any) -> dict[str, tuple[float, ...]]:
     """Return the mean and std of each channel of a source's images, as fields of an encoder."""
-    found = channel_statistics(source, SAMPLE)
-    mean = tuple(round(value, 4) for value in found.mean)
-    return {"mean": mean, "std": tuple(round(max(value, LEAST), 4) for value in found.std)}
+    measured = channel_statistics(source, SAMPLE)
+    mean = tuple(round(value, 4) for value in measured.mean)
+    return {"mean": mean, "std": tuple(round(max(value, LEAST), 4) for value in measured.std)}

@@ -13,10 +13,10 @@ from aeseg.types import UserError
 
 
 def predict(workdir: str, image: UInt8[np.ndarray, "h w c"], step: int = -1) -> Int[np.ndarray, "h w"]:
-    """Return the class of each pixel of an image of any size, by the newest checkpoint of a segmentation run, or the one of `step`.
+    """Predict the class of each pixel of an image of any size, by the newest checkpoint of a segmentation run, or of `step`.
 
-    The run's window slides over the image as in `evaluate`.  If the run resizes the images that it scores, this one is resized, too, and
-    its probabilities are brought back bilinearly.  The network is loaded and compiled once for each workdir.
+    The run's window slides over the image as in `evaluate`.  If the run resizes the images that it scores, this image is also resized,
+    and its probabilities are resized back bilinearly.  The network is loaded and compiled once per workdir.
     """
     trained, network = _loaded(workdir, step)
     record = {"image": image}

@@ -1,4 +1,4 @@
-"""Compiled programs that runs of one architecture share: seed, steps and learning rate are their arguments."""
+"""Compiled programs that runs with one architecture share; seed, steps and learning rate are arguments."""
 
 import dataclasses
 import json
@@ -20,17 +20,17 @@ from aeseg.training.optimiser import Optimiser
 from aeseg.training.state import TrainState
 
 CONSTANT = {"learning_rate": 1.0, "warmup": 0, "schedule": "constant"}
-"""Arguments of an optimiser whose updates are multiplied by the rate of the step afterwards."""
+"""Arguments of an optimiser with learning rate 1, whose updates are then multiplied by the step's learning rate."""
 
 
 class Alone:
-    """What `train` compiles for one run alone."""
+    """The programs that `train` compiles for a single run."""
 
     check = staticmethod(Run.check)
     validation = staticmethod(scores.validation)
 
     def initial(self, run: Run) -> TrainState:
-        """Return a fresh state of the run."""
+        """Return an initial state of the run."""
         return loop.initial_state(run, run.loader[0])  # type: ignore[arg-type]
 
     def step(self, run: Run) -> Any:
@@ -43,10 +43,10 @@ class Alone:
 
 
 class Programs:
-    """What `train` compiles, by architecture, for runs one after another in one process.
+    """The programs that `train` compiles, by architecture, for several runs in one process.
 
-    Runs that differ in data, seed, steps or the schedule of the learning rate share their programs.  Each computes what it would compute
-    alone, to float32 rounding.  `seen` is called before each train step.
+    Runs that differ only in data, seed, steps or the learning rate schedule share programs.  Each run computes the same numbers as on
+    its own, to float32 rounding.  `seen` is called before each train step.
     """
 
     def __init__(self, seen: Callable[[], None] = lambda: None):
@@ -54,11 +54,11 @@ class Programs:
         self._compiled: dict[tuple[str, ...], Any] = {}
 
     def check(self, run: Run) -> None:
-        """Check a run whose architecture was not checked before (see `Run.check`)."""
+        """Check a run if its architecture is new (see `Run.check`)."""
         self._of(run, "check", run.check)
 
     def initial(self, run: Run) -> TrainState:
-        """Return a fresh state of the run, as `loop.initial_state` does."""
+        """Return an initial state of the run, like `loop.initial_state`."""
 
         def compiled() -> Any:
             batch = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in run.loader[0].items()}
@@ -72,7 +72,7 @@ class Programs:
         return self._of(run, "initial", compiled)(np.uint32(run.seed))
 
     def step(self, run: Run) -> Callable[[TrainState, Any], tuple[TrainState, steps.Terms]]:
-        """Return the train step of a run, as `step.train_step` does."""
+        """Return the train step of a run, like `step.train_step`."""
 
         def compiled() -> Any:
             optimiser, step = _without_rate(run.optimiser), steps.update(run.method, run.mesh, run.microbatches, run.ema)
@@ -103,7 +103,7 @@ class Programs:
         return self._of(run, "show", lambda: scores.shower(run.method))
 
     def _of(self, run: Run, kind: str, make: Callable[[], Any]) -> Any:
-        """Return what `make` returned for the first run of this architecture."""
+        """Return the result of `make` for the first run with this architecture."""
         described = spec.to_json(spec.describe(run.method)), json.dumps(spec.plain(_without_rate(run.optimiser).call), sort_keys=True)
         shape = str((run.microbatches, run.ema, run.fsdp, run.batch_size, tuple(run.window), run.segments))
         key = (kind, *described, shape)
@@ -114,7 +114,7 @@ class Programs:
 
 @dataclasses.dataclass
 class _Step:
-    """The train step of one run; counts its steps on the host, so that it need not wait for the device."""
+    """Train step of one run; counts its steps on the host, to avoid waiting for the device."""
 
     jitted: Callable[..., Any]
     seed: Any
@@ -131,7 +131,7 @@ class _Step:
 
 
 def _without_rate(optimiser: Any) -> Optimiser:
-    """Return the optimiser with a learning rate of 1 throughout: all of aeseg multiply by the rate last."""
+    """Return the optimiser with a constant learning rate of 1: all optimisers of aeseg multiply by the learning rate last."""
     call = dict(spec.plain(optimiser.call))
     steps_matter = call.get("weight_decay_growth", 1.0) != 1.0
     fields = {**CONSTANT, **({} if steps_matter else {"steps": 1})}

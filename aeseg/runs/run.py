@@ -1,4 +1,4 @@
-"""`Run` and `Data`: all that one training run is made of.  A config is `spec(Run, ...)`."""
+"""`Run` and `Data`, the complete description of one training run.  A config is `spec(Run, ...)`."""
 
 import dataclasses
 import math
@@ -22,37 +22,37 @@ from aeseg.types import Class, UserError
 SPLITS = ("train", "validation", "test")
 
 DTYPES = ("float32", "bfloat16")
-"""Dtypes that activations can have; float16 would need loss scaling, which the train step does not do."""
+"""Dtypes of activations; float16 would need loss scaling, which the train step lacks."""
 
 TRANSFERS = ("fine-tune", "fine-tune-decoder", "linear-probe", "scratch", "continue")
-"""What a segmenter does with pretrained weights."""
+"""Uses of pretrained weights in a segmenter."""
 
 STATISTICS = ("re-estimated", "pretrained")
 """Batch norm averages of a frozen encoder."""
 
 POSITION_TABLES = ("trained", "kept")
-"""What a segmenter does with fixed positions of a pretrained vision transformer."""
+"""Uses of the fixed positions of a pretrained vision transformer in a segmenter."""
 
 SCORES = ("mean_iou", "pixel_accuracy", "class_accuracy", "mean_dice")
 """Metrics of a segmenter during training."""
 
 LARGER_IS_BETTER = (*SCORES, "psnr", "ssim")
-"""Metrics whose largest value is the best; all others are losses and errors."""
+"""Metrics for which larger is better; all others are losses and errors."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
     """The images of a run, in three splits.
 
-    source      the description (`spec(Folder, ...)`) of what all splits share: where the images are, what the labels mean
-    train, validation, test   the arguments in which a split differs from `source`; or the description of another source
-    transforms  applied to training records, in order; may draw random numbers
+    source      the description (`spec(Folder, ...)`) that all splits share: location of the images, meaning of the labels
+    train, validation, test   arguments of a split that override `source`; or the description of another source
+    transforms  applied to training records, in order; may be random
     evaluation_transforms   applied to records that are scored or predicted
-    fraction    the fraction of the training records that is used, drawn by the run's seed
+    fraction    fraction of the training records to use, drawn by the run's seed
     cache_gib   memory for decoded records, in GiB; 0 decodes each record anew
-    on_error    "raise" stops at a record that cannot be read; "skip" passes over it
-    threads, workers   threads, or processes, that read ahead
-    strict      stop before the first step if labels cannot be learned from as they are (aeseg/data/checks.py); else warn
+    on_error    "raise" stops at an unreadable record; "skip" skips it
+    threads, workers   threads or processes that prefetch
+    strict      stop before the first step if the labels fail a check (aeseg/data/checks.py); else warn
     """
 
     DESCRIPTIONS: ClassVar = ("source", *SPLITS)
@@ -83,11 +83,11 @@ class Data:
             self._check_shared(split)
 
     def described(self, split: str) -> dict[str, Any]:
-        """Return the whole description of a split's source."""
+        """Return the complete description of a split's source."""
         return split_config(spec.plain({name: getattr(self, name) for name in ("source", split)}), split)
 
     def records(self, split: str) -> Any:
-        """Return the source of a split, as it is on disk.  UserError if it has no record."""
+        """Return the source of a split as on disk; UserError if it has no record."""
         source = spec.build(self.described(split))
         if len(source) == 0:
             kind = self.described(split)["target"].partition(":")[2]
@@ -95,7 +95,7 @@ class Data:
         return source
 
     def training(self, seed: int) -> Any:
-        """Return the training records: the drawn fraction of them, without unreadable ones if asked, cached."""
+        """Return the training records: the drawn fraction, cached, without unreadable records if `on_error` is "skip"."""
         source = self.records("train")
         if self.on_error == "skip":
             source = wrappers.Tolerant(source)
@@ -104,20 +104,20 @@ class Data:
         return self._cached(source)
 
     def scored(self, split: str) -> Any:
-        """Return the records of a split to score: each once, unreadable ones left out if `on_error` is "skip"."""
+        """Return the records of a split to score, each once, without unreadable records if `on_error` is "skip"."""
         source = self._cached(self.records(split))
         return wrappers.Readable(source) if self.on_error == "skip" else source
 
     @property
     def channels(self) -> int:
-        """The channels of the training images, as described; 3 if the source does not say."""
+        """Return the described channels of the training images; 3 by default."""
         return int(self.described("train").get("channels", 3))
 
     def _cached(self, source: Any) -> Any:
         return wrappers.Cached(source, self.cache_gib) if self.cache_gib > 0 else source
 
     def _check_shared(self, split: str) -> None:
-        """Raise UserError if a split says otherwise than the others what the records mean."""
+        """Raise UserError if a split overrides a field that must be equal for all splits."""
         fields = getattr(self, split)
         if not self.source or "target" in fields:
             return
@@ -132,39 +132,39 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One training run; `train(run, workdir)` (aeseg/runs/train.py) does it.
+    """One training run, for `train(run, workdir)` (aeseg/runs/train.py).
 
     method       an autoencoder or a `Segmenter`
     data         images, and labels for a segmenter
     optimiser    a function's result in aeseg/training/optimiser.py
     steps        optimiser steps
-    batch_size   images in a step, over all devices
-    window       height and width that the network is trained at
+    batch_size   images per step, over all devices
+    window       height and width of the images that the network trains on
     seed         of initialisation, data order, augmentation and drawn labels
-    microbatches   parts of a batch that are computed one after the other, to save memory
+    microbatches   number of parts of a batch that are computed one after another, to save memory
     fsdp         devices that share parameters and optimiser state
-    ema          decay of the running means of parameters and batch statistics that are scored; 0 keeps none
-    dtype        of activations; configs let every part of the method follow it
-    nonfinite    "stop" ends the run at a step whose loss or gradient is not finite; "skip" passes over it
-    nonfinite_in_a_row   skipped steps in a row that end the run, too
-    enlarge      score and predict larger images in larger windows than the trained one (aeseg/inference/sliding.py): far faster; for
-                 convolutional networks
+    ema          decay of the running means of parameters and batch statistics, which are then scored; 0 keeps none
+    dtype        dtype of activations; configs tie every part of the method to it
+    nonfinite    "stop" ends the run at a step whose loss or gradient is not finite; "skip" skips the step
+    nonfinite_in_a_row   number of skipped steps in a row that also ends the run
+    enlarge      score and predict larger images in windows larger than the trained window (aeseg/inference/sliding.py): much faster;
+                 for convolutional networks
     transfer     segmenters only: "fine-tune" trains the pretrained encoder, "fine-tune-decoder" also takes a pretrained U-Net decoder into
                  the head (Brempong et al. 2022, arXiv 2205.11423, section 3), "linear-probe" freezes the encoder, "scratch" ignores its
-                 weights (the control), "continue" trains a whole segmenter further: after a linear probe this is LP-FT (Kumar et al.
+                 weights (the control), "continue" continues a complete segmenter: after a linear probe this is LP-FT (Kumar et al.
                  2022, arXiv 2202.10054); `optimiser.thaw` is its form in one run
-    statistics   frozen encoders only, random ones too: "re-estimated" takes batch norm averages of the training images before the first
-                 step, since pretraining took them on masked or noisy images; "pretrained" leaves them, and a random encoder's move with
-                 each batch
-    position_tables   segmenters with a vision transformer of fixed positions only: "trained" takes the table of the pretraining as a
+    statistics   frozen encoders only, also random ones: "re-estimated" computes batch norm averages over training images before the
+                 first step, since pretraining computed them on masked or noisy images; "pretrained" keeps them, and a random encoder's
+                 averages move with each batch
+    position_tables   segmenters with a vision transformer with fixed positions only: "trained" makes the pretraining's table a
                  parameter, resized to the window (bicubic), as in MAE's fine-tuning (He et al. 2022, code: models_vit.py,
                  interpolate_pos_embed), and a network from scratch starts from the window's table; "kept" computes fixed positions
     class_weights   segmenters only: "none", "median_frequency", "inverse_square_root" or "segnet"
     log_every, evaluate_every, save_every   in steps
     keep, keep_every   keep the last `keep` checkpoints, and those at a multiple of `keep_every`
-    best         the validation metric whose best checkpoint is kept, too; "" is the method's own
-    next         the config that the printed next command names
-    given        numbers that other fields were computed from, such as epochs; nothing reads them
+    best         validation metric whose best checkpoint is also kept; "" is the method's own metric
+    next         config that the printed next command names
+    given        numbers from which other fields were computed, such as epochs; not read
     """
 
     method: nn.Module
@@ -217,55 +217,55 @@ class Run:
 
     @cached_property
     def config(self) -> ConfigDict:
-        """The description that builds this run: what its config.json holds."""
+        """Return the description that builds this run: the contents of config.json."""
         return spec.describe(self)
 
     @property
     def segments(self) -> bool:
-        """Whether the run trains a segmenter; otherwise it pretrains an autoencoder."""
+        """Return whether the run trains a segmenter; otherwise it pretrains an autoencoder."""
         return hasattr(self.method, "predict")
 
     @property
     def metric(self) -> str:
-        """The validation metric by which checkpoints and trials are compared."""
+        """Return the validation metric that compares checkpoints and trials."""
         return self.best or ("mean_iou" if self.segments else "loss")
 
     @property
     def largest_window(self) -> int:
-        """Pixels of the largest sliding window, 0 for `window` itself: at most 1024 x 1024, or four times what a training step holds at a
-        time, with gradients."""
+        """Return the pixels of the largest sliding window, or 0 for `window`: at most 1024 x 1024, or four times the pixels that a
+        training step holds at a time, with gradients."""
         return min(2**20, 4 * self.batch_size // self.microbatches * math.prod(self.window)) if self.enlarge else 0
 
     @property
     def policy(self) -> Policy:
-        """What is done about steps that are not finite."""
+        """Return the policy for steps that are not finite."""
         return Policy(self.nonfinite, self.nonfinite_in_a_row, lambda step: self.loader.names(step))
 
     @cached_property
     def mesh(self) -> jax.sharding.Mesh:
-        """All devices, as the run uses them."""
+        """Return the mesh of all devices."""
         mesh = meshes.create(self.fsdp)
         meshes.check_batch(mesh, self.batch_size, self.microbatches)
         return mesh
 
     @cached_property
     def training(self) -> Any:
-        """The training records."""
+        """Return the training records."""
         return self.data.training(self.seed)
 
     @cached_property
     def validation(self) -> Any:
-        """The validation records."""
+        """Return the validation records."""
         return self.data.scored("validation")
 
     @property
     def classes(self) -> tuple[Class, ...]:
-        """The classes of the data; () for images alone."""
+        """Return the classes of the data; () for images without labels."""
         return self.validation.classes
 
     @cached_property
     def loader(self) -> Loader:
-        """This process's rows of every training batch."""
+        """Return the loader of this process's rows of every training batch."""
         return Loader(
             self.training,
             self.data.transforms,
@@ -278,7 +278,7 @@ class Run:
         )
 
     def with_records(self, training: Any, validation: Any) -> "Run":
-        """Return the run with records that were read for another: sources that `data` describes, or a part of them to validate on."""
+        """Return the run with records that another run has read: sources that `data` describes, or a part of them for validation."""
         run = dataclasses.replace(self)
         vars(run).update(training=training, validation=validation)
         return run
@@ -288,7 +288,7 @@ class Run:
         return self.loader.batches(start)
 
     def check(self) -> None:
-        """Read the first batch and trace the network with shapes alone: what does not fit is said before anything is computed."""
+        """Read the first batch and trace the network with shapes only, to raise errors before computing."""
         if self.steps < 1:
             raise UserError(f"steps must be at least 1; got {self.steps}. Set --config.steps.")
         _ = self.mesh, self.validation
@@ -303,7 +303,7 @@ class Run:
         )
 
     def example(self) -> dict[str, Any]:
-        """Return a row of zeros as large as the window, with everything that a method may read."""
+        """Return a row of zeros of the window's size, with everything that a method may read."""
         return example(self.window, getattr(getattr(self.method, "decoder", None), "channels", self.data.channels))
 
 
@@ -316,13 +316,13 @@ def example(window: tuple[int, int], channels: int) -> dict[str, Any]:
 
 
 def split_config(data: Mapping[str, Any], split: str) -> dict[str, Any]:
-    """Return the whole description of a split's source in a plain config of `Data`; a split with a target stands alone."""
+    """Return the complete description of a split's source from a plain config of `Data`; a split with a target is complete."""
     fields = data.get(split, {})
     return dict(fields) if "target" in fields else {**data.get("source", {}), **fields}
 
 
 def freezes_encoder(config: Any) -> bool:
-    """Whether a config of a `Run`, plain or not, trains a segmenter whose encoder never moves."""
+    """Return whether a config of a `Run`, plain or not, trains a segmenter with a frozen encoder."""
     optimiser = config["optimiser"]
     still = "encoder/*" in optimiser.get("freeze", ()) and not optimiser.get("thaw", ())
     frozen = config["method"].get("frozen_encoder", False) or still
@@ -330,11 +330,11 @@ def freezes_encoder(config: Any) -> bool:
 
 
 def is_segmenter(config: Any) -> bool:
-    """Whether a config of a `Run` trains a segmenter (the command is `segment`); otherwise it pretrains."""
+    """Return whether a config of a `Run` trains a segmenter (with the command `segment`); otherwise it pretrains."""
     return "head" in config["method"]
 
 
 def config_example(config: Any) -> dict[str, Any]:
-    """Return the `example` of a config of a `Run`, whose method need not be built."""
+    """Return the `example` of a config of a `Run`, without building its method."""
     channels = split_config(spec.plain(config.data), "train").get("channels", 3)
     return example(tuple(config.window), config.method.get("decoder", {}).get("channels", channels))

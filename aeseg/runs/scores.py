@@ -1,4 +1,4 @@
-"""Numbers and predictions of a run's network: the one place where a method, its variables and images meet.
+"""Scores and predictions of a run's network.
 
 Training, `evaluate`, `predict`, tables and probes all score through these functions.
 """
@@ -37,9 +37,9 @@ def forward(run: Run) -> Forward:
 
 
 def validation(run: Run, compiled: Forward | None = None) -> Evaluate:
-    """Return a function from a state to the numbers of the validation set; it compiles once, or uses `forward` as `compiled` before.
+    """Return a function from a state to the scores of the validation set; it compiles once, or uses `compiled`, an earlier `forward`.
 
-    An autoencoder: every Mean over the set, divided once, without random keys.  A segmenter: SCORES, from one confusion matrix.
+    Autoencoders: every Mean over the set, divided once, without random keys.  Segmenters: SCORES, from one confusion matrix.
     """
     compiled = compiled or forward(run)
     if not run.segments:
@@ -70,7 +70,7 @@ def validation(run: Run, compiled: Forward | None = None) -> Evaluate:
 
 
 def segmentation(run: Run, predict: Predict, source: Any, **how: Any) -> dict[str, Any]:
-    """Return the scores of a predictor over a source, whose records are transformed and cut as the run's; for `how` see `evaluation`."""
+    """Return the scores of a predictor over a source, with the run's transforms and window; for `how` see `evaluation`."""
     return evaluation.segmentation(
         predict,
         source,
@@ -82,10 +82,10 @@ def segmentation(run: Run, predict: Predict, source: Any, **how: Any) -> dict[st
 
 
 def predictor(run: Run, method: nn.Module, variables: Any, samples: int = 0, batch_statistics: bool = False) -> Predict:
-    """Return a function from images [b h w c] uint8 to logits, or to an autoencoder's output; it compiles once for each shape.
+    """Return a function from images [b h w c] uint8 to logits or to an autoencoder's output; it compiles once per shape.
 
     With `samples` a segmenter returns `samples.sampled`, drawn by the run's seed and each image's pixels; with `batch_statistics` it
-    normalises as `statistics.by_own_statistics` does.
+    normalises by `statistics.by_own_statistics`.
     """
 
     def logits(variables: Any, image: jax.Array, rngs: dict[str, jax.Array] | None = None) -> jax.Array:
@@ -128,7 +128,7 @@ def scored(
 
 
 def autoencoder(run: Run, variables: Any, source: Any, batch: int, seen: Callable[[int], None] = lambda images: None) -> dict[str, Any]:
-    """Return each Mean of an autoencoder over the middle windows of a source, their loss, and the number of images."""
+    """Return each Mean of an autoencoder over the central windows of a source, the loss, and the number of images."""
     means = on_local_devices(lambda variables, batch: dict(run.method.apply(variables, step.prepare(batch), train=False)))  # type: ignore[arg-type]
     placed = on_every_device(variables)
     rows, summary = windows(run, source, batch), getattr(run.method, "summary", dict)
@@ -136,21 +136,21 @@ def autoencoder(run: Run, variables: Any, source: Any, batch: int, seen: Callabl
 
 
 def shower(method: nn.Module) -> Callable[[Any, Any], Any]:
-    """Return a compiled function from (variables, batch) to what the method shows of a batch: columns of a picture."""
+    """Return a compiled function from (variables, batch) to the method's columns of a picture."""
     return on_local_devices(lambda variables, batch: method.apply(variables, step.prepare(batch), method="show"))
 
 
 def windows(run: Run, records: Any, batch_size: int) -> Any:
-    """Return this process's padded batches of one pass over a source, each record cut to the middle window of the trained size.
+    """Return this process's padded batches of one pass over a source, each record cropped to the central window of the trained size.
 
-    Batches need one size, and an encoder one that its stride divides; segmenters are scored on whole images instead.
+    A batch needs one size, which the encoder's stride divides.  Segmenters are scored on complete images instead.
     """
     transforms = (*run.data.evaluation_transforms, CenterCrop(*run.window))
     return loaders.evaluation_batches(records, transforms, batch_size, jax.process_index(), jax.process_count())
 
 
 def on_local_devices(function: Callable[[Any, Any], Any]) -> Callable[[Any, Mapping[str, np.ndarray]], Any]:
-    """Compile `function(variables, batch)` for the devices of this process; rows are spread over them if their number divides."""
+    """Compile `function(variables, batch)` for the devices of this process; rows are sharded over them if the numbers divide."""
     jitted = jax.jit(function)
 
     def call(variables: Any, batch: Mapping[str, np.ndarray]) -> Any:
@@ -170,7 +170,7 @@ def on_every_device(variables: Any) -> Any:
 
 
 def host_copy(variables: Any) -> Any:
-    """Return variables that this process alone can use, wherever their parts live."""
+    """Return a copy of the variables for this process only, wherever their shards are."""
     if jax.process_count() == 1:
         return variables
     return multihost_utils.process_allgather(variables, tiled=True)

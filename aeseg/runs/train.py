@@ -25,19 +25,19 @@ from aeseg.training.state import TrainState
 from aeseg.types import UserError
 
 PICTURES = 6
-"""Rows of the pictures that a run leaves."""
+"""Rows of the pictures that a run writes."""
 
 AVERAGED = 1_000
-"""Images, at least, that the averages of a frozen encoder are taken of (Wu & Johnson 2021, section 3.2: a sample of the set is enough)."""
+"""Fewest images for the averages of a frozen encoder (Wu & Johnson 2021, section 3.2: a sample of the set is enough)."""
 
 Init = Callable[[TrainState], tuple[TrainState, list[str]]]
-"""Puts pretrained weights into an initial state; returns the state, and lines that say what was done."""
+"""Loads pretrained weights into an initial state; returns the state and messages."""
 
 
 class Outcome(NamedTuple):
-    """Where a run stopped: its step, the numbers of the validation set, whether all steps are done, seconds, the last picture.
+    """The end of a run: its step, the validation scores, whether all steps are done, seconds, the last picture.
 
-    `signal` is the one that stopped it, or 0.
+    `signal` is the signal that stopped it, or 0.
     """
 
     step: int
@@ -56,11 +56,11 @@ def train(
     evaluate: scores.Evaluate | None = None,
     minutes: float = 0.0,
 ) -> Outcome:
-    """Train a run in the workdir `path`, continue it, or find it finished.
+    """Train a run in the workdir `path`; continue it, or return at once if it is finished.
 
-    A workdir with a checkpoint of this run is continued; else `init` brings pretrained weights; else training starts from scratch.
-    `programs` were compiled by runs before; `evaluate` takes the place of the run's own numbers of the validation set.  After `minutes`,
-    if any, training stops with everything saved; the same call continues.
+    If the workdir has a checkpoint of this run, training continues.  Otherwise `init` loads pretrained weights, or training starts from
+    scratch.  `programs` holds compiled programs of earlier runs; `evaluate` replaces the run's validation.  After `minutes` > 0, training
+    saves and stops; the same call continues.
     Raises UserError if the workdir holds another run, or another process trains there.
     """
     if minutes < 0:
@@ -118,10 +118,10 @@ def _with_metric(evaluate: scores.Evaluate, run: Run) -> scores.Evaluate:
 
 
 def frozen_averages(run: Run, state: TrainState, batches: Iterable[Mapping[str, np.ndarray]] = ()) -> tuple[TrainState, list[str]]:
-    """Return the state with the batch norm averages of a frozen encoder taken of training images, and a line that says so.
+    """Return the state with a frozen encoder's batch norm averages over training images, and a message.
 
-    The images are those of `batches`, which one process reads (padding is left out), or AVERAGED images as the head is trained on.
-    Other states, and those of runs with `statistics` "pretrained", are returned as they are.
+    The images are those of `batches`, which one process reads (without padding), or AVERAGED images of the head's training.
+    Other states, and states of runs with `statistics` "pretrained", are returned unchanged.
     """
     statistics = state.collections.get("batch_stats", {}).get("encoder", {})
     if not (statistics and getattr(run.method, "frozen_encoder", False) and run.statistics == "re-estimated"):
@@ -138,14 +138,14 @@ def frozen_averages(run: Run, state: TrainState, batches: Iterable[Mapping[str, 
 
 
 class Pictures:
-    """Leaves `pictures/step_<n>.png` of the same few validation images each time."""
+    """Writes `pictures/step_<n>.png`, always of the same few validation images."""
 
     def __init__(self, run: Run, path: str, show: scores.Forward):
         self._run, self._folder, self.last = run, os.path.join(path, "pictures"), ""
         self._show = show
 
     def write(self, state: TrainState) -> None:
-        """Draw what the method shows of the first validation images."""
+        """Draw the method's columns for the first validation images."""
         run = self._run
         batch = next(iter(scores.windows(run, run.validation, run.batch_size)))
         shown = self._show(scores.host_copy(state.variables), batch)
@@ -158,7 +158,7 @@ class Pictures:
 
 
 def describe(run: Run, state: TrainState) -> str:
-    """Return one line: what is trained, on what, where."""
+    """Return one line about the method, the data and the devices."""
     device = run.mesh.devices.flat[0]
     return (
         f"{type(run.method).__name__}: {tree.count(state.params):,} parameters; {len(run.training):,} training and "
@@ -168,7 +168,7 @@ def describe(run: Run, state: TrainState) -> str:
 
 
 def report(run: Run, path: str, outcome: Outcome, next_command: str = "") -> str:
-    """Return what a run prints last: the numbers, the seconds, where the pictures are, the next command."""
+    """Return a run's last message: scores, seconds, path of the pictures, next command."""
     lines = [
         f"Skipped {len(skipped)} unreadable {split} records: {' '.join(sorted(skipped)[:3])}{' ...' if len(skipped) > 3 else ''}"
         for split, source in (("training", run.training), ("validation", run.validation))

@@ -1,4 +1,4 @@
-"""How a segmenter starts: which weights it keeps, what stays frozen, and how its classes are weighed."""
+"""Start of a segmenter: pretrained weights, frozen parts, and class weights."""
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -11,11 +11,11 @@ from aeseg.runs.train import Init
 from aeseg.types import UserError
 
 CHECKED = 5_000
-"""Labels of at most so many records are read before training; in larger sets a label out of range is found on its way."""
+"""Largest number of records whose labels are read before training; larger sets raise for a label out of range during training."""
 
 
 def chosen(config: ConfigDict, weights: Init | None) -> Init | None:
-    """Set the config up for its `transfer`; return the weights to start from."""
+    """Set the config's fields for its `transfer`; return the initial weights."""
     if config.transfer not in TRANSFERS:
         raise UserError(f"transfer must be one of {', '.join(TRANSFERS)}; got {config.transfer!r}. Set --config.transfer.")
     if config.transfer != "continue":
@@ -37,12 +37,12 @@ def chosen(config: ConfigDict, weights: Init | None) -> Init | None:
 
 
 def taken(transfer: str) -> str:
-    """Return what a transfer takes of the weights that it starts from, in the words of `init.weights`."""
+    """Return the argument `taken` of `init.weights` for a transfer."""
     return {"continue": "all", "fine-tune-decoder": "decoder"}.get(transfer, "encoder")
 
 
 def train_positions(config: ConfigDict, encoder: ConfigDict) -> bool:
-    """Let a described encoder's fixed positions become parameters for the run's window, if the run says so; return whether they do."""
+    """Make a described encoder's fixed positions parameters for the run's window, if the run asks for it; return whether they are."""
     trained = config.position_tables == "trained" and encoder.get("positions") == "fixed"
     if trained and not any(side % encoder.patch for side in config.window):
         encoder.positions, encoder.grid = "trained", tuple(side // encoder.patch for side in config.window)
@@ -51,7 +51,7 @@ def train_positions(config: ConfigDict, encoder: ConfigDict) -> bool:
 
 
 def weigh_classes(config: ConfigDict) -> None:
-    """Check the training labels' range, and put the class weights that `class_weights` names into the method."""
+    """Check the training labels' range, and set the method's class weights from `class_weights`."""
     rules = {"median_frequency": objectives.median_frequency, "inverse_square_root": objectives.inverse_square_root}
     if config.class_weights not in ("none", "segnet", *rules):
         raise UserError(f"class_weights must be one of none, segnet, {', '.join(rules)}; got {config.class_weights!r}.")

@@ -1,4 +1,4 @@
-"""The workdir of a run: whose it is, and what was trained in it."""
+"""The workdir of a run: its config, and its trained network."""
 
 import os
 from typing import Any, NamedTuple
@@ -16,11 +16,11 @@ from aeseg.training.stored import saved_steps
 from aeseg.types import UserError
 
 MAY_CHANGE = ("log_every", "keep", "next", "data.threads", "data.workers", "data.cache_gib", "data.strict")
-"""Fields that another run in the same workdir may set otherwise: they change no number."""
+"""Fields that may differ between runs in the same workdir: they do not affect results."""
 
 
 class Trained(NamedTuple):
-    """What a workdir holds: its run, the method, the method's variables (NumPy), and the step they are of."""
+    """The contents of a workdir: its run, the method, the method's variables (NumPy), and their step."""
 
     run: Run
     method: nn.Module
@@ -29,9 +29,9 @@ class Trained(NamedTuple):
 
 
 def comparable(config: Any) -> dict[str, Any]:
-    """Return the meaning of a run's config without the fields that change no number, each split described in full.
+    """Return a run's config without the fields that do not affect results, with complete descriptions of the splits.
 
-    Two runs with equal results train and score the same, in whatever version's words their configs are written.
+    Two runs with equal returned values train and score alike, even if different versions wrote their configs.
     """
     fields = spec.meaning(config)
     data = dict(fields.get("data", {}))
@@ -54,7 +54,7 @@ def comparable(config: Any) -> dict[str, Any]:
 
 
 def check_workdir(workdir: str, config: ConfigDict, writes: bool = True) -> None:
-    """Make the workdir this config's own: write config.json (if this process `writes`), or compare with the one that is there."""
+    """Write config.json into the workdir (if this process `writes`), or compare an existing one; UserError if they differ."""
     path = os.path.join(workdir, "config.json")
     if os.path.exists(path):
         lines = spec.differences(comparable(stored_config(workdir)), comparable(config))
@@ -70,7 +70,7 @@ def check_workdir(workdir: str, config: ConfigDict, writes: bool = True) -> None
 
 
 def stored_config(workdir: str) -> ConfigDict:
-    """Return the config of a run, from its workdir, in today's words."""
+    """Return the config of a run from its workdir, in the current format."""
     path = os.path.join(workdir, "config.json")
     if not os.path.exists(path):
         raise UserError(f"Expected a run in {workdir!r}; there is no {path}. Name the --workdir of a run.")
@@ -78,7 +78,7 @@ def stored_config(workdir: str) -> ConfigDict:
 
 
 def read_config(path: str) -> ConfigDict:
-    """Return the config that a run wrote, in today's words."""
+    """Return the config that a run wrote, in the current format."""
     try:
         config = spec.from_json(data_files.text(path, "config"))
         _check_described(config)
@@ -102,7 +102,7 @@ def _check_described(config: ConfigDict) -> None:
 
 
 def load_trained(workdir: str, step: int = -1) -> Trained:
-    """Return the newest checkpoint of a run (or the one of a step), and the method that fits it."""
+    """Return the newest checkpoint of a run, or the checkpoint of `step`, with its method."""
     config = stored_config(workdir)
     if "target" not in config.method:
         raise UserError(f"{workdir} holds an encoder alone, as `convert` left it. Train a head on it: segment --init={workdir}.")
@@ -120,7 +120,7 @@ def validated(workdir: str, metric: str) -> dict[int, float | None]:
 
 
 def best_step(workdir: str) -> int:
-    """Return the saved step that was best on validation, by the run's metric; of equals the first."""
+    """Return the saved step that was best on validation by the run's metric, the first of equals."""
     metric = spec.build_run(stored_config(workdir)).metric
     kept = saved_steps(os.path.join(workdir, "checkpoints"))
     values = {step: value for step, value in validated(workdir, metric).items() if step in kept and value is not None}
@@ -133,6 +133,6 @@ def best_step(workdir: str) -> int:
 
 
 def finished(workdir: str) -> bool:
-    """Return whether a run has been trained to its last step."""
+    """Return whether a run has reached its last step."""
     trained = saved_steps(os.path.join(workdir, "checkpoints"))
     return bool(trained) and trained[-1] >= stored_config(workdir).steps

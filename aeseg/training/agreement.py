@@ -1,4 +1,4 @@
-"""What all processes of a run agree on at each step, without waiting for one another."""
+"""Agreement of all processes of a run at each step, without waiting for one another."""
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,10 @@ from aeseg.training import mesh as meshes
 
 
 class Agreement:
-    """`agreed(number)`, called by every process at every step: the largest number that any of them gave one call ago.
+    """Maximum over all processes.  Every process calls `agreed(number)` at every step; it returns the largest number of the last call.
 
-    The answer is a collective's whose result is read one call late, so that no host waits for the step that still computes.  With one
-    process it is the number itself, at once.
+    The maximum is a collective whose result is read one call late, so that no host waits for the running step.  With one process,
+    `agreed` returns the number itself.
     """
 
     def __init__(self, mesh: Mesh):
@@ -22,7 +22,7 @@ class Agreement:
         self._devices = sum(device.process_index == jax.process_index() for device in mesh.devices.flat)
 
     def agreed(self, number: int) -> int:
-        """The agreed number."""
+        """Return the agreed number."""
         if self._alone:
             return number
         mine = jax.make_array_from_process_local_data(self._rows, np.full(self._devices, number, np.int32))

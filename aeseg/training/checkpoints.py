@@ -1,8 +1,8 @@
-"""Checkpoints: Orbax behind one door, with what it does not do itself.
+"""Checkpoints: Orbax, with checksums and recovery.
 
-Orbax does not detect a flipped byte, so every leaf's checksum is saved beside it and checked on the way back.  An unusable
-checkpoint is named, the next older one is tried, and the unusable one is moved aside so that its step can be saved again.
-Nothing of a checkpoint is read before it is asked for: damage of one leaves the others usable.
+Orbax does not detect corrupted bytes, so every leaf's checksum is saved and checked on restore.  If a checkpoint is unusable, a
+message names it, the next older checkpoint is tried, and the unusable one is moved aside so that its step can be saved again.
+A checkpoint is read only on request, so a damaged checkpoint leaves the others usable.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ from aeseg.training.stored import checksums, saved_steps
 from aeseg.types import UserError
 
 REFUSED = "RESOURCE_EXHAUSTED|Error writing|Failed writing|File too large|quota|No space left|PERMISSION_DENIED|Permission denied|Read-only"
-"""What tensorstore and Orbax say when the disk refuses to write."""
+"""Messages of tensorstore and Orbax for a failed write."""
 
 
 class Checkpoints:
     """The checkpoints of one run, in `directory`.
 
-    Keeps the last `keep`, the best by the metric `best` ("": none for it), and each one at a multiple of `keep_every`
-    (0: none).  Saving goes on in the background; an error of the disk surfaces at the next call.
+    Keeps the last `keep` checkpoints, the best by the metric `best` ("": none), and those at multiples of `keep_every` (0: none).
+    Saving runs in the background; the next call raises its disk errors.
     """
 
     def __init__(self, directory: str, keep: int = 2, best: str = "", keep_every: int = 0, smaller_is_better: bool = False):
@@ -40,7 +40,7 @@ class Checkpoints:
         self._scores: dict[int, float] = {}
         self._failed = False
         self._quiet = contextlib.ExitStack()
-        self._quiet.enter_context(stored.one_error())  # until it is closed: what fails in the background prints no traceback
+        self._quiet.enter_context(stored.one_error())  # until close: background errors print no traceback
         for step in saved_steps(self.directory):
             self._note(step, stored.saved_metrics(self.directory, step))
         policies: list[Any] = [managers.LatestN(keep), stored.Best(self._scores)]
@@ -50,19 +50,19 @@ class Checkpoints:
         self._manager = self._opened()
 
     def steps(self) -> list[int]:
-        """The steps that are saved, ascending."""
+        """Return the saved steps, ascending."""
         return sorted(self._manager.all_steps())
 
     def best_step(self) -> int | None:
-        """The step of the best checkpoint by the run's metric, the first of equals; None if none was measured."""
+        """Return the step of the best checkpoint by the run's metric, the first of equals; None if none was measured."""
         return stored.best_of(self._scores, self.steps())
 
     def save(self, state: TrainState, metrics: dict[str, float]) -> None:
-        """Save in the background; a step that is already there is left as it is."""
+        """Save in the background; a saved step is not saved again."""
         step = int(state.step)
         if step in self._manager.all_steps():
             return
-        # A copy: the train step gives the state's memory to its successor while Orbax still writes.
+        # Copy: the train step reuses the state's memory while Orbax still writes.
         state = jax.tree.map(lambda leaf: np.array(leaf) if leaf.is_fully_addressable else leaf.copy(), state)
         metrics = {name: float(value) for name, value in metrics.items()}
         meta = {"crc32": checksums(state), "metrics": metrics, "metrics_crc32": stored.checksum(metrics)}
@@ -71,11 +71,11 @@ class Checkpoints:
         self._told(lambda: self._manager.save(step, args=items))
 
     def restore(self, like: TrainState, say: Callable[[str], None], step: int = -1) -> TrainState | None:
-        """The newest checkpoint that is whole, placed as `like` (arrays or shapes with shardings); None if there is none.
+        """Restore the newest intact checkpoint, sharded as `like` (arrays or shapes with shardings); None if there is none.
 
-        `step` >= 0 asks for that one and no other.  `say` hears which checkpoint was unusable, why, and where it was moved: one
-        that is newer than the one restored would keep its step from being saved again.  If none can be restored, all stay.
-        Several processes restore the same one: what one of them cannot use, none does.
+        `step` >= 0 restores only that step.  `say` prints which checkpoints were unusable, why, and where they were moved: an unusable
+        checkpoint newer than the restored one would prevent saving its step again.  If none can be restored, all stay.
+        All processes restore the same checkpoint: if one process cannot use a checkpoint, no process uses it.
         """
         steps = [s for s in reversed(self.steps()) if step in (-1, s)]
         if step >= 0 and not steps:
@@ -104,11 +104,11 @@ class Checkpoints:
         return None
 
     def wait(self) -> None:
-        """Return when everything is on the disk; an error while writing is raised here."""
+        """Wait until everything is on disk; raise errors of writing."""
         self._told(self._manager.wait_until_finished)
 
     def close(self) -> None:
-        """Wait, and let go of the directory; what `save` or `wait` has raised is not raised again."""
+        """Wait and release the directory; errors that `save` or `wait` raised are not raised again."""
         failed = self._failed
         with contextlib.suppress(*((UserError,) if failed else ())):
             self._told(self._manager.close)
@@ -134,12 +134,12 @@ class Checkpoints:
     def _restored(self, like: TrainState, step: int) -> TrainState:
         _check_fit(like, self.directory, step)
         items = ocp.args.Composite(state=ocp.args.StandardRestore(like), meta=ocp.args.JsonRestore())
-        found = self._manager.restore(step, args=items)
-        stored.check(found["state"], found["meta"]["crc32"], int(found["state"].step), step)
-        return found["state"]
+        restored = self._manager.restore(step, args=items)
+        stored.check(restored["state"], restored["meta"]["crc32"], int(restored["state"].step), step)
+        return restored["state"]
 
     def _set_aside(self, steps: Sequence[int] | Mapping[int, Any], say: Callable[[str], None]) -> None:
-        """Rename the folders of these steps, by one process, and look again at what is left."""
+        """Rename the folders of these steps in one process, and list the steps again."""
         if not steps:
             return
         self._manager.close()
@@ -153,15 +153,15 @@ class Checkpoints:
         self._manager = self._opened()
 
     def _note(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Remember the score of a step, for the choice of the best."""
+        """Remember the score of a step, to choose the best."""
         if np.isfinite(metrics.get(self._best, np.nan)):
             self._scores[step] = self._sign * metrics[self._best]
 
 
 def load_variables(directory: str, step: int = -1, ema: bool = True) -> tuple[int, dict[str, Any]]:
-    """(step, {params, other collections}) as NumPy arrays, without knowing the model; newest or the step asked for.
+    """Load (step, {params, other collections}) as NumPy arrays, without the model: the given step, or the newest.
 
-    Takes the running means of parameters and batch statistics where they were kept, unless `ema` is False.
+    Running means of parameters and batch statistics replace the values if they were saved, unless `ema` is False.
     """
     directory = os.path.abspath(directory)
     steps = saved_steps(directory)
@@ -175,25 +175,25 @@ def load_variables(directory: str, step: int = -1, ema: bool = True) -> tuple[in
             with stored.one_error(), _reader(directory) as manager:
                 shape = manager.item_metadata(candidate)["state"].tree
                 target = jax.tree.map(lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray), shape)
-                found = manager.restore(
+                restored = manager.restore(
                     candidate,
                     args=ocp.args.Composite(state=ocp.args.PyTreeRestore(restore_args=target), meta=ocp.args.JsonRestore()),
                 )
-            stored.check(found["state"], found["meta"]["crc32"], int(found["state"]["step"]), candidate)
+            stored.check(restored["state"], restored["meta"]["crc32"], int(restored["state"]["step"]), candidate)
         except Exception as error:  # Orbax raises bare Exception for a damaged file
             problems.append(f"{candidate}: {stored.reason(error)}")
             continue
-        state = found["state"]
+        state = restored["state"]
         mean = (state.get("ema") or {}) if ema else {}
-        mean = mean if "params" in mean or not mean else {"params": mean}  # of a version that averaged the parameters alone
+        mean = mean if "params" in mean or not mean else {"params": mean}  # a version that averaged only the parameters
         return candidate, {"params": state["params"], **(state.get("collections") or {}), **mean}
     raise UserError(f"No checkpoint in {directory} can be restored. " + "; ".join(problems))
 
 
 def graft(variables: dict[str, Any], donor: dict[str, Any], parts: Sequence[str] = ("encoder/*",)) -> tuple[dict[str, Any], list[str]]:
-    """`variables` with the leaves that match `parts` taken from `donor`; also the paths that were taken.
+    """Return `variables` with the leaves that match `parts` taken from `donor`, and the paths of these leaves.
 
-    Nothing is skipped in silence: a leaf that the donor lacks, has in another shape, or has beyond the model is an error.
+    No leaf is skipped silently: a leaf that is missing from the donor, has another shape there, or is only there, raises an error.
     """
     fresh, given = tree.flatten(variables), tree.flatten(donor)
     wanted = {name for name in fresh if tree.matches(_inner(name), parts)}
@@ -207,7 +207,7 @@ def graft(variables: dict[str, Any], donor: dict[str, Any], parts: Sequence[str]
 
 
 def check_fit(model: Any, checkpoint: Any, remedy: str) -> None:
-    """Raise UserError, with the paths, unless both trees (of arrays or shapes) have the same leaves of the same shapes."""
+    """Raise UserError with the paths unless both trees (of arrays or shapes) have the same leaves with the same shapes."""
     fresh, given = tree.flatten(model), tree.flatten(checkpoint)
     missing, extra = sorted(fresh.keys() - given.keys()), sorted(given.keys() - fresh.keys())
     wrong = [name for name in sorted(fresh.keys() & given.keys()) if tuple(fresh[name].shape) != tuple(given[name].shape)]
@@ -220,7 +220,7 @@ def check_fit(model: Any, checkpoint: Any, remedy: str) -> None:
 
 
 def _check_fit(like: TrainState, directory: str, step: int) -> None:
-    """Raise UserError where a checkpoint holds another model's parameters; a damaged one is left to who restores it."""
+    """Raise UserError if a checkpoint holds another model's parameters; ignore a damaged checkpoint, which restoring reports."""
     try:
         with _reader(directory) as manager:
             stored = manager.item_metadata(step)["state"].tree["params"]
@@ -230,7 +230,7 @@ def _check_fit(like: TrainState, directory: str, step: int) -> None:
 
 
 def _reader(directory: str) -> ocp.CheckpointManager:
-    """A manager that reads trees without knowing their shapes."""
+    """Return a manager that reads trees of unknown shapes."""
     return ocp.CheckpointManager(
         directory,
         item_handlers={"state": ocp.PyTreeCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()},
@@ -239,7 +239,7 @@ def _reader(directory: str) -> ocp.CheckpointManager:
 
 
 def _all_agree(usable: bool) -> bool:
-    """Whether a checkpoint is usable for every process."""
+    """Return whether a checkpoint is usable for every process."""
     return bool(np.min(multihost_utils.process_allgather(np.int32(usable)))) if jax.process_count() > 1 else usable
 
 
@@ -248,7 +248,7 @@ def _inner(name: str) -> str:
 
 
 def _guarded(directory: str, call: Callable[[], Any]) -> Any:
-    """Make the disk's refusals sentences."""
+    """Call `call`; raise the disk's errors as UserError."""
     try:
         return call()
     except OSError as error:

@@ -107,14 +107,14 @@ def _watch(lost_after: int) -> None:
     while state.client is not None and not _parting:
         try:
             state.client.key_value_set(f"{ALIVE}{state.process_id}", str(number), allow_overwrite=True)
-            found = dict(state.client.key_value_dir_get(ALIVE))
+            signs = dict(state.client.key_value_dir_get(ALIVE))
         except (RuntimeError, AttributeError):
             if _parting:
                 return
             _end(0, lost_after)
         now, number = time.monotonic(), number + 1
         for process in range(state.num_processes):
-            value = found.get(f"{ALIVE}{process}")
+            value = signs.get(f"{ALIVE}{process}")
             if process not in seen or seen[process][0] != value:
                 seen[process] = value, now
             elif now - max(began, seen[process][1]) > lost_after:

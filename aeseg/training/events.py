@@ -1,4 +1,4 @@
-"""TensorBoard event files, written at once: no thread, no open file, nothing half written when the disk is full."""
+"""TensorBoard event files, written immediately: no thread, no open file, no partial event when the disk is full."""
 
 import itertools
 import os
@@ -13,17 +13,17 @@ _number = itertools.count()
 
 
 class Events:
-    """The event files of one run in a folder.  tensorboardX makes the messages; each call appends them, all or nothing."""
+    """The event files of one run in a folder.  tensorboardX makes the messages; each call appends all of them or none."""
 
     def __init__(self, folder: str):
         self._folder, self._path, self._start = folder, "", 0
 
     def rewind(self, step: int) -> None:
-        """Begin another file; TensorBoard then hides the points later than `step` in those before it."""
+        """Start a new file, which makes TensorBoard hide points later than `step` in earlier files."""
         self._path, self._start = "", step
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """One point of each curve."""
+        """Write one point of each curve."""
         from tensorboardX.proto.event_pb2 import Event, SessionLog
         from tensorboardX.summary import scalar
 
@@ -39,7 +39,7 @@ class Events:
 
 
 def _framed(message: bytes) -> bytes:
-    """A message as a TFRecord: its length, the length's masked CRC-32C, the message, and its masked CRC-32C."""
+    """Return a message as a TFRecord: its length, the length's masked CRC-32C, the message, its masked CRC-32C."""
     from tensorboardX.record_writer import masked_crc32c
 
     length = struct.pack("<Q", len(message))

@@ -15,10 +15,10 @@ FIRST = ("stem*", "patch*", "*position*", "*token*")
 """Parts of an encoder before its first layer."""
 
 LAST = ("*norm*",)
-"""Parts after its last layer. Other parts without a number count as such, too."""
+"""Parts after its last layer. Other parts without a number count as such."""
 
 DEEPEST = ("bottleneck", "bottleneck_level")
-"""Parts after all numbered levels, which are one layer more: the bottlenecks of `ConvNet` and `FCDenseNet`."""
+"""Parts that form one more layer after all numbered levels: the bottlenecks of `ConvNet` and `FCDenseNet`."""
 
 GROUP = 3
 """Number of blocks of a stage that share one layer (Liu et al. 2022, ConvNeXt, appendix A.1: 12 layers for depths 3, 3, 27, 3)."""

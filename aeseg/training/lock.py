@@ -60,7 +60,7 @@ def held(workdir: str, say: Callable[[str], None] = lambda text: print(text, fil
 
 
 def check_local(workdir: str) -> None:
-    """Raise UserError for what is no name of a folder here, such as the address of a remote store: a run needs locks and renames."""
+    """Raise UserError unless `workdir` can name a folder here. A remote store is refused: a run needs locks and renames."""
     if "\0" in workdir or len(os.path.abspath(workdir)) > LONGEST_PATH:
         raise UserError(
             f"Expected the path of a folder, without zero bytes and of at most {LONGEST_PATH:,} characters; got {ascii(workdir)[:60]}. "

@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl, TensorBoard events, and a progress bar on a terminal or plain lines elsewhere."""
+"""Log of a run: metrics.jsonl, TensorBoard events, and a progress bar on a terminal or plain lines elsewhere."""
 
 import json
 import math
@@ -13,11 +13,11 @@ from aeseg.training.events import Events
 
 
 class Log:
-    """The record of one run; only process 0 (`writes`) leaves anything behind.
+    """Log of one run; only process 0 (`writes`) writes files.
 
-    `rewind(step)` removes the rows of metrics.jsonl later than `step` (of a run that died after its last checkpoint): the file
-    then reads as if the run had never been interrupted, and each step stands once.  What cannot be read of it is moved aside.
-    Until it is called nothing of an earlier run is touched.  A write that the disk refuses raises UserError and leaves no half row.
+    `rewind(step)` removes rows of metrics.jsonl later than `step`, left by a run that died after its last checkpoint.  The file then
+    reads as if the run had never been interrupted, with each step once.  Unreadable rows are moved aside.  Before `rewind`, files of
+    an earlier run are unchanged.  A failed write raises UserError and leaves no partial row.
     """
 
     def __init__(self, workdir: str, steps: int, start: int = 0, writes: bool = True):
@@ -43,11 +43,11 @@ class Log:
 
     @staticmethod
     def folders(workdir: str) -> tuple[str, ...]:
-        """The folders that a run leaves files in."""
+        """Return the folders in which a run writes files."""
         return os.path.join(workdir, "events"), os.path.join(workdir, "pictures")
 
     def rewind(self, step: int) -> None:
-        """Go on after `step`: forget later rows and hide later points of the curves."""
+        """Continue after `step`: remove later rows and hide later points of the curves."""
         self._first = step
         if not self._writes:
             return
@@ -68,11 +68,11 @@ class Log:
         files.write(self._path, "".join(json.dumps(row) + "\n" for row in self._rows))
 
     def has(self, step: int, prefix: str) -> bool:
-        """Whether metrics.jsonl had numbers of this kind for a step when the log was last rewound."""
+        """Return whether metrics.jsonl had numbers with this prefix for a step at the last rewind."""
         return any(row["step"] == step and any(name.startswith(prefix) for name in row) for row in self._rows)
 
     def write(self, step: int, numbers: Mapping[str, float], prefix: str = "") -> None:
-        """One row of metrics.jsonl and one point of each curve; numbers that are not finite are written as null."""
+        """Write one row of metrics.jsonl and one point of each curve; numbers that are not finite become null."""
         if not self._writes:
             return
         row = {f"{prefix}{name}": float(value) for name, value in numbers.items()}
@@ -81,7 +81,7 @@ class Log:
         self._events.scalars(step, row)
 
     def progress(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Where the run stands: rate, time left, and a few numbers."""
+        """Show the run's progress: speed, time left, and a few numbers."""
         if not self._writes:
             return
         seconds = time.perf_counter() - self._began
@@ -94,7 +94,7 @@ class Log:
             self.say(f"step {step}/{self._steps}  {words}  {rate:.2f} steps/s  {left:.0f} s left")
 
     def say(self, text: str) -> None:
-        """One plain line, above the bar where there is one."""
+        """Print one line, above the progress bar if there is one."""
         if not self._writes:
             return
         if self._bar is not None:
@@ -109,5 +109,5 @@ class Log:
 
 
 def _is_row(row: Mapping[str, Any]) -> bool:
-    """Whether a row says its step; JSON's true is none."""
+    """Return whether a row has a step; JSON's true is not a step."""
     return type(row.get("step")) is int

@@ -1,4 +1,4 @@
-"""The one loop: every autoencoder and the segmenter are trained by it."""
+"""The training loop of all autoencoders and of the segmenter."""
 
 import dataclasses
 import math
@@ -25,7 +25,7 @@ from aeseg.training.step import Terms
 from aeseg.types import UserError
 
 LONGEST = 60.0
-"""Seconds that a step, an evaluation or a wait for data may go on after a signal before the process ends without saving."""
+"""Seconds that a step, an evaluation or loading may take after a signal before the process ends without saving."""
 
 
 Evaluate = Callable[[TrainState], dict[str, float]]
@@ -34,7 +34,7 @@ Picture = Callable[[TrainState], None]
 
 @runtime_checkable
 class Trainable(Protocol):
-    """What the loop reads of a run (aeseg/runs/run.py).
+    """The attributes of a run that the loop uses (aeseg/runs/run.py).
 
     `batches(start)` yields this process's rows of the batches start, start + 1, ...
     """
@@ -55,7 +55,7 @@ class Trainable(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Where a run stopped: the state, the last numbers of the validation set, whether all steps were done, and the signal, or 0."""
+    """The end of a run: the state, the last validation metrics, whether all steps were done, and the signal or 0."""
 
     state: TrainState
     numbers: dict[str, float]
@@ -64,7 +64,7 @@ class Outcome:
 
 
 OVER = int(signal.SIGALRM)
-"""Stands for a deadline among the signals that processes agree on."""
+"""Number of a deadline among the signals that processes agree on."""
 
 
 def train(
@@ -78,15 +78,14 @@ def train(
     step_function: Callable[[TrainState, Any], tuple[TrainState, Terms]] | None = None,
     deadline: float = math.inf,
 ) -> Outcome:
-    """Train from `state` to `run.steps`, saving every `save_every` steps, at the end, and when asked to stop (SIGTERM, Ctrl-C).
+    """Train from `state` to `run.steps`.  Save every `save_every` steps, at the end, and on a signal (SIGTERM, Ctrl-C).
 
-    The first step that ends after the `deadline` (of `time.monotonic`) stops and saves, too.
+    The run also saves and stops after the first step that ends after the `deadline` (of `time.monotonic`).
 
-    `evaluate` returns the numbers of the validation set and is called every `evaluate_every` steps and at the end, as is `picture`,
-    which leaves a picture behind.  `policy` says what becomes of a step that is not finite.  `step_function` is the run's
-    `step.train_step`, if it was compiled before.
-    The numbers of a step are read one logging interval late, so that the host never waits for the device.  Several processes
-    stop at one step, whichever of them heard the signal; a single one also stops in the midst of evaluating or waiting for data.
+    `evaluate` returns the validation metrics and `picture` writes a picture, every `evaluate_every` steps and at the end.  `policy`
+    decides about steps that are not finite.  `step_function` is the run's `step.train_step`, if already compiled.
+    A step's numbers are read one logging interval late, so that the host never waits for the device.  Several processes stop at the
+    same step, whichever received the signal.  A single process also stops during an evaluation or a wait for data.
     """
     step_function = step_function or steps.train_step(run.method, run.optimiser, run.mesh, run.microbatches, run.seed, run.ema)
     if policy.skips:
@@ -101,7 +100,7 @@ def train(
     batches = run.batches(at)
     with signals.listening(), signals.reacting(raises=False, limit=slow), cluster.losses_explained():
         try:
-            if alone and _is_due(run, at) and not log.has(at, "validation/"):  # the run was stopped in the midst of it
+            if alone and _is_due(run, at) and not log.has(at, "validation/"):  # the run was stopped during this evaluation
                 with signals.reacting(raises=True):
                     numbers = _evaluated(run, state, log, evaluate)
             while at < run.steps and not stop:
@@ -115,7 +114,7 @@ def train(
                 stop, measure = agreement.agreed(signals.heard() or over), _is_due(run, at)
                 save = stop or at == run.steps or at % run.save_every == 0
                 if at % run.log_every == 0 or measure or save:
-                    # Before anything is saved every step is read; otherwise all but the newest, which still computes.
+                    # Read every step before saving; otherwise all except the newest, which is still running.
                     keep = [] if (measure or save) else unread[-1:]
                     report(unread[: len(unread) - len(keep)], state)
                     unread = keep
@@ -139,13 +138,13 @@ def train(
 
 
 def _save(state: TrainState, numbers: dict[str, float], checkpoints: Checkpoints) -> None:
-    """Save, however long it takes."""
+    """Save without a time limit."""
     with signals.unhurried():
         checkpoints.save(state, numbers)
 
 
 def _is_due(run: Trainable, at: int) -> bool:
-    """Whether the validation set is evaluated after this step."""
+    """Return whether to evaluate the validation set after this step."""
     return at > 0 and (at == run.steps or at % run.evaluate_every == 0)
 
 
@@ -158,7 +157,7 @@ def _evaluated(run: Trainable, state: TrainState, log: Log, evaluate: Evaluate) 
 
 
 def _next(batches: Iterator[Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
-    """The next batch; UserError if a worker process that loads it was killed."""
+    """Return the next batch; UserError if a worker process that loads it was killed."""
     try:
         return next(batches)
     except RuntimeError as error:
@@ -172,14 +171,14 @@ def _next(batches: Iterator[Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarra
 
 
 def initial_state(run: Trainable, batch: Mapping[str, np.ndarray]) -> TrainState:
-    """A fresh state for the run, spread over its mesh; `batch` gives shapes only."""
+    """Return an initial state for the run, sharded over its mesh; only the shapes of `batch` are used."""
     return states.create(run.method, run.optimiser, batch, run.seed, run.ema > 0, run.mesh)
 
 
 class _Report:
-    """Reads steps from the device and logs the mean over them.
+    """Read steps from the device and log their mean.
 
-    Raises UserError at a step that is not finite, or after as many in a row as may be skipped.  Says which losses are spikes.
+    Raises UserError at a step that is not finite, or after the allowed number of skipped steps in a row.  Reports spikes of the loss.
     """
 
     def __init__(self, run: Trainable, log: Log, policy: nonfinite.Policy):

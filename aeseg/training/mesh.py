@@ -1,4 +1,4 @@
-"""Devices and who holds what: one mesh with the axes `data` and `fsdp`, and one rule for parameters."""
+"""Mesh of devices with the axes `data` and `fsdp`, and the rule that shards parameters."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,23 +10,23 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from aeseg.types import UserError
 
 ROWS = PartitionSpec(("data", "fsdp"))
-"""A batch is cut along its first axis over all devices."""
+"""Batches are sharded along their first axis over all devices."""
 
 
 def create(fsdp: int = 1, devices: Sequence[jax.Device] = ()) -> Mesh:
-    """All devices of all hosts, or those given, as `data` x `fsdp`.
+    """Return a mesh of all devices of all hosts, or of the given devices, as `data` x `fsdp`.
 
-    `fsdp` devices share one copy of the parameters; it must divide their number.
+    `fsdp` devices share one copy of the parameters; `fsdp` must divide the number of devices.
     """
-    found = list(devices) or jax.devices()
-    if fsdp < 1 or len(found) % fsdp:
-        raise UserError(f"fsdp must divide the number of devices, {len(found)}; got {fsdp}. Set --config.fsdp to a divisor.")
-    # Auto, here and nowhere else: the default (Explicit) breaks dropout, batch norm and attention of linen.
-    return jax.make_mesh((len(found) // fsdp, fsdp), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2, devices=found)
+    chosen = list(devices) or jax.devices()
+    if fsdp < 1 or len(chosen) % fsdp:
+        raise UserError(f"fsdp must divide the number of devices, {len(chosen)}; got {fsdp}. Set --config.fsdp to a divisor.")
+    # Auto, because the default (Explicit) breaks dropout, batch norm and attention of linen.
+    return jax.make_mesh((len(chosen) // fsdp, fsdp), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2, devices=chosen)
 
 
 def check_batch(mesh: Mesh, batch_size: int, microbatches: int) -> None:
-    """Raise UserError unless every device gets equally many rows of every microbatch."""
+    """Raise UserError unless every device gets the same number of rows of every microbatch."""
     parts = mesh.size * microbatches
     if batch_size < 1 or batch_size % parts:
         raise UserError(
@@ -36,12 +36,12 @@ def check_batch(mesh: Mesh, batch_size: int, microbatches: int) -> None:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Every device holds all of it."""
+    """Return a sharding with a full copy on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def parameter_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
-    """The one rule: an array is cut along its largest axis that `fsdp` divides; else every device holds it all."""
+    """Shard an array along its largest axis that `fsdp` divides; else replicate it."""
     fsdp = mesh.shape["fsdp"]
     axes = [axis for axis, size in enumerate(shape) if size % fsdp == 0 and size >= fsdp]
     if fsdp == 1 or not axes:
@@ -51,10 +51,10 @@ def parameter_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
 
 
 def rows_stay_spread(mesh: Mesh, rows: int) -> Callable[..., Any]:
-    """What linen's `intercept_methods` takes: arrays of so many rows leave every module cut by rows, where parameters are cut.
+    """Return an interceptor for linen's `intercept_methods`: if parameters are sharded, arrays with `rows` rows stay sharded by rows.
 
-    Cut parameters alone leave the choice to the compiler, which inside a scan over layers cuts the features and gathers the whole
-    batch's activations on every device.  With the rows held where they are, it gathers each layer's parameters when they are needed.
+    With only the parameters sharded, the compiler chooses.  Inside a scan over layers it shards the features and gathers the whole
+    batch's activations on every device.  With the rows fixed, it gathers each layer's parameters when they are needed.
     """
     held = NamedSharding(mesh, ROWS)
     cuts = mesh.shape["fsdp"] > 1 and rows % mesh.size == 0
@@ -67,11 +67,11 @@ def rows_stay_spread(mesh: Mesh, rows: int) -> Callable[..., Any]:
 
 
 def shardings(mesh: Mesh, tree: Any) -> Any:
-    """The rule for each leaf of a tree of arrays or shapes."""
+    """Apply the rule to each leaf of a tree of arrays or shapes."""
     return jax.tree.map(lambda leaf: parameter_sharding(mesh, leaf.shape), tree)
 
 
 def place(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    """This process's rows of a batch, as arrays of the global batch spread over all devices."""
+    """Return this process's rows of a batch as parts of global arrays, sharded over all devices."""
     rows = NamedSharding(mesh, ROWS)
     return {name: jax.make_array_from_process_local_data(rows, array) for name, array in batch.items()}

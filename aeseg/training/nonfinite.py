@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is not finite, or far above the others: what is done about them, and what is said."""
+"""Handling of steps whose loss or gradient is not finite, and of spikes of the loss."""
 
 import dataclasses
 import statistics
@@ -19,15 +19,15 @@ from aeseg.types import Batch, UserError
 POLICIES = ("stop", "skip")
 
 SKIPPED = "skipped"
-"""The Mean that a skipping step adds: the share of the steps that were skipped."""
+"""Name of the Mean that a skipping step adds: the fraction of skipped steps."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """What a run does at a step whose loss or gradient is not finite.
+    """Policy for a step whose loss or gradient is not finite.
 
-    do        stop: end the run; skip: change nothing but the number of the step
-    in_a_row  so many skipped steps in a row end the run, too
+    do        stop: end the run; skip: change only the number of the step
+    in_a_row  number of skipped steps in a row that also end the run
     names     the records of a step's batch, for the message
     """
 
@@ -43,14 +43,14 @@ class Policy:
 
     @property
     def skips(self) -> bool:
-        """Whether steps are skipped."""
+        """Return whether steps are skipped."""
         return self.do == "skip"
 
 
 def skipping(step: Callable[[TrainState, Batch], tuple[TrainState, Terms]]) -> Callable[[TrainState, Batch], tuple[TrainState, Terms]]:
-    """The train step, but one whose loss or gradient is not finite changes only the number of the step.
+    """Return a train step that changes only the number of the step if the loss or gradient is not finite.
 
-    Parameters, optimiser state, batch statistics and running mean stay; the Means of the step weigh nothing, except `skipped`.
+    Parameters, optimiser state, batch statistics and running mean stay; the Means of the step have weight 0, except `skipped`.
     """
 
     def guarded(state: TrainState, batch: Batch) -> tuple[TrainState, Terms]:
@@ -65,27 +65,27 @@ def skipping(step: Callable[[TrainState, Batch], tuple[TrainState, Terms]]) -> C
 
 
 def norms(params: Any) -> str:
-    """`encoder 12.3, decoder nan`: the Euclidean norm of each part's parameters."""
-    found = jax.device_get(jax.jit(lambda parts: {name: optax.tree.norm(part) for name, part in parts.items()})(dict(params)))
-    return ", ".join(f"{name} {float(norm):.4g}" for name, norm in found.items())
+    """Format the Euclidean norm of each part's parameters: `encoder 12.3, decoder nan`."""
+    lengths = jax.device_get(jax.jit(lambda parts: {name: optax.tree.norm(part) for name, part in parts.items()})(dict(params)))
+    return ", ".join(f"{name} {float(norm):.4g}" for name, norm in lengths.items())
 
 
 def names_of(names: Iterable[str], most: int = 16) -> str:
-    """The names of a batch's records in a message, or nothing if nobody knows them."""
+    """Format the names of a batch's records for a message; "" if unknown."""
     listed = [ascii(name)[1:-1] for name in names]
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return f" The records of its batch: {', '.join(listed[:most])}{more}." if listed else ""
 
 
 class Spikes:
-    """Losses far above those before: more than `factor` times the median of the last `window`, of which `least` are needed."""
+    """Detector of loss spikes: above `factor` times the median of the last `window` losses, of which `least` are required."""
 
     def __init__(self, factor: float = 4.0, window: int = 200, least: int = 20):
         self._factor, self._least = factor, least
         self._last: deque[float] = deque(maxlen=window)
 
     def told(self, steps: Iterable[tuple[int, float]]) -> list[str]:
-        """One line for each of these (step, loss) that is a spike."""
+        """Return one line for each (step, loss) that is a spike."""
         lines = []
         for step, loss in steps:
             usual = statistics.median(self._last) if len(self._last) >= self._least else np.inf

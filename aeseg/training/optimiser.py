@@ -4,9 +4,9 @@ Each is a gradient transformation over the whole parameter tree with one learnin
 by path patterns (`encoder/*`); see `aeseg.tree.matches`.  All take
 
 clip          largest global norm of the gradient; 0: any
-layer_decay   below 1 gives layer l of L the rate times layer_decay^(L-l) (Bao et al. 2022; aeseg/training/layer_decay.py)
-rates         factors of the rate by path: (("encoder/*", 0.1),), (("*bias", 2.0),) (aeseg/training/rates.py)
-freeze        paths that do not move at all, or with thaw=(n, m) not before step n, with their whole rate from step m on (LP-FT)
+layer_decay   below 1, scales the learning rate of layer l of L by layer_decay^(L-l) (Bao et al. 2022; aeseg/training/layer_decay.py)
+rates         factors of the learning rate by path: (("encoder/*", 0.1),), (("*bias", 2.0),) (aeseg/training/rates.py)
+freeze        frozen paths; with thaw=(n, m) their learning rate rises linearly from step n to its full value at step m (LP-FT)
 """
 
 import functools
@@ -26,10 +26,10 @@ from aeseg.training.trust_ratio import scale_by_lamb_ratio, scale_by_lars_ratio
 from aeseg.types import UserError
 
 NO_DECAY = ("*bias", "*scale", "*gamma", "*beta", "*position*", "*token*")
-"""Biases, norms' scales, response normalisation, position tables and tokens: never decayed.
+"""Parameters without weight decay: biases, norms' scales, response normalisation, position tables and tokens.
 
 As in MAE's fine-tuning (code: lr_decay.py, models_vit.py: vectors, pos_embed, cls_token).  Deviations: SimMIM decays the mask token of a
-ViT; MAE's pretraining (code: main_pretrain.py, timm's add_weight_decay) exempts vectors alone, so it decays the class and mask tokens,
+ViT; MAE's pretraining (code: main_pretrain.py, timm's add_weight_decay) exempts only vectors, so it decays the class and mask tokens,
 which are 1 x 1 x d.
 """
 
@@ -48,7 +48,7 @@ class Optimiser(NamedTuple):
 
 
 def _recorded(make: Callable[..., Optimiser]) -> Callable[..., Optimiser]:
-    """Let the optimisers that a function makes remember the call."""
+    """Record a function's call in the optimisers that it returns."""
 
     @functools.wraps(make)
     def made(*args: Any, **kwargs: Any) -> Optimiser:
@@ -78,10 +78,10 @@ def adamw(
     thaw: Sequence[int] = (),
     rates: Rates = (),
 ) -> Optimiser:
-    """AdamW (Loshchilov & Hutter 2019, algorithm 2): decay is not part of the gradient, and scales with the schedule.
+    """AdamW (Loshchilov & Hutter 2019, algorithm 2): weight decay is decoupled from the gradient and scales with the schedule.
 
-    The weight decay becomes `weight_decay_growth` times itself along half a cosine (Caron et al. 2021).  weight_decay 0 is Adam (Kingma
-    & Ba 2015).
+    The weight decay grows by the factor `weight_decay_growth` along half a cosine (Caron et al. 2021).  With weight_decay 0 this is
+    Adam (Kingma & Ba 2015).
     """
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [
@@ -109,7 +109,7 @@ def sgd(
     thaw: Sequence[int] = (),
     rates: Rates = (),
 ) -> Optimiser:
-    """Stochastic gradient descent with momentum; weight decay joins the gradient, before the momentum, as in Caffe and torch."""
+    """Stochastic gradient descent with momentum.  Weight decay is added to the gradient, before the momentum, as in Caffe and torch."""
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [_decay(weight_decay, no_decay), optax.trace(momentum, nesterov)]
     return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw), rates)
@@ -133,10 +133,10 @@ def rmsprop(
     thaw: Sequence[int] = (),
     rates: Rates = (),
 ) -> Optimiser:
-    """RMSprop (Tieleman & Hinton 2012, lecture 6e): the gradient g over sqrt(v + epsilon), v a running mean of its square from 0.
+    """RMSprop (Tieleman & Hinton 2012, lecture 6e): g / sqrt(v + epsilon), for the gradient g and a running mean v of g^2, from 0.
 
-    epsilon stands below the root, as in Lasagne (torch adds it to the root).  Weight decay joins the gradient, before the mean
-    square, as in Lasagne's recipes and in torch; a penalty of c * sum(w^2), which is how Lasagne writes it, is a `weight_decay` of 2c.
+    epsilon is under the root, as in Lasagne (torch adds it to the root).  Weight decay is added to the gradient, before the mean
+    square, as in Lasagne's recipes and in torch.  Lasagne's penalty c * sum(w^2) is a `weight_decay` of 2c.
     """
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [_decay(weight_decay, no_decay), optax.scale_by_rms(decay, epsilon)]
@@ -163,9 +163,9 @@ def lamb(
     thaw: Sequence[int] = (),
     rates: Rates = (),
 ) -> Optimiser:
-    """LAMB (You et al. 2020, algorithm 2): each layer of AdamW moves by the schedule's rate times the norm of its weights.
+    """LAMB (You et al. 2020, algorithm 2): each layer's AdamW update has the length of the learning rate times the weights' norm.
 
-    phi(z) = z.  What `no_decay` names (biases, norms) moves as in AdamW, and each slice of a stack is a layer of its own.  The
+    phi(z) = z.  Parameters in `no_decay` (biases, norms) move as in AdamW, and each slice of a stack is a separate layer.  The
     defaults are SparK's (Tian et al. 2023, appendix B); its weight decay grows from .04 to .2: weight_decay_growth 5.
     """
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
@@ -195,10 +195,10 @@ def lars(
     thaw: Sequence[int] = (),
     rates: Rates = (),
 ) -> Optimiser:
-    """LARS (You et al. 2017, algorithm 1): each layer's gradient is brought to `trust` times the norm of its weights.
+    """LARS (You et al. 2017, algorithm 1): each layer's gradient is scaled to `trust` times the norm of its weights.
 
-    What `no_decay` names (biases, norms) moves as in SGD (as in MAE's linear probe, He et al. 2022, appendix A.1); each
-    slice of a stack is a layer of its own.  Deviation: the rate multiplies the momentum, as in torch, not what enters it.
+    Parameters in `no_decay` (biases, norms) move as in SGD (as in MAE's linear probe, He et al. 2022, appendix A.1); each slice of a
+    stack is a separate layer.  Deviation: the learning rate multiplies the momentum, as in torch, not the momentum's input.
     """
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [scale_by_lars_ratio(trust, weight_decay, no_decay), optax.trace(momentum)]
@@ -228,10 +228,10 @@ def muon(
     thaw: Sequence[int] = (),
     rates: Rates = (),
 ) -> Optimiser:
-    """Muon (Jordan et al. 2024): matrices and convolutions move by orthogonal matrices; all else, and `adam`, as in AdamW.
+    """Muon (Jordan et al. 2024): orthogonal updates for matrices and convolutions; AdamW for all other parameters and `adam`.
 
-    With `rms` .2 a change is as large as AdamW's, so that rate and weight decay of an AdamW recipe hold for both (Liu et al.
-    2025, section 2.2).  `adam` names the first and last layers, whose matrices do not map hidden features to hidden features.
+    With `rms` .2, updates are as large as AdamW's, so the learning rate and weight decay of an AdamW recipe fit both (Liu et al. 2025,
+    section 2.2).  `adam` names the first and last layers, whose matrices do not map hidden features to hidden features.
     """
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     parts = {"matrix": scale_by_orthogonal(momentum, nesterov, rms), "other": optax.scale_by_adam(b1, b2, epsilon)}
@@ -240,7 +240,7 @@ def muon(
 
 
 def decayed(params: Any, no_decay: Sequence[str] = NO_DECAY) -> Any:
-    """True for each parameter that weight decay pulls at."""
+    """Return True for each parameter with weight decay."""
     return tree.map_with_name(lambda name, _: not tree.matches(name, no_decay), params)
 
 
@@ -249,7 +249,7 @@ def _decay(weight_decay: optax.ScalarOrSchedule, no_decay: Sequence[str]) -> opt
 
 
 class Stillness(NamedTuple):
-    """What `freeze` names stands still: always, or until the first step of `thaw`; from the second on, it has its whole rate."""
+    """The frozen paths: always, or until the first step of `thaw`; from the second step on they have their full learning rate."""
 
     freeze: Sequence[str]
     thaw: Sequence[int]

@@ -1,4 +1,4 @@
-"""Learning rates by path: a factor for some parameters, and parameters that stand still at first."""
+"""Learning rates by path: factors for some parameters, and frozen parameters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from aeseg import tree
 from aeseg.types import UserError
 
 Rates = Sequence[tuple[str, float]]
-"""(path pattern, factor); the first pattern that matches a path gives its factor, and other paths have 1."""
+"""(path pattern, factor).  The first pattern that matches a path gives its factor; other paths have factor 1."""
 
 
 def scale_by_path(rates: Rates) -> optax.GradientTransformation:
-    """Scale each update by the factor of its path: an encoder's own rate, or Caffe's `lr_mult`.
+    """Scale each update by the factor of its path, as for an encoder's learning rate or Caffe's `lr_mult`.
 
     Raises UserError for a negative factor, and at initialisation for a pattern that matches no parameter.
     """
@@ -43,10 +43,10 @@ def factor(rates: Rates, name: str) -> float:
 
 
 def released(thaw: Sequence[int]) -> optax.Schedule:
-    """Factor that is 0 up to the first step of `thaw`, and rises linearly to 1 at the second; UserError unless these are two steps.
+    """Return a schedule that is 0 up to the first step of `thaw` and rises linearly to 1 at the second; UserError unless there are two.
 
-    Linear probing, then fine-tuning (LP-FT; Kumar et al. 2022, arXiv 2202.10054). Deviation: in one run, with one schedule; batch
-    norms of what stands still use each batch's statistics, and optimisers collect moments of its gradient. For the paper's two
+    Linear probing, then fine-tuning (LP-FT; Kumar et al. 2022, arXiv 2202.10054). Deviation: one run with one schedule. Frozen
+    batch norms use each batch's statistics, and optimisers collect moments of frozen parameters' gradients. For the paper's two
     stages run `segment` twice: --config.transfer=linear-probe, then --config.transfer=continue with --init.
     """
 

@@ -64,25 +64,18 @@ def begin(address: Any) -> RollCall | None:
     """
     from jax._src import clusters  # jax has no public way to what it finds
 
-    host = address.get("coordinator_address") or os.environ.get("JAX_COORDINATOR_ADDRESS")
-    processes, process = address.get("num_processes"), address.get("process_id")
+    given = [address.get(name) for name in ("coordinator_address", "num_processes", "process_id")]
+    given[0] = given[0] or os.environ.get("JAX_COORDINATOR_ADDRESS")
     try:
-        if host is None or processes is None or process is None:
-            found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
-                coordinator_address=host,
-                num_processes=processes,
-                process_id=process,
-                local_device_ids=None,
-                cluster_detection_method=None,
-                initialization_timeout=10,
-            )
-            host, processes, process = found[:3]
-        return None if host is None or processes is None or process is None else RollCall(host, processes, process)
+        if None in given:
+            detect: Any = clusters.ClusterEnv.auto_detect_unset_distributed_params  # its arguments differ between versions of jax
+            given = list(detect(*given, None, None, 10))[:3]
+        return RollCall(*given) if None not in given else None
     except Exception:  # jax tries the same next, and says what is wrong
         return None
 
 
-def told(call: RollCall | None, seconds: int) -> str:
+def told(call: RollCall | None, seconds: float) -> str:
     """Return the sentence about a job that did not gather within so many seconds."""
     if not (absent := call.absent() if call else []):
         return f"Not all processes of the job came within {seconds} s. See which did not start, and start all again."

@@ -39,7 +39,7 @@ def learning_rate_schedule(peak: float, steps: int, warmup: int, shape: str, end
 def weight_decay_schedule(start: float, growth: float, steps: int) -> optax.ScalarOrSchedule:
     """Half a cosine from `start` to `growth` * start at `steps` (Caron et al. 2021, DINO, section 3.2: .04 to .4).
 
-    SparK goes from .04 to .2: growth 5. A growth of 1 returns the constant `start`.
+    SparK's .04 to .2 is a growth of 5. A growth of 1 returns the constant `start`.
     """
     if growth < 0:
         raise UserError(f"weight_decay_growth must be at least 0; got {growth}. Set --config.optimiser.weight_decay_growth.")

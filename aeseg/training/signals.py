@@ -1,8 +1,8 @@
-"""Signals: a process that is asked to stop saves what it can and ends within seconds, with 128 + the signal's number.
+"""Signals: a process that receives one saves if it can and ends within seconds, with exit code 128 + the signal's number.
 
-SIGTERM is a cluster's notice, SIGINT is Ctrl-C.  Python runs a signal's handler only between two bytecodes of the main thread, which
-a compilation keeps for minutes; so a thread watches, too, and ends the process where the main thread does not react in time.  That
-loses nothing: every file is written whole or not at all, and the last checkpoint stays.
+SIGTERM is a cluster's notice, SIGINT is Ctrl-C.  Python runs a signal's handler only between two bytecodes of the main thread, and
+compilation can block that thread for minutes.  So a second thread ends the process if the main thread does not react in time.  This
+loses nothing: every file is written completely or not at all, and the last checkpoint stays.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ from types import FrameType
 
 HEARD = (signal.SIGTERM, signal.SIGINT)
 PATIENCE = 10.0
-"""Seconds in which the main thread must react, or come to its end."""
+"""Seconds in which the main thread must react or end."""
 
 AT_ONCE = 0.5
-"""Seconds: a second Ctrl-C within them is the first one's echo (a launcher and a terminal send one each)."""
+"""Seconds in which a second Ctrl-C is an echo of the first (a launcher and a terminal each send one)."""
 
 
 class Stopped(SystemExit):
@@ -33,21 +33,21 @@ class Stopped(SystemExit):
 
 
 class _Listener:
-    """What was heard, and how to react to it now."""
+    """The received signal, and the current reaction."""
 
     def __init__(self) -> None:
         self.number, self.when = 0, 0.0
         self.raises, self.limit, self.since = True, PATIENCE, time.monotonic()
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """The handler, in the main thread."""
+        """Handle a signal, in the main thread."""
         first = not self.number
         self.number = self.number or number
         if first and self.raises:
             raise Stopped(number)
 
     def watch(self, pipe: socket.socket) -> None:
-        """The thread: what Python's C handler wrote to the pipe, at once, whatever the main thread does."""
+        """Thread: read the signals that Python's C handler writes to the pipe, whatever the main thread does."""
         heard = 0
         pipe.settimeout(0.1)
         while True:
@@ -63,7 +63,7 @@ class _Listener:
                     elif number == signal.SIGINT and time.monotonic() - self.when > AT_ONCE:
                         leave(128 + heard, "Interrupted twice: ended at once. The same command goes on from the last checkpoint.")
             if heard and time.monotonic() - max(self.when, self.since) > self.limit:
-                text = f"Ended {self.limit:.0f} s after {signal.Signals(heard).name}, in the midst of something long (compiling, loading)."
+                text = f"Ended {self.limit:.0f} s after {signal.Signals(heard).name}, during something long (compiling, loading)."
                 leave(128 + heard, f"{text} The same command goes on from the last checkpoint.")
 
 
@@ -72,9 +72,9 @@ _listener: _Listener | None = None
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Inside, the first SIGTERM or SIGINT raises Stopped in the main thread, and PATIENCE seconds later the process ends.
+    """Listen inside this context: the first SIGTERM or SIGINT raises Stopped in the main thread; the process ends after PATIENCE seconds.
 
-    A second Ctrl-C ends it at once.  Does nothing inside another `listening`, or in another thread than the main one.
+    A second Ctrl-C ends the process at once.  Inside another `listening`, or outside the main thread, this does nothing.
     """
     global _listener
     if _listener is not None or threading.current_thread() is not threading.main_thread():
@@ -100,16 +100,16 @@ def listening() -> Iterator[None]:
 
 
 def heard() -> int:
-    """The first signal that was heard; 0 if none was."""
+    """Return the first received signal, or 0."""
     return _listener.number if _listener else 0
 
 
 @contextlib.contextmanager
 def reacting(raises: bool, limit: float = PATIENCE) -> Iterator[None]:
-    """Inside, a signal raises Stopped at once or is only noted (`heard`), and the process ends `limit` seconds later.
+    """Set the reaction inside this context: a signal raises Stopped or is only noted (`heard`); the process ends after `limit` seconds.
 
-    The limit counts from the signal or from the beginning of this block, whichever is later; `math.inf` sets none.  A signal that was
-    noted before a block that raises is raised at its beginning.
+    The limit counts from the signal or from the start of this block, whichever is later; `math.inf` means no limit.  A block that
+    raises first raises a signal that was noted before it.
     """
     if _listener is None:
         yield
@@ -127,15 +127,15 @@ def reacting(raises: bool, limit: float = PATIENCE) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unhurried() -> Iterator[None]:
-    """Inside, which is where something is saved, a signal is only noted, and only a second Ctrl-C ends the process."""
+    """Only note a signal inside this context, for saving; only a second Ctrl-C ends the process."""
     with reacting(raises=False, limit=math.inf):
         yield
 
 
 def leave(code: int, text: str = "") -> None:
-    """End the process now, with its worker processes, and wait for nothing and nobody."""
+    """End the process and its worker processes at once, without waiting."""
     if text:
-        cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
+        cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides the cursor
         os.write(2, f"{cursor}\n{text}\n".encode())
     for child in multiprocessing.active_children():
         child.kill()

@@ -1,4 +1,4 @@
-"""The one train step, and what it makes of a batch."""
+"""The train step, and the preparation of its batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ Terms = dict[str, Mean]
 def train_step(
     method: nn.Module, optimiser: Any, mesh: Mesh, microbatches: int, seed: Any, ema: float
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Terms]]:
-    """Return `update` for one run, compiled once; the old state's memory is reused."""
+    """Return the jitted `update` of one run, which reuses the old state's memory."""
     step = update(method, mesh, microbatches, ema)
     return jax.jit(lambda state, batch: step(state, batch, optimiser, jax.random.key(seed)), donate_argnums=0)
 
@@ -30,11 +30,11 @@ def train_step(
 def update(
     method: nn.Module, mesh: Mesh, microbatches: int = 1, ema: float = 0.0
 ) -> Callable[[TrainState, Batch, Any, Array], tuple[TrainState, Terms]]:
-    """Return (state, batch, optimiser, the run's root key) -> (next state, the Means of the step), to be compiled by the caller.
+    """Return (state, batch, optimiser, the run's root key) -> (next state, Means of the step), for the caller to compile.
 
-    The loss of the GLOBAL batch is sum_k c_k total_k / weight_k, with weights from `method.denominators` of the whole
-    batch: cutting it into microbatches or over devices changes rounding only.  (Batch norm sees one microbatch at a
-    time, as everywhere.)  `ema` is the decay of the running mean of parameters and batch statistics; 0 keeps none.
+    The loss of the GLOBAL batch is sum_k c_k total_k / weight_k, with weights from `method.denominators` of the whole batch.  So
+    microbatches and devices change only the rounding.  (As usual, batch norm sees one microbatch at a time.)  `ema` is the decay of
+    the running mean of parameters and batch statistics; 0 keeps no mean.
     """
     coefficients = method.coefficients
 
@@ -84,7 +84,7 @@ def update(
 
 
 def prepare(batch: Batch) -> dict[str, Array]:
-    """What came over the wire as a Method sees it: float32 images in [0, 1], `valid`, and each row's place."""
+    """Convert a loaded batch to a Method's input: float32 images in [0, 1], `valid`, and each row's index."""
     rows = batch["image"].shape[0]
     ready = {"valid": jnp.ones((rows,), bool), "index": jnp.arange(rows, dtype=jnp.int32), **batch}
     ready["image"] = images.as_float(batch["image"])
@@ -92,7 +92,7 @@ def prepare(batch: Batch) -> dict[str, Array]:
 
 
 def cut(batch: Batch, microbatches: int, mesh: Mesh) -> dict[str, Array]:
-    """[b ...] -> [m b/m ...], every m-th row to one microbatch, so that each stays spread over all devices."""
+    """Reshape [b ...] -> [m b/m ...]: a microbatch takes every m-th row, so it stays sharded over all devices."""
     rows = NamedSharding(mesh, PartitionSpec(None, *meshes.ROWS))
 
     def one(array: Array) -> Array:
@@ -103,5 +103,5 @@ def cut(batch: Batch, microbatches: int, mesh: Mesh) -> dict[str, Array]:
 
 
 def add(left: Terms, right: Terms) -> Terms:
-    """Means of two parts of one set, joined term by term."""
+    """Add the Means of two parts of a set, term by term."""
     return {name: left[name] + right[name] for name in left}

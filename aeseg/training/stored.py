@@ -1,6 +1,6 @@
-"""Checkpoints as they lie on the disk: which there are, whether one is whole, and which to keep.
+"""Checkpoints on disk: which exist, whether one is intact, and which to keep.
 
-All of it works on a folder that is damaged, and reads one checkpoint only when asked for that one.
+All functions work on a damaged folder, and read a checkpoint only on request.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ import orbax.checkpoint as ocp
 from aeseg import tree
 
 VARIABLES = ("params/", "collections/", "ema/")
-"""The parts of a state whose paths are the same however it is read."""
+"""Parts of a state whose paths do not depend on how it is read."""
 
 
 def saved_steps(directory: str) -> list[int]:
-    """The steps whose checkpoints stand in a directory, ascending; empty if it does not exist.
+    """Return the steps of the checkpoints in a directory, ascending; empty if it does not exist.
 
-    A checkpoint is a folder whose name is a number that an int32 holds, without leading zeros.
+    A checkpoint is a folder whose name is an int32 number without leading zeros.
     """
     if not os.path.isdir(directory):
         return []
@@ -36,27 +36,27 @@ def saved_steps(directory: str) -> list[int]:
 
 
 def saved_metrics(directory: str, step: int) -> dict[str, float]:
-    """The validation metrics that were saved with a checkpoint; {} if there are none or they are damaged."""
-    for path in ("meta/metadata", "metrics/metrics"):  # the second: as aeseg wrote them before it had the first
+    """Return the validation metrics saved with a checkpoint; {} if absent or damaged."""
+    for path in ("meta/metadata", "metrics/metrics"):  # the second: the path of older versions of aeseg
         try:
             with open(os.path.join(directory, str(step), path), encoding="utf-8") as file:
-                found = json.load(file)
+                entries = json.load(file)
             if path.startswith("meta/"):
-                found = found["metrics"] if found["metrics_crc32"] == checksum(found["metrics"]) else {}
-            return {name: float(value) for name, value in found.items()}
+                entries = entries["metrics"] if entries["metrics_crc32"] == checksum(entries["metrics"]) else {}
+            return {name: float(value) for name, value in entries.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return {}
 
 
 def checksums(state: Any) -> dict[str, int]:
-    """CRC-32 of every leaf that this process holds whole, by path."""
+    """Return the CRC-32, by path, of every leaf that this process holds completely."""
     whole = {name: leaf for name, leaf in tree.flatten(state).items() if _is_whole(leaf)}
     return {name: zlib.crc32(np.ascontiguousarray(np.asarray(leaf)).tobytes()) for name, leaf in whole.items()}
 
 
 class Names:
-    """Orbax's NameFormat by our own rule: other names in the folder, such as `²` or `60.damaged`, are no checkpoints."""
+    """Orbax's NameFormat with our rule for names: `²` or `60.damaged`, for example, is not a checkpoint."""
 
     def build_name(self, step: int) -> str:
         return str(step)
@@ -76,7 +76,7 @@ class Names:
 
 @dataclasses.dataclass
 class Best:
-    """A preservation policy that keeps the step of the highest score; `scores` grows while the run saves."""
+    """Preservation policy that keeps the step with the highest score; `scores` grows as the run saves."""
 
     scores: dict[int, float]
 
@@ -90,10 +90,10 @@ def best_of(scores: Mapping[int, float], steps: Sequence[int]) -> int | None:
 
 
 def check(state: Any, saved: Mapping[str, int], holds: int, step: int) -> None:
-    """Raise ValueError unless the state is that of `step` and has the leaves and checksums that were saved with it."""
+    """Raise ValueError unless the state is at `step` and has the saved leaves and checksums."""
     leaves = tree.flatten(state)
     for name, leaf in leaves.items():
-        if isinstance(leaf, jax.ShapeDtypeStruct):  # what Orbax gives, without an error, for a path that is not on disk
+        if isinstance(leaf, jax.ShapeDtypeStruct):  # Orbax returns this, without an error, for a path that is not on disk
             raise ValueError(f"{name} is not in the checkpoint")
     lost = [name for name in saved if name.startswith(VARIABLES) and name not in leaves]
     if lost:
@@ -110,7 +110,7 @@ def checksum(metrics: Mapping[str, float]) -> int:
 
 
 def _is_whole(leaf: Any) -> bool:
-    """Whether this process holds every number of an array."""
+    """Return whether this process holds every number of an array."""
     return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
 
 
@@ -119,21 +119,21 @@ def few(names: Sequence[str]) -> str:
 
 
 def reason(error: Exception) -> str:
-    """The first line of an error, as much as a message takes."""
+    """Return the first line of an error, shortened for a message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _is_other(record: logging.LogRecord) -> bool:
-    """Whether a log record is neither Orbax's nor asyncio's about an error that nobody awaited."""
+    """Return whether a log record is neither Orbax's nor asyncio's about an error that was never retrieved."""
     return "was never retrieved" not in str(record.msg) and f"{os.sep}orbax{os.sep}" not in record.pathname
 
 
 @contextlib.contextmanager
 def one_error() -> Iterator[None]:
-    """Inside, an error of Orbax is told once, as the exception that reaches the caller, and not with tracebacks of its threads.
+    """Report an error of Orbax only once inside this context: as the exception for the caller, without tracebacks of threads.
 
-    Tensorstore calls reads back that Orbax gave up, after asyncio has closed their loop (`sys.unraisablehook`); asyncio and Orbax log
-    the others' errors, also afterwards: their logs stay filtered.
+    Tensorstore calls back for abandoned reads after asyncio has closed their loop (`sys.unraisablehook`).  Asyncio and Orbax log the
+    other threads' errors, also afterwards: their logs stay filtered.
     """
     before = sys.unraisablehook
 
@@ -143,7 +143,7 @@ def one_error() -> Iterator[None]:
 
     sys.unraisablehook = hook
     for name in ("asyncio", "absl"):
-        logging.getLogger(name).addFilter(_is_other)  # once, however often it is added
+        logging.getLogger(name).addFilter(_is_other)  # adding it again has no effect
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""FLOPs and memory of a traced program, counted in its jaxpr without compiling; every iteration of a scan counts.
+"""FLOPs and memory of a traced program, counted in its jaxpr without compiling.  Every iteration of a scan counts.
 
-XLA's cost analysis needs seconds to minutes of compilation, counts the body of a loop once whatever its length, and cannot see into
-the kernels that replace matrix products on some platforms.
+XLA's cost analysis needs seconds to minutes of compilation, counts the body of a loop only once, and cannot count kernels that
+replace matrix products on some platforms.
 """
 
 import math
@@ -19,8 +19,8 @@ def flops(jaxpr: core.Jaxpr) -> int:
     """Count two operations per multiplication in matrix products and convolutions, which dominate the time; the rest counts 0.
 
     Padding zeros count; zeros that the gradient of a strided convolution inserts between rows do not. A `cond` counts as its cheapest
-    branch: branches are the forms of a layer per platform, and some compute what the compiler drops. A `while`, whose length is
-    unknown, counts as one iteration.
+    branch: branches are a layer's versions for each platform, and some compute values that the compiler drops. A `while` loop has an
+    unknown length and counts as one iteration.
     """
     total = 0
     for equation in jaxpr.eqns:

@@ -13,7 +13,7 @@ from aeseg.data import wrappers
 from aeseg.data.checks import check_labels
 from aeseg.data.inspection import description, report
 from aeseg.runs import own_data
-from aeseg.runs.run import split_config
+from aeseg.runs.run import SPLITS, split_config
 from aeseg.types import UserError
 
 NAME = "data.json"
@@ -92,10 +92,10 @@ def read(described: Mapping[str, Any], gib: float = 2.0) -> tuple[Images, list[s
 
 def without_labels(described: Mapping[str, Any]) -> dict[str, Any]:
     """Return the description of what a pretraining reads: the training images, and those of the folder that have no label."""
-    source = {**described["source"], "labels": ""}
-    if not source.get("only_labelled"):
-        return {**described, "source": source}
-    return {**described, "source": {**source, "only_labelled": False}, "train": {}}
+    source, own = {**described["source"], "images_only": True}, {split: dict(described[split]) for split in SPLITS}
+    if source.get("only_labelled") and all(set(fields) == {"list_file"} for fields in own.values()):
+        own["train"] = {"apart_from": (own["validation"]["list_file"], own["test"]["list_file"])}
+    return {"source": source, **own}
 
 
 class Kept:

@@ -103,7 +103,7 @@ def test_all_arms_have_the_same_labelled_images_and_steps(compared):
 
 def test_no_pretraining_reads_a_label_or_an_image_of_another_split(compared):
     config = json.loads((compared / "arms/denoising-convnet/pretraining/config.json").read_text())
-    assert config["data"]["source"]["labels"] == ""
+    assert config["data"]["source"]["images_only"]
     names = {split: set((compared / "inspection" / f"{split}.txt").read_text().split()) for split in ("train", "validation", "test")}
     assert config["data"]["train"]["list_file"].endswith("train.txt")
     assert not names["train"] & (names["validation"] | names["test"])

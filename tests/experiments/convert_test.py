@@ -56,7 +56,7 @@ def test_an_encoder_alone_starts_a_run_and_says_what_it_is_for(tmp_path, capsys)
     workdir = tmp_path / "workdir"
     assert run(convert, "--from=hf", f"--input={path}", f"--output={workdir}") == 0
     flags = [*SEGMENT, *SCENES, "--config.method.head.stride=4", f"--init={workdir}", "--config.transfer=linear-probe"]
-    assert run(segment, *flags, f"--workdir={tmp_path / 'run'}") == 0
+    assert run(segment, *flags, "--config.statistics=pretrained", f"--workdir={tmp_path / 'run'}") == 0
     ours, theirs = (tree.flatten(load_variables(str(place / "checkpoints"))[1]) for place in (tmp_path / "run", workdir))
     assert all(np.array_equal(ours[name], leaf) for name, leaf in theirs.items())
     capsys.readouterr()

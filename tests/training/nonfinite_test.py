@@ -47,6 +47,7 @@ def test_stopping_names_the_step_the_records_the_parts_and_the_last_good_step(tm
     assert Checkpoints(str(tmp_path / "checkpoints")).steps() == [2]
 
 
+@pytest.mark.optimised
 def test_a_skipped_step_changes_nothing_but_its_number_and_is_told(tmp_path):
     plain, _ = trained(tmp_path / "plain", set(), nonfinite.Policy(), steps=2)
     skipped, said = trained(tmp_path / "skipped", {3, 4}, nonfinite.Policy("skip", names=named), steps=4)
@@ -58,6 +59,7 @@ def test_a_skipped_step_changes_nothing_but_its_number_and_is_told(tmp_path):
     assert "null" not in "".join(rows)
 
 
+@pytest.mark.optimised
 def test_skipping_without_a_bad_step_trains_the_same_to_the_bit(tmp_path):
     plain, _ = trained(tmp_path / "plain", set(), nonfinite.Policy(), steps=3)
     skipping, _ = trained(tmp_path / "skipping", set(), nonfinite.Policy("skip"), steps=3)

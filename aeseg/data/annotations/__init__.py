@@ -1,1 +1,1 @@
-"""Labels that are drawn from annotation files: polygons, boxes and run lengths.  One file for each format."""
+"""Labels drawn from annotation files: polygons, boxes and run lengths.  One module per format."""

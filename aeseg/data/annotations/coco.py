@@ -1,6 +1,6 @@
 """COCO: one JSON file for all images; polygons and run lengths are decoded by pycocotools.
 
-Class 0 of aeseg is the background, where no object lies.  Larger objects are drawn first, so that smaller ones on them are seen.
+Class 0 of aeseg is the background, outside all objects.  Larger objects are drawn first, so smaller objects stay visible.
 """
 
 import functools
@@ -27,20 +27,20 @@ class Annotations(NamedTuple):
 
 
 def read(path: Path) -> Annotations:
-    """Read an annotation file; the last one is kept in memory."""
+    """Read an annotation file; the last file read stays in memory."""
     return _read(str(path), os.stat(path).st_mtime_ns if path.exists() else 0)
 
 
 def label(path: Path, image: str, names: Mapping[str, int], size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
-    """The label of one image (its path below the root); `names` maps a category's name to its class."""
-    found = read(path)
-    listed = found.objects.get(key(found, image))
+    """Return the label of one image (a path below the root); `names` maps a category's name to its class."""
+    annotations = read(path)
+    listed = annotations.objects.get(key(annotations, image))
     if listed is None:
         raise UserError(f"{shown(path)} has no image {shown(image)}. Add it, or set only_labelled to leave such images out.")
     result = np.zeros(size, np.uint8)
     for item in sorted(listed, key=lambda item: -float(item.get("area", 0))):
         number = item.get("category_id", -1)
-        name = found.categories.get(number, f"id {number}")
+        name = annotations.categories.get(number, f"id {number}")
         if name not in names:
             raise UserError(
                 f"{shown(path)} has the category {shown(name)!r}; class_table has {few(names, 20)}. Add it, or ignore it there."
@@ -49,20 +49,20 @@ def label(path: Path, image: str, names: Mapping[str, int], size: tuple[int, int
     return result
 
 
-def key(found: Annotations, image: str) -> str:
-    """The file name by which the annotations know an image: its path, the path's tail, or its base name."""
+def key(annotations: Annotations, image: str) -> str:
+    """Return an image's file name in the annotations: its path, the path's tail, or its base name."""
     parts = image.replace("\\", "/").split("/")
-    return next((tail for start in range(len(parts)) if (tail := "/".join(parts[start:])) in found.objects), parts[-1])
+    return next((tail for start in range(len(parts)) if (tail := "/".join(parts[start:])) in annotations.objects), parts[-1])
 
 
 @functools.lru_cache(maxsize=1)
 def _read(path: str, changed: int) -> Annotations:
     try:
-        found = json.loads(text(path, "annotations", _LIMIT))
-        categories = {int(item["id"]): str(item["name"]) for item in sorted(found["categories"], key=lambda item: int(item["id"]))}
-        names = {item["id"]: str(item["file_name"]) for item in found["images"]}
+        annotations = json.loads(text(path, "annotations", _LIMIT))
+        categories = {int(item["id"]): str(item["name"]) for item in sorted(annotations["categories"], key=lambda item: int(item["id"]))}
+        names = {item["id"]: str(item["file_name"]) for item in annotations["images"]}
         objects: dict[str, list[Mapping[str, Any]]] = {name: [] for name in names.values()}
-        for item in found["annotations"]:
+        for item in annotations["annotations"]:
             objects[names[item["image_id"]]].append(item)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{shown(path)} is not COCO's: expected images, categories and annotations ({shown(error)!r}). Mend it.") from error
@@ -70,7 +70,7 @@ def _read(path: str, changed: int) -> Annotations:
 
 
 def _region(item: Mapping[str, Any], size: tuple[int, int], path: Path) -> np.ndarray:
-    """Where an object lies, bool [h w]."""
+    """Return the mask of an object, bool [h w]."""
     try:
         from pycocotools import mask
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""LabelMe: a JSON file for each image, with named polygons, rectangles and circles; later shapes are drawn over earlier ones."""
+"""LabelMe: one JSON file per image with named polygons, rectangles and circles.  Later shapes are drawn over earlier shapes."""
 
 import json
 import math
@@ -15,28 +15,28 @@ from aeseg.types import UserError
 
 
 def label(path: Path, names: Mapping[str, int], size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
-    """The label of one image; class 0 where no shape lies.  `names` maps a shape's label to its class."""
-    found = np.zeros(size, np.uint8)
+    """Return the label of one image; pixels outside all shapes are class 0.  `names` maps a shape's label to its class."""
+    canvas = np.zeros(size, np.uint8)
     for shape in shapes(path, size):
         name = str(shape.get("label", ""))
         if name not in names:
             raise UserError(
                 f"{shown(path)} has a shape {shown(name)!r}; class_table has {few(names, 20)}. Add the class, or ignore it there."
             )
-        found = painted(found, _corners(shape, path), names[name], shown(path))
-    return found
+        canvas = painted(canvas, _corners(shape, path), names[name], shown(path))
+    return canvas
 
 
 def shapes(path: Path, size: tuple[int, int] = (0, 0)) -> list[Mapping[str, Any]]:
-    """The shapes of a file; UserError if it is not LabelMe's, or of an image of another size."""
+    """Return the shapes of a file; UserError if it is not a LabelMe file, or its image has another size."""
     try:
-        found = json.loads(text(path, "annotation"))
+        content = json.loads(text(path, "annotation"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{shown(path)} is not JSON ({error}). Mend it or take it out.") from error
-    listed = found.get("shapes") if isinstance(found, dict) else None
+    listed = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(listed, list) or not all(isinstance(shape, dict) for shape in listed):
         raise UserError(f"{shown(path)} is not LabelMe's: expected a list of 'shapes'. For COCO set labels to the file itself.")
-    stated = found.get("imageHeight"), found.get("imageWidth")
+    stated = content.get("imageHeight"), content.get("imageWidth")
     if size != (0, 0) and None not in stated and stated != size:
         raise UserError(
             f"{shown(path)} is for an image of {stated[0]}x{stated[1]} (height x width); its image is {size[0]}x{size[1]}. Mend one."

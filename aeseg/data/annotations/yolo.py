@@ -1,6 +1,6 @@
-"""YOLO segmentation (Ultralytics): a text file for each image, `class x y x y ...` a line, x and y as fractions of the image.
+"""YOLO segmentation (Ultralytics): one text file per image with lines `class x y x y ...`, x and y as fractions of the image.
 
-Class 0 of aeseg is the background, where no polygon lies; YOLO's class i is class i + 1.  Later lines are drawn over earlier ones.
+Class 0 of aeseg is the background, outside all polygons; YOLO's class i is class i + 1.  Later lines are drawn over earlier lines.
 """
 
 from pathlib import Path
@@ -14,21 +14,21 @@ from aeseg.types import UserError
 
 
 def label(path: Path, classes: int, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
-    """The label of one image, for a class table of `classes` with the background first."""
-    found = np.zeros(size, np.uint8)
+    """Return the label of one image, for a class table of `classes` with the background first."""
+    canvas = np.zeros(size, np.uint8)
     for number, corners in polygons(path):
         if not 0 <= number < classes - 1:
             raise UserError(
                 f"{shown(path)} has the class {number}; class_table has {classes} with the background first: 0..{classes - 2} occur. "
                 "Name the background and each class of the data set."
             )
-        found = painted(found, corners * [size[1], size[0]], number + 1, shown(path))
-    return found
+        canvas = painted(canvas, corners * [size[1], size[0]], number + 1, shown(path))
+    return canvas
 
 
 def polygons(path: Path) -> list[tuple[int, np.ndarray]]:
-    """(class, corners [n 2] in 0..1) of each line."""
-    found = []
+    """Return (class, corners [n 2] in 0..1) of each line."""
+    lines = []
     for number, line in enumerate(text(path, "annotation").splitlines(), 1):
         words = line.split()
         if not words:
@@ -43,5 +43,5 @@ def polygons(path: Path) -> list[tuple[int, np.ndarray]]:
             raise UserError(
                 f"Line {number} of {shown(path)} has {len(values)} numbers; expected a class and at least 3 pairs x y. Mend it."
             )
-        found.append((int(values[0]), np.array(values[1:]).reshape(-1, 2)))
-    return found
+        lines.append((int(values[0]), np.array(values[1:]).reshape(-1, 2)))
+    return lines

@@ -1,1 +1,1 @@
-"""A folder that nobody has described yet: its layout, its labels' coding, its splits, and one description of all of it."""
+"""Inspection of an unknown folder: its layout, the coding of its labels, its splits, and one description of all these."""

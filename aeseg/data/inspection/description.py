@@ -1,4 +1,4 @@
-"""One description of a data set, which other commands take: what all splits share, and what makes each split, as JSON.
+"""Description of a data set as JSON, for other commands: the fields that all splits share, and the fields of each split.
 
 {"source": {"target": "aeseg.data.sources.folder:Folder", "root": ..., ...}, "train": {...}, "validation": {...}, "test": {...}}
 """
@@ -19,7 +19,7 @@ KEYS = ("source", *SPLITS)
 
 
 def of(root: str, fields: Mapping[str, Any], splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The description of a `Folder` with these fields; every default stands in it, so that it means the same later."""
+    """Return the description of a `Folder` with these fields.  It includes all defaults, so later versions read it alike."""
     source = spec.plain(spec.spec(Folder, root=os.path.abspath(root), **fields))
     return {"source": source, **{split: dict(splits.get(split, {})) for split in SPLITS}}
 
@@ -30,20 +30,20 @@ def write(path: Path, description: Mapping[str, Any]) -> None:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """Read a description; UserError if it is none.  Its targets are built by `spec.build`, which checks them."""
+    """Read a description; UserError if the file is not one.  `spec.build` builds its targets and checks them."""
     try:
-        found = json.loads(text(path, "data description"))
+        content = json.loads(text(path, "data description"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"The data description {shown(path)} is not JSON ({error}). Write it with: inspect <folder>.") from error
-    fits = isinstance(found, dict) and set(found) == set(KEYS) and all(isinstance(found[key], dict) for key in KEYS)
-    if not fits or not isinstance(found["source"].get("target"), str):
+    fits = isinstance(content, dict) and set(content) == set(KEYS) and all(isinstance(content[key], dict) for key in KEYS)
+    if not fits or not isinstance(content["source"].get("target"), str):
         raise UserError(
             f"{shown(path)} should hold {', '.join(KEYS)}, each an object, source with a target. Write it with: inspect <folder>."
         )
-    return spec.plain(spec.from_json(json.dumps(found)))
+    return spec.plain(spec.from_json(json.dumps(content)))
 
 
 def built(description: Mapping[str, Any], split: str = "") -> Any:
-    """The source of a split, or with "" of what all splits share."""
+    """Build the source of a split, or with "" the source with only the shared fields."""
     fields = {**description["source"], **(description[split] if split else {})}
     return spec.build(spec.from_json(json.dumps(fields)))

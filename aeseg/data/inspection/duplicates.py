@@ -1,4 +1,4 @@
-"""Images that are the same, or nearly: by bytes, and by a perceptual hash of 240 bits (dHash, Krawetz 2013, on 16 x 16 pixels)."""
+"""Exact duplicates (by bytes) and near-duplicates (by a perceptual hash of 240 bits: dHash, Krawetz 2013, on 16 x 16 pixels)."""
 
 import hashlib
 from collections import defaultdict
@@ -13,22 +13,22 @@ from aeseg.data.files import opened
 from aeseg.data.inspection.scan import Seen
 
 BITS = 12
-"""Bits of 240 in which near-duplicates differ at most."""
+"""Largest number of the 240 bits in which near-duplicates differ."""
 
 FLAT = 4.0
-"""Standard deviation of a small picture, in grey levels, below which its hash says nothing."""
+"""Standard deviation of a small picture, in grey levels, below which its hash is meaningless."""
 
 LEVELS = 8.0
-"""Mean difference of two small pictures, in grey levels after their means are made equal, that near-duplicates have at most."""
+"""Largest mean difference of the small pictures of near-duplicates, in grey levels, with equal means."""
 
 MOST = 20_000
-"""Images that are compared with one another; of more, the first."""
+"""Largest number of images compared with one another; later images are left out."""
 
 _CHUNK = 256
 
 
 def hashes(pictures: UInt8[np.ndarray, "n s s"]) -> UInt64[np.ndarray, "n words"]:
-    """dHash of each small picture: whether each pixel is brighter than its left neighbour, packed in words."""
+    """Return the dHash of each small picture: a bit per pixel, set if it is brighter than its left neighbour, packed in words."""
     brighter = pictures[:, :, 1:] > pictures[:, :, :-1]
     bits = brighter.reshape(len(pictures), -1)
     padded = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 64)))
@@ -36,7 +36,7 @@ def hashes(pictures: UInt8[np.ndarray, "n s s"]) -> UInt64[np.ndarray, "n words"
 
 
 def near(pictures: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
-    """Pairs of paths whose pictures are nearly the same; flat pictures are left out."""
+    """Return pairs of paths with nearly equal pictures; flat pictures are left out."""
     paths = [path for path, small in sorted(pictures.items()) if small.std() >= FLAT][:MOST]
     if len(paths) < 2:
         return []
@@ -56,7 +56,7 @@ def near(pictures: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
 
 
 def same(root: str, files: Sequence[Seen]) -> list[tuple[str, str]]:
-    """Pairs of files of the same bytes, each with the first of them; only files of one size are read."""
+    """Return pairs of files with equal bytes, each paired with the first such file; only files of equal size are read."""
     sizes: dict[int, list[str]] = defaultdict(list)
     for file in files:
         if file.header is not None:
@@ -74,7 +74,7 @@ def same(root: str, files: Sequence[Seen]) -> list[tuple[str, str]]:
 
 
 def clusters(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """For each name, the first name of those that pairs join it with."""
+    """Return, for each name, the first name of its cluster; pairs join clusters."""
     parent = {name: name for name in names}
 
     def top(name: str) -> str:

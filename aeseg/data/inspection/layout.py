@@ -1,4 +1,4 @@
-"""A guess at where images, labels, splits and class tables lie, from the names of folders and files."""
+"""Guess of the locations of images, labels, splits and class tables, from the names of folders and files."""
 
 import json
 import os
@@ -57,11 +57,11 @@ _SUFFIXES = ("_mask", "_masks", "-mask", ".mask", "_label", "_labels", "_seg", "
 _TABLES = re.compile(r"(class\w*|labels?|names|id2label|categories|colou?rs|label_?map|dataset)\.(json|csv|txt|ya?ml)|data\.ya?ml", re.I)
 
 _TEMPLATES = [("{stem}_leftImg8bit", f"{{stem}}_gtFine_{ids}") for ids in ("labelTrainIds", "labelIds")]  # Cityscapes
-_JSON = 30  # JSON files without an image of their name that are looked into
+_JSON = 30  # JSON files without an image of the same name that are opened
 
 
 class Layout(NamedTuple):
-    """What lies where: fields of `Folder` for all splits, those of each split that was found, a class table, what to say."""
+    """A layout: `Folder` fields for all splits, fields of each split, a class table, notes."""
 
     kind: str
     fields: dict[str, Any]
@@ -71,7 +71,7 @@ class Layout(NamedTuple):
 
 
 def guess(root: str) -> Layout:
-    """The layout of a folder.  UserError if it holds no image."""
+    """Guess the layout of a folder; UserError if it holds no image."""
     paths, repeated = files_below(root, ".", (*LABELS, ".csv", ".yaml", ".yml"))
     pictures = [path for path in paths if path.lower().endswith(IMAGES)]
     if not pictures:
@@ -80,10 +80,10 @@ def guess(root: str) -> Layout:
     table = next((path for path in paths if _TABLES.fullmatch(os.path.basename(path)) and _is_table(root, path)), "")
     notes = [f"{repeated} files are links to others and are read once"] if repeated else []
     for find in (_nnunet, _coco, _objects, _folders, _one_folder):
-        found = find(root, paths, pictures)
-        if found:
-            splits = found.splits or _lists(root, paths)
-            return found._replace(table=found.table or table, splits=splits, notes=(*notes, *found.notes))
+        layout = find(root, paths, pictures)
+        if layout:
+            splits = layout.splits or _lists(root, paths)
+            return layout._replace(table=layout.table or table, splits=splits, notes=(*notes, *layout.notes))
     return Layout("images alone", {"images": ".", "labels": ""}, {}, "", tuple(notes))
 
 
@@ -116,7 +116,7 @@ def _coco(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout | 
 
 
 def _objects(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout | None:
-    """`<id>/images/<id>.png` with `<id>/masks/*.png`: one mask for each object."""
+    """Match `<id>/images/<id>.png` with `<id>/masks/*.png`: one mask for each object."""
     folders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for path in pictures:
         parts = path.split(os.sep)
@@ -134,7 +134,7 @@ def _objects(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout
 
 
 def _folders(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout | None:
-    """Folders of images and of labels, perhaps one pair for each split."""
+    """Match folders of images and of labels, or one such pair for each split."""
     roles: dict[str, Counter[str]] = defaultdict(Counter)
     for path in paths:
         folder = os.path.dirname(path)
@@ -151,11 +151,11 @@ def _folders(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout
         for folder in folders:
             if split := _split_of(folder):
                 members[split][key].append(folder)
-    splits = {split: {key: _common(folders) for key, folders in found.items()} for split, found in members.items()}
+    splits = {split: {key: _common(folders) for key, folders in roles.items()} for split, roles in members.items()}
     templates = next((pair for pair in _TEMPLATES if all(any(_fits(part, path) for path in pictures) for part in pair)), ())
     named = dict(zip(("image_name", "label_name"), templates, strict=False))
     notes = []
-    if len(splits) > 1 and all(len(found) == 2 for found in splits.values()):
+    if len(splits) > 1 and all(len(roles) == 2 for roles in splits.values()):
         fields: dict[str, Any] = {**(splits["train"] if "train" in splits else next(iter(splits.values()))), **named}
         return Layout("a pair of folders for each split", fields, splits, "", ())
     label_tops = Counter({top: sum(count for folder, count in labels.items() if _below(folder, top)) for top in _tops(labels)})
@@ -174,7 +174,7 @@ def _folders(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout
 
 
 def _one_folder(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Layout | None:
-    """Images and labels side by side, told apart by a suffix or by their kind."""
+    """Match images and labels in one folder, distinguished by a suffix or by file type."""
     folder = _common([os.path.dirname(path) for path in pictures])
     stems = {os.path.splitext(path)[0] for path in pictures}
     for suffix in _SUFFIXES:
@@ -191,15 +191,15 @@ def _one_folder(root: str, paths: Sequence[str], pictures: Sequence[str]) -> Lay
 
 
 def _lists(root: str, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """List files of splits: train.txt, splits/val.csv, ImageSets/Segmentation/test.txt."""
-    found: dict[str, dict[str, Any]] = {}
+    """Find list files of splits: train.txt, splits/val.csv, ImageSets/Segmentation/test.txt."""
+    lists: dict[str, dict[str, Any]] = {}
     for path in paths:
         folder, base = os.path.split(path)
         stem, ending = os.path.splitext(base)
         beside = folder.lower() in ("", "splits", "lists", "split", os.path.join("imagesets", "segmentation"))
         if beside and ending.lower() in (".txt", ".csv") and _split_of(stem):
-            found.setdefault(_split_of(stem), {"list_file": path})
-    return found if "train" in found else {}
+            lists.setdefault(_split_of(stem), {"list_file": path})
+    return lists if "train" in lists else {}
 
 
 def _fits(template: str, path: str) -> bool:
@@ -207,7 +207,7 @@ def _fits(template: str, path: str) -> bool:
 
 
 def _role(folder: str) -> str:
-    """images, labels, roi, or "" by the words of a folder's path."""
+    """Return images, labels, roi or "", by the words of a folder's path."""
     words = [word.lower() for word in folder.split(os.sep)]
     for role, known in (("roi", _ROIS), ("labels", _LABELS), ("images", _IMAGES)):
         if any(word in known for word in words):
@@ -217,7 +217,7 @@ def _role(folder: str) -> str:
 
 
 def _split_of(path: str) -> str:
-    """The split that a word of a path names: train2017, trainannot and instances_val are train, train, validation."""
+    """Return the split that a word of a path names: train2017, trainannot and instances_val are train, train, validation."""
     for word in re.split(r"[^a-zA-Z]+", path):
         lower = re.sub(r"(annot|annots|labels?|masks?|images?)$", "", word.lower())
         if lower in _SPLITS:
@@ -226,7 +226,7 @@ def _split_of(path: str) -> str:
 
 
 def _tops(folders: Sequence[str] | Counter[str]) -> list[str]:
-    """Folders that lie in no other one of them."""
+    """Return the folders that are not inside another of them."""
     return [folder for folder in folders if not any(folder != other and _below(folder, other) for other in folders)]
 
 
@@ -248,7 +248,7 @@ def _is_table(root: str, path: str) -> bool:
 def _says(root: str, path: str, keys: Sequence[str]) -> bool:
     """Return whether a JSON file is an object with these keys."""
     try:
-        found = json.loads(text(Path(root, path), "annotation", 2**30))
+        content = json.loads(text(Path(root, path), "annotation", 2**30))
     except (UserError, ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and all(isinstance(found.get(key), list) for key in keys)
+    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in keys)

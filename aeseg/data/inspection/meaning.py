@@ -1,4 +1,4 @@
-"""A guess at what the labels of a layout mean: class table, coding, and the questions that only the reader can answer."""
+"""Guess of the meaning of labels: class table, coding, and the questions that only the user can answer."""
 
 import os
 from collections import Counter
@@ -20,11 +20,11 @@ from aeseg.data.survey import FILES, spread
 from aeseg.types import IGNORE, UserError
 
 MASKS = "background #000000, foreground #ffffff"
-_MOST = 64  # classes that a guess makes; more values are a photograph or objects' numbers
+_MOST = 64  # most classes of a guess; more values are a photograph or object numbers
 
 
 class Meaning(NamedTuple):
-    """Fields of `Folder` that say what labels mean, what was found, and questions with the field that answers each."""
+    """`Folder` fields for labels, notes, and questions with the field that answers each."""
 
     fields: dict[str, Any]
     notes: tuple[str, ...]
@@ -32,7 +32,7 @@ class Meaning(NamedTuple):
 
 
 def of_labels(root: str, layout: Layout, files: Sequence[str]) -> Meaning:
-    """The meaning of label files (paths below the root; one file for COCO, none for images alone)."""
+    """Guess the meaning of label files (paths below the root; one file for COCO, none without labels)."""
     names = _names(root, layout)
     if not files or layout.fields.get("labels", "").endswith(".json"):
         return Meaning({}, (), ())
@@ -51,15 +51,15 @@ def of_labels(root: str, layout: Layout, files: Sequence[str]) -> Meaning:
             sample.append((path, decode.stored(Path(root, path), reading=Reading(pages="0"))))
         except UserError:
             continue
-    found = coding.findings(sample)
-    if len(classes) > 1 and found.values <= {0, 1, IGNORE}:
+    contents = coding.findings(sample)
+    if len(classes) > 1 and contents.values <= {0, 1, IGNORE}:
         fields = {"class_table": ", ".join(("background", *classes)), "label_name": "{stem}_{class}"}
         return Meaning(fields, (f"one mask for each class, by the ends of names: {few(classes)}",), ())
-    return _of_findings(found, layout.table, names)
+    return _of_findings(contents, layout.table, names)
 
 
 def of_images(files: Sequence[Seen], root: str, pages: str = "") -> Meaning:
-    """Fields that say how images are read, by their headers and, for ranges, a few of their pixels."""
+    """Guess the fields for reading images from all headers and, for ranges, a few images' pixels."""
     heads = [(file.path, file.header) for file in files if file.header is not None]
     if not heads:
         return Meaning({}, (), ())
@@ -94,29 +94,29 @@ def of_images(files: Sequence[Seen], root: str, pages: str = "") -> Meaning:
     return Meaning(fields, (), tuple(questions))
 
 
-def _of_findings(found: Findings, table_file: str, names: Sequence[str]) -> Meaning:
+def _of_findings(contents: Findings, table_file: str, names: Sequence[str]) -> Meaning:
     fields: dict[str, Any] = {"class_table": table_file} if table_file else {}
-    values, questions, notes = found.values | found.indices, [], []
-    if len(found.alphas) > 1:
-        if found.colour_under_alpha:
+    values, questions, notes = contents.values | contents.indices, [], []
+    if len(contents.alphas) > 1:
+        if contents.colour_under_alpha:
             questions.append("colour and alpha of the labels vary: is the mask the alpha (--coding=alpha) or the colour (colours)?")
         return Meaning({"class_table": MASKS, "coding": "alpha", **fields}, ("the mask is the alpha channel",), tuple(questions))
-    if found.lossy:
+    if contents.lossy:
         questions.append(
-            f"labels are JPEG or lossy WebP ({shown(found.lossy)}), which changes classes: better save them as PNG. Else "
+            f"labels are JPEG or lossy WebP ({shown(contents.lossy)}), which changes classes: better save them as PNG. Else "
             "--snap=0.1 takes the nearest class, --binary_threshold=128 a mask."
         )
-    if found.colours:
-        if len(found.colours) > _MOST:
+    if contents.colours:
+        if len(contents.colours) > _MOST:
             text = f"labels hold more than {_MOST} colours: anti-aliased, or photographs? Give class_table the true colours, and snap=0.1."
             return Meaning({**fields, "snap": 0.1} if table_file else fields, (), (*questions, text))
-        made = _of_colours(sorted(found.colours))
+        made = _of_colours(sorted(contents.colours))
         if not table_file:
-            questions.append(f"{len(found.colours)} colours are taken for classes: what are they called, which is void? --class_table")
-        return Meaning({"class_table": made, **fields}, (f"labels are colour-coded, {len(found.colours)} colours",), tuple(questions))
-    if found.differs:
-        notes.append(f"palettes differ: {found.differs}")
-        fields = {"class_table": _of_colours(sorted(found.palette)), **fields}
+            questions.append(f"{len(contents.colours)} colours are taken for classes: what are they called, which is void? --class_table")
+        return Meaning({"class_table": made, **fields}, (f"labels are colour-coded, {len(contents.colours)} colours",), tuple(questions))
+    if contents.differs:
+        notes.append(f"palettes differ: {contents.differs}")
+        fields = {"class_table": _of_colours(sorted(contents.palette)), **fields}
         return Meaning(fields, tuple(notes), ("the palettes of labels differ, so colours are taken for classes: is that right? --coding",))
     rest = values - {IGNORE}
     if values and (values <= {0, IGNORE} or values <= {0, 1}) and (not names or len(names) == 2):
@@ -151,10 +151,10 @@ def _of_colours(colours: Sequence[tuple[int, int, int]]) -> str:
 
 
 def _of_labelme(root: str, files: Sequence[str], names: Sequence[str]) -> Meaning:
-    found = Counter(str(shape.get("label", "")) for path in files for shape in labelme.shapes(Path(root, path)))
-    words = names or ("background", *(name for name, _ in sorted(found.items()) if name.lower() not in ("background", "_background_")))
+    counts = Counter(str(shape.get("label", "")) for path in files for shape in labelme.shapes(Path(root, path)))
+    words = names or ("background", *(name for name, _ in sorted(counts.items()) if name.lower() not in ("background", "_background_")))
     return Meaning(
-        {"class_table": ", ".join(words)}, (f"LabelMe shapes: {few([f'{name} {n}' for name, n in found.most_common()], 12)}",), ()
+        {"class_table": ", ".join(words)}, (f"LabelMe shapes: {few([f'{name} {n}' for name, n in counts.most_common()], 12)}",), ()
     )
 
 
@@ -173,7 +173,7 @@ def _names(root: str, layout: Layout) -> tuple[str, ...]:
 
 
 def _suffixes(files: Sequence[str]) -> tuple[str, ...]:
-    """Class names that end the names of several masks of one image; () if masks are one for each image."""
+    """Return the class names at the end of mask names if images have several masks; () if each image has one."""
     parts = [os.path.splitext(os.path.basename(path))[0].rsplit("_", 1) for path in files]
     if not all(len(part) == 2 for part in parts):
         return ()

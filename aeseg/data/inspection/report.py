@@ -1,4 +1,4 @@
-"""Look through a folder: what is there, what it means, what is wrong, how to split it, how to train on it."""
+"""Report on a folder: its files, the meaning of its labels, problems, splits, and settings to train with."""
 
 import contextlib
 import os
@@ -23,14 +23,14 @@ from aeseg.data.survey import spread
 from aeseg.types import IGNORE, UserError
 
 LABELS = 1000
-"""Labels that are read for the class shares, evenly spread over all splits; all, if there are fewer."""
+"""Labels read for the class fractions, evenly spread over all splits; all labels if there are fewer."""
 
 STATISTICS = 100
-"""Images of which mean and standard deviation are printed."""
+"""Images in the printed mean and standard deviation."""
 
 
 class Found(NamedTuple):
-    """The result: lines to print by heading, questions, the description, and the files that were written."""
+    """The result: lines to print by heading, questions, the description, and the written files."""
 
     sections: dict[str, list[str]]
     questions: tuple[str, ...]
@@ -43,32 +43,32 @@ def inspect(
 ) -> Found:
     """Inspect a folder and write data.json, contact.png and the lists of splits below `output`.
 
-    `answers` are fields of `Folder` that are known.  Headers of all images are read; pixels for duplicates as `seconds` allow.
+    `answers` are known fields of `Folder`.  Headers of all images are read; pixels, for duplicates, as far as `seconds` allow.
     """
     if not os.path.isdir(root):
         raise UserError(f"There is no directory {shown(root)}. Name the folder that holds the images.")
     Path(output).mkdir(parents=True, exist_ok=True)
-    found = layout.guess(root)
-    source, fields, notes, questions = _source(root, found, dict(answers))
-    splits, told = _completed({split: dict(own) for split, own in found.splits.items()})
+    guessed = layout.guess(root)
+    source, fields, notes, questions = _source(root, guessed, dict(answers))
+    splits, told = _completed({split: dict(own) for split, own in guessed.splits.items()})
     sources, said = _of_splits(root, fields, splits)
     sources = sources or {"": source}
     split_of = {files.image: split for split, one in sources.items() for files in one.records}
-    progress(f"{shown(root)}: {found.kind}; reading the headers of {len(split_of)} images")
+    progress(f"{shown(root)}: {guessed.kind}; reading the headers of {len(split_of)} images")
     seen = scan.seen(root, list(split_of))
     read = meaning.of_images(seen, root, answers.get("pages", ""))
     questions += [*said, *(question for question in read.questions if not any(f"--{name}=" in question for name in answers))]
     fields |= {name: value for name, value in read.fields.items() if name not in answers}
     source = Folder(root=root, **fields)
     if source.reading.value_range != (0.0, 0.0):
-        fields["value_range"] = source.reading.value_range  # said once, not found out by each split
-    with contextlib.suppress(UserError):  # asked about when the labels are counted
+        fields["value_range"] = source.reading.value_range  # stated once, instead of surveyed by each split
+    with contextlib.suppress(UserError):  # counting the labels asks about it
         notes += [note for note in source.notes if note not in notes]
     progress("looking for duplicates")
     pictures = scan.pictures(root, seen, seconds)
     same, near = duplicates.same(root, seen), duplicates.near(pictures)
     sections = {
-        "Files": [f"layout: {found.kind}", *found.notes, *told, *notes, *read.notes, *_files(seen)],
+        "Files": [f"layout: {guessed.kind}", *guessed.notes, *told, *notes, *read.notes, *_files(seen)],
         "Duplicates": _duplicates(same, near, split_of, len(pictures), len(seen)),
     }
     written: list[str] = []
@@ -79,7 +79,7 @@ def inspect(
         written += [own["list_file"] for own in splits.values() if "list_file" in own]
     whole = {split: Folder(root=root, **{**fields, **own}) for split, own in (splits or {"": {}}).items()}
     train = whole.get("train", next(iter(whole.values())))
-    with contextlib.suppress(UserError):  # an image that cannot be read is listed with the files
+    with contextlib.suppress(UserError):  # unreadable images are listed under Files
         mean, std, read_images = channel_statistics(train, STATISTICS, seed)
         listed = [f"{one:.3f} +- {other:.3f}" for one, other in zip(mean, std, strict=True)]
         sections["Files"].append(f"mean +- standard deviation of each channel, of {read_images} training images: {', '.join(listed)}")
@@ -102,14 +102,14 @@ class _Said(NamedTuple):
     questions: list[str]
 
 
-def _source(root: str, found: Layout, answers: dict[str, Any]) -> tuple[Folder, dict[str, Any], list[str], list[str]]:
-    """The folder that a layout and its labels' meaning make: the source, its fields, notes, questions."""
-    fields = {**found.fields, **answers}
+def _source(root: str, guessed: Layout, answers: dict[str, Any]) -> tuple[Folder, dict[str, Any], list[str], list[str]]:
+    """Build the source of a layout and its labels' meaning; return the source, its fields, notes and questions."""
+    fields = {**guessed.fields, **answers}
     places = Places(root, fields["images"], fields["labels"], fields.get("roi", ""), fields.get("label_suffix", ""))
     places = places._replace(image_name=fields.get("image_name", ""), label_name=fields.get("label_name", ""))
     files = label_files(places)
-    meant = meaning.of_labels(root, found._replace(fields=fields), files) if fields["labels"] else meaning.Meaning({}, (), ())
-    fields = {**found.fields, **meant.fields, **answers}
+    meant = meaning.of_labels(root, guessed._replace(fields=fields), files) if fields["labels"] else meaning.Meaning({}, (), ())
+    fields = {**guessed.fields, **meant.fields, **answers}
     questions = [question for question in meant.questions if not any(f"--{name}" in question for name in answers)]
     attempts: tuple[tuple[dict[str, Any], str], ...] = (
         ({}, ""),
@@ -130,7 +130,7 @@ def _source(root: str, found: Layout, answers: dict[str, Any]) -> tuple[Folder, 
 
 
 def _of_splits(root: str, fields: Mapping[str, Any], splits: dict[str, dict[str, Any]]) -> tuple[dict[str, Folder], list[str]]:
-    """The source of each split that was found; one that cannot be read is left out and asked about."""
+    """Build the source of each split in the layout; an unreadable split is left out and becomes a question."""
     sources, questions = {}, []
     for split in list(splits):
         try:
@@ -142,7 +142,7 @@ def _of_splits(root: str, fields: Mapping[str, Any], splits: dict[str, dict[str,
 
 
 def _completed(splits: dict[str, dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Three splits of those that were found: what is missing is drawn from the training records."""
+    """Complete the splits to three; missing splits are drawn from the training records."""
     if "train" not in splits or len(splits) == 3:
         return splits, []
     train, notes = splits["train"], []
@@ -192,7 +192,7 @@ def _duplicates(
 
 
 def _classes(sources: Mapping[str, Folder], progress: Callable[[str], None]) -> tuple[Counts | None, list[int], _Said]:
-    """Counts of the training labels, the order of its records with rare classes first, and lines."""
+    """Return the counts of the training labels, its records with rare classes first, and lines."""
     lines: list[str] = []
     questions: list[str] = []
     first = None

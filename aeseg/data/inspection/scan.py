@@ -1,4 +1,4 @@
-"""Headers of all images and small grey pictures of as many as a time allows, by threads."""
+"""Threaded scan of a folder: headers of all images, and small grey pictures of as many as the time allows."""
 
 import os
 import time
@@ -18,13 +18,13 @@ from aeseg.data.reading import Reading
 from aeseg.types import UserError
 
 SIDE = 16
-"""Pixels of a side of the small pictures."""
+"""Side of a small picture in pixels."""
 
 _FULL = Reading(pages="0")
 
 
 class Seen(NamedTuple):
-    """An image file: its path below the root, header (None if it cannot be read, then `error` says why), bytes."""
+    """An image file: its path below the root, its header (None with an `error` if unreadable), its bytes."""
 
     path: str
     header: Header | None
@@ -33,14 +33,14 @@ class Seen(NamedTuple):
 
 
 def seen(root: str, paths: Sequence[str], threads: int = 0) -> list[Seen]:
-    """The header of each file, in order."""
+    """Read the header of each file, in order."""
     return _mapped(lambda path: _header(root, path), paths, threads)
 
 
 def pictures(
     root: str, files: Sequence[Seen], seconds: float | int, threads: int = 0, clock: Callable[[], float] = time.monotonic
 ) -> dict[str, UInt8[np.ndarray, "s s"]]:
-    """{path: grey picture of 16 x 16} of the files that the seconds allow, spread over all of them; unreadable pixels are left out."""
+    """Return {path: grey picture of 16 x 16} of as many files as `seconds` allow, evenly spread; unreadable files are left out."""
     readable = [file for file in files if file.header is not None]
     order = np.random.default_rng(0).permutation(len(readable))
     until = clock() + seconds
@@ -53,7 +53,7 @@ def pictures(
 
 
 def workers() -> int:
-    """Threads for the cores that this process may use."""
+    """Return the number of threads: one for each core that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -74,7 +74,7 @@ def _header(root: str, path: str) -> Seen:
 
 
 def _picture(root: str, file: Seen) -> np.ndarray | None:
-    """A small grey picture; a JPEG is decoded at an eighth of its size, which is fast."""
+    """Return a small grey picture; a JPEG is decoded at an eighth of its size, for speed."""
     try:
         head = file.header
         if head is None:
@@ -93,7 +93,7 @@ def _picture(root: str, file: Seen) -> np.ndarray | None:
 
 
 def _stretched(pixels: np.ndarray) -> np.ndarray:
-    """The mean over the channels, from its least to its largest value."""
+    """Return the mean over the channels, stretched from its smallest to its largest value."""
     grey = np.nan_to_num(pixels.astype(np.float64).mean(axis=-1))
     low, high = grey.min(), grey.max()
     return np.rint((grey - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A contact sheet: images with their labels laid over, those with the rarest classes first."""
+"""Contact sheet: images with overlaid labels, the rarest classes first."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,13 +12,13 @@ from PIL import Image
 from aeseg.types import IGNORE, Class, UserError
 
 CELL = 192
-"""Pixels of a side of a cell."""
+"""Side of a cell in pixels."""
 
 COLUMNS = 6
 
 
 def write(path: Path, source: Any, order: Iterable[int], most: int = 30) -> int:
-    """Write the sheet of a source's records in an order; returns how many it shows.  Records that cannot be read are left out."""
+    """Write the sheet of a source's records in an order; return the number shown.  Unreadable records are left out."""
     cells: list[np.ndarray] = []
     for index in order:
         if len(cells) == most:
@@ -34,13 +34,13 @@ def write(path: Path, source: Any, order: Iterable[int], most: int = 30) -> int:
 
 
 def rarest_first(presence: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Records in the order of the rarest class that each has; `presence` [records classes], `shares` of the classes."""
+    """Order records by the rarest class that each contains; `presence` is [records classes], `shares` are class fractions."""
     rarity = np.where(presence, shares, np.inf).min(axis=1, initial=np.inf)
     return np.argsort(rarity, kind="stable")
 
 
 def cell(record: dict[str, Any], classes: Sequence[Class]) -> UInt8[np.ndarray, "h w 3"]:
-    """An image beside itself with its label: colours at half strength, outlines full, ignored pixels dark."""
+    """Draw an image beside its overlay: half-transparent class colours, opaque outlines, dark ignored pixels."""
     image = _rgb(record["image"])
     if "label" not in record:
         return _fitted(image)
@@ -49,7 +49,7 @@ def cell(record: dict[str, Any], classes: Sequence[Class]) -> UInt8[np.ndarray, 
     for index, item in enumerate(classes):
         colours[index] = item.colour
     if len(classes) == 2 and colours[1].min() > 250:
-        colours[1] = (255, 80, 60)  # white on a bright image does not show
+        colours[1] = (255, 80, 60)  # white is invisible on a bright image
     painted = colours[label]
     shown = np.where((label == 0)[..., None], image, image // 2 + painted // 2)
     shown = np.where((label == IGNORE)[..., None], image // 3, shown).astype(np.uint8)
@@ -57,7 +57,7 @@ def cell(record: dict[str, Any], classes: Sequence[Class]) -> UInt8[np.ndarray, 
 
 
 def grid(cells: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> UInt8[np.ndarray, "h w 3"]:
-    """Cells of one size in rows, on grey."""
+    """Arrange cells of one size in rows, on grey."""
     columns = min(COLUMNS if cells[0].shape[1] <= CELL else COLUMNS // 2, len(cells))
     rows = -(-len(cells) // columns)
     h, w = cells[0].shape[0] + 4, cells[0].shape[1] + 4
@@ -73,7 +73,7 @@ def _rgb(image: np.ndarray) -> np.ndarray:
 
 
 def _fitted(image: np.ndarray) -> np.ndarray:
-    """The image in a square cell, its aspect kept."""
+    """Fit the image into a square cell, with the same aspect."""
     scale = CELL / max(image.shape[:2])
     h, w = (max(1, round(side * scale)) for side in image.shape[:2])
     small = cv2.resize(np.ascontiguousarray(image), (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)

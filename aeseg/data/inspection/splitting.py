@@ -1,4 +1,4 @@
-"""Three disjoint splits of a folder that has none: neighbours and look-alikes stay together as far as that is possible."""
+"""Three disjoint splits of a folder without splits: neighbours and look-alikes stay together if possible."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from aeseg.types import UserError
 SHARES = (0.7, 0.15, 0.15)
 
 LARGEST = 0.4
-"""The share of all images that one group has at most; larger groups would decide the splits alone."""
+"""Largest fraction of all images in one group; larger groups would determine the splits."""
 
 
 def made(source: Folder, pairs: Sequence[tuple[str, str]], output: str, seed: int) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Write lists of three disjoint splits; returns the fields of each split and lines to print.  {} for too few images.
+    """Write lists of three disjoint splits; return the fields of each split ({} for too few images) and lines to print.
 
-    `pairs` are files that look alike.  Names that cannot stand in a list are drawn by the same seed by `Folder` itself.
+    `pairs` are files that look alike.  If a list cannot hold some names, `Folder` draws the splits with the same seed.
     """
     names = [files.name for files in source.records]
     name_of = {files.image: files.name for files in source.records}
@@ -44,7 +44,7 @@ def made(source: Folder, pairs: Sequence[tuple[str, str]], output: str, seed: in
 
 
 def chosen_groups(names: Sequence[str], alike: Sequence[tuple[str, str]]) -> tuple[list[str], str]:
-    """The group of each name, by names and look-alikes, and what it is made of: the first kind whose groups are small enough."""
+    """Return the group of each name and a description: the first kind of grouping whose groups are small enough."""
     by_name, by_look = groups.groups(names), duplicates.clusters(names, alike)
     joins = [(f"name {one}", f"look {other}") for one, other in zip(by_name, by_look, strict=True)]
     both = duplicates.clusters([*(one for one, _ in joins), *(other for _, other in joins)], joins)[: len(names)]

@@ -1,1 +1,1 @@
-"""Data sources: random access to records.  One file each, found by its name."""
+"""Data sources: random access to records.  One module per source, found by its name."""

@@ -1,4 +1,4 @@
-"""The reader's own images: two folders matched by name, a list file, or images alone.
+"""Your own images: two folders matched by name, a list file, or only images.
 
 <root>/images/a.jpg       <root>/labels/a.png
 <root>/images/b/c.tif     <root>/labels/b/c.gif
@@ -36,43 +36,43 @@ SEGNET_WEIGHTS = {
     "sky": 0.2595, "building": 0.1826, "pole": 4.564, "road": 0.1417, "pavement": 0.9051, "tree": 0.3826,
     "sign": 9.6446, "fence": 1.8418, "car": 0.6823, "pedestrian": 6.2478, "bicyclist": 7.3614,
 }  # fmt: skip
-"""The class weights that SegNet's authors published with their models; the median frequencies of the 367 training images are others."""
+"""Class weights published with SegNet's models; they differ from the median frequencies of the 367 training images."""
 
 MASK_CLASSES = "background #000000, foreground #ffffff"
-"""The classes of a binary mask when no others are named."""
+"""Default classes of a binary mask."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Images, and their labels if there are any, below `root`.
+    """Images below `root`, with or without labels.
 
-    Files   `images`, `labels`, `roi` are folders below the root ("." is the root itself), files matched by their path without ending;
-            `labels=""` reads images alone, `labels="<file>.json"` COCO's annotations, .json and .txt files LabelMe's and YOLO's.
-            A label is called like its image plus `label_suffix`, or as the templates `image_name` and `label_name` say (data/names.py:
-            one mask for each class or object, one file for each channel).  `only_labelled` leaves images without a label out.
-    Records `list_file` (below the root, or absolute; data/lists.py) picks them; `list_prefix` at the head of its paths stands for the
-            root.  `split` ("train", "validation", "test") is one of three disjoint splits with the shares `splits`, drawn by
-            `split_seed` over groups of neighbours (`group_by`, data/groups.py).  `part` takes from this to that fraction of what is
-            picked, so (0.0, 0.9) and (0.9, 1.0) share none.  `images_only`, to pretrain, reads no label and takes images without one,
-            too: these train, unless they are neighbours of images that validate or test.  Images of the lists `apart_from`, and their
+    Files   `images`, `labels` and `roi` are folders below the root ("." for the root).  Files match by their path without ending.
+            `labels=""` reads only images; `labels="<file>.json"` reads COCO annotations; .json and .txt files are LabelMe and YOLO labels.
+            A label's name is its image's name plus `label_suffix`, or follows the templates `image_name` and `label_name` (data/names.py:
+            one mask for each class or object, one file for each channel).  `only_labelled` leaves out images without a label.
+    Records `list_file` (below the root, or absolute; data/lists.py) lists the records; `list_prefix` at the start of its paths stands for
+            the root.  `split` ("train", "validation", "test") is one of three disjoint splits with the fractions `splits`, drawn by
+            `split_seed` over groups of neighbours (`group_by`, data/groups.py).  `part` takes the records between two fractions, so
+            (0.0, 0.9) and (0.9, 1.0) are disjoint.  `images_only`, for pretraining, reads no labels and also takes unlabelled images:
+            they are in train, except neighbours of validation or test images.  Images of the lists `apart_from`, and their
             neighbours, are left out.
-    Labels  `class_table` and `ignore_ids` say what they mean (data/classes.py), `coding` how they are stored (data/coding.py: auto, ids,
-            colours, mask, alpha).  With `binary_threshold` > 0 they are masks: class 1 where the grey value, 0..255, reaches it.  Up
-            to a share `snap` of a file's pixels may take the nearest class.  Masks of two classes may `overlap`: ask, last, ignore.
-            Where the mask in `roi` is below 128, labels are IGNORE.
+    Labels  `class_table` and `ignore_ids` define the classes (data/classes.py), `coding` their storage (data/coding.py: auto, ids,
+            colours, mask, alpha).  With `binary_threshold` > 0, labels are masks: class 1 if the grey value (0..255) reaches it.  Up
+            to a fraction `snap` of a file's pixels may take the nearest class.  `overlap` of two classes' masks: ask, last, ignore.
+            Labels are IGNORE where the mask in `roi` is below 128.
     Images  `channels`, `bands`, `value_range`, `pages`, `orientation`, `pixels_limit`: data/reading.py.  16-bit images that use fewer bits
-            are read in the range of these bits, unless `value_range` is set.  Images are uint8, or uint16 if the first is stored with
-            more than 8 bits; `bits` (8 or 16) says which.
+            are read in the range of these bits, unless `value_range` is set.  Images are uint8, or uint16 if the first image has
+            more than 8 bits; `bits` (8 or 16) overrides this.
 
-    Building it lists folders and opens no image; what does not match is a UserError then.  What is wrong inside a file is a
-    UserError when the record is read.  `notes` tells what was found out and not stated.
+    The constructor lists folders and opens no image; files that do not match raise a UserError there.  A faulty file raises a UserError
+    when its record is read.  `notes` lists inferred settings.
     """
 
     SHARED: ClassVar = (
         *("class_table", "ignore_ids", "binary_threshold", "coding", "snap", "overlap"),
         *("channels", "bands", "value_range", "pages", "orientation", "bits"),
     )
-    """Fields that say what pixels and labels mean: one value for all splits."""
+    """Fields that define the meaning of pixels and labels: one value for all splits."""
 
     root: str
     images: str = "images"
@@ -125,7 +125,7 @@ class Folder:
                 "Folder needs to know what the labels mean; got class_table=''. Set it (a .json, .csv or .txt file, names separated by "
                 "commas, or the number of classes), or binary_threshold (say 128) or coding='mask' for masks; or labels='' for images."
             )
-        # Made here, so that what is wrong is said when the source is built and not at its first record.
+        # Evaluated here, so that errors appear when the source is built, not at its first record.
         _ = self._reading, self.records, self.classes
 
     @property
@@ -134,10 +134,10 @@ class Folder:
 
     @cached_property
     def records(self) -> tuple[Files, ...]:
-        """Name and files of each record, in order."""
-        found = self._matched[0].records
+        """Return the name and files of each record, in order."""
+        picked = self._matched[0].records
         where = shown(Path(self.root, self.list_file or self.images))
-        if not found:
+        if not picked:
             remedy = "Name one record a line" if self.list_file else f"Files that are read end in {', '.join(IMAGES)}"
             raise UserError(
                 f"There is no record in {where}{'' if self.list_file else passed_over(self.root, self.images, IMAGES)}. {remedy}."
@@ -145,40 +145,40 @@ class Folder:
         if self.apart_from:
             held = {files.image for path in self.apart_from for files in self._listed(path)}
             left_out = picking.beside(
-                [files.name for files in found], [index for index, files in enumerate(found) if files.image in held], self.group_by
+                [files.name for files in picked], [index for index, files in enumerate(picked) if files.image in held], self.group_by
             )
-            found = tuple(files for index, files in enumerate(found) if index not in left_out)
+            picked = tuple(files for index, files in enumerate(picked) if index not in left_out)
         if self.split:
-            names = [files.name for files in found]
+            names = [files.name for files in picked]
             how = (self.split, self.splits, self.split_seed, self.group_by)
             chosen = picking.of_split(names, self._matched[1], *how) if self.images_only else groups.split(names, *how, self._labelled)
             if not chosen:
-                raise UserError(f"splits={self.splits} leave no record for {self.split} of the {len(found)} in {where}. Give it a share.")
-            found = tuple(found[index] for index in chosen)
-        start, stop = (round(len(found) * end) for end in self.part)
+                raise UserError(f"splits={self.splits} leave no record for {self.split} of the {len(picked)} in {where}. Give it a share.")
+            picked = tuple(picked[index] for index in chosen)
+        start, stop = (round(len(picked) * end) for end in self.part)
         if start == stop:
-            raise UserError(f"part={self.part} of the {len(found)} records in {where} holds none. Widen it.")
-        return found[start:stop]
+            raise UserError(f"part={self.part} of the {len(picked)} records in {where} holds none. Widen it.")
+        return picked[start:stop]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was found out about files and labels and is not stated in the fields, a sentence each; reads a sample."""
+        """Return inferred facts about files and labels, a sentence each; reads a sample."""
         coding = self._meaning.coding.notes if self._labelled and self._meaning.coding else ()
         return (*self._matched[0].notes, *coding, *self._ranged[1])
 
     @property
     def image_files(self) -> tuple[str, ...]:
-        """The path of each record's image."""
+        """Return the path of each record's image."""
         return tuple(str(Path(self.root, files.image)) for files in self.records)
 
     @property
     def reading(self) -> Reading:
-        """How image files are read, the range of 16 bits included; reads a sample."""
+        """Return the settings for reading images, including the range of 16-bit images; reads a sample."""
         return self._ranged[0]
 
     @property
     def coding_key(self) -> tuple[Any, ...]:
-        """How label images are read, to compare with another split; reads a sample."""
+        """Return the coding of label images, to compare with another split; reads a sample."""
         return self._meaning.coding.key if self._labelled and self._meaning.coding else ()
 
     def __len__(self) -> int:
@@ -201,7 +201,7 @@ class Folder:
         return record
 
     def label(self, index: int) -> np.ndarray:
-        """The label of a record; the image is read only if its size is needed."""
+        """Return the label of a record; the image is read only if its size is needed."""
         files = self.records[index]
         drawn = not files.label.lower().endswith(IMAGES)
         if files.roi or drawn:
@@ -216,18 +216,18 @@ class Folder:
 
     @property
     def _labelled(self) -> bool:
-        """Whether labels are read."""
+        """Return whether labels are read."""
         return bool(self.labels) and not self.images_only
 
     @cached_property
     def _matched(self) -> tuple[Matched, frozenset[str]]:
-        """The records, and if labels are not read the names of those that have one."""
+        """Return the records and, if labels are not read, the names of the labelled records."""
         if self.images_only:
             return images_alone(self._places, self.list_file, self.list_prefix)
         return matched(self._places, self.list_file, self.list_prefix, self.only_labelled), frozenset()
 
     def _listed(self, list_file: str) -> tuple[Files, ...]:
-        """The images that a list names."""
+        """Return the images of a list."""
         return images_alone(self._places, list_file, self.list_prefix)[0].records
 
     @cached_property
@@ -253,7 +253,7 @@ class Folder:
 
     @cached_property
     def _reading(self) -> Reading:
-        """How files are read, before the range of 16 bits is known.  Without labels nothing can be torn apart by a turn."""
+        """Return the settings before the range of 16-bit images is known.  Without labels, any orientation is safe."""
         orientation = "ignore" if self.orientation == "ask" and not self._labelled else self.orientation
         return Reading(self.bands, self.value_range, False, self.pages, orientation, self.pixels_limit, self.bits or 8)
 
@@ -269,7 +269,7 @@ class Folder:
 
 
 def recipe(size: str = "small", root: str = "data") -> ConfigDict:
-    """`small`: images/ and labels/ below the root, masks of 0 and 255; `tiny`, for tests: the root's images alone."""
+    """Return `small`: images/ and labels/ below the root, masks of 0 and 255; or `tiny`, for tests: only the root's images."""
     sizes: dict[str, dict[str, Any]] = {"tiny": {"images": ".", "labels": ""}, "small": {"binary_threshold": 128}}
     if size not in sizes:
         raise UserError(f"folder has no recipe {size!r}; it has {', '.join(sizes)}.")
@@ -277,7 +277,7 @@ def recipe(size: str = "small", root: str = "data") -> ConfigDict:
 
 
 def camvid(split: str, root: str = "data/camvid") -> ConfigDict:
-    """CamVid (Brostow et al. 2009) in SegNet's split, 360x480: train 367, val 101 (one sequence), test 233."""
+    """Return CamVid (Brostow et al. 2009) in SegNet's split, 360x480: train 367, val 101 (one sequence), test 233."""
     _check_split("CamVid", split, ("train", "val", "test"))
     return spec(
         Folder, root=root, images=split, labels=f"{split}annot", list_file=f"{split}.txt", list_prefix="/SegNet/CamVid/",
@@ -286,8 +286,8 @@ def camvid(split: str, root: str = "data/camvid") -> ConfigDict:
 
 
 def drive(split: str, root: str = "data/drive") -> ConfigDict:
-    """DRIVE (Staal et al. 2004), vessels inside the field of view: train 18 and validation 2 of the 20 official training images,
-    test the 20 official test images (labels of the first observer)."""
+    """Return DRIVE (Staal et al. 2004), vessels inside the field of view.  Train has 18 and validation 2 of the 20 official training
+    images; test has the 20 official test images (labels of the first observer)."""
     _check_split("DRIVE", split, ("train", "validation", "test"))
     return spec(
         Folder, root=root, labels="labels", roi="fov", binary_threshold=128, class_table="background #000000, vessel #ffffff",
@@ -297,12 +297,12 @@ def drive(split: str, root: str = "data/drive") -> ConfigDict:
 
 
 def camvid_splits(root: str = "data/camvid") -> dict[str, ConfigDict]:
-    """Return `camvid` by the split of a run."""
+    """Return `camvid` for each split of a run."""
     return {split: camvid(name, root) for split, name in (("train", "train"), ("validation", "val"), ("test", "test"))}
 
 
 def drive_splits(root: str = "data/drive") -> dict[str, ConfigDict]:
-    """Return `drive` by the split of a run."""
+    """Return `drive` for each split of a run."""
     return {split: drive(split, root) for split in ("train", "validation", "test")}
 
 

@@ -1,8 +1,8 @@
-"""Procedural scenes: shapes of any colour on textured ground.  The embedded data set; it needs no file.
+"""Procedural scenes: shapes of any colour on a textured background.  The built-in data set; it needs no files.
 
-Seven shapes and the background are told apart by SHAPE alone: the colours and textures of every object and of the
-background come from one distribution.  Lighting gradients, occlusion, scale, aspect, rotation and noise make it a task for a
-network that sees about 30 pixels at 64x64; objects grow with the image.
+Only shape distinguishes the seven shapes and the background: the colours and textures of all objects and of the background come from
+one distribution.  Lighting gradients, occlusion, scale, aspect, rotation and noise require a network with a receptive field of about
+30 pixels at 64x64; objects grow with the image.
 """
 
 import zlib
@@ -32,7 +32,7 @@ SPLITS = ("train", "validation", "test")
 RADIUS = (0.16, 0.30)
 """Smallest and largest radius of an object, in units of the image's shorter side: 20 to 38 pixels across at 64x64."""
 OBJECT_TEXTURE = 0.4
-"""Contrast of an object's texture over that of the background's."""
+"""Contrast of an object's texture relative to the background's texture."""
 
 _SUPERSAMPLING = 4
 _FIXED = 4  # fractional bits of the vertices handed to cv2
@@ -43,8 +43,8 @@ class Scenes:
     """`records` scenes of height x width: image uint8 [h w 3], label uint8 [h w], depth float32 [h w], name.
 
     A record is a pure function of (seed, split, index, height, width), the same on every machine; the splits share no record.
-    Depth is 1 for the background and in (0, 1) for the objects; the nearer one hides the farther.
-    `caption` adds what is where as bytes, uint8 [160]; `sound` one second of stereo, float32 [16000 2] (aeseg/data/narration.py).
+    Depth is 1 for the background and in (0, 1) for objects; nearer objects occlude farther objects.
+    `caption` adds a description as bytes, uint8 [160]; `sound` adds one second of stereo, float32 [16000 2] (aeseg/data/narration.py).
     """
 
     GENERATED: ClassVar = True
@@ -90,7 +90,7 @@ class Scenes:
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """`tiny` for tests; `small`, the default of the main job."""
+    """Return the source of a size: `tiny` for tests, or `small`, the default of the main job."""
     sizes = {"tiny": {"records": 16, "height": 32, "width": 32}, "small": {}}
     if size not in sizes:
         raise UserError(f"Scenes has the sizes {', '.join(sizes)}; got {size!r}.")
@@ -100,20 +100,20 @@ def recipe(size: str = "small") -> ConfigDict:
 def paint(
     rng: np.random.Generator, height: int, width: int
 ) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
-    """One scene: image, label, depth, painted from the farthest object to the nearest."""
+    """Paint one scene (image, label, depth), from the farthest object to the nearest."""
     side = min(height, width)
     objects = int(rng.integers(2, 6))
     colours = _colours(rng, objects + 1)
     kinds = rng.integers(1, len(CLASSES), objects)
-    cells = rng.permutation(9)[:objects]  # spread over a 3x3 grid, so that few objects are hidden altogether
-    place = rng.random((objects, 5))
+    cells = rng.permutation(9)[:objects]  # spread over a 3x3 grid, so that few objects are completely hidden
+    drawn = rng.random((objects, 5))
     depths = np.sort(rng.uniform(0.1, 0.9, objects))[::-1]
 
     colours[1:, 1] += (colours[1:, 0] - colours[1:, 1]) * np.float32(1 - OBJECT_TEXTURE)
     image = _texture(rng, colours[0], height, width, side)  # channels first until the end: NumPy broadcasts it faster
     label = np.zeros((height, width), np.uint8)
     depth = np.ones((height, width), np.float32)
-    for colour, kind, cell, u, far in zip(colours[1:], kinds, cells, place, depths, strict=True):
+    for colour, kind, cell, u, far in zip(colours[1:], kinds, cells, drawn, depths, strict=True):
         centre = np.array([(cell % 3 + u[0]) * width, (cell // 3 + u[1]) * height]) * 0.3 + [0.05 * width, 0.05 * height]
         radius = side * (RADIUS[0] + (RADIUS[1] - RADIUS[0]) * u[2])
         alpha, rows, columns = _coverage(_SHAPES[kind], centre, radius, turn=u[3], aspect=0.8 + 0.4 * u[4], height=height, width=width)
@@ -137,9 +137,9 @@ def _ramp(length: int, tilt: float) -> Float32[np.ndarray, "l"]:
 
 
 def _colours(rng: np.random.Generator, regions: int) -> Float32[np.ndarray, "regions 2 3"]:
-    """Two related colours for each region, 0..255; hues and brightnesses are spread over the regions, in random order.
+    """Draw two related colours for each region, 0..255; hues and brightnesses are spread over the regions, in random order.
 
-    Every region's colour has the same distribution, so colour tells nothing about the class.
+    Every region's colour has the same distribution, so colour carries no information about the class.
     """
     u = rng.random((5, regions))
     hue = (rng.permutation(regions) + u[0]) / regions
@@ -154,7 +154,7 @@ def _colours(rng: np.random.Generator, regions: int) -> Float32[np.ndarray, "reg
 def _texture(
     rng: np.random.Generator, colours: Float32[np.ndarray, "2 3"], height: int, width: int, side: int
 ) -> Float32[np.ndarray, "3 h w"]:
-    """Stripes, checks or clouds that mix two colours; `side`: the image's shorter side, is the unit of their grain."""
+    """Mix two colours in stripes, checks or clouds, whose grain is relative to `side`, the image's shorter side."""
     kind = rng.integers(3)
     u = rng.random(4).astype(np.float32)
     if kind == 2:
@@ -171,7 +171,7 @@ def _texture(
 
 
 def _wave(phase: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    """A soft square wave of period 1 between 0 and 1.  No sine: its last bit differs between machines."""
+    """Return a soft square wave of period 1 between 0 and 1.  A sine would differ between machines in its last bit."""
     phase = phase - np.floor(phase)
     return np.minimum(np.maximum(4 * np.abs(phase - np.float32(0.5)) - np.float32(0.5), 0), 1)
 
@@ -179,7 +179,7 @@ def _wave(phase: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
 def _coverage(
     contours: tuple[np.ndarray, ...], centre: np.ndarray, radius: float, turn: float, aspect: float, height: int, width: int
 ) -> tuple[UInt8[np.ndarray, "r c"], slice, slice]:
-    """How much of each pixel a shape covers, 0..255, and the rows and columns of its bounding box inside the image."""
+    """Return a shape's coverage of each pixel, 0..255, and the rows and columns of its bounding box inside the image."""
     cosine, sine = np.cos(2 * np.pi * turn) * radius, np.sin(2 * np.pi * turn) * radius
     matrix = np.array([[cosine, sine], [-sine * aspect, cosine * aspect]])
     turned = [c[:, :1] * matrix[0] + c[:, 1:] * matrix[1] + centre for c in contours]
@@ -198,13 +198,13 @@ def _arc(radius: float, start: float, stop: float, points: int = 40) -> np.ndarr
 
 
 def _polygon(*radii: float) -> np.ndarray:
-    """Corners at equal angles, their distances from the centre in turn."""
+    """Return corners at equal angles, with the radii in turn."""
     angle = np.arange(len(radii)) * 2 * np.pi / len(radii)
     return np.array(radii)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def _crescent() -> np.ndarray:
-    """A disc less another of radius .85 whose centre lies .45 to the right; moved so that its box is centred."""
+    """Return a disc minus a disc of radius .85 centred .45 to the right, moved so that its bounding box is centred."""
     tip = np.arccos((1 + 0.45**2 - 0.85**2) / (2 * 0.45)) / np.pi  # where the circles meet, seen from the first
     inner = np.arctan2(np.sin(tip * np.pi), np.cos(tip * np.pi) - 0.45) / np.pi  # and from the second
     outside = _arc(1.0, tip, 2 - tip)

@@ -1,7 +1,7 @@
-"""TensorFlow Datasets without TensorFlow: array_record files that `python -m experiments.prepare` made, read at random.
+"""TensorFlow Datasets without TensorFlow: random access to array_record files from `python -m experiments.prepare`.
 
-Nothing is downloaded here, and neither a builder's code nor the network is needed: the metadata beside the files say what
-is in them.  Pixels are decoded by data/decode.py, not by TFDS (whose readers turn palettes into colours).
+Reading needs neither a builder's code nor the network: the metadata beside the files describe their contents.  data/decode.py decodes
+pixels, not TFDS, whose readers turn palettes into colours.
 """
 
 import os
@@ -26,7 +26,7 @@ CITYSCAPES_CLASSES = (
     "truck #000046, bus #003c64, train #005064, motorcycle #0000e6, bicycle #770b20"
 )
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""The labelIds of the 19 classes that are trained and scored, in the order of their trainIds (cityscapesScripts, labels.py)."""
+"""LabelIds of the 19 trained and scored classes, in the order of their trainIds (cityscapesScripts, labels.py)."""
 
 DATASETS: dict[str, dict[str, Any]] = {
     "oxford_iiit_pet": {
@@ -46,7 +46,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     "scene_parse150_semantic": {
         "label_key": "annotation",
         "name_key": "file_name",
-        "label_map": (IGNORE, *range(150)),  # 0 is "other objects", which the benchmark leaves out
+        "label_map": (IGNORE, *range(150)),  # 0 is "other objects", which the benchmark ignores
     },
     "coco/2017_panoptic": {
         "label_key": "panoptic_image",
@@ -55,18 +55,18 @@ DATASETS: dict[str, dict[str, Any]] = {
     },
     "nyu_depth_v2": {"depth_key": "depth"},
 }
-"""What the recipes set; other data sets are named by their keys in a config of one's own."""
+"""Fields that the recipes set; for other data sets, name their keys in your config."""
 
 
 @dataclass(frozen=True)
 class Tfds:
     """One split of a prepared TFDS data set.
 
-    `dataset` is a TFDS name, `name`, `name/config` or `name/config:1.0.0` (the newest version on disk otherwise); `split` may
-    be a slice such as "train[:25%]"; `data_dir=""` is $TFDS_DATA_DIR or ~/tensorflow_datasets.  The `*_key`s name features, ""
-    for what is not wanted.  `label_map[i]` is the class of the stored id i: IGNORE, or -1 where the id may not occur; () leaves
-    ids as they are.  `segments_key` names the segments (id, label) of a panoptic label, an RGB image that holds
-    id = R + 256 G + 65536 B.  `class_table` as in data/classes.py; "" takes the names that stand in the metadata.
+    `dataset` is a TFDS name, `name`, `name/config` or `name/config:1.0.0` (default: the newest version on disk); `split` may be a slice
+    such as "train[:25%]"; `data_dir=""` is $TFDS_DATA_DIR or ~/tensorflow_datasets.  The `*_key`s name features; "" omits a feature.
+    `label_map[i]` is the class of the stored id i, IGNORE, or -1 if the id must not occur; () keeps the ids.  `segments_key` names the
+    segments (id, label) of a panoptic label, an RGB image with id = R + 256 G + 65536 B.  `class_table`: data/classes.py; "" takes the
+    names in the metadata.
     """
 
     dataset: str
@@ -82,7 +82,7 @@ class Tfds:
     channels: int = 3
 
     def __post_init__(self) -> None:
-        _ = len(self), self.classes  # opens the files, so that what is missing is said now
+        _ = len(self), self.classes  # open the files now, so that errors appear now
         if self.label_key:
             outside = [value for value in self.label_map if value >= len(self.classes) and value != IGNORE]
             if outside:
@@ -101,37 +101,37 @@ class Tfds:
             raise IndexError(f"{self.dataset} {self.split} has the records 0..{len(self) - 1}; got {index}.")
         try:
             stored = self._records[index]
-        except Exception as error:  # the reader's errors are its own C++ kinds
+        except Exception as error:  # the reader raises C++ exceptions of its own
             raise UserError(f"Record {index} of {self._directory} cannot be read: {error}. {self._anew}") from error
         name = f"{self.split}-{index:06d}"
         if self.name_key:
             given = stored[self.name_key]
             name = os.path.splitext(given.decode() if isinstance(given, bytes) else str(given))[0]
-        place = f"{self.dataset} {self.split}, record {index} ({name})"
-        record = {"image": self._image(stored[self.image_key], place), "name": name}
+        where = f"{self.dataset} {self.split}, record {index} ({name})"
+        record = {"image": self._image(stored[self.image_key], where), "name": name}
         if self.label_key:
-            record["label"] = self._label(stored, place)
+            record["label"] = self._label(stored, where)
         if self.depth_key:
             depth = stored[self.depth_key]
-            depth = decode.label(depth, place) if isinstance(depth, bytes) else np.asarray(depth)
+            depth = decode.label(depth, where) if isinstance(depth, bytes) else np.asarray(depth)
             record["depth"] = depth.reshape(depth.shape[:2]).astype(np.float32)
         return record
 
-    def _image(self, stored: Any, place: str) -> UInt8[np.ndarray, "h w c"]:
+    def _image(self, stored: Any, where: str) -> UInt8[np.ndarray, "h w c"]:
         if isinstance(stored, bytes):
-            return decode.image(stored, self.channels, place)
+            return decode.image(stored, self.channels, where)
         return np.asarray(stored)
 
-    def _label(self, stored: Any, place: str) -> UInt8[np.ndarray, "h w"]:
+    def _label(self, stored: Any, where: str) -> UInt8[np.ndarray, "h w"]:
         label = stored[self.label_key]
         if self.segments_key:
             segments = stored[self.segments_key]
-            return from_segments(decode.image(label, 3, place), np.array(segments["id"]), np.array(segments["label"]), place)
-        label = decode.label(label, place) if isinstance(label, bytes) else np.asarray(label)
+            return from_segments(decode.image(label, 3, where), np.array(segments["id"]), np.array(segments["label"]), where)
+        label = decode.label(label, where) if isinstance(label, bytes) else np.asarray(label)
         label = label[..., 0] if label.ndim == 3 and label.shape[-1] == 1 else label
         if label.ndim == 3:
-            return from_colours(label, {} if self.label_map else self._table.colours, self._lookup, place)
-        return from_ids(label, self._lookup, place)
+            return from_colours(label, {} if self.label_map else self._table.colours, self._lookup, where)
+        return from_ids(label, self._lookup, where)
 
     @cached_property
     def _table(self) -> Table:
@@ -187,10 +187,10 @@ class Tfds:
 
     @cached_property
     def _directory(self) -> Path:
-        found = prepared(self.dataset, self.data_dir)
-        if found is None:
+        directory = prepared(self.dataset, self.data_dir)
+        if directory is None:
             raise UserError(f"{self.dataset} is not prepared in {data_root(self.data_dir)}. {self._remedy}")
-        return found
+        return directory
 
     @property
     def _remedy(self) -> str:
@@ -202,12 +202,12 @@ class Tfds:
 
 
 def data_root(data_dir: str) -> Path:
-    """Where data sets are: `data_dir`, or TFDS's own default."""
+    """Return the directory of data sets: `data_dir`, or TFDS's default."""
     return Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 
 
 def prepared(dataset: str, data_dir: str) -> Path | None:
-    """The directory of a data set on disk, its newest version unless the name says which; None when there is none."""
+    """Return the directory of a data set on disk, by default of its newest version; None if there is none."""
     name, _, version = dataset.partition(":")
     versions = [
         (tuple(map(int, path.name.split("."))), path)
@@ -220,29 +220,29 @@ def prepared(dataset: str, data_dir: str) -> Path | None:
 def from_segments(
     panoptic: UInt8[np.ndarray, "h w 3"], ids: Shaped[np.ndarray, "s"], labels: Shaped[np.ndarray, "s"], name: str
 ) -> UInt8[np.ndarray, "h w"]:
-    """A panoptic image and the class of each of its segments as a semantic label (COCO panoptic format).
+    """Convert a panoptic image and the classes of its segments to a semantic label (COCO panoptic format).
 
-    The segment of a pixel is R + 256 G + 65536 B; 0 is void, which becomes IGNORE.  Stuff and every instance of a thing
-    become their class, crowds too.  A segment that is not listed is a UserError.
+    A pixel's segment is R + 256 G + 65536 B; segment 0 is void and becomes IGNORE.  Stuff, all instances of things, and crowds become
+    their class.  An unlisted segment raises a UserError.
     """
     ids, labels = np.append(ids, 0).astype(np.int64), np.append(labels, IGNORE)
     order = np.argsort(ids)
     stored = panoptic.astype(np.int64) @ np.array([1, 256, 65536])
-    place = np.minimum(np.searchsorted(ids[order], stored), len(ids) - 1)
-    wrong = ids[order][place] != stored
+    index = np.minimum(np.searchsorted(ids[order], stored), len(ids) - 1)
+    wrong = ids[order][index] != stored
     if wrong.any():
         y, x = np.argwhere(wrong)[0]
         raise UserError(f"{name} holds the segment {stored[y, x]} at x={x}, y={y}, not one of its {len(ids) - 1} segments.")
-    return labels[order][place].astype(np.uint8)
+    return labels[order][index].astype(np.uint8)
 
 
 def dataset(name: str, split: str = "train", data_dir: str = "") -> ConfigDict:
-    """The description of one split of a TFDS data set; of one without a recipe here, its images alone."""
+    """Return the config of one split of a TFDS data set; without a recipe here, of only its images."""
     return spec(Tfds, dataset=name, split=split, data_dir=data_dir, **DATASETS.get(name.partition(":")[0], {}))
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """`small` is Oxford-IIIT Pet; `tiny`, for tests, CIFAR-10.  `dataset(name)` gives the others."""
+    """Return `small`, Oxford-IIIT Pet, or `tiny`, CIFAR-10, for tests.  `dataset(name)` returns other data sets."""
     sizes = {"tiny": "cifar10", "small": "oxford_iiit_pet"}
     if size not in sizes:
         raise UserError(f"tfds has no recipe {size!r}; it has {', '.join(sizes)}.")

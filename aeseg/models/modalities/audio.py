@@ -1,4 +1,4 @@
-"""Sound as patches of its log-mel spectrogram."""
+"""Sound, as patches of its log-mel spectrogram."""
 
 import flax.linen as nn
 import jax
@@ -18,9 +18,9 @@ BANDS = 80
 class Audio(nn.Module):
     """Patches of `log_mel` of each channel of `key`, float32 [b samples] or [b samples channels] at 16 kHz; squared error.
 
-    A patch is some frames of 10 ms times some bands (Huang et al. 2022, "Masked autoencoders that listen", section 3).
+    A patch covers some frames of 10 ms and some bands (Huang et al. 2022, "Masked autoencoders that listen", section 3).
 
-    patch   (frames, bands), which divide the spectrogram
+    patch   (frames, bands), divisors of the spectrogram's size
     """
 
     key: str = "sound"
@@ -64,10 +64,10 @@ class Audio(nn.Module):
 
 
 def log_mel(sound: Float[Array, "b t"]) -> Float[Array, "b _ 80"]:
-    """The log-mel spectrogram of Whisper (Radford et al. 2022, section 2.2): a frame of 80 bands every 10 ms.
+    """Return Whisper's log-mel spectrogram (Radford et al. 2022, section 2.2): a frame of 80 bands every 10 ms.
 
-    Power of a Hann window of 25 ms (the sound is mirrored at its ends), mel bands of equal area, log10, nothing more than 8 below the
-    sound's maximum, then (x + 4) / 4.  The last frame, of half a window, is left out.
+    Steps: power of a Hann window of 25 ms (the sound is mirrored at its ends), mel bands of equal area, log10, a floor of 8 below the
+    sound's maximum, then (x + 4) / 4.  The last frame, of half a window, is dropped.
     """
     padded = jnp.pad(sound, ((0, 0), (WINDOW // 2, WINDOW // 2)), mode="reflect")
     start = jnp.arange(sound.shape[1] // HOP) * HOP
@@ -81,9 +81,9 @@ def log_mel(sound: Float[Array, "b t"]) -> Float[Array, "b _ 80"]:
 
 
 def mel_bands() -> Float[np.ndarray, "201 80"]:
-    """Triangles of equal area whose corners are evenly spaced in mel from 0 to 8 kHz (Slaney 1998, "Auditory Toolbox").
+    """Return triangular filters of equal area with corners evenly spaced in mel from 0 to 8 kHz (Slaney 1998, "Auditory Toolbox").
 
-    Mel: 3 for every 200 Hz up to 1 kHz, above it 27 for every factor of 6.4.
+    Mel: 3 per 200 Hz up to 1 kHz, and above 1 kHz 27 per factor of 6.4.
     """
     top = 15 + np.log(RATE / 2 / 1000) * 27 / np.log(6.4)
     mel = np.linspace(0, top, BANDS + 2)

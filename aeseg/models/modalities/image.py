@@ -1,4 +1,4 @@
-"""The image itself, whose tokens the encoder makes."""
+"""The image; the encoder makes its tokens."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ from aeseg.types import Batch
 class Image(nn.Module):
     """Patches of the image; squared error of the pixels that the encoder sees (Bachmann et al. 2022, section 3.3).
 
-    standardised   each patch is to be given back with mean 0 and variance 1 (the paper's second head for RGB)
-    mean, std      of the image, as the encoder's
+    standardised   the target is each patch with mean 0 and variance 1 (the paper's second head for RGB)
+    mean, std      of the image, equal to the encoder's
     """
 
     patch: int = 16
@@ -45,7 +45,7 @@ class Image(nn.Module):
         return jnp.mean(jnp.square(values - target), axis=-1)
 
     def picture(self, values: Float[Array, "b n p"], visible: Bool[Array, "b n"], batch: Batch) -> Float[Array, "b h w c"]:
-        """The image with hidden patches predicted; a standardised patch takes its mean and deviation from the image."""
+        """Return the image with predicted hidden patches; a standardised patch gets the true patch's mean and deviation."""
         own = self._patches(batch)
         if self.standardised:
             mean, deviation = images.patch_statistics(own[:, None])

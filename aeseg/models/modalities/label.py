@@ -1,4 +1,4 @@
-"""Semantic maps, also those that another network made (pseudo-labels)."""
+"""Semantic maps, including pseudo-labels of another network."""
 
 import flax.linen as nn
 import jax
@@ -12,8 +12,8 @@ from aeseg.types import IGNORE, Batch, UserError
 class Label(nn.Module):
     """Patches of class embeddings; cross-entropy (Bachmann et al. 2022, sections 3.1 and 3.3, "semantic segmentation").
 
-    Every `stride`-th pixel of the map is read.  A pixel labelled IGNORE has an embedding of zeros and no error; a patch of such pixels
-    alone is missing.
+    Every `stride`-th pixel of the map is read.  IGNORE pixels have a zero embedding and no error; a patch with only IGNORE pixels is
+    missing.
 
     embedding   numbers of each class
     """
@@ -48,7 +48,7 @@ class Label(nn.Module):
         return (self.patch // self.stride) ** 2 * self.classes
 
     def error(self, values: Float[Array, "b n p"], batch: Batch) -> Float[Array, "b n"]:
-        """The cross-entropy of a patch: the mean over its labelled pixels, 0 without any."""
+        """Return the cross-entropy of each patch: the mean over its labelled pixels, or 0 without labelled pixels."""
         labels = self._labels(batch)
         known = labels != IGNORE
         chance = jax.nn.log_softmax(values.reshape(*labels.shape, self.classes), axis=-1)
@@ -56,7 +56,7 @@ class Label(nn.Module):
         return jnp.sum(jnp.where(known, each, 0), axis=-1) / jnp.maximum(jnp.sum(known, axis=-1), 1)
 
     def picture(self, values: Float[Array, "b n p"], visible: Bool[Array, "b n"], batch: Batch) -> Int[Array, "b h w"]:
-        """The label map with hidden patches predicted."""
+        """Return the label map with predicted hidden patches."""
         labels = self._labels(batch)
         predicted = jnp.argmax(values.reshape(*labels.shape, self.classes), axis=-1)
         chosen = tokens.pasted(

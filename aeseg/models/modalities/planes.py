@@ -39,7 +39,7 @@ class Planes(nn.Module):
         return jnp.mean(jnp.abs(values - self._patches(batch)), axis=-1)
 
     def picture(self, values: Float[Array, "b n p"], visible: Bool[Array, "b n"], batch: Batch) -> Float[Array, "b h w 1"]:
-        """The first plane with hidden patches predicted, in shades of grey: 0 black and 1 white."""
+        """Return the first plane with predicted hidden patches, in grey: 0 is black, 1 white."""
         pasted = tokens.pasted(values, self._patches(batch), visible, self.grid(batch), self.patch)
         return pasted[..., :1] * self.std + self.mean
 

@@ -1,4 +1,4 @@
-"""Text as its bytes: no vocabulary, no file."""
+"""Text as bytes, without a vocabulary."""
 
 import flax.linen as nn
 import jax
@@ -13,7 +13,7 @@ BYTES = 256
 
 
 class Text(nn.Module):
-    """One token for each byte of `key`, uint8 [b n] in UTF-8, filled up with 0; cross-entropy of hidden bytes (ByT5, Xue et al. 2022).
+    """One token per byte of `key`, uint8 [b n] in UTF-8, padded with 0; cross-entropy of hidden bytes (ByT5, Xue et al. 2022).
 
     Zeros are missing tokens.
     """

@@ -72,15 +72,16 @@ def test_a_pretraining_has_the_images_channels_and_no_labels():
     [*_, denoising] = arms_of.chosen("denoising", [], {"mean": (0.5,), "std": (0.2,)}, 5)
     config = settings.pretraining(images(5), denoising, (32, 32), 8, 10)
     assert config.method.decoder.channels == 5
-    assert config.data.source.labels == ""
+    assert config.data.source.images_only
 
 
 def test_images_of_the_folder_without_a_label_are_pretrained_on_too():
     described = images().described
     described["source"]["only_labelled"] = True
-    described["train"] = {"list_file": "train.txt"}
+    described |= {split: {"list_file": f"{split}.txt"} for split in ("train", "validation", "test")}
     bare = data.without_labels(described)
-    assert (bare["source"]["labels"], bare["source"]["only_labelled"], bare["train"]) == ("", False, {})
+    assert bare["source"]["images_only"]
+    assert bare["train"] == {"apart_from": ("validation.txt", "test.txt")}
     kept = data.Kept(Listed(["a.png", "b.png", "c.png"]), Listed(["b.png"]), Listed([]))
     assert [kept[index] for index in range(len(kept))] == ["a.png", "c.png"], "images of other splits are left out"
 
