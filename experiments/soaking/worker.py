@@ -104,6 +104,9 @@ class Worker:
             return
         self._process.kill()
         self._process.wait()
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
         os.close(self._answers)
         self._process, self._unread = None, b""
 
