@@ -6,6 +6,12 @@
 #   ./launch.sh test                     ruff, mypy and all tests, as CI runs them
 #   ./launch.sh test [pytest arguments]  some tests
 #
+# Options, before the command:
+#   --dry-run          print what would be installed and run, and do neither
+#   --restarts=N       start the command again, at most N times, after a crash or a lost process (not after exit codes 0, 2, 130, 143)
+#   --slurm[=NODES]    hand the command to sbatch: one process for each node, saved a minute before the time limit, then queued again.
+#                      SBATCH_TIMELIMIT, SBATCH_PARTITION, SBATCH_GPUS_PER_NODE, ... are sbatch's own variables
+#
 # The first call makes .venv (.venv-cuda13, .venv-tpu, ... beside an accelerator) and installs requirements.txt; a later call
 # makes it again only when requirements.txt or the Python has changed.  Relative paths start at this file's folder.
 #
@@ -14,7 +20,8 @@
 #   AESEG_TEST_WORKERS processes that share the tests; else one for each core, at most 4
 #
 # Several hosts run the same line on each; jax.distributed finds the others by itself:
-#   SLURM      srun --nodes=4 --ntasks-per-node=1 ./launch.sh pretrain --workdir=/shared/run
+#   SLURM      ./launch.sh --slurm=4 --restarts=3 pretrain --workdir=/shared/run
+#              srun --nodes=4 --ntasks-per-node=1 ./launch.sh pretrain --workdir=/shared/run
 #   TPU slice  gcloud compute tpus tpu-vm ssh NAME --worker=all --command="cd aeseg && ./launch.sh pretrain --workdir=/shared/run"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -39,6 +46,11 @@ described() { # a line for each command, from the first line of its file
 }
 
 good_python() { "$1" -c 'import sys, venv, ensurepip, tomllib; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+say() { # a command line, as a shell reads it
+  printf '%q ' "$@" | sed 's/ $//'
+  echo
+}
 
 find_python() {
   if [[ -n "${AESEG_PYTHON:-}" ]]; then
@@ -90,6 +102,11 @@ install() { # NAME, then what pip shall install; does nothing where the same was
   local stamp="$venv/installed-$1" wanted
   wanted="$("$python" --version) $accelerator $(cksum <requirements.txt) ${*:2}"
   if [[ -f "$stamp" && "$(<"$stamp")" == "$wanted" ]]; then return; fi
+  if [[ "$dry_run" ]]; then
+    if [[ "$1" == aeseg ]]; then say "$python" -m venv "$venv"; fi
+    say "$venv/bin/python" -m pip install "${@:2}"
+    return
+  fi
   if [[ "$1" == aeseg ]]; then # new, out of date, or left half made
     rm -rf "$venv"
     "$python" -m venv "$venv"
@@ -102,16 +119,63 @@ install() { # NAME, then what pip shall install; does nothing where the same was
 
 set_up() { # one process at a time; the others wait, then find everything made
   local requirements=(-r requirements.txt) extras=() line
-  mkdir -p .cache
-  exec 9>".cache/${venv#.}.lock"
-  "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)' # the lock is this shell's until 9 is closed
+  if [[ ! "$dry_run" ]]; then
+    mkdir -p .cache
+    exec 9>".cache/${venv#.}.lock"
+    "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)' # the lock is this shell's until 9 is closed
+  fi
   if [[ "$accelerator" != cpu ]]; then requirements+=("jax[$accelerator]"); fi
   install aeseg "${requirements[@]}"
   while IFS= read -r line; do extras+=("$line"); done < <(extra "$1")
   if ((${#extras[@]})); then install "$1" -c requirements.txt "${extras[@]}"; fi
-  exec 9>&-
+  if [[ ! "$dry_run" ]]; then exec 9>&-; fi
 }
 
+submit() { # hand the command to SLURM; each node's launch.sh sets up and restarts its own process
+  local line batch
+  printf -v line '%q ' ./launch.sh "--restarts=$restarts" "$command" "$@"
+  batch=(sbatch "--job-name=aeseg-$command" "--nodes=$nodes" --ntasks-per-node=1 --requeue --open-mode=append --signal=TERM@60)
+  # 143: saved because the time ends.  scancel ends this shell, too, so that nothing is queued again.
+  batch+=("--wrap=srun --kill-on-bad-exit=0 $line|| { code=\$?; [ \$code = 143 ] && scontrol requeue \$SLURM_JOB_ID; exit \$code; }")
+  if [[ "$dry_run" ]]; then
+    say "${batch[@]}"
+    exit 0
+  fi
+  type sbatch >/dev/null 2>&1 || fail "--slurm needs sbatch; there is none here. Run it on a login node of the cluster, or with --dry-run."
+  exec "${batch[@]}"
+}
+
+restarted() { # run a command, again after a crash or a lost process; signals are passed on
+  local left=$((10#$restarts)) code child
+  while true; do
+    "$@" &
+    child=$!
+    trap 'kill -TERM "$child" 2>/dev/null || true' TERM
+    trap 'kill -INT "$child" 2>/dev/null || true' INT
+    code=0
+    wait "$child" || code=$?
+    while kill -0 "$child" 2>/dev/null; do # a signal ended `wait`, and the command saves
+      code=0
+      wait "$child" || code=$?
+    done
+    case "$code" in 0 | 2 | 130 | 143) exit "$code" ;; esac
+    if ((left == 0)); then exit "$code"; fi
+    left=$((left - 1))
+    echo "launch.sh: the command ended with $code and is started again; $left restarts are left" >&2
+  done
+}
+
+restarts=0 nodes=0 dry_run=""
+while [[ "${1:-}" == --* && "$1" != --help ]]; do
+  case "$1" in
+    --dry-run) dry_run=yes ;;
+    --slurm) nodes=1 ;;
+    --slurm=*) nodes="${1#*=}" && [[ "$nodes" =~ ^[1-9][0-9]{0,4}$ ]] || fail "--slurm=NODES needs a number of nodes; got '${1#*=}'." ;;
+    --restarts=*) restarts="${1#*=}" && [[ "$restarts" =~ ^[0-9]{1,4}$ ]] || fail "--restarts=N needs a number; got '${1#*=}'." ;;
+    *) fail "there is no option '$1'. Options before the command: --dry-run, --restarts=N, --slurm=NODES." ;;
+  esac
+  shift
+done
 command="${1:-}"
 if [[ -z "$command" || "$command" == -h || "$command" == --help ]]; then
   sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]##*/}"
@@ -121,6 +185,7 @@ if [[ -z "$command" || "$command" == -h || "$command" == --help ]]; then
 fi
 [[ " $(commands) " == *" $command "* ]] || fail "there is no command '$command'. The commands: $(commands)"
 shift
+if ((nodes)); then submit "$@"; fi
 
 python="$(find_python)"
 accelerator="$(find_accelerator)"
@@ -129,7 +194,7 @@ if [[ "$accelerator" != cpu ]]; then venv=".venv-$accelerator"; fi
 set_up "$command"
 
 if [[ "$command" == test ]]; then
-  if (($# == 0)); then
+  if (($# == 0)) && [[ ! "$dry_run" ]]; then
     "$venv/bin/python" -m ruff check
     "$venv/bin/python" -m ruff format --check
     "$venv/bin/python" -m sphinx -W -q docs .cache/site & # each of the two takes one core, half a minute
@@ -137,6 +202,17 @@ if [[ "$command" == test ]]; then
     wait "$!"
   fi
   cores="$("$python" -c 'import os; print(min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), 4))')"
+  if [[ "$dry_run" ]]; then
+    say "$venv/bin/python" -m pytest -n "${AESEG_TEST_WORKERS:-$cores}" --dist loadscope "$@"
+    exit 0
+  fi
   exec "$venv/bin/python" -m pytest -n "${AESEG_TEST_WORKERS:-$cores}" --dist loadscope "$@"
 fi
-AESEG_LAUNCHER="./launch.sh " exec "$venv/bin/python" -m "experiments.$command" "$@"
+export AESEG_LAUNCHER="./launch.sh "
+if [[ "$dry_run" ]]; then
+  say "$venv/bin/python" -m "experiments.$command" "$@"
+elif ((10#$restarts)); then
+  restarted "$venv/bin/python" -m "experiments.$command" "$@"
+else
+  exec "$venv/bin/python" -m "experiments.$command" "$@"
+fi

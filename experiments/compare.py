@@ -26,7 +26,8 @@ from aeseg.types import UserError
 from .comparison import arms as arms_of
 from .comparison import data, health, plan, records
 from .comparison.plan import Costs, Part, Plan
-from .comparison.work import Work, measured
+from .comparison.timing import measured
+from .comparison.work import Work
 from .console import cli
 from .console.progress import Progress
 from .machine import commands, process

@@ -17,6 +17,7 @@ An image of more than 16 million pixels is predicted in strips.  If files cannot
 code is 1.  Only results of an earlier run are overwritten, and links out of --output are not followed.
 """
 
+import contextlib
 import functools
 import os
 import sys
@@ -119,9 +120,12 @@ def predict(
                     else:
                         strips = sliding.strips(network, image, **windows)
                         at = functools.partial(_inside, progress, len(failed) + finished[0], path)
-                        done({"name": name} | in_strips(item, strips, classes, out, at))
+                        with _told_of_output(flags.output):
+                            done({"name": name} | in_strips(item, strips, classes, out, at))
                         finished[0] += 1
                         continue
+            except OutputRefused:
+                raise
             except (UserError, MemoryError) as error:
                 failed.append((path, str(error) or "memory is not enough"))
                 continue
@@ -135,10 +139,11 @@ def predict(
             path, item = taken.popleft()
             try:
                 values = checked(values, item.name)
-                made = segmented(item, values, classes, out, flags.logits, bool(samples)) if segments else reconstructed(item, values, out)
             except UserError as error:
                 failed.append((path, str(error)))
                 continue
+            with _told_of_output(flags.output):
+                made = segmented(item, values, classes, out, flags.logits, bool(samples)) if segments else reconstructed(item, values, out)
             finished[0] += 1
             done({"name": item.name, "image": item.image} | made)
             progress.at(finished[0] + len(failed))
@@ -177,6 +182,21 @@ def _read(run: Run, path: str, name: str, changes: Sequence[Any]) -> tuple[Item,
     for change in changes:
         record = change(record, np.random.default_rng(0))
     return Item(name, image, georeference.tags(path)), record["image"]
+
+
+class OutputRefused(UserError):
+    """The results cannot be written: no other image's can, either."""
+
+
+@contextlib.contextmanager
+def _told_of_output(output: str) -> Iterator[None]:
+    """Turn what the operating system refuses to write into a sentence that names --output."""
+    try:
+        yield
+    except UserError as error:
+        if isinstance(error.__cause__, OSError):
+            raise OutputRefused(f"Cannot write to {output}: {error.__cause__.strerror}. Free space or name another --output.") from error
+        raise
 
 
 def _inside(progress: Progress, done: int, path: str, fraction: float) -> None:

@@ -232,7 +232,7 @@ def _with_results(text: str) -> str:
     drawn = dict(reversed(measured))  # the first scale's rows are on the pictures
     written = [printed(name, scale=scale, longest=LONGEST) + (pictures(name) if scale == drawn[name] else "") for name, scale in others]
     folded = [formats.folded(title.strip("*"), rest) for title, _, rest in tunings]
-    tables = "\n\n".join([*written, *filter(None, [speed()]), *folded])
+    tables = "\n\n".join([*written, *filter(None, [speed(), journal.table()]), *folded])
     pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
     if not re.search(pattern, text, re.DOTALL):
         raise UserError(f"{README} has no place for results: expected the lines\n{MARKS[0]}\n{MARKS[1]}")

@@ -24,8 +24,8 @@ def texts():
         if not {part for part in path.relative_to(ROOT).parts if part.startswith(".")}:
             yield path, path.read_text()
     for path in sorted((*ROOT.glob("aeseg/**/*.py"), *ROOT.glob("experiments/**/*.py"))):
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text)) if START.search(text) else ():
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
                 yield path, ast.get_docstring(node) or ""
 

@@ -4,6 +4,7 @@ XLA barely optimises, except in tests marked `optimised` (tests/lanes.py).
 """
 
 import atexit
+import gc
 import os
 import re
 import tempfile
@@ -40,6 +41,11 @@ import pytest  # noqa: E402
 from tests import lanes  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over all that is imported by now: millions of objects, each time."""
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

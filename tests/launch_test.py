@@ -1,9 +1,12 @@
 """launch.sh with a Python that only notes what it is asked to install and run."""
 
 import os
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -15,7 +18,9 @@ if [[ "$1 $2" == "-m venv" ]]; then mkdir -p "$3/bin"; cp note "$3/bin/python"; 
 NOTE = """#!/usr/bin/env bash
 echo "$*" >>log
 if [[ "$2" == pip ]]; then sleep 0.2; exit "${PIP_FAILS:-0}"; fi
-[[ "$*" != "${FAILS:-}" ]]
+if [[ "$*" == "${DIES:-}" && $(grep -c -- "$DIES" log) -le "${TIMES:-0}" ]]; then kill -9 $$; fi
+[[ "$*" != "${FAILS:-}" ]] || exit "${CODE:-1}"
+if [[ "$*" == "${WAITS:-}" ]]; then trap 'echo heard >>log; exit 143' TERM; sleep 5 & wait; fi
 """
 
 
@@ -38,6 +43,7 @@ def launch(tmp_path, monkeypatch):
         result = subprocess.run(
             [tmp_path / "launch.sh", *arguments], env={**os.environ, **environment}, capture_output=True, text=True, check=False
         )
+        run.printed = result.stdout.splitlines()
         return result.returncode, (tmp_path / "log").read_text().splitlines(), result.stderr
 
     return run
@@ -149,3 +155,78 @@ def test_the_minutes_of_a_gpu_go_to_the_most_telling_rows_first(tmp_path, monkey
     assert [line.split()[2] for line in others] == ["camvid_segnet", "drive"]
     assert all(f"--set=data.root={tmp_path}/data/{name}" in line for name, line in zip(("camvid", "drive"), others, strict=True))
     assert (tmp_path / "out/scenes_labels.jsonl").read_text()
+
+
+def test_a_dry_run_prints_what_it_would_do_and_does_nothing(launch, tmp_path):
+    code, lines, _ = launch("--dry-run", "pretrain", "--workdir=a b")
+    assert (code, lines) == (0, [])
+    assert launch.printed == [
+        "./python -m venv .venv",
+        ".venv/bin/python -m pip install -r requirements.txt",
+        r".venv/bin/python -m experiments.pretrain --workdir=a\ b",
+    ]
+    assert not (tmp_path / ".venv").exists()
+    launch("pretrain")
+    launch("--dry-run", "pretrain")
+    assert launch.printed == [".venv/bin/python -m experiments.pretrain"]
+    assert launch("--dry-run", "test", "-x", AESEG_TEST_WORKERS="2")[1] == []
+    assert launch.printed[-1] == ".venv/bin/python -m pytest -n 2 --dist loadscope -x"
+
+
+def test_a_killed_command_is_started_again_so_often_and_not_more(launch):
+    line = "-m experiments.pretrain --workdir=x"
+    code, lines, error = launch("--restarts=2", "pretrain", "--workdir=x", DIES=line, TIMES="2")
+    assert code == 0
+    assert lines.count(line) == 3
+    assert "ended with 137 and is started again; 1 restarts are left" in error
+    code, lines, _ = launch("--restarts=2", "pretrain", "--workdir=x", DIES=line, TIMES="9")
+    assert code == 137
+    assert lines.count(line) == 3
+    assert launch("pretrain", "--workdir=x", DIES=line, TIMES="1")[0] == -9
+
+
+@pytest.mark.parametrize(("ended", "starts"), [("1", 2), ("2", 1), ("130", 1), ("143", 1)])
+def test_only_crashes_and_lost_processes_are_started_again(launch, ended, starts):
+    code, lines, _ = launch("--restarts=1", "pretrain", FAILS="-m experiments.pretrain", CODE=ended)
+    assert code == int(ended)
+    assert lines.count("-m experiments.pretrain") == starts
+
+
+def test_a_signal_reaches_the_command_whose_exit_code_is_kept(launch, tmp_path):
+    launch("pretrain")
+    (tmp_path / "log").write_text("")
+    waits = {**os.environ, "WAITS": "-m experiments.pretrain"}
+    process = subprocess.Popen([tmp_path / "launch.sh", "--restarts=3", "pretrain"], env=waits)
+    while "experiments.pretrain" not in (tmp_path / "log").read_text():
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 143
+    assert (tmp_path / "log").read_text().splitlines() == ["-m experiments.pretrain", "heard"]
+
+
+def test_slurm_is_asked_for_nodes_that_save_and_are_queued_again(launch, tmp_path):
+    code, lines, _ = launch("--dry-run", "--slurm=4", "--restarts=3", "pretrain", "--workdir=/a b")
+    assert (code, lines) == (0, [])
+    (printed,) = launch.printed
+    name, *options, wrap = shlex.split(printed)
+    assert name == "sbatch"
+    assert {"--nodes=4", "--ntasks-per-node=1", "--requeue", "--signal=TERM@60"} <= set(options)
+    assert r"srun --kill-on-bad-exit=0 ./launch.sh --restarts=3 pretrain --workdir=/a\ b" in wrap
+    assert "[ $code = 143 ] && scontrol requeue $SLURM_JOB_ID" in wrap
+    (tmp_path / "sbatch").write_text('#!/bin/bash\nprintf "%s\\n" "$@" >>log\n')
+    code, _, error = launch("--slurm", "pretrain", PATH="/usr/bin:/bin")
+    assert code == 2
+    assert "needs sbatch; there is none here" in error
+    (tmp_path / "sbatch").chmod(0o755)
+    code, lines, _ = launch("--slurm", "pretrain", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert code == 0
+    assert "--nodes=1" in lines
+    assert launch("--slurm=0", "pretrain")[0] == 2
+
+
+def test_options_that_are_none_are_named(launch):
+    code, _, error = launch("--restart=1", "pretrain")
+    assert code == 2
+    assert "no option '--restart=1'. Options before the command: --dry-run, --restarts=N, --slurm=NODES" in error
+    assert "needs a number; got 'x'" in launch("--restarts=x", "pretrain")[2]

@@ -1,6 +1,7 @@
 """Colour transforms of the image.  Label and depth are unchanged."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,7 +36,7 @@ class PhotometricJitter:
     def __call__(self, record: Record, rng: np.random.Generator) -> Record:
         brightness, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * [self.brightness, self.contrast, self.saturation]
         turn = rng.uniform(-self.hue, self.hue)
-        image: np.ndarray = eight_bits(record["image"])
+        image: Any = eight_bits(record["image"])
         mean = image.mean() * brightness
         table = (np.arange(256) * brightness - mean) * contrast + mean
         image = cv2.LUT(np.ascontiguousarray(image), _rounded(table)).reshape(image.shape)

@@ -116,7 +116,8 @@ def _refused(pixels: np.ndarray, channels: int, name: str) -> np.ndarray:
 def to_bits(pixels: np.ndarray, reading: Reading, name: str) -> UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]:
     """Scale values by the range to 0..255 or 0..65535."""
     low, high = reading.value_range
-    dtype, largest = (np.dtype(np.uint16), 65535) if reading.bits == 16 else (np.dtype(np.uint8), 255)
+    dtype: np.dtype[Any] = np.dtype(np.uint16 if reading.bits == 16 else np.uint8)
+    largest = 2**reading.bits - 1
     if low == high:
         if pixels.dtype == dtype:
             return pixels
@@ -125,7 +126,7 @@ def to_bits(pixels: np.ndarray, reading: Reading, name: str) -> UInt8[np.ndarray
         if pixels.dtype == np.uint8:
             return pixels.astype(np.uint16) * np.uint16(257)
         if pixels.dtype == bool:
-            return pixels.astype(dtype) * dtype.type(largest)
+            return np.where(pixels, largest, 0).astype(dtype)
         finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
         ends = f"{finite.min():g} to {finite.max():g}" if finite.size else "no finite number"
         raise UserError(

@@ -1,8 +1,8 @@
-"""Several processes that train one model: how they join, and how they end when one is lost.
+"""Several processes that train one model: how they find one another, and what becomes of them when one is lost.
 
-jax.distributed also notices a lost process, but aborts with a C++ stack trace that names no process.  Here, each process writes a
-rising counter to the job's key-value store, and a thread reads the other counters.  Each process also holds a connection to the first
-process, which breaks when either process ends.
+jax.distributed notices a lost process, too, but then aborts with a stack of C++ and names nobody.  So each process here writes a
+number that counts up into the job's key-value store, and a thread reads the others'; and each holds a connection to the first,
+which ends when either of them does.
 """
 
 import atexit
@@ -20,7 +20,7 @@ from typing import Any
 import jax
 from jax._src import distributed
 
-from aeseg.training import signals
+from aeseg.training import roll_call, signals
 from aeseg.types import UserError
 
 LOST_AFTER = 30
@@ -30,32 +30,35 @@ PERIOD = 1.0
 """Seconds between two signs of life."""
 
 ALIVE = "aeseg/alive/"
-"""Key of the signs of life in the store."""
+"""Where the signs of life stand in the store."""
 
 LINE = "aeseg/line"
-"""Key at which the first process stores its port, and the token for the connections."""
+"""Where the first process says which port it listens at, and the token that the others give there."""
 
 AT_ONCE = 0.5
-"""Seconds from the end of a connection to the end of this process; time for an orderly end."""
+"""Seconds between the end of a connection and the end of this process, for one that parts in order meanwhile."""
 
 _parting = False
 _waits = LOST_AFTER
 
 PARTED = "parted"
-"""Last sign of a process that ends in order."""
+"""The last sign of a process that ends in order."""
 
 
 def join(lost_after: int = LOST_AFTER, start_within: int = 300, **address: Any) -> None:
-    """Join the other processes of this job; without a known cluster, `address` holds the arguments of jax.distributed.initialize.
+    """Join the other processes of this job; `address` is what jax.distributed.initialize takes where no cluster says it.
 
-    If a process is lost, the others end within about `lost_after` seconds, with exit code 1 and a sentence that names it.  If a process
-    never starts, they end after `start_within` seconds.  The environment variable AESEG_LOST_AFTER overrides `lost_after`.
+    A process that is lost ends the others within about `lost_after` seconds, with exit code 1 and one sentence that names it.  So
+    does one that never comes, after `start_within` seconds.  The environment variables AESEG_LOST_AFTER and AESEG_START_WITHIN override
+    both.
     """
     lost_after = int(os.environ.get("AESEG_LOST_AFTER", lost_after))
-    # jax's handler of SIGTERM would replace ours (aeseg/training/signals.py).
+    # jax's own handler of SIGTERM would take the place of ours (aeseg/training/signals.py).
     jax.config.update("jax_enable_preemption_service", False)
-    text = f"Not all processes of the job came within {start_within} s. See which did not start, and start all again."
-    late = threading.Timer(start_within, signals.leave, (1, text))  # jax would abort with a C++ stack trace
+    start_within = int(os.environ.get("AESEG_START_WITHIN", start_within))
+    call = roll_call.begin(address)
+    # jax would abort with a stack of C++.
+    late = threading.Timer(start_within, lambda: signals.leave(1, roll_call.told(call, start_within)))
     late.daemon = True
     late.start()
     jax.distributed.initialize(
@@ -65,6 +68,8 @@ def join(lost_after: int = LOST_AFTER, start_within: int = 300, **address: Any) 
         **address,
     )
     late.cancel()
+    if call is not None:
+        call.close()
     _abort_late()
     lines = _lines(lost_after)
     atexit.register(part)
@@ -75,17 +80,17 @@ def join(lost_after: int = LOST_AFTER, start_within: int = 300, **address: Any) 
 
 @contextlib.contextmanager
 def losses_explained() -> Iterator[None]:
-    """Delay device errors inside this context: if a process is lost, this process ends with that message; else the error is raised."""
+    """Inside, an error of the device waits for a lost process to be noticed, which ends this one and says why; else it is raised."""
     try:
         yield
-    except (jax.errors.JaxRuntimeError, ValueError) as error:  # dispatch raises ValueError for a failed collective
+    except (jax.errors.JaxRuntimeError, ValueError) as error:  # dispatching raises a failed collective as a ValueError
         if jax.process_count() > 1 and not isinstance(error, UserError):
             time.sleep(_waits + 2 * PERIOD)
         raise
 
 
 def part() -> None:
-    """Leave the job in order; wait until the other processes also leave."""
+    """Let go of the other processes in order; waits for them to do so, too."""
     global _parting
     if jax.distributed.is_initialized() and not _parting:
         _parting = True
@@ -95,7 +100,7 @@ def part() -> None:
 
 
 def _watch(lost_after: int) -> None:
-    """Thread: count up; end the process if another counter stops for `lost_after` seconds or the store is gone."""
+    """The thread: counts up, and ends the process when another has not for so many seconds or the store is gone."""
     state: Any = distributed.global_state
     seen: dict[int, tuple[str | None, float]] = {}
     began, number = time.monotonic(), 0
@@ -118,9 +123,9 @@ def _watch(lost_after: int) -> None:
 
 
 def _lines(lost_after: int) -> list[tuple[int, socket.socket]]:
-    """Return (process, connection) of the connected processes: the first process connects to all, the others to the first.
+    """(process, connection) of those that this one is connected with: the first with all, the others with the first.
 
-    A connection breaks as soon as its process ends.  If none can be made (a firewall), only the signs of life remain.
+    A connection ends when its process does, at once.  Where none can be made (a firewall), signs of life alone are left.
     """
     global _waits
     _waits = lost_after
@@ -142,14 +147,14 @@ def _lines(lost_after: int) -> list[tuple[int, socket.socket]]:
 
 
 def _accepted(server: socket.socket, token: str, expected: int) -> Iterator[tuple[int, socket.socket]]:
-    """Yield the connections of processes that send the token."""
+    """The connections of those that know the token."""
     with server:
         while expected:
             try:
                 line, _ = server.accept()
                 line.settimeout(5)
                 given, _, process = line.recv(41, socket.MSG_WAITALL).decode(errors="replace").partition(" ")
-            except OSError:  # the server is closed
+            except OSError:  # nobody more comes
                 return
             if secrets.compare_digest(given.encode(), token.encode()) and process.isdecimal():
                 expected -= 1
@@ -157,13 +162,13 @@ def _accepted(server: socket.socket, token: str, expected: int) -> Iterator[tupl
 
 
 def _listen(process: int, line: socket.socket, lost_after: int) -> None:
-    """Thread: end the process when a connection breaks unexpectedly."""
+    """The thread: ends the process when a connection ends that was not said to."""
     line.settimeout(None)
     with contextlib.suppress(OSError):
         line.recv(1)
-    if process == 0 and not _parting:  # it holds the store, which can no longer be read, and it parts only when all do
+    if process == 0 and not _parting:  # it holds the store: no more may be asked there, and it parts only when all do
         _end(process, lost_after)
-    time.sleep(AT_ONCE)  # both processes may be ending in order
+    time.sleep(AT_ONCE)  # both may be ending in order
     if not _parting and not _has_parted(process):
         _end(process, lost_after)
 
@@ -187,8 +192,8 @@ def _end(lost: int, lost_after: int) -> None:
 def _abort_late() -> None:
     """Delay this process's abort() by six seconds, so that `_watch` can say why.
 
-    The store lives in the first process.  If it is killed, jax's client aborts the others at once.  So the handler of SIGABRT becomes
-    libc's sleep: the system calls it with the signal's number, 6, and it needs no Python.
+    The store lives in the first process.  When that is killed, jax's client in the others aborts at once.  The handler of SIGABRT is
+    made libc's sleep, which the system calls with the signal's number, 6, and which needs nothing of Python.
     """
     libc = ctypes.CDLL(None)
     libc.signal.argtypes, libc.signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p

@@ -30,7 +30,7 @@ scratch arm of the same encoder, "" for a scratch arm itself. `mean` and `std`, 
 
 verdict.json:
 
-    {"headline": "...", "sentences": ["...", ...], "warnings": ["...", ...], "next": "./launch.sh compare ...",
+    {"headline": "...", "sentences": ["...", ...], "warnings": ["...", ...], "next": "the next command",
      "metric": "miou", "labels": [1, 4, 100], "seeds": [1, 2, 3, 4, 5], "commands": {"train on": "...", "predict": "..."},
      "arms": [{"arm": "spark, convnet", "encoder": "convnet", "method": "spark", "against": "scratch, convnet", "minutes": 1.2,
                "overall": <difference over all label counts>,

@@ -1,7 +1,7 @@
 """The plan of a comparison: how much of what was asked for fits the minutes, and what was lowered.  Pure functions."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from aeseg.types import UserError
@@ -42,9 +42,9 @@ class Costs(NamedTuple):
     probe     of a check of a pretraining
     """
 
-    step: Mapping[str, float]
-    pretrain: Mapping[str, float]
-    image: Mapping[str, float]
+    step: dict[str, float]
+    pretrain: dict[str, float]
+    image: dict[str, float]
     run: float
     probe: float
 

@@ -15,7 +15,7 @@ from aeseg.inference import draw
 from aeseg.inference.sliding import sliding
 from aeseg.runs import workdir
 from aeseg.training import checkpoints as saved
-from aeseg.types import UserError
+from aeseg.types import IGNORE, UserError
 
 from ..papers import Row
 from ..study import formats, plot, summary
@@ -37,24 +37,22 @@ def write(work: Work, commands: Mapping[str, str], following: str) -> dict[str, 
     lines = work.lines("results")
     if not lines:
         raise UserError("No run is finished; the same command goes on. Set --minutes higher.")
+    paper, found = table(lines, len(work.images.train)), verdicts.verdict(lines, work.warnings)
+    rows = summary.lines(paper, measured(lines), {})
     text(work.folder, "results.csv", comma_separated(lines))
-    found = verdicts.verdict(lines, work.warnings)
-    found["winner"] = winner(found, lines)
-    found["next"] = following
-    if best := found["winner"]:
-        path = os.path.join(work.folder, best["workdir"])
+    text(work.folder, "table.md", formats.markdown(paper, paper.METRICS, rows) + "\n")
+    text(work.folder, "table.tex", formats.latex(paper, paper.METRICS, rows) + "\n")
+    best = winner(found, lines)
+    path = os.path.join(work.folder, best["workdir"]) if best else ""
+    names = {"winner": path, "config": os.path.join(work.folder, "winner.json")}
+    found |= {"winner": best, "next": following, "commands": {name: each.format(**names) for name, each in commands.items() if best}}
+    text(work.folder, "verdict.json", json.dumps(found, indent=1) + "\n")
+    if best:
         config = workdir.stored_config(path)
         with config.unlocked():
             config.transfer = "continue"
         text(work.folder, "winner.json", spec.to_json(config))
-        names = {"winner": path, "config": os.path.join(work.folder, "winner.json")}
-        found["commands"] = {name: each.format(**names) for name, each in commands.items()}
         pictures(work, best, lines)
-    text(work.folder, "verdict.json", json.dumps(found, indent=1) + "\n")
-    paper = table(lines, len(work.images.train))
-    rows = summary.lines(paper, measured(lines), {})
-    text(work.folder, "table.md", formats.markdown(paper, paper.METRICS, rows) + "\n")
-    text(work.folder, "table.tex", formats.latex(paper, paper.METRICS, rows) + "\n")
     try:
         plot.write(os.path.join(work.folder, "plot.png"), paper, measured(lines))
     except UserError as error:  # matplotlib is an extra
@@ -143,7 +141,7 @@ def pictures(work: Work, best: Mapping[str, Any], lines: Sequence[Mapping[str, A
 
 def _right(prediction: np.ndarray, label: np.ndarray) -> float:
     """Return the share of labelled pixels that are right; 1 without any."""
-    known = label != draw.IGNORE
+    known: np.ndarray = label != IGNORE
     return float(np.mean((prediction == label)[known])) if known.any() else 1.0
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 import shutil
@@ -9,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -20,6 +20,7 @@ from aeseg.runs.run import Run
 from aeseg.runs.train import Init, Outcome, train
 from aeseg.training import checkpoints as saved
 from aeseg.training import signals
+from aeseg.training.stored import saved_steps
 from aeseg.types import UserError
 
 from ..console.progress import Progress
@@ -75,14 +76,14 @@ class Work:
         with contextlib.suppress(OutOfTimeError):
             for part in self.plan.arms:
                 if part.trained:
-                    self._told(part.name, lambda arm=self.arms[part.name]: self.pretrain(arm))
+                    self._told(part.name, functools.partial(self.pretrain, self.arms[part.name]))
             for part in self.plan.arms:
                 for number in range(0 if part.longer else self.plan.trials):
-                    self._told(part.name, lambda arm=self.arms[part.name], number=number: self.trial(arm, number))
+                    self._told(part.name, functools.partial(self.trial, self.arms[part.name], number))
             for seed in range(1, self.plan.seeds + 1):
                 for labels in reversed(self.plan.labels):
                     for part in self.plan.arms:
-                        self._told(part.name, lambda arm=self.arms[part.name], labels=labels, seed=seed: self.score(arm, labels, seed))
+                        self._told(part.name, functools.partial(self.score, self.arms[part.name], labels, seed))
             return
         runs = {(line["arm"], line["labels"], line["seed"]) for line in self.lines("results")}
         missing = len(self.plan.arms) * len(self.plan.labels) * self.plan.seeds - len(runs)
@@ -106,13 +107,13 @@ class Work:
         """Pretrain an arm's encoder, and check its health."""
         path, needed = self._workdir(arm, "pretraining"), pretraining_seconds(self.plan, self.costs, arm.part)
         steps = self.plan.pretraining
-        if saved.saved_steps(os.path.join(path, "checkpoints"))[-1:] == [steps] and self._pretraining_seconds(arm):
+        if saved_steps(os.path.join(path, "checkpoints"))[-1:] == [steps] and self._pretraining_seconds(arm):
             self._passed(needed)
             return
         self._in_time(needed)
         config = settings.pretraining(self.images, arm, self.window, self.batch, steps)
         start = init.weights(config, {}, arm.public, "what fits") if arm.public else None
-        run = self._run(config, self.images.unlabelled, Spread(self.images.unlabelled, self.batch))
+        run = self.run_of(config, self.images.unlabelled, Spread(self.images.unlabelled, self.batch))
         before = {line["step"]: line for line in self.lines("health") if line["arm"] == arm.name}
         check = health.checker(run.method.encoder, self._labelled(), len(self.images.classes))
         untrained = self._health(arm, check, start, run) if 0 not in before else health.Health(before[0]["probe"], before[0]["rank"])
@@ -126,7 +127,7 @@ class Work:
 
         with self._task(f"{arm.name}: pretraining", needed / steps):
             began = time.perf_counter()
-            self._trained(run, path, start, evaluate)
+            self.trained(run, path, start, evaluate)
             self._write("pretraining", {"arm": arm.name, "steps": steps, "seconds": round(time.perf_counter() - began, 2), **self.where})
 
     def trial(self, arm: Arm, number: int) -> None:
@@ -137,11 +138,11 @@ class Work:
             return
         self._in_time(needed)
         steps, rate, path = max(1, round(length * self.plan.steps)), factor * arm.rate, self._workdir(arm, f"trial-{number}")
-        config = self._segmentation(arm, steps, rate, self.plan.tuned, TUNING_SEED)
-        run, start = self._segmenter(arm, config)
+        config = self.segmentation(arm, steps, rate, self.plan.tuned, TUNING_SEED)
+        run, start = self.segmenter(arm, config)
         with self._task(f"{arm.name}: trial {number + 1} of {self.plan.trials}", needed / steps):
             began = time.perf_counter()
-            value = self._trained(run, path, start).numbers["mean_iou"]
+            value = self.trained(run, path, start).numbers["mean_iou"]
             line = {"arm": arm.name, "trial": number, "learning_rate": rate, "length": length, "steps": steps, "validation_miou": value}
             self._write("trials", {**line, "seconds": round(time.perf_counter() - began, 2), **self.where})
         shutil.rmtree(path)
@@ -156,15 +157,21 @@ class Work:
         best = self.best_trial(arm)
         longer = run_steps(self.plan, self.costs, arm.part) - self.plan.steps
         steps, path = best["steps"] + longer, self._workdir(arm, f"{labels}-{seed}")
-        config = self._segmentation(arm, steps, best["learning_rate"], labels, seed)
-        run, start = self._segmenter(arm, config)
+        config = self.segmentation(arm, steps, best["learning_rate"], labels, seed)
+        run, start = self.segmenter(arm, config)
         with self._task(f"{arm.name}: {labelled(labels)}, seed {seed}", needed / steps):
             began = time.perf_counter()
-            numbers = self._trained(run, path, start).numbers
+            numbers = self.trained(run, path, start).numbers
             variables = saved.load_variables(os.path.join(path, "checkpoints"))[1]
             found = scores.segmentation(run, self.predictor(run, variables), self.test, batch=self.batch)
             pretrained = os.path.relpath(self._workdir(arm, "pretraining"), self.folder) if arm.pretraining else arm.public
-            line = {"arm": arm.name, "encoder": arm.encoder, "method": arm.method, "init": pretrained, "against": arm.against}
+            line: dict[str, Any] = {
+                "arm": arm.name,
+                "encoder": arm.encoder,
+                "method": arm.method,
+                "init": pretrained,
+                "against": arm.against,
+            }
             line |= {"labels": labels, "seed": seed, "steps": steps, "learning_rate": best["learning_rate"]}
             line |= {"metrics": {"miou": found["mean_iou"], "iou": {each["name"]: each["iou"] for each in found["per_class"]}}}
             line["metrics"]["pixel_accuracy"] = found["pixel_accuracy"]
@@ -187,21 +194,23 @@ class Work:
         compiled, placed = self.programs.forward(run), scores.on_every_device(variables)
         return lambda image: np.asarray(compiled(placed, {"image": image}))
 
-    def _segmentation(self, arm: Arm, steps: int, rate: float, labels: int, seed: int) -> ConfigDict:
+    def segmentation(self, arm: Arm, steps: int, rate: float, labels: int, seed: int) -> ConfigDict:
+        """Return the config of a segmentation."""
         return settings.segmentation(self.images, arm, self.window, self.batch, steps, rate, labels, seed)
 
-    def _segmenter(self, arm: Arm, config: ConfigDict) -> tuple[Run, Init | None]:
+    def segmenter(self, arm: Arm, config: ConfigDict) -> tuple[Run, Init | None]:
         """Return the run of a segmentation's config, and what brings the arm's weights; the config gets their encoder."""
         path = self._workdir(arm, "pretraining") if arm.pretraining else arm.public
         start = transfer.chosen(config, init.weights(config, {}, path, "encoder") if path else None)
         labels = round(config.data.fraction * len(self.images.train))
-        return self._run(config, self.images.labelled(labels, config.seed), self.validation), start
+        return self.run_of(config, self.images.labelled(labels, config.seed), self.validation), start
 
-    def _run(self, config: ConfigDict, training: Any, validation: Any) -> Run:
+    def run_of(self, config: ConfigDict, training: Any, validation: Any) -> Run:
+        """Return the run of a config, on records that were read before."""
         run: Run = spec.build(config)
         return run.with_records(training, validation)
 
-    def _trained(self, run: Run, path: str, start: Init | None, evaluate: Any = None) -> Outcome:
+    def trained(self, run: Run, path: str, start: Init | None, evaluate: Any = None) -> Outcome:
         """Train quietly: what a run says stands in compare.log.  Raises Stopped if a signal ended it."""
         with open(os.path.join(self.folder, "compare.log"), "a", encoding="utf-8") as log, contextlib.redirect_stderr(log):
             print(f"--- {path}", file=log)
@@ -219,8 +228,8 @@ class Work:
 
     def _labelled(self) -> list[Any]:
         """Return batches of labelled windows of training images, for the probe."""
-        config = self._segmentation(next(iter(self.arms.values())), 1, 1e-3, len(self.images.train), TUNING_SEED)
-        run = self._run(config, self.images.train, self.validation)
+        config = self.segmentation(next(iter(self.arms.values())), 1, 1e-3, len(self.images.train), TUNING_SEED)
+        run = self.run_of(config, self.images.train, self.validation)
         few = Spread(self.images.train, health.WINDOWS)
         return list(scores.windows(run, few, min(self.batch, len(few))))
 
@@ -268,55 +277,3 @@ class Work:
         self.each = each
         yield
         self.each = 0.0
-
-
-def measured(work: Work, arms: dict[str, Arm], until: float) -> Costs:
-    """Time a step of each segmentation and pretraining, an image of each encoder, and a run beside its steps; all is compiled for it.
-
-    What is not begun `until` then is left out.
-    """
-    costs = Costs({}, {}, {}, 0.0, 0.0)
-    path = os.path.join(work.folder, "timing")
-    for arm in arms.values():
-        if costs.pretrain and time.monotonic() > until:
-            break
-        if not arm.against:
-            work.bar.at(0, task=f"compiling and timing {arm.encoder}")
-            config = work._segmentation(arm, 4, arm.rate, len(work.images.train), TUNING_SEED)
-            run = work._segmenter(arm, config)[0].with_records(work.images.train, Spread(work.images.validation, 2))
-            shutil.rmtree(path, ignore_errors=True)
-            work._trained(run, path, None)
-            costs.step[arm.encoder] = timed_step(work.programs, run)
-            variables, shown = saved.load_variables(os.path.join(path, "checkpoints"))[1], Spread(work.images.validation, 4)
-            began = time.perf_counter()
-            scores.segmentation(run, work.predictor(run, variables), shown, batch=work.batch)
-            costs.image[arm.encoder] = (time.perf_counter() - began) / len(shown)
-            if not costs.run:
-                shutil.rmtree(path, ignore_errors=True)
-                began = time.perf_counter()
-                work._trained(run, path, None)
-                saved.load_variables(os.path.join(path, "checkpoints"))
-                beside = time.perf_counter() - began - 4 * costs.step[arm.encoder] - 2 * costs.image[arm.encoder]
-                costs = costs._replace(run=max(0.1, beside), probe=0.5 + max(0.1, beside) / 4)
-        elif arm.pretraining:
-            work.bar.at(0, task=f"compiling and timing {arm.name}")
-            config = settings.pretraining(work.images, arm, work.window, work.batch, 4)
-            run = work._run(config, work.images.unlabelled, Spread(work.images.unlabelled, work.batch))
-            work.programs.check(run)
-            costs.pretrain[arm.name] = timed_step(work.programs, run)
-    shutil.rmtree(path, ignore_errors=True)
-    return costs
-
-
-def timed_step(programs: Programs, run: Run, seconds: float = 1.0) -> float:
-    """Return the seconds of a train step, its batch included: the mean of those that fit `seconds`, after one that compiles."""
-    state, batches = programs.initial(run), run.batches(0)
-    advance = programs.step(dataclasses.replace(run, steps=1_000).with_records(run.training, run.validation))
-    state, terms = advance(state, next(batches))
-    jax.block_until_ready(terms)
-    began, count = time.perf_counter(), 0
-    while count < 2 or (time.perf_counter() - began < seconds and count < 100):
-        state, terms = advance(state, next(batches))
-        jax.block_until_ready(terms)
-        count += 1
-    return (time.perf_counter() - began) / count

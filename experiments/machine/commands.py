@@ -1,6 +1,7 @@
 """Commands that an experiment starts: each with its share of the machine, error message, seconds and lock."""
 
 import collections
+import concurrent.futures
 import contextlib
 import fcntl
 import os
@@ -10,9 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from aeseg.types import UserError
+
+Task, Result = TypeVar("Task"), TypeVar("Result")
 
 _running: set[subprocess.Popen[str]] = set()
 """Processes that `call` has started."""
@@ -116,6 +119,34 @@ def seconds(path: str) -> float:
 def say(line: str) -> None:
     """Print a line in one write, so that lines of concurrent runs do not mix."""
     print(f"{line}\n", end="", flush=True)
+
+
+def run_all(
+    jobs: int,
+    following: Callable[[list[Task]], Task | None],
+    run: Callable[[Task, dict[str, Any]], Result],
+    settle: Callable[[Task, concurrent.futures.Future[Result]], None],
+) -> None:
+    """Run tasks, `jobs` at once, each on a share of the machine, until there are none.
+
+    following   returns the next task to begin beside those that run, or None if it must wait for one of them, or there is none left
+    run         runs a task on its share, in a thread
+    settle      is told of a task that ended, in the caller's thread, before the next begins
+    """
+    free = shares(jobs)
+    running: dict[concurrent.futures.Future[Result], tuple[Task, dict[str, Any]]] = {}
+    with ended_together(), concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        while True:
+            while free and (task := following([each for each, _ in running.values()])) is not None:
+                share = free.pop(0)
+                running[pool.submit(run, task, share)] = task, share
+            if not running:
+                return
+            ended, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in ended:
+                task, share = running.pop(future)
+                free.append(share)
+                settle(task, future)
 
 
 @contextlib.contextmanager

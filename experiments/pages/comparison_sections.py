@@ -6,8 +6,8 @@ from typing import Any
 
 from . import charts
 from .comparisons import ComparisonPage, by_labels, class_iou
+from .elements import percent, scrolled, section
 from .markup import Markup, joined, tag
-from .run_sections import percent, scrolled, section
 
 MARKS = {"gains": "gain", "loses": "loss", "not shown": "unclear"}
 """The style of a verdict."""

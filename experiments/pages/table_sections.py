@@ -10,8 +10,8 @@ from aeseg.types import UserError
 from .. import papers
 from ..study import formats, measurements, summary
 from . import pictures
+from .elements import scrolled, section
 from .markup import Markup, joined, tag
-from .run_sections import scrolled, section
 
 PICTURE_BYTES = 1_500_000
 """Bytes of the largest picture file that is put into a page."""

@@ -64,15 +64,13 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
     A trial of which one seed failed is left at that; the others go on.  Fields that have been run before are not run again, and
     those that are being run are waited for.
     """
-    free = commands.shares(jobs)
     done = {(line["trial"], line["seed"]): line for line in jsonlines.read(sweep.record) if "value" in line}
     asked: list[Fields] = []
     todo: list[tuple[int, int]] = []
     failed: set[int] = set()
     where: dict[str, Any] = {}
-    running: dict[concurrent.futures.Future[dict[str, Any]], tuple[int, int, dict[str, Any]]] = {}
 
-    def settle(number: int, seed: int, line: dict[str, Any]) -> None:
+    def note(number: int, seed: int, line: dict[str, Any]) -> None:
         line = {"trial": number, "seed": seed, "fields": spec.plain(asked[number]), **line, **where}
         jsonlines.write(sweep.record, line)
         if "error" in line:
@@ -82,48 +80,49 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
             done[number, seed] = line
             print(f"[sweep] trial {number}, seed {seed}: {sweep.metric} {line['value']:.4g} after {line['seconds']:.0f} s", flush=True)
 
-    def ready() -> tuple[int, int] | None:
-        """The first to do that need not wait for equal fields of its seed; None where there is none."""
-        now = [(seed, asked[number]) for number, seed, _ in running.values()]
-        return next(((number, seed) for number, seed in todo if (seed, asked[number]) not in now), None)
-
     def tell(number: int) -> None:
         values = [done[number, seed]["value"] for seed in sweep.seeds if (number, seed) in done]
         if len(values) == len(sweep.seeds):
             sampler.tell(number, interval(values)[0])
 
-    with commands.ended_together(), concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        while todo or running or len(asked) < sampler.trials:
-            while free and ((following := ready()) or len(asked) < sampler.trials):
-                if not following:
-                    number = len(asked)
-                    asked.append(sampler.ask(number))
-                    _check_same(sweep, number, asked[number], list(done.values()))
-                    todo.extend((number, seed) for seed in sweep.seeds if (number, seed) not in done)
-                    tell(number)
-                    continue
-                todo.remove(following)
-                number, seed = following
-                twin = next(
-                    (line for (_, other), line in done.items() if other == seed and line["fields"] == spec.plain(asked[number])), None
-                )
-                if twin:
-                    settle(number, seed, {**twin, "trial": number, "seconds": 0.0})
-                    tell(number)
-                elif number not in failed:
-                    if not where:  # of a process of its own, on a share as the runs have
-                        command = [sys.executable, "-m", module("machine.provenance")]
-                        where |= json.loads(pool.submit(commands.call, command, free[0], capture=True).result())
-                    share = free.pop(0)
-                    running[pool.submit(_run, sweep, number, seed, asked[number], share)] = number, seed, share
-            finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-            for future in finished:
-                number, seed, share = running.pop(future)
-                free.append(share)
-                if (error := future.exception()) is not None and not isinstance(error, UserError):
-                    raise error
-                settle(number, seed, {"error": str(error)} if error else future.result())
+    def following(running: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+        """The first that need not wait for equal fields of its seed."""
+        now = [(seed, asked[number]) for number, seed in running]
+        while True:
+            ready = next(((number, seed) for number, seed in todo if (seed, asked[number]) not in now), None)
+            if ready is None and len(asked) >= sampler.trials:
+                return None
+            if ready is None:
+                number = len(asked)
+                asked.append(sampler.ask(number))
+                _check_same(sweep, number, asked[number], list(done.values()))
+                todo.extend((number, seed) for seed in sweep.seeds if (number, seed) not in done)
                 tell(number)
+                continue
+            todo.remove(ready)
+            number, seed = ready
+            fields = spec.plain(asked[number])
+            twin = next((line for (_, other), line in done.items() if other == seed and line["fields"] == fields), None)
+            if twin:
+                note(number, seed, {**twin, "trial": number, "seconds": 0.0})
+                tell(number)
+            elif number not in failed:
+                return ready
+
+    def run(task: tuple[int, int], share: dict[str, Any]) -> dict[str, Any]:
+        if not where:  # of a process of its own, on a share as the runs have
+            where.update(json.loads(commands.call([sys.executable, "-m", module("machine.provenance")], share, capture=True)))
+        number, seed = task
+        return _run(sweep, number, seed, asked[number], share)
+
+    def settle(task: tuple[int, int], future: concurrent.futures.Future[dict[str, Any]]) -> None:
+        error = future.exception()
+        if error is not None and not isinstance(error, UserError):
+            raise error
+        note(*task, {"error": str(error)} if error else future.result())
+        tell(task[0])
+
+    commands.run_all(jobs, following, run, settle)
 
 
 def outcomes(sweep: Sweep) -> list[Trial]:

@@ -130,36 +130,34 @@ def run_all(
 
     An error is kept beside the workdir, which `where` has for the row's name and the seed.
     """
-    free, todo = commands.shares(jobs), list(todo)
+    todo = list(todo)
     failed: dict[tuple[str, int], UserError] = {}
-    running: dict[concurrent.futures.Future[None], tuple[Row, int, dict[str, Any]]] = {}
 
-    def settle(row: Row, seed: int, reason: UserError, told: str) -> None:
+    def leave(row: Row, seed: int, reason: UserError, told: str) -> None:
         failed[row.name, seed] = reason
         if not isinstance(reason, commands.Busy):
             failed[row.name, seed] = UserError(kept(error(where(row.name, seed)), told))
 
-    with commands.ended_together(), concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        while todo or running:
-            busy = {(row.name, seed) for row, seed, _ in running.values()}
-            for row, seed in [each for each in todo if (each[0].init, each[1]) in failed]:
-                settle(row, seed, failed[row.init, seed], f"left out, because {row.init} failed")
-                todo.remove((row, seed))
-            waits = busy | {(row.name, seed) for row, seed in todo}
-            for row, seed in [each for each in todo if (each[0].init, each[1]) not in waits][: len(free)]:
-                todo.remove((row, seed))
-                share = free.pop(0)
-                running[pool.submit(run, row, seed, share)] = row, seed, share
-            done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-            for future in done:
-                row, seed, share = running.pop(future)
-                free.append(share)
-                if (reason := future.exception()) is None:
-                    continue
-                if not isinstance(reason, UserError):  # ours: told whole, and the other rows go on
-                    traceback.print_exception(reason)
-                    reason = UserError(f"{type(reason).__name__}: {reason}")
-                settle(row, seed, reason, str(reason))
+    def following(running: Sequence[tuple[Row, int]]) -> tuple[Row, int] | None:
+        for row, seed in [each for each in todo if (each[0].init, each[1]) in failed]:
+            leave(row, seed, failed[row.init, seed], f"left out, because {row.init} failed")
+            todo.remove((row, seed))
+        waits = {(row.name, seed) for row, seed in (*running, *todo)}
+        ready = next((each for each in todo if (each[0].init, each[1]) not in waits), None)
+        if ready:
+            todo.remove(ready)
+        return ready
+
+    def settle(task: tuple[Row, int], future: concurrent.futures.Future[None]) -> None:
+        reason = future.exception()
+        if reason is None:
+            return
+        if not isinstance(reason, UserError):  # ours: told whole, and the other rows go on
+            traceback.print_exception(reason)
+            reason = UserError(f"{type(reason).__name__}: {reason}")
+        leave(*task, reason, str(reason))
+
+    commands.run_all(jobs, following, lambda task, share: run(*task, share), settle)
     return {which: str(reason) for which, reason in failed.items()}
 
 

@@ -1,5 +1,6 @@
 """`predict` and `evaluate` on an untrained network: what they read, write, and refuse."""
 
+import errno
 import json
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from aeseg import files
 from aeseg.data.colours import LocalContrast
 from aeseg.data.sources.scenes import CLASSES
 from aeseg.data.transforms import CenterCrop, Resize
@@ -155,6 +157,20 @@ def test_predictions_may_be_written_again_over_those_of_an_earlier_call(run, seg
         assert run(predict, segmenter, f"--input={photos / 'b.jpg'}", f"--output={tmp_path / 'out'}") == 0
     record = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert record["images"] == {str(photos / "b.jpg"): "b"}
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_full_disk_ends_predict_with_one_sentence(run, segmenter, photos, tmp_path, monkeypatch, capsys, large):
+    def full(path, *arguments):
+        error = OSError(errno.ENOSPC, "No space left on device")
+        raise files.refusal(str(path), error) from error  # as files.replacing does
+
+    monkeypatch.setattr(draw, "write_label", full)
+    monkeypatch.setattr(writing, "LARGE", 1 if large else 10**9)
+    assert run(predict, segmenter, f"--input={photos}", f"--output={tmp_path / 'out'}") == 2
+    assert capsys.readouterr().err.strip().splitlines() == [
+        f"Cannot write to {tmp_path / 'out'}: No space left on device. Free space or name another --output."
+    ]
 
 
 def test_a_link_does_not_lead_out_of_the_output(run, segmenter, photos, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import threading
 import time
 import types
@@ -84,7 +85,8 @@ def test_the_winner_of_the_validation_set_alone_meets_the_test_set(calls, swept,
         (2, 0.3, "none"),
     ]
     place = tmp_path / "sweep"
-    assert out[out.index("winner") :].splitlines() == [
+    told = re.sub(r"seconds     \d+ of", "seconds     0 of", out[out.index("winner") :])  # a busy machine takes one
+    assert told.splitlines() == [
         "winner      trial 1: optimiser.learning_rate=0.002",
         "validation  mean_iou 0.4  (one seed; by this it was picked)",
         "test        mean_iou 0.1  (read once, of the winner alone)",

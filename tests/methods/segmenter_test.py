@@ -66,8 +66,8 @@ def test_coarser_logits_join_the_loss_with_the_auxiliary_weight():
 def test_predictions_are_the_finest_logits_in_the_images_size():
     ours = method(head=cases.Head(deep_supervision=1))
     variables = initial(ours)
-    logits = jitted.apply(ours, variables, BATCH["image"], method="predict")
-    pyramid = jitted.apply(ours, variables, BATCH["image"], method=lambda module, image: module._logits(image, False))
+    logits = ours.apply(variables, BATCH["image"], method="predict")
+    pyramid = ours.apply(variables, BATCH["image"], method=lambda module, image: module._logits(image, False))
     assert sorted(pyramid) == [2, 4]
     assert (logits.shape, logits.dtype) == ((8, 12, 16, 3), jnp.float32)
     np.testing.assert_array_equal(logits, images.resize(pyramid[2], 12, 16))

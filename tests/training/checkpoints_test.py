@@ -16,6 +16,7 @@ from aeseg.training import checkpoints
 from aeseg.training.checkpoints import Checkpoints
 from aeseg.training.state import TrainState
 from aeseg.types import UserError
+from experiments.soaking.damage import WAYS, files_of, spoil
 
 
 def state(step, value=1.0):
@@ -114,23 +115,6 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
         Checkpoints(str(tmp_path / "file" / "checkpoints"))
 
 
-def files_of(folder, step):
-    return sorted(path.relative_to(folder) for path in (folder / str(step)).rglob("*") if path.is_file())
-
-
-def spoil(path, way):
-    """Damage one file: `truncate` to a half, `empty`, `delete`, or `flip` a bit at a quarter, the middle or the end."""
-    contents = path.read_bytes()
-    if way == "delete":
-        path.unlink()
-    elif way == "flip":
-        for place in {len(contents) // 4, len(contents) // 2, len(contents) - 1} if contents else ():
-            contents = contents[:place] + bytes([contents[place] ^ 4]) + contents[place + 1 :]
-        path.write_bytes(contents)
-    else:
-        path.write_bytes(contents[: len(contents) // 2] if way == "truncate" else b"")
-
-
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     """Checkpoints of steps 2 and 4, both with metrics."""
@@ -139,7 +123,7 @@ def two(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("way", ["truncate", "empty", "delete", "flip"])
+@pytest.mark.parametrize("way", WAYS)
 def test_damage_of_any_file_of_one_checkpoint_leaves_the_other_usable(two, tmp_path, way):
     for number, file in enumerate(files_of(two, 4)):
         folder = tmp_path / str(number)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from aeseg.training import signals
+from aeseg.training import roll_call, signals
 from aeseg.training.checkpoints import saved_steps
 
 ENVIRONMENT = {**os.environ, "XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
@@ -175,4 +175,25 @@ def test_a_process_that_never_comes_ends_those_that_wait(tmp_path):
     process = program(tmp_path, "ranks=2", "rank=0", f"port={port()}", "within=3")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1, errors
-    assert "Not all processes of the job came within 3 s" in errors.strip().splitlines()[-1]
+    assert "Process 1 of 2 did not come within 3 s" in errors.strip().splitlines()[-1]
+
+
+def test_those_that_have_come_are_not_named(tmp_path):
+    free = port()
+    first = roll_call.RollCall(f"127.0.0.1:{free}", 4, 0)
+    others = [roll_call.RollCall(f"127.0.0.1:{free}", 4, process) for process in (1, 3)]
+    late = time.monotonic() + 10
+    while first.absent() != [2] and time.monotonic() < late:
+        time.sleep(0.05)
+    assert first.absent() == [2]
+    assert "Process 2 of 4 did not come within 9 s." in roll_call.told(first, 9)
+    assert [other.absent() for other in others] == [[], []]
+    for call in (first, *others):
+        call.close()
+
+
+def test_a_first_process_that_never_comes_is_named_by_the_others():
+    call = roll_call.RollCall(f"127.0.0.1:{port()}", 2, 1)
+    assert "Process 0 of 2 did not come within 9 s (no answer from 127.0.0.1)" in roll_call.told(call, 9)
+    call.close()
+    assert "Not all processes" in roll_call.told(None, 9)

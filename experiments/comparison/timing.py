@@ -1,0 +1,71 @@
+"""What each part of a comparison takes on this machine, measured by doing it; all that is compiled for it stays compiled."""
+
+import dataclasses
+import os
+import shutil
+import time
+
+import jax
+
+from aeseg.runs import scores
+from aeseg.runs.programs import Programs
+from aeseg.runs.run import Run
+from aeseg.training import checkpoints as saved
+
+from . import settings
+from .arms import Arm
+from .data import Spread
+from .plan import Costs
+from .work import TUNING_SEED, Work
+
+
+def measured(work: Work, arms: dict[str, Arm], until: float) -> Costs:
+    """Time a step of each segmentation and pretraining, an image of each encoder, and a run beside its steps; all is compiled for it.
+
+    What is not begun `until` then is left out.
+    """
+    costs = Costs({}, {}, {}, 0.0, 0.0)
+    path = os.path.join(work.folder, "timing")
+    for arm in arms.values():
+        if costs.pretrain and time.monotonic() > until:
+            break
+        if not arm.against:
+            work.bar.at(0, task=f"compiling and timing {arm.encoder}")
+            config = work.segmentation(arm, 4, arm.rate, len(work.images.train), TUNING_SEED)
+            run = work.segmenter(arm, config)[0].with_records(work.images.train, Spread(work.images.validation, 2))
+            shutil.rmtree(path, ignore_errors=True)
+            work.trained(run, path, None)
+            costs.step[arm.encoder] = timed_step(work.programs, run)
+            variables, shown = saved.load_variables(os.path.join(path, "checkpoints"))[1], Spread(work.images.validation, 4)
+            began = time.perf_counter()
+            scores.segmentation(run, work.predictor(run, variables), shown, batch=work.batch)
+            costs.image[arm.encoder] = (time.perf_counter() - began) / len(shown)
+            if not costs.run:
+                shutil.rmtree(path, ignore_errors=True)
+                began = time.perf_counter()
+                work.trained(run, path, None)
+                saved.load_variables(os.path.join(path, "checkpoints"))
+                beside = time.perf_counter() - began - 4 * costs.step[arm.encoder] - 2 * costs.image[arm.encoder]
+                costs = costs._replace(run=max(0.1, beside), probe=0.5 + max(0.1, beside) / 4)
+        elif arm.pretraining:
+            work.bar.at(0, task=f"compiling and timing {arm.name}")
+            config = settings.pretraining(work.images, arm, work.window, work.batch, 4)
+            run = work.run_of(config, work.images.unlabelled, Spread(work.images.unlabelled, work.batch))
+            work.programs.check(run)
+            costs.pretrain[arm.name] = timed_step(work.programs, run)
+    shutil.rmtree(path, ignore_errors=True)
+    return costs
+
+
+def timed_step(programs: Programs, run: Run, seconds: float = 1.0) -> float:
+    """Return the seconds of a train step, its batch included: the mean of those that fit `seconds`, after one that compiles."""
+    state, batches = programs.initial(run), run.batches(0)
+    advance = programs.step(dataclasses.replace(run, steps=1_000).with_records(run.training, run.validation))
+    state, terms = advance(state, next(batches))
+    jax.block_until_ready(terms)
+    began, count = time.perf_counter(), 0
+    while count < 2 or (time.perf_counter() - began < seconds and count < 100):
+        state, terms = advance(state, next(batches))
+        jax.block_until_ready(terms)
+        count += 1
+    return (time.perf_counter() - began) / count

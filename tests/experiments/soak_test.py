@@ -1,0 +1,116 @@
+"""experiments/soak.py: the reduced soak finds nothing, what fails is found, and an interrupted soak goes on."""
+
+import json
+import os
+
+import pytest
+
+from aeseg.types import UserError
+from experiments import soak
+from experiments.console import cli
+from experiments.soaking import journal, properties, runs
+from experiments.soaking.journal import Case, Outcome
+from experiments.soaking.worker import Lost, Worker
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_reduced_soak_loses_nothing(tmp_path, capsys):
+    code = cli.guarded(soak.run, ["soak", "--reduced", f"--workdir={tmp_path}"])
+    printed = capsys.readouterr()
+    assert code == 0, printed.out + printed.err
+    counts = {}
+    for path in tmp_path.glob("*/summary.json"):
+        counts |= json.loads(path.read_text())["counts"]
+    assert counts["kills"] >= 1
+    assert counts["damages"] == 6
+    assert counts["full disks"] == 2
+    assert counts["bad inputs"] >= 10
+    assert counts["examples"] >= 20 * len(properties.TESTS)
+
+
+def test_cases_that_are_done_are_not_tried_again_and_failures_are_if_asked(tmp_path):
+    tried, path, said = [], str(tmp_path / "cases.jsonl"), []
+
+    def case(name, *failures):
+        return Case(name, lambda: tried.append(name) or Outcome({"things": 2}, failures))
+
+    cases = [case("a"), case("b", "it broke")]
+    assert not journal.tried(cases, path, 0.0, said.append)
+    assert tried == []
+    assert journal.tried(cases, path, float("inf"), said.append)
+    assert journal.tried(cases, path, float("inf"), said.append)
+    assert tried == ["a", "b"]
+    assert said == ["b: it broke"]
+    line = journal.summary("part", 0, "full", path)
+    assert (line["counts"], line["failures"], line["cases"]) == ({"things": 4}, ["b: it broke"], 2)
+    journal.forget_failures(path)
+    journal.tried(cases, path, float("inf"), said.append)
+    assert tried == ["a", "b", "b"]
+
+
+def test_the_results_page_shows_the_last_full_line_of_each_part(monkeypatch):
+    told = {"seconds": 120.0, "commit": "abc", "scale": "full"}
+    recorded = [
+        {**told, "part": "kills", "counts": {"kills": 1}, "failures": ["x"]},
+        {**told, "part": "kills", "counts": {"kills": 66, "while saving": 30}, "failures": []},
+        {**told, "part": "inputs", "counts": {"bad inputs": 2000}, "failures": [], "scale": "reduced"},
+    ]
+    monkeypatch.setattr(journal.measurements, "lines", lambda name: recorded)
+    assert journal.table().splitlines()[-1] == "| kills | 66 kills, 30 while saving | 0 | 2.0 | abc |"
+
+
+def test_an_unknown_part_is_named(tmp_path):
+    with pytest.raises(UserError, match="got 'kill'"):
+        soak.run(["soak", "--parts=kill", f"--workdir={tmp_path}"])
+
+
+def test_a_difference_of_two_runs_is_found():
+    one = {"step": 12, "state": {"a": 1, "b": 2}, "rows": [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.4}]}
+    assert runs.differences(one, one) == ()
+    other = {"step": 11, "state": {"a": 1, "b": 3}, "rows": one["rows"][:1]}
+    found = " ".join(runs.differences(one, other))
+    assert "last step is 11, not 12" in found
+    assert "1 leaves of the state differ, such as ['b']" in found
+    assert "has 1 rows, not 2" in found
+
+
+@pytest.mark.parametrize(
+    ("answer", "wrong"),
+    [
+        ({"code": 2, "said": "Expected a; got b. Set c.", "traceback": ""}, ""),
+        ({"code": 2, "said": "", "traceback": ""}, "expected a sentence"),
+        ({"code": 0, "said": "Fine.", "traceback": ""}, "exit code 0, expected 2"),
+        ({"code": 1, "said": "", "traceback": "Traceback ...\nValueError: x"}, "traceback: ValueError: x"),
+        ({"code": 2, "said": "Traceback (most recent call last):\nx", "traceback": ""}, "prints a traceback"),
+    ],
+)
+def test_what_is_no_refusal_is_found(answer, wrong):
+    assert runs.refusal(answer)[: len(wrong) or None] == wrong
+
+
+def test_a_worker_that_dies_or_is_silent_is_a_result(tmp_path, monkeypatch):
+    with Worker(str(tmp_path / "log")) as worker:
+        worker.give({"do": "command", "module": "soak", "argv": ["--help"]})
+        assert worker.answer(100)["code"] == 0
+        os.kill(worker.pid, 9)
+        with pytest.raises(Lost, match="SIGKILL"):
+            worker.ask({"do": "command", "module": "soak", "argv": ["--help"]}, 100)
+        with pytest.raises(Lost, match="no answer in 0 s"):
+            worker.ask({"do": "command", "module": "soak", "argv": ["--help"]}, 0.1)
+        assert worker.pid == 0
+
+
+def test_a_property_that_does_not_hold_is_a_failure_with_its_example(tmp_path, monkeypatch):
+    def small(draw, folder):
+        from hypothesis import strategies as st
+
+        assert draw(st.integers(0, 1000)) < 500
+
+    monkeypatch.setattr(properties, "TESTS", {small: 1})
+    setting = runs.Setting(0, "full", str(tmp_path), None)
+    (case,) = properties.cases(setting)
+    (failure,) = case.run().failures
+    assert "500" in failure
