@@ -30,6 +30,7 @@ from aeseg.types import UserError
 from . import papers
 from .console import cli
 from .machine import commands, process
+from .soaking import journal
 from .study import figures, formats, measurements, plan, plot, rehearsal, summary
 
 HERE = os.path.dirname(os.path.abspath(__file__))

@@ -68,7 +68,8 @@ def begin(address: Any) -> RollCall | None:
     given[0] = given[0] or os.environ.get("JAX_COORDINATOR_ADDRESS")
     try:
         if None in given:
-            given = list(clusters.ClusterEnv.auto_detect_unset_distributed_params(*given, None, None, 10))[:3]
+            detect: Any = clusters.ClusterEnv.auto_detect_unset_distributed_params  # its arguments differ between versions of jax
+            given = list(detect(*given, None, None, 10))[:3]
         return RollCall(*given) if None not in given else None
     except Exception:  # jax tries the same next, and says what is wrong
         return None

@@ -16,7 +16,7 @@ from .journal import Case, Outcome
 from .runs import Bench, Setting
 from .worker import Lost, Worker
 
-RUNS = {"full": 4, "reduced": 1}
+RUNS = {"full": 2, "reduced": 1}
 """Runs of each kind that are snapshot."""
 
 SNAPSHOTS = {"full": 5, "reduced": 3}
