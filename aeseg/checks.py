@@ -1,7 +1,7 @@
-"""What no part and no machine can do, said before anything is built or allocated.
+"""Checks of arguments and memory before anything is built or allocated.
 
-`check_arguments` reads an argument's type from the signature and its range from its name (`RANGES`); a part's own constructor checks
-what the two do not say.  `check_memory` compares a size with what the machine has.
+`check_arguments` takes an argument's type from the signature and its range from its name (`RANGES`); constructors check the rest.
+`check_memory` compares a size with the machine's memory.
 """
 
 import functools
@@ -40,7 +40,7 @@ RANGES: dict[str, tuple[Number, Number]] = {
     **dict.fromkeys(("label_map", "ignore_ids", "value_range"), (-INT32, INT32)),
     "padding": (-SIDE, SIDE),
 }
-"""The least and the largest value of an argument, or of each item of a tuple, by its name; other ints are 0 to INT32."""
+"""Smallest and largest value of an argument, or of each item of a tuple, by name; other ints are 0 to INT32."""
 
 CALLED = ("transforms", "evaluation_transforms")
 """Arguments whose items are called with a record."""
@@ -49,7 +49,7 @@ CALLED = ("transforms", "evaluation_transforms")
 def check_arguments(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
     """Raise UserError unless each argument has the type of the factory's annotation and lies in the range of its name.
 
-    `arguments` are the built ones, as keywords.  What is annotated as anything (Any, a callable) is not checked.
+    `arguments` are the built arguments, as keywords.  Arguments annotated as Any or as a callable are not checked.
     """
     hints, kind = _hints(factory), getattr(factory, "__name__", str(factory))
     for name, value in arguments.items():
@@ -69,12 +69,12 @@ def check_arguments(factory: Callable[..., Any], arguments: Mapping[str, Any]) -
 
 
 def state_bytes(state: Any) -> int:
-    """The memory of a state of arrays or shapes, in bytes: the least that training holds, without gradients and activations."""
+    """Return the bytes of a state of arrays or shapes: the least memory of training, without gradients and activations."""
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state) if hasattr(leaf, "shape"))
 
 
 def check_memory(needed: Number, what: str, remedy: str, available: Number = 0) -> None:
-    """Raise UserError if so many bytes are more than `available` (0: this machine's memory, or that of its devices).
+    """Raise UserError if `needed` bytes exceed `available` (0: the memory of this machine or of its devices).
 
     `what` is the sentence's subject: check_memory(2**40, "A batch of 8 images of 60000x60000", "Lower --config.window.")
     """
@@ -84,7 +84,7 @@ def check_memory(needed: Number, what: str, remedy: str, available: Number = 0) 
 
 
 def available_bytes(devices: Sequence[Any] = ()) -> Number:
-    """The memory of the devices of this process (all, or those given) together; on a CPU the machine's, or its control group's."""
+    """Return the total memory of this process's devices, or of the given ones; on a CPU, of the machine or its control group."""
     limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in devices or jax.local_devices()]
     if all(limits):
         return sum(limits)
@@ -107,7 +107,7 @@ def size(number: Number) -> str:
 
 @functools.cache
 def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of a factory's arguments, resolved; of a wrapper those of what it wraps."""
+    """Return the resolved annotations of a factory's arguments; for a wrapper, of the wrapped function."""
     whole = inspect.unwrap(factory)
     try:
         hints = typing.get_type_hints(whole)
@@ -119,7 +119,7 @@ def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type; what is no simple type is taken to be."""
+    """Return whether a value has a type; True for types that are not simple."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, each) for each in arguments)
@@ -145,7 +145,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _numbers(value: Any) -> Iterable[Number]:
-    """The numbers in a value: itself, or those in its tuples."""
+    """Yield the numbers in a value: the value itself, or the numbers in its tuples."""
     if isinstance(value, tuple):
         for item in value:
             yield from _numbers(item)
@@ -154,7 +154,7 @@ def _numbers(value: Any) -> Iterable[Number]:
 
 
 def _missed(name: str, number: Number) -> str:
-    """The range of an argument's name that a number is not in, or ""."""
+    """Return the range for an argument's name if a number is outside it, else ""."""
     if not math.isfinite(number):
         return "finite"
     low, high = RANGES.get(name, (0, INT32) if isinstance(number, int) else (-math.inf, math.inf))

@@ -1,4 +1,4 @@
-"""Files on disk: written whole or not at all, read as far as they can be, moved aside rather than overwritten.
+"""Files on disk: written atomically, read as far as possible, moved aside rather than overwritten.
 
 Contents reach the disk (fsync) before the name does, so a power cut leaves the old file or the new one.  Appending is safe among
 processes of one machine (flock); on NFS it is as safe as the server's locks.
@@ -16,19 +16,19 @@ from typing import Any
 from aeseg.types import UserError
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
-"""The operating system's words for no space and no permission."""
+"""Error numbers of the operating system for missing space and permission."""
 
 
 def refusal(path: str, error: OSError) -> UserError:
-    """The sentence for a write that the operating system refused."""
+    """Return the error message for a write that the operating system refused."""
     return UserError(f"Cannot write to {path}: {error.strerror or error}. Free some space or name another --workdir.")
 
 
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """Yield a temporary name to write to; what is there at the end takes the place of `path`, in one step.
+    """Yield a temporary name to write to; at the end the file atomically replaces `path`.
 
-    Makes the folder.  After an error `path` is as it was and the temporary file is gone; an OSError becomes a UserError.
+    Creates the folder.  After an error, `path` is unchanged and the temporary file is removed; an OSError becomes a UserError.
     A link at `path` is replaced, not followed.
     """
     folder = os.path.dirname(path) or "."
@@ -47,13 +47,13 @@ def replacing(path: str) -> Iterator[str]:
 
 
 def write(path: str, contents: str | bytes) -> None:
-    """Write a file whole or not at all; text as UTF-8."""
+    """Write a file atomically; text as UTF-8."""
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(contents.encode() if isinstance(contents, str) else contents)
 
 
 def append(path: str, contents: bytes) -> None:
-    """Add to a file, all or nothing, while no other process does; makes the file and its folder."""
+    """Append to a file atomically, under a lock; create the file and its folder."""
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -74,13 +74,13 @@ def append(path: str, contents: bytes) -> None:
 
 
 def free_name(path: str) -> str:
-    """The first of `path`.damaged, `path`.damaged-2, ... that is not there."""
+    """Return the first of `path`.damaged, `path`.damaged-2, ... that does not exist."""
     names = itertools.chain([f"{path}.damaged"], (f"{path}.damaged-{number}" for number in itertools.count(2)))
     return next(name for name in names if not os.path.lexists(name))
 
 
 def move_aside(path: str) -> str:
-    """Rename to `free_name(path)`, which is returned."""
+    """Rename to `free_name(path)`; return the new name."""
     new = free_name(path)
     try:
         os.rename(path, new)
@@ -90,7 +90,7 @@ def move_aside(path: str) -> str:
 
 
 def read_json(path: str) -> dict[str, Any]:
-    """The object that a JSON file holds.  UserError if it cannot be read or holds something else; an absent file is an OSError."""
+    """Return the object in a JSON file.  UserError if it is unreadable or not an object; OSError if the file does not exist."""
     try:
         with open(path, encoding="utf-8") as file:
             value = json.load(file)
@@ -102,9 +102,9 @@ def read_json(path: str) -> dict[str, Any]:
 
 
 def json_objects(path: str) -> tuple[list[dict[str, Any]], list[bytes]]:
-    """(the objects of a file of JSON lines, the lines that hold none); nothing of a file that does not exist.
+    """Return (objects of a JSON lines file, lines that are not objects); both empty if the file does not exist.
 
-    Lines are told apart by the byte 10 and empty ones are passed over.  The last needs no end of line.
+    Byte 10 separates lines, and empty lines are skipped.  The last line needs no end of line.
     """
     if not os.path.exists(path):
         return [], []

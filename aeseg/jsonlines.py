@@ -1,4 +1,4 @@
-"""Files of JSON lines, which several processes append to at once."""
+"""JSON lines files, to which several processes may append at once."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from aeseg.types import UserError
 
 
 def read(path: str) -> list[dict[str, Any]]:
-    """The lines of a file of JSON lines, oldest first; none where there is no file."""
+    """Return the objects of a JSON lines file, oldest first; empty if the file does not exist."""
     if not os.path.exists(path):
         return []
     rows = []
@@ -23,5 +23,5 @@ def read(path: str) -> list[dict[str, Any]]:
 
 
 def write(path: str, line: dict[str, Any]) -> None:
-    """Add a line to a file of JSON lines, whole or not at all, while no other process does."""
+    """Append a line to a JSON lines file atomically, under a lock."""
     files.append(path, (json.dumps(line) + "\n").encode())

@@ -1,4 +1,4 @@
-"""What configs that were saved by earlier versions say in other words.
+"""Renamed classes and fields, to read configs of earlier versions.
 
 Results and workdirs keep the config that they were made with.  Whoever moves a class, renames a field or adds a field whose
 default changes what is computed writes it down here, once; `spec.build`, the comparison of a workdir with a command, and the
@@ -28,7 +28,7 @@ MEANT: dict[str, dict[str, Any]] = {
 
 
 def updated(node: Any) -> Any:
-    """Return a plain config (dicts, lists, numbers) in today's words, at every depth; what needs no change is kept.
+    """Return a plain config (dicts, lists, numbers) with current names at every depth; other parts are unchanged.
 
     A field of `MEANT` that is absent gets the value that the code meant.
     """
@@ -47,7 +47,7 @@ def updated(node: Any) -> Any:
 
 
 def updated_run(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plain config of a run in today's words; one without targets at the top is of a version before `Run`."""
+    """Return the plain config of a run with current names; a config without a target at the top is older than `Run`."""
     fields = dict(config)
     if "target" not in fields and isinstance(fields.get("data"), Mapping):
         fields = {"target": RUN, **fields, "data": {"target": DATA, **fields["data"]}}

@@ -157,19 +157,19 @@ def _built(node: Any) -> Any:
 
 
 def recipe(package: str, name: str, size: str = "small") -> ConfigDict:
-    """The recipe of the file `name` in a package such as `aeseg.methods`; an unknown name lists the files that exist."""
+    """Return the recipe of the file `name` in a package such as `aeseg.methods`; the error for an unknown name lists the files."""
     return module(package, name).recipe(size)
 
 
 def choose(size: str, **sizes: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of one size of a recipe; an unknown size lists those that exist."""
+    """Return the arguments of one size of a recipe; the error for an unknown size lists the sizes."""
     if size not in sizes:
         raise UserError(f"This recipe has no size {size!r}{suggestion(size, list(sizes))}; it has {', '.join(sizes)}.")
     return sizes[size]
 
 
 def module(package: str, name: str) -> Any:
-    """The module of the file `name` in a package; an unknown name lists the files that exist."""
+    """Import the module of the file `name` in a package; the error for an unknown name lists the files."""
     known = names(package)
     if name not in known:
         raise UserError(f"{package.replace('.', '/')} has no {name!r}{suggestion(name, known)}; it has {', '.join(known)}.")
@@ -177,12 +177,12 @@ def module(package: str, name: str) -> Any:
 
 
 def names(package: str) -> list[str]:
-    """The files of a package, by name, sorted."""
+    """Return the names of a package's files, sorted."""
     return sorted(info.name for info in pkgutil.iter_modules(importlib.import_module(package).__path__))
 
 
 def follow(node: ConfigDict, name: str, reference: FieldReference) -> None:
-    """Let every field `name` in a config, at any depth, follow a reference, until it is set by itself: one `dtype` for all parts."""
+    """Tie every field `name` in a config, at any depth, to a reference until it is set separately: one `dtype` for all parts."""
     for field, value in node.items():
         parts = value if isinstance(value, list | tuple) else (value,)
         for part in parts:
@@ -193,12 +193,12 @@ def follow(node: ConfigDict, name: str, reference: FieldReference) -> None:
 
 
 def to_json(config: ConfigDict) -> str:
-    """The config as stable JSON text: what a run's config.json holds."""
+    """Return the config as stable JSON text, the contents of a run's config.json."""
     return json.dumps(plain(config), indent=2, sort_keys=True) + "\n"
 
 
 def from_json(text: str) -> ConfigDict:
-    """The config that `to_json` wrote, in today's words; lists come back as tuples.  ValueError if the text holds no object."""
+    """Return the config that `to_json` wrote, with current names and lists as tuples.  ValueError if the text is not an object."""
     try:
         node = json.loads(text)
         if not isinstance(node, dict):
@@ -209,7 +209,7 @@ def from_json(text: str) -> ConfigDict:
 
 
 def plain(node: Any) -> Any:
-    """A config as dicts, lists and numbers, references resolved."""
+    """Return a config as dicts, lists and numbers, with references resolved."""
     if isinstance(node, FieldReference):
         node = node.get()
     if isinstance(node, Mapping | ConfigDict):
@@ -220,7 +220,7 @@ def plain(node: Any) -> Any:
 
 
 def differences(old: Any, new: Any, where: str = "config") -> list[str]:
-    """One line for each value in which two configs differ: `config.seed: 0 -> 1`."""
+    """Return one line for each value in which two configs differ: `config.seed: 0 -> 1`."""
     old, new = plain(old), plain(new)
     if isinstance(old, dict) and isinstance(new, dict):
         lines = []

@@ -2,5 +2,5 @@
 
 
 def module(name: str) -> str:
-    """Return the name by which Python runs one of our modules: `experiments.<name>`, or `aeseg.experiments.<name>` if installed."""
+    """Return the name to run one of our modules with `python -m`: `experiments.<name>`, or `aeseg.experiments.<name>` if installed."""
     return f"{__name__}.{name}"

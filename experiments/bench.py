@@ -1,4 +1,4 @@
-"""Training steps of aeseg and of PyTorch in alternation, from the same weights on the same batch.
+"""Benchmark training steps of aeseg and of PyTorch in alternation, from the same weights on the same batch.
 
 python -m experiments.bench                     all networks, 10 pairs of steps each; needs the extra: pip install -e '.[bench]'
 python -m experiments.bench --form=plain        with XLA's own convolutions, pooling and upsampling: what `layers` gains
@@ -10,9 +10,9 @@ autoencoder   the reference's, 64-128-256 channels, 256 x 256, batch 4, binary c
 unet          64..1024 channels, 128 x 128, batch 4, cross-entropy of 11 classes, Adam
 mae           width 192, 224 x 224, batch 16, beside ViTMAE of `transformers` (experiments/benches/mae.py)
 
-A pair is a step of each, one after the other, so that what else the machine does meets both.  The ratio is PyTorch's seconds
-over aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  PyTorch gets what is faster for it
-here, the fused Adam, and for convolutions channels_last or contiguous memory (eager); for the small networks and MAE also torch.compile.
+A pair is one step of each, one after the other, so that other load on the machine affects both.  The ratio is PyTorch's seconds over
+aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  PyTorch gets its fastest settings: fused
+Adam; for convolutions, channels_last or contiguous memory (eager); for the small networks and MAE, also torch.compile.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ from .machine.provenance import provenance
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "bench.jsonl")
 SIZES = {"denoiser": 64, "segmenter": 64, "autoencoder": 256, "unet": 128, "mae": 224}
 CHECKED = 3
-"""Steps whose losses are compared before timing; they also compile and warm up."""
+"""Number of steps whose losses are compared before timing; they also compile and warm up."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -85,7 +85,7 @@ def keep(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def measured(torch: Any, name: str, size: int, pairs: int, form: str) -> dict[str, Any]:
-    """The row of one network: medians, and the quartiles of the ratio."""
+    """Measure one network; return its row: medians, and the quartiles of the ratio."""
     module = mae if name == "mae" else small if name in small.BATCHES else convolutional
     with convolutional.plain_layers() if form == "plain" else contextlib.nullcontext():
         loss, params, twins = module.networks(torch, name, size)
@@ -118,7 +118,7 @@ def measured(torch: Any, name: str, size: int, pairs: int, form: str) -> dict[st
 
 
 def jax_step(loss: Callable[[Any], jax.Array], params: Any, rate: float) -> Callable[[], float]:
-    """A function that trains one step with Adam and returns its loss."""
+    """Return a function that trains one step with Adam and returns its loss."""
     optimiser = optax.adam(rate)
 
     def update(params: Any, state: Any) -> tuple[Any, Any, jax.Array]:
@@ -138,7 +138,7 @@ def jax_step(loss: Callable[[Any], jax.Array], params: Any, rate: float) -> Call
 
 
 def torch_step(torch: Any, loss: Callable[[], Any], parameters: Sequence[Any], rate: float) -> Callable[[], float]:
-    """The same in PyTorch, with the fused Adam."""
+    """Return the same function in PyTorch, with the fused Adam."""
     optimiser = torch.optim.Adam(parameters, lr=rate, fused=True)
 
     def step() -> float:
@@ -152,20 +152,20 @@ def torch_step(torch: Any, loss: Callable[[], Any], parameters: Sequence[Any], r
 
 
 def check(name: str, ours: Sequence[float], theirs: Sequence[float]) -> None:
-    """Raise when the two do not do the same arithmetic."""
+    """Raise AssertionError if the losses differ."""
     if not np.allclose(ours, theirs, rtol=2e-3):
         raise AssertionError(f"{name}: the losses of the first steps differ: {ours} and, in PyTorch, {theirs}.")
 
 
 def seconds(step: Callable[[], float]) -> float:
-    """How long one step takes."""
+    """Return the seconds of one step."""
     began = time.perf_counter()
     step()
     return time.perf_counter() - began
 
 
 def imported_torch() -> Any:
-    """PyTorch, which only this comparison needs."""
+    """Import PyTorch, which only this comparison needs."""
     try:
         import torch
     except ImportError:

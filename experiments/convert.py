@@ -1,11 +1,11 @@
-"""Weights from Hugging Face to a workdir, and back.
+"""Convert weights of Hugging Face to a workdir, and back.
 
 python -m experiments.convert --from=hf --input=vit-mae-base --output=runs/mae     config.json and model.safetensors of a directory
 python -m experiments.convert --to=hf --input=runs/segment --output=exported       what transformers' from_pretrained reads
 
-What it makes of a whole model, `evaluate`, `predict` and `--init` read as any run; of an encoder alone, `--init` does.  `evaluate`
-and `predict` need to know the data: --data names a config file that reads them.  Pickles are not read; the message says how to
-make safetensors of one.  Models are found by `architectures` in their config.json: see aeseg/importers.
+`evaluate`, `predict` and `--init` read a converted model like any run; for a converted encoder, only `--init` does.  `evaluate` and
+`predict` also need data: --data names a config file that reads them.  Pickles are not read; the error shows how to convert them to
+safetensors.  The field `architectures` of config.json selects the model: see aeseg/importers.
 """
 
 import os
@@ -35,12 +35,12 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         **{
             "from": ("", "hf: --input is a directory (or a .safetensors file with config.json beside it)"),
-            "to": ("", "hf: --output becomes such a directory"),
+            "to": ("", "hf: --output becomes a directory of Hugging Face"),
         },
-        input=("", "what to convert"),
-        output=("", "where to; must not hold weights yet"),
+        input=("", "path to convert"),
+        output=("", "path of the result; must not hold weights"),
         data=("", "with --from=hf: the config file whose data the workdir names; segment for a segmenter, else pretrain"),
-        step=(-1, "with --to=hf: the checkpoint of this step; -1 is the newest"),
+        step=(-1, "with --to=hf: step of the checkpoint; -1 is the newest"),
     )
     ways = (getattr(flags, "from"), flags.to)
     if ways not in (("hf", ""), ("", "hf")):
@@ -83,7 +83,7 @@ def from_foreign(path: str, workdir: str, data: str) -> int:
 
 
 def to_foreign(workdir: str, directory: str, step: int) -> int:
-    """Write a run's model as a directory of Hugging Face: the method where a family holds it whole, else its encoder."""
+    """Write a run's model as a directory of Hugging Face: the complete method if a family represents it, else its encoder."""
     config, variables = init.of_workdir(workdir, step)
     for note in families.save(directory, config.method, variables):
         print(note)

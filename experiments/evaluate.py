@@ -1,4 +1,4 @@
-"""The numbers of a trained run over a whole split: metrics.json, a table, and a picture.
+"""Evaluate a run on a whole split; write metrics.json, a table and a picture.
 
 python -m experiments.evaluate --workdir=runs/segment                    the test split
 python -m experiments.evaluate --workdir=runs/pretrain --split=validation  an autoencoder: PSNR, SSIM and its losses
@@ -34,7 +34,7 @@ from .console.progress import Progress
 from .machine import process
 
 Found = tuple[dict[str, Any], dict[str, Any], list[str]]
-"""The scores, the columns of the picture, the names of its rows."""
+"""Scores, columns of the picture, names of its rows."""
 
 MEANS = (
     "mean_iou",
@@ -48,7 +48,7 @@ MEANS = (
     "mean_boundary_iou",
     "expected_calibration_error",
 )
-"""What a segmenter's table ends with, as far as it was measured."""
+"""Last lines of a segmenter's table, if measured."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -105,9 +105,9 @@ def run(argv: Sequence[str]) -> int:
 
 
 def segmentation_scores(trained: workdirs.Trained, source: Any, samples: int = 0, batch_statistics: bool = False, **how: Any) -> Found:
-    """The scores of a segmenter, and six images spread over the source with label and prediction; `how`: see `scoring.scored`.
+    """Score a segmenter; return scores, and six images spread over the source with label and prediction; `how`: see `scoring.scored`.
 
-    With `samples` the uncertainty is a column, too; for these and `batch_statistics` see `scoring.predictor`.
+    With `samples` there is also a column of uncertainties; for these and `batch_statistics` see `scoring.predictor`.
     """
     if len(source.classes) != trained.method.classes:
         raise UserError(
@@ -136,7 +136,7 @@ def segmentation_scores(trained: workdirs.Trained, source: Any, samples: int = 0
 
 
 def autoencoder_scores(trained: workdirs.Trained, source: Any, batch: int) -> Found:
-    """The same of an autoencoder, on the middle window of each image."""
+    """Score an autoencoder on the central window of each image; return the same."""
     show = scoring.shower(trained.method)
     with Progress("evaluating", len(source)) as progress:
         scores = scoring.autoencoder(trained.run, trained.variables, source, batch, progress.at)
@@ -149,8 +149,8 @@ def autoencoder_scores(trained: workdirs.Trained, source: Any, batch: int) -> Fo
 def write(workdir: str, split: str, scores: dict[str, Any], name: str = "metrics.json") -> str:
     """Add an evaluation to the run's metrics.json (or `name`); return its path.
 
-    The file holds the last scores of each split by its name, and under "evaluations" all that were ever taken, with their date.
-    A file that holds something else is moved aside, and this is printed.
+    The file holds the last scores of each split by its name, and under "evaluations" all scores ever measured, with their date.
+    A file with other content is moved aside, with a message.
     """
     path = os.path.join(workdir, name)
     entries = _entries(path)
@@ -174,7 +174,7 @@ def _entries(path: str) -> dict[str, Any]:
 
 
 def table(scores: dict[str, Any]) -> str:
-    """The scores of a segmenter, a line for each class, in percent; a dash where a class does not occur."""
+    """Format the scores of a segmenter in percent, a line for each class; a dash for classes that do not occur."""
     width = max(len(entry["name"]) for entry in scores["per_class"])
     total = max(scores["pixels"], 1)
     lines = [f"{'class':<{width}}    IoU   Dice  accuracy  share of pixels"]
@@ -191,7 +191,7 @@ def table(scores: dict[str, Any]) -> str:
 
 
 def numbers(scores: dict[str, Any]) -> str:
-    """The scores of an autoencoder, a line each."""
+    """Format the scores of an autoencoder, a line each."""
     units = {"psnr": " dB"}
     found = {name: value for name, value in scores.items() if isinstance(value, float)}
     return "\n".join(f"{name:<24}{value:.4f}{units.get(name, '')}" for name, value in found.items())

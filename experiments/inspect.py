@@ -46,24 +46,24 @@ def run(argv: Sequence[str]) -> int:
     given = {word.split("=")[0].lstrip("-") for word in argv[1:] if word.startswith("-")}
     answers = {name: value_of(name, getattr(flags, name)) for name in ANSWERS if name in given}
     output = flags.output or os.path.join("inspections", os.path.basename(os.path.abspath(root)))
-    found = report.inspect(root, output, answers, flags.seconds, flags.seed, lambda text: print(text, file=sys.stderr))
-    for heading, lines in found.sections.items():
+    inspected = report.inspect(root, output, answers, flags.seconds, flags.seed, lambda text: print(text, file=sys.stderr))
+    for heading, lines in inspected.sections.items():
         print(f"\n{heading}")
         for line in lines:
             print(f"  {shown(line)}")
-    if found.questions:
+    if inspected.questions:
         print("\nQuestions (answer each with the same command and its flag)")
-        for question in found.questions:
+        for question in inspected.questions:
             print(f"  ? {shown(question)}")
     print("\nWritten")
-    for path in found.written:
+    for path in inspected.written:
         print(f"  {shown(path)}")
-    print(f"\nNext: --data={shown(found.written[0])}", flush=True)
+    print(f"\nNext: --data={shown(inspected.written[0])}", flush=True)
     return 0
 
 
 def value_of(name: str, text: str) -> Any:
-    """The value of a field of `Folder` that a flag gives as text, of the field's own type."""
+    """Convert a flag's text to the type of a field of `Folder`."""
     default = spec.spec(Folder, root=".")[name]
     if isinstance(default, str):
         return text

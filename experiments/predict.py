@@ -1,4 +1,4 @@
-"""What a trained run makes of images of any size: label files and overlays, or an autoencoder's reconstructions.
+"""Predict images of any size with a trained run: label files and overlays, or an autoencoder's reconstructions.
 
 python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions        a folder, with those in it
 python -m experiments.predict --workdir=runs/segment --input='a/**/*.jpg' --output=predictions --logits
@@ -6,15 +6,15 @@ python -m experiments.predict --workdir=runs/segment --input=photos --output=pre
 python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions --samples=40      Bayesian SegNet's uncertainty
 
 Below --output: labels/<name>.png (8-bit palette: class ids; of a GeoTIFF also <name>.tif with its georeference), overlays/<name>.png,
-logits/<name>.npz (with --logits, key `logits`, float32 [h w k]), overview.png, predictions.json (what was predicted, and what failed);
-with --samples also uncertainties/<name>.png (dark where the networks that dropout draws disagree), and in the .npz `uncertainty` [h w],
+logits/<name>.npz (with --logits, key `logits`, float32 [h w k]), overview.png, predictions.json (predicted and failed files);
+with --samples also uncertainties/<name>.png (dark where the networks sampled by dropout disagree), and in the .npz `uncertainty` [h w],
 the variance of their softmax, averaged over the classes.  Everything has the input's own size, as stored (EXIF rotation is not applied).
-A run whose evaluation resizes images (data.evaluation_transforms) predicts at that size, and probabilities are brought back
-bilinearly; any other slides its window over the image at full resolution, and writes the labels that `evaluate` scores with the same
-flags.  Where probabilities were brought back, or averaged over views and networks (--flip, --scales, --samples), --logits holds their
+If a run's evaluation resizes images (data.evaluation_transforms), it predicts at that size, and probabilities are resized back
+bilinearly.  Any other run slides its window over the image at full resolution, and writes the labels that `evaluate` scores with the
+same flags.  If probabilities are resized, or averaged over views and networks (--flip, --scales, --samples), --logits holds their
 logarithms.
-An image of more than 16 million pixels is predicted in strips.  Files that cannot be read or predicted are listed, and the exit code is
-1.  Only results of an earlier run are overwritten, and links out of --output are not followed.
+An image of more than 16 million pixels is predicted in strips.  If files cannot be read or predicted, they are listed, and the exit
+code is 1.  Only results of an earlier run are overwritten, and links out of --output are not followed.
 """
 
 import contextlib
@@ -59,8 +59,8 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         input=("", "an image, a folder (with the folders in it), or a glob in quotes"),
         output=("predictions", "the folder for the results"),
-        logits=(False, "write the logits, too"),
-        batch=(8, "windows in one call"),
+        logits=(False, "also write the logits"),
+        batch=(8, "windows per call"),
         **predictors.FLAGS,
     )
     if not flags.workdir:
@@ -92,7 +92,7 @@ def run(argv: Sequence[str]) -> int:
 def predict(
     trained: workdirs.Trained, paths: Sequence[str], classes: tuple[Class, ...], flags: Any
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
-    """Write the results of every file; returns the rows of the overview, and (path, reason) of those without results."""
+    """Write the results of every file; return the rows of the overview, and (path, reason) of failed files."""
     run, segments = trained.run, bool(classes)
     views, samples = predictors.chosen_views(flags, segments), predictors.chosen_samples(flags, segments)
     statistics, window = predictors.chosen_statistics(flags, segments), tuple(run.window)
@@ -161,7 +161,7 @@ def predict(
 
 
 def known_classes(trained: workdirs.Trained) -> tuple[Class, ...]:
-    """Names and colours of the run's classes, from its data; numbers where the data is not at hand."""
+    """Return names and colours of the run's classes from its data; numbers if the data is not available."""
     for split in ("test", "validation", "train"):
         try:
             classes = tuple(trained.run.data.records(split).classes)
@@ -175,7 +175,7 @@ def known_classes(trained: workdirs.Trained) -> tuple[Class, ...]:
 
 
 def _read(run: Run, path: str, name: str, changes: Sequence[Any]) -> tuple[Item, np.ndarray]:
-    """A file as it is, and as the network sees it."""
+    """Read a file; return it as stored, and as the network sees it."""
     described = run.data.described("test")
     image = decode.image(path, described.get("channels", 3), reading=reading.of_description(described))
     record = {"image": image, "name": name}
@@ -204,7 +204,7 @@ def _inside(progress: Progress, done: int, path: str, fraction: float) -> None:
 
 
 def _kinds(flags: Any, segments: bool) -> list[tuple[str, str]]:
-    """The folders and endings of the results."""
+    """Return the folders and endings of the results."""
     if not segments:
         return [("reconstructions", ".png")]
     more = [("logits", ".npz")] * flags.logits + [("uncertainties", ".png")] * bool(flags.samples)
@@ -212,12 +212,12 @@ def _kinds(flags: Any, segments: bool) -> list[tuple[str, str]]:
 
 
 def _cuts(change: Any) -> bool:
-    """Whether a transform changes what part of the image is seen; resizing does not, and colours' transforms do not."""
+    """Return whether a transform crops or moves the image; resizing and colour transforms do not."""
     return type(change).__module__ == transforms.__name__ and not isinstance(change, transforms.Resize)
 
 
 def _without_noise(method: nn.Module) -> nn.Module:
-    """A denoising method that takes the image as it is."""
+    """Return a denoising method without its corruptions."""
     return method.clone(noise=()) if hasattr(method, "noise") else method
 
 

@@ -3,9 +3,9 @@
     python -m experiments.prepare --name=oxford_iiit_pet --data_dir=data/tfds
     python -m experiments.prepare --name=scene_parse150_semantic --data_dir=data/tfds --manual_dir=ADEChallengeData2016
 
-TFDS's own builders need TensorFlow for this step and no other: pip install "tensorflow-cpu>=2.20" (the extra `prepare`).
-`scene_parse150_semantic` is ours and does not: TFDS's scene_parse150 downloads the masks of the instance benchmark, not
-the 150 classes.  Cityscapes and imagenet2012 are downloaded by hand into --manual_dir (their licences want it).
+TFDS's builders need TensorFlow only for this step: pip install "tensorflow-cpu>=2.20" (the extra `prepare`).
+Our `scene_parse150_semantic` does not need it; TFDS's scene_parse150 downloads the masks of the instance benchmark, not the 150
+classes.  Cityscapes and imagenet2012 must be downloaded by hand into --manual_dir (their licences require it).
 """
 
 import difflib
@@ -30,10 +30,10 @@ HOSTS = {
     "coco": "http://images.cocodataset.org",
     "nyu_depth_v2": "http://datasets.lids.mit.edu",
 }
-"""Where TFDS downloads from; others are asked for at Google's storage, where TFDS keeps its records."""
+"""Hosts from which TFDS downloads; the default is Google's storage, with TFDS's records."""
 
 BY_HAND = ("cityscapes", "imagenet2012", "scene_parse150_semantic")
-"""Data sets whose files are downloaded by hand into --manual_dir."""
+"""Data sets whose files must be downloaded by hand into --manual_dir."""
 
 
 class SceneParse150Semantic(tfds.core.GeneratorBasedBuilder):
@@ -72,8 +72,8 @@ def run(argv: Sequence[str]) -> None:
         argv,
         __doc__,
         name=("", "name of the data set: name, name/config or name/config:version"),
-        data_dir=("", "where to put it; default $TFDS_DATA_DIR or ~/tensorflow_datasets"),
-        manual_dir=("", "where the files are that must be downloaded by hand"),
+        data_dir=("", "folder for the result; default $TFDS_DATA_DIR or ~/tensorflow_datasets"),
+        manual_dir=("", "folder of the files that were downloaded by hand"),
     )
     if not flags.name:
         raise UserError("--name is missing: the data set to prepare, for example --name=oxford_iiit_pet.")
@@ -81,7 +81,7 @@ def run(argv: Sequence[str]) -> None:
 
 
 def prepare(name: str, data_dir: str = "", manual_dir: str = "") -> Path:
-    """The directory of the prepared data set; made, with the network if need be, when it is not there yet."""
+    """Prepare a data set if needed, possibly with downloads; return its directory."""
     done = prepared(name, data_dir)
     if done is not None:
         return done
@@ -105,7 +105,7 @@ def prepare(name: str, data_dir: str = "", manual_dir: str = "") -> Path:
 
 
 def _stock(name: str, base: str, root: Path) -> Any:
-    """TFDS's own builder; refuses at once what would fail after minutes of retries."""
+    """Return TFDS's builder; raise at once for problems that TFDS reports after minutes of retries."""
     if importlib.util.find_spec("tensorflow") is None:
         raise UserError(
             f"TFDS needs TensorFlow to prepare {name} (not to read it). Install it: pip install 'tensorflow-cpu>=2.20'; "
@@ -152,7 +152,7 @@ def _ade_root(manual_dir: str) -> str:
 
 
 def _ade_classes(root: Path) -> list[str]:
-    """The 150 names, the first of each list of synonyms: the last column of objectInfo150.txt."""
+    """Return the 150 names, the first synonym in the last column of objectInfo150.txt."""
     try:
         lines = (root / "objectInfo150.txt").read_text().splitlines()[1:]
     except OSError as error:

@@ -25,9 +25,9 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         config="pretrain",
         workdir=("", "where the run lives; default runs/<config>"),
-        minutes=(0.0, "stop after so many minutes of training, with everything saved; 0 has no limit"),
+        minutes=(0.0, "minutes of training, after which it saves and stops; 0 has no limit"),
         data=("", "a data description that `inspect` wrote; it replaces the config's data"),
-        init=("", "weights to start from, and of the same method the decoder, too: a workdir, or a Hugging Face directory"),
+        init=("", "initial weights of the encoder, and of the decoder if the method is the same: a workdir or a Hugging Face directory"),
     )
     process.start()
     weights = init.weights(flags.config, flags.overrides, flags.init, "what fits") if flags.init else None

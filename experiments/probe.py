@@ -1,12 +1,12 @@
-"""What an encoder knows without fine-tuning: a probe of its frozen features on labelled images; probe.json and a table.
+"""Probe an encoder's frozen features on labelled images, without fine-tuning; write probe.json and a table.
 
 python -m experiments.probe --init=runs/pretrain                       nearest neighbours of single patches
 python -m experiments.probe --init=runs/pretrain --kind=logistic       logistic regression of single patches
 python -m experiments.probe --init=runs/pretrain --kind=linear         batch norm and a 1x1 convolution, trained as DINOv2's
-python -m experiments.probe                                            a fresh encoder: the control
+python -m experiments.probe                                            a random encoder: the control
 python -m experiments.probe --init=runs/pretrain --config=camvid:unet  the labelled images of another config
 
-The config gives the labelled images (all of `data`, `window`, `seed`, `batch_size`), and without --init the encoder.
+The config gives the labelled images (all of `data`, `window`, `seed`, `batch_size`) and, without --init, the encoder.
 """
 
 import itertools
@@ -46,9 +46,9 @@ from .machine.provenance import provenance
 
 KINDS = ("knn", "logistic", "linear")
 WARMUP = 1_500 / 40_000
-"""The share of DINOv2's linear probe in which the learning rate rises."""
+"""Warm-up of DINOv2's linear probe, as a fraction of its steps."""
 AVERAGED = 200
-"""Batches, at most, of which batch norm averages are taken for a probe of patches."""
+"""Largest number of batches for the batch norm averages of a probe of patches."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -57,16 +57,16 @@ def run(argv: Sequence[str]) -> int:
         argv,
         __doc__,
         config="segment",
-        init=("", "whose encoder to probe: a workdir of `pretrain`, or a Hugging Face directory; without it a fresh one"),
-        workdir=("", "where probe.json is written; default the workdir of --init, or runs/probe"),
+        init=("", "encoder to probe: a workdir of `pretrain`, or a Hugging Face directory; default a random encoder"),
+        workdir=("", "folder of probe.json; default the workdir of --init, or runs/probe"),
         kind=("knn", "knn, logistic or linear"),
         split=("test", "train, validation or test"),
-        stride=(0, "of the features; 0 is the coarsest that the encoder gives"),
-        patches=(20_000, "knn and logistic keep at most so many labelled patches of the training images"),
-        neighbours=(20, "of knn: how many vote"),
-        temperature=(0.07, "of knn: votes weigh exp(cosine / temperature)"),
-        strength=(1.0, "of logistic: the inverse of its regularisation, scikit-learn's C"),
-        steps=(0, "of linear; 0 is the config's steps (DINOv2: 40,000)"),
+        stride=(0, "stride of the features; 0 is the encoder's coarsest"),
+        patches=(20_000, "knn and logistic: largest number of labelled patches of the training images"),
+        neighbours=(20, "knn: number of votes"),
+        temperature=(0.07, "knn: votes weigh exp(cosine / temperature)"),
+        strength=(1.0, "logistic: inverse of the regularisation, scikit-learn's C"),
+        steps=(0, "linear: training steps; 0 is the config's steps (DINOv2: 40,000)"),
     )
     if flags.kind not in KINDS:
         raise UserError(f"The probes are {', '.join(KINDS)}; got {flags.kind!r}. Set --kind to one of these.")
@@ -110,26 +110,25 @@ def run(argv: Sequence[str]) -> int:
 
 
 def chosen_stride(config: ConfigDict, asked: int) -> int:
-    """The stride to read: the one asked for, or the encoder's coarsest."""
+    """Return the stride to read: `asked`, or the encoder's coarsest."""
     encoder, row = build(config.method.encoder), config_example(config)
 
     def pyramid(image: jax.Array) -> Any:
-        found = encoder.init_with_output(jax.random.key(0), image, train=False)[0]
-        at_stride(found, asked or max(found), "The probe")
-        return found
+        outputs = encoder.init_with_output(jax.random.key(0), image, train=False)[0]
+        at_stride(outputs, asked or max(outputs), "The probe")
+        return outputs
 
     strides = jax.eval_shape(pyramid, np.zeros(row["image"].shape, np.float32))
     return asked or max(strides)
 
 
 def prepare(config: ConfigDict, stride: int, steps: int) -> None:
-    """Make the config that of DINOv2's linear probe (Oquab et al. 2023, arXiv 2304.07193, section 7.4): a frozen encoder under LinearHead.
+    """Set the config to DINOv2's linear probe (Oquab et al. 2023, arXiv 2304.07193, section 7.4): LinearHead on a frozen encoder.
 
     As the authors' released mmsegmentation config (dinov2_vit*_ade20k_linear_config.py): AdamW, learning rate 1e-3, weight decay
-    1e-4, a linear fall to 0 after a warm-up of 1,500 of 40,000 steps; images scaled by 0.5 to 2, cropped to the window,
-    mirrored, their colours changed.  Deviations: the config's batch size and number of steps; crops whatever class fills them;
-    each of the four changes of colour is drawn for every image (theirs: for half), that of brightness as a factor; features
-    of the last layer alone.
+    1e-4, linear decay to 0 after a warm-up of 1,500 of 40,000 steps; images are scaled by 0.5 to 2, cropped to the window, flipped,
+    and their colours jittered.  Deviations: the config's batch size and number of steps; crops regardless of their classes; all
+    four colour changes are drawn for every image (theirs: for half), brightness as a factor; features of the last layer only.
     """
     with config.unlocked():
         if steps:
@@ -157,7 +156,7 @@ def prepare(config: ConfigDict, stride: int, steps: int) -> None:
 
 
 def linear(run: Run, state: TrainState) -> tuple[Predict, dict[str, Any]]:
-    """The head trained on augmented images, and what it was trained with; the encoder stands still."""
+    """Train the head on augmented images, with a frozen encoder; return the predictor and the settings."""
     advance = step.train_step(run.method, run.optimiser, run.mesh, run.microbatches, run.seed, ema=0.0)
     batches = run.batches(0)
     with Progress("training", run.steps) as progress:
@@ -170,7 +169,7 @@ def linear(run: Run, state: TrainState) -> tuple[Predict, dict[str, Any]]:
 
 
 def patchwise(run: Run, state: TrainState, stride: int, flags: Any) -> tuple[Predict, dict[str, Any]]:
-    """A probe of patches whose features are extracted once, from the middle window of each training image."""
+    """Fit a probe of patches, with features extracted once from the central window of each training image."""
     encoder, classes = run.method.encoder, run.method.classes
     height, width = run.window
     variables = {name: leaves["encoder"] for name, leaves in state.variables.items() if "encoder" in leaves}

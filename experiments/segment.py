@@ -3,9 +3,9 @@
 python -m experiments.segment --init=runs/pretrain                              fine-tune what `pretrain` has learned
 python -m experiments.segment --init=runs/pretrain --config.transfer=linear-probe  the encoder stays as it is
 python -m experiments.segment --init=runs/pretrain --config.transfer=scratch       its architecture alone: the control
-python -m experiments.segment --init=runs/segment --config.transfer=continue       the whole segmenter, new optimiser state: a second stage
-python -m experiments.segment --init=runs/probe --config.transfer=continue         after a linear probe: LP-FT, frozen first, then free
-python -m experiments.segment --init=runs/unet --config.transfer=fine-tune-decoder  a pretrained U-Net decoder, too, becomes the head
+python -m experiments.segment --init=runs/segment --config.transfer=continue       second stage: all weights, new optimiser state
+python -m experiments.segment --init=runs/probe --config.transfer=continue         after a linear probe: LP-FT, first frozen, then trained
+python -m experiments.segment --init=runs/unet --config.transfer=fine-tune-decoder  also a pretrained U-Net decoder, as the head
 python -m experiments.segment --init=vit-mae-base                               a directory of Hugging Face: config.json, model.safetensors
 python -m experiments.segment --config=camvid_small:unet                         another config file, from scratch
 """
@@ -32,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         config="segment",
         workdir=("", "where the run lives; default runs/<config>"),
-        minutes=(0.0, "stop after so many minutes of training, with everything saved; 0 has no limit"),
+        minutes=(0.0, "minutes of training, after which it saves and stops; 0 has no limit"),
         data=("", "a data description that `inspect` wrote; it replaces the config's data"),
         init=(
             "",

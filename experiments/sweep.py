@@ -1,18 +1,18 @@
-"""Try values of config fields, pick the best on the validation set, and score it once on the test set.
+"""Search values of config fields: choose the best on the validation set, and score it once on the test set.
 
 python -m experiments.sweep --space="optimiser.learning_rate=1e-3,2e-3,4e-3 method.head.convolutions=1,2"  a grid: six runs of `segment`
 python -m experiments.sweep --space="optimiser.learning_rate=log(1e-4,1e-2)" --trials=20 --seeds=3 --jobs=2  random, three seeds each
 python -m experiments.sweep --config=pretrain:masked --space=my_space.py --trials=30 --sampler=optuna-tpe    a file with get_space()
 python -m experiments.sweep --init=runs/pretrain --config.steps=400 --space="transfer=fine-tune,scratch"       flags for every trial
 
-The config says whether `pretrain` or `segment` is run, and by which metric trials are compared: its `best`, as it stands in
-metrics.jsonl at the last step, of whose checkpoint all later commands are; the mean over --seeds decides.  A loss is comparable only
-between trials that compute the same one; --config.best=psnr names another metric.  How a space is written: experiments/search/space.py.
+The config selects `pretrain` or `segment`, and the metric of the comparison: its `best`, in metrics.jsonl at the last step, whose
+checkpoint all later commands use.  The mean over --seeds decides.  Losses are comparable only between trials with the same loss;
+--config.best=psnr selects another metric.  The syntax of a space: experiments/search/space.py.
 
-The sweep's directory holds sweep.json (the same command goes on, another is refused; one process at a time), trials/<trial>-<seed>
-(a workdir each), trials.jsonl (a line for each run), winner.json (the config of the winner, for --config) and report.json.  The same
-command tries failed trials again until there is a winner, which is written down before the test set is read and stays the winner:
-from then on the same command scores those of its runs that have no score yet, and trains nothing.
+The sweep's directory holds sweep.json (the same command continues, another command is an error; one process at a time),
+trials/<trial>-<seed> (workdirs), trials.jsonl (a line per run), winner.json (the winner's config, for --config) and report.json.  The
+same command repeats failed trials until there is a winner.  The winner is saved before the test set is read, and never changes: from
+then on the same command only scores those of the winner's runs that have no score, and trains nothing.
 """
 
 import dataclasses
@@ -44,11 +44,11 @@ from .search.trials import Sweep, Trial
 from .study.descriptions import assignments
 
 FIXED = ("seed", "best", "data.source", "data.validation", "data.test", "data.evaluation_transforms", "data.on_error")
-"""Fields in which trials may not differ, or their numbers could not be compared; nor in the window of an autoencoder, which is
-scored on the middle window of each image (a segmenter on whole images)."""
+"""Fields that must be equal in all trials, or their scores would not be comparable.  The window of an autoencoder must also be equal: it
+is scored on the central window of each image (a segmenter on complete images)."""
 
 MAY_CHANGE = tuple(f"config.{name}" for name in workdirs.MAY_CHANGE)
-"""What the same sweep may be gone on with; and its number of trials, until it has a winner."""
+"""Flags that may change when a sweep continues; the number of trials may also change until there is a winner."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -59,12 +59,12 @@ def run(argv: Sequence[str]) -> int:
         config="segment",
         space=("", f"{spaces.GRAMMAR}; or a Python file with get_space()"),
         sampler=("", f"{', '.join(samplers.SAMPLERS)}; default grid, and random where there are ranges"),
-        sampler_seed=(0, "of random and Optuna's samplers"),
-        trials=(0, "how many are drawn; 0 is all of a finite space"),
-        seeds=(1, "runs of each trial, from the config's seed on; their mean decides"),
-        jobs=(1, "runs at once, each on its own GPU or its own part of the cores"),
+        sampler_seed=(0, "seed of random and Optuna's samplers"),
+        trials=(0, "number of trials; 0 is all of a finite space"),
+        seeds=(1, "runs per trial, with seeds from the config's seed on; their mean decides"),
+        jobs=(1, "number of concurrent runs, each on its own GPU or part of the cores"),
         init=("", "weights that every trial starts from, as in `segment` and `pretrain`"),
-        workdir=("", "where the sweep lives; default runs/sweep-<config>"),
+        workdir=("", "folder of the sweep; default runs/sweep-<config>"),
     )
     sweep, space = described(flags)
     commands.shares(flags.jobs)
@@ -81,7 +81,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def swept(sweep: Sweep, sampler: samplers.Sampler, jobs: int) -> int:
-    """Run the trials that are left and pick the winner, where there is none yet, and score it; the exit code."""
+    """Run the remaining trials, choose the winner unless there is one, and score it; return the exit code."""
     report = os.path.join(sweep.workdir, "report.json")
     if not os.path.exists(report):
         trials.run_all(sweep, sampler, jobs)
@@ -95,13 +95,13 @@ def swept(sweep: Sweep, sampler: samplers.Sampler, jobs: int) -> int:
         whole = "test" in _read(report)
         said = "This sweep is finished" if whole else "The winner of this sweep is chosen: it alone is scored, no trial is tried again"
         print(f"{trials.table(sweep, trials.outcomes(sweep))}\n\n{said}; nothing is trained.\n", flush=True)
-    found = scored(sweep)
-    print(summary(sweep, found), flush=True)
-    return 1 if found["error"] else 0
+    final = scored(sweep)
+    print(summary(sweep, final), flush=True)
+    return 1 if final["error"] else 0
 
 
 def described(flags: Any) -> tuple[Sweep, Space]:
-    """The sweep and its space, whose values have the types of their fields; UserError for what no run could use."""
+    """Return the sweep and its space, with values of their fields' types; UserError for values that no run can use."""
     if flags.seeds < 1:
         raise UserError(f"Expected at least one run of each trial; got --seeds={flags.seeds}. Set --seeds.")
     config = flags.config
@@ -126,7 +126,7 @@ def described(flags: Any) -> tuple[Sweep, Space]:
 
 
 def typed(leaf: Values | Range, flags: Any) -> Values | Range:
-    """The leaf with values as the config of the flags will hold them."""
+    """Convert the leaf's values to the types in the config of the flags."""
     leaf = dataclasses.replace(leaf, field=cli.field_name(leaf.field, flags.config))
     if isinstance(leaf, Values):
         return Values(leaf.field, tuple(_typed(leaf.field, value, flags) for value in leaf.values))
@@ -137,7 +137,7 @@ def typed(leaf: Values | Range, flags: Any) -> Values | Range:
 
 
 def metrics(command: str, config: ConfigDict) -> tuple[str, ...]:
-    """What a run of the config measures on the validation set."""
+    """Return the metrics of a run of the config on the validation set."""
     if command == "segment":
         return SCORES
     jax.config.update("jax_platforms", "cpu")  # this process takes no GPU's memory from its runs
@@ -147,7 +147,7 @@ def metrics(command: str, config: ConfigDict) -> tuple[str, ...]:
 
 
 def claim(sweep: Sweep, flags: Any, space: Space, drawn: int) -> None:
-    """Make the directory this sweep's own, or compare with the one that is there; a sweep may grow until it has a winner."""
+    """Write sweep.json, or compare an existing one; UserError if they differ.  A sweep may grow until it has a winner."""
     path, report = os.path.join(sweep.workdir, "sweep.json"), os.path.join(sweep.workdir, "report.json")
     of_sampler = {"sampler": flags.sampler, "sampler_seed": flags.sampler_seed, "trials": drawn}
     new = {"config": spec.plain(flags.config), "init": sweep.init, "seeds": flags.seeds, "space": repr(space), **of_sampler}
@@ -165,7 +165,7 @@ def claim(sweep: Sweep, flags: Any, space: Space, drawn: int) -> None:
 
 
 def choose(sweep: Sweep, best: Trial) -> None:
-    """Write down the winner, its config first: once report.json is there, no trial is run and no other is chosen."""
+    """Save the winner, its config first: once report.json exists, no trial runs and the winner never changes."""
     config = workdirs.stored_config(best.places[0])
     write(os.path.join(sweep.workdir, "winner.json"), spec.plain(config))
     seconds = sum(trial.seconds for trial in trials.outcomes(sweep))
@@ -175,23 +175,23 @@ def choose(sweep: Sweep, best: Trial) -> None:
 
 
 def scored(sweep: Sweep) -> dict[str, Any]:
-    """The report, with the test scores of the winner's runs, each of which is taken once; with the error where one cannot be taken."""
+    """Return the report with the test scores of the winner's runs, each measured once; with an error if one cannot be measured."""
     path = os.path.join(sweep.workdir, "report.json")
     report = _read(path)
     if "test" in report:
         return report
     try:
-        found = [test_scores(place) for place in report["places"]]
+        tested = [test_scores(place) for place in report["places"]]
     except UserError as error:
         return {**report, "error": str(error)}
-    names = [name for name in metrics(sweep.command, workdirs.stored_config(report["places"][0])) if name in found[0]]
-    report["test"] = {name: [scores[name] for scores in found] for name in names}
+    names = [name for name in metrics(sweep.command, workdirs.stored_config(report["places"][0])) if name in tested[0]]
+    report["test"] = {name: [scores[name] for scores in tested] for name in names}
     write(path, report)
     return report
 
 
 def test_scores(workdir: str) -> dict[str, Any]:
-    """The scores of a run on the test set, read from its metrics.json where they have been taken before."""
+    """Return the scores of a run on the test set, from its metrics.json if already measured."""
     path = os.path.join(workdir, "metrics.json")
     entries = _read(path) if os.path.exists(path) else {}
     if "test" not in entries:
@@ -202,7 +202,7 @@ def test_scores(workdir: str) -> dict[str, Any]:
 
 
 def summary(sweep: Sweep, report: Mapping[str, Any]) -> str:
-    """What a sweep prints last: the winner, its numbers, the seconds, the next command."""
+    """Return a sweep's last message: the winner, its scores, the seconds, the next command."""
     path, again = os.path.join(sweep.workdir, "winner.json"), os.path.join(sweep.workdir, "winner")
     fields = " ".join(f"{name}={trials.said(value)}" for name, value in report["fields"].items())
     test = "  ".join(f"{name} {trials.spread(values)}" for name, values in report.get("test", {}).items())
@@ -226,7 +226,7 @@ def summary(sweep: Sweep, report: Mapping[str, Any]) -> str:
 
 
 def write(path: str, content: Mapping[str, Any]) -> None:
-    """Put JSON into a file, whole or not at all."""
+    """Write JSON into a file atomically."""
     files.write(path, json.dumps(content, indent=2) + "\n")
 
 
@@ -236,7 +236,7 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _typed(field: str, value: Any, flags: Any) -> Any:
-    """A value as the entry point will read it; UserError where it is of another type, or changes what trials are compared by."""
+    """Convert a value as the entry point will; UserError if it has another type, or changes how trials are compared."""
     config = flags.config
     words = assignments({**flags.overrides, field: value})
     try:
@@ -256,7 +256,7 @@ def _typed(field: str, value: Any, flags: Any) -> Any:
 
 
 def _at(node: Any, field: str) -> Any:
-    """What stands in a config at `data.transforms[0].probability`."""
+    """Return the value in a config at a path such as `data.transforms[0].probability`."""
     for part in re.findall(r"[^.\[\]]+", field):
         node = node[int(part)] if isinstance(node, list | tuple) else node[part]
     return node

@@ -1,18 +1,18 @@
-"""Tables of measured results, with seeds, intervals and provenance, beside the papers' numbers.
+"""Print, train, check and draw tables of results, with seeds, intervals and provenance, beside the papers' numbers.
 
 python -m experiments.tables camvid_small            print what experiments/results/camvid_small.jsonl holds (--format=latex, csv)
-python -m experiments.tables camvid_small --plan     what is still to run: FLOPs, parameters, minutes, memory; needs no data
+python -m experiments.tables camvid_small --plan     estimate the remaining runs: FLOPs, parameters, minutes, memory; needs no data
 python -m experiments.tables camvid_small --run      train the rows and seeds that are missing, then print (--jobs=2: two at once)
 python -m experiments.tables camvid_segnet --scale=paper --rehearse=20 --size=144x192   train 20 steps of each row; records nothing
-python -m experiments.tables camvid_small --check    exit with 1 where a mean is farther from the paper's number than is tolerated
-python -m experiments.tables camvid_small --plot=a.svg  draw it: over the share of the labels where the rows differ in it, else bars
+python -m experiments.tables camvid_small --check    exit with 1 if a mean is outside its row's tolerance around the paper's number
+python -m experiments.tables camvid_small --plot=a.svg  draw curves over the label fraction if the rows differ in it, else bars
                                                      (the results page shows experiments/results/pictures/<table>.png)
 python -m experiments.tables camvid_small --picture  draw predictions and reconstructions, from the runs of the first seed
 python -m experiments.tables --readme                write every table with results into experiments/results/README.md
 
 A row and seed is one workdir below --runs, trained by the entry point that its row names and scored once on the table's
-split; its result is one line of the results file.  What is there is not run again, what was interrupted goes on.
---scale=paper takes the rows of the paper's size instead of those that a laptop trains; no table holds both.
+split; its result is one line of the results file.  Finished rows are not run again; interrupted rows continue.
+--scale=paper takes the rows of the paper's size instead of rows for a laptop; a table never mixes both.
 """
 
 import importlib
@@ -38,9 +38,9 @@ README = os.path.join(HERE, "results", "README.md")
 FRONT = os.path.join(os.path.dirname(HERE), "README.md")
 PART_MARKS = ("<!-- parts: written by `python -m experiments.tables --readme` -->", "<!-- end of parts -->")
 LONGEST = 8
-"""Rows of a table that the results page shows unfolded."""
+"""Largest number of rows that the results page shows unfolded."""
 MAY_BE_SET = ("data.root", *MAY_CHANGE)
-"""Fields that no result depends on."""
+"""Fields that do not affect results."""
 MARKS = ("<!-- results: written by `python -m experiments.tables --readme` -->", "<!-- end of results -->")
 
 
@@ -51,19 +51,19 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         word="table",
         table=("", "a file of experiments/papers"),
-        scale=("cpu", "cpu, gpu or paper: which of its rows"),
+        scale=("cpu", "scale of the rows: cpu, gpu or paper"),
         format=("markdown", "markdown, latex or csv"),
-        plan=(False, "say what the rows that are still to run will take"),
-        run=(False, "train what is missing"),
-        runs=("runs", "where the workdirs live"),
-        jobs=(1, "runs at once, each on its own GPU or its own part of the cores"),
+        plan=(False, "print the estimated cost of the remaining rows"),
+        run=(False, "train the missing rows and seeds"),
+        runs=("runs", "folder of the workdirs"),
+        jobs=(1, "number of concurrent runs, each on its own GPU or part of the cores"),
         together=(False, "with --run: train rows and seeds of one shape as one program, for small networks on a GPU"),
-        minutes=(0.0, "with --together: stop in time, with everything saved; 0 has no limit"),
-        set=("", "config fields for every row, comma-separated: data.root=/data/camvid,data.threads=4; with --run such as move no result"),
-        rehearse=(0, "train so many steps of every row, to see that it runs"),
-        size=("", "height x width that a rehearsal resizes the images to, such as 144x192; default the rows' own"),
-        check=(False, "exit with 1 where we are not as near to the paper as we must be"),
-        plot=("", "a file to draw the table into: .png, .svg, .pdf"),
+        minutes=(0.0, "with --together: minutes after which it saves and stops; 0 has no limit"),
+        set=("", "config fields for every row, comma-separated: data.root=/data/camvid,data.threads=4; --run allows only some"),
+        rehearse=(0, "number of steps to train every row for, to check that it runs"),
+        size=("", "height x width of a rehearsal's images, such as 144x192; default the rows' sizes"),
+        check=(False, "exit with 1 if a mean is outside its row's tolerance"),
+        plot=("", "file to draw the table into: .png, .svg, .pdf"),
         picture=(False, "draw predictions and reconstructions into experiments/results/pictures"),
         readme=(False, "write the tables into experiments/results/README.md"),
     )
@@ -104,7 +104,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _together(flags: Any) -> int:
-    """Measure a table's rows in shared programs, after those of the table that chooses its settings; print the table."""
+    """Measure a table's rows in shared programs, after the table that selects its settings; print the table."""
     from .study import together
 
     deadline = time.time() + 60 * flags.minutes if flags.minutes else float("inf")
@@ -123,19 +123,19 @@ def _together(flags: Any) -> int:
 def printed(
     table: str, style: str = "markdown", scale: str = "cpu", failed: Mapping[tuple[str, int], str] | None = None, **how: Any
 ) -> str:
-    """The rows of one scale that were measured, or that `failed` with an error, in one of the FORMATS; `how` goes to that."""
+    """Format the measured or `failed` rows of one scale in one of the FORMATS; `how` are its arguments."""
     paper = papers.at_scale(spec.module(papers.__name__, table), scale)
-    found = measurements.current(table, paper)
-    if not found and not failed:
+    results = measurements.current(table, paper)
+    if not results and not failed:
         raise UserError(f"Nothing of {table} has been measured. Run python -m experiments.tables {table} --run.")
     spoken_of = getattr(paper, "SPEAKS_OF", [row.name for row in paper.ROWS if row.command != "pretrain"])
-    if set(spoken_of) - {line["row"] for line in found}:
-        paper.NOTE = ""  # it speaks of rows that are not measured
-    return formats.FORMATS[style](paper, summary.metrics(paper, found), summary.lines(paper, found, failed or {}), **how)
+    if set(spoken_of) - {line["row"] for line in results}:
+        paper.NOTE = ""  # it discusses rows that are not measured
+    return formats.FORMATS[style](paper, summary.metrics(paper, results), summary.lines(paper, results, failed or {}), **how)
 
 
 def check(table: str, paper: Any) -> int:
-    """Print where our means are farther from the paper's numbers than is tolerated; 1 where some are, or none was compared, else 0."""
+    """Print the means outside their tolerance around the paper's numbers; return 1 if there are any, or none was compared, else 0."""
     published = sum(len(row.paper) for row in paper.ROWS)
     if not published:
         raise UserError(f"Expected rows with published numbers; {table} has none at this scale. Set --scale=paper, if it has that.")
@@ -147,17 +147,17 @@ def check(table: str, paper: Any) -> int:
 
 
 def pictures(table: str) -> str:
-    """What was drawn of a table: its plot, and links to the others."""
+    """Return Markdown for a table's plot and links to its other pictures."""
     folder = os.path.join(measurements.RESULTS, "pictures")
     drawn = set(os.listdir(folder)) if os.path.isdir(folder) else set()
     shown = f"\n\n![The means of {table}, and their intervals](pictures/{table}.png)" if f"{table}.png" in drawn else ""
     names = {f"{table}.jpg": "predictions", f"{table}_reconstructions.jpg": "reconstructions"}
-    found = [f"[{text}](pictures/{name})" for name, text in names.items() if name in drawn]
-    return shown + (f"\n\nPictures: {', '.join(found)}." if found else "")
+    links = [f"[{text}](pictures/{name})" for name, text in names.items() if name in drawn]
+    return shown + (f"\n\nPictures: {', '.join(links)}." if links else "")
 
 
 def speed() -> str:
-    """What `experiments.bench` measured last of each network and form, as Markdown; nothing where it measured nothing."""
+    """Return the last results of `experiments.bench` for each network and form, as Markdown; "" without results."""
     last = {(line["network"], line["form"]): line for line in measurements.lines("bench") if "network" in line}
     if not last:
         return ""
@@ -181,7 +181,7 @@ PARTS = {
 
 
 def parts() -> str:
-    """Return a table of every part there is, from the first line of its file."""
+    """Return a table of all parts, with the first line of each file."""
     lines = ["| | |", "|---|---|"]
     for kind, package in PARTS.items():
         listed = [name for name in spec.names(package) if name != "segmenter"]
@@ -193,7 +193,7 @@ def parts() -> str:
 
 
 def write_readme() -> None:
-    """Put every table that has results between the marks of the results page; UserError if a measured row would not be shown."""
+    """Write all tables with results between the marks of the results page; UserError if a measured row would not be shown."""
     if lost := _not_shown():
         raise UserError(
             f"Expected every measured row on the page; it would lose {'; '.join(lost)}. Restore the rows in experiments/papers, say what "
@@ -213,7 +213,7 @@ def _with_parts(text: str) -> str:
 
 
 def _not_shown() -> list[str]:
-    """Return the measured rows that no table shows: their row is gone, or runs something else today."""
+    """Return the measured rows that no table shows: the row was removed or changed."""
     lost = []
     for name in spec.names(papers.__name__):
         paper = spec.module(papers.__name__, name)
@@ -224,7 +224,7 @@ def _not_shown() -> list[str]:
 
 
 def _with_results(text: str) -> str:
-    """The text with the tables between its marks: long ones folded up, tunings after all others and folded up whole."""
+    """Return the text with the tables between its marks; long tables are folded, and tunings come last, folded completely."""
     modules = {name: spec.module(papers.__name__, name) for name in spec.names(papers.__name__)}
     scales = [(name, scale) for name, paper in modules.items() for scale in papers.SCALES if scale in {row.scale for row in paper.ROWS}]
     measured = [(name, scale) for name, scale in scales if measurements.current(name, papers.at_scale(modules[name], scale))]
@@ -241,7 +241,7 @@ def _with_results(text: str) -> str:
 
 
 def _assigned(described: str) -> dict[str, str]:
-    """{"data.root": "/data", "window": "(64,64)"} of `data.root=/data,window=(64,64)`."""
+    """Parse `data.root=/data,window=(64,64)` to {"data.root": "/data", "window": "(64,64)"}."""
     items = [item for item in re.split(r",(?![^(]*\))", described) if item]
     if wrong := [item for item in items if "=" not in item]:
         raise UserError(f"Expected --set=name=value,name=value; got {wrong[0]!r}. Write --set=data.root=/data/camvid,data.threads=4.")
@@ -249,7 +249,7 @@ def _assigned(described: str) -> dict[str, str]:
 
 
 def _size(described: str) -> tuple[int, ...]:
-    """(144, 192) of 144x192; () of nothing."""
+    """Parse 144x192 to (144, 192), and "" to ()."""
     if described and not re.fullmatch(r"[1-9]\d*x[1-9]\d*", described):
         raise UserError(f"A size is height x width; got --size={described!r}. Write --size=144x192.")
     return tuple(int(side) for side in described.split("x")) if described else ()

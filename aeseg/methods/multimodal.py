@@ -167,8 +167,8 @@ class Multimodal(nn.Module):
 
     def _pictures(self, batch: Batch, seen: Seen, values: dict[str, Array]) -> dict[str, Array]:
         visible = self._visible(batch, seen)
-        found = {f"reconstruction_{each.key}": each.picture(values[_term(each)], visible[each.key], batch) for each in self.modalities}
-        return {name: picture for name, picture in found.items() if picture is not None}
+        views = {f"reconstruction_{each.key}": each.picture(values[_term(each)], visible[each.key], batch) for each in self.modalities}
+        return {name: picture for name, picture in views.items() if picture is not None}
 
 
 def shared_out(key: Array, present: list[Bool[Array, "_"]] | tuple[Bool[Array, "_"], ...], visible: int, alpha: float) -> Seen:

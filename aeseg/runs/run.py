@@ -48,7 +48,7 @@ class Data:
     train, validation, test   arguments of a split that override `source`; or the description of another source
     transforms  applied to training records, in order; may be random
     evaluation_transforms   applied to records that are scored or predicted
-    fraction    fraction of the training records to use, drawn by the run's seed
+    fraction    the fraction of the training records to use, drawn by the run's seed
     cache_gib   memory for decoded records, in GiB; 0 decodes each record anew
     on_error    "raise" stops at an unreadable record; "skip" skips it
     threads, workers   threads or processes that prefetch

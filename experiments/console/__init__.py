@@ -1,1 +1,1 @@
-"""What commands share: flags, configs by name, errors as sentences, progress."""
+"""Common parts of the commands: flags, configs by name, error messages, progress."""

@@ -1,4 +1,4 @@
-"""What every command shares: flags, configs by name, and errors as sentences."""
+"""Common parts of all commands: flags, configs by name, and error messages."""
 
 import errno
 import importlib.util
@@ -25,19 +25,19 @@ from . import helps
 CONFIGS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
 
 ALIASES = {"pretrain": "scenes:denoising", "segment": "scenes:unet"}
-"""Configs by the command whose default they are: `pretrain:masked` is `scenes:masked`."""
+"""Default configs by command: `pretrain:masked` is `scenes:masked`."""
 
 SOURCE_FIELDS = {"root": ("root", "data_dir")}
 """Words for a field of `data.source` under `data`, if they are not that field's name; the first that the source has."""
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
-"""What an operating system says when there is no space or no permission."""
+"""Error numbers of an operating system for missing space or permission."""
 
 
 def main(command: Callable[[Sequence[str]], int | None], trains: bool = False) -> None:
-    """Run a command: `if __name__ == "__main__": cli.main(run)`.  What the user can mend exits with 2.
+    """Run a command: `if __name__ == "__main__": cli.main(run)`.  Errors that the user can fix exit with 2.
 
-    One that `trains` saves at SIGTERM and Ctrl-C, and ends within seconds with 143 or 130.
+    A command that `trains` saves on SIGTERM and Ctrl-C, and ends within seconds with 143 or 130.
     """
     if not trains:
         sys.exit(guarded(command, sys.argv))
@@ -50,8 +50,8 @@ def main(command: Callable[[Sequence[str]], int | None], trains: bool = False) -
 
 
 def guarded(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
-    """The command's exit code; 2, and one message on stderr, for an error the user can mend."""
-    logging.set_verbosity(logging.ERROR)  # Orbax warns of what it was asked to do
+    """Return the command's exit code; print one message on stderr and return 2 for an error that the user can fix."""
+    logging.set_verbosity(logging.ERROR)  # Orbax warns about requested actions
     try:
         return command(argv) or 0
     except UserError as error:
@@ -72,12 +72,12 @@ def guarded(command: Callable[[Sequence[str]], int | None], argv: Sequence[str])
 
 
 def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **options: tuple[Any, str]) -> SimpleNamespace:
-    """The flags of one call: `config` (when a default config is named), and the options, name=(default, help).
+    """Parse the flags of one call: `config` (if a default config is named), and options, name=(default, help).
 
-    A default's type is the flag's; a flag whose default is a list may be repeated.
-    `word` names the option that may be given as a bare word, too.
-    `overrides` lists what the command line set in the config: {"method.encoder.depth": 4}.
-    Knows no global state, so one process may parse many command lines.
+    A flag has the type of its default; a flag whose default is a list may be repeated.
+    `word` names the option that may also be given as a bare word.
+    `overrides` holds the config fields that the command line sets: {"method.encoder.depth": 4}.
+    There is no global state, so one process may parse many command lines.
     """
     values = absl_flags.FlagValues()
     define: dict[type, Callable[..., Any]] = {bool: absl_flags.DEFINE_bool, int: absl_flags.DEFINE_integer, float: absl_flags.DEFINE_float}
@@ -110,23 +110,23 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
         if config:
             print(f"\nFields of the config {described}, each a flag\n{helps.fields(values.config)}")
         raise SystemExit(0)
-    found = {name: getattr(values, name) for name in options}
+    parsed = {name: getattr(values, name) for name in options}
     if word and len(rest) == 2 and not values[word].present:
-        found[word] = rest[1]
+        parsed[word] = rest[1]
     elif len(rest) > 1:
         raise UserError(f"Expected flags only (--name=value){f', and one {word}' if word else ''}; got {' '.join(rest[1:])!r}.")
     if config:
         overrides = config_flags.get_override_values(values["config"])
         if "window" in overrides:
             configs.follow_window(values.config, window)
-        if not found.get("data"):
+        if not parsed.get("data"):
             _complete(described, values.config, overrides)
-        found |= {"config": values.config, "config_name": described, "overrides": overrides}
-    return SimpleNamespace(**found)
+        parsed |= {"config": values.config, "config_name": described, "overrides": overrides}
+    return SimpleNamespace(**parsed)
 
 
 def load_config(described: str) -> ConfigDict:
-    """The config of `path/to/file.py:argument`, or of a run's config.json; a bare name means a file of experiments/configs."""
+    """Load the config of `path/to/file.py:argument`, or of a run's config.json; a bare name is a file of experiments/configs."""
     described = _unaliased(described)
     path = described.partition(":")[0]
     known = sorted({name[:-3] for name in os.listdir(CONFIGS) if name.endswith(".py") and name != "__init__.py"} | ALIASES.keys())
@@ -140,11 +140,11 @@ def load_config(described: str) -> ConfigDict:
             f"Expected a config file; {path!r} does not exist. Those of aeseg are {', '.join(known)} (experiments/configs/*.py)."
         )
     config = call_file(described, path, "get_config")
-    return config if "target" in config else spec.from_json(spec.to_json(config))  # a file for a version before `Run`
+    return config if "target" in config else spec.from_json(spec.to_json(config))  # a file of a version before `Run`
 
 
 def call_file(described: str, path: str, function: str) -> Any:
-    """What the named function of a Python file returns for the argument of `file.py:argument`, where one is given."""
+    """Call a function of a Python file with the argument of `file.py:argument`, if there is one; return its result."""
     argument = described.partition(":")[2]
     try:
         return getattr(_module(path), function)(*([argument] if argument else []))
@@ -155,7 +155,7 @@ def call_file(described: str, path: str, function: str) -> Any:
 
 
 def _module(path: str) -> Any:
-    """The config file as a module."""
+    """Import the config file as a module."""
     loader = importlib.util.spec_from_file_location("aeseg_config", path)
     module = importlib.util.module_from_spec(loader)  # type: ignore[arg-type]
     loader.loader.exec_module(module)  # type: ignore[union-attr]
@@ -163,43 +163,43 @@ def _module(path: str) -> Any:
 
 
 def _path_of(name: str) -> str:
-    """The file of a config's name: itself, or that of experiments/configs."""
+    """Return the file of a config's name: the name itself, or a file of experiments/configs."""
     return name if name.endswith((".py", ".json")) else os.path.join(CONFIGS, name + ".py")
 
 
 def _complete(described: str, config: ConfigDict, overrides: Mapping[str, Any]) -> None:
-    """Let a config file compute what depends on the command line, by its function `complete` if it has one."""
+    """Let a config file compute fields that depend on the command line, by its function `complete`, if any."""
     path = _path_of(_unaliased(described).partition(":")[0])
     if path.endswith(".py") and (complete := getattr(_module(path), "complete", None)):
         complete(config, overrides)
 
 
 def run_name(config_name: str) -> str:
-    """`camvid-denoising` of `experiments/configs/camvid.py:denoising`: the default workdir's last part."""
+    """Return the last part of the default workdir: `camvid-denoising` for `experiments/configs/camvid.py:denoising`."""
     path, _, argument = config_name.partition(":")
     stem = os.path.splitext(os.path.basename(path))[0]
     return re.sub(r"[^A-Za-z0-9]+", "-", f"{stem}-{argument}" if argument else stem).strip("-")
 
 
 def _taken(argv: list[str], flag: str, default: str) -> tuple[str, list[str]]:
-    """The value of a flag such as --config, and the command line without it."""
+    """Return the value of a flag such as --config, and the command line without it."""
     chosen, rest, skip = default, [], False
-    for place, word in enumerate(argv):
+    for position, word in enumerate(argv):
         if skip:
             skip = False
         elif re.match(rf"--?{flag}=", word):
             chosen = word.partition("=")[2]
         elif word in (f"--{flag}", f"-{flag}"):
-            if place + 1 == len(argv):
+            if position + 1 == len(argv):
                 raise UserError(f"--{flag} needs a value: --{flag}=<file>.")
-            chosen, skip = argv[place + 1], True
+            chosen, skip = argv[position + 1], True
         else:
             rest.append(word)
     return chosen, rest
 
 
 def _unaliased(described: str) -> str:
-    """`scenes:masked` for `pretrain:masked`."""
+    """Replace a command by its default config: `scenes:masked` for `pretrain:masked`."""
     name, colon, argument = described.partition(":")
     if name not in ALIASES:
         return described
@@ -207,10 +207,10 @@ def _unaliased(described: str) -> str:
 
 
 def _current(word: str, node: ConfigDict) -> str:
-    """Return a word of a command line with the name of a config field of an earlier version, or a short one, written in full.
+    """Return a word of a command line with a short config field name, or the name of an earlier version, replaced by the full name.
 
     --config.freeze is --config.transfer, --config.epochs is --config.given.epochs, and --config.data.root is the root of the source.  A
-    field of the source that is set for one split becomes that split's own.
+    field of the source that is set for one split becomes a field of that split.
     """
     match = re.match(r"(--?config\.)([^=\[.]+)(?:\.([^=\[.]+))?(?:\.([^=\[.]+))?(.*)", word, re.DOTALL)
     if not match or "target" not in node:
@@ -232,7 +232,7 @@ def _current(word: str, node: ConfigDict) -> str:
 
 
 def with_fields(described: str, fields: Mapping[str, Any]) -> ConfigDict:
-    """Return the config of `load_config` with fields set, as --config.<name>=<value> sets them, to values of their types."""
+    """Return the config of `load_config` with fields set as by --config.<name>=<value>, converted to their types."""
     config = load_config(described)
     window = tuple(config.get("window", ()))
     for field, value in fields.items():
@@ -247,29 +247,29 @@ def with_fields(described: str, fields: Mapping[str, Any]) -> ConfigDict:
 
 
 def field_name(field: str, config: ConfigDict) -> str:
-    """Return the full name of a config field that was written as on the command line; UserError if the config has none."""
+    """Return the full name of a config field written as on the command line; UserError if the config has no such field."""
     word = _current(f"--config.{field}=", config)
     check_keys([word], config)
     return word.removeprefix("--config.").removesuffix("=")
 
 
 def check_keys(argv: Sequence[str], node: ConfigDict) -> None:
-    """Raise UserError for a --config.<key> that the config does not have, with the nearest that it has."""
+    """Raise UserError with the nearest known field for a --config.<key> that the config lacks."""
     for word in argv:
         match = re.match(r"--?config\.([^=]*)", word)
         if not match:
             continue
         here: Any = node
-        for place, part in enumerate(match.group(1).split(".")):
+        for position, part in enumerate(match.group(1).split(".")):
             name = re.match(r"([^\[]*)", part).group(1)  # type: ignore[union-attr]
             if not isinstance(here, Mapping | ConfigDict) or name not in here:
                 known = sorted(here.keys()) if isinstance(here, Mapping | ConfigDict) else []
-                above = ".".join(["config", *match.group(1).split(".")[:place]])
+                above = ".".join(["config", *match.group(1).split(".")[:position]])
                 raise UserError(f"{above} has no {name!r}{spec.suggestion(name, known)}; it has {', '.join(known) or 'no fields'}.")
             here = here[name]
             for index in map(int, re.findall(r"\[(\d+)\]", part)):
                 if not isinstance(here, list | tuple) or index >= len(here):
                     size = f"{len(here)} entries, counted from 0" if isinstance(here, list | tuple) else "no entries"
-                    above = ".".join(["config", *match.group(1).split(".")[:place], name])
+                    above = ".".join(["config", *match.group(1).split(".")[:position], name])
                     raise UserError(f"{above} has no [{index}]; it has {size}.")
                 here = here[index]

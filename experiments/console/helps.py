@@ -1,4 +1,4 @@
-"""What --help says of a config: a line for each field, with its value, its default and what it is."""
+"""Help text of a config: a line for each field, with its value, its default and its description."""
 
 import inspect
 import re
@@ -9,11 +9,11 @@ from ml_collections import ConfigDict
 from aeseg import spec
 
 WIDTH = 44
-"""Columns of a field and its value."""
+"""Width of a field and its value, in columns."""
 
 
 def fields(config: ConfigDict) -> str:
-    """Return a line `--config.<name> = <value>  (default; what it is)` for each field of a config, parts below one another."""
+    """Return a line `--config.<name> = <value>  (default; description)` for each field of a config, part by part."""
     return "\n".join(_lines(spec.plain(config), "--config"))
 
 
@@ -39,7 +39,7 @@ def _lines(node: Any, name: str) -> list[str]:
 
 
 def documented(factory: Any) -> dict[str, str]:
-    """Return the first line about each field in a docstring whose lines are `name, name   what they are`."""
+    """Return the first line about each field in a docstring with lines `name, name   description`."""
     known, texts = inspect.signature(factory).parameters, {}
     for line in (inspect.getdoc(factory) or "").splitlines():
         match = re.match(r" {0,4}(\w+(?:, \w+)*) {2,}(\S.*)", line)

@@ -9,40 +9,40 @@ from aeseg.types import UserError
 
 FLAGS = {
     "workdir": ("", "the run: the folder that holds its config.json and checkpoints/"),
-    "step": (-1, "the checkpoint of this step; -1 is the newest"),
+    "step": (-1, "step of the checkpoint; -1 is the newest"),
     "best": (False, "the checkpoint that was best on validation"),
     "stride": ("", "pixels from one sliding window to the next, such as 32, or 32,64 (down, right); else two thirds of the window"),
     "largest": (-1, "most pixels of a sliding window: 0 is the trained window, -1 the run's own choice"),
-    "weights": ("uniform", "of the pixels of a sliding window: uniform or gaussian"),
-    "scales": ("1", "average each image's probabilities over these sizes of it, such as 0.75,1,1.25"),
-    "flip": (False, "average them over the image and its mirror image"),
-    "samples": (0, "average them over so many networks drawn by dropout, and draw how far these disagree; 40 in Bayesian SegNet"),
-    "batch_statistics": (False, "batch norm takes mean and variance from each image or window itself, not the running averages"),
+    "weights": ("uniform", "weights of the pixels of a sliding window: uniform or gaussian"),
+    "scales": ("1", "average the probabilities over these scales of the image, such as 0.75,1,1.25"),
+    "flip": (False, "average the probabilities over the image and its mirror image"),
+    "samples": (0, "number of networks sampled by dropout to average over; also draws their uncertainty; 40 in Bayesian SegNet"),
+    "batch_statistics": (False, "batch norm uses the mean and variance of each image or window, not the running averages"),
 }
-"""The flags that say which network, and how it predicts; of one default, so that what `predict` writes is what `evaluate` scores."""
+"""Flags that select a network and how it predicts; their defaults are shared, so that `evaluate` scores what `predict` writes."""
 
 
 DATA = {
-    "root": ("", "where the run's images lie now, if they were moved"),
+    "root": ("", "new location of the run's images, if they were moved"),
     "data": ("", "a data description that `inspect` wrote: score its images"),
 }
-"""The flags that say which images are scored, if not the run's own where they were."""
+"""Flags that select other images to score, or their new location."""
 
 
 def chosen_data(flags: Any, trained: workdir.Trained) -> workdir.Trained:
-    """The trained network, with the images that the flags name."""
+    """Return the trained network with the images that the flags select."""
     return own_data.elsewhere(trained, flags.root, description.read(flags.data) if flags.data else None)
 
 
 def chosen_step(flags: Any) -> int:
-    """The step of the checkpoint that the flags name; -1 is the newest."""
+    """Return the step of the checkpoint that the flags select; -1 is the newest."""
     if flags.best and flags.step != -1:
         raise UserError(f"--best and --step={flags.step} each name a checkpoint. Leave one of them out.")
     return workdir.best_step(flags.workdir) if flags.best else flags.step
 
 
 def chosen_windows(flags: Any, window: tuple[int, int], slides: bool = True, largest: int = 0) -> dict[str, Any]:
-    """{"stride": (down, right), "weights": ..., "largest": ...} of the flags, for windows of this size; set only where windows slide."""
+    """Return {"stride": (down, right), "weights": ..., "largest": ...} of the flags; only sliding windows of this size may have flags."""
     if not slides and (flags.stride or flags.weights != FLAGS["weights"][0]):
         raise UserError("An autoencoder is scored on the middle window of each image; none slides. Leave out --stride and --weights.")
     if flags.largest < -1:
@@ -65,7 +65,7 @@ def chosen_windows(flags: Any, window: tuple[int, int], slides: bool = True, lar
 
 
 def chosen_views(flags: Any, averages: bool) -> dict[str, Any]:
-    """{"scales": ..., "flip": ...} of the flags; more than one view is for a model that `averages` probabilities."""
+    """Return {"scales": ..., "flip": ...} of the flags; several views need a model that `averages` probabilities."""
     try:
         scales = tuple(float(scale) for scale in flags.scales.split(","))
     except ValueError:
@@ -78,7 +78,7 @@ def chosen_views(flags: Any, averages: bool) -> dict[str, Any]:
 
 
 def chosen_samples(flags: Any, averages: bool) -> int:
-    """The number of networks to draw by dropout, 0 for none, of the flags; like views they are for a model that `averages`."""
+    """Return the number of networks to sample by dropout, or 0; samples need a model that `averages` probabilities."""
     if flags.samples < 0 or flags.samples == 1:
         raise UserError(f"Samples are 0, for none, or 2 and more, which can disagree; got --samples={flags.samples}. Write --samples=40.")
     if flags.samples and not averages:
@@ -87,7 +87,7 @@ def chosen_samples(flags: Any, averages: bool) -> int:
 
 
 def chosen_statistics(flags: Any, normalises: bool) -> bool:
-    """Whether batch norm goes by each image's own statistics, of the flags; for a model that `normalises` so."""
+    """Return whether batch norm uses per-image statistics; this needs a model that `normalises` so."""
     if flags.batch_statistics and not normalises:
         raise UserError(
             "Only a segmenter is normalised by the image's own statistics; this run is an autoencoder. Leave out --batch_statistics."

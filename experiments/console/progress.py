@@ -1,4 +1,4 @@
-"""How far a pass over images, or other work, is: a bar on a terminal, a plain line every few seconds elsewhere."""
+"""Progress of a pass over images or other work: a bar on a terminal, a line every few seconds elsewhere."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ from aeseg.data.files import shown
 
 
 class Progress:
-    """`with Progress("evaluating", total) as progress: progress.at(done)`; writes to what stderr is at the start."""
+    """Progress on the stderr of its start: `with Progress("evaluating", total) as progress: progress.at(done)`."""
 
     def __init__(self, task: str, total: int, every: float = 10.0, unit: str = "images"):
         self._task, self._total, self._every, self._unit = task, total, every, unit
@@ -29,7 +29,7 @@ class Progress:
         return self
 
     def at(self, done: int, inside: float = 0.0, name: str = "", task: str = "") -> None:
-        """`done` of `total` are finished, and a fraction `inside` of the one called `name`; `task` is what is done now."""
+        """Show that `done` of `total` are finished, and a fraction `inside` of the item `name`; `task` is the current task."""
         now = time.perf_counter()
         self._task = task or self._task
         if self._bar is not None:
@@ -42,7 +42,7 @@ class Progress:
             print(f"{self._task} {done}/{self._total}  {rate:.2f} {self._unit}/s  {left}{part}", file=self._stream, flush=True)
 
     def restart(self) -> None:
-        """Count time from now on."""
+        """Restart the clock."""
         self._began = time.perf_counter()
         if self._bar is not None:
             self._bar.reset(self._number)

@@ -1,1 +1,1 @@
-"""The machine: processes, shares of its devices, and where a number was measured."""
+"""The machine: processes, shares of its devices, and provenance of measurements."""

@@ -1,4 +1,4 @@
-"""The commands that an experiment starts: each on its share of the machine, with its errors, its seconds and its lock."""
+"""Commands that an experiment starts: each with its share of the machine, error message, seconds and lock."""
 
 import collections
 import concurrent.futures
@@ -18,7 +18,7 @@ from aeseg.types import UserError
 Task, Result = TypeVar("Task"), TypeVar("Result")
 
 _running: set[subprocess.Popen[str]] = set()
-"""What `call` has started."""
+"""Processes that `call` has started."""
 
 
 class Busy(UserError):
@@ -26,7 +26,7 @@ class Busy(UserError):
 
 
 def shares(jobs: int) -> list[dict[str, Any]]:
-    """What each of several runs at once may use: one GPU each where there are some, and its part of the cores."""
+    """Return the share of each of several concurrent runs: one GPU, if there are any, and a part of the cores."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     gpus = _gpus()
     most = len(gpus) or len(cores) or 1
@@ -39,7 +39,7 @@ def shares(jobs: int) -> list[dict[str, Any]]:
 
 
 def take_share(jobs: int) -> None:
-    """Hold this process to what one of `jobs` runs would have of the machine; before JAX starts."""
+    """Limit this process to the share of one of `jobs` runs; call before JAX starts."""
     share = shares(jobs)[0]
     if share.get("cores"):
         os.sched_setaffinity(0, share["cores"])
@@ -48,12 +48,12 @@ def take_share(jobs: int) -> None:
 
 
 def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool = False, lock: int | None = None) -> str:
-    """Run a command on its share of the machine, its output in the log where one is named, or returned; UserError where it fails.
+    """Run a command on its share of the machine; write its output to the log, if any, or return it; UserError if it fails.
 
-    It holds the `lock` that `held` gave, too, so that what outlives this process keeps others out.
+    The command inherits the `lock` from `held`, so that it keeps other processes out even if it outlives this process.
     """
     if share.get("cores"):
-        os.sched_setaffinity(0, share["cores"])  # of this thread, which the command inherits
+        os.sched_setaffinity(0, share["cores"])  # of this thread; the command inherits it
     environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": share["gpu"]} if share.get("gpu") else {})}
     told: collections.deque[str] = collections.deque(maxlen=50)
     with contextlib.ExitStack() as stack:
@@ -82,7 +82,7 @@ def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool
 
 @contextlib.contextmanager
 def ended_together() -> Iterator[None]:
-    """Inside, SIGTERM ends what `call` has started, too (a run that trains saves before), and what is to be written of it is written."""
+    """Inside this context, SIGTERM also ends the processes of `call` (training runs save first), and their results are written."""
 
     def end(number: int, frame: object) -> None:
         for process in tuple(_running):
@@ -97,7 +97,7 @@ def ended_together() -> Iterator[None]:
 
 
 def timed(run: Callable[[], object], path: str) -> float:
-    """The seconds of a run and of those before it that were cut off: each adds its own to the file."""
+    """Run; return the seconds of this run and of interrupted earlier runs, which each add theirs to the file."""
     began = time.perf_counter()
     try:
         run()
@@ -109,7 +109,7 @@ def timed(run: Callable[[], object], path: str) -> float:
 
 
 def seconds(path: str) -> float:
-    """What `timed` has added to the file so far."""
+    """Sum the seconds that `timed` recorded in the file."""
     if not os.path.exists(path):
         return 0.0
     with open(path, encoding="utf-8") as file:
@@ -117,7 +117,7 @@ def seconds(path: str) -> float:
 
 
 def say(line: str) -> None:
-    """Print a line in one write, so that those of runs at once do not mix."""
+    """Print a line in one write, so that lines of concurrent runs do not mix."""
     print(f"{line}\n", end="", flush=True)
 
 
@@ -151,7 +151,7 @@ def run_all(
 
 @contextlib.contextmanager
 def held(path: str) -> Iterator[int]:
-    """A file, by its descriptor, is this process's alone, until then or until it dies; Busy where another process holds it."""
+    """Lock a file for this process inside the context; yield its descriptor; Busy if another process holds it."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         try:
@@ -162,7 +162,7 @@ def held(path: str) -> Iterator[int]:
 
 
 def _gpus() -> list[str]:
-    """The GPUs that a CUDA program would see here, found without starting one."""
+    """Return the GPUs that a CUDA program would see, without starting one."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
     try:
@@ -172,7 +172,7 @@ def _gpus() -> list[str]:
 
 
 def _reason(told: str, code: int) -> str:
-    """Of what a command told before it failed: the last paragraph, where the user can mend the error (code 2), or the last line."""
+    """Return the end of a failed command's messages: the last paragraph if the user can fix the error (code 2), else the last line."""
     return " ".join(told.strip().rpartition("\n\n" if code == 2 else "\n")[2].split())
 
 

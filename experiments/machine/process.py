@@ -1,4 +1,4 @@
-"""What a process does before it computes anything, and how it was started."""
+"""Start of a process: cluster, memory and compile cache."""
 
 import ctypes
 import os
@@ -16,7 +16,7 @@ KEPT = {-4: 0, -1: 2**31 - 1, -8: 1}
 
 
 def start() -> None:
-    """Join the other processes, where a cluster started several, and keep memory and compiled programs for the next step and run."""
+    """Join the other processes of a cluster, if any; reuse memory between steps and compiled programs between runs."""
     many = int(os.environ.get("SLURM_NTASKS", "1")) > 1 or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
     if (many or os.environ.get("JAX_COORDINATOR_ADDRESS")) and not jax.distributed.is_initialized():
         cluster.join()
@@ -25,10 +25,10 @@ def start() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Reuse the memory that a step frees, on Linux with glibc; nothing elsewhere.
+    """Reuse the memory that a step frees, on Linux with glibc; elsewhere do nothing.
 
-    XLA allocates a step's large buffers anew each time.  glibc takes them from the system and gives them back, so that every page is
-    mapped and zeroed again in each step.
+    XLA allocates a step's large buffers anew each time.  By default glibc returns them to the system, so every page is mapped and zeroed
+    again in each step.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
         for parameter, value in KEPT.items():
@@ -36,5 +36,5 @@ def keep_freed_memory() -> None:
 
 
 def launcher() -> str:
-    """How the reader started us, for the next command: `./launch.sh ` or `python -m experiments.`."""
+    """Return the user's prefix for the next command: `./launch.sh ` or `python -m experiments.`."""
     return os.environ.get("AESEG_LAUNCHER", f"python -m {module('')}")

@@ -1,4 +1,4 @@
-"""Where and with what a number was measured: it stands beside every result; `python -m experiments.machine.provenance` prints it."""
+"""Provenance of a measurement, stored with every result; `python -m experiments.machine.provenance` prints it."""
 
 import importlib.metadata
 import json
@@ -11,7 +11,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def provenance(packages: Sequence[str] = ("jax", "flax")) -> dict[str, object]:
-    """Device, commit (with + where the code differs from it) and the packages' versions."""
+    """Return the device, the commit (with + if the code differs from it) and the packages' versions."""
     import jax
 
     devices = jax.devices()
@@ -25,9 +25,9 @@ def provenance(packages: Sequence[str] = ("jax", "flax")) -> dict[str, object]:
 
 
 def commit() -> str:
-    """The commit that this code is of, short, with + where a file of it was changed, added or removed since; results are none.
+    """Return this code's short commit, with + if code (not results) was changed, added or removed since.
 
-    A copy without its history is told its commit by the environment variable AESEG_COMMIT.
+    For a copy without history, the environment variable AESEG_COMMIT gives the commit.
     """
     if told := os.environ.get("AESEG_COMMIT"):
         return told
@@ -38,7 +38,7 @@ def commit() -> str:
 
 
 def processor() -> str:
-    """The processor's name, and the widest vectors that it multiplies."""
+    """Return the processor's name and its widest vector instructions."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             lines = dict(line.split(":", 1) for line in file.read().split("\n\n")[0].splitlines() if ":" in line)

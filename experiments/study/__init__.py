@@ -1,1 +1,1 @@
-"""The tables: rows, what was measured of them, and how they are printed and drawn."""
+"""Tables of results: rows, measurements, printing and drawing."""

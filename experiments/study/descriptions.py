@@ -1,7 +1,7 @@
-"""What a row of a table runs, and which recorded results are of that.
+"""Descriptions of a table's rows, which match rows to recorded results.
 
-Each results file has a file of the same name in results/configs: the configs that its lines were measured with, by id.  A line is of a
-row if both mean the same, in whatever version's words (aeseg/renames.py): a refactoring keeps every result, and a changed row keeps none.
+Each results file has a file of the same name in results/configs: the configs of its lines, by id.  A line belongs to a row if both have
+the same meaning, in any version's names (aeseg/renames.py): a refactoring keeps every result, and a changed row keeps none.
 """
 
 import ast
@@ -21,19 +21,19 @@ from ..console import cli
 from ..papers import Row
 
 SCORED = ("best", "batch_statistics", "reference_boundaries")
-"""Fields of a row that are flags of `evaluate`; a description lists those that are set."""
+"""Fields of a row that are flags of `evaluate`; a description lists the fields that are set."""
 
 CODE = 1
-"""The version of what the code computes.  Raise it with a change that moves results: every row is then trained and measured anew.
+"""Version of the computed results.  Raise it with a change that affects results: all rows are then trained and measured again.
 
-A change that moves the results of some rows only raises their `revision`."""
+If a change affects only some rows, raise their `revision`."""
 
 Description = dict[str, Any]
-"""command, config, init (the description of the run it starts from, or None), scored, revision, code."""
+"""Keys: command, config, init (the description of the run that it starts from, or None), scored, revision, code."""
 
 
 def described(rows: Sequence[Row], scored: bool = True) -> dict[str, Description]:
-    """Return what each row runs, by its name; without `scored` only what it trains."""
+    """Return each row's description by name; without `scored`, only of its training."""
     by_name = {row.name: row for row in rows}
 
     @functools.cache
@@ -52,7 +52,7 @@ def described(rows: Sequence[Row], scored: bool = True) -> dict[str, Description
 
 
 def meaning(description: Description) -> str:
-    """Return the meaning of a description as text: equal texts train and score the same."""
+    """Return the meaning of a description as text: equal texts train and score alike."""
     init = meaning(description["init"]) if description["init"] else ""
     return json.dumps({**description, "config": _meant(json.dumps(description["config"], sort_keys=True)), "init": init}, sort_keys=True)
 
@@ -78,7 +78,7 @@ def stored(path: str) -> dict[str, Description]:
 def store(path: str, description: Description) -> str:
     """Keep a description, and those of the runs it starts from, in a file of results/configs; return its id.
 
-    A description that the file holds already, perhaps in an earlier version's words, has the id that it has there.
+    If the file already holds the description, perhaps with an earlier version's names, its id there is returned.
     """
     wanted = meaning(description)
     for name, other in stored(path).items():
@@ -91,7 +91,7 @@ def store(path: str, description: Description) -> str:
 
 
 def configured(row: Row, extra: Mapping[str, object]) -> ConfigDict:
-    """Return the row's config with its overrides and further fields, read as a command line's are."""
+    """Return the row's config with its overrides and further fields, parsed like a command line."""
     return cli.parse(["tables", *assignments({**row.overrides, **extra})], "", config=row.config).config
 
 
@@ -102,23 +102,23 @@ def assignments(fields: Mapping[str, object]) -> list[str]:
 
 @functools.lru_cache(maxsize=4096)
 def _config(name: str, overrides: str) -> dict[str, Any]:
-    """Return the plain config of a name, with the fields of a literal dict set; nobody changes it."""
+    """Return the plain config of a name, with the fields of a literal dict set; cached, so never change it."""
     return spec.plain(cli.with_fields(name, ast.literal_eval(overrides)))
 
 
 def forget() -> None:
-    """Forget what the configs of rows are and mean, as must be done where their code changes within a process."""
+    """Clear the caches of configs and meanings, for processes in which the code of configs changes."""
     _config.cache_clear()
     _meant.cache_clear()
 
 
 @functools.lru_cache(maxsize=4096)
 def _meant(text: str) -> dict[str, Any]:
-    """Return the meaning of a config in JSON; a table's rows share most of theirs."""
+    """Return the meaning of a config as JSON; a table's rows share most parts."""
     config = comparable(json.loads(text))
     for split in ("train", "validation", "test"):
-        for place in ("root", "data_dir"):  # results do not depend on where the files are
-            config["data"].get(split, {}).pop(place, None)
+        for name in ("root", "data_dir"):  # results do not depend on where the files are
+            config["data"].get(split, {}).pop(name, None)
     return config
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a table, from the runs of its first seed: where the segmenters are right and wrong, and what the autoencoders give back."""
+"""Pictures of a table from the runs of its first seed: correct and wrong pixels of segmenters, and reconstructions of autoencoders."""
 
 import collections
 import itertools
@@ -19,15 +19,15 @@ from ..console.progress import Progress
 from . import measurements
 
 EACH = 2
-"""How many of the best and of the worst images are drawn, where the table does not set its own EACH."""
+"""Number of the best and of the worst images to draw, unless the table sets EACH."""
 BESIDE = 2
-"""With so many networks what is wrong stands beside each prediction; with more, below it."""
+"""Up to this many networks, errors are drawn beside each prediction; with more, below it."""
 SHOWN = 3
-"""Records of a picture of reconstructions, spread over the split."""
+"""Number of records in a picture of reconstructions, spread over the split."""
 
 
 class Predicted(NamedTuple):
-    """An image of a split, its label and name, what a network predicted, and the mean IoU of that over the classes in it."""
+    """An image of a split, its label and name, a network's prediction, and its mean IoU over the classes in the image."""
 
     image: np.ndarray
     label: np.ndarray
@@ -37,7 +37,7 @@ class Predicted(NamedTuple):
 
 
 def write(table: str, paper: Any, runs: str) -> list[str]:
-    """Draw what the table names in PICTURE and RECONSTRUCTIONS into the results' pictures; returns their paths."""
+    """Draw the rows in the table's PICTURE and RECONSTRUCTIONS into the results' pictures; return their paths."""
     _check(table, paper)
     paths = [predictions(table, paper, runs)]
     if hasattr(paper, "RECONSTRUCTIONS"):
@@ -46,7 +46,7 @@ def write(table: str, paper: Any, runs: str) -> list[str]:
 
 
 def _check(table: str, paper: Any) -> None:
-    """A table without PICTURE, or whose rows of this scale are not those that it draws, is a UserError."""
+    """Raise UserError if the table has no PICTURE, or its rows are not of this scale."""
     if not hasattr(paper, "PICTURE"):
         raise UserError(
             f"Expected a table that names in PICTURE the rows to draw; {table} names none. "
@@ -62,15 +62,15 @@ def _check(table: str, paper: Any) -> None:
 
 
 def predictions(table: str, paper: Any, runs: str) -> str:
-    """The best and the worst images of the split, each with its label, the PICTURE rows' predictions and where these are wrong.
+    """Draw the best and the worst images of the split, each with label, predictions and errors of the PICTURE rows.
 
-    Best is the highest mean IoU over the classes of that image, as a mean over the PICTURE rows.  Returns the picture's path.
+    The best image has the highest mean IoU over its classes, averaged over the PICTURE rows.  Returns the picture's path.
     """
     chosen = {row.name: row.best for row in paper.ROWS}
     by_title, classes = {}, ()
     for title, row in paper.PICTURE.items():
-        place = measurements.workdir(runs, table, paper.ROWS, row, 0)
-        trained = workdirs.load_trained(place, workdirs.best_step(place) if chosen[row] else -1)
+        folder = measurements.workdir(runs, table, paper.ROWS, row, 0)
+        trained = workdirs.load_trained(folder, workdirs.best_step(folder) if chosen[row] else -1)
         by_title[title], classes = predicted(trained, paper.SPLIT)
     images = list(zip(*by_title.values(), strict=True))
     scores = [float(np.mean([each.score for each in image])) for image in images]
@@ -90,9 +90,9 @@ def predictions(table: str, paper: Any, runs: str) -> str:
 
 
 def _compared(by_title: dict[str, Predicted]) -> list[dict[str, np.ndarray]]:
-    """The lines of a picture that show one image, each an array for each column."""
+    """Return the picture's lines for one image, each with an array per column."""
     image, label = next(iter(by_title.values()))[:2]
-    # Where nothing is scored nothing is shown: what a network says outside a field of view is noise.
+    # Hide unscored pixels: predictions outside a field of view are noise.
     predicted = {title: np.where(label == IGNORE, IGNORE, each.prediction) for title, each in by_title.items()}
     wrong = {title: draw.error_map(label, each.prediction) for title, each in by_title.items()}
     if len(by_title) > BESIDE:
@@ -103,23 +103,23 @@ def _compared(by_title: dict[str, Predicted]) -> list[dict[str, np.ndarray]]:
 
 
 def predicted(trained: workdirs.Trained, split: str) -> tuple[list[Predicted], Any]:
-    """What a network makes of every image of a split, in the split's order; and the classes."""
+    """Predict every image of a split, in order; also return the classes."""
     source = trained.run.data.scored(split)
-    found: list[Predicted] = []
+    results: list[Predicted] = []
     with Progress("predicting", len(source)) as progress:
 
         def seen(index: int, record: evaluation.Record, prediction: np.ndarray, further: np.ndarray) -> None:
             confusion = np.asarray(metrics.confusion(prediction[None], record["label"][None], len(source.classes)))
             name = str(record.get("name", index))
-            found.append(Predicted(record["image"], record["label"], name, prediction, metrics.mean_iou(confusion)))
+            results.append(Predicted(record["image"], record["label"], name, prediction, metrics.mean_iou(confusion)))
             progress.at(index + 1)
 
         scoring.scored(*trained[:3], source, batch=trained.run.batch_size, seen=seen)
-    return found, source.classes
+    return results, source.classes
 
 
 def reconstructions(table: str, paper: Any, runs: str) -> str:
-    """The image, and for each RECONSTRUCTIONS row what its autoencoder was shown and gave back; returns the picture's path."""
+    """Draw images, and the input and reconstruction of each RECONSTRUCTIONS row's autoencoder; return the picture's path."""
     columns: dict[str, Any] = {}
     names: list[str] = []
     for title, row in paper.RECONSTRUCTIONS.items():

@@ -10,9 +10,9 @@ from .summary import Line
 
 
 def markdown(paper: Any, metrics: Sequence[str], lines: Sequence[Line], longest: int | None = None) -> str:
-    """The title, the table, below it what its numbers are and where they come from, how orders agree, and the table's own note.
+    """Format a table as Markdown: title, table, units and provenance of its numbers, agreement of orders, and the table's note.
 
-    A table of more than the `longest` rows is folded up, with what its numbers are.
+    A table with more than `longest` rows is folded, together with its units and provenance.
     """
     header, rows = cells(metrics, lines)
     table = [_in_pipes(header).replace("|  |", "| |", 1), "|---" * len(header) + "|", *map(_in_pipes, rows)]
@@ -24,12 +24,12 @@ def markdown(paper: Any, metrics: Sequence[str], lines: Sequence[Line], longest:
 
 
 def folded(title: str, text: str) -> str:
-    """Markdown that shows its title alone until it is clicked."""
+    """Return Markdown that shows only its title until it is clicked."""
     return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
 def latex(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
-    """For a paper: a table environment that needs booktabs; its caption says what the numbers are."""
+    """Format a table for a paper: a LaTeX table environment (needs booktabs) with units in its caption."""
     header, rows = cells(metrics, lines)
     body = ["\\midrule" if row is None else " & ".join(map(_escaped, row)) + r" \\" for row in (header, None, *rows)]
     inside = [r"\toprule", *body, r"\bottomrule"]
@@ -39,7 +39,7 @@ def latex(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
 
 
 def comma_separated(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
-    """For other programs: every number in a column of its own, in %, empty where there is none."""
+    """Format a table for other programs: each number in its own column, in %, empty if absent."""
     columns = [f"{metric}{part}" for metric in metrics for part in ("", "_half_interval", "_paper")]
     tested = [f"difference_{metrics[0]}", "difference_half_interval", "bootstrap_low", "bootstrap_high", "p"]
     text = io.StringIO()
@@ -63,12 +63,12 @@ FORMATS: dict[str, Callable[..., str]] = {"markdown": markdown, "latex": latex, 
 
 
 def _in_pipes(cells: Sequence[str]) -> str:
-    """A line of a Markdown table; a pipe inside a cell is escaped, for it would begin another."""
+    """Return a line of a Markdown table, with pipes inside cells escaped."""
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
 def cells(metrics: Sequence[str], lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) as text.  The paper's columns, and those of differences and tests, are there where some row has them."""
+    """Return (header, rows) as text; columns for the paper, differences and tests are included if some row has them."""
     published = [metric for metric in metrics if any(metric in line.row.paper for line in lines)]
     compared, tested = any(line.differences for line in lines), any(_tests(line) for line in lines)
     header = [""]
@@ -92,25 +92,25 @@ def cells(metrics: Sequence[str], lines: Sequence[Line]) -> tuple[list[str], lis
 
 
 def below(paper: Any, lines: Sequence[Line]) -> list[str]:
-    """The paragraphs below a table: units and provenance, what the tests are, citations, failures, what was not measured."""
+    """Return the paragraphs below a table: units and provenance, tests, citations, failures, missing measurements."""
     devices = sorted({device for line in lines for device in line.devices})
     commits = sorted({commit for line in lines for commit in line.commits})
     said = f"Mean ± half of the 95 % interval over seeds, in %; {'; '.join(devices)}; commit {', '.join(commits)}."
     if any(line.row.init for line in lines):
         said += " Seconds are those of a row's own run, without the pretraining that it starts from."
-    found = [" ".join([said, *_cautions(lines)])] if devices else []
+    paragraphs = [" ".join([said, *_cautions(lines)])] if devices else []
     cited = [f"{line.row.name}: {line.row.citation}, within {line.row.tolerance:.1f}" for line in lines if line.row.paper]
-    found += [f"The paper's numbers, and how far ours may be from them: {'; '.join(cited)}."] if cited else []
+    paragraphs += [f"The paper's numbers, and how far ours may be from them: {'; '.join(cited)}."] if cited else []
     failures = [f"{line.row.name}, {failure}" for line in lines for failure in line.failures]
-    found += ["Failed: " + "; ".join(failures)] if failures else []
+    paragraphs += ["Failed: " + "; ".join(failures)] if failures else []
     measured = {line.row.name: line.seeds for line in lines}
     left = {row.name: paper.SEEDS - measured.get(row.name, 0) for row in getattr(paper, "ROWS", ()) if row.command != "pretrain"}
     unmeasured = [f"{name} ({number} of {paper.SEEDS} seeds)" for name, number in left.items() if number > 0]
-    return [*found, *([f"Not measured: {'; '.join(unmeasured)}."] if unmeasured else [])]
+    return [*paragraphs, *([f"Not measured: {'; '.join(unmeasured)}."] if unmeasured else [])]
 
 
 def _cautions(lines: Sequence[Line]) -> list[str]:
-    """What the tests of a table's differences are and how far they carry, with so many seeds and comparisons; sentences."""
+    """Return sentences about the tests of a table's differences and their limits for its seeds and comparisons."""
     pairs = [len(line.differences) for line in lines if len(line.differences) > 1]
     said = []
     if few := sorted({seeds for seeds in pairs if seeds >= ENOUGH}):
@@ -129,13 +129,13 @@ def _cautions(lines: Sequence[Line]) -> list[str]:
 
 
 def _orders(paper: Any, lines: Sequence[Line]) -> list[str]:
-    """What is to be said of the paper's ORDERS of rows, a paragraph each."""
+    """Return a paragraph for each of the paper's ORDERS of rows."""
     return [said for name, order in getattr(paper, "ORDERS", {}).items() if (said := _order(name, order, paper.METRICS, lines))]
 
 
 def _order(name: str, published: Mapping[str, Mapping[str, float]], metrics: Sequence[str], lines: Sequence[Line]) -> str:
-    """How well a paper's order of some rows, in numbers that are not to be compared themselves, is that of ours; "" of less than three."""
-    found = []
+    """Return the rank correlation of our rows with a paper's, whose numbers are not comparable themselves; "" for fewer than three rows."""
+    correlations = []
     for metric in metrics:
         both = [
             (interval(line.values[metric])[0], published[line.row.name][metric])
@@ -145,17 +145,17 @@ def _order(name: str, published: Mapping[str, Mapping[str, float]], metrics: Seq
         if len(both) > 2:
             rho, p = rank_correlation(*zip(*both, strict=True))
             how = f"of all orders of {len(both)} rows" if len(both) <= EXACT else f"by the t approximation, {len(both)} rows"
-            found.append(f"{metric.replace('_', ' ')} {rho:+.2f} (p {p:.3f} {how})")
-    return f"Spearman's rank correlation of the paper's numbers with ours, {name}: {', '.join(found)}." if found else ""
+            correlations.append(f"{metric.replace('_', ' ')} {rho:+.2f} (p {p:.3f} {how})")
+    return f"Spearman's rank correlation of the paper's numbers with ours, {name}: {', '.join(correlations)}." if correlations else ""
 
 
 def _tests(line: Line) -> tuple[float, float, float] | None:
-    """(low, high, p-value) of the differences by bootstrap and sign flips; None of too few pairs."""
+    """Return (low, high, p-value) of the differences by bootstrap and sign flips; None for too few pairs."""
     return (*bootstrap(line.differences), sign_flip(line.differences)) if len(line.differences) >= ENOUGH else None
 
 
 def _cell(values: Sequence[float], sign: str = "") -> str:
-    """`37.1 ± 4.5`: mean and half of the interval in %; empty without values."""
+    """Format `37.1 ± 4.5`: mean and half of the interval in %; empty without values."""
     if not values:
         return ""
     mean, half = interval(values)
@@ -163,13 +163,13 @@ def _cell(values: Sequence[float], sign: str = "") -> str:
 
 
 def _percents(values: Sequence[float]) -> list[str]:
-    """Mean and half of the interval, each empty where there is none."""
+    """Return the mean and half of the interval as text, each empty if absent."""
     mean, half = interval(values) if values else (float("nan"),) * 2
     return [f"{100 * each:.4f}" if each == each else "" for each in (mean, half)]
 
 
 def _escaped(text: str) -> str:
-    """LaTeX's own characters as text."""
+    """Escape LaTeX's special characters."""
     special = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "|": "bar", "<": "less", ">": "greater"}
     special = {"±": r"$\pm$", **{each: f"\\text{name}{{}}" for each, name in special.items()}}
     return "".join(special.get(each, f"\\{each}" if each in "&%$#_{}" else each) for each in text)

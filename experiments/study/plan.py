@@ -1,4 +1,4 @@
-"""What the rows of a table that are still to run will take, from shapes alone: no data need be there.  `tables --plan` prints it."""
+"""Estimated cost of the remaining rows of a table, from shapes only, without data.  `tables --plan` prints it."""
 
 import functools
 import time
@@ -25,11 +25,11 @@ from . import measurements
 from .descriptions import configured
 
 SIDE = 2048
-"""Of the matrices whose product is timed where no run was."""
+"""Side of the matrices whose product is timed if no run was measured."""
 
 
 class Needs(NamedTuple):
-    """What a row's run takes: FLOPs of all its steps and of one, parameters, and the bytes of a step on one device."""
+    """The cost of a row's run: FLOPs of a step, steps, parameters, and bytes of a step on one device."""
 
     steps: int
     flops: int
@@ -38,12 +38,12 @@ class Needs(NamedTuple):
 
     @property
     def total(self) -> int:
-        """The FLOPs of the run."""
+        """Return the FLOPs of the run."""
         return self.steps * self.flops
 
 
 def markdown(table: str, paper: Any, extra: Mapping[str, object], jobs: int, runs: str) -> str:
-    """Each row with seeds still to run: what a step takes, the minutes of a run, and what all of them take together."""
+    """Format each row with remaining seeds: the cost of a step, the minutes of a run, and the total."""
     missing = measurements.wanted(table, paper, runs)
     todo = [(row, seed) for row, seed in missing if row.command != "evaluate"]
     if not todo:
@@ -71,7 +71,7 @@ def markdown(table: str, paper: Any, extra: Mapping[str, object], jobs: int, run
 
 
 def config_of(row: Row, rows: Mapping[str, Row], extra: Mapping[str, object]) -> ConfigDict:
-    """The config that the row's entry point will train: with the encoder of the row it starts from, and set up for its `transfer`."""
+    """Return the config that the row's entry point trains: with the encoder of its pretraining row, and set up for its `transfer`."""
     config = configured(row, extra)
     if row.init:
         with config.unlocked():
@@ -82,7 +82,7 @@ def config_of(row: Row, rows: Mapping[str, Row], extra: Mapping[str, object]) ->
 
 
 def needed(config: ConfigDict) -> Needs:
-    """Trace the config's train step for its whole batch on one device; rows that differ in data alone are traced once."""
+    """Trace the config's train step for its whole batch on one device; rows that differ only in data are traced once."""
     parts = {name: config[name] for name in ("method", "optimiser", "microbatches", "batch_size", "window", "ema")}
     channels = config_example(config)["image"].shape[-1]
     return Needs(config.steps, *_traced(to_json(ConfigDict({**parts, "channels": channels}))))
@@ -90,7 +90,7 @@ def needed(config: ConfigDict) -> Needs:
 
 @functools.cache
 def _traced(described: str) -> tuple[int, int, int]:
-    """(FLOPs of a step, parameters, bytes) of the parts of a config, as JSON."""
+    """Return (FLOPs of a step, parameters, bytes) of a config's parts, given as JSON."""
     parts = from_json(described)
     h, w = parts.window
     shapes = {"image": ((h, w, parts.channels), np.uint8), "label": ((h, w), np.int32), "depth": ((h, w), np.float32)}
@@ -104,24 +104,24 @@ def _traced(described: str) -> tuple[int, int, int]:
 
 
 def recorded_rates(
-    ids: Mapping[str, Collection[str]], needs: Mapping[str, Needs], found: Sequence[Mapping[str, Any]], device: str
+    ids: Mapping[str, Collection[str]], needs: Mapping[str, Needs], measured: Sequence[Mapping[str, Any]], device: str
 ) -> dict[str, list[float]]:
-    """Return FLOPs per second, by row, of runs measured on this device whose config is one of the row's `ids`; evaluation is included."""
+    """Return FLOPs per second, by row, of runs on this device whose config is one of the row's `ids`, evaluation included."""
     rates: dict[str, list[float]] = {}
-    for line in found:
+    for line in measured:
         if line["device"] == device and line["config"] in ids.get(line["row"], ()) and line["seconds"]:
             rates.setdefault(line["row"], []).append(needs[line["row"]].total / line["seconds"])
     return rates
 
 
 def rate(row: str, rates: Mapping[str, Sequence[float]]) -> float:
-    """The median rate of the row's own runs, where there are none of all; 0 without any."""
+    """Return the median FLOPs per second of the row's runs, or else of all rows' runs; 0 without runs."""
     values = rates.get(row) or [each for some in rates.values() for each in some]
     return float(np.median(values)) if values else 0.0
 
 
 def probe() -> float:
-    """FLOPs in a second of a product of matrices on all devices, the best of five."""
+    """Return FLOPs per second of a matrix product on all devices, the best of five."""
     product = jax.jit(jnp.matmul)
     matrix = jnp.ones((SIDE, SIDE), jnp.float32)
     product(matrix, matrix).block_until_ready()

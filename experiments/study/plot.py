@@ -1,4 +1,4 @@
-"""A table as a figure: curves over the share of the labels where rows differ in it, else bars, both with intervals.
+"""Figure of a table: curves over the label fraction if rows differ in it, else bars, both with intervals.
 
 Needs the extra `plot`.
 """
@@ -16,11 +16,11 @@ from . import summary
 from .significance import interval
 
 HOLLOW = {"marker": "D", "linestyle": "none", "markerfacecolor": "none", "markersize": 8}
-"""How a paper's number is drawn."""
+"""Style of a paper's numbers."""
 
 
 def write(path: str, paper: Any, found: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the table into a file whose ending is its kind: .png, .svg, .pdf."""
+    """Draw the table into a file; its ending gives the format: .png, .svg, .pdf."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -33,7 +33,7 @@ def write(path: str, paper: Any, found: Sequence[Mapping[str, Any]]) -> None:
 
 
 def draw(figure: Any, paper: Any, found: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the mean of the table's first metric, its 95 % interval where there is one, and the paper's number where a row has it."""
+    """Draw the mean of the table's first metric, with its 95 % interval and the paper's number if there are any."""
     metric, *_ = summary.metrics(paper, found)
     lines = {line.row.name: line for line in summary.lines(paper, found, {}) if line.values[metric]}
     if not lines:
@@ -48,7 +48,7 @@ def draw(figure: Any, paper: Any, found: Sequence[Mapping[str, Any]]) -> None:
 
 
 def curves(rows: Sequence[Row]) -> dict[str, dict[float, str]]:
-    """The names of rows that differ in nothing but data.fraction, by share, under the words they have in common; {} where none are."""
+    """Return {common words: {fraction: name}} of rows that differ only in data.fraction; {} if there are none."""
     groups: dict[str, dict[float, str]] = {}
     for row in rows:
         rest = {name: value for name, value in row.overrides.items() if name != "data.fraction"}
@@ -60,7 +60,7 @@ def curves(rows: Sequence[Row]) -> dict[str, dict[float, str]]:
 
 
 def _shared_words(names: Sequence[str]) -> str:
-    """`denoising` of `denoising, 100 %` and `denoising, 10 %`."""
+    """Return the common words of names: `denoising` for `denoising, 100 %` and `denoising, 10 %`."""
     first, *others = [name.split(", ") for name in names]
     return ", ".join(part for part in first if all(part in other for other in others))
 
@@ -68,14 +68,14 @@ def _shared_words(names: Sequence[str]) -> str:
 def _over_shares(
     figure: Any, shares: Mapping[str, Mapping[float, str]], lines: Mapping[str, summary.Line], metric: str, label: str
 ) -> None:
-    """The means with their intervals as bands; where rows are compared, beside them the differences, seed by seed."""
+    """Draw means with intervals as bands and, if rows are compared, the differences seed by seed beside them."""
     compared = [name for name, points in shares.items() if all(lines[row].differences for row in points.values())]
     width = 11 if compared else 7
     beneath = max(1, int(width / (0.6 + 0.085 * max(map(len, shares)))))  # columns of the legend, which stands below
     figure.set_size_inches(width, 4.2 + 0.22 * -(-len(shares) // beneath))
     axes, *beside = figure.subplots(1, 2 if compared else 1, squeeze=False)[0]
     ticks = sorted({share for points in shares.values() for share in points})
-    colours = {name: f"C{place}" for place, name in enumerate(shares)}
+    colours = {name: f"C{index}" for index, name in enumerate(shares)}
     for name, points in shares.items():
         means, halves = _percents([lines[row].values[metric] for row in points.values()])
         axes.plot(list(points), means, marker="o", label=name, color=colours[name])
@@ -83,7 +83,7 @@ def _over_shares(
         axes.fill_between(list(points), low, high, color=colours[name], alpha=0.15, linewidth=0)
         papers = ((share, lines[row].row.paper) for share, row in points.items())
         published = [(share, numbers[metric]) for share, numbers in papers if metric in numbers]
-        axes.plot([place for place, _ in published], [number for _, number in published], color=colours[name], **HOLLOW)
+        axes.plot([index for index, _ in published], [number for _, number in published], color=colours[name], **HOLLOW)
     for differs in beside:
         for name, aside in _asides(compared, ticks).items():
             means, halves = _percents([lines[row].differences for row in shares[name].values()])
@@ -103,20 +103,20 @@ def _over_shares(
 
 
 def _asides(names: Sequence[str], ticks: Sequence[float]) -> dict[str, float]:
-    """By what each name's share is multiplied, so that no interval hides another: up to 6 % a step, all within half of the least gap."""
+    """Return a factor for each name's fraction so that intervals do not overlap: steps of up to 6 %, within half of the smallest gap."""
     gap = min(above / below for below, above in itertools.pairwise(ticks))
     step = min(1.06, gap ** (0.5 / max(1, len(names) - 1)))
-    return {name: step ** (place - (len(names) - 1) / 2) for place, name in enumerate(names)}
+    return {name: step ** (position - (len(names) - 1) / 2) for position, name in enumerate(names)}
 
 
 def _percents(values: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
-    """(the means, half of the 95 % intervals) over seeds, in %; of one seed half is NaN, of which nothing is drawn."""
+    """Return (means, halves of the 95 % intervals) over seeds, in %; for one seed the half is NaN, which is not drawn."""
     means, halves = zip(*(interval(each) for each in values), strict=True)
     return [100 * mean for mean in means], [100 * half for half in halves]
 
 
 def _seeds(values: Sequence[Sequence[float]]) -> str:
-    """What the intervals are and over how many seeds; a row of one seed has none."""
+    """Describe the intervals and the numbers of seeds; a row with one seed has no interval."""
     numbers = sorted({len(each) for each in values})
     several = [number for number in numbers if number > 1]
     if not several:
@@ -126,7 +126,7 @@ def _seeds(values: Sequence[Sequence[float]]) -> str:
 
 
 def _bars(figure: Any, lines: Mapping[str, summary.Line], metric: str, label: str) -> None:
-    """A bar for each row, downwards in the table's order, with its interval; what all names end with is left out."""
+    """Draw a bar with an interval for each row, in the table's order downwards; the common end of all names is left out."""
     figure.set_figheight(max(4, 1 + 0.28 * len(lines)))
     axes = figure.add_subplot()
     means, halves = _percents([line.values[metric] for line in lines.values()])
@@ -134,7 +134,7 @@ def _bars(figure: Any, lines: Mapping[str, summary.Line], metric: str, label: st
     places = range(len(lines))
     axes.barh(places, means, xerr=halves, capsize=3)
     axes.set_yticks(places, [", ".join(part for part in name.split(", ") if part not in common) for name in lines])
-    published = [(line.row.paper[metric], place) for place, line in zip(places, lines.values(), strict=True) if metric in line.row.paper]
+    published = [(line.row.paper[metric], height) for height, line in zip(places, lines.values(), strict=True) if metric in line.row.paper]
     if published:
         axes.plot(*zip(*published, strict=True), label="paper", color="black", **HOLLOW)
         figure.legend(loc="outside lower center")

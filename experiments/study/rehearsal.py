@@ -1,4 +1,4 @@
-"""A rehearsal of a table: every row is trained for a few steps, so that what cannot run is known before the long runs begin."""
+"""Rehearsal of a table: train every row for a few steps, to find errors before the long runs."""
 
 import functools
 import os
@@ -27,9 +27,8 @@ def rehearse(
 ) -> tuple[str, bool]:
     """Train every row of one seed for so many steps, where asked on images resized to (height, width); (what came of it, whether all ran).
 
-    Of rows that differ in the share of the labels alone the first is trained.  Configs and workdirs are in a folder
-    <table>-rehearsal of `runs`; a workdir that is there is finished, not begun anew, and of one that was finished that is said.
-    Nothing is added to the results.
+    Only the first of rows that differ only in label fraction is trained.  Configs and workdirs are in the folder <table>-rehearsal of
+    `runs`.  An existing workdir is continued, and a message names finished workdirs.  Nothing is added to the results.
     """
     if steps < 1:
         raise UserError(f"Expected at least one step of each row; got --rehearse={steps}.")
@@ -37,23 +36,23 @@ def rehearse(
     where = functools.partial(measurements.place, runs, name)
 
     def run(row: Row, seed: int, share: dict[str, Any]) -> None:
-        place = where(row.name, seed)
-        os.makedirs(os.path.dirname(place), exist_ok=True)
+        workdir = where(row.name, seed)
+        os.makedirs(os.path.dirname(workdir), exist_ok=True)
         of = where(row.init, seed)
         if row.command == "evaluate":
             command = ["evaluate", f"--workdir={of}", "--split=validation", *measurements.scoring(row)]
         else:
-            files.write(f"{place}.json", to_json(shortened(row, extra, steps, size)))
-            command = [row.command, f"--config={place}.json", f"--workdir={place}", *([f"--init={of}"] if row.init else [])]
-        measurements.forget(place)
+            files.write(f"{workdir}.json", to_json(shortened(row, extra, steps, size)))
+            command = [row.command, f"--config={workdir}.json", f"--workdir={workdir}", *([f"--init={of}"] if row.init else [])]
+        measurements.forget(workdir)
         commands.say(f"[{name}] {row.name}: begins")
-        if row.command != "evaluate" and steps in saved.saved_steps(os.path.join(place, "checkpoints")):
+        if row.command != "evaluate" and steps in saved.saved_steps(os.path.join(workdir, "checkpoints")):
             there.add(row.name)
         began = time.perf_counter()
-        log = f"{place}.log" if share["jobs"] > 1 else ""
+        log = f"{workdir}.log" if share["jobs"] > 1 else ""
         commands.call([sys.executable, "-m", module(command[0]), *command[1:]], share, log)
         before = "was there already, " if row.name in there else ""
-        told[row.name] = f"{before}{_losses(place) or 'scored'}, {time.perf_counter() - began:.0f} s"
+        told[row.name] = f"{before}{_losses(workdir) or 'scored'}, {time.perf_counter() - began:.0f} s"
 
     first = {_but_for_labels(row): row for row in reversed(paper.ROWS)}
     alike = {row.name: first[_but_for_labels(row)].name for row in paper.ROWS}
@@ -68,7 +67,7 @@ def rehearse(
 
 
 def shortened(row: Row, extra: Mapping[str, object], steps: int, size: Sequence[int]) -> ConfigDict:
-    """The row's config with so many steps, one evaluation and one checkpoint, on images of `size` where it is not ()."""
+    """Return the row's config with `steps` steps, one evaluation and one checkpoint, on images of `size` unless it is ()."""
     config = configured(row, extra)
     config.steps = config.evaluate_every = config.save_every = steps
     config.log_every = max(1, steps // 4)
@@ -84,11 +83,11 @@ def shortened(row: Row, extra: Mapping[str, object], steps: int, size: Sequence[
 
 
 def _but_for_labels(row: Row) -> str:
-    """What a row is, but for its name and the share of the labels."""
+    """Return a row's identity without its name and label fraction."""
     return repr((row.command, row.config, row.init, {name: value for name, value in row.overrides.items() if name != "data.fraction"}))
 
 
-def _losses(place: str) -> str:
-    """The first and last loss of training that a run wrote down; "" of none."""
-    losses = [row["train/loss"] for row in jsonlines.read(os.path.join(place, "metrics.jsonl")) if "train/loss" in row]
+def _losses(workdir: str) -> str:
+    """Return the first and last logged training loss, or ""."""
+    losses = [row["train/loss"] for row in jsonlines.read(os.path.join(workdir, "metrics.jsonl")) if "train/loss" in row]
     return f"loss {losses[0]:.4g} to {losses[-1]:.4g}" if losses else ""

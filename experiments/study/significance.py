@@ -1,4 +1,4 @@
-"""How sure a mean over seeds is, and a difference that is taken seed by seed."""
+"""Significance of means over seeds and of paired differences."""
 
 import functools
 import itertools
@@ -8,16 +8,16 @@ import numpy as np
 from scipy import stats
 
 ENOUGH = 5
-"""Pairs from which a bootstrap and a permutation test say something: with 3, no p-value is below 0.25."""
+"""Fewest pairs for a bootstrap and a permutation test: with 3, no p-value is below 0.25."""
 RESAMPLES = 10_000
 CHANCE = 0.05
-"""The share of intervals of 95 % that leave out a true mean."""
+"""Fraction of 95 % intervals that exclude the true mean."""
 EXACT = 8
-"""Things whose orders are all counted: 40,320 of them."""
+"""Largest number of items for which all orders are counted: 40,320 orders."""
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """(mean, half the width of its 95 % interval) by Student's t; one value has no interval (NaN)."""
+    """Return (mean, half the width of its 95 % interval) by Student's t; NaN as interval of a single value."""
     array = np.asarray(values, np.float64)
     if len(array) < 2:
         return float(array.mean()), float("nan")
@@ -25,47 +25,47 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def bootstrap(differences: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of the mean of paired differences, by percentiles of the bootstrap (Efron 1979).
+    """Return the 95 % interval of the mean of paired differences, by percentiles of the bootstrap (Efron 1979).
 
     The same differences give the same interval: the generator's seed is fixed.
     """
     data = (np.asarray(differences, np.float64),)
-    found = stats.bootstrap(data, np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    result = stats.bootstrap(data, np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def sign_flip(differences: Sequence[float]) -> float:
-    """The two-sided p-value of paired differences: the share of all sign patterns whose mean is as far from 0 (Fisher 1935).
+    """Return the two-sided p-value of paired differences: the fraction of sign patterns with a mean as far from 0 (Fisher 1935).
 
-    All 2^n patterns of n seeds are counted, the one that was observed among them, so it is never below 2 / 2^n.
+    All 2^n patterns of n seeds are counted, including the observed pattern, so p is at least 2 / 2^n.
     """
     data = (np.asarray(differences, np.float64),)
     return float(stats.permutation_test(data, np.mean, permutation_type="samples", n_resamples=np.inf).pvalue)
 
 
 def smallest_p(seeds: int) -> float:
-    """The least that `sign_flip` can give of so many differences: that of the observed signs and of the opposite ones."""
+    """Return the smallest p-value of `sign_flip`: from the observed signs and the opposite signs."""
     return 2 / 2**seeds
 
 
 @functools.cache
 def bootstrap_coverage(seeds: int) -> float:
-    """How often the `bootstrap` interval of so many normal differences holds their true mean; of few it is too narrow.
+    """Return how often the `bootstrap` interval of normal differences contains their true mean; for few differences it is too narrow.
 
-    By simulation: the mean is inside where neither 2.5 % of the resampled means are below it nor 2.5 % above.
+    By simulation: the interval contains the mean if at least 2.5 % of the resampled means lie on either side of it.
     """
     random = np.random.default_rng(0)
     drawn = random.integers(seeds, size=(1_000, seeds))
-    times = (drawn[:, :, None] == np.arange(seeds)).mean(axis=1)  # how often each difference is in a resample
+    times = (drawn[:, :, None] == np.arange(seeds)).mean(axis=1)  # fraction of each difference in a resample
     below = np.mean(times @ random.standard_normal((seeds, 10_000)) < 0, axis=0)
     return float(np.mean((below >= CHANCE / 2) & (below <= 1 - CHANCE / 2)))
 
 
 def rank_correlation(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
-    """(rho, two-sided p-value) of two orders of the same things (Spearman 1904); NaN where one of them does not differ.
+    """Return (rho, two-sided p-value) of two rankings of the same items (Spearman 1904); NaN if one is constant.
 
-    Of up to EXACT things p is the share of all orders whose rho is as far from 0, equal ranks included (scipy's permutation_test doubles
-    the smaller tail, which is another number where ranks are equal); of more it is by Student's t.
+    For up to EXACT items, p is the fraction of all orders with a rho as far from 0, ties included (scipy's permutation_test doubles the
+    smaller tail, which differs if there are ties); for more items, p is by Student's t.
     """
     ranks = np.stack([stats.rankdata(values) for values in (ours, theirs)])
     one, other = ranks - ranks.mean(axis=1, keepdims=True)
@@ -73,8 +73,8 @@ def rank_correlation(ours: Sequence[float], theirs: Sequence[float]) -> tuple[fl
     if scale == 0:
         return float("nan"), float("nan")
     if len(one) > EXACT:
-        found = stats.spearmanr(ours, theirs)
-        return float(found.statistic), float(found.pvalue)
+        result = stats.spearmanr(ours, theirs)
+        return float(result.statistic), float(result.pvalue)
     rho = float(one @ other / scale)
     every = np.array(list(itertools.permutations(other))) @ one / scale
     return rho, float(np.mean(np.abs(every) >= abs(rho) - 1e-9))  # equal sums differ by rounding

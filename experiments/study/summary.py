@@ -1,4 +1,4 @@
-"""What was measured of a table, row by row: each row's values over seeds, beside the row it is compared with and the paper."""
+"""Measurements of a table by row: values over seeds, differences to the compared row, and the paper's numbers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,10 +10,10 @@ from . import significance
 
 
 class Line(NamedTuple):
-    """A row as measured: the values of each metric, one for each seed, as shares of 1.
+    """The measurements of a row: the values of each metric, one per seed, as fractions of 1.
 
-    `differences` are those of the table's first metric to the compared row, of the seeds of which both have it; `seconds` is the
-    mean of a run; `failures` are the errors of seeds that have no line.
+    `differences` are differences of the table's first metric to the compared row, for seeds that both rows have; `seconds` is the
+    mean of a run; `failures` are the errors of seeds without a result.
     """
 
     row: Row
@@ -27,12 +27,12 @@ class Line(NamedTuple):
 
 
 def metrics(paper: Any, found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The table's metrics that were measured of some row; all of them where none was."""
+    """Return the table's metrics that some row has; all metrics if no row has any."""
     return [metric for metric in paper.METRICS if any(metric in line["numbers"] for line in found)] or list(paper.METRICS)
 
 
 def lines(paper: Any, found: Sequence[Mapping[str, Any]], failed: Mapping[tuple[str, int], str]) -> list[Line]:
-    """The rows that have a score or failed, in the table's order; a pretraining row is scored by what it leads to.
+    """Return the rows that have a score or failed, in the table's order; a pretraining row is scored by its segmentations.
 
     `found` is what `measurements.current` gives, `failed` the errors by row and seed.
     """
@@ -56,14 +56,14 @@ def lines(paper: Any, found: Sequence[Mapping[str, Any]], failed: Mapping[tuple[
 
 
 def _commit(line: Mapping[str, Any]) -> str:
-    """The commit that trained a line, and the one that scored it where that is another."""
+    """Return the commit that trained a line, and the commit that scored it if it differs."""
     return f"{line['commit']} (scored by {line['scored']})" if "scored" in line else line["commit"]
 
 
 def disagreements(paper: Any, found: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
-    """(rows whose mean is farther from the paper's number than their tolerance, rows with such a number that nothing was measured of).
+    """Return (rows whose mean is outside their tolerance around the paper's number, rows with such a number but no measurement).
 
-    Each as a sentence.
+    Each is a sentence.
     """
     away, missing = [], []
     for row in paper.ROWS:
@@ -74,7 +74,7 @@ def disagreements(paper: Any, found: Sequence[Mapping[str, Any]]) -> tuple[list[
                 missing.append(f"{stands}; not measured")
                 continue
             ours = 100 * significance.interval(values)[0]
-            if not abs(ours - published) <= row.tolerance:  # what is no number is away, too
+            if not abs(ours - published) <= row.tolerance:  # NaN also counts as outside
                 found_here = f"we have {ours:.1f} over {len(values)} of {paper.SEEDS} seeds"
                 away.append(f"{stands}; {found_here}, {abs(ours - published):.1f} away, where {row.tolerance:.1f} is tolerated")
     return away, missing

@@ -1,10 +1,10 @@
-"""Many runs as one program: what small networks need to fill a GPU.
+"""Many runs as one program, so that small networks fill a GPU.
 
-Rows and seeds that share method, steps and batch size differ in numbers alone: seed, learning rate, labelled records, first weights.
-`Program` trains a fixed number of them at once. Its records lie in the device's memory, and one call trains a hundred steps, so no step
-waits for the host. `measure` goes through a table's missing rows this way, in the order of the table's TIERS, until the minutes are over.
+Rows and seeds with the same method, steps and batch size differ only in numbers: seed, learning rate, labelled records, initial weights.
+`Program` trains a fixed number of runs at once. Its records are in the device's memory, and one call trains a hundred steps, so no step
+waits for the host. `measure` trains a table's missing rows this way, in the order of the table's TIERS, until the time is over.
 
-A run of a program and the same row trained by its command see other orders of the same records (and other flips); all else is equal.
+A run of a program and the same row's command see the same records in different orders (and with different flips); all else is equal.
 """
 
 import concurrent.futures
@@ -42,19 +42,19 @@ from . import descriptions, measurements
 from .descriptions import configured
 
 CHUNK = 100
-"""Steps of one call of a program."""
+"""Number of steps per call of a program."""
 
 MEMBERS = 25
-"""Segmentations that a program trains at once."""
+"""Number of segmentations that a program trains at once."""
 
 PRETRAININGS = 5
-"""Pretrainings of a transformer that a program trains at once: on a GPU, launching kernels is most of their step. Others go one by one."""
+"""Number of transformer pretrainings per program: on a GPU, kernel launches dominate their steps. Other pretrainings run one by one."""
 
 SCORED_AT_ONCE = 32
-"""Images of a batch of scoring, for each member."""
+"""Number of images per scoring batch, for each member."""
 
 OWN = ("steps", "evaluate_every", "save_every", "data.fraction", "transfer", RATE)
-"""Fields in which the members of a program may differ."""
+"""Fields that may differ between the members of a program."""
 
 UNIT: dict[str, object] = {RATE: 1.0, "optimiser.schedule": "constant", "optimiser.warmup": 0}
 """Fields of an optimiser whose learning rate is 1 at every step."""
@@ -63,7 +63,7 @@ Records = dict[str, Array]
 
 
 class Member(NamedTuple):
-    """One run of a program: its seed, the learning rate of each of its steps, its records, and the weights it starts from."""
+    """One run of a program: its seed, the learning rate of each step, its records, and its initial weights."""
 
     seed: int
     rates: np.ndarray
@@ -72,9 +72,9 @@ class Member(NamedTuple):
 
 
 class Program:
-    """The training program of `members` runs that are like `run`, on records of this device.
+    """Training program of `members` runs like `run`, on records of this device.
 
-    The learning rates are the members' own, so that the optimiser of `run` has the rate 1 at every step.
+    Each member has its own learning rates, so the optimiser of `run` has learning rate 1 at every step.
     """
 
     def __init__(self, run: Run, records: Records, members: int):
@@ -90,11 +90,11 @@ class Program:
 
     @functools.cached_property
     def _create(self) -> Any:
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):  # each parameter's draw is a kernel of its own to compile
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):  # each parameter's draw compiles a kernel
             return jax.jit(self.fresh, compiler_options=states.QUICK_TO_COMPILE).lower(self.seeds).compile()
 
     def fresh(self, seeds: Array) -> TrainState:
-        """Return fresh states of all members."""
+        """Return initial states of all members."""
         return jax.vmap(lambda seed: states.initial(self.run.method, self.run.optimiser, self._example, seed, False))(seeds)
 
     @functools.cached_property
@@ -129,16 +129,16 @@ class Program:
             return jax.jit(many, donate_argnums=0).lower(state, self.records, order, self.seeds, rates).compile()
 
     def form(self) -> contextlib.AbstractContextManager[None]:
-        """Return the context in which the method is traced: convolutions of several members are matrix products."""
+        """Return the context for tracing the method: convolutions of several members become matrix products."""
         return ops.as_products() if self.members > 1 else contextlib.nullcontext()
 
     @property
     def seeds(self) -> jax.ShapeDtypeStruct:
-        """The shape of what `fresh` takes."""
+        """Return the shape of the argument of `fresh`."""
         return jax.ShapeDtypeStruct((self.members,), jnp.uint32)
 
     def compiled(self) -> float:
-        """Compile what `train` runs; return the seconds."""
+        """Compile the programs of `train`; return the seconds."""
         began = time.perf_counter()
         _ = self._create, self._train
         return time.perf_counter() - began
@@ -146,7 +146,7 @@ class Program:
     def train(self, members: Sequence[Member], stop: Callable[[], bool] = lambda: False) -> tuple[Any, np.ndarray] | None:
         """Train the members; return their states, stacked, and the mean losses of each chunk [chunks members].
 
-        A program that has more places than `members` trains the last one several times. None if `stop` says so between two chunks.
+        If there are fewer `members` than the program trains, the last member is repeated. None if `stop` returns True between two chunks.
         """
         (steps,) = {len(member.rates) for member in members}
         if steps % CHUNK:
@@ -168,7 +168,7 @@ class Program:
         return jax.block_until_ready(state), np.stack(jax.device_get(losses))
 
     def _started(self, fresh: Any, members: Sequence[Member]) -> Any:
-        """Return the fresh states on the device, with each member's encoder in its place."""
+        """Return the initial states on the device, with each member's encoder loaded."""
         if any(member.start for member in members):
             begun = [jax.tree.map(lambda leaf, place=place: leaf[place], fresh) for place in range(len(members))]
             with jax.default_device(jax.local_devices(backend="cpu")[0]):
@@ -180,7 +180,7 @@ class Program:
 
 
 def flipped(batch: Mapping[str, Array], key: Array) -> dict[str, Array]:
-    """Return the batch with each record mirrored with probability 1/2."""
+    """Flip each record of the batch with probability 1/2."""
     chosen = jax.random.bernoulli(key, 0.5, (len(batch["image"]),))
 
     def one(array: Array) -> Array:
@@ -190,7 +190,7 @@ def flipped(batch: Mapping[str, Array], key: Array) -> dict[str, Array]:
 
 
 def order(member: Member, steps: int, batch: int) -> Int[np.ndarray, "steps batch"]:
-    """Return the records of each step: pass after pass over the member's records, each in a new order."""
+    """Return the records of each step: passes over the member's records, each in a new order."""
     rng = np.random.default_rng((member.seed, zlib.crc32(b"order")))
     passes = -(-steps * batch // len(member.indices))
     rows = rng.permuted(np.tile(member.indices.astype(np.int32), (passes, 1)), axis=1)
@@ -225,7 +225,7 @@ class Scorer:
         return dict(self.run.method.apply(variables, steps_of.prepare(batch), train=False))
 
     def scores(self, state: TrainState, records: Records) -> list[dict[str, Any]]:
-        """Return each member's numbers."""
+        """Return each member's scores."""
         starts = range(0, len(records["image"]), SCORED_AT_ONCE)
         batches = [{name: array[at : at + SCORED_AT_ONCE] for name, array in records.items()} for at in starts]
         each = [jax.device_get(self.compiled(batch)(_variables(state), batch)) for batch in batches]
@@ -252,7 +252,7 @@ def load(source: Any, processes: int = 0) -> dict[str, np.ndarray]:
 
 
 def on_device(arrays: Mapping[str, np.ndarray]) -> Records:
-    """Return records as a method takes them, in the device's memory."""
+    """Return records in a method's input format, in the device's memory."""
     placed = {name: jnp.asarray(array) for name, array in arrays.items()}
     return {**placed, "label": placed["label"].astype(jnp.int32)} if "label" in placed else placed
 
@@ -268,17 +268,17 @@ def _part(source: Any, first: int, last: int) -> dict[str, np.ndarray]:
 
 
 class Workshop:
-    """What the runs of a table share: records on the device, programs, and the weights of finished pretrainings (in `folder`)."""
+    """Resources that the runs of a table share: records on the device, programs, and weights of finished pretrainings (in `folder`)."""
 
     def __init__(self, folder: str, say: Callable[[str], None], members: int = MEMBERS):
         self.folder, self.say, self.members = folder, say, members
         self._records: dict[str, Records] = {}
         self._programs: dict[str, concurrent.futures.Future[tuple[Program, Scorer]]] = {}
-        self._pool = concurrent.futures.ThreadPoolExecutor(3)  # tracing takes turns: with more, the first would be ready late
+        self._pool = concurrent.futures.ThreadPoolExecutor(3)  # tracing is serial: more threads would delay the first program
         os.makedirs(folder, exist_ok=True)
 
     def records(self, run: Run, split: str) -> Records:
-        """Return a split's records, whole, on the device."""
+        """Return all records of a split, on the device."""
         source = run.data.records(split)
         name = repr(source)
         if name not in self._records:
@@ -293,7 +293,7 @@ class Workshop:
         return {name: array for name, array in self._records[name].items() if name in kept}
 
     def places(self, row: Row) -> int:
-        """Return how many runs the program of a row trains at once."""
+        """Return the number of runs that the program of a row trains at once."""
         run = _shared_run(row)
         return self.members if run.segments else PRETRAININGS if hasattr(run.method.encoder, "patch") else 1
 
@@ -312,7 +312,7 @@ class Workshop:
         return program, scorer
 
     def program(self, row: Row) -> tuple[Program, Scorer]:
-        """Return the program of a row, and what scores its members."""
+        """Return the program of a row, and the scorer of its members."""
         return self._programs[likeness(row)].result()
 
     def weights(self, name: str, seed: int) -> str:
@@ -360,7 +360,7 @@ def measure(table: str, paper: Any, workshop: Workshop, deadline: float, tiers: 
 
 
 def missing(table: str, paper: Any, workshop: Workshop, tiers: slice = slice(None)) -> list[list[tuple[Row, int]]]:
-    """Return the rows and seeds without a result, in the groups that are trained at once, and begin to compile their programs."""
+    """Return the rows and seeds without a result, grouped by program, and start to compile the programs."""
     lines = [*jsonlines.read(os.path.join(workshop.folder, f"{table}.jsonl")), *measurements.current(table, paper)]
     fleets = list(_fleets(paper, paper.TIERS[tiers], {(line["row"], line["seed"]) for line in lines}, workshop))
     for members in fleets:
@@ -369,7 +369,7 @@ def missing(table: str, paper: Any, workshop: Workshop, tiers: slice = slice(Non
 
 
 def record(table: str, paper: Any, folder: str) -> int:
-    """Add what `measure` left in its folder to the table's results; return the number of new lines."""
+    """Add the results of `measure` in its folder to the table's results; return the number of new lines."""
     there = {(line["row"], line["seed"]) for line in measurements.current(table, paper)}
     described, ids = descriptions.described(paper.ROWS), {}
     path = descriptions.config_file(measurements.RESULTS, table)
@@ -388,7 +388,7 @@ def _provenance() -> dict[str, Any]:
 
 
 def _fleets(paper: Any, tiers: Any, there: set[tuple[str, int]], workshop: Workshop) -> Iterator[list[tuple[Row, int]]]:
-    """Yield the rows and seeds that are trained at once, tier after tier; before them the pretrainings that they start from."""
+    """Yield the rows and seeds that are trained at once, tier by tier, each after its pretrainings."""
     rows, taken = {row.name: row for row in paper.ROWS}, set(there)
     for names, seeds in tiers:
         wanted = [(rows[name], seed) for seed in range(seeds) for name in names if (name, seed) not in taken]
@@ -425,7 +425,7 @@ def _schedule(config: str, overrides: tuple[tuple[str, Any], ...]) -> np.ndarray
 
 
 def _plain(row: Row) -> Row:
-    """Return the row without what members of one program may differ in."""
+    """Return the row without the fields that may differ between members of a program."""
     own = {name: value for name, value in row.overrides.items() if name not in OWN}
     return row._replace(overrides={**own, **UNIT}, init="", name="", compare="")
 
@@ -441,7 +441,7 @@ def _shared_run(row: Row) -> Run:
 
 
 def likeness(row: Row) -> str:
-    """Return a text that is equal for rows of one program."""
+    """Return a text that is equal for rows of the same program."""
     plain = _plain(row)
     return json.dumps([plain.command, plain.config, plain.overrides], sort_keys=True)
 
