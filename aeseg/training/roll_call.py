@@ -75,7 +75,7 @@ def begin(address: Any) -> RollCall | None:
         return None
 
 
-def told(call: RollCall | None, seconds: float) -> str:
+def told(call: RollCall | None, seconds: int) -> str:
     """Return the sentence about a job that did not gather within so many seconds."""
     if not (absent := call.absent() if call else []):
         return f"Not all processes of the job came within {seconds} s. See which did not start, and start all again."

@@ -1,14 +1,18 @@
 """experiments/soak.py: the reduced soak finds nothing, what fails is found, and an interrupted soak goes on."""
 
+import io
 import json
 import os
 
+import cv2
+import numpy as np
 import pytest
+from PIL import Image
 
 from aeseg.types import UserError
 from experiments import soak
 from experiments.console import cli
-from experiments.soaking import journal, properties, runs
+from experiments.soaking import bad_files, journal, properties, runs
 from experiments.soaking.journal import Case, Outcome
 from experiments.soaking.worker import Lost, Worker
 
@@ -29,6 +33,16 @@ def test_the_reduced_soak_loses_nothing(tmp_path, capsys):
     assert counts["full disks"] == 2
     assert counts["bad inputs"] >= 10
     assert counts["examples"] >= 20 * len(properties.TESTS)
+
+
+def test_a_good_png_is_read_and_one_that_claims_another_size_is_not():
+    pixels = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    decoded = cv2.imdecode(np.frombuffer(bad_files.png(pixels), np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(decoded, pixels)
+    with pytest.raises((OSError, SyntaxError, ValueError), match=""):
+        Image.open(io.BytesIO(bad_files.claimed(5, 0))).load()
+    names = [f"{name}.{ending}" for name, ending, _ in bad_files.images(np.random.default_rng(0))]
+    assert len(set(names)) == len(names)
 
 
 def test_cases_that_are_done_are_not_tried_again_and_failures_are_if_asked(tmp_path):
