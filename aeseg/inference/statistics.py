@@ -34,7 +34,7 @@ def by_own_statistics(
     return jax.vmap(one)(image)
 
 
-def population_averages(encoder: nn.Module, variables: Any, batches: Iterable[Num[Array | np.ndarray, "b h w c"]]) -> Any:
+def population_averages(encoder: nn.Module, variables: Any, batches: Iterable[Num[Array | np.ndarray, "_ h w c"]]) -> Any:
     """Return the `batch_stats` of an encoder over a set of images (Wu & Johnson 2021, arXiv 2105.07576, section 3, "PreciseBN").
 
     Each batch is normalised by its own statistics m and v, layer after layer. The mean is E[m] and the variance E[v + m^2] - E[m]^2,
