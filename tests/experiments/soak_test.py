@@ -1,13 +1,11 @@
 """experiments/soak.py: the reduced soak finds nothing, what fails is found, and an interrupted soak goes on."""
 
-import io
 import json
 import os
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
 from aeseg.types import UserError
 from experiments import soak
@@ -39,8 +37,7 @@ def test_a_good_png_is_read_and_one_that_claims_another_size_is_not():
     pixels = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
     decoded = cv2.imdecode(np.frombuffer(bad_files.png(pixels), np.uint8), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(decoded, pixels)
-    with pytest.raises((OSError, SyntaxError, ValueError), match=""):
-        Image.open(io.BytesIO(bad_files.claimed(5, 0))).load()
+    assert cv2.imdecode(np.frombuffer(bad_files.claimed(5, 0), np.uint8), cv2.IMREAD_UNCHANGED) is None
     names = [f"{name}.{ending}" for name, ending, _ in bad_files.images(np.random.default_rng(0))]
     assert len(set(names)) == len(names)
 
