@@ -47,8 +47,9 @@ def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not os.path.exists(path):
         raise UserError(f"Expected weights in {path!r}; there is no such file or directory. Name a directory with {CONFIG} and {WEIGHTS}.")
     directory = path if os.path.isdir(path) else os.path.dirname(path)
+    paths = _files(path)
     config = read_json(os.path.join(directory, CONFIG), "It names the model of the tensors; download it from the source of the weights.")
-    tensors = {name: array for file in _files(path) for name, array in _tensors(file).items()}
+    tensors = {name: array for file in paths for name, array in _tensors(file).items()}
     if os.path.isdir(path):
         _check_index(path, tensors)
     return config, tensors

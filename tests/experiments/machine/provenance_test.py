@@ -11,9 +11,10 @@ from experiments.machine import provenance
 def repository(tmp_path, monkeypatch):
     (tmp_path / "aeseg").mkdir()
     (tmp_path / "experiments/results").mkdir(parents=True)
+    (tmp_path / "experiments/machine").mkdir()
     (tmp_path / "aeseg/code.py").write_text("one")
     (tmp_path / "experiments/results/table.jsonl").write_text("{}\n")
-    monkeypatch.setattr(provenance, "HERE", str(tmp_path / "experiments"))
+    monkeypatch.setattr(provenance, "HERE", str(tmp_path / "experiments/machine"))
     for command in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -q -m first"):
         subprocess.run(["git", "-C", tmp_path, *command.split()], check=True)
     return tmp_path

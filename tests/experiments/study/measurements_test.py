@@ -53,7 +53,7 @@ def calls(tmp_path, monkeypatch):
             os.makedirs(os.path.join(place, "checkpoints", "5"), exist_ok=True)
         os.makedirs(place, exist_ok=True)
         with open(os.path.join(place, "config.json"), "w", encoding="utf-8") as file:
-            file.write(spec.to_json(ConfigDict({"steps": 5})))
+            file.write(spec.to_json(ConfigDict({"method": {}, "steps": 5})))
         with open(os.path.join(place, "metrics.json"), "w", encoding="utf-8") as file:
             per_class = [{"name": "disc", "iou": 0.25, "dice": 0.4}]
             json.dump({"test": {"mean_iou": 0.5, "per_class": per_class, "confusion": [[1]]}}, file)
