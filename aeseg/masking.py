@@ -119,7 +119,7 @@ class Random:
     ratio: float = 0.75
 
     def __post_init__(self) -> None:
-        _check_ratio("Random", self.ratio)
+        _check_ratio(type(self).__name__, self.ratio)
 
     def __call__(self, key: Key[Array, ""], h: int, w: int) -> Bool[Array, "{h} {w}"]:
         return _largest(key, self.count(h, w), h, w)
@@ -130,16 +130,8 @@ class Random:
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomUp:
+class RandomUp(Random):
     """Hides ceil(ratio * n) units as `Random` does: the code of MAE and FCMAE rounds visible units down, that of SimMIM hidden ones up."""
-
-    ratio: float = 0.75
-
-    def __post_init__(self) -> None:
-        _check_ratio("RandomUp", self.ratio)
-
-    def __call__(self, key: Key[Array, ""], h: int, w: int) -> Bool[Array, "{h} {w}"]:
-        return _largest(key, self.count(h, w), h, w)
 
     def count(self, h: int, w: int) -> int:
         """Return the number of hidden units."""

@@ -1,7 +1,7 @@
 """Trees of arrays whose leaves are named by path, such as `encoder/stage1/kernel`."""
 
 import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +19,22 @@ def flatten(tree: Any) -> dict[str, Any]:
     {'encoder/bias': 2, 'encoder/kernel': 1}
     """
     return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested dicts of {path: leaf}, the inverse of `flatten`.
+
+    >>> unflatten({"encoder/bias": 2, "encoder/kernel": 1})
+    {'encoder': {'bias': 2, 'kernel': 1}}
+    """
+    root: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        *above, last = path.split("/")
+        node = root
+        for part in above:
+            node = node.setdefault(part, {})
+        node[last] = leaf
+    return root
 
 
 def map_with_name(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:

@@ -36,6 +36,19 @@ class _Wrapper:
         return getattr(self.source, "skipped", ())
 
 
+class Selected(_Wrapper):
+    """The records of a source with the indices `kept`, in that order."""
+
+    def __init__(self, source: Source, kept: Sequence[int]):
+        self.source, self.kept = source, list(kept)
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def __getitem__(self, index: SupportsIndex) -> Record:
+        return self.source[self.kept[index.__index__()]]
+
+
 @dataclass(frozen=True)
 class Subset(_Wrapper):
     """A random part of a source, in the source's order; at least one record.  Larger fractions contain smaller ones."""
@@ -144,31 +157,24 @@ class Tolerant(_Wrapper):
         return tuple(reason for _, reason in sorted(self._corrupt.items()))
 
 
-class Readable(_Wrapper):
+class Readable(Selected):
     """The readable records of a source (`on_error=skip` when records are scored): each record is tried once, at the start.
 
     `Tolerant` replaces a corrupt record by another, which a score would count twice.
     """
 
     def __init__(self, source: Source):
-        self.source = source
-        self.kept: list[int] = []
-        reasons = []
+        kept, reasons = [], []
         for index in range(len(source)):
             try:
                 source[index]
-                self.kept.append(index)
+                kept.append(index)
             except UserError as error:
                 reasons.append(str(error))
-        if not self.kept:
+        if not kept:
             raise UserError(f"None of the {len(source)} records can be read; on_error=skip needs at least one that can. {reasons[0]}")
+        super().__init__(source, kept)
         self._reasons = tuple(reasons)
-
-    def __len__(self) -> int:
-        return len(self.kept)
-
-    def __getitem__(self, index: SupportsIndex) -> Record:
-        return self.source[self.kept[index.__index__()]]
 
     @property
     def skipped(self) -> tuple[str, ...]:

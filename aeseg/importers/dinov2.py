@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from aeseg.importers import vit
-from aeseg.importers.rules import FORMS, Buffer, Form, Rule
+from aeseg.importers.rules import FORMS, Buffer, Form, Rule, check_fixed
 from aeseg.models.encoders.vit import IMAGENET, ViT
 from aeseg.spec import spec
 from aeseg.types import UserError
@@ -21,9 +21,7 @@ TOKEN = Form(lambda array: array[None], lambda array: array[0])
 
 def spec_of(config: Mapping[str, Any]) -> ConfigDict:
     """Return the encoder spec that a config.json describes; for a gated MLP, `ratio` gives its hidden units."""
-    for name, value in (("hidden_act", "gelu"), ("qkv_bias", True)):
-        if config.get(name, value) != value:
-            raise UserError(f"aeseg's transformer has {name} {value!r}; this config.json has {config[name]!r}. Use other weights.")
+    check_fixed(config, {"hidden_act": "gelu", "qkv_bias": True}, "aeseg's transformer has")
     width, gated = config["hidden_size"], bool(config.get("use_swiglu_ffn", False))
     return spec(
         ViT,

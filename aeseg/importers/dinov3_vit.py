@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from aeseg.importers import vit
 from aeseg.importers.dinov2 import linear_rules, scale_rules
-from aeseg.importers.rules import Buffer, Rule
+from aeseg.importers.rules import Buffer, Rule, check_fixed
 from aeseg.models.encoders.vit import IMAGENET, ViT
 from aeseg.spec import spec
 from aeseg.types import UserError
@@ -30,9 +30,7 @@ FIXED = {
 
 def spec_of(config: Mapping[str, Any]) -> ConfigDict:
     """Return the encoder spec that a config.json describes."""
-    for name, value in FIXED.items():
-        if config.get(name, value) != value:
-            raise UserError(f"aeseg reads DINOv3 with {name} {value!r}; this config.json has {config[name]!r}. Use other weights.")
+    check_fixed(config, FIXED, "aeseg reads DINOv3 with")
     width = config["hidden_size"]
     return spec(
         ViT,

@@ -7,7 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from aeseg.importers.resnet import NORM
-from aeseg.importers.rules import Buffer, Rule
+from aeseg.importers.rules import Buffer, Rule, check_fixed
 from aeseg.models.encoders.resnet import EXPANSION, ResNet
 from aeseg.spec import spec
 from aeseg.types import UserError
@@ -22,9 +22,7 @@ TARGET = "aeseg.models.encoders.resnet:ResNet"
 
 def spec_of(config: Mapping[str, Any]) -> ConfigDict:
     """Return the encoder spec that a config.json describes."""
-    for name, value in FIXED.items():
-        if config.get(name, value) != value:
-            raise UserError(f"aeseg's ResNet has {name} {value!r}; this config.json has {config[name]!r}. Use other weights.")
+    check_fixed(config, FIXED, "aeseg's ResNet has")
     bottleneck = config.get("layer_type", "bottleneck") == "bottleneck"
     widths = tuple(config.get("hidden_sizes", (256, 512, 1024, 2048)))
     return spec(

@@ -23,6 +23,13 @@ WILDCARD = re.compile(r"{([a-z])}")
 Arrange = Callable[[np.ndarray], np.ndarray]
 
 
+def check_fixed(config: Mapping[str, Any], fixed: Mapping[str, Any], claim: str) -> None:
+    """Raise UserError if a config.json has another value than one that our model always has; `claim` begins the sentence."""
+    for name, value in fixed.items():
+        if config.get(name, value) != value:
+            raise UserError(f"{claim} {name} {value!r}; this config.json has {config[name]!r}. Use other weights.")
+
+
 class Form(NamedTuple):
     """Conversion of a foreign layout into ours, and its exact inverse."""
 
@@ -89,7 +96,7 @@ def from_foreign(
     unexpected = sorted(left.keys() - used.keys())
     if unexpected:
         raise _misfit(_listed("Unexpected", (f"{name} {left[name].shape}" for name in unexpected)))
-    return _nested(leaves)
+    return tree.unflatten(leaves)
 
 
 def to_foreign(rules: Sequence[Rule | Buffer], variables: Any) -> dict[str, np.ndarray]:
@@ -216,14 +223,3 @@ def _expression(pattern: str) -> re.Pattern[str]:
 def _filled(pattern: str, values: Mapping[str, int]) -> str:
     """Replace the wildcards of the pattern by integers."""
     return WILDCARD.sub(lambda match: str(values[match.group(1)]), pattern)
-
-
-def _nested(leaves: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    root: dict[str, Any] = {}
-    for path, leaf in leaves.items():
-        *above, last = path.split("/")
-        node = root
-        for part in above:
-            node = node.setdefault(part, {})
-        node[last] = leaf
-    return root

@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from aeseg import positions
-from aeseg.importers.rules import Buffer, Rule
+from aeseg.importers.rules import Buffer, Rule, check_fixed
 from aeseg.models.encoders.vit import IMAGENET, ViT
 from aeseg.spec import spec
 from aeseg.types import UserError
@@ -56,9 +56,7 @@ def rules(node: ConfigDict) -> list[Rule | Buffer]:
 
 def fields_of(config: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Return the spec fields that encoder (part "") and decoder (part "decoder_") share."""
-    for name, value in (("hidden_act", "gelu"), ("qkv_bias", True)):
-        if config.get(name, value) != value:
-            raise UserError(f"aeseg's transformer has {name} {value!r}; this config.json has {config[name]!r}. Use other weights.")
+    check_fixed(config, {"hidden_act": "gelu", "qkv_bias": True}, "aeseg's transformer has")
     width = config[f"{part}hidden_size"]
     return {
         "width": width,

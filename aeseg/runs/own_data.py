@@ -26,16 +26,19 @@ def use_data(config: ConfigDict, description: Mapping[str, Any], statistics: Map
     A config that pretrains reads only images, including unlabelled images, apart from validation and test images.
     `statistics` are the mean and std, if known.
     """
-    source, own = dict(description["source"]), {split: dict(description[split]) for split in SPLITS}
-    if not is_segmenter(config):
-        source["images_only"] = True
-        if source.get("only_labelled") and all(set(fields) == {"list_file"} for fields in own.values()):
-            own["train"] = {"apart_from": (own["validation"]["list_file"], own["test"]["list_file"])}
-    described = {"source": source, **own}
+    described = description if is_segmenter(config) else images_alone(description)
     with config.unlocked():
-        for name, fields in described.items():
-            config.data[name] = spec.from_json(spec.to_json(ConfigDict(fields)))
+        for name in Data.DESCRIPTIONS:
+            config.data[name] = spec.from_json(spec.to_json(ConfigDict(described[name])))
     follow_images(config, statistics=statistics)
+
+
+def images_alone(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a data description without labels: the training images, also unlabelled ones, apart from validation and test images."""
+    source, own = {**description["source"], "images_only": True}, {split: dict(description[split]) for split in SPLITS}
+    if source.get("only_labelled") and all(set(fields) == {"list_file"} for fields in own.values()):
+        own["train"] = {"apart_from": (own["validation"]["list_file"], own["test"]["list_file"])}
+    return {"source": source, **own}
 
 
 def elsewhere(trained: Trained, root: str = "", description: Mapping[str, Any] | None = None) -> Trained:

@@ -62,7 +62,7 @@ class Programs:
 
         def compiled() -> Any:
             batch = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in run.loader[0].items()}
-            optimiser = _without_rate(run.optimiser)
+            optimiser = without_rate(run.optimiser)
             placed = meshes.shardings(run.mesh, states.shapes(run.method, optimiser, batch, 0, run.ema > 0))
             options = states.QUICK_TO_COMPILE if run.mesh.devices.flat[0].platform == "cpu" else {}
             return jax.jit(
@@ -75,20 +75,15 @@ class Programs:
         """Return the train step of a run, like `step.train_step`."""
 
         def compiled() -> Any:
-            optimiser, step = _without_rate(run.optimiser), steps.update(run.method, run.mesh, run.microbatches, run.ema)
+            optimiser, step = without_rate(run.optimiser), steps.update(run.method, run.mesh, run.microbatches, run.ema)
 
             def one(state: TrainState, batch: Any, seed: Any, rate: Any) -> tuple[TrainState, steps.Terms]:
-                def update(gradient: Any, state: Any, params: Any) -> tuple[Any, Any]:
-                    updates, state = optimiser.update(gradient, state, params)
-                    return jax.tree.map(lambda leaf: rate * leaf, updates), state
-
-                return step(state, batch, optimiser._replace(update=update), jax.random.key(seed))
+                return step(state, batch, with_rate(optimiser, rate), jax.random.key(seed))
 
             return jax.jit(one, donate_argnums=0)
 
         jitted = self._of(run, "step", compiled)
-        rates = np.broadcast_to(np.asarray(run.optimiser.learning_rate(jnp.arange(run.steps)), np.float32), (run.steps,))
-        return _Step(jitted, np.uint32(run.seed), rates, lambda: self.seen())
+        return _Step(jitted, np.uint32(run.seed), rates(run.optimiser, run.steps), lambda: self.seen())
 
     def validation(self, run: Run) -> scores.Evaluate:
         """Return `scores.validation` of a run."""
@@ -104,7 +99,7 @@ class Programs:
 
     def _of(self, run: Run, kind: str, make: Callable[[], Any]) -> Any:
         """Return the result of `make` for the first run with this architecture."""
-        described = spec.to_json(spec.describe(run.method)), json.dumps(spec.plain(_without_rate(run.optimiser).call), sort_keys=True)
+        described = spec.to_json(spec.describe(run.method)), json.dumps(spec.plain(without_rate(run.optimiser).call), sort_keys=True)
         shape = str((run.microbatches, run.ema, run.fsdp, run.batch_size, tuple(run.window), run.segments))
         key = (kind, *described, shape)
         if key not in self._compiled:
@@ -130,7 +125,22 @@ class _Step:
         return result
 
 
-def _without_rate(optimiser: Any) -> Optimiser:
+def rates(optimiser: Any, steps: int) -> np.ndarray:
+    """Return the learning rate of each step, float32 [steps]."""
+    return np.broadcast_to(np.asarray(optimiser.learning_rate(jnp.arange(steps)), np.float32), (steps,))
+
+
+def with_rate(optimiser: Any, rate: Any) -> Any:
+    """Return the optimiser with its updates multiplied by `rate`, which may be traced."""
+
+    def update(gradient: Any, state: Any, params: Any) -> tuple[Any, Any]:
+        updates, state = optimiser.update(gradient, state, params)
+        return jax.tree.map(lambda leaf: rate * leaf, updates), state
+
+    return optimiser._replace(update=update)
+
+
+def without_rate(optimiser: Any) -> Optimiser:
     """Return the optimiser with a constant learning rate of 1: all optimisers of aeseg multiply by the learning rate last."""
     call = dict(spec.plain(optimiser.call))
     steps_matter = call.get("weight_decay_growth", 1.0) != 1.0

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from aeseg.data import wrappers
 from aeseg.data.checks import check_labels
 from aeseg.data.inspection import description, report
 from aeseg.runs import own_data
-from aeseg.runs.run import SPLITS, split_config
+from aeseg.runs.run import split_config
 from aeseg.types import UserError
 
 NAME = "data.json"
@@ -83,51 +82,25 @@ def read(described: Mapping[str, Any], gib: float = 2.0) -> tuple[Images, list[s
         raise UserError("Expected labels, with which arms are compared; the data description has none. Set labels with inspect.")
     splits = {split: spec.build(split_config(described, split)) for split in ("train", "validation", "test")}
     lines = check_labels({split: splits[split] for split in ("train", "validation")}, True, "the data description, with inspect")
-    bare = without_labels(described)
+    bare = own_data.images_alone(described)
     unlabelled = Kept(spec.build(split_config(bare, "train")), splits["validation"], splits["test"])
     cached = {split: wrappers.Cached(source, gib / 4) for split, source in splits.items()}
     statistics = own_data.statistics_of(unlabelled)
     return Images(described, bare, **cached, unlabelled=wrappers.Cached(unlabelled, gib / 4), statistics=statistics), lines
 
 
-def without_labels(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the description of what a pretraining reads: the training images, and those of the folder that have no label."""
-    source, own = {**described["source"], "images_only": True}, {split: dict(described[split]) for split in SPLITS}
-    if source.get("only_labelled") and all(set(fields) == {"list_file"} for fields in own.values()):
-        own["train"] = {"apart_from": (own["validation"]["list_file"], own["test"]["list_file"])}
-    return {"source": source, **own}
-
-
-class Kept:
+class Kept(wrappers.Selected):
     """The records of a source whose image files other sources do not have."""
 
     def __init__(self, source: Any, *others: Any):
         taken = {os.path.realpath(path) for other in others for path in getattr(other, "image_files", ())}
         files = getattr(source, "image_files", ())
-        self._source = source
-        self._kept = [place for place in range(len(source)) if not files or os.path.realpath(files[place]) not in taken]
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._source[self._kept[index.__index__()]]
+        super().__init__(source, [index for index in range(len(source)) if not files or os.path.realpath(files[index]) not in taken])
 
 
-class Spread:
+class Spread(wrappers.Selected):
     """Records of a source spread evenly over it; all if there are no more than `most`."""
 
     def __init__(self, source: Any, most: int):
-        self._source = source
-        self._kept = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int)).tolist()
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._source[self._kept[index.__index__()]]
-
-    @cached_property
-    def classes(self) -> tuple[Any, ...]:
-        """The classes of the source."""
-        return self._source.classes
+        spread = np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int)
+        super().__init__(source, np.unique(spread).tolist())

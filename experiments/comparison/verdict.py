@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
+from ..study.significance import interval
+
 LEVEL = 0.05
 POWER = 0.8
 """Probability with which the `smallest` difference is shown."""
@@ -52,8 +54,7 @@ def difference(ours: Sequence[float], theirs: Sequence[float], arms: int = 1) ->
     found |= {"gain": _share(paired.mean()), "low": None, "high": None, "p": None, "holm": None, "smallest": None, "verdict": "not shown"}
     if len(paired) < 2:
         return found
-    error = float(paired.std(ddof=1) / np.sqrt(len(paired)))
-    half = float(stats.t.ppf(1 - LEVEL / 2, len(paired) - 1)) * error
+    error, (_, half) = float(paired.std(ddof=1) / np.sqrt(len(paired))), interval(paired)
     if error > 1e-12:
         p = 2 * float(stats.t.sf(abs(paired.mean()) / error, len(paired) - 1))
     else:

@@ -15,7 +15,7 @@ from aeseg.data.survey import spread
 from aeseg.inference.measures import Measure
 from aeseg.runs import scores as scoring
 from aeseg.runs import workdir as workdirs
-from aeseg.types import Class, UserError
+from aeseg.types import IGNORE, Class, UserError
 
 from . import intervals, pictures
 
@@ -119,13 +119,13 @@ def curves(path: str) -> dict[str, list[tuple[float, float]]]:
 
 
 def _segmenter(trained: workdirs.Trained, source: Any, split: str, most: int, budget: int, at: Callable[[int, int], None]) -> Judged:
-    chosen = _Chosen(source, spread(range(len(source)), most))
+    chosen = wrappers.Selected(source, spread(range(len(source)), most))
     classes, bins, matrices, cards = tuple(source.classes), {}, [], []
     if len(classes) != trained.method.classes:
         raise UserError(f"The data has {len(classes)} classes, the network {trained.method.classes}. Nothing is predicted.")
 
     def counted(logits: np.ndarray, prediction: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
-        known = label != 255
+        known = label != IGNORE
         confidence = calibration.confidence(logits, prediction)[known]
         return calibration.reliability(confidence, prediction[known] == label[known])._asdict()
 
@@ -162,7 +162,7 @@ def _segmenter(trained: workdirs.Trained, source: Any, split: str, most: int, bu
 
 
 def _autoencoder(trained: workdirs.Trained, source: Any, split: str, most: int, budget: int, at: Callable[[int, int], None]) -> Judged:
-    chosen = _Chosen(source, spread(range(len(source)), most))
+    chosen = wrappers.Selected(source, spread(range(len(source)), most))
     batch, run = min(trained.run.batch_size, len(chosen)), trained.run
     scores = scoring.autoencoder(run, trained.variables, chosen, batch)
     show, cards = scoring.shower(trained.method), []
@@ -209,19 +209,6 @@ def _within(cards: Sequence[Any], budget: int) -> tuple[Any, ...]:
             break
         kept.append(card)
     return tuple(sorted(kept, key=lambda card: (math.isnan(card.score), card.score)))
-
-
-class _Chosen(wrappers._Wrapper):
-    """Some records of a source."""
-
-    def __init__(self, source: Any, indices: Sequence[int]):
-        self.source, self.indices = source, list(indices)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.source[self.indices[index.__index__()]]
 
 
 def _evaluations(path: str) -> list[Mapping[str, Any]]:

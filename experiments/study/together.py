@@ -28,6 +28,7 @@ from aeseg.data import wrappers
 from aeseg.data.transforms import HorizontalFlip
 from aeseg.inference import evaluate as evaluation
 from aeseg.models import ops
+from aeseg.runs import programs
 from aeseg.runs.init import with_weights
 from aeseg.runs.run import Run
 from aeseg.training import mesh as meshes
@@ -103,15 +104,10 @@ class Program:
         update = steps_of.update(self.run.method, mesh)
 
         def one(state: TrainState, batch: Any, seed: Array, rate: Array) -> tuple[TrainState, Array]:
-            root, optimiser = jax.random.key(seed), self.run.optimiser
-
-            def scaled(*arguments: Any) -> tuple[Any, Any]:
-                updates, memory = optimiser.update(*arguments)
-                return jax.tree.map(lambda leaf: rate * leaf, updates), memory
-
+            root = jax.random.key(seed)
             if self._flips:
                 batch = flipped(batch, keys.stream(root, "flips", state.step))
-            new, terms = update(state, batch, optimiser._replace(update=scaled), root)
+            new, terms = update(state, batch, programs.with_rate(self.run.optimiser, rate), root)
             return new, terms["loss"].value()
 
         def many(state: Any, records: Records, order: Array, seeds: Array, rates: Array) -> tuple[Any, Array]:
@@ -327,7 +323,7 @@ class Workshop:
     def start(self, name: str, seed: int) -> dict[str, Any]:
         """Read a pretraining's weights."""
         with np.load(self.weights(name, seed)) as arrays:
-            return _nested({path.replace("|", "/"): arrays[path] for path in arrays})
+            return tree.unflatten({path.replace("|", "/"): arrays[path] for path in arrays})
 
 
 def measure(table: str, paper: Any, workshop: Workshop, deadline: float, tiers: slice = slice(None)) -> None:
@@ -419,9 +415,8 @@ def _rates(row: Row) -> np.ndarray:
 @functools.cache
 def _schedule(config: str, overrides: tuple[tuple[str, Any], ...]) -> np.ndarray:
     described = configured(Row("", "", config, dict(overrides)), {})
-    rate = spec.build(described.optimiser).learning_rate
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        return np.asarray(jax.vmap(rate)(jnp.arange(described.steps)), np.float32)
+        return programs.rates(spec.build(described.optimiser), described.steps)
 
 
 def _plain(row: Row) -> Row:
@@ -449,14 +444,3 @@ def likeness(row: Row) -> str:
 def _write(path: str, arrays: Mapping[str, np.ndarray]) -> None:
     with files.replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for path, leaf in flat.items():
-        node = nested
-        *parents, last = path.split("/")
-        for part in parents:
-            node = node.setdefault(part, {})
-        node[last] = leaf
-    return nested

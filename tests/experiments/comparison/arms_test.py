@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from aeseg import spec
 from aeseg.data.sources.folder import Folder
 from aeseg.importers import families
-from aeseg.runs import init
+from aeseg.runs import init, own_data
 from aeseg.types import UserError
 from experiments import compare
 from experiments.comparison import arms as arms_of
@@ -30,7 +30,7 @@ def weights(tmp_path):
 def images(channels=3):
     source = spec.plain(spec.spec(Folder, root=".", class_table="a, b", channels=channels))
     described = {"source": source, "train": {}, "validation": {}, "test": {}}
-    return SimpleNamespace(classes=("a", "b"), train=range(10), described=described, bare=data.without_labels(described))
+    return SimpleNamespace(classes=("a", "b"), train=range(10), described=described, bare=own_data.images_alone(described))
 
 
 def test_each_encoder_comes_with_its_scratch_and_a_longer_one():
@@ -79,7 +79,7 @@ def test_images_of_the_folder_without_a_label_are_pretrained_on_too():
     described = images().described
     described["source"]["only_labelled"] = True
     described |= {split: {"list_file": f"{split}.txt"} for split in ("train", "validation", "test")}
-    bare = data.without_labels(described)
+    bare = own_data.images_alone(described)
     assert bare["source"]["images_only"]
     assert bare["train"] == {"apart_from": ("validation.txt", "test.txt")}
     kept = data.Kept(Listed(["a.png", "b.png", "c.png"]), Listed(["b.png"]), Listed([]))
