@@ -83,15 +83,20 @@ def test_images_of_the_folder_without_a_label_are_pretrained_on_too():
     assert bare["source"]["images_only"]
     assert bare["train"] == {"apart_from": ("validation.txt", "test.txt")}
     kept = data.Kept(Listed(["a.png", "b.png", "c.png"]), Listed(["b.png"]), Listed([]))
-    assert [kept[index] for index in range(len(kept))] == ["a.png", "c.png"], "images of other splits are left out"
+    assert [kept[index]["name"] for index in range(len(kept))] == ["a.png", "c.png"], "images of other splits are left out"
 
 
-class Listed(list):
+class Listed:
     """A source of files."""
 
-    @property
-    def image_files(self):
-        return list(self)
+    def __init__(self, names):
+        self.image_files = names
+
+    def __len__(self):
+        return len(self.image_files)
+
+    def __getitem__(self, index):
+        return {"name": self.image_files[index]}
 
 
 def test_heads_and_nothing_at_all_are_refused():
