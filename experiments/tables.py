@@ -105,17 +105,17 @@ def run(argv: Sequence[str]) -> int:
 
 def _together(flags: Any) -> int:
     """Measure a table's rows in shared programs, after the table that selects its settings; print the table."""
-    from .study import together
+    from .study import fleets
 
     deadline = time.time() + 60 * flags.minutes if flags.minutes else float("inf")
-    workshop = together.Workshop(os.path.join(flags.runs, "together"), commands.say)
+    workshop = fleets.Workshop(os.path.join(flags.runs, "together"), commands.say)
     stages = getattr(spec.module(papers.__name__, flags.table), "STAGES", ((flags.table, slice(None)),))
     for table, tiers in stages:
-        together.missing(table, papers.at_scale(spec.module(papers.__name__, table), flags.scale), workshop, tiers)
+        fleets.missing(table, papers.at_scale(spec.module(papers.__name__, table), flags.scale), workshop, tiers)
     for table, tiers in stages:
         paper = papers.at_scale(importlib.reload(spec.module(papers.__name__, table)), flags.scale)  # rates may have just been measured
-        together.measure(table, paper, workshop, deadline, tiers)
-        together.record(table, paper, workshop.folder)
+        fleets.measure(table, paper, workshop, deadline, tiers)
+        fleets.record(table, paper, workshop.folder)
     print(printed(flags.table, flags.format, flags.scale))
     return 0
 

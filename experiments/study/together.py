@@ -1,21 +1,19 @@
-"""Many runs as one program, so that small networks fill a GPU.
+"""Many runs as one program, to use a GPU fully with small networks.
 
-Rows and seeds with the same method, steps and batch size differ only in numbers: seed, learning rate, labelled records, initial weights.
-`Program` trains a fixed number of runs at once. Its records are in the device's memory, and one call trains a hundred steps, so no step
-waits for the host. `measure` trains a table's missing rows this way, in the order of the table's TIERS, until the time is over.
+`Program` trains a fixed number of runs at once that differ only in numbers: seed, learning rate, labelled records, initial weights. Its
+records lie in the device's memory, and one call trains a hundred steps, so no step waits for the host. `fleets` trains a table's rows so.
 
-A run of a program and the same row's command see the same records in different orders (and with different flips); all else is equal.
+A run of a program and the same row trained by its command see other orders of the same records (and other flips); all else is equal.
 """
 
 import concurrent.futures
 import contextlib
 import functools
-import json
 import multiprocessing
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,8 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from aeseg import files, jsonlines, keys, spec, tree
-from aeseg.data import wrappers
+from aeseg import keys
 from aeseg.data.transforms import HorizontalFlip
 from aeseg.inference import evaluate as evaluation
 from aeseg.models import ops
@@ -37,28 +34,11 @@ from aeseg.training import step as steps_of
 from aeseg.training.state import TrainState
 from aeseg.types import UserError
 
-from ..machine.provenance import provenance
-from ..papers import RATE, Row
-from . import descriptions, measurements
-from .descriptions import configured
-
 CHUNK = 100
 """Number of steps per call of a program."""
 
-MEMBERS = 25
-"""Number of segmentations that a program trains at once."""
-
-PRETRAININGS = 5
-"""Number of transformer pretrainings per program: on a GPU, kernel launches dominate their steps. Other pretrainings run one by one."""
-
 SCORED_AT_ONCE = 32
 """Number of images per scoring batch, for each member."""
-
-OWN = ("steps", "evaluate_every", "save_every", "data.fraction", "transfer", RATE)
-"""Fields that may differ between the members of a program."""
-
-UNIT: dict[str, object] = {RATE: 1.0, "optimiser.schedule": "constant", "optimiser.warmup": 0}
-"""Fields of an optimiser whose learning rate is 1 at every step."""
 
 Records = dict[str, Array]
 
@@ -200,7 +180,7 @@ class Scorer:
         self.run, self.members, self._form = program.run, program.members, program.form
         self._classes = [each.name for each in self.run.data.records("train").classes]
         self._score = jax.jit(jax.vmap(self._confusion if self.run.segments else self._means, in_axes=(0, None)))
-        self._variables = jax.eval_shape(lambda seeds: _variables(program.fresh(seeds)), program.seeds)
+        self._variables = jax.eval_shape(lambda seeds: variables_of(program.fresh(seeds)), program.seeds)
         self._compiled: dict[int, Any] = {}
 
     def compiled(self, batch: Mapping[str, Any]) -> Any:
@@ -224,7 +204,7 @@ class Scorer:
         """Return each member's scores."""
         starts = range(0, len(records["image"]), SCORED_AT_ONCE)
         batches = [{name: array[at : at + SCORED_AT_ONCE] for name, array in records.items()} for at in starts]
-        each = [jax.device_get(self.compiled(batch)(_variables(state), batch)) for batch in batches]
+        each = [jax.device_get(self.compiled(batch)(variables_of(state), batch)) for batch in batches]
         if self.run.segments:
             return [evaluation.scores(confusion, self._classes) for confusion in np.sum(each, axis=0, dtype=np.int64)]
         sums = functools.reduce(lambda left, right: {name: left[name] + right[name] for name in left}, each)
@@ -234,7 +214,8 @@ class Scorer:
         return [{name: float(value[place]) for name, value in values.items()} for place in range(self.members)]
 
 
-def _variables(state: TrainState) -> dict[str, Any]:
+def variables_of(state: TrainState) -> dict[str, Any]:
+    """Return the variables of a state."""
     return {"params": state.params, **state.collections}
 
 
@@ -261,186 +242,3 @@ def _part(source: Any, first: int, last: int) -> dict[str, np.ndarray]:
     if "label" in records[0]:
         arrays["label"] = np.stack([record["label"] for record in records]).astype(np.uint8)
     return arrays
-
-
-class Workshop:
-    """Resources that the runs of a table share: records on the device, programs, and weights of finished pretrainings (in `folder`)."""
-
-    def __init__(self, folder: str, say: Callable[[str], None], members: int = MEMBERS):
-        self.folder, self.say, self.members = folder, say, members
-        self._records: dict[str, Records] = {}
-        self._programs: dict[str, concurrent.futures.Future[tuple[Program, Scorer]]] = {}
-        self._pool = concurrent.futures.ThreadPoolExecutor(3)  # tracing is serial: more threads would delay the first program
-        os.makedirs(folder, exist_ok=True)
-
-    def records(self, run: Run, split: str) -> Records:
-        """Return all records of a split, on the device."""
-        source = run.data.records(split)
-        name = repr(source)
-        if name not in self._records:
-            path = os.path.join(self.folder, f"records-{zlib.crc32(name.encode()):08x}.npz")
-            if not os.path.exists(path):
-                began = time.perf_counter()
-                _write(path, load(source))
-                self.say(f"{len(source):,} {split} records after {time.perf_counter() - began:.0f} s")
-            with np.load(path) as arrays:
-                self._records[name] = on_device({name: arrays[name] for name in arrays})
-        kept = ("image", "label") if run.segments else ("image",)
-        return {name: array for name, array in self._records[name].items() if name in kept}
-
-    def places(self, row: Row) -> int:
-        """Return the number of runs that the program of a row trains at once."""
-        run = _shared_run(row)
-        return self.members if run.segments else PRETRAININGS if hasattr(run.method.encoder, "patch") else 1
-
-    def prepare(self, row: Row) -> None:
-        """Compile a row's program in a thread."""
-        name = likeness(row)
-        if name not in self._programs:
-            run = _shared_run(row)
-            program = Program(run, self.records(run, "train"), self.places(row))
-            self._programs[name] = self._pool.submit(self._compiled, program, row.name)
-
-    def _compiled(self, program: Program, name: str) -> tuple[Program, Scorer]:
-        self.say(f"the program of {name} is compiled after {program.compiled():.0f} s")
-        scorer = Scorer(program)
-        scorer.compiled({name: array[:SCORED_AT_ONCE] for name, array in program.records.items()})
-        return program, scorer
-
-    def program(self, row: Row) -> tuple[Program, Scorer]:
-        """Return the program of a row, and the scorer of its members."""
-        return self._programs[likeness(row)].result()
-
-    def weights(self, name: str, seed: int) -> str:
-        """Return the file of a pretraining's weights."""
-        return os.path.join(self.folder, f"{name}-{seed}.npz".replace(" ", "-").replace(",", ""))
-
-    def keep(self, name: str, seed: int, variables: Mapping[str, Any]) -> None:
-        """Write a pretraining's weights."""
-        leaves = {path.replace("/", "|"): np.asarray(leaf) for path, leaf in tree.flatten(dict(variables)).items()}
-        _write(self.weights(name, seed), leaves)
-
-    def start(self, name: str, seed: int) -> dict[str, Any]:
-        """Read a pretraining's weights."""
-        with np.load(self.weights(name, seed)) as arrays:
-            return tree.unflatten({path.replace("|", "/"): arrays[path] for path in arrays})
-
-
-def measure(table: str, paper: Any, workshop: Workshop, deadline: float, tiers: slice = slice(None)) -> None:
-    """Train and score the missing rows and seeds of some tiers until the deadline; each result is a line of <folder>/<table>.jsonl."""
-    raw = os.path.join(workshop.folder, f"{table}.jsonl")
-    for members in missing(table, paper, workshop, tiers):
-        first, more = members[0][0], f" and {len(members) - 1} more" if len(members) > 1 else ""
-        if lacking := {
-            f"{row.init}, seed {seed}" for row, seed in members if row.init and not os.path.exists(workshop.weights(row.init, seed))
-        }:
-            workshop.say(f"[{table}] {first.name}{more}: left out without {'; '.join(sorted(lacking))}")
-            continue
-        (program, scorer), began = workshop.program(first), time.perf_counter()
-        trained = program.train([_member(row, seed, workshop, program) for row, seed in members], lambda: time.time() > deadline)
-        if trained is None:
-            workshop.say(f"[{table}] the minutes are over in {first.name}{more}; the same command goes on")
-            return
-        (state, losses), seconds = trained, time.perf_counter() - began
-        scores = scorer.scores(state, workshop.records(program.run, paper.SPLIT))
-        for place, (row, seed) in enumerate(members):
-            if row.command == "pretrain":
-                workshop.keep(row.name, seed, jax.tree.map(lambda leaf, place=place: leaf[place], jax.device_get(_variables(state))))
-            numbers, curve = measurements.numbers(scores[place]), [float(f"{loss[place]:.4g}") for loss in losses]
-            line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(seconds / len(members), 2)}
-            jsonlines.write(raw, {**line, "losses": curve, "together": len(members), **_provenance()})
-        metric = "mean_iou" if "mean_iou" in scores[0] else "loss"
-        ends = f"{metric} {min(score[metric] for score in scores):.3f} to {max(score[metric] for score in scores[: len(members)]):.3f}"
-        step, scoring = 1000 * seconds / len(losses) / CHUNK, time.perf_counter() - began - seconds
-        workshop.say(f"[{table}] {first.name}{more}: {seconds:.1f} s, {step:.2f} ms a step, {scoring:.1f} s to score, {ends}")
-
-
-def missing(table: str, paper: Any, workshop: Workshop, tiers: slice = slice(None)) -> list[list[tuple[Row, int]]]:
-    """Return the rows and seeds without a result, grouped by program, and start to compile the programs."""
-    lines = [*jsonlines.read(os.path.join(workshop.folder, f"{table}.jsonl")), *measurements.current(table, paper)]
-    fleets = list(_fleets(paper, paper.TIERS[tiers], {(line["row"], line["seed"]) for line in lines}, workshop))
-    for members in fleets:
-        workshop.prepare(members[0][0])
-    return fleets
-
-
-def record(table: str, paper: Any, folder: str) -> int:
-    """Add the results of `measure` in its folder to the table's results; return the number of new lines."""
-    there = {(line["row"], line["seed"]) for line in measurements.current(table, paper)}
-    described, ids = descriptions.described(paper.ROWS), {}
-    path = descriptions.config_file(measurements.RESULTS, table)
-    new = [line for line in jsonlines.read(os.path.join(folder, f"{table}.jsonl")) if (line["row"], line["seed"]) not in there]
-    for line in new:
-        if line["row"] not in ids:
-            ids[line["row"]] = descriptions.store(path, described[line["row"]])
-        kept = {name: value for name, value in line.items() if name != "losses"}
-        measurements.append(table, {**kept, "config": ids[line["row"]]})
-    return len(new)
-
-
-@functools.cache
-def _provenance() -> dict[str, Any]:
-    return provenance()
-
-
-def _fleets(paper: Any, tiers: Any, there: set[tuple[str, int]], workshop: Workshop) -> Iterator[list[tuple[Row, int]]]:
-    """Yield the rows and seeds that are trained at once, tier by tier, each after its pretrainings."""
-    rows, taken = {row.name: row for row in paper.ROWS}, set(there)
-    for names, seeds in tiers:
-        wanted = [(rows[name], seed) for seed in range(seeds) for name in names if (name, seed) not in taken]
-        starts = dict.fromkeys((row.init, seed) for row, seed in wanted if row.init)
-        starts = {each: None for each in starts if each not in taken or not os.path.exists(workshop.weights(*each))}
-        taken |= {(row.name, seed) for row, seed in wanted} | starts.keys()
-        together: dict[tuple[str, int], list[tuple[Row, int]]] = {}
-        for row, seed in [*((rows[name], seed) for name, seed in starts), *wanted]:
-            together.setdefault((likeness(row), len(_rates(row))), []).append((row, seed))
-        for members in sorted(together.values(), key=lambda each: each[0][0].command):  # pretrainings first
-            at_once = workshop.places(members[0][0])
-            yield from (members[first : first + at_once] for first in range(0, len(members), at_once))
-
-
-def _member(row: Row, seed: int, workshop: Workshop, program: Program) -> Member:
-    source, shared = program.run.data.records("train"), program.run.config
-    fraction = float(row.overrides.get("data.fraction", shared.data.get("fraction", 1.0)))  # type: ignore[arg-type]
-    indices = np.arange(len(source)) if fraction == 1 else wrappers.Subset(source, fraction, seed).kept
-    start = workshop.start(row.init, seed) if row.init and row.overrides.get("transfer") != "scratch" else None
-    return Member(seed, _rates(row), indices, start)
-
-
-def _rates(row: Row) -> np.ndarray:
-    """Return the learning rate of each step of a row."""
-    return _schedule(row.config, tuple((name, value) for name, value in row.overrides.items() if name.startswith(("steps", "optimiser."))))
-
-
-@functools.cache
-def _schedule(config: str, overrides: tuple[tuple[str, Any], ...]) -> np.ndarray:
-    described = configured(Row("", "", config, dict(overrides)), {})
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        return programs.rates(spec.build(described.optimiser), described.steps)
-
-
-def _plain(row: Row) -> Row:
-    """Return the row without the fields that may differ between members of a program."""
-    own = {name: value for name, value in row.overrides.items() if name not in OWN}
-    return row._replace(overrides={**own, **UNIT}, init="", name="", compare="")
-
-
-@functools.cache
-def _shared(likeness: str, command: str, config: str, overrides: tuple[tuple[str, Any], ...]) -> Run:
-    return spec.build_run(configured(Row("", command, config, dict(overrides)), {}))
-
-
-def _shared_run(row: Row) -> Run:
-    plain = _plain(row)
-    return _shared("", plain.command, plain.config, tuple(plain.overrides.items()))
-
-
-def likeness(row: Row) -> str:
-    """Return a text that is equal for rows of the same program."""
-    plain = _plain(row)
-    return json.dumps([plain.command, plain.config, plain.overrides], sort_keys=True)
-
-
-def _write(path: str, arrays: Mapping[str, np.ndarray]) -> None:
-    with files.replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
