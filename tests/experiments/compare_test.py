@@ -3,7 +3,6 @@
 import csv
 import json
 
-import cv2
 import jax
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from aeseg.training.optimiser import adamw
 from experiments import compare
 from experiments.comparison import settings, work
 from experiments.console import cli
+from tests.experiments import squares
 from tests.imports_test import ROOT
 
 FLAGS = ("--arms=denoising,tiny", "--labels=1,all", "--seeds=2", "--trials=3", "--steps=80", "--window=32", "--batch=4", "--longer=False")
@@ -21,19 +21,7 @@ FLAGS = ("--arms=denoising,tiny", "--labels=1,all", "--seeds=2", "--trials=3", "
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """20 photographs of dark ground with red, green or blue squares, and masks of these: one image does not show all colours."""
-    folder = tmp_path_factory.mktemp("own") / "my_images"
-    random = np.random.default_rng(0)
-    for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True)
-    for _ in range(20):
-        image, label = random.integers(0, 100, (40, 48, 3), np.uint8), np.zeros((40, 48), np.uint8)
-        top, left = random.integers(0, 20, 2)
-        image[top : top + 16, left : left + 16, random.integers(0, 3)] += 150
-        label[top : top + 16, left : left + 16] = 255
-        name = "".join(chr(97 + int(letter)) for letter in random.integers(0, 26, 8))
-        cv2.imwrite(str(folder / "images" / f"{name}.png"), image)
-        cv2.imwrite(str(folder / "labels" / f"{name}.png"), label)
-    return folder
+    return squares.write(tmp_path_factory.mktemp("own") / "my_images", 20, 100, coloured=True)
 
 
 @pytest.fixture(scope="module")

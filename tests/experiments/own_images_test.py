@@ -10,6 +10,7 @@ from aeseg import spec
 from aeseg.runs.run import split_config
 from experiments import evaluate, inspect, predict, pretrain, segment
 from experiments.console import cli
+from tests.experiments import squares
 
 SMALL = ("--config.window=(32,32)", "--config.steps=60", "--config.batch_size=8", "--config.evaluate_every=60")
 NETWORK = ("--config.method.encoder.widths=(8,16)", "--config.method.encoder.bottleneck=16", "--config.method.decoder.widths=(16,8)")
@@ -18,19 +19,7 @@ NETWORK = ("--config.method.encoder.widths=(8,16)", "--config.method.encoder.bot
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """24 photographs of dark ground with bright squares, each with a mask of 0 and 255."""
-    folder = tmp_path_factory.mktemp("own") / "my_images"
-    random = np.random.default_rng(0)
-    for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True)
-    for _ in range(24):
-        image, label = random.integers(0, 60, (40, 48, 3), np.uint8), np.zeros((40, 48), np.uint8)
-        top, left = random.integers(0, 20, 2)
-        image[top : top + 16, left : left + 16] += 150
-        label[top : top + 16, left : left + 16] = 255
-        name = "".join(chr(97 + int(letter)) for letter in random.integers(0, 26, 8))
-        cv2.imwrite(str(folder / "images" / f"{name}.png"), image)
-        cv2.imwrite(str(folder / "labels" / f"{name}.png"), label)
-    return folder
+    return squares.write(tmp_path_factory.mktemp("own") / "my_images", 24, 60)
 
 
 @pytest.fixture(scope="module")
