@@ -20,10 +20,13 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".cache")  # caches stay out of the home directory
 
 if not (worker := os.environ.get("PYTEST_XDIST_WORKER", "")):
-    # What one test compiles, in any worker or process that a test starts, the others load.  No run meets the programs of another.
-    programs = tempfile.TemporaryDirectory(prefix="aeseg-tests-")
-    atexit.register(programs.cleanup)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = programs.name
+    # What one test compiles, in any worker or process that a test starts, the others load.  AESEG_TEST_CACHE names a folder that
+    # keeps the programs for the next run; without it no run meets the programs of another.
+    if not (programs := os.environ.get("AESEG_TEST_CACHE", "")):
+        folder = tempfile.TemporaryDirectory(prefix="aeseg-tests-")
+        atexit.register(folder.cleanup)
+        programs = folder.name
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = programs
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"  # reading a program takes hundredths
 
 if worker and hasattr(os, "sched_setaffinity"):
