@@ -1,6 +1,6 @@
 """Pretrain an autoencoder on unlabelled images.
 
-python -m experiments.pretrain                                        the embedded scenes, about two minutes on two cores
+python -m experiments.pretrain                                        the embedded scenes, about four minutes on two cores
 python -m experiments.pretrain --config=camvid_small --workdir=runs/x  another config file (experiments/configs/*.py)
 python -m experiments.pretrain --config.optimiser.learning_rate=3e-4   any field of the config
 python -m experiments.pretrain --config=pretrain:masked --init=vit-mae  warm start: another run, or a directory of Hugging Face
