@@ -128,8 +128,8 @@ def printed(
     results = measurements.current(table, paper)
     if not results and not failed:
         raise UserError(f"Nothing of {table} has been measured. Run python -m experiments.tables {table} --run.")
-    spoken_of = getattr(paper, "SPEAKS_OF", [row.name for row in paper.ROWS if row.command != "pretrain"])
-    if set(spoken_of) - {line["row"] for line in results}:
+    discussed = getattr(paper, "NOTE_ROWS", [row.name for row in paper.ROWS if row.command != "pretrain"])
+    if set(discussed) - {line["row"] for line in results}:
         paper.NOTE = ""  # it discusses rows that are not measured
     return formats.FORMATS[style](paper, summary.metrics(paper, results), summary.lines(paper, results, failed or {}), **how)
 
