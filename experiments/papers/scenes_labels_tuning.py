@@ -16,7 +16,7 @@ SPLIT = "validation"
 
 
 class Arm(NamedTuple):
-    """A network and its start: name of the rows, configs that segment and pretrain (`method`; "": from scratch), and the `scratch` arm's name."""
+    """A network and its start: row name, configs that segment and pretrain (`method`; "" from scratch), and name of the `scratch` arm."""
 
     name: str
     segment: str
