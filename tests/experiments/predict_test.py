@@ -148,7 +148,7 @@ def test_what_predict_did_not_write_is_left_as_it_is(run, segmenter, photos, tmp
     (tmp_path / "data" / "labels").mkdir(parents=True)
     (tmp_path / "data" / "labels" / "b.png").write_bytes(b"a label that someone drew")
     assert run(predict, segmenter, f"--input={photos / 'b.jpg'}", f"--output={tmp_path / 'data'}") == 2
-    assert "exists and is not a result of predict; it is left as it is. Name another --output." in capsys.readouterr().err
+    assert "exists and is not a result of predict, so it is not overwritten. Set another --output." in capsys.readouterr().err
     assert (tmp_path / "data" / "labels" / "b.png").read_bytes() == b"a label that someone drew"
 
 
