@@ -28,10 +28,10 @@ ALIASES = {"pretrain": "scenes:denoising", "segment": "scenes:unet"}
 """Default configs by command: `pretrain:masked` is `scenes:masked`."""
 
 SOURCE_FIELDS = {"root": ("root", "data_dir")}
-"""Words for a field of `data.source` under `data`, if they are not that field's name; the first that the source has."""
+"""{name under `data`: fields of `data.source`}; the name means the first field that the source has."""
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
-"""Error numbers of an operating system for missing space or permission."""
+"""Error numbers of the operating system for missing space or permissions."""
 
 
 def main(command: Callable[[Sequence[str]], int | None], trains: bool = False) -> None:
@@ -61,7 +61,7 @@ def guarded(command: Callable[[Sequence[str]], int | None], argv: Sequence[str])
         if error.errno not in REFUSALS:
             raise
         refusal = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        print(f"\nCannot write ({refusal}). Free some space or mend the permissions; the same command goes on.", file=sys.stderr)
+        print(f"\nCannot write ({refusal}). Free some space or change the permissions; the same command continues.", file=sys.stderr)
         return 2
     except signals.Stopped as stop:
         print("\nStopped. The same command continues from the last checkpoint.", file=sys.stderr)
@@ -84,7 +84,7 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
     define |= {str: absl_flags.DEFINE_string, list: absl_flags.DEFINE_multi_string}
     for name, (default, text) in options.items():
         define[type(default)](name, default, text, flag_values=values)
-    absl_flags.DEFINE_bool("help", False, "show this", short_name="h", flag_values=values)
+    absl_flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=values)
     argv, node, described = list(argv), None, ""
     if config:
         described, argv = _taken(argv, "config", config)
@@ -132,19 +132,17 @@ def load_config(described: str) -> ConfigDict:
     known = sorted({name[:-3] for name in os.listdir(CONFIGS) if name.endswith(".py") and name != "__init__.py"} | ALIASES.keys())
     if path.endswith(".json") and os.path.isfile(path):
         config = workdir.read_config(path)
-        spec.build_run(config)  # what its fields hold is said here; commands look into them before they build it
+        spec.build_run(config)  # checks the fields here, because commands read them before they build the config
         return config
     path = _path_of(path)
     if not os.path.isfile(path):
-        raise UserError(
-            f"Expected a config file; {path!r} does not exist. Those of aeseg are {', '.join(known)} (experiments/configs/*.py)."
-        )
+        raise UserError(f"Expected a config file; {path!r} does not exist. aeseg has {', '.join(known)} (experiments/configs/*.py).")
     config = call_file(described, path, "get_config")
     return config if "target" in config else spec.from_json(spec.to_json(config))  # a file of a version before `Run`
 
 
 def call_file(described: str, path: str, function: str) -> Any:
-    """Call a function of a Python file with the argument of `file.py:argument`, if there is one; return its result."""
+    """Call a function of a Python file with the argument in `file.py:argument`, if any; return its result."""
     argument = described.partition(":")[2]
     try:
         return getattr(_module(path), function)(*([argument] if argument else []))

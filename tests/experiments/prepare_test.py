@@ -52,7 +52,7 @@ def test_the_semantic_labels_of_ade_are_prepared_without_tensorflow(ade, tmp_pat
 def test_what_is_downloaded_by_hand_is_asked_for(tmp_path):
     with pytest.raises(UserError, match=r"cityscapes is downloaded by hand.*gtFine_trainvaltest.zip.*set --manual_dir"):
         prepare.prepare("cityscapes/semantic_segmentation", str(tmp_path))
-    with pytest.raises(UserError, match="should hold images/training, annotations/training"):
+    with pytest.raises(UserError, match="should have images/training, annotations/training"):
         prepare.prepare("scene_parse150_semantic", str(tmp_path), str(tmp_path))
 
 

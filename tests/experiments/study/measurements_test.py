@@ -112,8 +112,8 @@ def test_what_another_process_is_at_is_left_to_it(calls, tmp_path):
         assert other.stdout.readline() == "held\n"
         left = measure(tmp_path)
         assert {which: error.partition(";")[0] for which, error in left.items()} == {
-            ("denoising", 0): "another process is at it",
-            ("pretrained", 0): "another process is at it",
+            ("denoising", 0): "another process is running this",
+            ("pretrained", 0): "another process is running this",
         }
         assert not any(place in part for command in calls.commands for part in command)
         other.kill()
