@@ -70,10 +70,10 @@ def value_of(name: str, text: str) -> Any:
     try:
         value = ast.literal_eval(text) if text.lower() not in ("true", "false") else text.lower() == "true"
     except (ValueError, SyntaxError) as error:
-        raise UserError(f"--{name} is like {default!r}; got {text!r}.") from error
+        raise UserError(f"Expected --{name} like {default!r}; got {text!r}.") from error
     value = (value,) if isinstance(default, tuple) and not isinstance(value, tuple) else value
     if type(value) is not type(default) and not (isinstance(default, float) and isinstance(value, int)):
-        raise UserError(f"--{name} is like {default!r}; got {text!r}.")
+        raise UserError(f"Expected --{name} like {default!r}; got {text!r}.")
     return value
 
 

@@ -97,9 +97,9 @@ def write(path: str, title: str, sections: Sections) -> None:
     made = provenance()
     versions = ", ".join(f"{name} {version}" for name, version in dict(made["versions"]).items())  # type: ignore[call-overload]
     text = page.page(title, sections, f"commit {made['commit']}, {versions}")
-    if len(text.encode()) > page.LARGEST:
+    if (size := len(text.encode())) > page.LARGEST:
         raise UserError(
-            f"Expected a page of at most {page.LARGEST / 2**20:.0f} MiB; got {len(text.encode()) / 2**20:.1f}. Give fewer runs, or lower --most."
+            f"Expected a page of at most {page.LARGEST / 2**20:.0f} MiB; got {size / 2**20:.1f}. Give fewer runs, or lower --most."
         )
     files.write(path, text)
 

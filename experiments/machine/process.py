@@ -27,8 +27,8 @@ def start() -> None:
 def keep_freed_memory() -> None:
     """Reuse the memory that a step frees, on Linux with glibc; elsewhere do nothing.
 
-    XLA allocates a step's large buffers again in each step.  By default glibc returns them to the system, so every page is mapped and zeroed
-    again in each step.
+    XLA allocates large buffers in each step.  By default glibc returns them to the system, so every page is mapped and zeroed again in each
+    step.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
         for parameter, value in KEPT.items():
