@@ -104,7 +104,7 @@ def test_the_rows_of_a_table_are_runs_that_exist(table):
     paper = spec.module("experiments.papers", table)
     rows = [row.name for row in paper.ROWS]
     assert len(set(rows)) == len(rows)
-    assert len({measurements.place("runs", table, row, 0).lower() for row in rows}) == len(rows), "two rows would be one run"
+    assert len({measurements.path_prefix("runs", table, row, 0).lower() for row in rows}) == len(rows), "two rows would be one run"
     drawn = {**getattr(paper, "PICTURE", {}), **getattr(paper, "RECONSTRUCTIONS", {})}
     assert set(drawn.values()) <= set(rows)
     assert drawn or paper.SPLIT == "validation", "one picture of each table but a tuning"

@@ -28,10 +28,10 @@ ALIASES = {"pretrain": "scenes:denoising", "segment": "scenes:unet"}
 """Default configs by command: `pretrain:masked` is `scenes:masked`."""
 
 SOURCE_FIELDS = {"root": ("root", "data_dir")}
-"""Words for a field of `data.source` under `data`, if they are not that field's name; the first that the source has."""
+"""{name under `data`: fields of `data.source`}; the name means the first field that the source has."""
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
-"""Error numbers of an operating system for missing space or permission."""
+"""Error numbers of the operating system for missing space or permissions."""
 
 
 def main(command: Callable[[Sequence[str]], int | None], trains: bool = False) -> None:
@@ -61,7 +61,7 @@ def guarded(command: Callable[[Sequence[str]], int | None], argv: Sequence[str])
         if error.errno not in REFUSALS:
             raise
         refusal = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        print(f"\nCannot write ({refusal}). Free some space or mend the permissions; the same command goes on.", file=sys.stderr)
+        print(f"\nCannot write ({refusal}). Free some space or change the permissions; the same command continues.", file=sys.stderr)
         return 2
     except signals.Stopped as stop:
         print("\nStopped. The same command continues from the last checkpoint.", file=sys.stderr)
@@ -84,11 +84,11 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
     define |= {str: absl_flags.DEFINE_string, list: absl_flags.DEFINE_multi_string}
     for name, (default, text) in options.items():
         define[type(default)](name, default, text, flag_values=values)
-    absl_flags.DEFINE_bool("help", False, "show this", short_name="h", flag_values=values)
-    argv, node, described = list(argv), None, ""
+    absl_flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=values)
+    argv, node, config_name = list(argv), None, ""
     if config:
-        described, argv = _taken(argv, "config", config)
-        node = load_config(described)
+        config_name, argv = _taken(argv, "config", config)
+        node = load_config(config_name)
         if "data" in options:
             path, _ = _taken(argv, "data", "")
             if path:
@@ -108,7 +108,7 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
         print(usage.strip(), "\n\nFlags")
         print("\n".join(f"  --{name}={default!r:<12} {text}" for name, (default, text) in options.items()))
         if config:
-            print(f"\nFields of the config {described}, each a flag\n{helps.fields(values.config)}")
+            print(f"\nFields of the config {config_name}, each a flag\n{helps.fields(values.config)}")
         raise SystemExit(0)
     parsed = {name: getattr(values, name) for name in options}
     if word and len(rest) == 2 and not values[word].present:
@@ -120,38 +120,36 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
         if "window" in overrides:
             configs.follow_window(values.config, window)
         if not parsed.get("data"):
-            _complete(described, values.config, overrides)
-        parsed |= {"config": values.config, "config_name": described, "overrides": overrides}
+            _complete(config_name, values.config, overrides)
+        parsed |= {"config": values.config, "config_name": config_name, "overrides": overrides}
     return SimpleNamespace(**parsed)
 
 
-def load_config(described: str) -> ConfigDict:
+def load_config(config_name: str) -> ConfigDict:
     """Load the config of `path/to/file.py:argument`, or of a run's config.json; a bare name is a file of experiments/configs."""
-    described = _unaliased(described)
-    path = described.partition(":")[0]
+    config_name = _unaliased(config_name)
+    path = config_name.partition(":")[0]
     known = sorted({name[:-3] for name in os.listdir(CONFIGS) if name.endswith(".py") and name != "__init__.py"} | ALIASES.keys())
     if path.endswith(".json") and os.path.isfile(path):
         config = workdir.read_config(path)
-        spec.build_run(config)  # what its fields hold is said here; commands look into them before they build it
+        spec.build_run(config)  # checks the fields here, because commands read them before they build the config
         return config
     path = _path_of(path)
     if not os.path.isfile(path):
-        raise UserError(
-            f"Expected a config file; {path!r} does not exist. Those of aeseg are {', '.join(known)} (experiments/configs/*.py)."
-        )
-    config = call_file(described, path, "get_config")
+        raise UserError(f"Expected a config file; {path!r} does not exist. aeseg has {', '.join(known)} (experiments/configs/*.py).")
+    config = call_file(config_name, path, "get_config")
     return config if "target" in config else spec.from_json(spec.to_json(config))  # a file of a version before `Run`
 
 
-def call_file(described: str, path: str, function: str) -> Any:
-    """Call a function of a Python file with the argument of `file.py:argument`, if there is one; return its result."""
-    argument = described.partition(":")[2]
+def call_file(config_name: str, path: str, function: str) -> Any:
+    """Call a function of a Python file with the argument in `file.py:argument`, if any; return its result."""
+    argument = config_name.partition(":")[2]
     try:
         return getattr(_module(path), function)(*([argument] if argument else []))
     except UserError:
         raise
     except (TypeError, AttributeError, SyntaxError, ImportError, KeyError) as error:
-        raise UserError(f"{described} cannot be read: {type(error).__name__}: {error}") from error
+        raise UserError(f"{config_name} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _module(path: str) -> Any:
@@ -167,9 +165,9 @@ def _path_of(name: str) -> str:
     return name if name.endswith((".py", ".json")) else os.path.join(CONFIGS, name + ".py")
 
 
-def _complete(described: str, config: ConfigDict, overrides: Mapping[str, Any]) -> None:
+def _complete(config_name: str, config: ConfigDict, overrides: Mapping[str, Any]) -> None:
     """Let a config file compute fields that depend on the command line, by its function `complete`, if any."""
-    path = _path_of(_unaliased(described).partition(":")[0])
+    path = _path_of(_unaliased(config_name).partition(":")[0])
     if path.endswith(".py") and (complete := getattr(_module(path), "complete", None)):
         complete(config, overrides)
 
@@ -198,11 +196,11 @@ def _taken(argv: list[str], flag: str, default: str) -> tuple[str, list[str]]:
     return chosen, rest
 
 
-def _unaliased(described: str) -> str:
+def _unaliased(config_name: str) -> str:
     """Replace a command by its default config: `scenes:masked` for `pretrain:masked`."""
-    name, colon, argument = described.partition(":")
+    name, colon, argument = config_name.partition(":")
     if name not in ALIASES:
-        return described
+        return config_name
     return f"{ALIASES[name].partition(':')[0]}:{argument}" if colon else ALIASES[name]
 
 
@@ -231,9 +229,9 @@ def _current(word: str, node: ConfigDict) -> str:
     return word
 
 
-def with_fields(described: str, fields: Mapping[str, Any]) -> ConfigDict:
+def with_fields(config_name: str, fields: Mapping[str, Any]) -> ConfigDict:
     """Return the config of `load_config` with fields set as by --config.<name>=<value>, converted to their types."""
-    config = load_config(described)
+    config = load_config(config_name)
     window = tuple(config.get("window", ()))
     for field, value in fields.items():
         *parents, last = re.findall(r"[^.\[\]]+", field_name(field, config))

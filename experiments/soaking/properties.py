@@ -1,8 +1,7 @@
-"""Property tests of hypothesis: what holds of every example, tried on as many as there is time for.
+"""Property tests with hypothesis: properties that must be true for every example.
 
-image and label stay aligned under every transform; metrics merge in any order; descriptions and JSON come back as they went; the
-sliding window of the identity is the identity; label files are read as they were written; a config.json is built or refused with a
-sentence.
+Image and label stay aligned under every transform.  Metrics merge in any order.  Descriptions and JSON survive a round trip.  The sliding
+window of the identity is the identity.  Label files are read as they were written.  A config.json is built or refused with a sentence.
 """
 
 import functools
@@ -28,31 +27,31 @@ from .journal import Case, Outcome
 from .runs import Setting
 
 CHUNK = 1000
-"""Examples of a case."""
+"""Examples per case."""
 
 LEVELS = np.array([10, 200], np.uint8)
 """Grey levels of the two classes in aligned examples."""
 
 CLASSES = 3
 ROWS, H, W = 4, 5, 6
-"""A batch whose metrics are merged."""
+"""Shape of a batch in `merging`."""
 
 LETTERS = "azA09_-./:\\\"'\n\t\0 é²٣𝄞\u202e"
-"""Of names and texts: those that mean something to JSON, flags or paths, and some of other alphabets."""
+"""Characters of names and texts: some are special in JSON, flags or paths, some are from other alphabets."""
 
 PARTS = ("aeseg.methods", "aeseg.models.encoders", "aeseg.models.heads", "aeseg.data.sources")
-"""Packages whose recipes make the round trip."""
+"""Packages whose recipes `descriptions` tests."""
 
 Test = Callable[[Any, str], None]
-"""Draws an example with hypothesis's `data.draw`, in a folder, and asserts."""
+"""Draws an example with hypothesis's `data.draw` and asserts; it may write in the given folder."""
 
 
 def cases(setting: Setting) -> Iterator[Case]:
-    """Yield a case for each thousand examples of a property; the reduced soak tries twenty of each."""
+    """Yield a case for each thousand examples of a property; the reduced soak tries twenty examples per property."""
     try:
         import hypothesis
     except ImportError as error:
-        raise UserError("Examples are drawn by hypothesis, which is not installed. Run pip install -e '.[soak]'.") from error
+        raise UserError("Property tests need hypothesis, which is not installed. Run pip install -e '.[soak]'.") from error
     settings = hypothesis.settings(
         max_examples=CHUNK if setting.scale == "full" else 20,
         database=None,
@@ -83,21 +82,21 @@ def cases(setting: Setting) -> Iterator[Case]:
 
 
 def alignment(draw: Any, folder: str) -> None:
-    """Where the label says one class, the image is not all the other's; outside of the image the label is IGNORE."""
+    """Geometric transforms keep image and label aligned; outside the image the label is IGNORE."""
     from hypothesis import strategies as st
 
-    side, share = st.integers(1, 40), st.floats(0.01, 1.0)
+    side, fraction = st.integers(1, 40), st.floats(0.01, 1.0)
     transform = draw(st.sampled_from(TRANSFORMS))
     made = {
         "Resize": lambda: transforms.Resize(draw(side), draw(side)),
         "RandomScale": lambda: transforms.RandomScale(low=(low := draw(st.floats(0.2, 2))), high=low * draw(st.floats(1, 2))),
         "RandomCrop": lambda: transforms.RandomCrop(draw(side), draw(side)),
         "CenterCrop": lambda: transforms.CenterCrop(draw(side), draw(side)),
-        "RandomResizedCrop": lambda: transforms.RandomResizedCrop(draw(side), draw(side), smallest=draw(share), largest=1.0),
+        "RandomResizedCrop": lambda: transforms.RandomResizedCrop(draw(side), draw(side), smallest=draw(fraction), largest=1.0),
         "Pad": lambda: transforms.Pad(draw(side), draw(side)),
         "PadToMultiple": lambda: transforms.PadToMultiple(draw(side)),
-        "HorizontalFlip": lambda: transforms.HorizontalFlip(draw(share)),
-        "VerticalFlip": lambda: transforms.VerticalFlip(draw(share)),
+        "HorizontalFlip": lambda: transforms.HorizontalFlip(draw(fraction)),
+        "VerticalFlip": lambda: transforms.VerticalFlip(draw(fraction)),
         "RandomRotate": lambda: transforms.RandomRotate(draw(st.floats(0, 180))),
     }[transform]()
     dice = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -106,13 +105,13 @@ def alignment(draw: Any, folder: str) -> None:
     changed = transform_checked(made, record, dice)
     known = changed["label"] != IGNORE
     other = LEVELS[1 - np.where(known, changed["label"], 0)]
-    assert not (known & (changed["image"][..., 0] == other)).any(), "an image's pixel is of the class that its label is not"
+    assert not (known & (changed["image"][..., 0] == other)).any(), "a pixel has the grey level of another class than its label"
     if transform in ("RandomCrop", "CenterCrop", "Pad", "PadToMultiple"):
-        assert ((changed["image"] == 0).all(-1) == ~known).all(), "what is outside of the image is IGNORE, and nothing else"
+        assert ((changed["image"] == 0).all(-1) == ~known).all(), "the label is not IGNORE exactly outside the image"
 
 
 def colour(draw: Any, folder: str) -> None:
-    """Transforms of colours leave the label, and the image's size and type."""
+    """Colour transforms keep the label, and the size and type of the image."""
     from hypothesis import strategies as st
 
     kinds = [colours.PhotometricJitter, colours.GaussianBlur, colours.LocalContrast]
@@ -126,7 +125,7 @@ def colour(draw: Any, folder: str) -> None:
 
 
 def transform_checked(transform: Any, record: dict[str, Any], dice: np.random.Generator) -> dict[str, Any]:
-    """Apply a transform, and assert that it left its input, drew all its chance from the generator, and keeps arrays of one size."""
+    """Apply a transform; assert that it keeps its input, draws only from the generator, and returns uint8 arrays of one size."""
     before = {name: np.copy(value) for name, value in record.items()}
     state = dice.bit_generator.state
     changed = transform(record, dice)
@@ -140,7 +139,7 @@ def transform_checked(transform: Any, record: dict[str, Any], dice: np.random.Ge
 
 
 def merging(draw: Any, folder: str) -> None:
-    """Confusion and Means of batches in any order, however records are spread over them, are those of the whole."""
+    """Merged metrics of batches equal the metrics of all records, for any order and any batch sizes."""
     from hypothesis import strategies as st
 
     dice = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -163,7 +162,7 @@ def merging(draw: Any, folder: str) -> None:
 
 
 def descriptions(draw: Any, folder: str) -> None:
-    """A recipe with numbers set comes back from JSON as it was; what is built from it is described by it."""
+    """A recipe with random numbers survives JSON; `describe` of the built object returns the recipe."""
     from hypothesis import strategies as st
 
     package = draw(st.sampled_from(PARTS))
@@ -182,7 +181,7 @@ def descriptions(draw: Any, folder: str) -> None:
 
 
 def plain_json(draw: Any, folder: str) -> None:
-    """What JSON holds comes back from JSON, whatever the names are."""
+    """Nested dictionaries survive JSON, with any names."""
     from hypothesis import strategies as st
 
     names = st.text(LETTERS, max_size=5).filter(lambda name: name != "target" and "." not in name)
@@ -204,12 +203,12 @@ def sliding(draw: Any, folder: str) -> None:
     image = dice.normal(size=(draw(side), draw(side), 2)).astype(np.float32)
     weights, batch = draw(st.sampled_from(["uniform", "gaussian"])), draw(st.integers(1, 4))
     largest = draw(st.sampled_from([0, 4 * window[0] * window[1]]))
-    found = sliding_logits(lambda pixels: np.asarray(pixels), image, window, stride, batch, weights, largest)  # type: ignore[arg-type]
-    np.testing.assert_allclose(found, image, rtol=1e-5, atol=1e-5)
+    logits = sliding_logits(lambda pixels: np.asarray(pixels), image, window, stride, batch, weights, largest)  # type: ignore[arg-type]
+    np.testing.assert_allclose(logits, image, rtol=1e-5, atol=1e-5)
 
 
 def label_files(draw: Any, folder: str) -> None:
-    """A label written as grey levels, colours or a palette is read back, ignored pixels included."""
+    """Labels written as grey levels, colours or a palette are read back unchanged, with their ignored pixels."""
     from hypothesis import strategies as st
 
     dice = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -235,7 +234,7 @@ def label_files(draw: Any, folder: str) -> None:
 
 
 def config_json(draw: Any, folder: str) -> None:
-    """A config.json with values of any kind in it is built, or refused with a sentence."""
+    """A config.json with random values is built, or refused with a sentence."""
     from hypothesis import strategies as st
 
     good = json.loads(_good()[draw(st.sampled_from(sorted(runs.KINDS)))])
@@ -251,7 +250,7 @@ def config_json(draw: Any, folder: str) -> None:
             for name in path[:-1]:
                 here = here[name]
             here[path[-1]] = draw(values)
-        except (KeyError, IndexError, TypeError):  # what the first change replaced
+        except (KeyError, IndexError, TypeError):  # the first change replaced a node of this path
             continue
     file = os.path.join(folder, "config.json")
     with open(file, "w", encoding="utf-8") as written:
@@ -264,12 +263,12 @@ def config_json(draw: Any, folder: str) -> None:
 
 @functools.cache
 def _good() -> dict[str, str]:
-    """The configs of real runs, by kind."""
+    """Return the configs of real runs, by kind."""
     return {kind: runs.config(kind) for kind in runs.KINDS}
 
 
 TRANSFORMS = sorted(name for name, each in vars(transforms).items() if isinstance(each, type) and each.__module__ == transforms.__name__)
-"""Every transform of the geometry: one without an example is a KeyError."""
+"""Every geometric transform; `alignment` raises KeyError for a transform that it does not know."""
 
 TESTS: dict[Test, int] = {
     alignment: 35,
@@ -281,4 +280,4 @@ TESTS: dict[Test, int] = {
     label_files: 10,
     config_json: 10,
 }
-"""Chunks of a thousand examples: more than 100,000 examples in all."""
+"""Cases per property, each of a thousand examples: more than 100,000 examples in total."""

@@ -106,7 +106,7 @@ def test_the_same_command_goes_on_and_trains_nothing_again(own, compared, capsys
 
 def test_other_settings_in_the_same_folder_are_refused(own, compared, capsys):
     assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={compared}", *FLAGS, "--steps=60"]) == 2
-    assert "steps: 80 -> 60\nName another --output." in capsys.readouterr().err
+    assert "steps: 80 -> 60\nSet another --output." in capsys.readouterr().err
 
 
 def test_what_is_left_is_what_the_documentation_says(compared):

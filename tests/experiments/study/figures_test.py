@@ -35,7 +35,7 @@ def drawn(tmp_path, monkeypatch):
         seen[path] = columns, names
         return panel(columns, path, classes, names)
 
-    monkeypatch.setattr(measurements, "workdir", lambda runs, table, rows, name, seed: measurements.place(runs, table, name, seed))
+    monkeypatch.setattr(measurements, "workdir", lambda runs, table, rows, name, seed: measurements.path_prefix(runs, table, name, seed))
     monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step=-1: trained[os.path.basename(workdir)])
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     monkeypatch.setattr(draw, "panel", kept)
