@@ -101,6 +101,14 @@ def read_json(path: str) -> dict[str, Any]:
     return value
 
 
+def json_object(path: str) -> dict[str, Any]:
+    """Return the object in a JSON file; {} if there is none that can be read."""
+    try:
+        return read_json(path)
+    except (UserError, OSError):
+        return {}
+
+
 def json_objects(path: str) -> tuple[list[dict[str, Any]], list[bytes]]:
     """Return (objects of a JSON lines file, lines that are not objects); both empty if the file does not exist.
 

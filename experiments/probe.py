@@ -26,7 +26,7 @@ from aeseg.inference import probes
 from aeseg.inference.sliding import Predict
 from aeseg.methods.segmenter import Segmenter
 from aeseg.models.heads.linear import LinearHead
-from aeseg.runs import init, transfer
+from aeseg.runs import evaluations, init, transfer
 from aeseg.runs import scores as scoring
 from aeseg.runs.run import SPLITS, Run, config_example
 from aeseg.runs.train import frozen_averages
@@ -102,7 +102,7 @@ def run(argv: Sequence[str]) -> int:
     os.makedirs(workdir, exist_ok=True)
     settings = {"stride": stride, "seed": config.seed, "statistics": config.statistics, **settings}
     entry = {**scores, "init": flags.init, "config": flags.config_name, **settings, **provenance()}
-    path = evaluate.write(workdir, f"{flags.kind} {flags.split}", {**entry, "seconds": time.perf_counter() - began}, "probe.json")
+    path = evaluations.add(workdir, f"{flags.kind} {flags.split}", {**entry, "seconds": time.perf_counter() - began}, "probe.json")
     print("\n" + evaluate.table(scores))
     said = f"{flags.kind} on stride {stride} of {flags.init or 'a fresh encoder'}, {scores['images']:,} images of {flags.split}"
     print(f"\n{said}, {time.perf_counter() - began:.0f} s.\nnumbers     {path}", flush=True)

@@ -28,6 +28,7 @@ import jax
 from ml_collections import ConfigDict
 
 from aeseg import files, spec
+from aeseg.runs import evaluations
 from aeseg.runs import workdir as workdirs
 from aeseg.runs.run import LARGER_IS_BETTER, SCORES, config_example, is_segmenter, split_config
 from aeseg.spec import build
@@ -92,7 +93,7 @@ def swept(sweep: Sweep, sampler: samplers.Sampler, jobs: int) -> int:
             return 1
         choose(sweep, best)
     else:
-        whole = "test" in _read(report)
+        whole = "test" in files.read_json(report)
         said = "This sweep is finished" if whole else "The winner of this sweep is chosen: it alone is scored, no trial is tried again"
         print(f"{trials.table(sweep, trials.outcomes(sweep))}\n\n{said}; nothing is trained.\n", flush=True)
     final = scored(sweep)
@@ -152,7 +153,7 @@ def claim(sweep: Sweep, flags: Any, space: Space, drawn: int) -> None:
     of_sampler = {"sampler": flags.sampler, "sampler_seed": flags.sampler_seed, "trials": drawn}
     new = {"config": spec.plain(flags.config), "init": sweep.init, "seeds": flags.seeds, "space": repr(space), **of_sampler}
     if os.path.exists(path):
-        old = _read(path)
+        old = files.read_json(path)
         chosen = os.path.exists(report)
         may_change = tuple(f"sweep.{name}:" for name in (*MAY_CHANGE, *(() if chosen else ("trials",))))
         lines = [line for line in spec.differences(old, new, "sweep") if not line.startswith(may_change)]
@@ -177,7 +178,7 @@ def choose(sweep: Sweep, best: Trial) -> None:
 def scored(sweep: Sweep) -> dict[str, Any]:
     """Return the report with the test scores of the winner's runs, each measured once; with an error if one cannot be measured."""
     path = os.path.join(sweep.workdir, "report.json")
-    report = _read(path)
+    report = files.read_json(path)
     if "test" in report:
         return report
     try:
@@ -191,14 +192,11 @@ def scored(sweep: Sweep) -> dict[str, Any]:
 
 
 def test_scores(workdir: str) -> dict[str, Any]:
-    """Return the scores of a run on the test set, from its metrics.json if already measured."""
-    path = os.path.join(workdir, "metrics.json")
-    entries = _read(path) if os.path.exists(path) else {}
-    if "test" not in entries:
+    """Return the scores of a run on the test set; measure them only if they are not in its evaluations."""
+    if "test" not in evaluations.read(workdir).last:
         command = [sys.executable, "-m", module("evaluate"), f"--workdir={workdir}", "--split=test"]
         commands.call(command, {"jobs": 1}, f"{workdir}.log")
-        entries = _read(path)
-    return entries["test"]
+    return evaluations.read(workdir).last["test"]
 
 
 def summary(sweep: Sweep, report: Mapping[str, Any]) -> str:
@@ -228,11 +226,6 @@ def summary(sweep: Sweep, report: Mapping[str, Any]) -> str:
 def write(path: str, content: Mapping[str, Any]) -> None:
     """Write JSON into a file atomically."""
     files.write(path, json.dumps(content, indent=2) + "\n")
-
-
-def _read(path: str) -> dict[str, Any]:
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
 
 
 def _typed(field: str, value: Any, flags: Any) -> Any:
