@@ -77,7 +77,8 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"A probe runs in one process; there are {jax.process_count()}. Start it on one host.")
     began, config = time.perf_counter(), flags.config
     start = init.weights(config, flags.overrides, flags.init, "encoder") if flags.init else None
-    transfer.weigh_classes(config)  # checks classes and labels
+    for line in transfer.check_labels(config):
+        print(line)
     stride = chosen_stride(config, flags.stride)
     prepare(config, stride, flags.steps)
     probed = build(config)
