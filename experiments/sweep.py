@@ -110,7 +110,7 @@ def described(flags: Any) -> tuple[Sweep, Space]:
     path = flags.space.partition(":")[0]
     if path.endswith(".py") and not os.path.isfile(path):
         raise UserError(f"Expected a Python file with get_space(); {path!r} does not exist. Name one, or write {spaces.GRAMMAR}.")
-    space = cli.call_file(flags.space, path, "get_space") if path.endswith(".py") else spaces.parsed(flags.space)
+    space = cli.call_file(flags.space, path, "get_space")[0] if path.endswith(".py") else spaces.parsed(flags.space)
     if not isinstance(space, Values | Range | Joined):
         raise UserError(f"Expected a space of experiments/search/space.py from get_space() of {path}; got {space!r}. Return product(...).")
     space = spaces.mapped(space, lambda leaf: typed(leaf, flags))
