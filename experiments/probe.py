@@ -88,7 +88,7 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(
             f"The config has {config.method.classes} classes; the data have {len(scored.classes)}. Set --config.method.classes."
         )
-    state = states.create(probed.method, probed.optimiser, probed.loader[0], probed.seed, False, probed.mesh)
+    state = states.create(probed.method, probed.optimiser, probed.first_row, probed.seed, False, probed.mesh)
     if start is not None:
         state, lines = start(state)
         print("\n".join(lines))

@@ -287,14 +287,18 @@ class Run:
         """Yield this process's rows of the batches start, start + 1, ..."""
         return self.loader.batches(start)
 
+    @cached_property
+    def first_row(self) -> dict[str, np.ndarray]:
+        """Return a row of zeros in the shapes of the first batch, which is read once."""
+        return {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in self.loader[0].items()}
+
     def check(self) -> None:
         """Read the first batch and trace the network with shapes only, to raise errors before computing."""
         if self.steps < 1:
             raise UserError(f"steps must be at least 1; got {self.steps}. Set --config.steps.")
         _ = self.mesh, self.validation
-        first = self.loader[0]
-        state = states.shapes(self.method, self.optimiser, first, self.seed, self.ema > 0)
-        images = 4 * self.batch_size // self.microbatches * math.prod(first["image"].shape[1:])
+        state = states.shapes(self.method, self.optimiser, self.first_row, self.seed, self.ema > 0)
+        images = 4 * self.batch_size // self.microbatches * math.prod(self.first_row["image"].shape[1:])
         needed = checks.state_bytes(state) + images
         checks.check_memory(
             needed,
