@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from aeseg import checks, spec, tree
 from aeseg.data import narration, wrappers
 from aeseg.data.loader import Loader
+from aeseg.data.planes import Stack
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
 from aeseg.training.nonfinite import Policy
@@ -107,11 +108,6 @@ class Data:
         """Return the records of a split to score, each once, without unreadable records if `on_error` is "skip"."""
         source = self._cached(self.records(split))
         return wrappers.Readable(source) if self.on_error == "skip" else source
-
-    @property
-    def channels(self) -> int:
-        """Return the described channels of the training images; 3 by default."""
-        return int(self.described("train").get("channels", 3))
 
     def _cached(self, source: Any) -> Any:
         return wrappers.Cached(source, self.cache_gib) if self.cache_gib > 0 else source
@@ -308,7 +304,7 @@ class Run:
 
     def example(self) -> dict[str, Any]:
         """Return a row of zeros of the window's size, with everything that a method may read."""
-        return example(self.window, getattr(getattr(self.method, "decoder", None), "channels", self.data.channels))
+        return config_example(self.config)
 
 
 def example(window: tuple[int, int], channels: int) -> dict[str, Any]:
@@ -340,5 +336,22 @@ def is_segmenter(config: Any) -> bool:
 
 def config_example(config: Any) -> dict[str, Any]:
     """Return the `example` of a config of a `Run`, without building its method."""
-    channels = split_config(spec.plain(config.data), "train").get("channels", 3)
-    return example(tuple(config.window), config.method.get("decoder", {}).get("channels", channels))
+    return example(tuple(config.window), image_channels(config))
+
+
+def image_channels(config: Any) -> int:
+    """Return the channels of the images that a config's network reads, known from its decoder or else from its training data.
+
+    Each `Stack` adds a channel to the images of the data.
+    """
+    given = config.method.get("decoder", {}).get("channels", 0)
+    if given:
+        return next(channels for channels in range(1, given + 1) if decoder_channels(config.method, channels) >= given)
+    transforms = [each.get("target") for each in config.data.get("evaluation_transforms", ())]
+    stacked = transforms.count(f"{Stack.__module__}:{Stack.__qualname__}")
+    return int(split_config(spec.plain(config.data), "train").get("channels", 3)) + stacked
+
+
+def decoder_channels(method: Any, channels: int) -> int:
+    """Return the channels that the decoder of a method's config must return for images of so many: the numbers of its likelihood."""
+    return int(spec.build(method.likelihood).numbers(channels)) if "likelihood" in method else channels
