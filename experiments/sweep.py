@@ -15,7 +15,6 @@ same command repeats failed trials until there is a winner.  The winner is saved
 then on the same command only scores those of the winner's runs that have no score, and trains nothing.
 """
 
-import dataclasses
 import json
 import os
 import re
@@ -40,7 +39,7 @@ from .console import cli
 from .machine import commands, process
 from .search import samplers, trials
 from .search import space as spaces
-from .search.space import Joined, Range, Space, Values
+from .search.space import Axis, Range, Space
 from .search.trials import Sweep, Trial
 from .study.descriptions import assignments
 
@@ -111,9 +110,9 @@ def described(flags: Any) -> tuple[Sweep, Space]:
     if path.endswith(".py") and not os.path.isfile(path):
         raise UserError(f"Expected a Python file with get_space(); {path!r} does not exist. Name one, or write {spaces.GRAMMAR}.")
     space = cli.call_file(flags.space, path, "get_space")[0] if path.endswith(".py") else spaces.parsed(flags.space)
-    if not isinstance(space, Values | Range | Joined):
+    if not isinstance(space, Space):
         raise UserError(f"Expected a space of experiments/search/space.py from get_space() of {path}; got {space!r}. Return product(...).")
-    space = spaces.mapped(space, lambda leaf: typed(leaf, flags))
+    space = Space(tuple(tuple(typed(axis, flags) for axis in axes) for axes in space.products))
     known = metrics(command, config)
     if config.best not in known:
         raise UserError(
@@ -126,15 +125,16 @@ def described(flags: Any) -> tuple[Sweep, Space]:
     return Sweep(command, flags.config_name, flags.overrides, flags.init, config.best, larger, seeds, workdir), space
 
 
-def typed(leaf: Values | Range, flags: Any) -> Values | Range:
-    """Convert the leaf's values to the types in the config of the flags."""
-    leaf = dataclasses.replace(leaf, field=cli.field_name(leaf.field, flags.config))
-    if isinstance(leaf, Values):
-        return Values(leaf.field, tuple(_typed(leaf.field, value, flags) for value in leaf.values))
-    low, high = (_typed(leaf.field, bound, flags) for bound in (leaf.low, leaf.high))
+def typed(axis: Axis, flags: Any) -> Axis:
+    """Convert the fields of an axis to full names, and its values to the types in the config of the flags."""
+    if not isinstance(axis, Range):
+        names = {field: cli.field_name(field, flags.config) for point in axis for field in point}
+        return tuple({names[field]: _typed(names[field], value, flags) for field, value in point.items()} for point in axis)
+    field = cli.field_name(axis.field, flags.config)
+    low, high = (_typed(field, bound, flags) for bound in (axis.low, axis.high))
     if isinstance(low, bool) or not isinstance(low, int | float):
-        raise UserError(f"A range is of numbers; {leaf.field} is {low!r} for {leaf.low}. Name its values: {leaf.field}=value,value.")
-    return Range(leaf.field, low, high, leaf.log)
+        raise UserError(f"A range is of numbers; {field} is {low!r} for {axis.low}. Name its values: {field}=value,value.")
+    return Range(field, low, high, axis.log)
 
 
 def metrics(command: str, config: ConfigDict) -> tuple[str, ...]:
@@ -154,6 +154,8 @@ def claim(sweep: Sweep, flags: Any, space: Space, drawn: int) -> None:
     new = {"config": spec.plain(flags.config), "init": sweep.init, "seeds": flags.seeds, "space": repr(space), **of_sampler}
     if os.path.exists(path):
         old = files.read_json(path)
+        if not old["space"].startswith("Space("):  # of an earlier version; the fields of each trial are compared when it is asked for
+            old["space"] = new["space"]
         chosen = os.path.exists(report)
         may_change = tuple(f"sweep.{name}:" for name in (*MAY_CHANGE, *(() if chosen else ("trials",))))
         lines = [line for line in spec.differences(old, new, "sweep") if not line.startswith(may_change)]
