@@ -11,7 +11,7 @@ from typing import Any
 
 RUN, DATA = "aeseg.runs.run:Run", "aeseg.runs.run:Data"
 
-TARGETS: dict[str, str] = {}
+TARGETS: dict[str, str] = {f"aeseg.masking:{name}": f"aeseg.noises:{name}" for name in ("Gaussian", "SaltAndPepper", "Blur", "Squares")}
 """Moved classes and functions: the old target -> the new one."""
 
 FIELDS: dict[str, dict[str, str]] = {RUN: {"freeze": "transfer"}}

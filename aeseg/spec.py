@@ -30,6 +30,7 @@ PARTS = (
     "aeseg.masking",
     "aeseg.methods",
     "aeseg.models",
+    "aeseg.noises",
     "aeseg.runs.run",
     "aeseg.training.optimiser",
 )
