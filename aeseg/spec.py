@@ -31,6 +31,7 @@ PARTS = (
     "aeseg.methods",
     "aeseg.models",
     "aeseg.noises",
+    "aeseg.runs.data",
     "aeseg.runs.run",
     "aeseg.training.optimiser",
 )

@@ -22,7 +22,7 @@ from aeseg.inference.measures import BOUNDARIES, CALIBRATION, REFERENCE_BOUNDARI
 from aeseg.runs import evaluations
 from aeseg.runs import scores as scoring
 from aeseg.runs import workdir as workdirs
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.runs.train import PICTURES
 from aeseg.types import UserError
 

@@ -28,7 +28,9 @@ from aeseg.methods.segmenter import Segmenter
 from aeseg.models.heads.linear import LinearHead
 from aeseg.runs import evaluations, init, transfer
 from aeseg.runs import scores as scoring
-from aeseg.runs.run import SPLITS, Run, config_example
+from aeseg.runs.data import SPLITS
+from aeseg.runs.example import config_example
+from aeseg.runs.run import Run
 from aeseg.runs.train import frozen_averages
 from aeseg.spec import build, spec
 from aeseg.training import mesh as meshes

@@ -29,7 +29,9 @@ from ml_collections import ConfigDict
 from aeseg import files, spec
 from aeseg.runs import evaluations
 from aeseg.runs import workdir as workdirs
-from aeseg.runs.run import LARGER_IS_BETTER, SCORES, config_example, is_segmenter, split_config
+from aeseg.runs.data import split_config
+from aeseg.runs.example import config_example
+from aeseg.runs.run import LARGER_IS_BETTER, SCORES, is_segmenter
 from aeseg.spec import build
 from aeseg.training import state as states
 from aeseg.types import UserError

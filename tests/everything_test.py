@@ -11,7 +11,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from aeseg import spec, tree
-from aeseg.runs.run import SPLITS, Run, image_channels
+from aeseg.runs.data import SPLITS
+from aeseg.runs.example import image_channels
+from aeseg.runs.run import Run
 from experiments import papers, tables
 from experiments.console import cli
 from experiments.study import measurements

@@ -16,7 +16,8 @@ from ml_collections import ConfigDict
 from aeseg import positions, spec, tree
 from aeseg.importers import adapt, families, files
 from aeseg.runs import transfer
-from aeseg.runs.run import image_channels, is_segmenter
+from aeseg.runs.example import image_channels
+from aeseg.runs.run import is_segmenter
 from aeseg.runs.train import Init
 from aeseg.runs.workdir import stored_config
 from aeseg.training import checkpoints as saved

@@ -9,7 +9,9 @@ from ml_collections import ConfigDict
 from aeseg import spec
 from aeseg.data import wrappers
 from aeseg.data.statistics import channel_statistics
-from aeseg.runs.run import SPLITS, Data, decoder_channels, is_segmenter, split_config
+from aeseg.runs.data import SPLITS, Data, split_config
+from aeseg.runs.example import decoder_channels
+from aeseg.runs.run import is_segmenter
 from aeseg.runs.workdir import Trained
 from aeseg.types import UserError
 

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from aeseg import spec
 from aeseg.importers import families
 from aeseg.runs import configs
-from aeseg.runs.run import decoder_channels
+from aeseg.runs.example import decoder_channels
 from aeseg.spec import recipe
 from aeseg.types import UserError
 

@@ -11,7 +11,7 @@ from aeseg import files, spec
 from aeseg.data import checks, wrappers
 from aeseg.data.inspection import description, report
 from aeseg.runs import own_data
-from aeseg.runs.run import split_config
+from aeseg.runs.data import split_config
 from aeseg.types import UserError
 
 NAME = "data.json"

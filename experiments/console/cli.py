@@ -15,7 +15,7 @@ from ml_collections import ConfigDict, config_flags
 from aeseg import files, renames, spec
 from aeseg.data.inspection import description
 from aeseg.runs import configs, own_data, workdir
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.training import cluster, signals
 from aeseg.types import UserError
 

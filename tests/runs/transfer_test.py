@@ -4,7 +4,7 @@ from PIL import Image
 
 from aeseg import spec
 from aeseg.runs import transfer
-from aeseg.runs.run import Data
+from aeseg.runs.data import Data
 from aeseg.runs.workdir import comparable
 from aeseg.types import IGNORE, UserError
 from experiments.console import cli

@@ -1,4 +1,4 @@
-"""aeseg/runs/run.py: the images that a run's network reads are known without its data."""
+"""aeseg/runs/example.py: the images that a run's network reads are known without its data."""
 
 import jax
 import pytest
@@ -7,7 +7,7 @@ from aeseg import likelihoods
 from aeseg.data.planes import Stack
 from aeseg.data.sources.folder import Folder
 from aeseg.runs import own_data
-from aeseg.runs.run import image_channels
+from aeseg.runs.example import image_channels
 from aeseg.spec import build, recipe, spec
 from aeseg.training import state
 from tests.experiments.untrained import config_of
