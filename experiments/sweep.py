@@ -17,7 +17,6 @@ then on the same command only scores those of the winner's runs that have no sco
 
 import json
 import os
-import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -41,13 +40,9 @@ from .console import cli
 from .machine import commands, process
 from .search import samplers, trials
 from .search import space as spaces
-from .search.space import Axis, Range, Space
+from .search.space import Space
 from .search.trials import Sweep, Trial
-from .study.descriptions import assignments
-
-FIXED = ("seed", "best", "data.source", "data.validation", "data.test", "data.evaluation_transforms", "data.on_error")
-"""Fields that must be equal in all trials, or their scores would not be comparable.  The window of an autoencoder must also be equal: it
-is scored on the central window of each image (a segmenter on complete images)."""
+from .search.typed import typed
 
 MAY_CHANGE = tuple(f"config.{name}" for name in workdirs.MAY_CHANGE)
 """Flags that may change when a sweep continues; the number of trials may also change until there is a winner."""
@@ -114,7 +109,7 @@ def described(flags: Any) -> tuple[Sweep, Space]:
     space = cli.call_file(flags.space, path, "get_space")[0] if path.endswith(".py") else spaces.parsed(flags.space)
     if not isinstance(space, Space):
         raise UserError(f"Expected a space of experiments/search/space.py from get_space() of {path}; got {space!r}. Return product(...).")
-    space = Space(tuple(tuple(typed(axis, flags) for axis in axes) for axes in space.products))
+    space = typed(space, flags)
     known = metrics(command, config)
     if config.best not in known:
         raise UserError(
@@ -125,18 +120,6 @@ def described(flags: Any) -> tuple[Sweep, Space]:
     seeds = tuple(range(config.seed, config.seed + flags.seeds))
     larger = config.best in LARGER_IS_BETTER
     return Sweep(command, flags.config_name, flags.overrides, flags.init, config.best, larger, seeds, workdir), space
-
-
-def typed(axis: Axis, flags: Any) -> Axis:
-    """Convert the fields of an axis to full names, and its values to the types in the config of the flags."""
-    if not isinstance(axis, Range):
-        names = {field: cli.field_name(field, flags.config) for point in axis for field in point}
-        return tuple({names[field]: _typed(names[field], value, flags) for field, value in point.items()} for point in axis)
-    field = cli.field_name(axis.field, flags.config)
-    low, high = (_typed(field, bound, flags) for bound in (axis.low, axis.high))
-    if isinstance(low, bool) or not isinstance(low, int | float):
-        raise UserError(f"A range is of numbers; {field} is {low!r} for {axis.low}. Name its values: {field}=value,value.")
-    return Range(field, low, high, axis.log)
 
 
 def metrics(command: str, config: ConfigDict) -> tuple[str, ...]:
@@ -230,33 +213,6 @@ def summary(sweep: Sweep, report: Mapping[str, Any]) -> str:
 def write(path: str, content: Mapping[str, Any]) -> None:
     """Write JSON into a file atomically."""
     files.write(path, json.dumps(content, indent=2) + "\n")
-
-
-def _typed(field: str, value: Any, flags: Any) -> Any:
-    """Convert a value as the entry point will; UserError if it has another type, or changes how trials are compared."""
-    config = flags.config
-    words = assignments({**flags.overrides, field: value})
-    try:
-        parsed = cli.parse(["sweep", *words], "", config=flags.config_name)
-    except UserError:
-        now = _at(config, field)
-        kind = type(now).__name__
-        raise UserError(f"Expected a value of {field} of type {kind}, such as {now!r}; got {value!r} in the space. Mend --space.") from None
-    fixed = FIXED if is_segmenter(config) else (*FIXED, "window")
-    changed = [line for name in fixed for line in spec.differences(_at(config, name), _at(parsed.config, name), f"config.{name}")]
-    if changed:
-        raise UserError(
-            "Trials are compared by one metric, measured alike on one validation set, over --seeds; "
-            f"{field} changes {changed[0]}. Leave it out; --config.{field} sets it for all trials."
-        )
-    return parsed.overrides[field]
-
-
-def _at(node: Any, field: str) -> Any:
-    """Return the value in a config at a path such as `data.transforms[0].probability`."""
-    for part in re.findall(r"[^.\[\]]+", field):
-        node = node[int(part)] if isinstance(node, list | tuple) else node[part]
-    return node
 
 
 if __name__ == "__main__":

@@ -227,12 +227,16 @@ def with_fields(described: str, fields: Mapping[str, Any]) -> ConfigDict:
     window = tuple(config.get("window", ()))
     for field, value in fields.items():
         *parents, last = re.findall(r"[^.\[\]]+", field_name(field, config))
-        node: Any = config
-        for part in parents:
-            node = node[int(part)] if isinstance(node, list | tuple) else node[part]
-        node[last] = value
+        value_at(config, ".".join(parents))[last] = value
     if "window" in fields:
         configs.follow_window(config, window)
+    return config
+
+
+def value_at(config: Any, field: str) -> Any:
+    """Return the value in a config at a path such as `data.transforms[0].probability`."""
+    for part in re.findall(r"[^.\[\]]+", field):
+        config = config[int(part)] if isinstance(config, list | tuple) else config[part]
     return config
 
 
