@@ -210,7 +210,8 @@ def _classes(sources: Mapping[str, Folder], progress: Callable[[str], None]) -> 
             questions.append(f"labels cannot be read as they are described: {error}")
             continue
         pixels = rows[:, : len(names)]
-        counts = Counts(pixels.sum(axis=0), int(rows[:, IGNORE].sum()), (pixels > 0).sum(axis=0), len(rows), len(source))
+        presence = (rows.sum(axis=1, keepdims=True) * (pixels > 0)).sum(axis=0)
+        counts = Counts(pixels.sum(axis=0), int(rows[:, IGNORE].sum()), (pixels > 0).sum(axis=0), presence, len(rows), len(source))
         lines.append(f"{split or 'all'}: {described(counts, names)}")
         stops, warns = judged(split or "all", counts, names)
         lines += [f"Warning: {text}" for text in (*stops, *warns)]
