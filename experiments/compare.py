@@ -192,7 +192,7 @@ def report(verdict: dict[str, Any], output: str) -> str:
         lines += ["", f"use         {best['arm']}, {best['labels']} labels, seed {best['seed']}: {os.path.join(output, best['workdir'])}"]
         lines += [f"{name:<11} {command}" for name, command in verdict["commands"].items()]
     if not gains:
-        lines.append(f"{'try next':<11} {found['next']}")
+        lines.append(f"{'try next':<11} {verdict['next']}")
     names = ("results.jsonl", "results.csv", "table.tex", "plot.png", "pictures/worst.png", "verdict.json", "winner.json")
     lines += [f"{'files':<11} {output}: {', '.join(names)}", f"{'page':<11} {process.launcher()}report {output}"]
     return "\n".join(lines)

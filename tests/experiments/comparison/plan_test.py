@@ -48,7 +48,7 @@ def test_more_minutes_never_give_less():
 
 
 def test_too_few_minutes_are_refused_with_the_minutes_that_are_needed():
-    with pytest.raises(UserError, match=r"--minutes leaves 0\.5, and \d+\.\d are needed: .* Set --minutes"):
+    with pytest.raises(UserError, match=r"--minutes leaves 0\.5, and \d+\.\d are needed\. .* Set --minutes"):
         plans.fitted(WANTED, COSTS, 30)
 
 
