@@ -162,7 +162,7 @@ def test_a_dry_run_prints_what_it_would_do_and_does_nothing(launch, tmp_path):
     assert (code, lines) == (0, [])
     assert launch.printed == [
         "./python -m venv .venv",
-        ".venv/bin/python -m pip install -r requirements.txt",
+        ".venv/bin/python -m pip install --no-compile -r requirements.txt",
         r".venv/bin/python -m experiments.pretrain --workdir=a\ b",
     ]
     assert not (tmp_path / ".venv").exists()
