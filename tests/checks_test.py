@@ -45,7 +45,7 @@ def test_absurd_arguments_are_refused_by_name(factory, name, values):
             checks.check_arguments(factory, {name: value})
 
 
-def test_a_message_holds_what_was_expected_what_came_and_the_remedy():
+def test_a_message_has_the_expected_value_the_given_value_and_the_remedy():
     with pytest.raises(UserError) as error:
         checks.check_arguments(ConvNet, {"widths": (4.5, 8)})
     assert str(error.value) == "ConvNet.widths must be tuple[int, ...]; got (4.5, 8). Set it in the config, or with its flag."
@@ -57,7 +57,7 @@ def test_a_message_holds_what_was_expected_what_came_and_the_remedy():
     assert str(error.value).isprintable()
 
 
-def test_a_mean_for_two_channels_and_a_std_for_three_are_refused():
+def test_a_mean_of_two_channels_with_a_std_of_three_is_refused():
     with pytest.raises(UserError, match="ViT has a mean of 2 numbers and a std of 3"):
         checks.check_arguments(ViT, {"mean": (0.5, 0.5), "std": (0.2, 0.2, 0.2)})
     checks.check_arguments(ViT, {"mean": (0.5,), "std": (0.2, 0.2, 0.2)})
@@ -109,6 +109,6 @@ def test_memory_is_compared_before_anything_is_allocated():
         checks.check_memory(needed, "The network", "Lower the widths.")
 
 
-def test_the_machines_memory_is_found():
+def test_the_memory_of_the_machine_is_found():
     assert 1e8 < checks.available_bytes() < 1e14
     assert [checks.size(number) for number in (5, 1500, 36e12, 24e9, 1e30)] == ["5 B", "1.5 kB", "36 TB", "24 GB", "1e+15 PB"]

@@ -69,7 +69,7 @@ def stops(monkeypatch):
 
 
 @pytest.mark.parametrize(("command", "words"), list(shown()))
-def test_a_command_line_that_is_shown_is_read(stops, command, words):
+def test_every_shown_command_line_is_accepted(stops, command, words):
     module = importlib.import_module(f"experiments.{command}")
     if not hasattr(module, "run"):  # it prints, and reads nothing
         assert words == ()

@@ -56,7 +56,7 @@ def channels(config: ConfigDict) -> int:
 
 
 @pytest.mark.parametrize("module", sorted(files()))
-def test_it_can_be_imported_and_says_what_it_is(module):
+def test_every_module_can_be_imported_and_has_a_docstring(module):
     found = importlib.import_module(module)
     assert found.__doc__, f"{module} needs a first line that says what it holds"
 
@@ -75,7 +75,7 @@ def test_a_config_builds_and_traces(described):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_config_file_says_its_command_and_what_it_costs(name):
+def test_a_config_file_has_its_command_and_cost_in_the_docstring(name):
     module = MODULES[name]
     for word in ("Command", "Cost", "Expected"):
         assert word in module.__doc__, f"experiments/configs/{name}.py: the header says Command, Cost, Expected"
@@ -84,7 +84,7 @@ def test_a_config_file_says_its_command_and_what_it_costs(name):
 
 
 @pytest.mark.parametrize("described", ARGUMENTS)
-def test_the_config_of_today_is_golden(described):
+def test_every_config_has_a_golden_file(described):
     """What a run of today writes must build tomorrow: new configs join tests/golden/configs, none leaves it."""
     path = GOLDEN / "configs" / f"{described.replace(':', '-')}.json"
     if not path.exists():
@@ -100,7 +100,7 @@ def test_a_saved_config_still_builds(path):
 
 
 @pytest.mark.parametrize("table", spec.names("experiments.papers"))
-def test_the_rows_of_a_table_are_runs_that_exist(table):
+def test_the_rows_of_a_table_are_valid_runs(table):
     paper = spec.module("experiments.papers", table)
     rows = [row.name for row in paper.ROWS]
     assert len(set(rows)) == len(rows)
@@ -128,7 +128,7 @@ def test_the_readme_lists_every_part_there_is():
     assert tables._with_parts(text) == text, "run python -m experiments.tables --readme"
 
 
-def test_the_results_page_shows_what_was_measured():
+def test_the_results_page_shows_all_recorded_results():
     text = (ROOT / "experiments/results/README.md").read_text()
     assert all(mark in text for mark in tables.MARKS)
     if any(measurements.lines(table) for table in spec.names("experiments.papers")):

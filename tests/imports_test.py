@@ -80,7 +80,7 @@ def below(module: str, package: str) -> bool:
     return module == package or module.startswith(package + ".")
 
 
-def test_imports_go_down_only():
+def test_imports_go_only_down_the_layers():
     for module, path in files().items():
         for other in imported(module, path):
             assert layer(other) <= layer(module), f"{module} imports {other}, which stands above it"
@@ -100,7 +100,7 @@ def test_imports_go_down_only():
         ("aeseg", "experiments"),
     ],
 )
-def test_what_never_meets(one, other):
+def test_independent_packages_do_not_import_each_other(one, other):
     meeting = [
         (module, name) for module, path in files().items() if below(module, one) for name in imported(module, path) if below(name, other)
     ]
@@ -132,7 +132,7 @@ def test_no_cycle_of_imports():
         visit(module, ())
 
 
-def test_importing_all_of_aeseg_and_the_main_job_pulls_in_nothing_heavy():
+def test_importing_aeseg_and_the_main_job_imports_nothing_heavy():
     """In one process; a module that would import TensorFlow, torch or matplotlib is named."""
     modules = [info.name for info in pkgutil.walk_packages(aeseg.__path__, "aeseg.")]
     script = f"""
@@ -146,7 +146,7 @@ for module in {[*modules, "experiments.pretrain", "experiments.segment", "experi
     assert result.returncode == 0, result.stderr
 
 
-def test_what_the_main_job_needs_is_imported_in_time():
+def test_the_main_job_is_imported_in_time():
     """The best of three runs, in processor seconds; a slower or busier machine is allowed twice what JAX alone takes it."""
 
     def seconds(modules: str) -> float:

@@ -17,7 +17,7 @@ def code() -> int:
     return len(product.lower(jnp.ones((8, 8))).compile().runtime_executable().serialize())
 
 
-def test_a_function_is_compiled_anew_in_the_optimised_lane_and_not_again_after_it():
+def test_a_function_is_compiled_again_in_the_optimised_lane_and_only_there():
     product(jnp.ones((8, 8)))
     programs, plain = product._cache_size(), code()
     with lanes.optimised():

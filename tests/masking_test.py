@@ -31,7 +31,7 @@ def test_gaussian_noise_has_its_sigma_and_no_drift():
     assert added.mean() == pytest.approx(0, abs=0.01)
 
 
-def test_salt_and_pepper_turns_its_share_of_pixels_black_or_white_evenly():
+def test_salt_and_pepper_turns_its_fraction_of_pixels_black_or_white_evenly():
     noisy = masking.SaltAndPepper(0.3)(KEY, IMAGE)
     black, white = np.all(noisy == 0, axis=-1), np.all(noisy == 1, axis=-1)
     assert black.mean() == pytest.approx(0.15, abs=0.03)
@@ -39,12 +39,12 @@ def test_salt_and_pepper_turns_its_share_of_pixels_black_or_white_evenly():
     np.testing.assert_array_equal(noisy[~(black | white)], IMAGE[~(black | white)])
 
 
-def test_blur_is_the_gaussian_blur_of_images():
+def test_blur_equals_the_gaussian_blur_of_images():
     np.testing.assert_array_equal(masking.Blur(1.5)(KEY, IMAGE), images.blurred(IMAGE[None], 1.5)[0])
 
 
 @pytest.mark.parametrize(("size", "share"), [(1, 0.25), (8, 0.25), (8, 0.75), (16, 0.5)])
-def test_squares_hide_their_share_on_average_and_every_pixel_equally_often(size, share):
+def test_squares_hide_their_fraction_on_average_and_every_pixel_equally_often(size, share):
     noise = masking.Squares(size, share)
     hidden = jax.vmap(lambda key: noise.hidden(key, 24, 16))(keys.per_row(KEY, jnp.arange(600)))
     hit = size**2 / ((24 + size - 1) * (16 + size - 1))
@@ -55,7 +55,7 @@ def test_squares_hide_their_share_on_average_and_every_pixel_equally_often(size,
     assert often[:3].mean() == pytest.approx(often[10:13].mean(), abs=0.06)
 
 
-def test_squares_are_squares_of_their_size_and_value():
+def test_squares_have_their_size_and_value():
     noise = masking.Squares(size=4, share=0.02, fill=0.0)
     assert noise.number(32, 32) == 2
     noisy = noise(jax.random.key(3), jnp.ones((32, 32, 1)))
@@ -81,7 +81,7 @@ def test_a_row_gets_the_same_noise_in_any_batch():
     assert not np.allclose(whole[0], whole[1])
 
 
-def test_no_noise_leaves_the_image():
+def test_without_noise_the_image_is_unchanged():
     np.testing.assert_array_equal(masking.corrupted((), keys.per_row(KEY, jnp.arange(1)), IMAGE[None]), IMAGE[None])
 
 
@@ -111,7 +111,7 @@ SAMPLERS = (
 
 
 @pytest.mark.parametrize(("n", "ratio"), [(7, 0.6), (14, 0.6), (14, 0.75), (14, 0.9), (16, 0.75), (6, 0.6), (5, 0.6), (10, 0.6), (12, 0.4)])
-def test_hidden_units_are_counted_as_in_each_papers_code(n, ratio):
+def test_the_number_of_hidden_units_follows_each_papers_code(n, ratio):
     """MAE and FCMAE keep int(L (1 - r)) of L units, SimMIM hides ceil(L r), SparK keeps round(L (1 - r))."""
     length = n * n
     mae, simmim, spark = length - int(length * (1 - ratio)), int(np.ceil(length * ratio)), length - round(length * (1 - ratio))
@@ -124,14 +124,14 @@ def drawn(sampler, h, w, rows=200):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_sampler_hides_equally_many_units_of_every_image_but_not_the_same(sampler):
+def test_a_sampler_hides_equally_many_but_different_units_of_every_image(sampler):
     hidden = drawn(sampler, 6, 10, rows=40)
     assert set(hidden.sum(axis=(1, 2)).tolist()) == {sampler.count(6, 10)} == {round(sampler.ratio * 60)}
     assert np.any(hidden[0] != hidden[1:])
     assert build(from_json(to_json(spec(type(sampler), **vars(sampler))))) == sampler
 
 
-def test_the_papers_counts():
+def test_hidden_units_have_the_papers_counts():
     """He et al. 2022: 75 % of ViT-B/16's 196 patches and of ViT-H/14's 256."""
     assert masking.Random(0.75).count(14, 14) == masking.Grid(0.75).count(14, 14) == 147
     assert masking.Random(0.75).count(16, 16) == 192
@@ -166,7 +166,7 @@ def test_one_block_is_a_rectangle_of_its_size():
     assert {True, False} == set((rows > columns).tolist())
 
 
-def test_units_spread_to_pixels_and_a_grid_that_they_do_not_fill_is_named():
+def test_units_expand_to_pixels_and_a_grid_that_they_do_not_fill_is_named():
     hidden = jnp.array([[[True, False]]])
     assert masking.spread(hidden, 2).astype(int).tolist() == [[[1, 1, 0, 0], [1, 1, 0, 0]]]
     assert masking.unit_grid(96, 64, 32) == (3, 2)
@@ -186,6 +186,6 @@ def test_units_spread_to_pixels_and_a_grid_that_they_do_not_fill_is_named():
         (lambda: masking.Grid()(KEY, 3, 4), "Grid hides the same units of every 2x2 square; the image has 3 x 4"),
     ],
 )
-def test_what_would_hide_all_or_nothing_is_named(sample, message):
+def test_ratios_that_hide_all_or_nothing_are_named(sample, message):
     with pytest.raises(UserError, match=message):
         sample()

@@ -47,7 +47,7 @@ def test_softmax_statistics_and_losses_are_float32(kind, name):
 
 
 @every("method")
-def test_a_step_in_bfloat16_is_near_that_in_float32(kind, name):
+def test_a_step_in_bfloat16_is_near_a_step_in_float32(kind, name):
     tested = case(kind, name)
     module = half(kind, name)
 
@@ -68,7 +68,7 @@ def test_a_step_in_bfloat16_is_near_that_in_float32(kind, name):
     assert one @ other / (np.linalg.norm(one) * np.linalg.norm(other)) > 0.9, "the cosine of the angle between the gradients"
 
 
-def test_a_softmax_in_bfloat16_would_be_found():
+def test_the_test_finds_a_softmax_in_bfloat16():
     jaxpr = jax.make_jaxpr(lambda x: jax.lax.map(jax.nn.softmax, x))(jnp.ones((2, 3), jnp.bfloat16))
     rounded = {e.primitive.name for e in equations(jaxpr.jaxpr) if e.outvars[0].aval.dtype == jnp.bfloat16}
     assert "exp" in rounded & NEEDS_DIGITS

@@ -21,7 +21,7 @@ EXAMPLES = {
     ("head", "two_layers"): "class TwoLayersHead",
     ("source", "stripes"): "class Stripes",
 }
-GOLDEN = ("test_parameters_are_those_of_the_golden_file", "test_a_train_step_is_that_of_the_golden_file")
+GOLDEN = ("test_parameters_equal_the_golden_file", "test_a_train_step_equals_the_golden_file")
 
 
 @pytest.fixture(params=EXAMPLES, ids=lambda key: key[1])

@@ -27,12 +27,12 @@ def structure(mean, std):
     return float(((target - target.mean(1, keepdim=True)) ** 2).mean() / (target**2).mean())
 
 
-def test_of_images_of_one_colour_the_target_is_colour_unless_channels_are_standardised_by_their_own_statistics():
+def test_the_target_of_one_coloured_images_is_colour_unless_channels_have_their_own_statistics():
     assert structure(0.45, 0.25) < 0.1
     assert structure(COLOUR, CONTRAST) > 0.9
 
 
-def test_the_content_of_a_unit_is_its_deviation_from_its_mean_colour():
+def test_the_content_of_a_unit_is_the_deviation_from_its_mean_colour():
     unit = RANDOM.random((1, 1, 1, 4, 3))
     expected = torch.tensor(unit).var(3, unbiased=False).mean(-1).sqrt()
     np.testing.assert_allclose(targets.content(jnp.asarray(unit.reshape(1, 1, 1, 12), jnp.float32), 3), expected, rtol=1e-5)
@@ -45,7 +45,7 @@ def test_the_content_of_a_unit_is_its_deviation_from_its_mean_colour():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_method_s_loss_is_over_hidden_units_with_content_in_the_data_s_own_units(name):
+def test_a_method_s_loss_is_over_hidden_units_with_content_in_standardised_units(name):
     """The left half of each image is of one colour: with `content` it does not count; computed again from the method's values."""
     image = np.array(FUNDUS, np.float32)
     image[:, :, :8] = COLOUR
@@ -85,7 +85,7 @@ def test_mean_and_std_come_together_and_no_recipe_has_them(name):
         build({**described.to_dict(), "content": -1.0})
 
 
-def test_drive_s_methods_of_normalised_units_take_its_own_statistics():
+def test_drive_s_methods_of_normalised_units_use_its_own_statistics():
     for name in ("spark", "fcmae"):
         method = cli.load_config(f"drive:{name}").method
         assert (len(method.target_mean), method.content) == (3, 0.06)

@@ -34,7 +34,7 @@ def vars_of(source):
     return {field.name: getattr(source, field.name) for field in dataclasses.fields(source)}
 
 
-def test_shares_and_notes_are_told(tmp_path):
+def test_fractions_and_notes_are_printed(tmp_path):
     lines = check_labels(splits(made(tmp_path, [HALF * 255] * 4)))
     assert lines == [
         "Note: labels are masks: 255 is leaf.",
@@ -51,7 +51,7 @@ def test_shares_and_notes_are_told(tmp_path):
         ([255, 255, HALF, HALF], r"No pixel in the 2 labels of train can be learned from"),
     ],
 )
-def test_what_makes_a_run_worthless_stops_it_unless_the_flag_is_set(tmp_path, labels, says):
+def test_unusable_labels_stop_the_run_unless_the_flag_is_set(tmp_path, labels, says):
     sources = splits(made(tmp_path, labels))
     with pytest.raises(UserError, match=rf"{says}.* let it pass with --check=warn"):
         check_labels(sources, flag="--check=warn")
@@ -78,7 +78,7 @@ def made_large(root, label):
     return Folder(root=str(root), class_table="ground, leaf")
 
 
-def test_splits_of_other_classes_or_codings_are_refused(tmp_path):
+def test_splits_with_other_classes_or_codings_are_refused(tmp_path):
     source = made(tmp_path / "a", [HALF * 255] * 4)
     fields = vars_of(source)
     with pytest.raises(UserError, match=r"train has the classes ground, leaf, test has ground, root: say what labels mean once"):
@@ -90,7 +90,7 @@ def test_splits_of_other_classes_or_codings_are_refused(tmp_path):
         check_labels({"train": source, "test": other})
 
 
-def test_images_that_two_splits_share_stop_and_copies_warn(tmp_path):
+def test_shared_images_stop_the_run_and_copies_give_a_warning(tmp_path):
     source = made(tmp_path, [HALF] * 4)
     fields = vars_of(source)
     sources = {"train": Folder(**{**fields, "part": (0.0, 0.75)}), "test": Folder(**{**fields, "part": (0.5, 1.0)})}
@@ -106,7 +106,7 @@ def test_a_label_without_a_class_always_stops(tmp_path):
         check_labels(splits(made(tmp_path, [HALF, HALF, HALF, 7])), strict=False)
 
 
-def test_a_sample_only_warns_of_what_it_cannot_know(tmp_path):
+def test_a_sample_of_the_labels_only_warns(tmp_path):
     source = made(tmp_path, [0] * 9 + [HALF])
     with pytest.raises(UserError, match="have no pixel in the 9 labels of train"):
         check_labels({"train": Folder(**{**vars_of(source), "part": (0.0, 0.9)})})
@@ -125,7 +125,7 @@ def test_any_source_is_counted_and_images_alone_need_no_count():
     assert check_labels({"train": Scenes(records=2, height=32, width=32, split="train")}) == []
 
 
-def test_all_labels_are_read_only_if_that_is_within_the_limit():
+def test_all_labels_are_read_only_if_the_time_limit_allows():
     source, ticks = Scenes(records=40, height=32, width=32), iter(range(0, 900, 10))
     assert count(source, 8, 39.0, 10, ticks.__next__).read == 10  # ten labels took 10 s, forty would take 40
     assert count(source, 8, 41.0, 10, iter(range(0, 900, 10)).__next__).read == 40

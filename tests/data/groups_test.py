@@ -12,7 +12,7 @@ def splits(names, seed=0, group_by="auto", shares=SHARES):
 
 
 @pytest.mark.parametrize("number", [3, 8, 100, 1000])
-def test_splits_are_disjoint_miss_nothing_and_have_their_shares(number):
+def test_splits_are_disjoint_and_complete_and_have_the_requested_sizes(number):
     names = [f"{index * 7919 % 100003:x}z" for index in range(number)]
     found = splits(names)
     assert sorted(index for part in found for index in part) == list(range(number))
@@ -32,7 +32,7 @@ def test_splits_are_disjoint_miss_nothing_and_have_their_shares(number):
         (["leaf", "stem", "root"], 3),
     ],
 )
-def test_groups_are_what_names_say(names, expected):
+def test_groups_follow_the_names(names, expected):
     found = groups(names)
     assert len(set(found)) == expected
     members = splits(names)
@@ -53,7 +53,7 @@ def test_a_template_names_the_group():
         groups(["a"], "patient")
 
 
-def test_too_few_images_are_said_and_pretrain_all_the_same():
+def test_too_few_images_give_a_message_and_still_pretrain():
     with pytest.raises(UserError, match=r"1 images or groups cannot make 3 splits. .* at least 3 labelled images.* pretrain"):
         splits(["a"])
     assert [split(["a", "b"], which, SHARES, 0, labelled=False) for which in SPLITS] == [[0, 1]] * 3

@@ -38,7 +38,7 @@ def names_of(root, split, **fields):
 
 @pytest.mark.parametrize("labelled", [3, 12, 40])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_pretraining_and_segmenting_agree_on_the_test_images_however_many_have_labels(own, labelled, seed):
+def test_pretraining_and_segmentation_agree_on_the_test_images_for_any_number_of_labels(own, labelled, seed):
     names = random_names(40)
     root = own(names, np.random.default_rng(5).choice(names, labelled, replace=False))
     segments = {split: names_of(root, split, only_labelled=True, split_seed=seed) for split in SPLITS}
@@ -65,7 +65,7 @@ def test_without_labels_all_images_are_split():
     assert sorted(index for one in chosen for index in one) == list(range(20))
 
 
-def test_images_of_the_lists_that_a_source_is_apart_from_are_left_out(own, tmp_path):
+def test_images_in_the_excluded_lists_are_left_out(own, tmp_path):
     names = random_names(20)
     root = own(names, names[:9])
     (root / "test.txt").write_text("\n".join(names[:3]))

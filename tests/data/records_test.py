@@ -14,7 +14,7 @@ from aeseg.types import IGNORE, Class, UserError
 IMAGE = np.zeros((2, 3, 3), np.uint8)
 
 
-def test_a_record_passes_as_it_is():
+def test_a_valid_record_passes_unchanged():
     for label in ({}, {"label": np.full((2, 3), IGNORE, np.uint8)}, {"label": np.zeros((2, 3), np.uint8)}):
         record = {"image": IMAGE, "name": "r", **label}
         assert check(record) is record
@@ -54,7 +54,7 @@ def test_records_are_checked_wherever_they_are_read(read):
         read([{"image": IMAGE, "label": np.full((2, 3), -1, np.int16), "name": "r"}])
 
 
-def test_captions_and_sounds_need_not_be_of_the_images_size():
+def test_captions_and_sounds_may_have_other_sizes_than_the_image():
     image = np.zeros((4, 5, 3), np.uint8)
     beside = {"caption": np.zeros(7, np.uint8), "sound": np.zeros((16, 2), np.float32), "has_depth": np.array(True)}
     assert check({"image": image, "name": "a", **beside})

@@ -50,7 +50,7 @@ def nchw(array):
 
 @pytest.mark.parametrize(("h", "w"), [(16, 16), (24, 16)])
 @pytest.mark.parametrize("case", CASES)
-def test_features_and_gradients_are_theirs(tmp_path, case, h, w):
+def test_features_and_gradients_equal_transformers(tmp_path, case, h, w):
     family, kind, config = CASES[case]
     theirs = randomised(kind(config))
     theirs.save_pretrained(tmp_path)
@@ -117,7 +117,7 @@ def test_an_exported_encoder_loads_in_transformers_and_comes_back_exactly(tmp_pa
     }
 
 
-def test_the_other_version_and_what_it_cannot_hold_are_refused():
+def test_the_other_version_and_unsupported_options_are_refused():
     first = spec(ConvNeXtV2, response_norm=False, layer_scale=1e-6)
     with pytest.raises(UserError, match=r"has response norms and no layer scale; .* response_norm False, layer_scale 1e-06"):
         convnextv2.config_of(first)

@@ -36,7 +36,7 @@ def timm_name(name):
 
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize(("kind", "h", "w"), [("basic", 24, 16), ("bottleneck", 16, 16)])
-def test_features_and_gradients_are_theirs(kind, h, w, train):
+def test_features_and_gradients_equal_transformers(kind, h, w, train):
     wide = 4 if kind == "bottleneck" else 1
     config = {"embedding_size": 6, "hidden_sizes": [6 * wide, 8 * wide], "depths": [1, 2], "layer_type": kind}
     theirs = randomised(transformers.ResNetModel(transformers.ResNetConfig(**config)))
@@ -72,7 +72,7 @@ def test_features_and_gradients_are_theirs(kind, h, w, train):
         near(ours[timm_name(name)], parameter.grad.numpy(), name, tolerance)
 
 
-def test_a_resnet_of_timm_comes_back_exactly_and_says_its_name_and_statistics():
+def test_a_resnet_of_timm_survives_a_round_trip_with_its_name_and_statistics():
     told = {"architecture": "resnet18", "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}
     described = importer.spec_of(told)
     assert (described.depths, described.bottleneck, described.mean) == ((2, 2, 2, 2), False, (0.5, 0.5, 0.5))

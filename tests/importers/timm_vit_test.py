@@ -107,7 +107,7 @@ def test_a_convnext_of_timm_gives_the_features_of_transformers(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["basic", "bottleneck"])
-def test_hugging_face_s_resnet_gives_its_features_and_comes_back(kind, tmp_path):
+def test_hugging_face_s_resnet_gives_its_features_and_survives_a_round_trip(kind, tmp_path):
     wide = 4 if kind == "bottleneck" else 1
     config = transformers.ResNetConfig(embedding_size=6, hidden_sizes=[6 * wide, 8 * wide], depths=[1, 2], layer_type=kind)
     theirs = randomised(transformers.ResNetModel(config))

@@ -46,7 +46,7 @@ def hidden_as_theirs(monkeypatch, h, w):
 
 
 @pytest.mark.parametrize("standardised", [False, True])
-def test_loss_values_and_gradients_are_theirs(monkeypatch, tmp_path, standardised):
+def test_loss_values_and_gradients_equal_transformers(monkeypatch, tmp_path, standardised):
     theirs, described, tensors, variables = models(tmp_path / "weights", 16, norm_pix_loss=standardised)
     ours, data = build(described), batch(16, 16)
     output = theirs(oracle.torch_image(data["image"]), noise=hidden_as_theirs(monkeypatch, 4, 4))
@@ -67,7 +67,7 @@ def test_loss_values_and_gradients_are_theirs(monkeypatch, tmp_path, standardise
     oracle.assert_round_trip_is_exact(vit_mae.rules(described), tensors, variables)
 
 
-def test_a_rectangular_image_gives_what_theirs_does_where_theirs_is_right(monkeypatch, tmp_path):
+def test_a_rectangular_image_equals_transformers_where_it_is_right(monkeypatch, tmp_path):
     """Their encoder takes a table as square and resizes it to 2 x 8: right.  Their decoder resizes along the flattened tokens, as if the
     patches stood in one line, which is wrong for any grid but its own; 2 x 8 has as many patches as 4 x 4, so it resizes nothing: we give
     our decoder the same numbers as a table for 2 x 8.
@@ -98,7 +98,7 @@ def test_a_larger_square_image_needs_our_resizing_of_the_decoders_positions(monk
     np.testing.assert_allclose(tokens, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-def test_the_config_comes_back_and_fixed_tables_are_written(tmp_path):
+def test_the_config_survives_a_round_trip_and_fixed_tables_are_written(tmp_path):
     _, described, _, _ = models(tmp_path / "theirs", 16, mask_ratio=0.5)
     config = vit_mae.config_of(described)
     again = vit_mae.spec_of(config)
@@ -125,7 +125,7 @@ def test_the_config_comes_back_and_fixed_tables_are_written(tmp_path):
         ({"encoder.layer_scale": 0.1}, "has layer_scale 0.0; got 0.1"),
     ],
 )
-def test_what_theirs_has_no_place_for_is_named(change, message):
+def test_options_that_transformers_lacks_are_named(change, message):
     described = masked.recipe("tiny")
     described.update_from_flattened_dict(change)
     with pytest.raises(UserError, match=message):

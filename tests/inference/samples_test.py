@@ -43,13 +43,13 @@ def draws(module, samples, seed=0, image=IMAGE):
     return np.asarray(jax.jit(lambda image, index: sampled(logits, image, index, seed, samples))(image, fingerprints(image)))
 
 
-def test_draws_that_agree_give_the_plain_prediction_and_exactly_no_variance():
+def test_equal_draws_give_the_plain_prediction_and_zero_variance():
     found = draws(Beside(), 7)
     np.testing.assert_allclose(found[..., :2], jax.nn.log_softmax(IMAGE), rtol=1e-6)
     np.testing.assert_array_equal(found[..., 2], 0)
 
 
-def test_mean_and_variance_converge_to_those_over_all_ways_to_drop():
+def test_mean_and_variance_converge_to_the_exact_values_over_all_dropout_masks():
     """Of two channels each is kept and doubled, or zero: four equally likely networks."""
     ways = np.array([jax.nn.softmax(2 * IMAGE * np.array(kept)) for kept in ((0, 0), (0, 1), (1, 0), (1, 1))])
     found = draws(Dropped(0.5), 4000)
@@ -57,7 +57,7 @@ def test_mean_and_variance_converge_to_those_over_all_ways_to_drop():
     np.testing.assert_allclose(found[..., 2], ways.var(axis=0).mean(axis=-1), atol=0.01)
 
 
-def test_an_image_s_draws_depend_on_the_seed_and_its_pixels_alone():
+def test_an_image_s_draws_depend_only_on_the_seed_and_its_pixels():
     found = draws(Dropped(0.5), 5)
     np.testing.assert_array_equal(found, draws(Dropped(0.5), 5))
     np.testing.assert_array_equal(found[::-1], draws(Dropped(0.5), 5, image=IMAGE[::-1]))

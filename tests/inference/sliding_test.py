@@ -23,19 +23,19 @@ def image(size, seed=0):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("weights", ["uniform", "gaussian"])
 @pytest.mark.parametrize(("stride", "batch"), [((3, 2), 1), ((3, 2), 3), ((1, 1), 4), ((4, 6), 2), ((0, 0), 3)])
-def test_a_model_of_single_pixels_gives_the_same_at_any_size_and_stride(size, weights, stride, batch):
+def test_a_pixelwise_model_gives_the_same_at_any_size_and_stride(size, weights, stride, batch):
     logits = sliding_logits(per_pixel, image(size), (4, 6), stride, batch, weights)
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, per_pixel(image(size)[None])[0], rtol=1e-6)  # a mean of equal floats rounds
 
 
 @pytest.mark.parametrize("weights", ["uniform", "gaussian"])
-def test_an_image_of_the_windows_size_gives_exactly_what_predict_gives(weights):
+def test_an_image_of_the_window_s_size_gives_exactly_the_output_of_predict(weights):
     noise = np.random.default_rng(1).normal(size=(1, 4, 6, 5)).astype(np.float32)
     np.testing.assert_array_equal(sliding_logits(lambda images: noise, image((4, 6)), (4, 6), weights=weights), noise[0])
 
 
-def test_where_windows_overlap_logits_are_averaged():
+def test_logits_of_overlapping_windows_are_averaged():
     def nth_window(images):
         return np.arange(1, 3, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 4, 1), np.float32)
 
@@ -43,7 +43,7 @@ def test_where_windows_overlap_logits_are_averaged():
     np.testing.assert_array_equal(logits[0, :, 0], [1, 1, 1.5, 1.5, 2, 2])
 
 
-def test_gaussian_weights_trust_the_middle_of_a_window():
+def test_gaussian_weights_favour_the_centre_of_a_window():
     def nth_window(images):
         return np.arange(2, dtype=np.float32)[:, None, None, None] * np.ones((1, 8, 8, 1), np.float32)
 
@@ -51,7 +51,7 @@ def test_gaussian_weights_trust_the_middle_of_a_window():
     assert logits[4] < 0.1 < logits[5] < 0.5 < logits[6] < 0.9 < logits[7]  # the windows' middles are at 3.5 and 7.5
 
 
-def test_gaussian_weights_are_nnu_net_s_down_to_a_thousandth():
+def test_gaussian_weights_equal_nnu_net_s_down_to_a_thousandth():
     """As its compute_gaussian makes them: a single pixel, filtered.  Where two windows overlap, the second's logits are its share."""
 
     def nth_window(images):
@@ -65,7 +65,7 @@ def test_gaussian_weights_are_nnu_net_s_down_to_a_thousandth():
     np.testing.assert_allclose(logits[:, 20:41, 0], weight[:, :21] / (weight[:, 20:] + weight[:, :21]), rtol=1e-4)
 
 
-def test_every_call_has_one_shape_and_batches_hold_windows_of_several_images():
+def test_every_call_has_one_shape_and_batches_mix_windows_of_several_images():
     shapes = []
 
     def predict(images):
@@ -103,7 +103,7 @@ def test_a_stride_that_would_miss_pixels_is_refused():
         ((15, 6), 16 * 6 - 1, (8, 6)),  # 16 rows are too many: two windows of 8 rows
     ],
 )
-def test_the_window_is_a_multiple_of_the_trained_one_that_covers_the_image_or_as_large_as_it_may_be(size, largest, expected):
+def test_the_window_is_a_multiple_of_the_trained_window_that_covers_the_image_or_the_largest_allowed(size, largest, expected):
     assert enlarged(size, (4, 6), largest) == expected
 
 
@@ -118,7 +118,7 @@ def test_larger_windows_predict_at_most_a_fifth_more_pixels_than_the_best_choice
 
 @pytest.mark.parametrize("weights", ["uniform", "gaussian"])
 @pytest.mark.parametrize("largest", [0, 4 * 24, 10 * 24, 10**6])
-def test_a_model_of_single_pixels_gives_the_same_in_windows_of_any_size(weights, largest):
+def test_a_pixelwise_model_gives_the_same_in_windows_of_any_size(weights, largest):
     images = [image(size, seed) for seed, size in enumerate([*SIZES, (40, 50)])]
     for one, logits in zip(images, sliding(per_pixel, images, (4, 6), (3, 2), 8, weights, largest), strict=True):
         np.testing.assert_allclose(logits, per_pixel(one[None])[0], rtol=1e-6)
@@ -137,7 +137,7 @@ def test_larger_windows_come_in_few_shapes_and_in_batches_of_as_many_pixels():
     assert sorted(shapes) == [(2, 8, 12), (2, 8, 12), (2, 8, 12), (9, 4, 6)], "9 windows of 4x6, or 2 of 8x12, are a call"
 
 
-def test_larger_windows_overlap_by_as_many_pixels():
+def test_larger_windows_overlap_by_the_same_number_of_pixels():
     lefts = []
 
     def predict(images):
@@ -151,7 +151,7 @@ def test_larger_windows_overlap_by_as_many_pixels():
 
 @pytest.mark.parametrize("largest", [0, 8 * 12])
 @pytest.mark.parametrize("size", [*SIZES, (40, 50)])
-def test_strips_are_the_rows_of_the_whole_to_the_bit(size, largest):
+def test_strips_equal_the_rows_of_the_full_prediction_bit_for_bit(size, largest):
     noise = np.random.default_rng(2).normal(size=(4 * 6 * 8, 2)).astype(np.float32)
 
     def predict(images):  # what a pixel gets depends on where it lies in its window
@@ -167,7 +167,7 @@ def test_strips_are_the_rows_of_the_whole_to_the_bit(size, largest):
         assert max(map(len, rows)) <= 8
 
 
-def test_finished_images_do_not_pile_up_behind_one_whose_batch_is_not_full(monkeypatch):
+def test_finished_images_do_not_wait_behind_an_image_whose_batch_is_not_full(monkeypatch):
     monkeypatch.setattr(module, "WAITING", 3 * 4 * 6 * 2 * 4)
     taken = []
 

@@ -90,7 +90,7 @@ def evidence(weights, bias):
     return (-density / (patches.shape[1] * 12) + math.log(256)) / math.log(2)
 
 
-def test_with_the_exact_posterior_the_importance_bound_is_the_evidence_whatever_is_drawn():
+def test_with_the_exact_posterior_the_importance_bound_equals_the_evidence_for_any_draw():
     ours, variables, weights, bias = linear_model(samples=3)
     means = evaluated(ours, variables)
     assert means["importance_bound"].value() == pytest.approx(evidence(weights, bias)[VALID].mean(), rel=1e-5)
@@ -107,7 +107,7 @@ def test_the_bound_is_the_evidence_on_average_over_draws():
     assert error < 0.01
 
 
-def test_with_another_posterior_more_samples_bring_the_bound_nearer_to_the_evidence_from_above():
+def test_with_another_posterior_the_bound_approaches_the_evidence_from_above_with_more_samples():
     """Burda et al. 2016, theorem 1; one patch of three z, for enough samples to reach the evidence."""
     one = {**BATCH, "image": BATCH["image"][:, :2, :2], "valid": jnp.ones(8, bool)}
     rows = [{**one, "index": one["index"] + 8 * number} for number in range(40)]
@@ -128,7 +128,7 @@ def test_with_another_posterior_more_samples_bring_the_bound_nearer_to_the_evide
     assert values[1] == pytest.approx(exact + gap, abs=0.02), "one sample is the bound itself"
 
 
-def test_rate_and_distortion_are_those_of_torch():
+def test_rate_and_distortion_equal_torch():
     ours = method(likelihood=Exact(sigma=0.5))
     variables = cases.initial(ours, BATCH)
     means = evaluated(ours, variables)
@@ -149,7 +149,7 @@ def test_rate_and_distortion_are_those_of_torch():
     assert means["bound"].value() == pytest.approx((rate + distortion)[np.array(VALID)].mean().item(), rel=1e-5)
 
 
-def test_the_objective_weighs_the_rate_by_beta_and_charges_no_less_than_the_free_bits():
+def test_the_objective_weights_the_rate_by_beta_and_counts_at_least_the_free_bits():
     variables = cases.initial(method(), BATCH)
 
     def terms(**fields):
@@ -164,7 +164,7 @@ def test_the_objective_weighs_the_rate_by_beta_and_charges_no_less_than_the_free
 
 
 @pytest.mark.parametrize("microbatches", [1, 2, 4])
-def test_beta_rises_once_a_step_whatever_the_microbatches(microbatches):
+def test_beta_rises_once_per_step_for_any_number_of_microbatches(microbatches):
     ours = method(warmup=4)
     variables, seen = cases.initial(ours.clone(), {**BATCH, "index": BATCH["index"] + 99}), []
     for _ in range(6):
@@ -237,7 +237,7 @@ def test_denominators_are_the_weights_of_the_means(fields):
     cases.assert_denominators_are_the_weights(method(**fields), BATCH)
 
 
-def test_a_run_resumes_to_the_bit_and_does_not_depend_on_devices(tmp_path, monkeypatch):
+def test_a_run_resumes_bit_for_bit_and_does_not_depend_on_devices(tmp_path, monkeypatch):
     bottlenecks.check_resumes_and_spreads(tmp_path, monkeypatch, build(variational.recipe("tiny")))
 
 
@@ -266,6 +266,6 @@ def test_bad_fields_are_named(fields, message):
         method(**fields)
 
 
-def test_a_decoder_of_other_channels_than_the_likelihood_reads_is_named():
+def test_a_decoder_with_other_channels_than_the_likelihood_needs_is_named():
     with pytest.raises(UserError, match=r"LogisticMixture reads 100 numbers .* gives 3\. Set --config.method.decoder.channels=100"):
         cases.initial(method(likelihood=LogisticMixture()), BATCH)

@@ -49,7 +49,7 @@ def plain(params, tokens):
 
 
 @pytest.mark.parametrize("fields", [{}, {"layer_scale": 0.1, "remat": True}])
-def test_the_blocks_are_those_of_a_plain_loop(fields):
+def test_the_blocks_equal_a_plain_loop(fields):
     weights = variables(**fields)
     tokens, _ = jitted.apply(Stack(fields), weights, TOKENS[:2])
     np.testing.assert_allclose(tokens, plain(weights["params"], np.asarray(TOKENS[:2])), rtol=1e-4, atol=1e-5)
@@ -65,13 +65,13 @@ def test_remat_changes_no_gradient():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), kept, again)
 
 
-def test_collected_tokens_are_those_after_each_block():
+def test_collected_tokens_are_the_outputs_of_each_block():
     tokens, every = jitted.apply(Stack({"collects": True}), variables(), TOKENS)
     assert every.shape == (3, *TOKENS.shape)
     np.testing.assert_array_equal(every[2], tokens)
 
 
-def test_drop_path_leaves_out_branches_of_whole_images_more_often_in_later_blocks():
+def test_drop_path_drops_branches_of_whole_images_more_often_in_later_blocks():
     weights = variables()
     fields = {"drop_path": 0.8, "collects": True}
     many = jnp.tile(TOKENS, (16, 1, 1))
@@ -101,7 +101,7 @@ def test_the_softmax_is_float32_in_half_precision():
     np.testing.assert_allclose(ours.astype(jnp.float32), full, atol=0.01)
 
 
-def test_the_last_layers_of_deeper_blocks_start_smaller_as_in_beit_and_simmim():
+def test_the_last_layers_of_deeper_blocks_are_initialised_smaller_as_in_beit_and_simmim():
     """SimMIM's fix_init_weight: normal with deviation .02; attn.proj and mlp.fc2 of block l, from 1, divided by sqrt(2 l)."""
     tokens = jnp.zeros((1, 5, 128))
     start = jax.jit(lambda: Stack({"initialiser": "depth"}).init(jax.random.key(0), tokens))()["params"]["blocks"]

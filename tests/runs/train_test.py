@@ -58,7 +58,7 @@ def same(left, right):
     return left.keys() == right.keys() and all(np.array_equal(left[name], right[name]) for name in left)
 
 
-def test_a_run_leaves_all_that_is_promised(pretrained):
+def test_a_run_writes_all_documented_files(pretrained):
     assert {path.name for path in pretrained.iterdir()} >= {"config.json", "metrics.jsonl", "events", "checkpoints", "pictures"}
     assert (pretrained / "pictures" / "step_000002.png").stat().st_size > 1000
     rows = [json.loads(line) for line in (pretrained / "metrics.jsonl").read_text().splitlines()]
@@ -66,7 +66,7 @@ def test_a_run_leaves_all_that_is_promised(pretrained):
     assert {"validation/psnr", "validation/ssim"} <= rows[-1].keys()
 
 
-def test_a_linear_probe_leaves_the_encoder_as_it_was_and_fine_tuning_does_not(run, pretrained, tmp_path):
+def test_a_linear_probe_keeps_the_encoder_unchanged_and_fine_tuning_does_not(run, pretrained, tmp_path):
     """Of a frozen one the averages of its batch norms are taken anew, of whole images, unless those of pretraining are asked for."""
     ways = {"linear-probe": "re-estimated", "as pretrained": "pretrained", "fine-tune": "re-estimated"}
     before = encoder(pretrained)
@@ -83,7 +83,7 @@ def test_a_linear_probe_leaves_the_encoder_as_it_was_and_fine_tuning_does_not(ru
         assert changed == (set() if way == "as pretrained" else averages)
 
 
-def test_from_scratch_the_architecture_is_taken_and_no_weight(run, pretrained, tmp_path, capsys):
+def test_from_scratch_only_the_architecture_is_used(run, pretrained, tmp_path, capsys):
     workdir = tmp_path / "scratch"
     assert run(segment, "--config=folder:unet", f"--init={pretrained}", "--config.transfer=scratch", f"--workdir={workdir}") == 0
     assert "Took" not in capsys.readouterr().err
@@ -92,7 +92,7 @@ def test_from_scratch_the_architecture_is_taken_and_no_weight(run, pretrained, t
     assert not same(ours, theirs)
 
 
-def test_the_last_lines_give_numbers_pictures_and_the_next_command_which_runs(run, pretrained, tmp_path, capsys):
+def test_the_last_lines_give_numbers_pictures_and_a_next_command_that_runs(run, pretrained, tmp_path, capsys):
     workdir = tmp_path / "run"
     assert run(segment, "--config=folder:unet", f"--init={pretrained}", f"--workdir={workdir}") == 0
     last = capsys.readouterr().out.strip().splitlines()[-3:]
@@ -112,7 +112,7 @@ TINY = (
 )  # fmt: skip
 
 
-def test_two_processes_train_the_model_that_one_does(tmp_path):
+def test_two_processes_train_the_same_model_as_one(tmp_path):
     """SLURM's own variables start them; each loads its rows, and both write one checkpoint."""
     job = str(os.getpid())
     cluster = {"SLURM_JOB_ID": job, "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}

@@ -22,7 +22,7 @@ def camvid(tmp_path):
     return tmp_path
 
 
-def test_segnet_s_published_weights_are_those_of_its_prototxt_label_by_label(camvid):
+def test_segnet_s_published_weights_equal_its_prototxt_label_by_label(camvid):
     config = cli.load_config("camvid_segnet:segnet_basic")
     config.data.source.root, config.class_weights = str(camvid), "segnet"
     transfer.weigh_classes(config)
@@ -33,21 +33,21 @@ FROZEN = {"optimiser.freeze": ("encoder/*",), "transfer": "scratch"}
 
 
 @pytest.mark.parametrize("fields", [FROZEN, {"transfer": "linear-probe"}])
-def test_every_frozen_encoder_runs_in_evaluation_mode_the_random_one_too(fields):
+def test_every_frozen_encoder_runs_in_evaluation_mode_also_a_random_one(fields):
     config = cli.load_config("camvid_labels")
     config.update_from_flattened_dict(fields)
     transfer.chosen(config, lambda state: (state, []))
     assert config.method.frozen_encoder
 
 
-def test_a_random_encoder_s_averages_move_with_each_batch_as_they_did_before_if_asked():
+def test_a_random_encoder_s_averages_move_with_each_batch_on_request_as_in_earlier_versions():
     config = cli.load_config("camvid_labels")
     config.update_from_flattened_dict({**FROZEN, "statistics": "pretrained"})
     transfer.chosen(config, None)
     assert not config.method.frozen_encoder
 
 
-def test_statistics_are_a_difference_between_runs_only_if_the_encoder_is_frozen():
+def test_statistics_distinguish_runs_only_if_the_encoder_is_frozen():
     """A config without the field is of a version that left the averages as pretraining took them."""
     for fields, differs in ((FROZEN, True), ({"transfer": "linear-probe"}, True), ({"transfer": "scratch"}, False), ({}, False)):
         config = cli.load_config("camvid_labels")
@@ -60,7 +60,7 @@ def test_statistics_are_a_difference_between_runs_only_if_the_encoder_is_frozen(
         spec.build_run({**spec.plain(config), "statistics": "none"})
 
 
-def test_an_encoder_that_thaws_is_not_a_frozen_one():
+def test_an_encoder_that_thaws_is_not_frozen():
     config = cli.load_config("camvid_labels")
     config.update_from_flattened_dict({"optimiser.freeze": ("encoder/*",), "optimiser.thaw": (100, 150)})
     transfer.chosen(config, lambda state: (state, []))

@@ -28,7 +28,7 @@ def describe(workdir, best):
 
 
 @pytest.mark.parametrize(("best", "step"), [("mean_iou", 6), ("loss", 6)])
-def test_the_best_step_is_one_that_is_saved(workdir, best, step):
+def test_the_best_step_is_a_saved_step(workdir, best, step):
     assert workdirs.best_step(describe(workdir, best)) == step
 
 

@@ -49,7 +49,7 @@ def lars(weights, rate, momentum, trust, decay, steps):
 
 
 @pytest.mark.parametrize("name", ["lamb", "lars"])
-def test_the_steps_are_those_of_the_paper(name):
+def test_the_steps_equal_the_paper(name):
     if name == "lamb":
         ours = optimisers.lamb(0.1, steps=5, schedule="constant", weight_decay=0.2)
         expected = lamb(START, 0.1, 0.9, 0.95, 1e-6, 0.2, steps=3)
@@ -77,7 +77,7 @@ def slope_of_all(weights, number):
 
 
 @pytest.mark.parametrize("transform", [trust_ratio.scale_by_lamb_ratio(()), trust_ratio.scale_by_lars_ratio(0.001, 0.0, ())])
-def test_what_starts_at_zero_can_leave_it(transform):
+def test_parameters_that_start_at_zero_can_change(transform):
     updates, _ = transform.update({"kernel": jnp.ones((2, 2))}, transform.init({}), {"kernel": jnp.zeros((2, 2))})
     np.testing.assert_array_equal(updates["kernel"], np.ones((2, 2)))
     still, _ = transform.update({"kernel": jnp.zeros((2, 2))}, transform.init({}), {"kernel": jnp.ones((2, 2))})

@@ -82,7 +82,7 @@ def test_one_mask_for_each_object_needs_no_answer(tmp_path):
     np.testing.assert_array_equal(source[0]["label"], SCENES[int(name[1:])]["label"] > 0)
 
 
-def test_images_alone_and_few_images_are_described(tmp_path):
+def test_unlabelled_images_and_few_images_are_described(tmp_path):
     saved(tmp_path / "data/a.png", SCENES[0]["image"])
     found = report.inspect(str(tmp_path / "data"), str(tmp_path / "out"), {}, **QUIET)
     assert len(description.built(found.description, "train")) == 1
@@ -92,20 +92,20 @@ def test_images_alone_and_few_images_are_described(tmp_path):
     assert any("1 images or groups cannot make 3 splits" in line for line in found.sections["Splits"])
 
 
-def test_files_that_cannot_be_read_are_counted_and_the_others_described(masks):
+def test_unreadable_files_are_counted_and_the_others_described(masks):
     (masks / "data/images/03.png").write_bytes((masks / "data/images/03.png").read_bytes()[:10])
     found = report.inspect(str(masks / "data"), str(masks / "out"), {}, **QUIET)
     assert any("1 files cannot be read: images/03.png" in line for line in found.sections["Files"])
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "x", '{"source": {}, "train": {}, "validation": {}, "test": {}}', "[" * 99_999])
-def test_what_is_no_description_is_refused(tmp_path, text):
+def test_an_invalid_description_is_refused(tmp_path, text):
     (tmp_path / "data.json").write_text(text)
     with pytest.raises(UserError, match="Write it with: inspect <folder>"):
         description.read(tmp_path / "data.json")
 
 
-def test_suggestions_carry_their_reason():
+def test_suggestions_have_a_reason():
     found = suggested([(400, 600)] * 5, 100, None, [])
     assert [(item.name, item.value) for item in found] == [("window", "(256, 256)"), ("batch_size", "4"), ("steps", "5500")]
     assert all(item.reason for item in found)

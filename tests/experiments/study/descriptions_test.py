@@ -69,7 +69,7 @@ def test_every_recorded_row_of_every_table_is_still_shown_after_a_refactoring(re
     assert shown == {table: len({(line["row"], line["seed"]) for line in measurements.lines(table)}) for table in shown}
 
 
-def test_a_workdir_from_before_a_refactoring_is_of_the_same_run(tmp_path, refactored):
+def test_a_workdir_from_before_a_refactoring_belongs_to_the_same_run(tmp_path, refactored):
     """Its config.json is one that an earlier version wrote: without targets at the top, with `freeze`, each split described whole."""
     old = json.loads((ROOT / "tests/golden/configs/segment-unet.json").read_text())
     assert "target" not in old
@@ -82,7 +82,7 @@ def test_a_workdir_from_before_a_refactoring_is_of_the_same_run(tmp_path, refact
         workdir.check_workdir(str(tmp_path), config)
 
 
-def test_an_absent_field_has_the_value_that_the_code_meant_when_it_was_written(monkeypatch):
+def test_an_absent_field_has_the_default_of_its_time(monkeypatch):
     """A default that changes what is computed is written down once; without that, old results would pass for new ones."""
     config = cli.load_config("segment")
     old = spec.plain(config)
@@ -93,7 +93,7 @@ def test_an_absent_field_has_the_value_that_the_code_meant_when_it_was_written(m
     assert workdir.comparable(old) != workdir.comparable(config)
 
 
-def test_a_description_is_stored_once_with_what_it_starts_from(tmp_path):
+def test_a_description_is_stored_once_with_its_starting_row(tmp_path):
     rows = (Row("denoising", "pretrain", "pretrain"), Row("pretrained", "segment", "segment", init="denoising"))
     path = str(tmp_path / "configs" / "table.jsonl")
     described = descriptions.described(rows)
@@ -105,7 +105,7 @@ def test_a_description_is_stored_once_with_what_it_starts_from(tmp_path):
     assert stored[name]["init"]["command"] == "pretrain"
 
 
-def test_where_the_files_are_and_how_they_are_read_means_nothing():
+def test_paths_and_loading_settings_do_not_change_the_meaning():
     """Roots, threads, workers, caches, and what is logged and printed change no number."""
     row = Row("scratch", "segment", "camvid_small:unet")
     fields = {"data.root": "/elsewhere", "data.threads": 7, "data.cache_gib": 0.0, "log_every": 3, "keep": 5, "next": "segment"}

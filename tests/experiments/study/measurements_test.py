@@ -96,7 +96,7 @@ def test_a_row_that_fails_stops_only_those_that_start_from_it(calls, tmp_path):
     assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
 
 
-def test_an_error_is_not_told_of_a_row_that_has_changed_since(calls, tmp_path, monkeypatch):
+def test_the_error_of_a_changed_row_is_not_reported(calls, tmp_path, monkeypatch):
     calls.failing = {"scratch-0"}
     measure(tmp_path)
     assert list(measurements.failures("table", PAPER, str(tmp_path / "runs"))) == [("scratch", 0)]
@@ -104,7 +104,7 @@ def test_an_error_is_not_told_of_a_row_that_has_changed_since(calls, tmp_path, m
     assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
 
 
-def test_what_another_process_is_at_is_left_to_it(calls, tmp_path):
+def test_rows_that_another_process_runs_are_left_to_it(calls, tmp_path):
     """The lock is taken by a process that is killed later: then the row is free again."""
     place = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "denoising", 0)
     code = f"from experiments.machine import commands\nwith commands.held({place + '.lock'!r}): print('held', flush=True); input()"
@@ -122,7 +122,7 @@ def test_what_another_process_is_at_is_left_to_it(calls, tmp_path):
     assert len(measurements.lines("table")) == 6
 
 
-def test_what_another_process_has_measured_meanwhile_is_not_run_again(calls, tmp_path, monkeypatch):
+def test_rows_that_another_process_measured_meanwhile_are_not_run_again(calls, tmp_path, monkeypatch):
     measure(tmp_path)
     before = len(calls.commands)
     monkeypatch.setattr(measurements, "missing", lambda table, paper: [(row, 1) for row in PAPER.ROWS])
@@ -147,14 +147,14 @@ def test_a_row_that_evaluates_scores_the_run_it_names_and_trains_nothing(calls, 
     assert second["seconds"] == pytest.approx(first["seconds"], abs=0.1), "those of the run that is scored"
 
 
-def test_a_row_has_a_place_of_its_own():
+def test_each_row_has_its_own_path():
     names = ("scratch, 1/16", "SparK, 1/16", "spark", "rate 0.0005", "rate 0.002", "pretrain:spark")
     places = [measurements.path_prefix("runs", "table", name, 3) for name in names]
     assert places[0] == os.path.join("runs", "table", "scratch-1-16-3")
     assert len({place.lower() for place in places}) == len(names)
 
 
-def test_where_a_workdir_is_gone_it_is_trained_again_for_those_that_start_from_it(calls, tmp_path):
+def test_a_missing_workdir_is_trained_again_for_the_rows_that_start_from_it(calls, tmp_path):
     calls.failing = {"pretrained-1"}
     measure(tmp_path)
     shutil.rmtree(tmp_path / "runs")
@@ -170,7 +170,7 @@ def changed(monkeypatch, name, **fields):
     monkeypatch.setattr(PAPER, "ROWS", tuple(row._replace(**fields) if row.name == name else row for row in PAPER.ROWS))
 
 
-def test_another_version_of_the_code_trains_and_measures_every_row_anew(calls, tmp_path, monkeypatch):
+def test_another_revision_trains_and_measures_every_row_again(calls, tmp_path, monkeypatch):
     measure(tmp_path)
     monkeypatch.setattr(descriptions, "CODE", 2)
     assert measurements.current("table", PAPER) == []
@@ -183,7 +183,7 @@ def test_another_version_of_the_code_trains_and_measures_every_row_anew(calls, t
     assert measurements.missing("table", PAPER) == []
 
 
-def test_a_changed_row_is_measured_anew_and_so_is_what_starts_from_it(calls, tmp_path, monkeypatch):
+def test_a_changed_row_and_the_rows_that_start_from_it_are_measured_again(calls, tmp_path, monkeypatch):
     measure(tmp_path)
     changed(monkeypatch, "denoising", overrides={"steps": 7})
     assert {row.name for row, _ in measurements.missing("table", PAPER)} == {"denoising", "pretrained"}
@@ -207,7 +207,7 @@ def test_rows_that_run_something_else_mean_something_else():
     assert len(set(others)) == len(others) == 7
 
 
-def test_a_row_that_is_scored_otherwise_is_scored_anew_and_not_trained(calls, tmp_path, monkeypatch):
+def test_a_row_with_other_scoring_is_scored_again_and_not_trained(calls, tmp_path, monkeypatch):
     measure(tmp_path)
     changed(monkeypatch, "scratch", best=True)
     calls.commands.clear()
@@ -232,7 +232,7 @@ def test_a_run_that_was_stopped_before_its_last_step_is_not_scored(calls, tmp_pa
     assert measure(tmp_path) == {}
 
 
-def test_what_a_row_starts_from_is_trained_to_its_end_again_however_far_back(calls, tmp_path, monkeypatch):
+def test_all_unfinished_predecessors_of_a_row_are_trained_to_their_end(calls, tmp_path, monkeypatch):
     """A chain of three, of which the last alone is not measured, and the first was cut off."""
     third = Row("third", "segment", "segment", init="pretrained")
     measure(tmp_path)
@@ -257,7 +257,7 @@ def test_a_finished_run_that_is_scored_again_keeps_its_seconds_and_its_commit(ca
     assert measurements.lines("table") == [{**line, "scored": "def"} for line in before]
 
 
-def test_a_run_that_outlived_its_table_has_the_commit_that_it_was_started_with(calls, tmp_path, monkeypatch):
+def test_a_run_that_outlives_its_table_has_the_commit_of_its_start(calls, tmp_path, monkeypatch):
     """The table's process is killed while it trains; the run goes on to its last step, and a later commit scores it."""
     calls.cut = {"scratch-0"}
     measure(tmp_path)
@@ -269,7 +269,7 @@ def test_a_run_that_outlived_its_table_has_the_commit_that_it_was_started_with(c
     assert (last["row"], last["seed"], last["commit"], last["scored"]) == ("scratch", 0, "abc", "def")
 
 
-def test_an_error_of_ours_is_told_and_the_other_rows_go_on(calls, tmp_path, monkeypatch, capsys):
+def test_a_bug_is_reported_and_the_other_rows_continue(calls, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measurements, "scoring", lambda row: [][0] if row.name == "scratch" else [])
     failed = measure(tmp_path)
     assert failed == {("scratch", seed): "IndexError: list index out of range" for seed in (0, 1)}
@@ -277,7 +277,7 @@ def test_an_error_of_ours_is_told_and_the_other_rows_go_on(calls, tmp_path, monk
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_provenance_is_printed_by_a_process_of_its_own():
+def test_a_separate_process_prints_the_provenance():
     """So that the process that starts the runs never takes a GPU's memory from them."""
     done = subprocess.run([sys.executable, "-m", "experiments.machine.provenance"], capture_output=True, text=True, check=True)
     assert {"device", "commit", "versions"} <= json.loads(done.stdout).keys()

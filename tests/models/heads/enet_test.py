@@ -23,7 +23,7 @@ SECTION = [(REGULAR, 1), (REGULAR, 2), (ASYMMETRIC, 1), (REGULAR, 4), (REGULAR, 
 @pytest.mark.parametrize(
     ("size", "classes", "count"), [("enet", 11, 363_434), ("enet", 12, 363_499), ("enet", 20, 364_019), ("authors", 12, 363_163)]
 )
-def test_with_its_encoder_it_has_the_published_number_of_parameters_to_2_percent(size, classes, count):
+def test_with_its_encoder_it_has_the_published_number_of_parameters_within_2_percent(size, classes, count):
     """Published: 0.37 M."""
     network = Network(build(encoders.recipe("enet")), build(heads.recipe(size, classes=classes)))
     image = jax.ShapeDtypeStruct((1, 360, 480, 3), jnp.float32)
@@ -33,7 +33,7 @@ def test_with_its_encoder_it_has_the_published_number_of_parameters_to_2_percent
 
 
 @pytest.mark.parametrize(("size", "decoder"), [("enet", (0.1, "prelu")), ("authors", (0.0, "relu"))])
-def test_the_bottlenecks_are_those_of_table_1(size, decoder):
+def test_the_bottlenecks_are_as_in_table_1(size, decoder):
     network, found = Network(build(encoders.recipe("enet")), build(heads.recipe(size))), []
 
     def note(method, arguments, keywords, context):
@@ -76,7 +76,7 @@ def test_the_network_equals_torch_on_a_size_that_the_poolings_do_not_divide(fiel
     oracle.assert_equals(found[1], head.transposed(features, "logits"))
 
 
-def test_the_pyramid_holds_what_is_pooled_at_sizes_that_the_poolings_do_not_divide_too():
+def test_the_pyramid_has_the_pooled_features_also_at_sizes_that_the_poolings_do_not_divide():
     encoder = build(encoders.recipe("enet"))
     image = jax.ShapeDtypeStruct((1, 45, 62, 3), jnp.float32)
     found, _ = jax.eval_shape(lambda image: encoder.init_with_output(jax.random.key(0), image, train=False), image)
@@ -84,7 +84,7 @@ def test_the_pyramid_holds_what_is_pooled_at_sizes_that_the_poolings_do_not_divi
 
 
 @pytest.mark.parametrize("strides", [(2, 4, 8), (1, 2, 4)])
-def test_logits_stand_at_half_the_finest_stride_where_it_is_not_1(strides):
+def test_logits_are_at_half_the_finest_stride_unless_it_is_1(strides):
     logits, _ = jax.eval_shape(lambda: heads.ENetHead(3).init_with_output(jax.random.key(0), pyramid(*strides), train=False))
     assert {stride: found.shape for stride, found in logits.items()} == {1: (1, 16, 16, 3)}
 
