@@ -31,7 +31,7 @@ def test_the_error_equals_the_calibration_curve_of_scikit_learn():
     rng = np.random.default_rng(1)
     values = rng.uniform(0.2, 1, 2000)
     right = rng.random(2000) < values**2
-    accuracy, mean = calibration_curve(right, values, n_bins=BINS)  # of the bins that are not empty
+    accuracy, mean = calibration_curve(right, values, n_bins=BINS)  # only of bins that are not empty
     pixels, _ = np.histogram(values, BINS, (0, 1))
     expected = np.sum(pixels[pixels > 0] * np.abs(accuracy - mean)) / 2000
     assert expected > 0.1

@@ -1,4 +1,4 @@
-"""aeseg/checks.py: absurd arguments of aeseg's own parts are refused in one sentence, sensible ones pass, memory is compared first."""
+"""aeseg/checks.py: absurd arguments are refused in one sentence, valid arguments pass, and memory is compared before allocation."""
 
 import importlib
 import math
@@ -64,7 +64,7 @@ def test_a_mean_of_two_channels_with_a_std_of_three_is_refused():
 
 
 def every_description():
-    """Every description of every recipe of every size, at any depth."""
+    """Every config of every recipe of every size, at any depth."""
 
     def inside(node):
         if isinstance(node, list):
@@ -82,7 +82,7 @@ def every_description():
             for size in ("tiny", "small", "base", "large"):
                 try:
                     recipe = module.recipe(size) if hasattr(module, "recipe") else None
-                except (UserError, TypeError):  # not each has each size; sources and heads need arguments
+                except (UserError, TypeError):  # not every recipe has every size; sources and heads need arguments
                     continue
                 yield from inside(spec.plain(recipe))
 
@@ -96,12 +96,12 @@ def test_every_recipe_passes():
 
 
 def test_memory_is_compared_before_anything_is_allocated():
-    """A network of 10^6 by 10^6 features: traced in milliseconds, never made."""
+    """A network of 10^6 by 10^6 features is traced in milliseconds and never allocated."""
     method = spec.build(spec.spec(ConvNet, widths=(10**6, 10**6)))
     image = jnp.zeros((1, 16, 16, 3))
     shapes = jax.eval_shape(lambda: method.init(jax.random.key(0), image, train=False))
     needed = checks.state_bytes(shapes)
-    assert 36e12 < needed < 37e12  # 3 x 3 x 10^6 x 10^6 float32, and little else
+    assert 36e12 < needed < 37e12  # mostly 3 x 3 x 10^6 x 10^6 float32
     with pytest.raises(UserError, match=r"The network needs at least 36 TB; this machine has 24 GB\. Lower the widths\."):
         checks.check_memory(needed, "The network", "Lower the widths.", available=24e9)
     checks.check_memory(1e9, "The network", "Lower the widths.", available=24e9)

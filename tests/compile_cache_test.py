@@ -1,4 +1,4 @@
-"""aeseg/compile_cache.py: programs are compiled once, for one kind of machine, and damaged files are compiled anew."""
+"""aeseg/compile_cache.py: programs are compiled once per kind of machine, and damaged files are compiled again."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ print(float(jax.jit(lambda x: jnp.sum(jnp.sin(x) ** 2))(jnp.arange(7.0))), "/jax
 
 
 def run(folder):
-    """(the number that a process computes, whether a program came from the cache); warnings are errors there."""
+    """Return (the number that a process computes, whether a program came from the cache); its warnings are errors."""
     environment = {name: value for name, value in os.environ.items() if name not in ("JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS")}
     command = [sys.executable, "-W", "error", "-c", PROGRAM, str(folder)]
     number, hit = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()

@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 
 
 def made(root, labels, **fields):
-    """A folder with a label of each of these values: its classes are two."""
+    """Make a folder of two classes with a label of each of these values."""
     for number, value in enumerate(labels):
         for part, pixels in (("images", RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)), ("labels", np.full((8, 8), 0, np.uint8) + value)):
             (root / part).mkdir(exist_ok=True, parents=True)

@@ -66,7 +66,7 @@ def test_colours_become_classes_and_an_unknown_one_is_named():
 
 
 def test_grey_labels_in_rgb_are_ids_only_if_the_table_has_no_colours():
-    label = np.zeros((2, 2, 3), np.uint8)  # all void in a colour-coded set, all class 0 in a set of ids
+    label = np.zeros((2, 2, 3), np.uint8)  # all void in a colour-coded set; all class 0 in a set of ids
     np.testing.assert_array_equal(from_colours(label, {(0, 0, 0): IGNORE}, lookup({0: 0}), "a.png"), np.full((2, 2), IGNORE))
     np.testing.assert_array_equal(from_colours(label, {}, lookup({0: 0}), "a.png"), np.zeros((2, 2)))
 

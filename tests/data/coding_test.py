@@ -15,7 +15,7 @@ def grey(*values, lossy=False):
 
 
 def read(stored, classes, ignore_ids=(), coding="auto", snap=0.0):
-    """The classes of one file that is the whole data set."""
+    """Return the class ids of a label file that is the complete data set."""
     decided = decide(findings([("a.png", stored)]), table(classes, ignore_ids), coding, snap)
     return classes_of(stored, decided, "a.png", snap).ravel().tolist(), decided.notes
 

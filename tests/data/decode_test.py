@@ -20,7 +20,7 @@ IDS = RNG.integers(0, 12, (20, 30), dtype=np.uint8)
 
 
 def written(pixels, kind, mode="", **settings):
-    """The bytes that Pillow writes."""
+    """Return the bytes that Pillow writes."""
     file = io.BytesIO()
     picture = Image.fromarray(pixels)
     (picture.convert(mode) if mode else picture).save(file, kind, **settings)
@@ -28,7 +28,7 @@ def written(pixels, kind, mode="", **settings):
 
 
 def shown(data, mode="RGB"):
-    """What Pillow reads: the independent reader."""
+    """Return the array that Pillow, an independent reader, reads."""
     return np.asarray(Image.open(io.BytesIO(data)).convert(mode))
 
 
@@ -139,7 +139,7 @@ def test_a_truncated_file_is_named(tmp_path, kind, part, capfd):
         decode.image(file)
     with pytest.raises(UserError, match=f"street.{kind.lower()} is"):
         decode.label(file)
-    assert capfd.readouterr().err == ""  # the decoders keep quiet
+    assert capfd.readouterr().err == ""  # the decoders print nothing
 
 
 def test_a_file_that_is_not_an_image_is_named(tmp_path):
@@ -160,7 +160,7 @@ def test_a_file_that_is_not_an_image_is_named(tmp_path):
 
 
 def tiff(pixels, **settings):
-    """The bytes that tifffile writes."""
+    """Return the bytes that tifffile writes."""
     file = io.BytesIO()
     tifffile.imwrite(file, pixels, **settings)
     return file.getvalue()
@@ -292,7 +292,7 @@ def test_the_exif_orientation_is_applied_or_a_question(kind, turn):
 
 
 def bomb(kind, height, width):
-    """A file that claims a size; its pixels are missing."""
+    """Return a file with a size in its header but without pixels."""
     if kind == "PNG":
         ihdr = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
         return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + ihdr + struct.pack(">I", zlib.crc32(ihdr)) + b"\0\0\0\0IEND\xaeB`\x82"

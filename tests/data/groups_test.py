@@ -37,11 +37,11 @@ def test_groups_follow_the_names(names, expected):
     assert len(set(found)) == expected
     members = splits(names)
     for group in set(found):
-        assert sum(any(found[index] == group for index in part) for part in members) == 1, "a group lies in two splits"
+        assert sum(any(found[index] == group for index in part) for part in members) == 1, "a group is in two splits"
 
 
 def test_neighbours_of_a_sequence_stay_together():
-    found = groups([f"frame_{index}" for index in range(100)], "blocks")  # 10 stands after 9, not after 1
+    found = groups([f"frame_{index}" for index in range(100)], "blocks")  # 10 comes after 9, not after 1
     assert [found.index(group) for group in dict.fromkeys(found)] == list(range(0, 100, 2))
 
 

@@ -10,7 +10,7 @@ from aeseg.data.sources.scenes import CLASSES, Scenes
 NAMES = {each.name for each in CLASSES}
 CHECKSUMS = [2771018154, 3057830326]
 LABEL, DEPTH = np.zeros((12, 12), np.uint8), np.ones((12, 12), np.float32)
-LABEL[0:4, 0:6], DEPTH[0:4, 0:6] = 2, 0.5  # a ring, of which the disc hides a part
+LABEL[0:4, 0:6], DEPTH[0:4, 0:6] = 2, 0.5  # a ring that the disc partly hides
 LABEL[2:4, 2:4], DEPTH[2:4, 2:4] = 1, 0.25
 LABEL[8:12, 10:12], DEPTH[8:12, 10:12] = 1, 0.75
 
@@ -48,7 +48,7 @@ def test_loudness_is_the_size_of_an_object_and_panning_its_position():
 
 @pytest.mark.parametrize("kind", range(1, 8))
 def test_a_class_has_its_own_pitch_and_timbre(kind):
-    """Fourier: the strongest tone is the class's, and the octave above grows with the class."""
+    """By Fourier transform: the strongest tone is the class's, and the octave above it grows with the class."""
     spectrum = np.abs(np.fft.rfft(narration.sound([Shape(kind, 1.0, 0.5, 0.0)])[:, 0]))
     pitch = narration.PITCH[kind - 1]
     assert spectrum.argmax() == pitch

@@ -1,4 +1,4 @@
-"""Which images pretrain, and that those of a segmenter's test are never among them."""
+"""aeseg/data/picking.py: pretraining never uses images of a segmenter's test split."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def random_names(count, seed=0):
 
 @pytest.fixture
 def own(tmp_path):
-    """Makes a folder of images, of which some have a label."""
+    """Make a folder of images, some of them with a label."""
 
     def make(names, labelled):
         for folder in ("images", "labels"):
@@ -45,7 +45,7 @@ def test_pretraining_and_segmentation_agree_on_the_test_images_for_any_number_of
     pretrains = {split: names_of(root, split, images_only=True, split_seed=seed) for split in SPLITS}
     for split in ("validation", "test"):
         assert pretrains[split] == segments[split]
-    assert pretrains["train"] == set(names) - segments["validation"] - segments["test"], "what has no label trains, too"
+    assert pretrains["train"] == set(names) - segments["validation"] - segments["test"], "images without a label also train"
 
 
 def test_neighbours_of_test_images_do_not_pretrain_even_without_a_label():

@@ -29,7 +29,7 @@ def test_each_group_is_dropped_with_the_probability_and_never_all_groups():
     images = np.stack([drop(record(), RNG)["image"] for _ in range(2000)])
     gone = np.stack([(images[..., :2] == 0).all(axis=(1, 2, 3)), (images[..., 2] == 0).all(axis=(1, 2))], axis=1)
     assert not gone.all(axis=1).any()
-    np.testing.assert_allclose(gone.mean(axis=0), 0.25 + 0.25 / 2, atol=0.03)  # alone, or both and the other was spared
+    np.testing.assert_allclose(gone.mean(axis=0), 0.25 + 0.25 / 2, atol=0.03)  # only this group, or both and the other was kept
     np.testing.assert_array_equal(images[~gone.any(axis=1)][0], record()["image"])
     np.testing.assert_array_equal(DropPlanes((2, 1), 0.0)(record(), RNG)["image"], record()["image"])
 

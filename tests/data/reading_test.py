@@ -22,7 +22,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture
 def scan(tmp_path):
-    """Two 16-bit grey images that use all bits, and a narrow range of them."""
+    """Make two 16-bit grey images: one uses all bits, one a narrow range."""
     (tmp_path / "images").mkdir()
     pixels = RNG.integers(30_000, 30_200, (2, 8, 8)).astype(np.uint16)
     pixels[:, 0, 0] = 65_535

@@ -1,4 +1,4 @@
-"""What is no record is refused wherever records are read: by the loader, where they are scored, where labels are counted."""
+"""Invalid records are refused wherever records are read: in the loader, in scoring, and in counting labels."""
 
 import re
 
@@ -49,7 +49,7 @@ def test_a_label_that_is_not_uint8_is_named(label, came):
     ids=["training", "batches of an evaluation", "whole images", "class counts"],
 )
 def test_records_are_checked_wherever_they_are_read(read):
-    """A label of -1 was counted as ignored by some scores and by others not."""
+    """Before, a label of -1 was ignored by some scores but not by others."""
     with pytest.raises(UserError, match=r"The label of record r should be uint8 \[h w\], .* got int16 \(2, 3\) with values from -1 to -1"):
         read([{"image": IMAGE, "label": np.full((2, 3), -1, np.int16), "name": "r"}])
 

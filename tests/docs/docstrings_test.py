@@ -1,4 +1,4 @@
-"""docs/docstrings.py: aeseg's docstrings become reStructuredText that reads as they were meant."""
+"""docs/docstrings.py: aeseg's docstrings become reStructuredText with the same meaning."""
 
 import pytest
 

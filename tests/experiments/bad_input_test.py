@@ -1,4 +1,4 @@
-"""What a user gets wrong is one clear message (expected, got, remedy), before any training, with exit code 2."""
+"""A user's mistakes give one clear message (expected, got, remedy), before any training, with exit code 2."""
 
 import json
 import re
@@ -27,7 +27,7 @@ SEGMENT = ("--config=segment:linear", "--config.window=(16,16)", "--config.data.
 
 @pytest.fixture
 def refused(tmp_path, capsys):
-    """Run an entry point that must refuse: its message, after checking the exit code and that nothing was trained."""
+    """Run an entry point that must refuse; check its exit code and that nothing was trained; return its message."""
 
     def run(module, *flags, workdir=""):
         place = workdir or str(tmp_path / "run")
@@ -53,7 +53,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def copied(finished, tmp_path):
-    """A copy of that workdir, to spoil."""
+    """A copy of that workdir, to damage."""
     return shutil.copytree(finished, tmp_path / "copied")
 
 
@@ -277,8 +277,8 @@ def test_a_workdir_that_cannot_be_created(refused, tmp_path, module):
 def test_a_disk_that_is_full(tmp_path, capsys):
     """Files may grow to 16 kB here: the config fits, a checkpoint does not."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    jax.config.update("jax_enable_compilation_cache", False)  # its files would be cut short, too, and met by other tests
-    compilation_cache.reset_cache()  # or the setting is not looked at again
+    jax.config.update("jax_enable_compilation_cache", False)  # its files would be cut, too, and other tests would read them
+    compilation_cache.reset_cache()  # otherwise the setting is not read again
     resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, limits[1]))
     try:
         code = cli.guarded(pretrain.run, ["program", *PRETRAIN, f"--workdir={tmp_path / 'run'}"])

@@ -1,4 +1,4 @@
-"""experiments/compare.py: a comparison finds a known order, goes on where it was, and leaves what its documentation says."""
+"""experiments/compare.py: a comparison finds a known order, resumes, and writes the documented files."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ def own(tmp_path_factory):
 def compared(own, tmp_path_factory):
     """The folder of a comparison with a broken pretraining: weight decay leaves nothing of its kernels, and its units are dead."""
     output, patch, one = tmp_path_factory.mktemp("compared"), pytest.MonkeyPatch(), jax.devices()[:1]
-    for name in ("devices", "local_devices"):  # eight virtual devices on a few cores wait for one another
+    for name in ("devices", "local_devices"):  # eight virtual devices on a few cores wait for each other
         patch.setattr(jax, name, lambda: one)
     sound = settings.pretraining
 

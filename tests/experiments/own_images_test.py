@@ -1,4 +1,4 @@
-"""The way from a folder of images to predictions: every command that the README's section on own images shows, on small images."""
+"""From a folder of images to predictions: every command in README.md's section on your own images, on small images."""
 
 import importlib
 import json

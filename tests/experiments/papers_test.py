@@ -1,4 +1,4 @@
-"""experiments/papers/__init__.py: tables over shares of the labels differ in nothing but where the encoder starts."""
+"""experiments/papers: rows over label fractions differ only in the encoder's initial weights; notes agree with their tables."""
 
 import re
 
@@ -121,7 +121,7 @@ def test_segnets_multipliers_equal_its_prototxts(variant, shifts_decay):
 
 
 def test_numbers_without_a_source_are_in_no_correlation():
-    """MAE's probes between 10 and 75 % hidden, and at 90 %, have no source that we could read: they stand nowhere."""
+    """MAE's probes between 10 and 75 % hidden, and at 90 %, have no source that we could read, so they are left out."""
     assert not re.search("memory|58.9|61.7|69.9|66.1", mae_ablations.PAPER)
     rows = {row for order in mae_ablations.ORDERS.values() for row in order}
     assert rows == {
@@ -135,12 +135,12 @@ def test_numbers_without_a_source_are_in_no_correlation():
 
 
 def test_camvid_smalls_note_has_the_lead_of_its_convolutional_network():
-    """Over all pairs of a row of `convnet` and one of another encoder, with the same share of the labels."""
+    """Over all pairs of a row of `convnet` and a row of another encoder with the same label fraction."""
     rows = [row for row in camvid_small.ROWS if row.command == "segment" and not row.name.endswith("25 %")]
     found = measurements.current("camvid_small", camvid_small)
     values = {row.name: [line["numbers"]["mean_iou"] for line in found if line["row"] == row.name] for row in rows}
     if not all(values.values()):
-        pytest.skip("camvid_small is not measured with the code as it is")
+        pytest.skip("camvid_small is not measured with the present code")
     means = {name: np.mean(each) for name, each in values.items()}
     kind = {row.name: row.config.partition(",")[2] for row in rows}
     leads = [
@@ -156,7 +156,7 @@ def test_mae_ablations_note_has_the_numbers_of_its_table():
     paper = papers.at_scale(mae_ablations, "cpu")
     found = measurements.current("mae_ablations", paper)
     if not found:
-        pytest.skip("mae_ablations is not measured with the code as it is")
+        pytest.skip("mae_ablations is not measured with the present code")
     table = formats.markdown(paper, paper.METRICS, summary.lines(paper, found, {})).removesuffix(paper.NOTE)
     numbers = re.findall(r"[+-]\d+\.\d ± \d+\.\d", paper.NOTE.removesuffix(mae_ablations.PAPER))
     assert len(numbers) >= 6

@@ -1,4 +1,4 @@
-"""`predict` and `evaluate` on an untrained network: what they read, write, and refuse."""
+"""`predict` and `evaluate` on an untrained network: their input, output and errors."""
 
 import errno
 import json
@@ -45,7 +45,7 @@ def bayesian():
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Runs an entry point on a trained network that stands in for the workdir; returns the exit code."""
+    """Return a function that runs an entry point on a network in place of the workdir's, and returns the exit code."""
 
     def call(entry_point, trained, *flags):
         monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step: trained)
@@ -303,7 +303,7 @@ def test_predict_averages_views(run, segmenter, photos, tmp_path):
 
 
 def test_predict_writes_a_reproducible_uncertainty_of_a_network_with_dropout(run, bayesian, photos, tmp_path):
-    """Whatever windows share a batch: each is sampled by its own pixels."""
+    """Each window is sampled by its own pixels, whatever else is in its batch."""
     written = []
     for batch, folder in ((1, tmp_path / "one"), (3, tmp_path / "other")):
         flags = (f"--output={folder}", f"--batch={batch}", "--samples=3", "--logits", "--flip", "--scales=0.5,1")
@@ -315,7 +315,7 @@ def test_predict_writes_a_reproducible_uncertainty_of_a_network_with_dropout(run
     assert one["uncertainty"].shape == (20, 33)
     assert one["uncertainty"].min() >= 0 < one["uncertainty"].mean()
     for name in ("logits", "uncertainty"):
-        np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-6)  # batches of other sizes round otherwise
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-6)  # batches of other sizes round differently
 
 
 def test_evaluate_draws_and_scores_a_network_with_dropout_reproducibly(run, bayesian, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture
 def ade(tmp_path):
-    """A tree like ADEChallengeData2016's, two images in training and one in validation."""
+    """Make a tree like ADEChallengeData2016, with two training images and one validation image."""
     root = tmp_path / "ADEChallengeData2016"
     for folder, names in (("training", ("a", "b")), ("validation", ("c",))):
         for name in names:
@@ -46,7 +46,7 @@ def test_the_semantic_labels_of_ade_are_prepared_without_tensorflow(ade, tmp_pat
         np.testing.assert_array_equal(record["label"], np.where(stored == 0, IGNORE, stored - 1))
         np.testing.assert_array_equal(record["image"], np.asarray(Image.open(ade / f"images/training/{record['name']}.jpg")))
     assert len(spec.build(dataset("scene_parse150_semantic", "validation", str(tmp_path / "tfds")))) == 1
-    assert prepare.prepare("scene_parse150_semantic", str(tmp_path / "tfds"))  # done already: wants nothing
+    assert prepare.prepare("scene_parse150_semantic", str(tmp_path / "tfds"))  # already prepared
 
 
 def test_files_to_download_by_hand_are_requested(tmp_path):

@@ -1,4 +1,4 @@
-"""The page in a browser: Debian's Chromium, without a window, driven by Playwright."""
+"""The page in a browser: headless Chromium, driven by Playwright."""
 
 import os
 import shutil
@@ -12,9 +12,9 @@ CHROMIUM = os.environ.get("AESEG_CHROMIUM") or shutil.which("chromium") or shuti
 
 @pytest.fixture(scope="module")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="The page is tried in a browser: pip install -e '.[test]'.")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="The test needs Playwright: pip install -e '.[test]'.")
     if not CHROMIUM:
-        pytest.skip("The page is tried in Chromium, and there is none: apt-get install chromium, or name it in AESEG_CHROMIUM.")
+        pytest.skip("The test needs Chromium: apt-get install chromium, or set AESEG_CHROMIUM.")
     with sync_api.sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield opened
@@ -30,7 +30,7 @@ def file(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, file):
-    """Opens the page; at the end of the test nothing was said on the console and nothing was asked of a network."""
+    """Return a function that opens the page; at the end, assert an empty console and no network requests."""
     contexts, said, asked = [], [], []
 
     def call(**how):
@@ -54,7 +54,7 @@ def names(page):
 
 
 def cuts(page):
-    """How far the truth and the prediction of the first card are in, from the left, in %."""
+    """Return the clip paths of the first card's truth and prediction."""
     return page.eval_on_selector_all("#run0 .card:first-child :is(.truth, .prediction)", "layers => layers.map(one => one.style.clipPath)")
 
 
@@ -102,7 +102,7 @@ def test_the_slider_moves_from_the_image_through_the_truth_to_the_prediction(ope
 
 
 def test_the_screen_shows_the_layers(opened):
-    """Left half right, right half wrong: the truth there is green, the prediction red."""
+    """The right half is wrong: its truth is green, its prediction red."""
     page = opened()
     page.locator("#run0 .strength").fill("1")
     stack = page.locator("#run0 .card:first-child .stack")

@@ -1,4 +1,4 @@
-"""experiments/tables.py: paired differences, the paper beside us, failures, and what README.md shows."""
+"""experiments/tables.py: paired differences, the paper's numbers, failures, and the results page."""
 
 import json
 
@@ -13,7 +13,7 @@ from experiments.study import descriptions, figures, measurements, plan, plot, s
 
 
 def identified(table, rows, name):
-    """The id of the recorded config of a row, which is recorded if it is not yet."""
+    """Return the id of a row's recorded config; record it if it is new."""
     return descriptions.store(descriptions.config_file(measurements.RESULTS, table), descriptions.described(rows)[name])
 
 
@@ -112,7 +112,7 @@ def test_pictures_of_a_table_are_linked(results):
 
 
 def published(monkeypatch, tolerance):
-    """Give the row `pretrained`, whose mean is 28.0 here, the number that a paper would have."""
+    """Give the row `pretrained`, whose mean is 28.0, a published number."""
     rows = [row._replace(paper={"mean_iou": 30.0}, tolerance=tolerance, citation="A. 2020") if row.compare else row for row in scenes.ROWS]
     monkeypatch.setattr(scenes, "ROWS", (*rows, Row("larger", "segment", "segment", paper={"mean_iou": 50.0}, citation="B. 2021")))
 
@@ -287,7 +287,7 @@ def test_the_second_stage_of_camvid_tiramisu_continues_the_first_on_whole_images
     for row in rows.values():
         before = rows.get(row.init)
         if row.command == "evaluate":
-            assert (row.config, row.overrides, row.best) == (before.config, before.overrides, before.best), "it scores that very run"
+            assert (row.config, row.overrides, row.best) == (before.config, before.overrides, before.best), "it scores the same run"
         elif before:
             first, second = (cli.load_config(each.config) for each in (before, row))
             assert spec.differences(first.method, second.method) == []

@@ -30,7 +30,7 @@ def item(category, outline, area=1, image=0):
 
 
 def runs(mask):
-    """Run lengths of a mask, column by column, zeros first."""
+    """Return the run lengths of a mask, column by column, zeros first."""
     flat = mask.T.ravel().astype(int)
     edges = np.flatnonzero(np.diff(flat)) + 1
     return [0] * int(flat[0]) + np.diff([0, *edges, len(flat)]).tolist()

@@ -8,7 +8,7 @@ from aeseg.data.sources.scenes import Scenes
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """12 scenes; three of them again: as bytes, as a JPEG of 70, at 1.5 times the size."""
+    """Make 12 scenes, and three of them again: as the same bytes, as a JPEG of quality 70, and at 1.5 times the size."""
     root = tmp_path_factory.mktemp("scenes")
     source = Scenes(records=12, height=96, width=96)
     for index in range(12):

@@ -20,7 +20,7 @@ def saved(path, pixels):
 
 @pytest.fixture
 def masks(tmp_path):
-    """Twelve scenes with masks of 0 and 255; the last is the first again."""
+    """Make twelve scenes with masks of 0 and 255; the last equals the first."""
     for index in range(12):
         record = SCENES[index % 11]
         saved(tmp_path / f"data/images/{index:02d}.png", record["image"])
@@ -36,7 +36,7 @@ def test_a_folder_becomes_a_description_with_three_disjoint_splits(masks):
     sources = {split: description.built(described, split) for split in ("train", "validation", "test")}
     names = {split: {record.name for record in source.records} for split, source in sources.items()}
     assert sum(map(len, names.values())) == len(set.union(*names.values())) == 12
-    assert sum({"00", "11"} <= members for members in names.values()) == 1, "copies lie in one split"
+    assert sum({"00", "11"} <= members for members in names.values()) == 1, "copies are in one split"
     assert [item.name for item in sources["test"].classes] == ["background", "foreground"]
     assert set(np.unique(sources["train"][0]["label"])) == {0, 1}
     images = np.stack([Image.fromarray(sources["train"][index]["image"]) for index in range(len(sources["train"]))]) / 255

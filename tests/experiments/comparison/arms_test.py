@@ -1,4 +1,4 @@
-"""experiments/comparison/arms.py: which arms there are, and that arms of one encoder differ in their weights alone."""
+"""experiments/comparison/arms.py: the arms of a comparison; arms of an encoder differ only in their weights."""
 
 from types import SimpleNamespace
 
@@ -53,7 +53,7 @@ def test_public_weights_make_an_arm_unchanged_and_an_arm_pretrained_further(weig
     assert [arm.name for arm in found] == [
         *("scratch, tiny-vit", "longer scratch, tiny-vit", "public, tiny-vit", "public then masked, tiny-vit")
     ]
-    assert all(tuple(arm.node.mean) == (0.5, 0.5, 0.5) for arm in found), "images are standardised as the weights' preprocessor says"
+    assert all(tuple(arm.node.mean) == (0.5, 0.5, 0.5) for arm in found), "images are standardised by the weights' preprocessor"
     assert compare.window(0, 70, arms_of.units(found)) == 64
 
 

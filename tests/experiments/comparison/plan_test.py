@@ -1,4 +1,4 @@
-"""experiments/comparison/plan.py: what was asked for is lowered by a stated rule until it fits the minutes."""
+"""experiments/comparison/plan.py: requests are lowered by a fixed rule until they fit the minutes."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""experiments/comparison/verdict.py: what is said of a comparison follows from its lines, and no interval says otherwise."""
+"""experiments/comparison/verdict.py: the verdict follows from the lines, and the intervals support it."""
 
 import numpy as np
 import pytest
@@ -15,11 +15,11 @@ def line(arm, labels, seed, miou, against="", method="", seconds=10.0):
 
 
 def comparison(gains, seeds=5, noise=0.003, counts=COUNTS):
-    """Lines of a scratch whose mIoU rises with the labels, and of arms with these true gains."""
+    """Return lines of a scratch arm whose mIoU rises with the labels, and of arms with these true gains."""
     random, found = np.random.default_rng(0), []
     for labels in counts:
         for seed in range(1, seeds + 1):
-            drawn = 0.4 + 0.1 * np.log2(labels) / 2 + 0.02 * random.standard_normal()  # the seed's labelled images, alike for all arms
+            drawn = 0.4 + 0.1 * np.log2(labels) / 2 + 0.02 * random.standard_normal()  # the seed's labelled images, equal for all arms
             found.append(line("scratch", labels, seed, drawn))
             for arm, gain in gains.items():
                 found.append(line(arm, labels, seed, drawn + gain + noise * random.standard_normal(), "scratch", "spark"))
@@ -91,7 +91,7 @@ def test_the_worth_of_a_gain_needs_a_rising_curve_of_scratch():
     falling, gain = {1: 0.5, 4: 0.45, 16: 0.6}, {"labels": 1, "gain": 0.1, "low": 0.05, "high": 0.15}
     assert verdicts.worth(falling, gain) is None
     assert verdicts.worth({1: 0.4, 4: 0.45}, gain) is None, "scratch never reaches the value"
-    assert verdicts.worth({1: 0.4, 4: 0.51}, gain)["high"] is None, "the upper end lies above the curve"
+    assert verdicts.worth({1: 0.4, 4: 0.51}, gain)["high"] is None, "the upper end is above the curve"
     assert verdicts.worth({1: 0.4}, gain) is None
 
 
@@ -106,7 +106,7 @@ def test_the_interval_covers_the_true_gain_in_95_of_100_simulated_comparisons():
     random, inside, draws = np.random.default_rng(0), 0, 2_000
     for _ in range(draws):
         gain, seeds = random.normal(0, 0.05), int(random.integers(2, 9))
-        images = 0.6 + 0.05 * random.standard_normal(seeds)  # which images are labelled matters to both arms
+        images = 0.6 + 0.05 * random.standard_normal(seeds)  # the choice of labelled images affects both arms
         theirs = images + 0.02 * random.standard_normal(seeds)
         found = verdicts.difference(images + gain + 0.01 * random.standard_normal(seeds), theirs)
         inside += found["low"] <= gain <= found["high"]

@@ -1,4 +1,4 @@
-"""experiments/console/helps.py: --help says of each field what it is, its value and its default."""
+"""experiments/console/helps.py: --help shows the meaning, value and default of each field."""
 
 import dataclasses
 

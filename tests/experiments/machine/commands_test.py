@@ -1,4 +1,4 @@
-"""experiments/commands.py: a command has its share of the machine, and its errors and seconds are kept."""
+"""experiments/machine/commands.py: a command gets its share of the machine, and its errors and seconds are kept."""
 
 import os
 import signal

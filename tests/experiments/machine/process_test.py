@@ -1,4 +1,4 @@
-"""experiments/process.py: memory that was freed is used again, without asking the system for it."""
+"""experiments/machine/process.py: freed memory is reused without returning it to the system."""
 
 import platform
 import subprocess

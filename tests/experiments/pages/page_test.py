@@ -1,4 +1,4 @@
-"""What the pages are made of."""
+"""experiments/pages: the parts of a page."""
 
 import base64
 import io
@@ -148,7 +148,7 @@ def _page_of(tmp_path, *words):
 
 @pytest.fixture
 def workdir(tmp_path, monkeypatch):
-    """Puts a trained network in the place of a workdir."""
+    """Return a function that puts a network in place of a workdir's."""
     monkeypatch.setattr(process, "start", lambda: None)
 
     def call(trained):

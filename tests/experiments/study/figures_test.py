@@ -1,4 +1,4 @@
-"""experiments/study/figures.py: the pictures of a table, from the workdirs of its first seed."""
+"""experiments/study/figures.py: pictures of a table, from the workdirs of its first seed."""
 
 import os
 import types
@@ -22,7 +22,7 @@ from tests.experiments import untrained
 
 @pytest.fixture
 def drawn(tmp_path, monkeypatch):
-    """The columns of each picture drawn, by its path; the runs are untrained networks."""
+    """Return the columns of each drawn picture, by path; the runs are untrained networks."""
     trained = {
         "scratch-0": untrained.segmenter(),
         "denoising-0": untrained.autoencoder(),
@@ -47,9 +47,9 @@ ROW = papers.Row("scratch", "segment", "segment")
 
 @pytest.mark.parametrize("networks", [1, 3])
 def test_the_best_and_the_worst_images_are_drawn_with_their_errors(drawn, monkeypatch, networks):
-    """Three images, of which the first is predicted as it is labelled and the last has nothing right: they are its first and last.
+    """Of three images, the prediction of the first is right everywhere and of the last nowhere: they are drawn first and last.
 
-    What is wrong stands beside the predictions of one network, and below those of three.
+    Errors are drawn beside the predictions of one network, and below the predictions of three.
     """
     source = untrained.segmenter().run.data.scored("test")
     labels = [source[index]["label"] for index in range(3)]

@@ -1,4 +1,4 @@
-"""experiments/formats.py: the same lines as Markdown, LaTeX and CSV."""
+"""experiments/study/formats.py: the same lines as Markdown, LaTeX and CSV."""
 
 import csv
 import io
@@ -46,7 +46,7 @@ def test_five_pairs_have_a_bootstrap_and_a_p_value_and_three_have_none():
 
 
 def test_the_limits_of_the_tests_are_below_a_table():
-    """By the number of seeds and of comparisons: with 6 seeds and 30 of them the numbers are others."""
+    """The limits depend on the number of seeds and of comparisons: 6 seeds and 30 comparisons give other numbers."""
     five = formats.markdown(PAPER, ["mean_iou"], [line(differences=())] + [line((0.01,) * 5)] * 20)
     assert "With 5 seeds p is never below 0.0625, and a bootstrap interval of 95 % holds the mean of normal differences" in five
     assert "differences in about 84 % of cases" in five

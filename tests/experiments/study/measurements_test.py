@@ -1,4 +1,4 @@
-"""experiments/study/measurements.py: no row twice, each after the one it starts from, and a failure stops none but those that need it."""
+"""experiments/study/measurements.py: each row runs once, after the row it starts from; a failure stops only rows that need it."""
 
 import json
 import os
@@ -30,7 +30,7 @@ PAPER = types.SimpleNamespace(
 
 @pytest.fixture
 def calls(tmp_path, monkeypatch):
-    """The commands called, none of which trains; those whose row and seed are in `failing` fail, those in `cut` stop early."""
+    """Record commands without training; commands of rows and seeds in `failing` fail, in `cut` they stop early."""
     seen = types.SimpleNamespace(commands=[], shares=[], failing=set(), cut=set(), commit="abc", most=0)
     turn, running = threading.Lock(), []
 
@@ -48,7 +48,7 @@ def calls(tmp_path, monkeypatch):
             raise UserError("exit code 3: no space")
         for flag in command:
             if flag.startswith("--init="):
-                assert os.path.isdir(flag.split("=", 1)[1]), "it was started before what it starts from"
+                assert os.path.isdir(flag.split("=", 1)[1]), "it was started before its predecessor"
         if command[2] != "experiments.evaluate" and os.path.basename(place)[:-13] not in seen.cut:
             os.makedirs(os.path.join(place, "checkpoints", "5"), exist_ok=True)
         os.makedirs(place, exist_ok=True)
@@ -105,7 +105,7 @@ def test_the_error_of_a_changed_row_is_not_reported(calls, tmp_path, monkeypatch
 
 
 def test_rows_that_another_process_runs_are_left_to_it(calls, tmp_path):
-    """The lock is taken by a process that is killed later: then the row is free again."""
+    """Another process takes the lock and is killed later; then the row is free again."""
     place = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "denoising", 0)
     code = f"from experiments.machine import commands\nwith commands.held({place + '.lock'!r}): print('held', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
@@ -144,7 +144,7 @@ def test_a_row_that_evaluates_scores_the_run_it_names_and_trains_nothing(calls, 
     assert sorted(os.listdir(tmp_path / "runs" / "table")) == [os.path.basename(scratch), os.path.basename(scratch) + ".lock"]
     first, second = measurements.lines("table")
     assert (second["row"], second["config"]) == ("otherwise", *measurements.matching("table", PAPER.ROWS)["otherwise"])
-    assert second["seconds"] == pytest.approx(first["seconds"], abs=0.1), "those of the run that is scored"
+    assert second["seconds"] == pytest.approx(first["seconds"], abs=0.1), "the seconds of the scored run"
 
 
 def test_each_row_has_its_own_path():
@@ -166,7 +166,7 @@ def test_a_missing_workdir_is_trained_again_for_the_rows_that_start_from_it(call
 
 
 def changed(monkeypatch, name, **fields):
-    """One row of the paper is another from now on."""
+    """Replace a row of the paper."""
     monkeypatch.setattr(PAPER, "ROWS", tuple(row._replace(**fields) if row.name == name else row for row in PAPER.ROWS))
 
 
@@ -178,7 +178,7 @@ def test_another_revision_trains_and_measures_every_row_again(calls, tmp_path, m
     assert measure(tmp_path) == {}
     assert len(calls.commands) == 12
     assert len(measurements.current("table", PAPER)) == 6
-    assert len(os.listdir(tmp_path / "runs" / "table")) == 24, "a workdir and a lock each: those of the first version are left alone"
+    assert len(os.listdir(tmp_path / "runs" / "table")) == 24, "each has a workdir and a lock; the files of the first version are unchanged"
     monkeypatch.setattr(descriptions, "CODE", 1)
     assert measurements.missing("table", PAPER) == []
 
@@ -192,7 +192,7 @@ def test_a_changed_row_and_the_rows_that_start_from_it_are_measured_again(calls,
     assert len(calls.commands) == 8
     assert measurements.missing("table", PAPER) == []
     changed(monkeypatch, "denoising", overrides={})
-    assert measurements.missing("table", PAPER) == [], "the lines of before are still there"
+    assert measurements.missing("table", PAPER) == [], "the earlier lines are kept"
 
 
 def test_rows_that_run_something_else_mean_something_else():
@@ -233,7 +233,7 @@ def test_a_run_that_was_stopped_before_its_last_step_is_not_scored(calls, tmp_pa
 
 
 def test_all_unfinished_predecessors_of_a_row_are_trained_to_their_end(calls, tmp_path, monkeypatch):
-    """A chain of three, of which the last alone is not measured, and the first was cut off."""
+    """In a chain of three rows, only the last is not measured, and the first was interrupted."""
     third = Row("third", "segment", "segment", init="pretrained")
     measure(tmp_path)
     monkeypatch.setattr(PAPER, "ROWS", (*PAPER.ROWS, third))
@@ -258,7 +258,7 @@ def test_a_finished_run_that_is_scored_again_keeps_its_seconds_and_its_commit(ca
 
 
 def test_a_run_that_outlives_its_table_has_the_commit_of_its_start(calls, tmp_path, monkeypatch):
-    """The table's process is killed while it trains; the run goes on to its last step, and a later commit scores it."""
+    """The table's process is killed during training; the run continues to its last step, and a later commit scores it."""
     calls.cut = {"scratch-0"}
     measure(tmp_path)
     trained = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "scratch", 0)
@@ -278,6 +278,6 @@ def test_a_bug_is_reported_and_the_other_rows_continue(calls, tmp_path, monkeypa
 
 
 def test_a_separate_process_prints_the_provenance():
-    """So that the process that starts the runs never takes a GPU's memory from them."""
+    """The process that starts the runs must not use a GPU's memory."""
     done = subprocess.run([sys.executable, "-m", "experiments.machine.provenance"], capture_output=True, text=True, check=True)
     assert {"device", "commit", "versions"} <= json.loads(done.stdout).keys()

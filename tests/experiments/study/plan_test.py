@@ -1,4 +1,4 @@
-"""experiments/plan.py: what a run will take is known without its data, and its minutes from the runs that were measured here."""
+"""experiments/study/plan.py: the cost of a run is known without its data, and its minutes from runs measured on this device."""
 
 import types
 
@@ -38,7 +38,7 @@ def test_a_row_has_the_encoder_of_the_row_it_starts_from():
 
 
 def test_the_rate_comes_from_the_same_row_on_the_same_device_if_measured(planned):
-    unknown = line("a", 0.0)  # its process was killed, and the run went on without
+    unknown = line("a", 0.0)  # its process was killed, and the run continued
     found = [line("a", 2.0), line("a", 4.0), line("a", 1.0, device="elsewhere"), line("a", 1.0, config="old"), unknown]
     rates = plan.recorded_rates(measurements.matching("table", tuple(ROWS.values())), NEEDS, found, "here")
     assert rates == {"a": [30.0, 15.0]}
@@ -68,7 +68,7 @@ def test_evaluation_rows_are_not_planned(planned, monkeypatch):
 
 @pytest.fixture
 def planned(tmp_path, monkeypatch):
-    """A table of two rows on one device, none of which is measured yet."""
+    """A table of two unmeasured rows on one device."""
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     monkeypatch.setattr(plan, "provenance", lambda: {"device": "here"})
     monkeypatch.setattr(plan, "config_of", lambda row, *_: row.name)

@@ -1,4 +1,4 @@
-"""experiments/plot.py: curves over the share of the labels, bars for other tables, and matplotlib only when it draws."""
+"""experiments/study/plot.py: curves over the label fraction, bars for other tables; matplotlib is imported only to draw."""
 
 import sys
 import types
@@ -22,7 +22,7 @@ PAPER = {"mean_iou": 44.5}
 
 
 def measured(rows, seeds=2):
-    """A table of these rows and its measurements: means of 40.5, 50.5, ... % over two seeds, 1 point apart."""
+    """Return a table of these rows and its measurements: means of 40.5, 50.5, ... % over two seeds, 1 point apart."""
     common = {"seconds": 1.0, "device": "cpu", "commit": "abc"}
     found = [
         {"row": row.name, "seed": seed, "numbers": {"mean_iou": 0.4 + 0.01 * seed + 0.1 * place}, **common}
@@ -45,7 +45,7 @@ def drawn(rows, path, seeds=2):
 
 
 def curves_of(axes):
-    """By its label in the legend, (points, ends of the intervals) of each curve."""
+    """Return {label in the legend: (points, ends of the intervals)} of the curves."""
     found = {}
     for container in axes.containers:
         data, _, (bars,) = container
@@ -144,7 +144,7 @@ def test_the_papers_number_is_a_hollow_marker(rows):
 
 
 def test_many_curves_and_long_names_fit_the_figure_without_overlap():
-    """Nine curves, each compared with one of three: the legend stands below the axes, and the label of the differences in the figure."""
+    """Of nine curves, each is compared with one of three: the legend is below the axes, and the label is inside the figure."""
     names = [f"scratch with encoder {number}" for number in range(3)] + [f"method of a long name {number}" for number in range(6)]
     rows = tuple(
         Row(f"{name}, {share}", "segment", "segment", {"data.fraction": share, "seed": place}, compare=f"{names[place % 3]}, {share}")

@@ -1,4 +1,4 @@
-"""experiments/rehearsal.py: every row is trained a few steps, those that start from another after it; nothing is recorded."""
+"""experiments/study/rehearsal.py: every row trains for a few steps, after the row it starts from; nothing is recorded."""
 
 import os
 import types
@@ -67,7 +67,7 @@ def test_every_row_is_tried_except_rows_that_start_from_a_failed_row(tmp_path, m
 
 
 def test_a_row_runs(tmp_path):
-    """A tiny one of the scenes, through its entry point."""
+    """A tiny row of the scenes runs through its command."""
     row = Row("denoising", "pretrain", "pretrain:denoising,tiny", {"data.train.records": 8, "data.validation.records": 8})
     extra = {"batch_size": "8", "data.threads": "1"}
     told, whole = rehearsal.rehearse("scenes", types.SimpleNamespace(ROWS=(row,)), str(tmp_path), extra, 1, 2, (32, 48))

@@ -1,4 +1,4 @@
-"""experiments/study/significance.py beside scipy.stats and counts by hand."""
+"""experiments/study/significance.py, against scipy.stats and counts by hand."""
 
 import itertools
 import math
@@ -49,7 +49,7 @@ def test_the_bootstrap_of_few_seeds_contains_the_mean_in_fewer_than_95_of_100_ca
     held = np.mean((intervals[:, 0] <= 0) & (intervals[:, 1] >= 0))
     found = significance.bootstrap_coverage(seeds)
     assert found == pytest.approx(held, abs=0.06)
-    by_t = 2 * stats.t.cdf(stats.norm.ppf(0.975) * np.sqrt((seeds - 1) / seeds), seeds - 1) - 1  # were resampled means normal
+    by_t = 2 * stats.t.cdf(stats.norm.ppf(0.975) * np.sqrt((seeds - 1) / seeds), seeds - 1) - 1  # if resampled means were normal
     assert found == pytest.approx(by_t, abs=0.015)
     assert found < 0.90
 
@@ -68,7 +68,7 @@ def test_the_p_value_of_few_ranks_equals_scipy_over_all_orders(things):
 @pytest.mark.parametrize(
     ("ours", "theirs", "rho", "p"),
     [
-        ((1, 2, 3), (10, 20, 30), 1, 2 / 6),  # of 6 orders this and its opposite
+        ((1, 2, 3), (10, 20, 30), 1, 2 / 6),  # 2 of 6 orders: this order and its opposite
         ((3, 2, 1), (10, 20, 30), -1, 2 / 6),
         ((0.1, 0.2, 0.3, 0.4), (55, 50, 60, 70), 0.8, 8 / 24),  # as far: the identity, three swaps of neighbours, and their opposites
         ((1, 1, 2), (5, 5, 9), 1, 2 / 6),  # the third stays last in 2 of 6; no order gives -1

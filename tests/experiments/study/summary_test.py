@@ -1,4 +1,4 @@
-"""experiments/summary.py: a difference is of the seeds of which both rows have the table's first metric."""
+"""experiments/study/summary.py: a difference uses the seeds for which both rows have the table's first metric."""
 
 import types
 
