@@ -20,8 +20,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".cache")  # keep caches out of the home directory
 
 if not (worker := os.environ.get("PYTEST_XDIST_WORKER", "")):
-    # What one test compiles, in any worker or process that a test starts, the others load.  AESEG_TEST_CACHE names a folder that
-    # keeps the programs for the next run; without it no run meets the programs of another.
+    # All tests, workers and processes of a run share compiled programs.  AESEG_TEST_CACHE names a folder that keeps the programs for the
+    # next run; without it, each run compiles its own.
     if not (programs := os.environ.get("AESEG_TEST_CACHE", "")):
         folder = tempfile.TemporaryDirectory(prefix="aeseg-tests-")
         atexit.register(folder.cleanup)

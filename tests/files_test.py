@@ -1,4 +1,4 @@
-"""aeseg/files.py: whole or not at all, a sentence for what the disk refuses, nothing overwritten that was not understood."""
+"""aeseg/files.py: writes are atomic, disk errors give one sentence, and unknown content is not overwritten."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ from aeseg.types import UserError
 
 @pytest.fixture
 def small_disk():
-    """Files of this process hold at most 1,000 bytes, as on a full disk (EFBIG instead of ENOSPC)."""
+    """Limit files of this process to 1,000 bytes, as on a full disk (EFBIG instead of ENOSPC)."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))

@@ -1,4 +1,4 @@
-"""experiments/jsonlines.py: no line is lost or mixed with another."""
+"""aeseg/jsonlines.py: no line is lost or mixed with another line."""
 
 import subprocess
 import sys

@@ -13,7 +13,7 @@ def product(x):
 
 
 def code() -> int:
-    """The length of what XLA makes of the function now."""
+    """Return the length of the function's compiled program."""
     return len(product.lower(jnp.ones((8, 8))).compile().runtime_executable().serialize())
 
 

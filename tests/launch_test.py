@@ -1,4 +1,4 @@
-"""launch.sh with a Python that only notes what it is asked to install and run."""
+"""launch.sh, with a Python that only records what it should install and run."""
 
 import os
 import shlex
@@ -26,7 +26,7 @@ if [[ "$*" == "${WAITS:-}" ]]; then trap 'echo heard >>log; exit 143' TERM; slee
 
 @pytest.fixture
 def launch(tmp_path, monkeypatch):
-    """Run launch.sh in a folder of its own; returns (exit code, what was installed and run, stderr)."""
+    """Run launch.sh in its own folder; return (exit code, recorded installs and runs, stderr)."""
     for name in ("launch.sh", "requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "experiments").mkdir()
@@ -98,13 +98,13 @@ def test_all_checks_run_before_the_tests_and_one_that_fails_ends_them(launch):
         code, lines, _ = launch("test", FAILS=check)
         assert code != 0
         assert sorted(lines) == sorted(checks[: number if number < 3 else 4])  # types and site are checked at once
-    assert launch("test", "tests/spec_test.py")[1][-1].endswith("tests/spec_test.py"), "some tests alone need no other check"
+    assert launch("test", "tests/spec_test.py")[1][-1].endswith("tests/spec_test.py"), "a selection of tests needs no other check"
     assert len(launch("test", "-x")[1]) == 1
 
 
 @pytest.mark.parametrize(("driver", "extra"), [("580.65.06", "jax[cuda13]"), ("535.104.05", "jax[cuda12]")])
 def test_a_gpu_is_found_and_its_driver_picks_cuda(launch, tmp_path, driver, extra):
-    # Two GPUs, the second told a moment later, when a reader of the first line alone would be gone.
+    # Two GPUs, the second printed a moment later, when a reader of only the first line would have closed the pipe.
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho {driver}\nsleep 0.2\necho {driver}\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     _, lines, _ = launch("pretrain", AESEG_ACCELERATOR="", PATH=f"{tmp_path}:{os.environ['PATH']}")

@@ -33,7 +33,7 @@ def test_a_gaussian_equals_torch_in_bins_of_eight_bit_levels():
 
 
 def test_the_optimal_sigma_is_the_one_that_makes_the_image_most_likely():
-    """Rybkin et al. 2021, section 4: the maximum over sigma lies where sigma^2 is the mean squared error."""
+    """Rybkin et al. 2021, section 4: the likelihood is largest if sigma^2 is the mean squared error."""
     ours, target, given = likelihoods.Gaussian(), image(), values(3)
     best = jnp.mean(jnp.square(ours.mean(given, 3) - target))
     slope = jax.grad(lambda variance: jnp.sum(ours.log_probability(given, target, variance)))(best)
@@ -64,7 +64,7 @@ def test_a_bernoulli_equals_torch():
 
 
 def mixture_in_torch(given, target, mixtures):
-    """Equations 1 to 3 of Salimans et al. 2017, by torch's logistic distribution, component by component, in float64."""
+    """Return equations 1 to 3 of Salimans et al. 2017 with torch's logistic distribution, per component, in float64."""
     given, target = torch.tensor(np.array(given, np.float64)), 2 * torch.tensor(np.asarray(target, np.float64)) - 1
     channels = target.shape[-1]
     weights = torch.log_softmax(given[..., :mixtures], dim=-1)
@@ -112,7 +112,7 @@ def test_narrow_components_far_from_the_value_keep_a_finite_probability_and_slop
 
 
 def test_the_decoder_gives_100_numbers_for_rgb_and_ten_components():
-    """The authors' network ends in 10 * nr_mix channels (their code, model.py), nr_mix being 10."""
+    """The authors' network ends in 10 * nr_mix channels, with nr_mix = 10 (their code, model.py)."""
     assert likelihoods.LogisticMixture().numbers(3) == 100
     assert likelihoods.Gaussian().numbers(3) == likelihoods.Bernoulli().numbers(3) == 3
 

@@ -48,7 +48,7 @@ def test_squares_hide_their_fraction_on_average_and_every_pixel_equally_often(si
     noise = masking.Squares(size, share)
     hidden = jax.vmap(lambda key: noise.hidden(key, 24, 16))(keys.per_row(KEY, jnp.arange(600)))
     hit = size**2 / ((24 + size - 1) * (16 + size - 1))
-    expected = 1 - (1 - hit) ** noise.number(24, 16)  # the share, but for a whole number of squares
+    expected = 1 - (1 - hit) ** noise.number(24, 16)  # the fraction, up to a whole number of squares
     assert expected == pytest.approx(share, abs=0.06)
     assert hidden.mean() == pytest.approx(expected, abs=0.03)
     often = np.asarray(hidden.mean(axis=0))
@@ -159,7 +159,7 @@ def test_blocks_lie_together_where_random_units_do_not():
 
 
 def test_one_block_is_a_rectangle_of_its_size():
-    """With all that is to hide in the smallest rectangle, the first one is large enough wherever it is not cut."""
+    """If the smallest rectangle has all hidden units, the first rectangle is enough unless the image edge cuts it."""
     hidden = drawn(masking.Block(0.1, smallest=40), 20, 20, rows=60)
     rows, columns = hidden.any(axis=2).sum(axis=1), hidden.any(axis=1).sum(axis=1)
     assert np.median(rows * columns) == pytest.approx(40, abs=6)

@@ -9,7 +9,7 @@ from aeseg import metrics
 from aeseg.metrics import Mean
 from aeseg.types import IGNORE
 
-# Labels 0 0 1 / 1 - 2, predictions 0 1 1 / 1 2 0, of four classes: the last occurs nowhere.
+# Labels 0 0 1 / 1 - 2, predictions 0 1 1 / 1 2 0, four classes; the last never occurs.
 LABEL = np.array([[[0, 0, 1], [1, IGNORE, 2]]], np.int32)
 PREDICTION = np.array([[[0, 1, 1], [1, 2, 0]]], np.int32)
 COUNTS = np.array([[1, 1, 0, 0], [0, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])

@@ -221,7 +221,7 @@ def test_totals_and_weights_are_float32_for_activations_in_bfloat16():
 
 
 def test_median_frequency_by_hand():
-    # Two images of 100 pixels: class 0 has 50 in each, class 1 has 20 in one of them, class 2 has 5 in one, class 3 none.
+    # Two images of 100 pixels: class 0 has 50 in each, class 1 has 20 in one image, class 2 has 5 in one image, class 3 none.
     weights = objectives.median_frequency(np.array([100, 20, 5, 0]), np.array([200, 100, 100, 0]))
     np.testing.assert_allclose(weights, [0.2 / 0.5, 1, 0.2 / 0.05, 0])
 

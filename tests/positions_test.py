@@ -10,7 +10,7 @@ from aeseg.types import UserError
 @pytest.mark.parametrize(("h", "w", "leading"), [(4, 4, 1), (3, 7, 0)])
 def test_sines_and_cosines_equal_the_reference_with_its_column_first(h, w, leading):
     theirs = build_2d_sinusoidal_position_embedding(h, w, 24, cls_token=bool(leading))  # row first
-    theirs = torch.cat([theirs[:, 12:], theirs[:, :12]], dim=1)  # as transformers turns it for MAE's weights
+    theirs = torch.cat([theirs[:, 12:], theirs[:, :12]], dim=1)  # as transformers transposes it for MAE's weights
     np.testing.assert_allclose(positions.sine_cosine(h, w, 24, leading), theirs, atol=1e-6)
 
 

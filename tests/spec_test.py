@@ -88,7 +88,7 @@ def test_a_config_builds_only_parts_of_aeseg(target):
 
 
 def test_every_constructor_that_a_config_may_call_has_one_name():
-    """Every class of the packages that hold parts is reached by the module that defines it, and by no other."""
+    """Every class in the packages of parts is reached through its defining module, and through no other."""
     reached = 0
     for info in pkgutil.walk_packages(aeseg.__path__, "aeseg."):
         if not spec._below(info.name, spec.PARTS):

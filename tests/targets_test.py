@@ -15,12 +15,12 @@ from experiments.console import cli
 RANDOM = np.random.default_rng(0)
 COLOUR, CONTRAST = np.array([0.7, 0.4, 0.2]), np.array([0.18, 0.12, 0.07])
 FUNDUS = np.clip(COLOUR + CONTRAST * RANDOM.normal(size=(2, 16, 16, 1)) * 0.3 + 0.002 * RANDOM.normal(size=(2, 16, 16, 3)), 0, 1)
-"""Two images of one colour, whose structure is a few grey levels, alike in all channels."""
+"""Two images of one colour, with structure of a few grey levels, equal in all channels."""
 RECIPES = {"fcmae": fcmae, "masked": masked, "simmim": simmim}
 
 
 def structure(mean, std):
-    """The share of the variance of normalised 4x4 units that is not the unit's mean colour."""
+    """Return the fraction of the variance of normalised 4x4 units that is not the unit's mean colour."""
     seen = torch.tensor((FUNDUS - mean) / std).reshape(2, 4, 4, 4, 4, 3).permute(0, 1, 3, 2, 4, 5).reshape(32, 16, 3)
     flat = seen.reshape(32, -1)
     target = ((flat - flat.mean(-1, keepdim=True)) / (flat.var(-1, keepdim=True) + 1e-6) ** 0.5).reshape(32, 16, 3)
@@ -46,7 +46,7 @@ def test_the_content_of_a_unit_is_the_deviation_from_its_mean_colour():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_method_s_loss_is_over_hidden_units_with_content_in_standardised_units(name):
-    """The left half of each image is of one colour: with `content` it does not count; computed again from the method's values."""
+    """The left half of each image has one colour, so with `content` it does not count; computed again from the method's values."""
     image = np.array(FUNDUS, np.float32)
     image[:, :, :8] = COLOUR
     batch = {"image": jnp.asarray(image), "valid": jnp.ones(2, bool), "index": jnp.arange(2)}
@@ -89,4 +89,4 @@ def test_drive_s_methods_of_normalised_units_use_its_own_statistics():
     for name in ("spark", "fcmae"):
         method = cli.load_config(f"drive:{name}").method
         assert (len(method.target_mean), method.content) == (3, 0.06)
-        assert method.encoder.mean == (0.45,), "the network's input is that of all rows"
+        assert method.encoder.mean == (0.45,), "the network's input is the same in all rows"

@@ -11,7 +11,7 @@ KERNEL = RANDOM.normal(size=(4, 4, 3, 5)).astype(np.float32)
 
 
 def embedded(image, kernel):
-    """Each patch times the kernel."""
+    """Multiply each patch by the kernel."""
     size = kernel.shape[:2]
     return jax.lax.conv_general_dilated(image, kernel, size, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
@@ -25,7 +25,7 @@ def test_an_image_with_equal_channels_gives_the_same_features():
 
 
 def test_an_enlarged_patch_has_the_same_embedding():
-    image = RANDOM.normal(size=(1, 4, 4, 3)).astype(np.float32)  # one patch: an image's would mix with their neighbours
+    image = RANDOM.normal(size=(1, 4, 4, 3)).astype(np.float32)  # one patch only: the patches of an image would mix with their neighbours
     before = embedded(image, KERNEL)
     for h, w in ((8, 8), (6, 10)):
         larger = jax.image.resize(jnp.asarray(image), (1, h, w, 3), "bilinear")

@@ -1,4 +1,4 @@
-"""ConvNeXt of both versions and ResNet, with the weights of transformers' models, do what these do."""
+"""ConvNeXt V1 and V2 with the weights of transformers' models: same features and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ CASES = {
 
 
 def randomised(model):
-    """The model with EVERY tensor random: response norms start at 0, which would test nothing."""
+    """Fill EVERY tensor of the model with random numbers: response norms start at 0, which would test nothing."""
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for tensor in model.state_dict().values():
@@ -35,7 +35,7 @@ def randomised(model):
 
 
 def prefixed(family, tensors):
-    """As importers/families does: the names that the tensors have inside a larger model."""
+    """Return the names of the tensors inside a larger model, as importers/families does."""
     inside = any(name.startswith(family.prefix) for name in tensors)
     return tensors if inside else {family.prefix + name: array for name, array in tensors.items()}
 

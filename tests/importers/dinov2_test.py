@@ -1,4 +1,4 @@
-"""DINOv2, with and without registers and gates, and DINOv3, with the weights of transformers' models, do what these do."""
+"""DINOv2, with and without registers and gates, and DINOv3, with the weights of transformers' models: same outputs."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ KINDS = {
 
 
 def saved(kind, path):
-    """A randomised model of transformers, saved as it is."""
+    """Save a randomised model of transformers."""
     name, fields = KINDS[kind]
     config = getattr(transformers, f"{name}Config")(**SHARED, **fields)
     theirs = oracle.randomised(getattr(transformers, f"{name}Model")(config))

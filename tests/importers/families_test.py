@@ -1,4 +1,4 @@
-"""aeseg/importers/families.py: a foreign model whole, in and out."""
+"""aeseg/importers/families.py: import and export of complete foreign models."""
 
 import json
 
@@ -101,7 +101,7 @@ UPERNET = {"hidden_size": 16, "auxiliary_in_channels": 12, "auxiliary_channels":
 
 
 def in_transformers(name):
-    """A small model of that class with EVERY tensor random: fresh ones hold zeros, of which a comparison says nothing."""
+    """Return a small model of that class with EVERY tensor random: initial zeros would test nothing."""
     config = {
         "ViTModel": lambda: transformers.ViTConfig(**VIT),
         "ViTMAEForPreTraining": lambda: transformers.ViTMAEConfig(**VIT, **{f"decoder_{key}": value for key, value in DECODER.items()}),
@@ -121,10 +121,10 @@ def in_transformers(name):
 
 
 POOLER = {"ViTModel": {"add_pooling_layer": False}}
-"""ViTModel's pooler, a layer on the class token, is of no use to us: neither read nor written."""
+"""ViTModel's pooler, a layer on the class token, is neither read nor written."""
 
 OTHERS = {"ConvNextV2Model": ("layernorm.",)}
-"""Tensors that are not ours: they come back as ones that change nothing."""
+"""Tensors that aeseg lacks: they are exported with values that change nothing."""
 
 
 WHOLE = ("ViTModel", "ViTMAEForPreTraining", "ConvNextV2Model", "SegformerForSemanticSegmentation", "UperNetForSemanticSegmentation")

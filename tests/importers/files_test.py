@@ -1,4 +1,4 @@
-"""aeseg/importers/files.py: directories as Hugging Face keeps them; safetensors only."""
+"""aeseg/importers/files.py: Hugging Face directories; only safetensors."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def test_written_files_are_read_back(directory):
 
 
 def test_an_array_that_is_not_contiguous_is_written_right(tmp_path):
-    """safetensors alone would write the memory behind it, in another order."""
+    """safetensors by itself would write the underlying memory, in another order."""
     files.write(str(tmp_path), {"model_type": "toy"}, {"a": TENSORS["a.weight"].T}, {})
     np.testing.assert_array_equal(load_file(tmp_path / "model.safetensors")["a"], TENSORS["a.weight"].T)
 
@@ -117,7 +117,7 @@ def test_foreign_weights_are_distinguished_from_a_workdir(directory, tmp_path):
     assert files.is_foreign(str(directory))
     assert files.is_foreign(str(directory / "model.safetensors"))
     (directory / "model.safetensors").unlink()
-    assert files.is_foreign(str(directory)), "config.json alone says so, and reading it then says what lacks"
+    assert files.is_foreign(str(directory)), "config.json alone decides this; reading it then names what is missing"
     (directory / "config.json").write_text('{"method": {}}')
     assert not files.is_foreign(str(directory))
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)

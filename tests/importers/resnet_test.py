@@ -65,7 +65,7 @@ def test_features_and_gradients_equal_transformers(kind, h, w, train):
     (slopes, slope), pyramid = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(variables["params"], image)
     for stride, array in expected.items():
         near(pyramid[stride], array.detach().numpy().transpose(0, 2, 3, 1), f"stride {stride}")
-    tolerance = 2e-4 if train else 5e-5  # gradients through the statistics of few positions are small differences
+    tolerance = 2e-4 if train else 5e-5  # gradients through statistics of few positions are small differences
     near(slope, pixels.grad.numpy().transpose(0, 2, 3, 1), "image", tolerance)
     ours = to_foreign(rules, {"params": slopes, "batch_stats": variables["batch_stats"]})
     for name, parameter in theirs.named_parameters():

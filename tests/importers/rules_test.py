@@ -1,4 +1,4 @@
-"""aeseg/importers/rules.py: foreign tensors in and out, each used once."""
+"""aeseg/importers/rules.py: each foreign tensor is imported and exported once."""
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ RULES = (
 
 
 def foreign() -> dict[str, np.ndarray]:
-    """Tensors for every rule, in an order that sorts wrongly as text (layer.10 before layer.2)."""
+    """Return tensors for every rule, in an order that sorts wrongly as text (layer.10 before layer.2)."""
     draw = np.random.default_rng(0)
     shapes = {
         "embeddings.cls_token": (1, 1, 4),

@@ -1,4 +1,4 @@
-"""ViT, with the weights of transformers' ViTModel, does what that does."""
+"""ViT with the weights of transformers' ViTModel: same tokens and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ WHOLE = {"mean": (0.0,), "std": (1.0,)}
 
 
 def prefixed(tensors):
-    """As importers/families does: the names that the tensors have inside a larger model."""
+    """Return the names of the tensors inside a larger model, as importers/families does."""
     return (
         tensors if any(name.startswith(vit.prefix) for name in tensors) else {vit.prefix + name: array for name, array in tensors.items()}
     )
@@ -51,7 +51,7 @@ def test_tokens_and_gradients_equal_transformers_at_any_size(tmp_path, kind, h, 
 
 
 def test_hidden_patches_and_their_loss_equal_simmim_in_transformers(tmp_path):
-    """Their decoder is a convolution and PixelShuffle, whose outputs stand channel by channel."""
+    """transformers' decoder is a convolution and PixelShuffle, whose outputs are ordered by channel."""
     theirs = oracle.randomised(ViTForMaskedImageModeling(ViTConfig(**FIELDS, encoder_stride=4)))
     config, tensors = oracle.saved(theirs, tmp_path)
     described = vit.spec_of(config)

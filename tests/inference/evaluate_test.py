@@ -18,7 +18,7 @@ from aeseg.types import IGNORE, UserError
 
 
 def red_is_class(images):
-    """Logits whose largest is the class that the red channel names."""
+    """Return logits whose argmax is the value of the red channel."""
     return np.eye(3, dtype=np.float32)[np.minimum(images[..., 0], 2)]
 
 
@@ -55,7 +55,7 @@ def test_scores_come_from_one_confusion_matrix_over_all_pixels(window, batch):
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_network_with_nan_outputs_has_no_score(wrong, flip):
-    """The argmax of NaN is class 0, which is right for many pixels of many data sets."""
+    """The argmax of NaN is class 0, which is often right."""
 
     def broken(images):
         logits = red_is_class(images)
@@ -69,7 +69,7 @@ def test_a_network_with_nan_outputs_has_no_score(wrong, flip):
 def test_boundary_f1_is_a_mean_over_images_and_boundary_iou_a_ratio_of_sums_over_all_pixels():
     found = segmentation(red_is_class, SOURCE, (), (2, 3), ("a", "b", "c"), measures=(BOUNDARIES,))
     maps = [(one["image"][..., 0].astype(np.int32), one["label"].astype(np.int32), 3) for one in SOURCE]
-    f1 = np.array([boundary_f1(*one) for one in maps])[:, :2]  # the third class is nowhere labelled
+    f1 = np.array([boundary_f1(*one) for one in maps])[:, :2]  # the third class is never labelled
     intersection, union = sum(boundary_overlap(*one) for one in maps)
     assert not np.isnan(f1).any()
     assert [entry["boundary_f1"] for entry in found["per_class"]] == [*f1.mean(axis=0), None]
@@ -108,7 +108,7 @@ def test_processes_with_and_without_images_sum_to_the_scores_of_one_process(monk
     sent: list[list[np.ndarray]] = []
 
     def gathered(bits):
-        """What this process and those before it sent as the same leaf."""
+        """Gather the leaves that this process and earlier processes sent."""
         leaf = len(sent[-1])
         sent[-1].append(bits)
         return np.stack([leaves[leaf] for leaves in sent])
@@ -131,7 +131,7 @@ print(json.dumps(scored_in_parts()))
 
 
 def scored_in_parts():
-    """The scores of three images, and of one, and which of these this host has seen."""
+    """Return the scores of three images, of one image, and the indices that this host has seen."""
     third = record([[2, 2, 0], [1, IGNORE, 1]], [[2, 0, 0], [1, 1, 0]])
     seen, found = [], []
     for source in ((*SOURCE, third), SOURCE[:1]):
@@ -141,7 +141,7 @@ def scored_in_parts():
 
 
 def test_two_hosts_give_the_scores_of_one_host():
-    """Of three images one host has two; of a single one it has all, and the other must wait for its counts, and say the same."""
+    """Of three images, one host has two.  Of a single image, one host has none, and must wait for the other's counts."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         coordinator = f"localhost:{free.getsockname()[1]}"
@@ -158,13 +158,15 @@ def test_two_hosts_give_the_scores_of_one_host():
     assert (first["seen"], second["seen"]) == ([0, 2, 0], [1])
     assert first["found"] == second["found"]
     one = scored_in_parts()["found"]
-    rounded = jax.tree.map(lambda leaf: pytest.approx(leaf, rel=1e-12) if isinstance(leaf, float) else leaf, one)  # summed in another order
+    rounded = jax.tree.map(
+        lambda leaf: pytest.approx(leaf, rel=1e-12) if isinstance(leaf, float) else leaf, one
+    )  # the order of sums differs
     assert first["found"] == rounded
 
 
 def test_views_are_averaged_before_the_argmax():
     def left_is_class_0(images):
-        """Class 0 is sure in the left column and class 2 likely in the others."""
+        """Class 0 is certain in the left column, and class 2 is likely in the others."""
         return np.broadcast_to(np.float32([[9, 0, 0], [0, 0, 1], [0, 0, 1]]), (*images.shape[:3], 3))
 
     source = [record([[0, 2, 0]], [[0, 0, 0]])]

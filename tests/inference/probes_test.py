@@ -11,7 +11,7 @@ from aeseg.types import IGNORE, UserError
 
 @pytest.fixture
 def patches():
-    """Three overlapping clouds."""
+    """Return points of three overlapping clouds."""
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, 120).astype(np.int32)
     features = random.normal(size=(120, 5)).astype(np.float32) + 1.5 * np.eye(3, 5)[labels].astype(np.float32)
@@ -47,7 +47,7 @@ def test_classes_without_patches_and_constant_features_are_handled(patches, quer
 
 def test_a_patch_has_the_label_of_most_of_its_pixels():
     label = np.array([[[0, 1, IGNORE, IGNORE], [1, 1, IGNORE, IGNORE], [2, 2, 1, IGNORE], [0, 0, IGNORE, 2]]])
-    np.testing.assert_array_equal(probes.patch_labels(label, 2, 3), [[[1, IGNORE], [0, 1]]])  # of equals the first
+    np.testing.assert_array_equal(probes.patch_labels(label, 2, 3), [[[1, IGNORE], [0, 1]]])  # ties: the first class
 
 
 def test_patches_are_spread_over_the_images_and_padding_gives_none():

@@ -11,7 +11,7 @@ SIZES = [(1, 1), (1, 9), (3, 2), (4, 6), (5, 6), (4, 7), (9, 5), (13, 17)]
 
 
 def per_pixel(images):
-    """Two logits that depend on nothing but the pixel."""
+    """Return two logits that depend only on the pixel."""
     values = images.astype(np.float32)[..., 0]
     return np.stack([values, 2 * values - 1], axis=-1)
 
@@ -48,11 +48,11 @@ def test_gaussian_weights_favour_the_centre_of_a_window():
         return np.arange(2, dtype=np.float32)[:, None, None, None] * np.ones((1, 8, 8, 1), np.float32)
 
     logits = sliding_logits(nth_window, image((8, 12)), (8, 8), (8, 4), batch=2, weights="gaussian")[4, :, 0]
-    assert logits[4] < 0.1 < logits[5] < 0.5 < logits[6] < 0.9 < logits[7]  # the windows' middles are at 3.5 and 7.5
+    assert logits[4] < 0.1 < logits[5] < 0.5 < logits[6] < 0.9 < logits[7]  # the centres of the windows are at 3.5 and 7.5
 
 
 def test_gaussian_weights_equal_nnu_net_s_down_to_a_thousandth():
-    """As its compute_gaussian makes them: a single pixel, filtered.  Where two windows overlap, the second's logits are its share."""
+    """As in its compute_gaussian: a filtered single pixel.  In the overlap of two windows, the second's logits are its weight."""
 
     def nth_window(images):
         return np.arange(2, dtype=np.float32)[:, None, None, None] * np.ones((1, 33, 41, 1), np.float32)
@@ -109,7 +109,7 @@ def test_the_window_is_a_multiple_of_the_trained_window_that_covers_the_image_or
 
 @pytest.mark.parametrize("side", range(1, 400, 7))
 def test_larger_windows_predict_at_most_a_fifth_more_pixels_than_the_best_choice(side):
-    """Over all multiples, by counting: windows of f * 8 that share 3 pixels."""
+    """Counts pixels for all multiples: windows of f * 8 with an overlap of 3 pixels."""
     totals = {f: f * 8 * max(1, -(-(side - 3) // (f * 8 - 3))) for f in FACTORS}
     chosen = enlarged((side, 8), (8, 8), 10**6, (5, 5))[0] // 8
     assert totals[chosen] <= 1.2 * min(totals.values())
@@ -154,7 +154,7 @@ def test_larger_windows_overlap_by_the_same_number_of_pixels():
 def test_strips_equal_the_rows_of_the_full_prediction_bit_for_bit(size, largest):
     noise = np.random.default_rng(2).normal(size=(4 * 6 * 8, 2)).astype(np.float32)
 
-    def predict(images):  # what a pixel gets depends on where it lies in its window
+    def predict(images):  # a pixel's logits depend on its position in the window
         places = np.arange(images[0, ..., 0].size).reshape(images.shape[1:3])
         return images[..., :2].astype(np.float32) * noise[places]
 
@@ -172,7 +172,7 @@ def test_finished_images_do_not_wait_behind_an_image_whose_batch_is_not_full(mon
     taken = []
 
     def images():
-        yield image((8, 12))  # two of these would be a call
+        yield image((8, 12))  # two of these would fill a call
         for seed in range(20):
             taken.append(seed)
             yield image((4, 6), seed)

@@ -12,7 +12,7 @@ from aeseg.models import layers
 from aeseg.types import UserError
 
 IMAGE = np.array([[[[0.0, 5.0], [2.0, 5.0]], [[4.0, 1.0], [6.0, 1.0]]], [[[9.0, 0.0], [0.0, 0.0]], [[0.0, 8.0], [3.0, 0.0]]]], np.float32)
-"""Two images of 2x2 pixels and two channels; of the first the channels have means 3 and 3, variances 5 and 4."""
+"""Two images of 2x2 pixels and two channels; the channels of the first have means 3 and 3, variances 5 and 4."""
 SCALE, BIAS = np.array([2.0, 0.5], np.float32), np.array([1.0, -1.0], np.float32)
 VARIABLES = {
     "params": {"norm": {"scale": SCALE, "bias": BIAS}},
@@ -21,7 +21,7 @@ VARIABLES = {
 
 
 class Normed(nn.Module):
-    """Batch norm and dropout: the normed channels are the logits."""
+    """Batch norm and dropout: the normalised channels are the logits."""
 
     @nn.compact
     def predict(self, image):
@@ -66,7 +66,7 @@ def test_a_network_without_batch_norm_is_refused():
 
 
 class Twice(nn.Module):
-    """An encoder of two batch norms, with a ReLU and a convolution between them."""
+    """An encoder with two batch norms, and a ReLU and a convolution between them."""
 
     @nn.compact
     def __call__(self, image, *, train):
@@ -76,7 +76,7 @@ class Twice(nn.Module):
 
 
 def test_population_averages_are_the_moments_of_all_images_with_torch_on_each_batch():
-    """At the first norm those of NumPy over the whole set; at the second those of torch's features, batch by batch, with their spread."""
+    """At the first norm: NumPy's moments over all images; at the second: moments of torch's features, batch by batch."""
     random = np.random.default_rng(0)
     images = random.random((7, 6, 5, 2), np.float32)
     variables = jax.jit(lambda: Twice().init(jax.random.key(0), jnp.asarray(images[:1]), train=False))()

@@ -11,13 +11,13 @@ from aeseg.types import UserError
 
 
 def per_pixel(images):
-    """Two logits that depend on nothing but the pixel."""
+    """Return two logits that depend only on the pixel."""
     values = np.float32(images)[..., 0] / 64
     return np.stack([values, 2 - values], axis=-1)
 
 
 def columns(images):
-    """Logits of the classes 0 and 1: log 1 and the logarithm of the column's number, from 1."""
+    """Return logits of the classes 0 and 1: 0, and the logarithm of the column's number, from 1."""
     for image in images:
         h, w = image.shape[:2]
         yield np.broadcast_to(np.log(np.stack([np.ones(w), 1 + np.arange(w)], axis=-1)), (h, w, 2)).astype(np.float32)
@@ -81,11 +81,11 @@ def test_windows_of_any_size_give_the_same_with_full_batches(window):
         np.testing.assert_allclose(one, other, atol=1e-5)
     assert set(calls) == {(5, *window, 3)}
     if window == (20, 20):
-        assert len(calls) == 2  # 2 images in 4 views, a window each, by fives
+        assert len(calls) == 2  # 2 images in 4 views, one window each, in batches of five
 
 
 def test_further_planes_are_averaged_without_softmax():
-    """After two logits the column's number, as an uncertainty is."""
+    """Return two logits and the column's number, in place of an uncertainty."""
 
     def slide(images):
         for logits in columns(images):

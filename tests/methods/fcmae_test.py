@@ -18,7 +18,7 @@ IMAGE = np.asarray(batch()["image"])
 
 
 class Encoder(nn.Module):
-    """Nothing."""
+    """An encoder without features."""
 
     masked_mode = "sparse"
     mean = (0.25,)
@@ -52,7 +52,7 @@ def method(visible=0.0, hidden=0.0):
 
 
 def standardised_patches():
-    """[b, 16 patches, 48 numbers], by torch's rule: unbiased variance + 1e-6."""
+    """Return [b, 16 patches, 48 numbers], standardised with torch's unbiased variance + 1e-6."""
     seen = (IMAGE - 0.25) / 0.5
     patches = seen.reshape(4, 4, 4, 4, 4, 3).transpose(0, 1, 3, 2, 4, 5).reshape(4, 16, 48)
     return (patches - patches.mean(-1, keepdims=True)) / np.sqrt(patches.var(-1, ddof=1, keepdims=True) + 1e-6)

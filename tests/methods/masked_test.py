@@ -27,7 +27,7 @@ def initial(ours, batch=BATCH):
 
 @pytest.mark.parametrize("size", ["b16", "l16", "h14"])
 def test_the_papers_sizes_have_their_parameters(size):
-    """Those that are trained: tables of positions are computed here, and not counted (PAPERS: "trainable")."""
+    """Trainable parameters only: computed position tables are not counted."""
     variables, _ = contract.traced("method", "masked", size)
     counts = {part: tree.count(leaves) for part, leaves in variables["params"].items()}
     assert (sum(counts.values()), counts["encoder"], counts["decoder"]) == {
@@ -55,7 +55,7 @@ def test_microbatches_and_denominators_are_right_for_every_setting(fields):
 
 
 def test_pixels_under_hidden_patches_change_no_prediction():
-    """Standardised patches are shown with their own mean: the decoder's values alone must not know."""
+    """Only the decoder's values are compared, since pictures show standardised patches with their mean."""
     for fields in ({}, {"mask_token_in_encoder": True, "has_mask_token": True}):
         ours = method(**fields)
         variables = initial(ours)

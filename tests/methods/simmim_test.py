@@ -75,5 +75,5 @@ def test_an_encoder_without_a_masked_mode_is_named_with_the_encoders_that_have_o
 def test_the_paper_hides_six_tenths_of_units_of_32_pixels():
     ours = build(simmim.recipe("b16"))
     assert (ours.unit, ours.sampler) == (32, masking.RandomUp(0.6))
-    assert ours.sampler.count(7, 7) == 30, "of 49 units of 32 pixels, as the authors' MaskGenerator"
+    assert ours.sampler.count(7, 7) == 30, "of 49 units of 32 pixels, as in the authors' MaskGenerator"
     assert (ours.encoder.drop_path, ours.encoder.layer_scale, ours.encoder.initialiser) == (0.1, 0.1, "depth")

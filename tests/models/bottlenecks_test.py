@@ -26,7 +26,7 @@ def layer(other, features, name, **how):
 
 
 def summed(other, main, branch):
-    """The end of a bottleneck, from what its middle convolutions give."""
+    """Return the output of a bottleneck, from the output of its middle convolutions."""
     branch = activated(other, normalised(other, branch, "middle"), "middle")
     return activated(other, main + normalised(other, other.convolved(branch, "expand"), "expand"), "sum")
 

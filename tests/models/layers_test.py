@@ -23,9 +23,9 @@ def normal(seed, *shape, dtype="float32"):
 
 
 def value_and_gradients(function, *arrays):
-    """The value, and the gradients of a weighted sum of it, of the program as XLA optimises it for users."""
+    """Return the value, and the gradients of a weighted sum of it, of the program that users compile."""
     shape = jax.eval_shape(function, *arrays).shape
-    weights = normal(9, *shape)  # drawn before: XLA takes longer to optimise random numbers than convolutions
+    weights = normal(9, *shape)  # drawn outside: XLA takes longer to optimise random numbers than convolutions
 
     def weighted(arrays, weights):
         value = function(*arrays)
@@ -55,7 +55,7 @@ def assert_near(ours, plain, tolerance=2e-5):
         (1, 2, 5, 4, 1, 1),
         (7, 2, 13, 6, 4, 2),
         (2, 1, 5, 4, 3, 2),
-        (3, 1, 2, 3, 2, 12),  # a kernel large beside the image
+        (3, 1, 2, 3, 2, 12),  # a kernel nearly as large as the image
         (3, 2, 3, 4, 2, 9),
         (7, 2, 3, 4, 2, 9),
     ],
@@ -266,7 +266,7 @@ def test_a_bilinear_initialisation_upsamples_as_resizing_does():
     image = normal(0, 1, 6, 5, 3)
     for size in (4, 8):
         upsampled, _ = layers.TransposedConvolution(3, size, initialiser="bilinear").init_with_output(jax.random.key(0), image)
-        assert_near([upsampled[:, 1:-1, 1:-1]], [layers.resize(image, 12, 10)[:, 1:-1, 1:-1]])  # beyond the border it sees zeros
+        assert_near([upsampled[:, 1:-1, 1:-1]], [layers.resize(image, 12, 10)[:, 1:-1, 1:-1]])  # zeros beyond the image edge
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
@@ -284,7 +284,7 @@ def test_norms_give_zero_mean_and_unit_variance(norm):
 @pytest.mark.parametrize("norm", ["none", "batch", "group"])
 @pytest.mark.parametrize("train", [False, True])
 def test_norms_in_masked_mode_use_the_statistics_of_the_visible_positions(norm, train):
-    """As if the visible positions, equally many in each image, were all there is."""
+    """The statistics equal those of only the visible positions, equally many per image."""
     image = 3 * normal(0, 2, 4, 6, 4) + 2
     hidden = jnp.array([[[True, False, False], [False, True, True]], [[False, True, False], [True, False, True]]])
     visible = ~np.kron(np.asarray(hidden), np.ones((1, 2, 2), bool))

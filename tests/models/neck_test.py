@@ -34,7 +34,7 @@ def test_four_blocks_give_four_strides_as_in_maes_segmentation_code():
 
     first, second = (torch.from_numpy(np.asarray(FEATURES + place).transpose(0, 3, 1, 2).copy()) for place in (0, 1))
     np.testing.assert_allclose(pyramid[8], torch_up("up8_0", second).permute(0, 2, 3, 1), atol=1e-5)
-    between = torch.nn.functional.gelu(torch_up("up4_0", first) / (1 + 1e-5) ** 0.5)  # a fresh batch norm
+    between = torch.nn.functional.gelu(torch_up("up4_0", first) / (1 + 1e-5) ** 0.5)  # an initial batch norm
     np.testing.assert_allclose(pyramid[4], torch_up("up4_1", between).permute(0, 2, 3, 1), atol=1e-5)
 
 

@@ -11,7 +11,7 @@ from aeseg.models import norms
 
 
 def trained(module, dtype="float32"):
-    """The output, the gradients of a weighted sum of it, and the running averages of one training step."""
+    """Return the output, the gradients of a weighted sum of it, and the running averages of one training step."""
     image = (3 * jax.random.normal(jax.random.key(0), (4, 5, 3, 6)) + 2).astype(dtype)
     weights = jax.random.normal(jax.random.key(1), image.shape)
     params = {"scale": 1 + jnp.arange(6.0), "bias": -jnp.arange(6.0)}

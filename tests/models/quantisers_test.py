@@ -19,14 +19,14 @@ def values(seed=0, width=4, scale=2.0):
 
 
 def book(quantiser, vectors, uses):
-    """A collection with these vectors, each used as often as `uses` says."""
+    """Return a collection with these vectors and numbers of uses."""
     fresh = jitted.init(quantiser, {"params": jax.random.key(0), "sample": jax.random.key(0)}, values(), VALID, INDEX, train=False)
     state = {**fresh["codebook"]["state"], "vectors": vectors, "uses": uses, "totals": vectors * uses[:, None]}
     return {"codebook": {"state": state}}
 
 
 def step(quantiser, variables, given, microbatches=1, seed=0, valid=VALID):
-    """One training step's outputs and the collection after it; microbatch m holds every m-th row from the m-th on."""
+    """Return a training step's outputs and the collection after it; the microbatches are strided slices of the rows."""
     outputs = []
     for first in range(microbatches):
         rows = slice(first, None, microbatches)
@@ -44,7 +44,7 @@ def vectors_after(quantiser, variables):
 
 @pytest.mark.parametrize("levels", [(8, 5, 5, 5), (8, 6, 5, 3), (4, 4, 3, 7)])
 def test_finite_scalars_and_their_gradient_equal_vector_quantize_pytorch(levels):
-    """Its epsilon has the other sign than the paper's, so it is called with minus it."""
+    """The library's epsilon has the opposite sign of the paper's, so it is negated."""
     given, ours, reference = values(), FiniteScalar(levels), FSQ(list(levels))
     output = jitted.apply(ours, {}, given, VALID, INDEX, train=True)
     theirs = torch.tensor(np.array(given), requires_grad=True)
@@ -87,7 +87,7 @@ def test_a_codebook_moves_as_in_vector_quantize_pytorch():
     ours = NearestVector(size=6, width=4, decay=0.8, dead=0.0)
     theirs = VectorQuantize(dim=4, codebook_size=6, decay=0.8, eps=0.0, threshold_ema_dead_code=0, commitment_weight=1.0)
     theirs.train()
-    variables = book(ours, jnp.asarray(theirs.codebook.detach().numpy()), jnp.ones(6))  # theirs starts from one use of each
+    variables = book(ours, jnp.asarray(theirs.codebook.detach().numpy()), jnp.ones(6))  # the library starts with one use of each vector
     for seed in range(4):
         given = values(seed)
         (output,), variables = step(ours, variables, given, seed=seed)
@@ -112,7 +112,7 @@ def test_the_gradient_passes_the_codebook_straight_through_and_pulls_values_to_t
 
 
 def test_microbatches_move_the_codebook_as_the_full_batch_does():
-    """To the last rounding of sums; candidates and what they replace are equal to the bit."""
+    """Up to the rounding of sums; candidates, and the vectors that they replace, are equal bit by bit."""
     ours, given = NearestVector(size=6, width=4, dead=0.5), values()
     start = book(ours, values(5).reshape(-1, 4)[:6].at[3].set(50.0), jnp.ones(6))
     _, whole = step(ours, start, given)

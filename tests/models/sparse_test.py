@@ -1,4 +1,4 @@
-"""Masked mode: hidden pixels influence nothing, and what is visible is what a sparse convolution gives."""
+"""Masked mode: hidden pixels have no influence, and visible features equal a sparse convolution."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ HIDDEN = jnp.array([[[True, False, True], [False, True, False]], [[False, False,
 
 
 def random_variables(encoder, image):
-    """Every number drawn: an offset of 0 or a response norm of 0 would hide what it does."""
+    """Draw every number at random: an offset or response norm of 0 would hide errors."""
     random = np.random.default_rng(1)
     shapes = jax.eval_shape(lambda: encoder.init(jax.random.key(0), image, train=False))
     return jax.tree.map(lambda leaf: jnp.asarray(random.uniform(0.2, 1, leaf.shape), leaf.dtype), shapes)
@@ -64,7 +64,7 @@ def test_without_hidden_units_it_equals_the_dense_encoder(name):
 
 
 def sparse_convolution(features, sites, kernel, stride):
-    """By hand: at each visible site of the output, the visible sites of the input that the kernel reaches (SAME padding)."""
+    """Compute by hand: each visible output site sums the visible input sites under the kernel (SAME padding)."""
     (h, w, _), size = features.shape, kernel.shape[0]
     rows, columns = -(-h // stride), -(-w // stride)
     before = [max(0, (n - 1) * stride + size - side) // 2 for n, side in ((rows, h), (columns, w))]

@@ -26,7 +26,7 @@ def variables(**fields):
 
 
 def plain(params, tokens):
-    """The same blocks in a loop, every layer written out."""
+    """Compute the same blocks in a loop, with every layer written out."""
 
     def norm(x, p):
         mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
@@ -77,7 +77,7 @@ def test_drop_path_drops_branches_of_whole_images_more_often_in_later_blocks():
     many = jnp.tile(TOKENS, (16, 1, 1))
     _, every = jitted.apply(Stack(fields), weights, many, True, rngs={"drop_path": jax.random.key(0)})
     before = jnp.concatenate([many[None], every[:-1]])
-    untouched = np.asarray(jnp.all(every == before, axis=(2, 3)).mean(axis=1))  # both branches left out: rate^2
+    untouched = np.asarray(jnp.all(every == before, axis=(2, 3)).mean(axis=1))  # both branches dropped: rate^2
     np.testing.assert_allclose(untouched, [0, 0.16, 0.64], atol=0.05)
     evaluated, _ = jitted.apply(Stack({"drop_path": 0.8}), weights, TOKENS)
     np.testing.assert_array_equal(evaluated, jitted.apply(Stack({}), weights, TOKENS)[0])
@@ -87,7 +87,7 @@ def test_drop_path_keeps_the_mean():
     fields = {"drop_path": 0.5}
     single = Stack(fields, depth=2)
     start = jitted.init(single, jax.random.key(0), TOKENS[:1])
-    start["params"]["blocks"]["contract"] = jax.tree.map(jnp.zeros_like, start["params"]["blocks"]["contract"])  # attention alone
+    start["params"]["blocks"]["contract"] = jax.tree.map(jnp.zeros_like, start["params"]["blocks"]["contract"])  # only attention
     same = jnp.broadcast_to(TOKENS[:1], (4000, 5, 8))
     dropped, _ = jitted.apply(single, start, same, True, rngs={"drop_path": jax.random.key(0)})
     np.testing.assert_allclose(dropped.mean(axis=0), jitted.apply(single, start, TOKENS[:1])[0][0], atol=0.05)

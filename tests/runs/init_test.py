@@ -1,4 +1,4 @@
-"""aeseg/runs/init.py: what a run starts from, of a workdir or of Hugging Face, adapted to the run's images."""
+"""aeseg/runs/init.py: initial weights from a workdir or Hugging Face, adapted to the run's images."""
 
 import contextlib
 
@@ -34,7 +34,7 @@ STILL = ("--config.optimiser.learning_rate=1e-30", "--config.optimiser.weight_de
 
 
 def fresh(config):
-    """The state of a run that has not begun."""
+    """Return the initial state of a run."""
     variables = jax.tree.map(jnp.asarray, random_variables(families.shapes(config.method, tuple(config.window), 3), seed=1))
     return TrainState(jnp.int32(0), variables.pop("params"), variables, opt_state={}, ema={})
 
@@ -45,7 +45,7 @@ def _toys(monkeypatch):
 
 
 def workdir(path, config, seed=0):
-    """A workdir whose run of the config ended with random weights; returns its path and these."""
+    """Write the workdir of a finished run of the config with random weights; return its path and the weights."""
     variables = random_variables(families.shapes(config.method, tuple(config.window), 3), seed)
     leaves = jax.tree.map(jnp.asarray, variables)
     (path / "checkpoints").mkdir(parents=True)
@@ -126,7 +126,7 @@ def test_the_command_line_s_fields_of_a_foreign_encoder_are_kept_or_refused(tmp_
 
 @pytest.mark.parametrize("described", ["segment:unet", "camvid_small:unet,vit"])
 def test_a_segmenter_continues_from_all_weights_of_another_at_another_window(tmp_path, described):
-    """The second has a neck; encoder, neck, head and batch statistics are taken, and the optimiser and the step are fresh."""
+    """With a neck: encoder, neck, head and batch statistics are loaded; the optimiser and the step are reset."""
     config = cli.load_config(described)
     path, variables = workdir(tmp_path / "first", config)
     config.window, config.method.objective = (64, 96), "dice"
@@ -171,7 +171,7 @@ def test_continuing_needs_a_segmenter_with_the_same_head_and_neck(tmp_path, caps
 
 
 def test_a_mask_token_is_kept_only_by_masked_methods(tmp_path):
-    """SimMIM's encoder learns one; a segmenter's has no use for it, and MAE's has none."""
+    """SimMIM's encoder has a mask token; encoders of segmenters and MAE do not."""
     simmim, masked = (recipe("aeseg.methods", name, "tiny") for name in ("simmim", "masked"))
     for name, described in (("simmim", simmim), ("masked", masked)):
         config = cli.load_config("pretrain:masked,tiny")
@@ -209,12 +209,12 @@ def test_a_vision_transformer_s_positions_and_the_run_s_own_fields_follow_the_ru
     config = cli.load_config("segment:unet")
     config.dtype = "bfloat16"
     init.weights(config, {}, str(tmp_path), "encoder")
-    assert config.method.encoder.dtype == "bfloat16", "of any encoder"
+    assert config.method.encoder.dtype == "bfloat16", "for any encoder"
 
 
 @pytest.mark.parametrize("window", [(32, 64), (16, 16)])
 def test_fixed_positions_of_a_workdir_become_parameters_resized_as_mae_s_fine_tuning_does(tmp_path, window):
-    """Of the pretraining's table, 4 x 4 patches, by MAE's `interpolate_pos_embed`: torch's bicubic interpolation, the first row kept."""
+    """As in MAE's `interpolate_pos_embed`: torch's bicubic interpolation of the pretraining's 4 x 4 table; the first row is kept."""
     pretraining = cli.load_config("pretrain:masked,tiny")
     pretraining.window = (16, 16)
     path, _ = workdir(tmp_path / "pretrained", pretraining)
@@ -262,7 +262,7 @@ def test_from_scratch_a_vision_transformer_starts_at_the_sine_cosine_table_of_it
 
 
 def test_a_pretrained_u_net_decoder_becomes_the_head_but_for_its_last_layer(tmp_path):
-    """As in Brempong et al. 2022: all blocks of the denoiser's decoder, with their batch statistics; the classes' layer is fresh."""
+    """As in Brempong et al. 2022: all blocks of the denoiser's decoder and their batch statistics; the last layer is new."""
     pretraining = cli.load_config("pretrain:denoising")
     pretraining.method.decoder, pretraining.window = recipe("aeseg.models.decoders", "unet"), (16, 16)
     path, variables = workdir(tmp_path / "pretrained", pretraining)
@@ -290,7 +290,7 @@ def test_another_decoder_does_not_become_the_head(tmp_path):
 
 
 def test_a_linear_probe_continues_with_a_trainable_encoder(tmp_path):
-    """LP-FT in two runs (Kumar et al. 2022): encoder, its re-estimated statistics and the head are the probe's, and all of it moves."""
+    """LP-FT in two runs (Kumar et al. 2022): the probe's encoder, its statistics and the head are loaded, and all train."""
     probe = cli.load_config("segment:unet")
     probe.transfer = "linear-probe"
     transfer.chosen(probe, lambda state: (state, []))

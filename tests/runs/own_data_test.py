@@ -1,4 +1,4 @@
-"""A run on the reader's own images: what follows the images, and images that lie elsewhere now."""
+"""aeseg/runs/own_data.py: config fields follow the reader's images, and moved images are found."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tests.experiments import untrained
 
 
 def folder_of(root, value, names="abcdefgh"):
-    """Images of one value, half of them with a label."""
+    """Make images of one grey level, half of them with a label."""
     for folder in ("images", "labels"):
         (root / folder).mkdir(parents=True)
     for number, name in enumerate(names):
@@ -26,7 +26,7 @@ def folder_of(root, value, names="abcdefgh"):
 
 
 def trained_on(root):
-    """A segmenter that nothing trained, on a folder."""
+    """Return an untrained segmenter on a folder."""
     method = recipe("aeseg.methods", "segmenter", "tiny")
     method.classes = 2
     splits = {split: spec(Folder, root=str(root), split=split, class_table="2", only_labelled=True) for split in SPLITS}

@@ -1,4 +1,4 @@
-"""aeseg/runs/predict.py: an image from Python, as `evaluate` would predict it."""
+"""aeseg/runs/predict.py: `aeseg.predict` gives the prediction of `evaluate`."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""aeseg/runs/programs.py: runs share what was compiled, and compute what each would compute alone."""
+"""aeseg/runs/programs.py: runs share compiled programs, and compute the same as without."""
 
 import jax
 import numpy as np

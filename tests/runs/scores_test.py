@@ -1,4 +1,4 @@
-"""aeseg/runs/scores.py: what a run makes of an image is what its method does; the flags are tested with `predict`."""
+"""aeseg/runs/scores.py: a run's output equals its method's; tests of `predict` cover the flags."""
 
 import types
 

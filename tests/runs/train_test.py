@@ -1,4 +1,4 @@
-"""The main job from end to end, on a folder of images of many sizes: pretrain, segment in three ways, evaluate."""
+"""The main job on a folder of images of many sizes: pretrain, segment in three ways, evaluate."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from experiments.console import cli
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Twenty images, no two of one size, few divisible by anything; the label says where the red is strong."""
+    """Make twenty images, all of different sizes, few of them divisible; the label marks strong red."""
     folder = tmp_path_factory.mktemp("own")
     random = np.random.default_rng(0)
     for name in ("images", "labels"):
@@ -31,7 +31,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(root):
-    """An entry point on that folder with a network as small as there is."""
+    """Run an entry point on that folder with the smallest network."""
 
     def call(module, *flags):
         settings = (f"--config.data.root={root}", "--config.steps=2", "--config.batch_size=8", "--config.window=(16,16)")
@@ -67,7 +67,7 @@ def test_a_run_writes_all_documented_files(pretrained):
 
 
 def test_a_linear_probe_keeps_the_encoder_unchanged_and_fine_tuning_does_not(run, pretrained, tmp_path):
-    """Of a frozen one the averages of its batch norms are taken anew, of whole images, unless those of pretraining are asked for."""
+    """The batch norm averages of a frozen encoder are taken again, on whole images, unless pretraining's are requested."""
     ways = {"linear-probe": "re-estimated", "as pretrained": "pretrained", "fine-tune": "re-estimated"}
     before = encoder(pretrained)
     averages = {name for name in before if name.startswith("batch_stats")}
@@ -113,7 +113,7 @@ TINY = (
 
 
 def test_two_processes_train_the_same_model_as_one(tmp_path):
-    """SLURM's own variables start them; each loads its rows, and both write one checkpoint."""
+    """SLURM's variables start them; each loads its rows, and both write one checkpoint."""
     job = str(os.getpid())
     cluster = {"SLURM_JOB_ID": job, "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
     command = [sys.executable, "-m", "experiments.pretrain", *TINY, f"--workdir={tmp_path / 'two'}"]

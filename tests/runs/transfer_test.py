@@ -14,7 +14,7 @@ PROTOTXT = (0.2595, 0.1826, 4.5640, 0.1417, 0.9051, 0.3826, 9.6446, 1.8418, 0.68
 
 @pytest.fixture
 def camvid(tmp_path):
-    """CamVid's folders with one training image, which holds each label, void too."""
+    """Make CamVid's folders with one training image that has every label, also void."""
     for folder, pixels in (("train", np.zeros((3, 4, 3), np.uint8)), ("trainannot", np.arange(12, dtype=np.uint8).reshape(3, 4))):
         (tmp_path / folder).mkdir()
         Image.fromarray(pixels).save(tmp_path / folder / "a.png")
@@ -48,7 +48,7 @@ def test_a_random_encoder_s_averages_move_with_each_batch_on_request_as_in_earli
 
 
 def test_statistics_distinguish_runs_only_if_the_encoder_is_frozen():
-    """A config without the field is of a version that left the averages as pretraining took them."""
+    """A config without the field is from a version that kept the averages of pretraining."""
     for fields, differs in ((FROZEN, True), ({"transfer": "linear-probe"}, True), ({"transfer": "scratch"}, False), ({}, False)):
         config = cli.load_config("camvid_labels")
         config.update_from_flattened_dict(fields)

@@ -10,7 +10,7 @@ from tests.experiments.untrained import config_of
 
 @pytest.fixture
 def workdir(tmp_path):
-    """Validated at steps 2, 4, 6 and 8, of which 2, 6 and 8 are saved."""
+    """Make a workdir with validations at steps 2, 4, 6 and 8, and checkpoints at 2, 6 and 8."""
     for step in (2, 6, 8):
         (tmp_path / "checkpoints" / str(step)).mkdir(parents=True)
     measured = {2: (0.3, 0.9), 4: (0.8, 0.1), 6: (0.5, 0.2), 8: (0.4, 0.3)}

@@ -1,4 +1,4 @@
-"""aeseg/training/checkpoints.py: whole or refused, newest first, nothing skipped in silence."""
+"""aeseg/training/checkpoints.py: checkpoints are intact or refused, newest first, and every skip is reported."""
 
 import json
 import os
@@ -117,7 +117,7 @@ def test_a_folder_that_cannot_be_created_is_an_error(tmp_path):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """Checkpoints of steps 2 and 4, both with metrics."""
+    """Save checkpoints of steps 2 and 4, both with metrics."""
     folder = tmp_path_factory.mktemp("two")
     saved(folder, (2, 4), keep=3, best="mean_iou").close()
     return folder
@@ -224,7 +224,7 @@ kept.close()
 
 
 def random_state(step):
-    """A state of 8 kB that nothing compresses."""
+    """Return a state of 8 kB that cannot be compressed."""
     kernel = np.random.default_rng(0).normal(size=(40, 50)).astype(np.float32)
     return state(step).replace(params={"encoder": {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(3)}})
 

@@ -1,4 +1,4 @@
-"""aeseg/training/layer_decay.py: the papers' layers, and stacks against the same layers one by one."""
+"""aeseg/training/layer_decay.py: the papers' layers, and stacks against separate layers."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from aeseg.training import layer_decay
 
 
 def layers(params):
-    """{path: layer}, top = 0 downwards made upwards again: with decay 1/2 the factor is 2^-(top - layer)."""
+    """Return {path: layer}, from the factors: with decay 1/2 the factor is 2^-(top - layer)."""
     scales = tree.flatten(layer_decay.layer_scales(params, 0.5))
     depth = -min(float(np.log2(scale).min()) for scale in scales.values())
     return {name: (depth + np.log2(scale)).astype(int).ravel().tolist() for name, scale in scales.items()}
@@ -44,7 +44,7 @@ def test_a_stack_moves_as_its_separate_layers():
 
 
 def test_a_convnext_has_the_paper_s_twelve_layers():
-    """Liu et al. 2022: the third stage's 27 blocks are nine layers of three, every other stage is one."""
+    """Liu et al. 2022: the third stage's 27 blocks are nine layers of three blocks; every other stage is one layer."""
     depths = (3, 3, 27, 3)
     encoder = {"stem": {"kernel": 0}, "norm": {"scale": 0}, "stem_norm": {"scale": 0}, "output_norm4": {"scale": 0}}
     for stage, depth in enumerate(depths):

@@ -1,4 +1,4 @@
-"""aeseg/training/lock.py: one run at a time, and a dead one holds nothing."""
+"""aeseg/training/lock.py: one run at a time, and a dead run has no lock."""
 
 import errno
 import fcntl
@@ -26,7 +26,7 @@ with lock.held(sys.argv[1]):
 
 @pytest.fixture
 def other(tmp_path):
-    """Another process that holds the workdir."""
+    """Start another process that locks the workdir."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
     yield process

@@ -1,4 +1,4 @@
-"""aeseg/training/log.py: each step stands once, and what a crash left of the files is repaired or moved aside, and said."""
+"""aeseg/training/log.py: each step is logged once, and damaged files are repaired or moved aside with a message."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def rows_of(workdir):
 
 
 def again(workdir, step):
-    """The log of a run that goes on after a step."""
+    """Return the log of a run that resumes after a step."""
     log = Log(str(workdir), 10, start=step)
     log.rewind(step)
     return log

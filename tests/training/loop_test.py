@@ -1,4 +1,4 @@
-"""aeseg/training/loop.py: exact on resume, the same on any number of devices, stopped by what is not finite."""
+"""aeseg/training/loop.py: exact after resuming, equal on any number of devices, and stopped by values that are not finite."""
 
 import contextlib
 import itertools
@@ -113,7 +113,7 @@ def test_rows_after_the_last_checkpoint_are_removed(tmp_path):
         first.write(step, {"loss": 1.0 / step})
     first.close()
     again = Log(str(tmp_path), 10, start=4)
-    assert len(rows_of(tmp_path)) == 3  # until it is rewound nothing is touched
+    assert len(rows_of(tmp_path)) == 3  # nothing changes until it is rewound
     again.rewind(4)
     again.write(6, {"loss": float("nan")})
     again.close()
@@ -143,7 +143,7 @@ def test_a_killed_loader_process_gives_one_sentence():
         (worker,) = multiprocessing.active_children()
         os.kill(worker.pid, signal.SIGKILL)
         with pytest.raises(UserError, match=r"ended with exit code -9 \(it was killed.*lower --config.data.workers"):
-            [loop._next(loaded) for _ in range(50)]  # the first few it had made before
+            [loop._next(loaded) for _ in range(50)]  # it had made the first few before
 
 
 def test_a_running_mean_includes_batch_statistics_as_torch_averages_buffers(one_device):

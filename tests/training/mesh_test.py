@@ -1,4 +1,4 @@
-"""aeseg/training/mesh.py: who holds what."""
+"""aeseg/training/mesh.py: sharding of arrays and rows."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""aeseg/training/muon.py: what is a matrix, and what becomes of it."""
+"""aeseg/training/muon.py: which parameters are matrices, and how they move."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""aeseg/training/nonfinite.py: what is not finite stops the run or is skipped, is named, and leaves nothing behind."""
+"""aeseg/training/nonfinite.py: steps that are not finite stop the run or are skipped, are named, and leave no trace."""
 
 import contextlib
 import itertools
@@ -16,7 +16,7 @@ from tests.training import cases
 
 
 def trained(workdir, bad, policy, steps=6):
-    """A run whose batches of the steps in `bad` hold NaN; (outcome, what was said)."""
+    """Train with NaN in the batches of the steps in `bad`; return (outcome, messages)."""
 
     def poisoned(start):
         for step, batch in zip(itertools.count(start), cases.batches(start), strict=False):

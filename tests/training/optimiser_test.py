@@ -1,4 +1,4 @@
-"""aeseg/training/optimiser.py, against torch.optim, and where torch has none against the paper's formulas."""
+"""aeseg/training/optimiser.py, against torch.optim, or against the paper's formulas if torch lacks the optimiser."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def test_the_steps_equal_torch(name):
     if name == "adamw":
         ours = optimisers.adamw(0.1, steps=5, schedule="constant", b1=0.9, b2=0.95, weight_decay=0.2)
         theirs = lambda p: torch.optim.AdamW([p], lr=0.1, betas=(0.9, 0.95), weight_decay=0.2)  # noqa: E731
-    elif name == "rmsprop":  # without epsilon, which torch adds elsewhere
+    elif name == "rmsprop":  # without epsilon, which torch adds at another position
         ours = optimisers.rmsprop(0.1, steps=5, decay=0.8, epsilon=0.0, weight_decay=0.2)
         theirs = lambda p: torch.optim.RMSprop([p], lr=0.1, alpha=0.8, eps=0.0, weight_decay=0.2)  # noqa: E731
     else:
@@ -46,7 +46,7 @@ def test_the_steps_equal_torch(name):
 
 
 def test_rmsprops_epsilon_is_inside_the_root_as_in_lasagne():
-    """From 0 the mean square of a first gradient 3 is 0.1 * 9; a tenth of 3 / sqrt(0.9 + 0.1) is the change."""
+    """The mean square of a first gradient 3 is 0.1 * 9; the change is a tenth of 3 / sqrt(0.9 + 0.1)."""
     moved = stepped(optimisers.rmsprop(0.1, steps=1, epsilon=0.1), lambda t, n: {"kernel": jnp.full(1, 3.0)}, {"kernel": jnp.ones(1)}, 1)
     np.testing.assert_allclose(moved["kernel"], [0.7], rtol=1e-6)
 
@@ -68,7 +68,7 @@ def test_the_weight_decay_of_a_recipe_grows():
 
 
 def test_muon_moves_matrices_as_in_torch():
-    """torch orthogonalises in bfloat16, and does not correct its Nesterov momentum for starting at 0: hence plain momentum here."""
+    """torch orthogonalises in bfloat16, and lacks the bias correction of Nesterov momentum, so the test uses plain momentum."""
     start = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
     slopes = np.random.default_rng(1).normal(size=(3, 6, 4)).astype(np.float32)
     ours = optimisers.muon(0.1, steps=3, schedule="constant", nesterov=False, weight_decay=0.2)
@@ -122,7 +122,7 @@ def test_patterns_that_freeze_all_or_nothing_are_refused():
 
 
 def test_learning_rates_by_path_and_weight_decay_equal_torch_s_parameter_groups():
-    """Caffe's multipliers in SegNet's prototxt: kernels decay, biases have twice the rate and no decay, norms' shifts the plain rate."""
+    """Caffe's multipliers in SegNet's prototxt: kernels decay; biases have twice the rate and no decay; shifts have the plain rate."""
     start = {
         "level": {"kernel": jnp.array([0.5, -1.0]), "bias": jnp.array([2.0])},
         "norm": {"scale": jnp.array([1.0]), "bias": jnp.array([0.3])},
@@ -146,7 +146,7 @@ def test_learning_rates_by_path_and_weight_decay_equal_torch_s_parameter_groups(
 
 
 def test_the_encoder_is_frozen_first_and_then_warms_up():
-    """LP-FT in one run: of rate 1 at momentum 0, the encoder's changes are 0 for three steps, then 0, 1/2, 1 of the gradient."""
+    """LP-FT in one run: with rate 1 and momentum 0, the encoder changes by 0 for three steps, then by 0, 1/2, 1 of the gradient."""
     ours = optimisers.sgd(1.0, steps=6, warmup=0, momentum=0.0, freeze=("encoder/*",), thaw=(3, 3))
     warmed = optimisers.sgd(1.0, steps=6, warmup=2, momentum=0.0, freeze=("encoder/*",), thaw=(3, 5))
     ones = lambda t, n: jax.tree.map(jnp.ones_like, t)  # noqa: E731

@@ -1,4 +1,4 @@
-"""aeseg/training/schedules.py, at steps whose value can be said by hand."""
+"""aeseg/training/schedules.py, at steps with values known by hand."""
 
 import numpy as np
 import pytest

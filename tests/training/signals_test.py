@@ -1,4 +1,4 @@
-"""aeseg/training/signals.py and the loop under it: saved where there is something to save, ended in seconds, 143 or 130."""
+"""aeseg/training/signals.py and the loop: a signal saves if there is something to save, and ends the run in seconds."""
 
 import os
 import re
@@ -17,7 +17,7 @@ CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
 def script(body):
-    """A process that listens and then does `body`; it prints `ready` itself."""
+    """Start a process that listens for signals and runs `body`, which prints `ready`."""
     text = f"""
 import sys, time, math
 from aeseg.training import signals
@@ -42,7 +42,7 @@ def wait_for(process, line):
 
 
 def ended(process, within):
-    """(exit code, stderr), after checking how long it took."""
+    """Return (exit code, stderr), after checking the time."""
     began = time.monotonic()
     errors = process.communicate(timeout=60)[1]
     assert time.monotonic() - began < within
@@ -59,7 +59,7 @@ def test_a_signal_ends_a_waiting_process_at_once(number):
 
 
 def test_a_process_that_does_not_react_is_ended_after_its_limit_with_a_message():
-    """A compilation holds the main thread as this digest does: no handler of Python's runs."""
+    """Like a compilation, this digest blocks the main thread, so no Python signal handler runs."""
     process = script("import hashlib; print('ready', flush=True); hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)")
     wait_for(process, "ready")
     time.sleep(0.5)
@@ -110,7 +110,7 @@ def program(workdir, *options):
 
 
 def test_a_run_stops_in_a_step_and_in_an_evaluation_and_while_waiting_for_data_and_resumes(tmp_path):
-    """One run, stopped three times and finished: what the loop and all that it uses leave behind."""
+    """Stop one run three times, then finish it."""
     moments = (
         ("batch 3", signal.SIGTERM, "pause=0.3"),
         ("evaluating", signal.SIGINT, "evaluation=60"),
@@ -140,7 +140,7 @@ def port():
 
 @pytest.fixture
 def ranks(tmp_path):
-    """Two processes that train one model, at their third step."""
+    """Start two processes that train one model, and wait for their third step."""
     started, free = [], port()
     for rank in (0, 1):
         started.append(program(tmp_path, "ranks=2", f"rank={rank}", f"port={free}", "pause=0.2", "lost_after=5"))

@@ -1,4 +1,4 @@
-"""aeseg/training/trace.py: products are counted as XLA counts them, and every turn of a loop, which XLA does not."""
+"""aeseg/training/trace.py: products are counted as by XLA; unlike in XLA, every iteration of a loop counts."""
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def test_a_convolution_is_counted_as_by_xla(stride):
 
 def test_each_gradient_of_a_convolution_costs_as_much_as_the_convolution():
     forward = flops(convolved, IMAGE, KERNEL)
-    assert forward + flops(slopes, IMAGE, KERNEL) == pytest.approx(4 * forward, rel=0.4)  # the images' zero border is counted
+    assert forward + flops(slopes, IMAGE, KERNEL) == pytest.approx(4 * forward, rel=0.4)  # the zero padding of the images is counted
 
 
 def test_every_turn_of_a_scan_counts():

@@ -1,4 +1,4 @@
-"""aeseg/training/trust_ratio.py, through the optimisers: the papers' algorithms written out, layer by layer, for three steps."""
+"""aeseg/training/trust_ratio.py, through the optimisers, against the papers' algorithms, layer by layer, for three steps."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def slope(weights, number):
 
 
 def lamb(weights, rate, b1, b2, epsilon, decay, steps):
-    """You et al. 2020, algorithm 2, in its own symbols; a bias is neither decayed nor brought to a ratio."""
+    """You et al. 2020, algorithm 2, in its symbols; a bias has no decay and no trust ratio."""
     x = {name: weight.copy() for name, weight in weights.items()}
     m, v = (dict.fromkeys(x, 0.0) for _ in range(2))
     for t in range(1, steps + 1):
@@ -34,7 +34,7 @@ def lamb(weights, rate, b1, b2, epsilon, decay, steps):
 
 
 def lars(weights, rate, momentum, trust, decay, steps):
-    """You et al. 2017, algorithm 1, in its own symbols; the rate is constant, so it may stand before or after the momentum."""
+    """You et al. 2017, algorithm 1, in its symbols; the learning rate is constant, so it may come before or after the momentum."""
     w = {name: weight.copy() for name, weight in weights.items()}
     v = dict.fromkeys(w, 0.0)
     for t in range(steps):

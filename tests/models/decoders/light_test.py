@@ -1,4 +1,4 @@
-"""SparK's decoder against torch's layers, put together as its paper says."""
+"""SparK's decoder against torch's layers, as in the paper."""
 
 import jax
 import jax.numpy as jnp

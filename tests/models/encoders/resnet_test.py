@@ -51,7 +51,7 @@ def test_batch_norm_averages_visible_positions_in_masked_training():
 
 
 def test_convolutions_are_initialised_as_in_torchvision_and_blocks_start_as_their_shortcuts():
-    """Kaiming's normal with fan-out, deviation sqrt(2 / (k k out)), as timm's init_weights; the last norm of a block scales by 0."""
+    """Kaiming's normal with fan-out, deviation sqrt(2 / (k k out)), as in timm's init_weights; the last norm of a block has scale 0."""
     encoder = ResNet(widths=(64,), depths=(2,), stem=64)
     image = jnp.asarray(np.random.default_rng(0).random((2, 16, 16, 3)), jnp.float32)
     variables = jax.jit(lambda: encoder.init(jax.random.key(0), image, train=False))()
@@ -74,7 +74,7 @@ def test_a_saved_config_without_these_fields_is_initialised_as_the_code_was_then
 
 
 def test_in_training_a_dropped_branch_keeps_only_the_shortcut():
-    """With rates 0 and .99: of the second block almost only the shortcut is left, of whole images."""
+    """With rates 0 and .99, nearly all images keep only the shortcut of the second block."""
     encoder = ResNet(widths=(4,), depths=(2,), stem=4, bottleneck=False, zero_last=False)
     image = jnp.asarray(np.random.default_rng(0).random((64, 8, 8, 3)), jnp.float32)
     variables = jax.jit(lambda: encoder.init(jax.random.key(0), image[:1], train=False))()

@@ -13,7 +13,7 @@ from tests.models import oracle
 
 
 def encoded(other, image, convolutions):
-    """In torch: what each level gives before its pooling, fine to coarse, and what was pooled last."""
+    """Return, with torch, the outputs of each level before its pooling, fine to coarse, and the last pooled features."""
     levels, features = [], image
     for level, number in enumerate(convolutions):
         for place in range(number):

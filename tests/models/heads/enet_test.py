@@ -17,7 +17,7 @@ from tests.models.heads.unet_test import Network, pyramid
 
 REGULAR, ASYMMETRIC = ((3, 3),), ((5, 1), (1, 5))
 SECTION = [(REGULAR, 1), (REGULAR, 2), (ASYMMETRIC, 1), (REGULAR, 4), (REGULAR, 1), (REGULAR, 8), (ASYMMETRIC, 1), (REGULAR, 16)]
-"""Bottlenecks 2.1 to 2.8 of table 1, and 3.1 to 3.8: the kernels and the dilation of each."""
+"""Kernels and dilation of bottlenecks 2.1 to 2.8 and 3.1 to 3.8 of table 1."""
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_the_bottlenecks_are_as_in_table_1(size, decoder):
 
 @pytest.mark.parametrize("fields", [{}, {"activation": "relu"}], ids=["prelu", "relu"])
 def test_the_network_equals_torch_on_a_size_that_the_poolings_do_not_divide(fields):
-    """Initial block, a section with all kinds of bottleneck, and the way up; 22 x 28 pixels are 11 x 14, 6 x 7 and 3 x 4."""
+    """Initial block, a section with all kinds of bottleneck, and the upsampling path; sizes 22 x 28, 11 x 14, 6 x 7 and 3 x 4."""
     encoder = encoders.ENet(widths=(5, 8, 12), first=1, section=(1, 2, 0), sections=1)
     image = oracle.image(2, 22, 28, 3)
     found, other = oracle.with_variables(Network(encoder, heads.ENetHead(4, bottlenecks=1, **fields)), image)

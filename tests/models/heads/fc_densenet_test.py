@@ -32,7 +32,7 @@ def test_with_its_encoder_it_has_fewer_parameters_than_published_by_less_than_a_
 
 
 def test_the_network_equals_torch_on_a_size_that_the_poolings_do_not_divide():
-    """Section 3, tables 1 and 2: 11 x 14 pixels are 6 x 7 and 3 x 4, and upsampled features are cut to what stands beside them."""
+    """Section 3, tables 1 and 2: sizes are 11 x 14, 6 x 7 and 3 x 4; upsampled features are cropped to the size of their skip."""
     encoder, head = encoders.FCDenseNet(depths=(1, 2, 2), growth=3, width=5), heads.FCDenseNetHead(4, depths=(2, 1), growth=3)
     image = oracle.image(2, 11, 14, 3)
     found, other = oracle.with_variables(Network(encoder, head), image)
@@ -60,7 +60,7 @@ def test_the_network_equals_torch_on_a_size_that_the_poolings_do_not_divide():
 
 
 def test_the_blocks_have_the_channels_of_the_paper_s_table():
-    """Table 2 with the authors' correction: after each block going down, and what each block going up reads and ends with."""
+    """Table 2 with the authors' correction: channels after each block down, and before and after each block up."""
     _, variables = network_shapes("103")
     encoder, head = variables["params"]["encoder"], variables["params"]["head"]
     assert [encoder[f"down{level}"]["norm"]["scale"].shape[0] for level in range(5)] == [112, 192, 304, 464, 656]

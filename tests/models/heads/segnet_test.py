@@ -33,7 +33,7 @@ from tests.models.heads.unet_test import Network, pyramid, read
     ],
 )
 def test_with_its_encoder_each_variant_has_the_published_number_of_parameters_within_2_5_percent(encoder, head, count, published):
-    """Published to 25,000 (table 1); without reduction ours is 2.3 % more, and no kernel of whole pixels gives the paper's number."""
+    """Published to 25,000 (table 1); without reduction ours has 2.3 % more, and no integer kernel size gives the paper's number."""
     image = jax.ShapeDtypeStruct((1, 360, 480, 3), jnp.float32)
     network = Network(build(vgg.recipe(encoder)), build(head))
     logits, variables = jax.eval_shape(lambda image: network.init_with_output(jax.random.key(0), image), image)
@@ -43,7 +43,7 @@ def test_with_its_encoder_each_variant_has_the_published_number_of_parameters_wi
 
 @pytest.mark.parametrize("variant", ["vgg16", "basic", "addition", "single"])
 def test_each_variant_equals_torch_on_a_size_that_the_poolings_do_not_divide(variant):
-    """The recipes of the paper, in narrow: section 3, and 3.1 with two of its variants."""
+    """The paper's recipes, with fewer channels: section 3, and two variants of section 3.1."""
     deep = variant == "vgg16"
     encoder = vgg.recipe("vgg16" if deep else "basic")
     encoder.widths = (3, 4, 5, 6, 6) if deep else (5, 5, 5, 5)

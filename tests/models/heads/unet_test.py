@@ -44,7 +44,7 @@ def test_with_its_encoder_it_has_the_published_number_of_parameters(channels, cl
 
 @pytest.mark.parametrize("fields", [{}, {"norm": "batch", "use_bias": False}, {"norm": "batch"}])
 def test_the_network_equals_torch(fields):
-    """Ronneberger et al. 2015, figure 1, in narrow, with and without batch norm."""
+    """Ronneberger et al. 2015, figure 1, with fewer channels, with and without batch norm."""
     encoder = convnet.ConvNet(widths=(3, 5), convolutions=2, bottleneck=6, **fields)
     image = oracle.image(2, 12, 16, 3)
     found, other = oracle.with_variables(Network(encoder, unet.UNetHead(4, **fields)), image)
@@ -69,7 +69,7 @@ def pyramid(*strides, side=16, width=4):
 
 
 def read(head, features):
-    """({stride: logits' shape}, {stride of logits: strides whose features they depend on})."""
+    """Return ({stride: logits' shape}, {stride of logits: strides whose features they depend on})."""
 
     def logits(features):
         return head.init_with_output(jax.random.key(0), features, train=False)[0]
