@@ -16,7 +16,6 @@ Adam; for convolutions, channels_last or contiguous memory (eager); for the smal
 """
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ import jax
 import numpy as np
 import optax
 
+from aeseg import jsonlines
 from aeseg.types import UserError
 
 from .benches import convolutional, loading, mae, small
@@ -79,9 +79,8 @@ def run(argv: Sequence[str]) -> int:
 
 def keep(rows: Sequence[dict[str, Any]]) -> None:
     """Append rows to the results."""
-    os.makedirs(os.path.dirname(RESULTS), exist_ok=True)
-    with open(RESULTS, "a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+    for row in rows:
+        jsonlines.write(RESULTS, row)
 
 
 def measured(torch: Any, name: str, size: int, pairs: int, form: str) -> dict[str, Any]:

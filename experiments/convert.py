@@ -19,7 +19,7 @@ from aeseg import tree
 from aeseg.importers import families
 from aeseg.runs import init
 from aeseg.runs import workdir as workdirs
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.training import checkpoints as saved
 from aeseg.training.state import TrainState
 from aeseg.types import UserError

@@ -26,9 +26,11 @@ from aeseg.inference import probes
 from aeseg.inference.sliding import Predict
 from aeseg.methods.segmenter import Segmenter
 from aeseg.models.heads.linear import LinearHead
-from aeseg.runs import init, transfer
+from aeseg.runs import evaluations, init, transfer
 from aeseg.runs import scores as scoring
-from aeseg.runs.run import SPLITS, Run, config_example
+from aeseg.runs.data import SPLITS
+from aeseg.runs.example import config_example
+from aeseg.runs.run import Run
 from aeseg.runs.train import frozen_averages
 from aeseg.spec import build, spec
 from aeseg.training import mesh as meshes
@@ -77,7 +79,8 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"Expected one process; got {jax.process_count()}. Start the probe on one host.")
     began, config = time.perf_counter(), flags.config
     start = init.weights(config, flags.overrides, flags.init, "encoder") if flags.init else None
-    transfer.weigh_classes(config)  # checks classes and labels
+    for line in transfer.check_labels(config):
+        print(line)
     stride = chosen_stride(config, flags.stride)
     prepare(config, stride, flags.steps)
     probed = build(config)
@@ -87,7 +90,7 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(
             f"Expected {config.method.classes} classes, as in the config; the data have {len(scored.classes)}. Set --config.method.classes."
         )
-    state = states.create(probed.method, probed.optimiser, probed.loader[0], probed.seed, False, probed.mesh)
+    state = states.create(probed.method, probed.optimiser, probed.first_row, probed.seed, False, probed.mesh)
     if start is not None:
         state, lines = start(state)
         print("\n".join(lines))
@@ -102,7 +105,7 @@ def run(argv: Sequence[str]) -> int:
     os.makedirs(workdir, exist_ok=True)
     settings = {"stride": stride, "seed": config.seed, "statistics": config.statistics, **settings}
     entry = {**scores, "init": flags.init, "config": flags.config_name, **settings, **provenance()}
-    path = evaluate.write(workdir, f"{flags.kind} {flags.split}", {**entry, "seconds": time.perf_counter() - began}, "probe.json")
+    path = evaluations.add(workdir, f"{flags.kind} {flags.split}", {**entry, "seconds": time.perf_counter() - began}, "probe.json")
     print("\n" + evaluate.table(scores))
     description = f"{flags.kind} on stride {stride} of {flags.init or 'a random encoder'}, {scores['images']:,} images of {flags.split}"
     print(f"\n{description}, {time.perf_counter() - began:.0f} s.\nnumbers     {path}", flush=True)

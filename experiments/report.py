@@ -18,7 +18,7 @@ from typing import Any
 
 from aeseg import files
 from aeseg.data.files import shown
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.types import UserError
 
 from .console import cli, predictors

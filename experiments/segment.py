@@ -15,14 +15,11 @@ from collections.abc import Sequence
 import jax
 
 from aeseg import spec
-from aeseg.data.checks import check_labels
 from aeseg.runs import init, transfer
 from aeseg.runs.train import report, train
 
 from .console import cli
 from .machine import process
-
-FLAG = "--config.data.strict=False"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -43,12 +40,9 @@ def run(argv: Sequence[str]) -> int:
     config = flags.config
     weights = init.weights(config, flags.overrides, flags.init, transfer.taken(config.transfer)) if flags.init else None
     weights = transfer.chosen(config, weights)
-    transfer.weigh_classes(config)
-    segmentation = spec.build(config)
-    for line in check_labels(
-        {split: segmentation.data.records(split) for split in ("train", "validation")}, segmentation.data.strict, FLAG
-    ):
+    for line in transfer.check_labels(config):
         print(line)
+    segmentation = spec.build(config)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
     outcome = train(segmentation, workdir, weights, minutes=flags.minutes)
     if jax.process_index() == 0:

@@ -11,7 +11,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from aeseg import spec, tree
-from aeseg.runs.run import SPLITS, Run, config_example
+from aeseg.runs.data import SPLITS
+from aeseg.runs.example import image_channels
+from aeseg.runs.run import Run
 from experiments import papers, tables
 from experiments.console import cli
 from experiments.study import measurements
@@ -31,7 +33,7 @@ def config_of(described: str) -> ConfigDict:
 
 def parameter_count(config: ConfigDict) -> int:
     """Build the method, trace its shapes on its window, and return its number of parameters."""
-    return _parameter_count(spec.to_json(config.method), tuple(config.window), channels(config))
+    return _parameter_count(spec.to_json(config.method), tuple(config.window), image_channels(config))
 
 
 @functools.cache
@@ -48,11 +50,6 @@ def _parameter_count(described: str, window: tuple[int, int], channels: int) -> 
         "index": jnp.zeros((1,), jnp.int32),
     }
     return tree.count(jax.eval_shape(lambda: method.init(jax.random.key(0), row, train=False))["params"])
-
-
-def channels(config: ConfigDict) -> int:
-    """Return the number of channels of the config's images."""
-    return config_example(config)["image"].shape[-1]
 
 
 @pytest.mark.parametrize("module", sorted(files()))

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from aeseg import spec
 from aeseg.importers import families
 from aeseg.runs import configs
+from aeseg.runs.example import decoder_channels
 from aeseg.spec import recipe
 from aeseg.types import UserError
 
@@ -72,7 +73,7 @@ def chosen(methods: str, public: Sequence[str], statistics: dict[str, Any], chan
             raise UserError(f"Expected autoencoders; {word!r} is a head. Set --arms, for example --arms={DEFAULT!r}.")
         method.encoder.update({name: value for name, value in statistics.items() if name in method.encoder})
         if "channels" in method.get("decoder", {}):
-            method.decoder.channels = channels
+            method.decoder.channels = decoder_channels(method, channels)
         node = bare(method.encoder)
         encoder = known.setdefault(spec.to_json(node), _unused(configs.file_of(node), known.values()))
         arms.setdefault(encoder, _scratch(encoder, node)).append(_arm(word.split(",")[0], encoder, node, method))
@@ -85,7 +86,7 @@ def chosen(methods: str, public: Sequence[str], statistics: dict[str, Any], chan
             method = recipe(configs.METHODS, *further)
             method.encoder = node
             if "channels" in method.get("decoder", {}):
-                method.decoder.channels = channels
+                method.decoder.channels = decoder_channels(method, channels)
             arms[encoder].append(_arm(further[0], encoder, node, method, path))
     kept = [arm for some in arms.values() for arm in some if arm.method != "longer" or any(other.pretraining for other in some)]
     if not kept:

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aeseg import files, spec
-from aeseg.data import wrappers
-from aeseg.data.checks import check_labels
+from aeseg.data import checks, wrappers
 from aeseg.data.inspection import description, report
 from aeseg.runs import own_data
-from aeseg.runs.run import split_config
+from aeseg.runs.data import split_config
 from aeseg.types import UserError
 
 NAME = "data.json"
@@ -84,7 +83,8 @@ def read(described: Mapping[str, Any], gib: float = 2.0) -> tuple[Images, list[s
     if not described["source"].get("labels", "?"):
         raise UserError("Expected labels, which compare the arms; the data description has none. Set labels with inspect.")
     splits = {split: spec.build(split_config(described, split)) for split in ("train", "validation", "test")}
-    lines = check_labels({split: splits[split] for split in ("train", "validation")}, True, "the data description, with inspect")
+    labelled = {split: splits[split] for split in ("train", "validation")}
+    lines = checks.check_labels(labelled, checks.counted(labelled), True, "the data description, with inspect")
     bare = own_data.images_alone(described)
     unlabelled = Kept(spec.build(split_config(bare, "train")), splits["validation"], splits["test"])
     cached = {split: wrappers.Cached(source, gib / 4) for split, source in splits.items()}

@@ -9,7 +9,7 @@ from aeseg import spec
 from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomScale
 from aeseg.runs import configs
 from aeseg.runs.configs import run_config, segmenter_config, warm_adamw
-from aeseg.runs.run import SPLITS, Data
+from aeseg.runs.data import SPLITS, Data
 from aeseg.spec import recipe
 
 from .arms import Arm

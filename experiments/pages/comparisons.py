@@ -44,7 +44,7 @@ def gather(path: str) -> ComparisonPage:
     runs = [line for line in files.json_objects(os.path.join(path, "results.jsonl"))[0] if _is_run(line)]
     if not runs:
         raise UserError(f"Expected a scored run in {path}; got none. Continue the comparison with the same command, then write the report.")
-    verdict, plan = (_object(os.path.join(path, name)) for name in ("verdict.json", "plan.json"))
+    verdict, plan = (files.json_object(os.path.join(path, name)) for name in ("verdict.json", "plan.json"))
     health = files.json_objects(os.path.join(path, "health.jsonl"))[0]
     return ComparisonPage(os.path.basename(os.path.abspath(path)), path, runs, verdict, plan, health)
 
@@ -85,10 +85,3 @@ def class_iou(page: ComparisonPage, arm: str, labels: int) -> dict[str, float]:
 def _is_run(line: Mapping[str, Any]) -> bool:
     scores = line.get("metrics")
     return {"arm", "labels", "seed"} <= set(line) and isinstance(scores, Mapping) and isinstance(scores.get("miou"), int | float)
-
-
-def _object(path: str) -> dict[str, Any]:
-    try:
-        return files.read_json(path)
-    except (UserError, OSError):
-        return {}

@@ -13,6 +13,7 @@ from aeseg import calibration, files, metrics, spec
 from aeseg.data import wrappers
 from aeseg.data.survey import spread
 from aeseg.inference.measures import Measure
+from aeseg.runs import evaluations
 from aeseg.runs import scores as scoring
 from aeseg.runs import workdir as workdirs
 from aeseg.types import IGNORE, Class, UserError
@@ -95,9 +96,9 @@ def gather(
     If images or weights are missing, the page has the other parts.  `look` may make the network read other images.
     """
     config = spec.plain(workdirs.stored_config(path))
-    evaluations = _evaluations(os.path.join(path, "metrics.json"))
-    origin = _object(os.path.join(path, "row.json"))
-    page = RunPage(os.path.basename(os.path.abspath(path)), path, config, curves(path), evaluations, 0, None, "", origin)
+    origin = files.json_object(os.path.join(path, "row.json"))
+    measured = evaluations.read(path).every
+    page = RunPage(os.path.basename(os.path.abspath(path)), path, config, curves(path), measured, 0, None, "", origin)
     try:
         trained = look(workdirs.load_trained(path, workdirs.best_step(path) if best else -1))
         page = dataclasses.replace(page, step=trained.step)
@@ -209,16 +210,3 @@ def _within(cards: Sequence[Any], budget: int) -> tuple[Any, ...]:
             break
         kept.append(card)
     return tuple(sorted(kept, key=lambda card: (math.isnan(card.score), card.score)))
-
-
-def _evaluations(path: str) -> list[Mapping[str, Any]]:
-    listed = _object(path).get("evaluations", [])
-    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-
-
-def _object(path: str) -> dict[str, Any]:
-    """Return the JSON object in a file, or {} if it cannot be read."""
-    try:
-        return files.read_json(path)
-    except (UserError, OSError):
-        return {}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aeseg import files, jsonlines
+from aeseg.runs import evaluations
 from aeseg.runs.workdir import finished
 from aeseg.types import UserError
 
@@ -57,19 +58,10 @@ def workdir(runs: str, table: str, rows: Sequence[Row], name: str, seed: int) ->
     recorded = descriptions.stored(descriptions.config_file(RESULTS, table))
     for path in sorted(glob.glob(f"{glob.escape(prefix)}-*{os.sep}")):
         path = path.rstrip(os.sep)
-        description = _description(path) or recorded.get(path.rpartition("-")[2])
+        description = files.json_object(os.path.join(path, "row.json")) or recorded.get(path.rpartition("-")[2])
         if description and meaning(description) == meaning(wanted):
             return path
     return f"{prefix}-{identity(wanted)}"
-
-
-def _description(path: str) -> dict[str, Any] | None:
-    """Return the description in a workdir's row.json; None if it cannot be read."""
-    try:
-        with open(os.path.join(path, "row.json"), encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError):
-        return None
 
 
 def path_prefix(runs: str, table: str, name: str, seed: int) -> str:
@@ -200,8 +192,7 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
             return
         score = [sys.executable, "-m", module("evaluate"), f"--workdir={trained}", f"--split={paper.SPLIT}", *scoring(row)]
         commands.call(score, share, log, lock=lock)
-        with open(os.path.join(trained, "metrics.json"), encoding="utf-8") as file:
-            scores = json.load(file)[paper.SPLIT]
+        scores = evaluations.read(trained).last[paper.SPLIT]
         seconds = commands.seconds(os.path.join(trained, "seconds.txt"))
         line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers(scores), "seconds": round(seconds, 1)}
         then = [now, *jsonlines.read(begun)][-1]

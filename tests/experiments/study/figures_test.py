@@ -12,7 +12,7 @@ from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.methods import masked
 from aeseg.runs import workdir as workdirs
-from aeseg.runs.run import Data
+from aeseg.runs.data import Data
 from aeseg.types import IGNORE, UserError
 from experiments import papers
 from experiments.papers import camvid_segnet, camvid_tiramisu
