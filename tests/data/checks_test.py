@@ -147,7 +147,7 @@ class Listed:
         return {"name": f"set/{index}.png", "image": np.zeros((*label.shape, 3), np.uint8), "label": label}
 
 
-def test_counts_leave_ignored_pixels_out_of_a_class_and_leave_them_in_the_size_of_its_images():
+def test_class_counts_exclude_ignored_pixels_and_image_sizes_include_them():
     counts = count(Listed([[0, 0, 1, IGNORE], [1, 1, 1, 1]]), 3)
     np.testing.assert_array_equal(counts.pixels, [2, 5, 0])
     np.testing.assert_array_equal(counts.presence, [4, 8, 0])

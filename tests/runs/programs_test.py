@@ -56,7 +56,7 @@ def test_given_records_replace_the_run_s_records():
 
 
 class Counting:
-    """Images of which each reading is counted."""
+    """Images that count how often they are read."""
 
     def __init__(self, source):
         self.source, self.read = source, []

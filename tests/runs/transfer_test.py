@@ -31,7 +31,7 @@ def test_segnet_s_published_weights_equal_its_prototxt_label_by_label(camvid):
 
 
 class Labels:
-    """Two records of three classes in each split; counts how often a label is read."""
+    """Two records of three classes per split; counts how often each label is read."""
 
     classes = (("a", (0, 0, 0)), ("b", (0, 0, 1)), ("c", (0, 0, 2)))
     arrays = (np.array([[0, 0, 1, IGNORE]], np.uint8), np.array([[1, 1, 1, 2]], np.uint8))
@@ -49,7 +49,7 @@ class Labels:
 
 @pytest.fixture
 def records(monkeypatch):
-    """The sources of the splits, in place of the described ones."""
+    """Replace the sources of the splits."""
     sources = {split: Labels() for split in ("train", "validation")}
     monkeypatch.setattr(Data, "records", lambda data, split: sources[split])
     return sources
@@ -59,7 +59,7 @@ def segmenter_config(**fields):
     return cli.with_fields("scenes:unet", {"method.classes": 3, "data.fraction": 1.0, **fields})
 
 
-def test_each_label_is_read_once_and_the_weights_are_those_of_all_training_labels(records):
+def test_each_label_is_read_once_and_the_weights_use_all_training_labels(records):
     config = segmenter_config(class_weights="median_frequency")
     lines = transfer.check_labels(config)
     assert lines[0].startswith("train: 2 of 2 labels: a 25.00 % (1 images)")
@@ -68,7 +68,7 @@ def test_each_label_is_read_once_and_the_weights_are_those_of_all_training_label
     assert config.method.class_weights == (1.0, 1.0, 2.0)
 
 
-def test_weights_of_a_drawn_fraction_count_its_labels_alone(records):
+def test_weights_of_a_fraction_count_only_its_labels(records):
     config = segmenter_config(class_weights="median_frequency", **{"data.fraction": 0.5})
     kept = spec.build(config.data).training(config.seed)[0]["name"]
     transfer.check_labels(config)
