@@ -71,7 +71,7 @@ def test_the_table_may_be_given_without_a_flag(results, capsys):
 def test_an_unknown_table_and_a_table_without_results_are_refused(results, capsys):
     assert cli.guarded(tables.run, ["program", "--table=scene"]) == 2
     assert "did you mean 'scenes'?" in capsys.readouterr().err
-    with pytest.raises(UserError, match="Nothing of drive has been measured"):
+    with pytest.raises(UserError, match="Nothing of drive is measured yet"):
         tables.printed("drive")
 
 
@@ -172,7 +172,7 @@ def test_only_unchanged_rows_are_recorded(results, monkeypatch, capsys):
     assert tables.run(["program", "scenes", "--run", "--set=data.root=/data,data.threads=4"]) == 0
     assert "{'data.root': '/data', 'data.threads': '4'}" in capsys.readouterr().out
     assert cli.guarded(tables.run, ["program", "scenes", "--run", "--set=steps=1,window=(8,8)"]) == 2
-    assert "--set takes data.root, " in (told := capsys.readouterr().err)
+    assert "Expected --set to change only data.root, " in (told := capsys.readouterr().err)
     assert "got steps, window" in told
     assert cli.guarded(tables.run, ["program", "scenes", "--set=data.root"]) == 2
     assert "Expected --set=name=value,name=value; got 'data.root'" in capsys.readouterr().err
@@ -296,7 +296,7 @@ def test_the_second_stage_of_camvid_tiramisu_continues_the_first_on_whole_images
 
 
 def test_an_unknown_stage_is_refused():
-    with pytest.raises(UserError, match=r"The stage after the comma is full, or there is none; got 'ful'\. Write unet,full\."):
+    with pytest.raises(UserError, match=r"Expected no stage, or `full`, after the comma; got 'ful'\. Write unet,full\."):
         cli.load_config("camvid_tiramisu:unet,ful")
 
 
