@@ -2,10 +2,10 @@
 
 python -m experiments.evaluate --workdir=runs/segment                    the test split
 python -m experiments.evaluate --workdir=runs/pretrain --split=validation  an autoencoder: PSNR, SSIM and its losses
-python -m experiments.evaluate --workdir=runs/segment --best --stride=32   what was best on validation; windows that overlap more
-python -m experiments.evaluate --workdir=runs/segment --root=/new/place  the images were moved; --data=<description> scores others
-python -m experiments.evaluate --workdir=runs/segment --samples=40       a network with dropout, as Bayesian SegNet
-python -m experiments.evaluate --workdir=runs/segment --batch_statistics   a network with batch norm, as FC-DenseNet
+python -m experiments.evaluate --workdir=runs/segment --best --stride=32   best checkpoint on validation; more overlap of windows
+python -m experiments.evaluate --workdir=runs/segment --root=/new/path   images were moved; --data=<description> scores other images
+python -m experiments.evaluate --workdir=runs/segment --samples=40       Monte Carlo dropout, as in Bayesian SegNet
+python -m experiments.evaluate --workdir=runs/segment --batch_statistics   per-image batch norm, as in FC-DenseNet
 """
 
 import os
@@ -45,23 +45,23 @@ MEANS = (
     "mean_boundary_iou",
     "expected_calibration_error",
 )
-"""Last lines of a segmenter's table, if measured."""
+"""Metrics in the last lines of a segmenter's table, if measured."""
 
 
 def run(argv: Sequence[str]) -> int:
-    """The entry point; returns the exit code."""
+    """Run the command; return its exit code."""
     flags = cli.parse(
         argv,
         __doc__,
         split=("test", "train, validation or test"),
-        batch=(0, "images or windows in one call; 0 is the run's batch size"),
-        boundaries=(True, "score the classes' borders, too: 7 ms for an image of 360x480, 1 s for one of 1024x2048"),
-        reference_boundaries=(False, "score them by SegNet's own script, too: 20 ms for an image of 360x480, 1 s for one of 512x1024"),
+        batch=(0, "images or windows per call; 0: the run's batch size"),
+        boundaries=(True, "also score boundaries of classes: 7 ms for an image of 360x480, 1 s for 1024x2048"),
+        reference_boundaries=(False, "also score boundaries as SegNet's script does: 20 ms for an image of 360x480, 1 s for 512x1024"),
         **predictors.DATA,
         **predictors.FLAGS,
     )
     if not flags.workdir:
-        raise UserError("Expected the workdir of a run; got none. Name it: --workdir=runs/<name>.")
+        raise UserError("Expected the workdir of a run; got none. Set --workdir=runs/<name>.")
     if flags.split not in SPLITS:
         raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
     process.start()
@@ -75,8 +75,8 @@ def run(argv: Sequence[str]) -> int:
     batch = flags.batch or trained.run.batch_size
     picture = os.path.join(flags.workdir, "pictures", f"{flags.split}_{trained.step:06d}.png")
     if segments:
-        borders = ((BOUNDARIES, flags.boundaries), (REFERENCE_BOUNDARIES, flags.reference_boundaries))
-        measures = (CALIBRATION, *(measure for measure, asked in borders if asked))
+        boundaries = ((BOUNDARIES, flags.boundaries), (REFERENCE_BOUNDARIES, flags.reference_boundaries))
+        measures = (CALIBRATION, *(measure for measure, asked in boundaries if asked))
         how = {"batch": batch, "measures": measures, **windows, **views}
         scores, columns, names = segmentation_scores(trained, source, samples, statistics, **how)
         scores |= {name: getattr(flags, name) for name in predictors.DATA if getattr(flags, name)}
@@ -102,14 +102,14 @@ def run(argv: Sequence[str]) -> int:
 
 
 def segmentation_scores(trained: workdirs.Trained, source: Any, samples: int = 0, batch_statistics: bool = False, **how: Any) -> Found:
-    """Score a segmenter; return scores, and six images spread over the source with label and prediction; `how`: see `scoring.scored`.
+    """Score a segmenter; return scores, columns and names of six images spread over the source; `how`: see `scoring.scored`.
 
-    With `samples` there is also a column of uncertainties; for these and `batch_statistics` see `scoring.predictor`.
+    The columns are image, label, prediction and, with `samples`, uncertainty; for `samples` and `batch_statistics` see `scoring.predictor`.
     """
     if len(source.classes) != trained.method.classes:
         raise UserError(
             f"The model knows {trained.method.classes} classes; the data set has {len(source.classes)}: "
-            f"{', '.join(name for name, _ in source.classes) or 'no labels'}. Evaluate on the classes that it was trained with."
+            f"{', '.join(name for name, _ in source.classes) or 'no labels'}. Evaluate on the classes of its training."
         )
     chosen = set(np.linspace(0, len(source) - 1, min(PICTURES, len(source))).round().astype(int).tolist())
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ("image", "label", "prediction")}
@@ -133,7 +133,7 @@ def segmentation_scores(trained: workdirs.Trained, source: Any, samples: int = 0
 
 
 def autoencoder_scores(trained: workdirs.Trained, source: Any, batch: int) -> Found:
-    """Score an autoencoder on the central window of each image; return the same."""
+    """Score an autoencoder on the central window of each image; return scores, columns and names."""
     show = scoring.shower(trained.method)
     with Progress("evaluating", len(source)) as progress:
         scores = scoring.autoencoder(trained.run, trained.variables, source, batch, progress.at)
@@ -147,14 +147,14 @@ def table(scores: dict[str, Any]) -> str:
     """Format the scores of a segmenter in percent, a line for each class; a dash for classes that do not occur."""
     width = max(len(entry["name"]) for entry in scores["per_class"])
     total = max(scores["pixels"], 1)
-    lines = [f"{'class':<{width}}    IoU   Dice  accuracy  share of pixels"]
+    lines = [f"{'class':<{width}}    IoU   Dice  accuracy      % of pixels"]
     for entry in scores["per_class"]:
         values = f"{_percent(entry['iou']):>5}  {_percent(entry['dice']):>5}  {_percent(entry['accuracy']):>8}"
         lines.append(f"{entry['name']:<{width}}  {values}  {_percent(entry['pixels'] / total):>15}")
     notes = {
         "mean_iou": f"over the {scores['classes_averaged']} classes that occur",
         "mean_iou_reference": f"always divided by {len(scores['per_class'])}",
-        "mean_boundary_f1_reference": "as SegNet's own script",
+        "mean_boundary_f1_reference": "as in SegNet's script",
     }
     names = [name for name in MEANS if scores.get(name) is not None]
     return "\n".join([*lines, "", *(f"{name:<28}{100 * scores[name]:6.2f}  {notes.get(name, '')}".rstrip() for name in names)])
@@ -163,12 +163,12 @@ def table(scores: dict[str, Any]) -> str:
 def numbers(scores: dict[str, Any]) -> str:
     """Format the scores of an autoencoder, a line each."""
     units = {"psnr": " dB"}
-    found = {name: value for name, value in scores.items() if isinstance(value, float)}
-    return "\n".join(f"{name:<24}{value:.4f}{units.get(name, '')}" for name, value in found.items())
+    scalars = {name: value for name, value in scores.items() if isinstance(value, float)}
+    return "\n".join(f"{name:<24}{value:.4f}{units.get(name, '')}" for name, value in scalars.items())
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
+def _percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.1f}"
 
 
 if __name__ == "__main__":

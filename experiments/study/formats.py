@@ -116,7 +116,7 @@ def _cautions(lines: Sequence[Line]) -> list[str]:
     if few := sorted({seeds for seeds in pairs if seeds >= ENOUGH}):
         said.append("Bootstrap and p (two-sided, of all sign patterns) of the differences, seed by seed.")
         said += [
-            f"With {seeds} seeds p is never below {smallest_p(seeds):.3g}, and a bootstrap interval of 95 %contains the mean of normal "
+            f"With {seeds} seeds p is never below {smallest_p(seeds):.3g}, and a bootstrap interval of 95 % contains the mean of normal "
             f"differences in about {100 * bootstrap_coverage(seeds):.0f} % of cases (the one after ±, by t: 95 %)."
             for seeds in few
         ]

@@ -24,12 +24,12 @@ def test_planes_become_channels_of_8_bits():
     np.testing.assert_array_equal(Stack("thermal", 0.0, 255.0)(given, RNG)["image"][..., 3:], given["thermal"])
 
 
-def test_each_group_is_dropped_as_often_as_the_probability_says_and_never_all():
+def test_each_group_is_dropped_with_the_probability_and_never_all_groups():
     drop = DropPlanes((2, 1), probability=0.5)
     images = np.stack([drop(record(), RNG)["image"] for _ in range(2000)])
     gone = np.stack([(images[..., :2] == 0).all(axis=(1, 2, 3)), (images[..., 2] == 0).all(axis=(1, 2))], axis=1)
     assert not gone.all(axis=1).any()
-    np.testing.assert_allclose(gone.mean(axis=0), 0.25 + 0.25 / 2, atol=0.03)  # alone, or both and the other was spared
+    np.testing.assert_allclose(gone.mean(axis=0), 0.25 + 0.25 / 2, atol=0.03)  # only this group, or both and the other was kept
     np.testing.assert_array_equal(images[~gone.any(axis=1)][0], record()["image"])
     np.testing.assert_array_equal(DropPlanes((2, 1), 0.0)(record(), RNG)["image"], record()["image"])
 
@@ -50,6 +50,6 @@ def test_missing_groups_are_0_and_the_others_stay():
         (lambda: WithoutPlanes((3, 1), (2,)), r"the groups 0 to 1; got \(2,\)"),
     ],
 )
-def test_what_does_not_fit_is_named(transform, message):
+def test_planes_that_do_not_fit_are_named(transform, message):
     with pytest.raises(UserError, match=message):
         transform()

@@ -17,7 +17,7 @@ def three_minutes(tmp_path):
     return work.Work(str(tmp_path), images, {}, plan, Costs({}, {}, {}, 0.0, 0.0), (8, 8), 1, time.monotonic() + 180, {}, bar)
 
 
-def test_a_run_has_the_minutes_that_are_left_and_its_seconds_count_all_calls(three_minutes, monkeypatch):
+def test_a_run_gets_the_remaining_minutes_and_its_seconds_include_all_calls(three_minutes, monkeypatch):
     outcomes, given = iter([Outcome(3, {}, False, 5.0, ""), Outcome(9, {"mean_iou": 0.5}, True, 2.0, "")]), []
 
     def train(run, path, start, programs, evaluate, minutes):
