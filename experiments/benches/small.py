@@ -19,6 +19,8 @@ from aeseg.models.encoders import convnet
 from aeseg.models.heads import unet
 from aeseg.spec import build
 
+from .convolutional import Network
+
 CLASSES = 4
 BATCHES = {"denoiser": 16, "segmenter": 8}
 RATE = 2e-3
@@ -29,17 +31,6 @@ FORMS = ("channels_last", "contiguous_format", "compiled")
 """PyTorch's candidates: eager in two memory formats, and torch.compile with channels last."""
 
 Loss = Callable[[], Any]
-
-
-class Network(nn.Module):
-    """An encoder and what reads its pyramid, while training."""
-
-    encoder: nn.Module
-    reader: nn.Module
-
-    @nn.compact
-    def __call__(self, image: jax.Array) -> Any:
-        return self.reader(self.encoder(image, train=True), train=True)
 
 
 def networks(torch: Any, name: str, size: int) -> tuple[Callable[[Any], jax.Array], Any, dict[str, tuple[Loss, list[Any]]]]:
