@@ -36,7 +36,7 @@ from aeseg.types import UserError
 
 from . import module
 from .console import cli
-from .machine import commands, process
+from .machine import commands, copies, process
 from .search import samplers, trials
 from .search import space as spaces
 from .search.space import Joined, Range, Space, Values
@@ -63,16 +63,22 @@ def run(argv: Sequence[str]) -> int:
         trials=(0, "number of trials; 0 is all of a finite space"),
         seeds=(1, "runs per trial, with seeds from the config's seed on; their mean decides"),
         jobs=(1, "number of concurrent runs, each on its own GPU or part of the cores"),
+        **copies.OPTIONS,
         init=("", "weights that every trial starts from, as in `segment` and `pretrain`"),
         workdir=("", "folder of the sweep; default runs/sweep-<config>"),
     )
     sweep, space = described(flags)
     commands.shares(flags.jobs)
     sampler = samplers.sampler(flags.sampler, space, flags.trials, flags.sampler_seed, sweep.workdir, sweep.larger_is_better)
+    if (flags.copies > 1 or flags.cluster) and flags.sampler in samplers.OPTUNA:
+        raise UserError(f"--sampler={flags.sampler} needs the results of earlier trials; copies share the trials of grid and random only.")
+    if flags.cluster:
+        return copies.submit("sweep", cli.taken(argv[1:], "cluster", "")[1], flags.cluster, flags.copies, sweep.workdir)
+    shared = flags.copies > 1
     try:
-        with commands.held(os.path.join(sweep.workdir, "lock")) as lock:
+        with commands.held(os.path.join(sweep.workdir, "lock"), shared) as lock:
             claim(sweep, flags, space, sampler.trials)
-            return swept(sweep._replace(lock=lock), sampler, flags.jobs)
+            return swept(sweep._replace(lock=lock, shared=shared), sampler, flags.jobs)
     except commands.Busy:
         raise UserError(
             f"Expected no other process at {sweep.workdir}; one is sweeping there. The same command goes on when it has ended; "
@@ -85,6 +91,14 @@ def swept(sweep: Sweep, sampler: samplers.Sampler, jobs: int) -> int:
     report = os.path.join(sweep.workdir, "report.json")
     if not os.path.exists(report):
         trials.run_all(sweep, sampler, jobs)
+    with commands.held(os.path.join(sweep.workdir, "end.lock"), wait=True):  # the first of several copies chooses and scores
+        return ended(sweep)
+
+
+def ended(sweep: Sweep) -> int:
+    """Choose the winner of the finished trials unless there is one, and score it; return the exit code."""
+    report = os.path.join(sweep.workdir, "report.json")
+    if not os.path.exists(report):
         print(f"\n{trials.table(sweep, trials.outcomes(sweep))}\n", flush=True)
         best = trials.winner(sweep, trials.outcomes(sweep))
         if best is None:

@@ -111,24 +111,40 @@ def append(table: str, line: dict[str, Any]) -> None:
     jsonlines.write(os.path.join(RESULTS, f"{table}.jsonl"), line)
 
 
-def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object], jobs: int = 1) -> dict[tuple[str, int], str]:
+def measure_missing(
+    table: str, paper: Any, runs: str, extra: dict[str, object], jobs: int = 1, shared: bool = False
+) -> dict[tuple[str, int], str]:
     """Train and score every row and seed without a line, `jobs` at once; why some failed, by row and seed.
 
     A row waits for the one it starts from and is left out where that failed; the others go on.  The runs that rows start from are
     trained again where they must be (see `wanted`); their lines stay as they were.  An error is kept beside the workdir until the row
-    is tried again.  What another process is at is left to it, and so are the rows that start from it.
+    is tried again.  What another process is at is left to it, and so are the rows that start from it; if `shared`, this process waits for
+    it, and leaves out rows that failed there meanwhile.
     """
     todo = wanted(table, paper, runs)
     where = functools.partial(workdir, runs, table, paper.ROWS)
-    return run_all(todo, jobs, where, lambda row, seed, share: _measure(table, paper, row, seed, runs, extra, share))
+    before = {(row.name, seed): _written(error(where(row.name, seed))) for row, seed in todo}
+
+    def run(row: Row, seed: int, share: dict[str, Any]) -> None:
+        path = error(where(row.name, seed))
+        if shared and _written(path) not in (0, before[row.name, seed]):
+            with open(path, encoding="utf-8") as file:
+                raise UserError(file.read().strip())
+        _measure(table, paper, row, seed, runs, extra, share)
+
+    return run_all(todo, jobs, where, run, shared)
 
 
 def run_all(
-    todo: Sequence[tuple[Row, int]], jobs: int, where: Callable[[str, int], str], run: Callable[[Row, int, dict[str, Any]], None]
+    todo: Sequence[tuple[Row, int]],
+    jobs: int,
+    where: Callable[[str, int], str],
+    run: Callable[[Row, int, dict[str, Any]], None],
+    waits: bool = False,
 ) -> dict[tuple[str, int], str]:
     """Call `run` with each row, seed and share of the machine, `jobs` at once, each after the row it starts from; why some failed.
 
-    An error is kept beside the workdir, which `where` has for the row's name and the seed.
+    An error is kept beside the workdir, which `where` has for the row's name and the seed.  `waits`: see `commands.run_all`.
     """
     todo = list(todo)
     failed: dict[tuple[str, int], UserError] = {}
@@ -157,7 +173,7 @@ def run_all(
             reason = UserError(f"{type(reason).__name__}: {reason}")
         leave(*task, reason, str(reason))
 
-    commands.run_all(jobs, following, lambda task, share: run(*task, share), settle)
+    commands.run_all(jobs, following, lambda task, share: run(*task, share), settle, waits)
     return {which: str(reason) for which, reason in failed.items()}
 
 
@@ -217,6 +233,11 @@ def numbers(scores: Mapping[str, Any]) -> dict[str, float]:
     for each in scores.get("per_class", ()):
         found |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
     return found
+
+
+def _written(path: str) -> int:
+    """Return when a file was written, 0 if it is absent."""
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else 0
 
 
 def error(workdir: str) -> str:
