@@ -22,6 +22,7 @@
 # Several hosts run the same line on each; jax.distributed finds the others by itself:
 #   SLURM      ./launch.sh --slurm=4 --restarts=3 pretrain --workdir=/shared/run
 #              srun --nodes=4 --ntasks-per-node=1 ./launch.sh pretrain --workdir=/shared/run
+#              ./launch.sh tables scenes --run --copies=8 --cluster="slurm timeout_min=240 gpus_per_node=1"   (sweep and compare, too)
 #   TPU slice  gcloud compute tpus tpu-vm ssh NAME --worker=all --command="cd aeseg && ./launch.sh pretrain --workdir=/shared/run"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -117,8 +118,8 @@ install() { # NAME, then what pip shall install; does nothing where the same was
   echo "$wanted" >"$stamp"
 }
 
-set_up() { # one process at a time; the others wait, then find everything made
-  local requirements=(-r requirements.txt) extras=() line
+set_up() { # EXTRA ...; one process at a time: the others wait, then find everything made
+  local requirements=(-r requirements.txt) extras name line
   if [[ ! "$dry_run" ]]; then
     mkdir -p .cache
     exec 9>".cache/${venv#.}.lock"
@@ -126,8 +127,11 @@ set_up() { # one process at a time; the others wait, then find everything made
   fi
   if [[ "$accelerator" != cpu ]]; then requirements+=("jax[$accelerator]"); fi
   install aeseg "${requirements[@]}"
-  while IFS= read -r line; do extras+=("$line"); done < <(extra "$1")
-  if ((${#extras[@]})); then install "$1" -c requirements.txt "${extras[@]}"; fi
+  for name in "$@"; do
+    extras=()
+    while IFS= read -r line; do extras+=("$line"); done < <(extra "$name")
+    if ((${#extras[@]})); then install "$name" -c requirements.txt "${extras[@]}"; fi
+  done
   if [[ ! "$dry_run" ]]; then exec 9>&-; fi
 }
 
@@ -191,7 +195,9 @@ python="$(find_python)"
 accelerator="$(find_accelerator)"
 venv=".venv"
 if [[ "$accelerator" != cpu ]]; then venv=".venv-$accelerator"; fi
-set_up "$command"
+extras=("$command")
+if [[ " $*" == *" --cluster"* ]]; then extras+=(cluster); fi
+set_up "${extras[@]}"
 
 if [[ "$command" == test ]]; then
   if (($# == 0)) && [[ ! "$dry_run" ]]; then

@@ -88,6 +88,12 @@ def test_the_tests_install_their_extra_once(launch, tmp_path):
     assert len(installed(launch("test")[1])) == 1
 
 
+def test_a_command_for_a_cluster_installs_its_launcher(launch):
+    _, lines, _ = launch("pretrain", "--copies=2", "--cluster=slurm")
+    assert installed(lines)[1].startswith("-c requirements.txt submitit")
+    assert installed(launch("pretrain", "--cluster", "local")[1]) == []
+
+
 def test_all_checks_run_before_the_tests_and_one_that_fails_ends_them(launch):
     checks = ["-m ruff check", "-m ruff format --check", "-m mypy", "-m sphinx -W -q docs .cache/site"]
     code, lines, _ = launch("test", AESEG_TEST_WORKERS="2")

@@ -7,7 +7,6 @@ that it needs.  `submit` starts all copies with submitit, which writes one SLURM
 import contextlib
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -34,6 +33,10 @@ QUEUED_AGAIN = 10_000
 """Times that a job may meet its time limit."""
 
 
+DEAF = 'trap "" USR2; exec "$@"'
+"""Runs a command that ignores submitit's signal: SLURM sends it to every process of a job, and it would end those that do not know it."""
+
+
 class Copy:
     """The task of a job: run a command line; before the time limit, let it save, and be queued again."""
 
@@ -42,8 +45,7 @@ class Copy:
 
     def __call__(self, number: int) -> None:
         """Run the command line; UserError if it fails."""
-        # The cluster sends submitit's signal to every process of the job, and it would end those that do not know it.
-        self.process = subprocess.Popen(self.line, preexec_fn=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN))
+        self.process = subprocess.Popen(["sh", "-c", DEAF, "sh", *self.line])
         while (code := self.process.poll()) is None:
             time.sleep(0.2)
         if code:
