@@ -8,6 +8,7 @@ A comparison is one folder (default comparisons/<name of the data>):
     health.jsonl     a line per check of a pretraining: arm, step, probe (mIoU of a linear probe), rank (effective rank), loss
     results.jsonl    a line per run that is scored on the test split, once (see below)
     results.csv      the same, a row per run
+    unfinished.jsonl a line per run that the end of the minutes cut: workdir, seconds; the same command continues it
     table.md, table.tex, plot.png    the means, intervals and gains by number of labels
     verdict.json     the numbers and sentences of the verdict (see below)
     winner.json      the winner's config, which --config accepts; `verdict.json` names its workdir

@@ -140,9 +140,8 @@ class Work:
             return {"probe_mean_iou": found.probe, "effective_rank": found.rank}
 
         with self._task(f"{arm.name}: pretraining", needed / steps):
-            began = time.perf_counter()
-            self.trained(run, path, start, evaluate)
-            self._write("pretraining", {"arm": arm.name, "steps": steps, "seconds": round(time.perf_counter() - began, 2), **self.where})
+            outcome = self.trained(run, path, start, evaluate)
+            self._write("pretraining", {"arm": arm.name, "steps": steps, "seconds": round(outcome.seconds, 2), **self.where})
 
     def trial(self, arm: Arm, number: int) -> None:
         """Train an arm on the tuning seed's labels with the rate and length of a trial; validate it."""
@@ -155,10 +154,10 @@ class Work:
         config = self.segmentation(arm, steps, rate, self.plan.tuned, TUNING_SEED)
         run, start = self.segmenter(arm, config)
         with self._task(f"{arm.name}: trial {number + 1} of {self.plan.trials}", needed / steps):
-            began = time.perf_counter()
-            value = self.trained(run, path, start).numbers["mean_iou"]
-            line = {"arm": arm.name, "trial": number, "learning_rate": rate, "length": length, "steps": steps, "validation_miou": value}
-            self._write("trials", {**line, "seconds": round(time.perf_counter() - began, 2), **self.where})
+            outcome = self.trained(run, path, start)
+            line = {"arm": arm.name, "trial": number, "learning_rate": rate, "length": length, "steps": steps}
+            line |= {"validation_miou": outcome.numbers["mean_iou"], "seconds": round(outcome.seconds, 2)}
+            self._write("trials", {**line, **self.where})
         shutil.rmtree(path)
 
     def score(self, arm: Arm, labels: int, seed: int) -> None:
@@ -174,8 +173,8 @@ class Work:
         config = self.segmentation(arm, steps, best["learning_rate"], labels, seed)
         run, start = self.segmenter(arm, config)
         with self._task(f"{arm.name}: {labelled(labels)}, seed {seed}", needed / steps):
+            outcome = self.trained(run, path, start)
             began = time.perf_counter()
-            numbers = self.trained(run, path, start).numbers
             variables = saved.load_variables(os.path.join(path, "checkpoints"))[1]
             found = scores.segmentation(run, self.predictor(run, variables), self.test, batch=self.batch)
             pretrained = os.path.relpath(self._workdir(arm, "pretraining"), self.folder) if arm.pretraining else arm.public
@@ -189,7 +188,8 @@ class Work:
             line |= {"labels": labels, "seed": seed, "steps": steps, "learning_rate": best["learning_rate"]}
             line |= {"metrics": {"miou": found["mean_iou"], "iou": {each["name"]: each["iou"] for each in found["per_class"]}}}
             line["metrics"]["pixel_accuracy"] = found["pixel_accuracy"]
-            line |= {"validation_miou": numbers["mean_iou"], "images": found["images"], "seconds": round(time.perf_counter() - began, 2)}
+            line |= {"validation_miou": outcome.numbers["mean_iou"], "images": found["images"]}
+            line |= {"seconds": round(outcome.seconds + time.perf_counter() - began, 2)}
             line |= {"pretraining_seconds": self._pretraining_seconds(arm), **self._standardised(config), **self.where}
             self._write("results", {**line, "workdir": os.path.relpath(path, self.folder)})
         if labels != self.plan.labels[-1]:
@@ -225,13 +225,19 @@ class Work:
         return run.with_records(training, validation)
 
     def trained(self, run: Run, path: str, start: Init | None, evaluate: Any = None) -> Outcome:
-        """Train quietly: what a run says stands in compare.log.  Raises Stopped if a signal ended it."""
+        """Train quietly: what a run says is in compare.log.  Return the outcome with the seconds of all calls.
+
+        Raises OutOfTimeError at the deadline; the run is saved, and the next call continues it.  Raises Stopped after a signal.
+        """
+        minutes = max(1e-3, self.deadline - time.monotonic()) / 60 if self.deadline else 0.0
         with open(os.path.join(self.folder, "compare.log"), "a", encoding="utf-8") as log, contextlib.redirect_stderr(log):
             print(f"--- {path}", file=log)
-            outcome = train(run, path, start, self.programs, evaluate)
-        if outcome.signal:
-            raise signals.Stopped(outcome.signal)
-        return outcome
+            outcome = train(run, path, start, self.programs, evaluate, minutes)
+        if not outcome.finished:
+            self._write("unfinished", {"workdir": os.path.relpath(path, self.folder), "seconds": round(outcome.seconds, 2)})
+            raise signals.Stopped(outcome.signal) if outcome.signal else OutOfTimeError
+        before = [line["seconds"] for line in self.lines("unfinished") if line["workdir"] == os.path.relpath(path, self.folder)]
+        return outcome._replace(seconds=outcome.seconds + sum(before))
 
     def _health(self, arm: Arm, check: Any, start: Init | None, run: Run) -> health.Health:
         """Check a pretraining before its first step."""
