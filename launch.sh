@@ -8,7 +8,8 @@
 #
 # Options, before the command:
 #   --dry-run          print what would be installed and run, and do neither
-#   --restarts=N       start the command again, at most N times, after a crash or a lost process (not after exit codes 0, 2, 130, 143)
+#   --restarts=N       start the command again, at most N times, after a crash or a lost process (not after exit codes 0, 2, 130, 143);
+#                      with --slurm, also queue a job again whose step was killed, if it was queued again fewer than N times
 #   --slurm[=NODES]    hand the command to sbatch: one process for each node, saved a minute before the time limit, then queued again.
 #                      SBATCH_TIMELIMIT, SBATCH_PARTITION, SBATCH_GPUS_PER_NODE, ... are sbatch's own variables
 #
@@ -136,11 +137,13 @@ set_up() { # EXTRA ...; one process at a time: the others wait, then find everyt
 }
 
 submit() { # hand the command to SLURM; each node's launch.sh sets up and restarts its own process
-  local line batch
+  local line again batch
   printf -v line '%q ' ./launch.sh "--restarts=$restarts" "$command" "$@"
   batch=(sbatch "--job-name=aeseg-$command" "--nodes=$nodes" --ntasks-per-node=1 --requeue --open-mode=append --signal=TERM@60)
-  # 143: saved because the time ends.  scancel ends this shell, too, so that nothing is queued again.
-  batch+=("--wrap=srun --kill-on-bad-exit=0 $line|| { code=\$?; [ \$code = 143 ] && scontrol requeue \$SLURM_JOB_ID; exit \$code; }")
+  # 143: saved because the time ends.  Another code but those of errors and Ctrl-C: the step was killed, or its restarts are used up.
+  # scancel ends this shell, too, so that nothing is queued again.
+  again="case \$code in 0|2|130) false;; 143) ;; *) [ \${SLURM_RESTART_COUNT:-0} -lt $((10#$restarts)) ];; esac"
+  batch+=("--wrap=srun --kill-on-bad-exit=0 $line|| { code=\$?; { $again; } && scontrol requeue \$SLURM_JOB_ID; exit \$code; }")
   if [[ "$dry_run" ]]; then
     say "${batch[@]}"
     exit 0

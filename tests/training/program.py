@@ -45,7 +45,7 @@ def train(workdir, options):
     run = cases.run(
         int(options.get("steps", 1000)),
         batches=batches,
-        save_every=1000,
+        save_every=int(options.get("save_every", 1000)),
         mesh=mesh.create(int(options.get("fsdp", 1))),
         ema=float(options.get("ema", 0)),
         **every,
