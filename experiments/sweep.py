@@ -9,7 +9,7 @@ The config selects `pretrain` or `segment`, and the metric of the comparison: it
 checkpoint all later commands use.  The mean over --seeds decides.  Losses are comparable only between trials with the same loss;
 --config.best=psnr selects another metric.  The syntax of a space: experiments/search/space.py.
 
-The sweep's directory holds sweep.json (the same command continues, another command is an error; one process at a time),
+The sweep's directory holds sweep.json (the same command continues, another command is an error; one process at a time, or --copies),
 trials/<trial>-<seed> (workdirs), trials.jsonl (a line per run), winner.json (the winner's config, for --config) and report.json.  The
 same command repeats failed trials until there is a winner.  The winner is saved before the test set is read, and never changes: from
 then on the same command only scores those of the winner's runs that have no score, and trains nothing.

@@ -130,6 +130,7 @@ def launch(cluster, tmp_path):
     for name in ("launch.sh", "requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments/__init__.py").write_text("")
     (tmp_path / "experiments/pretrain.py").write_text(PRETRAIN)
     (tmp_path / "python").write_text(PYTHON)
     (tmp_path / "python").chmod(0o755)
