@@ -8,10 +8,7 @@ python -m experiments.evaluate --workdir=runs/segment --samples=40       a netwo
 python -m experiments.evaluate --workdir=runs/segment --batch_statistics   a network with batch norm, as FC-DenseNet
 """
 
-import datetime
-import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -19,13 +16,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeseg import files
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.inference.measures import BOUNDARIES, CALIBRATION, REFERENCE_BOUNDARIES
+from aeseg.runs import evaluations
 from aeseg.runs import scores as scoring
 from aeseg.runs import workdir as workdirs
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.runs.train import PICTURES
 from aeseg.types import UserError
 
@@ -91,7 +88,7 @@ def run(argv: Sequence[str]) -> int:
     title = f"{os.path.basename(os.path.normpath(flags.workdir))}, {flags.split}, step {trained.step}"
     errors = ("label", "prediction") if segments else ()
     draw.panel(columns, picture, source.classes, names, title, errors)
-    path = write(flags.workdir, flags.split, {"step": trained.step, **scores})
+    path = evaluations.add(flags.workdir, flags.split, {"step": trained.step, **scores})
     print("\n" + (table(scores) if "per_class" in scores else numbers(scores)))
     skipped = getattr(source, "skipped", ())
     if skipped:
@@ -144,33 +141,6 @@ def autoencoder_scores(trained: workdirs.Trained, source: Any, batch: int) -> Fo
     rows = min(PICTURES, batch, len(source))
     names = [str(source[row].get("name", row)) for row in range(rows)]
     return scores, {name: np.asarray(array)[:rows] for name, array in shown.items()}, names
-
-
-def write(workdir: str, split: str, scores: dict[str, Any], name: str = "metrics.json") -> str:
-    """Add an evaluation to the run's metrics.json (or `name`); return its path.
-
-    The file holds the last scores of each split by its name, and under "evaluations" all scores ever measured, with their date.
-    A file with other content is moved aside, with a message.
-    """
-    path = os.path.join(workdir, name)
-    entries = _entries(path)
-    taken = {"split": split, "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **scores}
-    evaluations = [*entries.get("evaluations", ()), taken]
-    files.write(path, json.dumps({**entries, split: scores, "evaluations": evaluations}, indent=1) + "\n")
-    return path
-
-
-def _entries(path: str) -> dict[str, Any]:
-    try:
-        entries = files.read_json(path)
-        if isinstance(entries.get("evaluations", []), list):
-            return entries
-    except FileNotFoundError:
-        return {}
-    except (UserError, OSError):
-        pass
-    print(f"{path} holds no scores; it is kept as {files.move_aside(path)}.", file=sys.stderr)
-    return {}
 
 
 def table(scores: dict[str, Any]) -> str:

@@ -15,10 +15,8 @@ same command repeats failed trials until there is a winner.  The winner is saved
 then on the same command only scores those of the winner's runs that have no score, and trains nothing.
 """
 
-import dataclasses
 import json
 import os
-import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,8 +26,11 @@ import jax
 from ml_collections import ConfigDict
 
 from aeseg import files, spec
+from aeseg.runs import evaluations
 from aeseg.runs import workdir as workdirs
-from aeseg.runs.run import LARGER_IS_BETTER, SCORES, config_example, is_segmenter, split_config
+from aeseg.runs.data import split_config
+from aeseg.runs.example import config_example
+from aeseg.runs.run import LARGER_IS_BETTER, SCORES, is_segmenter
 from aeseg.spec import build
 from aeseg.training import state as states
 from aeseg.types import UserError
@@ -39,13 +40,9 @@ from .console import cli
 from .machine import commands, copies, process
 from .search import samplers, trials
 from .search import space as spaces
-from .search.space import Joined, Range, Space, Values
+from .search.space import Space
 from .search.trials import Sweep, Trial
-from .study.descriptions import assignments
-
-FIXED = ("seed", "best", "data.source", "data.validation", "data.test", "data.evaluation_transforms", "data.on_error")
-"""Fields that must be equal in all trials, or their scores would not be comparable.  The window of an autoencoder must also be equal: it
-is scored on the central window of each image (a segmenter on complete images)."""
+from .search.typed import typed
 
 MAY_CHANGE = tuple(f"config.{name}" for name in workdirs.MAY_CHANGE)
 """Flags that may change when a sweep continues; the number of trials may also change until there is a winner."""
@@ -106,7 +103,7 @@ def ended(sweep: Sweep) -> int:
             return 1
         choose(sweep, best)
     else:
-        whole = "test" in _read(report)
+        whole = "test" in files.read_json(report)
         said = "This sweep is finished" if whole else "The winner of this sweep is chosen: it alone is scored, no trial is tried again"
         print(f"{trials.table(sweep, trials.outcomes(sweep))}\n\n{said}; nothing is trained.\n", flush=True)
     final = scored(sweep)
@@ -123,10 +120,10 @@ def described(flags: Any) -> tuple[Sweep, Space]:
     path = flags.space.partition(":")[0]
     if path.endswith(".py") and not os.path.isfile(path):
         raise UserError(f"Expected a Python file with get_space(); {path!r} does not exist. Name one, or write {spaces.GRAMMAR}.")
-    space = cli.call_file(flags.space, path, "get_space") if path.endswith(".py") else spaces.parsed(flags.space)
-    if not isinstance(space, Values | Range | Joined):
+    space = cli.call_file(flags.space, path, "get_space")[0] if path.endswith(".py") else spaces.parsed(flags.space)
+    if not isinstance(space, Space):
         raise UserError(f"Expected a space of experiments/search/space.py from get_space() of {path}; got {space!r}. Return product(...).")
-    space = spaces.mapped(space, lambda leaf: typed(leaf, flags))
+    space = typed(space, flags)
     known = metrics(command, config)
     if config.best not in known:
         raise UserError(
@@ -137,17 +134,6 @@ def described(flags: Any) -> tuple[Sweep, Space]:
     seeds = tuple(range(config.seed, config.seed + flags.seeds))
     larger = config.best in LARGER_IS_BETTER
     return Sweep(command, flags.config_name, flags.overrides, flags.init, config.best, larger, seeds, workdir), space
-
-
-def typed(leaf: Values | Range, flags: Any) -> Values | Range:
-    """Convert the leaf's values to the types in the config of the flags."""
-    leaf = dataclasses.replace(leaf, field=cli.field_name(leaf.field, flags.config))
-    if isinstance(leaf, Values):
-        return Values(leaf.field, tuple(_typed(leaf.field, value, flags) for value in leaf.values))
-    low, high = (_typed(leaf.field, bound, flags) for bound in (leaf.low, leaf.high))
-    if isinstance(low, bool) or not isinstance(low, int | float):
-        raise UserError(f"A range is of numbers; {leaf.field} is {low!r} for {leaf.low}. Name its values: {leaf.field}=value,value.")
-    return Range(leaf.field, low, high, leaf.log)
 
 
 def metrics(command: str, config: ConfigDict) -> tuple[str, ...]:
@@ -166,7 +152,9 @@ def claim(sweep: Sweep, flags: Any, space: Space, drawn: int) -> None:
     of_sampler = {"sampler": flags.sampler, "sampler_seed": flags.sampler_seed, "trials": drawn}
     new = {"config": spec.plain(flags.config), "init": sweep.init, "seeds": flags.seeds, "space": repr(space), **of_sampler}
     if os.path.exists(path):
-        old = _read(path)
+        old = files.read_json(path)
+        if not old["space"].startswith("Space("):  # of an earlier version; the fields of each trial are compared when it is asked for
+            old["space"] = new["space"]
         chosen = os.path.exists(report)
         may_change = tuple(f"sweep.{name}:" for name in (*MAY_CHANGE, *(() if chosen else ("trials",))))
         lines = [line for line in spec.differences(old, new, "sweep") if not line.startswith(may_change)]
@@ -191,7 +179,7 @@ def choose(sweep: Sweep, best: Trial) -> None:
 def scored(sweep: Sweep) -> dict[str, Any]:
     """Return the report with the test scores of the winner's runs, each measured once; with an error if one cannot be measured."""
     path = os.path.join(sweep.workdir, "report.json")
-    report = _read(path)
+    report = files.read_json(path)
     if "test" in report:
         return report
     try:
@@ -205,14 +193,11 @@ def scored(sweep: Sweep) -> dict[str, Any]:
 
 
 def test_scores(workdir: str) -> dict[str, Any]:
-    """Return the scores of a run on the test set, from its metrics.json if already measured."""
-    path = os.path.join(workdir, "metrics.json")
-    entries = _read(path) if os.path.exists(path) else {}
-    if "test" not in entries:
+    """Return the scores of a run on the test set; measure them only if they are not in its evaluations."""
+    if "test" not in evaluations.read(workdir).last:
         command = [sys.executable, "-m", module("evaluate"), f"--workdir={workdir}", "--split=test"]
         commands.call(command, {"jobs": 1}, f"{workdir}.log")
-        entries = _read(path)
-    return entries["test"]
+    return evaluations.read(workdir).last["test"]
 
 
 def summary(sweep: Sweep, report: Mapping[str, Any]) -> str:
@@ -242,38 +227,6 @@ def summary(sweep: Sweep, report: Mapping[str, Any]) -> str:
 def write(path: str, content: Mapping[str, Any]) -> None:
     """Write JSON into a file atomically."""
     files.write(path, json.dumps(content, indent=2) + "\n")
-
-
-def _read(path: str) -> dict[str, Any]:
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
-
-
-def _typed(field: str, value: Any, flags: Any) -> Any:
-    """Convert a value as the entry point will; UserError if it has another type, or changes how trials are compared."""
-    config = flags.config
-    words = assignments({**flags.overrides, field: value})
-    try:
-        parsed = cli.parse(["sweep", *words], "", config=flags.config_name)
-    except UserError:
-        now = _at(config, field)
-        kind = type(now).__name__
-        raise UserError(f"Expected a value of {field} of type {kind}, such as {now!r}; got {value!r} in the space. Mend --space.") from None
-    fixed = FIXED if is_segmenter(config) else (*FIXED, "window")
-    changed = [line for name in fixed for line in spec.differences(_at(config, name), _at(parsed.config, name), f"config.{name}")]
-    if changed:
-        raise UserError(
-            "Trials are compared by one metric, measured alike on one validation set, over --seeds; "
-            f"{field} changes {changed[0]}. Leave it out; --config.{field} sets it for all trials."
-        )
-    return parsed.overrides[field]
-
-
-def _at(node: Any, field: str) -> Any:
-    """Return the value in a config at a path such as `data.transforms[0].probability`."""
-    for part in re.findall(r"[^.\[\]]+", field):
-        node = node[int(part)] if isinstance(node, list | tuple) else node[part]
-    return node
 
 
 if __name__ == "__main__":

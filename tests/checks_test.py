@@ -12,7 +12,8 @@ from aeseg.data import transforms
 from aeseg.methods.denoising import Denoising
 from aeseg.models.encoders.convnet import ConvNet
 from aeseg.models.encoders.vit import ViT
-from aeseg.runs.run import Data, Run
+from aeseg.runs.data import Data
+from aeseg.runs.run import Run
 from aeseg.training.optimiser import adamw
 from aeseg.types import UserError
 from tests.contract import PACKAGES

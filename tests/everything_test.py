@@ -11,7 +11,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from aeseg import spec, tree
-from aeseg.runs.run import SPLITS, Run, config_example
+from aeseg.runs.data import SPLITS
+from aeseg.runs.example import image_channels
+from aeseg.runs.run import Run
 from experiments import papers, tables
 from experiments.console import cli
 from experiments.study import measurements
@@ -31,7 +33,7 @@ def config_of(described: str) -> ConfigDict:
 
 def parameter_count(config: ConfigDict) -> int:
     """Build the method and trace it on its own window, with shapes alone."""
-    return _parameter_count(spec.to_json(config.method), tuple(config.window), channels(config))
+    return _parameter_count(spec.to_json(config.method), tuple(config.window), image_channels(config))
 
 
 @functools.cache
@@ -48,11 +50,6 @@ def _parameter_count(described: str, window: tuple[int, int], channels: int) -> 
         "index": jnp.zeros((1,), jnp.int32),
     }
     return tree.count(jax.eval_shape(lambda: method.init(jax.random.key(0), row, train=False))["params"])
-
-
-def channels(config: ConfigDict) -> int:
-    """What the decoder gives back, or the source reads; 3 where neither says so."""
-    return config_example(config)["image"].shape[-1]
 
 
 @pytest.mark.parametrize("module", sorted(files()))
@@ -104,7 +101,7 @@ def test_the_rows_of_a_table_are_runs_that_exist(table):
     paper = spec.module("experiments.papers", table)
     rows = [row.name for row in paper.ROWS]
     assert len(set(rows)) == len(rows)
-    assert len({measurements.place("runs", table, row, 0).lower() for row in rows}) == len(rows), "two rows would be one run"
+    assert len({measurements.path_prefix("runs", table, row, 0).lower() for row in rows}) == len(rows), "two rows would be one run"
     drawn = {**getattr(paper, "PICTURE", {}), **getattr(paper, "RECONSTRUCTIONS", {})}
     assert set(drawn.values()) <= set(rows)
     assert drawn or paper.SPLIT == "validation", "one picture of each table but a tuning"

@@ -23,6 +23,7 @@ LAYERS = (
         "aeseg.calibration",
         "aeseg.likelihoods",
         "aeseg.masking",
+        "aeseg.noises",
         "aeseg.positions",
         "aeseg.targets",
     ),

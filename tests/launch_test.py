@@ -137,7 +137,7 @@ def test_two_at_once_install_once(launch, tmp_path):
 def test_an_unknown_command_lists_those_there_are(launch):
     code, _, error = launch("pretrian")
     assert code == 2
-    assert "no command 'pretrian'. The commands: pretrain test" in error
+    assert "unknown command 'pretrian'. The commands: pretrain test" in error
     assert launch("cli")[0] == 2
 
 
@@ -184,7 +184,7 @@ def test_a_killed_command_is_started_again_so_often_and_not_more(launch):
     code, lines, error = launch("--restarts=2", "pretrain", "--workdir=x", DIES=line, TIMES="2")
     assert code == 0
     assert lines.count(line) == 3
-    assert "ended with 137 and is started again; 1 restarts are left" in error
+    assert "ended with 137 and is restarted; 1 restarts are left" in error
     code, lines, _ = launch("--restarts=2", "pretrain", "--workdir=x", DIES=line, TIMES="9")
     assert code == 137
     assert lines.count(line) == 3
@@ -222,7 +222,7 @@ def test_slurm_is_asked_for_nodes_that_save_and_are_queued_again(launch, tmp_pat
     (tmp_path / "sbatch").write_text('#!/bin/bash\nprintf "%s\\n" "$@" >>log\n')
     code, _, error = launch("--slurm", "pretrain", PATH="/usr/bin:/bin")
     assert code == 2
-    assert "needs sbatch; there is none here" in error
+    assert "needs sbatch, which is not installed here" in error
     (tmp_path / "sbatch").chmod(0o755)
     code, lines, _ = launch("--slurm", "pretrain", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert code == 0
@@ -251,5 +251,5 @@ def test_slurm_queues_again_what_saved_or_was_killed_and_not_more_often_than_ask
 def test_options_that_are_none_are_named(launch):
     code, _, error = launch("--restart=1", "pretrain")
     assert code == 2
-    assert "no option '--restart=1'. Options before the command: --dry-run, --restarts=N, --slurm=NODES" in error
+    assert "unknown option '--restart=1'. Options before the command: --dry-run, --restarts=N, --slurm=NODES" in error
     assert "needs a number; got 'x'" in launch("--restarts=x", "pretrain")[2]

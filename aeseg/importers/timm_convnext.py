@@ -69,7 +69,7 @@ def rules(node: ConfigDict) -> list[Rule | Buffer]:
     return entries
 
 
-def split(tensors: Mapping[str, Any]) -> dict[str, Any]:
+def incoming(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tensors with linear layers in place of 1x1 convolutions."""
     return {
         name: array[:, :, 0, 0] if ".mlp.fc" in name and array.ndim == 4 and array.shape[2:] == (1, 1) else array

@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 
+from aeseg.data.checks import count
 from aeseg.data.loader import Loader, evaluation_batches
 from aeseg.data.records import check
-from aeseg.data.wrappers import class_counts
 from aeseg.inference.evaluate import records
-from aeseg.types import IGNORE, Class, UserError
+from aeseg.types import IGNORE, UserError
 
 IMAGE = np.zeros((2, 3, 3), np.uint8)
 
@@ -44,9 +44,9 @@ def test_a_label_that_is_not_uint8_is_named(label, came):
         lambda source: Loader(source, (), 1)[0],
         lambda source: next(evaluation_batches(source, (), 1)),
         lambda source: next(records(source, (), threads=1)),
-        lambda source: class_counts(source, (Class("a", (0, 0, 0)),)),
+        lambda source: count(source, 1),
     ],
-    ids=["training", "batches of an evaluation", "whole images", "class counts"],
+    ids=["training", "batches of an evaluation", "whole images", "counts of labels"],
 )
 def test_records_are_checked_wherever_they_are_read(read):
     """A label of -1 was counted as ignored by some scores and by others not."""

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from aeseg.data.sources.scenes import Scenes
-from aeseg.data.wrappers import Cached, Readable, Subset, Tolerant, class_counts
-from aeseg.types import IGNORE, Class, UserError
+from aeseg.data.wrappers import Cached, Readable, Subset, Tolerant
+from aeseg.types import Class, UserError
 
 CLASSES = (Class("a", (0, 0, 0)), Class("b", (1, 1, 1)), Class("c", (2, 2, 2)))
 
@@ -142,24 +142,3 @@ def test_only_corrupt_records_are_skipped():
         Tolerant(Scenes(records=2))[2]
     with pytest.raises(TypeError):
         Tolerant(Listed([[0], None]))[1]
-
-
-def test_class_counts_leave_ignored_pixels_out_of_a_class_and_leave_them_in_the_size_of_its_images():
-    counts, presence = class_counts(Listed([[0, 0, 1, IGNORE], [1, 1, 1, 1]]), CLASSES)
-    np.testing.assert_array_equal(counts, [2, 5, 0])
-    np.testing.assert_array_equal(presence, [4, 8, 0])
-    assert counts.dtype == presence.dtype == np.int64
-
-
-def test_a_label_outside_the_classes_is_named_with_its_record():
-    with pytest.raises(UserError, match=r"set/1\.png has label 37 \(2 pixels\); expected 0\.\.2, or 255 to ignore"):
-        class_counts(Listed([[0, 1], [37, 37]]), CLASSES)
-
-
-def test_a_record_without_a_label_is_named():
-    class Images(Listed):
-        def __getitem__(self, index):
-            return {key: value for key, value in super().__getitem__(index).items() if key != "label"}
-
-    with pytest.raises(UserError, match=r"set/0\.png has no label"):
-        class_counts(Images([[0]]), CLASSES)

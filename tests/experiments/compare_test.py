@@ -132,7 +132,7 @@ def test_copies_share_a_comparison_and_wait_for_what_another_is_at(own, compared
 
 def test_other_settings_in_the_same_folder_are_refused(own, compared, capsys):
     assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={compared}", *FLAGS, "--steps=60"]) == 2
-    assert "steps: 80 -> 60\nName another --output." in capsys.readouterr().err
+    assert "steps: 80 -> 60\nSet another --output." in capsys.readouterr().err
 
 
 def test_what_is_left_is_what_the_documentation_says(compared):

@@ -89,7 +89,7 @@ def test_nothing_is_overwritten_and_a_pickle_is_refused(tmp_path, capsys):
     assert run(convert, "--from=hf", f"--input={path}", f"--output={workdir}") == 2
     assert run(convert, "--to=hf", f"--input={workdir}", f"--output={path}") == 2
     message = capsys.readouterr().err
-    assert "workdir holds checkpoints already. Name another --output" in message
+    assert "workdir already has checkpoints. Set another --output" in message
     assert "model.safetensors exists already. Name another --output" in message
     torch.save({}, tmp_path / "model.pth")
     assert run(convert, "--from=hf", f"--input={tmp_path / 'model.pth'}", f"--output={tmp_path / 'out'}") == 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aeseg import spec
-from aeseg.runs.run import split_config
+from aeseg.runs.data import split_config
 from experiments import evaluate, inspect, segment
 from experiments.console import cli
 from tests.experiments import squares

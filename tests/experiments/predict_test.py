@@ -148,7 +148,7 @@ def test_what_predict_did_not_write_is_left_as_it_is(run, segmenter, photos, tmp
     (tmp_path / "data" / "labels").mkdir(parents=True)
     (tmp_path / "data" / "labels" / "b.png").write_bytes(b"a label that someone drew")
     assert run(predict, segmenter, f"--input={photos / 'b.jpg'}", f"--output={tmp_path / 'data'}") == 2
-    assert "exists and is not a result of predict; it is left as it is. Name another --output." in capsys.readouterr().err
+    assert "exists and is not a result of predict, so it is not overwritten. Set another --output." in capsys.readouterr().err
     assert (tmp_path / "data" / "labels" / "b.png").read_bytes() == b"a label that someone drew"
 
 
@@ -289,7 +289,7 @@ def test_the_best_checkpoint_is_the_one_that_was_best_on_validation(segmenter, p
     printed = capsys.readouterr().out
     assert printed.count(f"predict --workdir={tmp_path} --best --input=") == (entry_point is evaluate)
     assert cli.guarded(entry_point.run, ["program", f"--workdir={tmp_path}", *inputs, "--best", "--step=3"]) == 2
-    assert "--best and --step=3 each name a checkpoint. Leave one of them out." in capsys.readouterr().err
+    assert "--best and --step=3 each select a checkpoint. Leave one of them out." in capsys.readouterr().err
 
 
 def test_predict_averages_views(run, segmenter, photos, tmp_path):
@@ -387,8 +387,8 @@ def test_evaluate_draws_what_a_masked_autoencoder_predicts(run, tmp_path):
     [
         (["--split=tset"], "The splits are train, validation, test; got 'tset'"),
         (["--workdir="], "Expected the workdir of a run"),
-        (["--scales=1;2"], "Expected numbers between commas; got --scales='1;2'. Write --scales=0.75,1,1.25."),
-        (["--samples=1"], "Samples are 0, for none, or 2 and more, which can disagree; got --samples=1. Write --samples=40."),
+        (["--scales=1;2"], "Expected numbers between commas; got --scales='1;2'. Set --scales=0.75,1,1.25."),
+        (["--samples=1"], "Expected 0 samples (none), or at least 2; got --samples=1. Set --samples=40."),
         (["--samples=-2"], "got --samples=-2"),
         (["--scales=1,0"], "Views need one or more scales, each above 0; got (1.0, 0.0)"),
         (["--weights=bell"], 'weights is "uniform" or "gaussian"; got \'bell\'.'),
@@ -404,13 +404,13 @@ def test_wrong_flags_are_sentences(run, segmenter, flags, message, capsys):
 def test_a_stride_that_misses_pixels_or_is_none_is_refused(run, segmenter, photos, entry_point, stride, capsys):
     inputs = [f"--input={photos}"] if entry_point is predict else []
     assert run(entry_point, segmenter, *inputs, f"--stride={stride}") == 2
-    assert f"at least 1 and at most the window's 16,16; got --stride={stride}. Write one such as --stride=11,11" in capsys.readouterr().err
+    assert f"at least 1 and at most the window's 16,16; got --stride={stride}. Set --stride=11,11" in capsys.readouterr().err
 
 
 def test_windows_of_an_autoencoder_slide_in_predict_alone(run, autoencoder, photos, tmp_path, capsys):
     for flag in ("--stride=8", "--weights=gaussian"):
         assert run(evaluate, autoencoder, flag) == 2
-        assert "scored on the middle window of each image; none slides. Leave out --stride and --weights." in capsys.readouterr().err
+        assert "scored on the central window of each image, without sliding. Leave out --stride and --weights." in capsys.readouterr().err
     flags = (f"--input={photos / 'b.jpg'}", "--stride=8", "--weights=gaussian")
     assert run(predict, autoencoder, *flags, f"--output={tmp_path / 'out'}") == 0
 

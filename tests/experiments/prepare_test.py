@@ -50,9 +50,9 @@ def test_the_semantic_labels_of_ade_are_prepared_without_tensorflow(ade, tmp_pat
 
 
 def test_what_is_downloaded_by_hand_is_asked_for(tmp_path):
-    with pytest.raises(UserError, match=r"cityscapes is downloaded by hand.*gtFine_trainvaltest.zip.*set --manual_dir"):
+    with pytest.raises(UserError, match=r"Expected the files of cityscapes in --manual_dir.*gtFine_trainvaltest.zip.*set --manual_dir"):
         prepare.prepare("cityscapes/semantic_segmentation", str(tmp_path))
-    with pytest.raises(UserError, match="should hold images/training, annotations/training"):
+    with pytest.raises(UserError, match="should have images/training, annotations/training"):
         prepare.prepare("scene_parse150_semantic", str(tmp_path), str(tmp_path))
 
 
@@ -66,7 +66,7 @@ def test_without_a_network_one_sentence_comes_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setitem(prepare.HOSTS, "oxford_iiit_pet", "http://127.0.0.1:9")  # the discard port: refused
     start = time.perf_counter()
-    with pytest.raises(UserError, match=r"Cannot reach http://127.0.0.1:9 \(.*refused.*\); the data set is downloaded"):
+    with pytest.raises(UserError, match=r"Cannot reach http://127.0.0.1:9 \(.*refused.*\), the source of the data set"):
         prepare.prepare("oxford_iiit_pet", str(tmp_path))
     assert time.perf_counter() - start < 10
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from aeseg.runs.run import Data
+from aeseg.runs.data import Data
 from experiments import pretrain, probe
 from experiments.console import cli
 from tests.experiments.bad_input_test import PRETRAIN, assert_says

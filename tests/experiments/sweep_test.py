@@ -125,6 +125,22 @@ def test_a_sweep_that_was_cut_off_goes_on_where_it_was(calls, swept, monkeypatch
     assert (len(calls.trained), calls.scored) == (3, ["001-0"])
 
 
+def test_a_sweep_that_an_earlier_version_began_goes_on_if_its_trials_are_the_same(calls, swept, tmp_path):
+    """Its sweep.json describes the space in that version's classes."""
+    assert swept(RATES)[0] == 0
+    path = tmp_path / "sweep" / "sweep.json"
+    old = json.loads(path.read_text())
+    old["space"] = "Values(field='optimiser.learning_rate', values=(0.001, 0.002, 0.004))"
+    path.write_text(json.dumps(old))
+    assert "This sweep is finished" in swept(RATES)[1]
+    path.write_text(json.dumps(old))
+    (tmp_path / "sweep" / "report.json").unlink()
+    code, _, err = swept("--space=optimiser.learning_rate=1e-3,3e-3,4e-3")
+    assert code == 2
+    assert "holds trial 1 with {'optimiser.learning_rate': 0.002}; the sampler gives it {'optimiser.learning_rate': 0.003}" in err
+    assert len(calls.trained) == 3
+
+
 def test_a_trial_that_fails_is_marked_and_the_others_go_on(calls, swept):
     calls.failing = {"001-0"}
     code, out, err = swept(RATES)

@@ -123,7 +123,7 @@ def test_a_mean_farther_from_the_paper_than_tolerated_fails_the_check(results, m
     assert capsys.readouterr().out.splitlines() == [
         "larger, mean_iou: the paper has 50.0 (B. 2021); not measured",
         "pretrained, mean_iou: the paper has 30.0 (A. 2020); we have 28.0 over 3 of 5 seeds, 2.0 away, where 1.5 is tolerated",
-        "scenes: 0 of 1 measured numbers are as near to the paper's as they must be; 1 of 2 are not measured.",
+        "scenes: 0 of 1 measured numbers are within tolerance of the paper's; 1 of 2 are not measured.",
     ]
 
 
@@ -148,7 +148,7 @@ def test_what_compares_nothing_fails_the_check(results, monkeypatch, capsys):
     published(monkeypatch, tolerance=2.5)
     (results / "scenes.jsonl").unlink()
     assert tables.run(["program", "scenes", "--check"]) == 1
-    assert "0 of 0 measured numbers are as near to the paper's as they must be; 2 of 2 are not measured." in capsys.readouterr().out
+    assert "0 of 0 measured numbers are within tolerance of the paper's; 2 of 2 are not measured." in capsys.readouterr().out
 
 
 def test_what_is_no_number_fails_the_check(results, monkeypatch):

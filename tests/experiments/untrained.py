@@ -7,7 +7,7 @@ from aeseg.data.sources.scenes import CLASSES, Scenes
 from aeseg.methods import denoising
 from aeseg.methods.segmenter import Segmenter
 from aeseg.runs.configs import data_config, run_config, warm_adamw
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.runs.workdir import Trained
 from aeseg.spec import build, from_json, recipe, spec, to_json
 

@@ -18,6 +18,7 @@ KINDS = {
     "dinov2 giant": ("Dinov2", {"use_swiglu_ffn": True}),
     "dinov2 with registers": ("Dinov2WithRegisters", {}),
     "dinov3": ("DINOv3ViT", {"intermediate_size": 40, "num_register_tokens": 3}),
+    "dinov3 gated": ("DINOv3ViT", {"intermediate_size": 40, "num_register_tokens": 3, "use_gated_mlp": True, "hidden_act": "silu"}),
     "dinov3 without registers, keys with bias": ("DINOv3ViT", {"intermediate_size": 40, "key_bias": True}),
 }
 
@@ -63,9 +64,9 @@ def test_images_are_standardised_as_the_preprocessor_says(tmp_path):
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
-    config = transformers.DINOv3ViTConfig(**SHARED, intermediate_size=40, use_gated_mlp=True)
+    config = transformers.DINOv3ViTConfig(**SHARED, intermediate_size=40, use_gated_mlp=True, hidden_act="relu")
     transformers.DINOv3ViTModel(config).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"aeseg reads DINOv3 with use_gated_mlp False; this config.json has True"):
+    with pytest.raises(UserError, match=r"aeseg reads DINOv3 with hidden_act 'silu'; this config.json has 'relu'"):
         families.load(str(tmp_path))
 
 

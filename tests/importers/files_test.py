@@ -100,10 +100,10 @@ def test_what_is_absent_is_said(directory, tmp_path):
     with pytest.raises(UserError, match=r"Expected weights in .*nowhere.*; there is no such file or directory"):
         files.read(str(tmp_path / "nowhere"))
     (directory / "config.json").write_text("[]")
-    with pytest.raises(UserError, match="holds a list, not an object"):
+    with pytest.raises(UserError, match=r"must hold a JSON object, .*; it holds a list. Download it again"):
         files.read(str(directory))
     (directory / "config.json").write_text("{")
-    with pytest.raises(UserError, match=r"config.json cannot be read \(Expecting"):
+    with pytest.raises(UserError, match=r"config.json is not JSON \(Expecting.*\). Download it again"):
         files.read(str(directory))
     (directory / "config.json").unlink()
     with pytest.raises(UserError, match=r"Expected .*config.json; it does not exist. It names the model"):

@@ -65,10 +65,12 @@ def loaded(path, config, tensors):
     return model, build(node)
 
 
-@pytest.mark.parametrize("kind", ["vit_tiny_patch16_224", "vit_small_patch14_dinov2"])
+@pytest.mark.parametrize("kind", ["vit_tiny_patch16_224", "vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2"])
 def test_a_vit_of_timm_gives_the_tokens_of_transformers(kind, tmp_path):
     fields = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "patch_size": 4, "image_size": 16}
-    if "dinov2" in kind:
+    if "reg4" in kind:
+        theirs = oracle.randomised(transformers.Dinov2WithRegistersModel(transformers.Dinov2WithRegistersConfig(**fields)))
+    elif "dinov2" in kind:
         theirs = oracle.randomised(transformers.Dinov2Model(transformers.Dinov2Config(**fields)))
     else:
         theirs = transformers.ViTModel(transformers.ViTConfig(**fields, intermediate_size=48, layer_norm_eps=1e-6), add_pooling_layer=False)
@@ -79,6 +81,10 @@ def test_a_vit_of_timm_gives_the_tokens_of_transformers(kind, tmp_path):
         for leaf in ("weight", "bias"):
             parts = [tensors.pop(f"blocks.{block}.attn.{part}.{leaf}") for part in ("query", "key", "value")]
             tensors[f"blocks.{block}.attn.qkv.{leaf}"] = np.concatenate(parts)
+    if "reg4" in kind:  # timm adds the class token's position to the token
+        tensors["reg_token"] = tensors.pop("embeddings.register_tokens")
+        tensors["cls_token"] = tensors["cls_token"] + tensors["pos_embed"][:, :1]
+        tensors["pos_embed"] = tensors["pos_embed"][:, 1:]
     tensors["head.weight"] = np.zeros((5, 12), np.float32)
     given = {"embed_dim": 12, "depth": 2, "num_heads": 3, "patch_size": 4, "img_size": 16}
     statistics = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "input_size": [3, 16, 16]}

@@ -7,7 +7,7 @@ from PIL import Image
 from aeseg.data.sources.folder import Folder
 from aeseg.runs import own_data
 from aeseg.runs.configs import data_config, run_config, warm_adamw
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.runs.workdir import Trained
 from aeseg.spec import build, from_json, recipe, spec, to_json
 from aeseg.types import UserError

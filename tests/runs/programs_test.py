@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from aeseg import spec
-from aeseg.runs.programs import Programs
+from aeseg.runs.programs import Alone, Programs
 from aeseg.runs.train import train
 from aeseg.training import checkpoints as saved
 from experiments.console import cli
@@ -53,3 +53,31 @@ def test_records_that_were_read_before_take_the_place_of_the_run_s_own():
     assert again.training is records
     assert again.validation is records
     assert again.seed == 1
+
+
+class Counting:
+    """Images of which each reading is counted."""
+
+    def __init__(self, source):
+        self.source, self.read = source, []
+        self.classes = source.classes
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, index):
+        self.read.append(int(index))
+        return self.source[index]
+
+
+@pytest.mark.parametrize("programs", [Alone, Programs])
+def test_the_first_batch_is_read_once_for_the_check_and_the_initial_state(programs):
+    run = run_of("unet")
+    counting = Counting(run.data.records("train"))
+    run = run.with_records(counting, counting)
+    chosen = programs()
+    chosen.check(run)
+    state = chosen.initial(run)
+    assert int(state.step) == 0
+    assert sorted(counting.read) == sorted(set(counting.read)), "each record of the batch is read once"
+    assert len(counting.read) == run.batch_size

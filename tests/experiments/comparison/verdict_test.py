@@ -54,7 +54,7 @@ def test_no_verdict_is_said_that_its_interval_does_not_bear_out():
 
 def test_one_seed_says_nothing():
     found = verdicts.verdict(comparison({"good": 0.2}, seeds=1))
-    assert found["headline"] == "Nothing can be said yet: an interval needs at least two seeds."
+    assert found["headline"] == "No verdict yet: an interval needs at least two seeds."
     assert entry(found, "good")["overall"]["verdict"] == "not shown"
     assert entry(found, "good")["overall"]["low"] is None
 

@@ -1,4 +1,4 @@
-"""experiments/comparison/work.py: a run is cut when the minutes are over, and continued by the next call."""
+"""experiments/comparison/work.py: the deadline interrupts a run, and the next call continues it."""
 
 import time
 from types import SimpleNamespace

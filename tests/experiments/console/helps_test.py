@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from aeseg.runs.run import Data, Run
+from aeseg.runs.data import Data
+from aeseg.runs.run import Run
 from experiments import segment
 from experiments.console import cli, helps
 

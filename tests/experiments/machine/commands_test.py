@@ -91,7 +91,7 @@ def test_a_command_that_outlives_its_caller_keeps_others_out(tmp_path):
         assert caller.stdout.readline() == "begun\n"
         caller.kill()
         caller.wait()
-        with pytest.raises(commands.Busy, match="another process is at it"), commands.held(path):
+        with pytest.raises(commands.Busy, match="another process is running this"), commands.held(path):
             pass
         caller.stdin.write("\n")  # the command ends
         caller.stdin.flush()

@@ -214,9 +214,9 @@ def test_a_table_has_a_page(tmp_path):
     ("words", "message"),
     [
         ([], "Expected workdirs, comparisons or tables; got none."),
-        (["nowhere"], "nowhere is none of them. Name a folder with a config.json"),
+        (["nowhere"], "nowhere is none of these. Name a folder with a config.json"),
         (["scenes", "--split=tset"], "The splits are train, validation, test; got 'tset'."),
-        (["scenes", "--most=-1"], "--most is a number of images"),
+        (["scenes", "--most=-1"], "Expected a number of images, or 0 for all; got --most=-1"),
     ],
 )
 def test_wrong_words_are_sentences(words, message, capsys):
@@ -227,7 +227,7 @@ def test_wrong_words_are_sentences(words, message, capsys):
 def test_a_page_that_is_too_large_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(page, "LARGEST", 1000)
     assert cli.guarded(report.run, ["report", "scenes", f"--output={tmp_path / 'page.html'}"]) == 2
-    assert "Name fewer at once." in capsys.readouterr().err
+    assert "Give fewer runs, or lower --most." in capsys.readouterr().err
     assert not (tmp_path / "page.html").exists()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from aeseg.data.sources.scenes import Scenes
 from aeseg.runs.configs import data_config, run_config, warm_adamw
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.spec import plain, recipe, spec
 from aeseg.types import Class
 from experiments.pages import comparison_sections, comparisons, page, pictures, run_sections, runs

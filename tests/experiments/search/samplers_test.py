@@ -1,4 +1,4 @@
-"""experiments/samplers.py: what is proposed depends on the seed and the number alone, and Optuna's study goes on where it was."""
+"""experiments/search/samplers.py: what is proposed depends on the seed and the number alone, and Optuna's study goes on where it was."""
 
 import sys
 
@@ -79,7 +79,7 @@ def test_optuna_s_trial_whose_draw_was_cut_off_is_drawn_on(name, fields, tmp_pat
         assert drawn == whole.ask(2)
     after.tell(2, drawn["rate"])
     assert asked(after) == asked(sampler(name, RANGES, 4, 0, str(tmp_path / "cut"), False))
-    assert len(after._study.trials) == 4
+    assert len(samplers.Optuna(name, RANGES, 0, str(tmp_path / "cut"), False)._study.trials) == 4
 
 
 def test_optuna_s_tpe_draws_nearer_to_what_was_good(tmp_path):

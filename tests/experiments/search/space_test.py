@@ -1,4 +1,4 @@
-"""experiments/space.py: product, zip, chain and ranges, from a line of text or from Python."""
+"""experiments/search/space.py: product, zip, chain and ranges, from a line of text or from Python."""
 
 import math
 
@@ -43,11 +43,16 @@ def test_in_python_they_nest_freely():
     chained = space.chain(both, space.values("a", 9))
     assert len(space.points(chained)) == 5
     assert space.fields(chained) == ["a", "b"]
+    assert space.points(space.product(space.chain(space.values("a", 1), space.values("b", 2)), space.values("c", 3, 4))) == [
+        {"a": 1, "c": 3},
+        {"a": 1, "c": 4},
+        {"b": 2, "c": 3},
+        {"b": 2, "c": 4},
+    ]
 
 
 def test_a_draw_keeps_to_the_bounds_and_to_what_belongs_together():
-    wide = space.parsed("a=log(1e-4,1e-2) b=1,2 & c=3,4 | d=uniform(-1,1)")
-    whole = space.mapped(wide, lambda leaf: space.Range("d", 1, 3, False) if leaf.field == "d" else leaf)
+    whole = space.chain(space.parsed("a=log(1e-4,1e-2) b=1,2 & c=3,4"), space.uniform("d", 1, 3))
     drawn = [space.draw(whole, _Drawn(np.random.default_rng(seed))) for seed in range(200)]
     first, second = [each for each in drawn if "a" in each], [each for each in drawn if "d" in each]
     assert len(first) + len(second) == 200
@@ -80,6 +85,7 @@ def test_what_is_no_space_is_a_sentence(text, says):
         space.parsed(text)
 
 
-def test_parts_without_any_are_a_sentence():
-    with pytest.raises(UserError, match="Expected the parts of a product; got none"):
-        space.product()
+@pytest.mark.parametrize("rule", ["product", "zip", "chain"])
+def test_parts_without_any_are_a_sentence(rule):
+    with pytest.raises(UserError, match=f"Expected the parts of a {rule}; got none"):
+        {"product": space.product, "zip": space.zipped, "chain": space.chain}[rule]()

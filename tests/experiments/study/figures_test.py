@@ -12,7 +12,7 @@ from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.methods import masked
 from aeseg.runs import workdir as workdirs
-from aeseg.runs.run import Data
+from aeseg.runs.data import Data
 from aeseg.types import IGNORE, UserError
 from experiments import papers
 from experiments.papers import camvid_segnet, camvid_tiramisu
@@ -35,7 +35,7 @@ def drawn(tmp_path, monkeypatch):
         seen[path] = columns, names
         return panel(columns, path, classes, names)
 
-    monkeypatch.setattr(measurements, "workdir", lambda runs, table, rows, name, seed: measurements.place(runs, table, name, seed))
+    monkeypatch.setattr(measurements, "workdir", lambda runs, table, rows, name, seed: measurements.path_prefix(runs, table, name, seed))
     monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step=-1: trained[os.path.basename(workdir)])
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     monkeypatch.setattr(draw, "panel", kept)

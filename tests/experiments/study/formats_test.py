@@ -68,7 +68,7 @@ def test_what_latex_would_read_as_its_own_is_text():
 
 
 def test_whose_seconds_they_are_is_said_where_a_row_starts_from_another():
-    said = "Seconds are those of a row's own run, without the pretraining that it starts from."
+    said = "Seconds are of the row's run, without its pretraining."
     assert said in formats.markdown(PAPER, ["mean_iou"], [line(), line(row=Row("other", "segment", "segment", init="denoising"))])
     assert said not in formats.markdown(PAPER, ["mean_iou"], [line()])
 

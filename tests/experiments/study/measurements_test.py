@@ -114,8 +114,8 @@ def test_what_another_process_is_at_is_left_to_it(calls, tmp_path):
         assert other.stdout.readline() == "held\n"
         left = measure(tmp_path)
         assert {which: error.partition(";")[0] for which, error in left.items()} == {
-            ("denoising", 0): "another process is at it",
-            ("pretrained", 0): "another process is at it",
+            ("denoising", 0): "another process is running this",
+            ("pretrained", 0): "another process is running this",
         }
         assert not any(place in part for command in calls.commands for part in command)
         other.kill()
@@ -178,7 +178,7 @@ def test_a_row_that_evaluates_scores_the_run_it_names_and_trains_nothing(calls, 
 
 def test_a_row_has_a_place_of_its_own():
     names = ("scratch, 1/16", "SparK, 1/16", "spark", "rate 0.0005", "rate 0.002", "pretrain:spark")
-    places = [measurements.place("runs", "table", name, 3) for name in names]
+    places = [measurements.path_prefix("runs", "table", name, 3) for name in names]
     assert places[0] == os.path.join("runs", "table", "scratch-1-16-3")
     assert len({place.lower() for place in places}) == len(names)
 
@@ -254,7 +254,7 @@ def test_lines_of_another_split_are_not_current(calls, tmp_path, monkeypatch):
 def test_a_run_that_was_stopped_before_its_last_step_is_not_scored(calls, tmp_path):
     calls.cut = {"denoising-0"}
     failed = measure(tmp_path)
-    assert failed["denoising", 0] == "it was stopped before its last step; the same command goes on from there"
+    assert failed["denoising", 0] == "it was stopped before its last step; the same command continues from there"
     assert failed["pretrained", 0].startswith("left out")
     assert ("denoising", 0) not in {(line["row"], line["seed"]) for line in measurements.lines("table")}
     calls.cut = set()
