@@ -33,7 +33,7 @@ def test_the_reduced_soak_loses_nothing(tmp_path, capsys):
     assert counts["damages"] == 6
     assert counts["full disks"] == 2
     assert counts["bad inputs"] >= 10
-    assert counts["examples"] >= 20 * len(properties.TESTS)
+    assert counts["examples"] >= properties.REDUCED * properties.examples.TIMES * len(properties.TESTS)
 
 
 def test_a_good_png_is_read_and_a_png_without_height_is_not():
