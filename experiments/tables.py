@@ -29,7 +29,7 @@ from aeseg.types import UserError
 
 from . import papers
 from .console import cli
-from .machine import commands, process
+from .machine import commands, copies, process
 from .soaking import journal
 from .study import figures, formats, measurements, plan, plot, rehearsal, summary
 
@@ -57,6 +57,7 @@ def run(argv: Sequence[str]) -> int:
         run=(False, "train the missing rows and seeds"),
         runs=("runs", "folder of the workdirs"),
         jobs=(1, "number of concurrent runs, each on its own GPU or part of the cores"),
+        **copies.OPTIONS,
         together=(False, "with --run: train rows and seeds of the same shape as one program, for small networks on a GPU"),
         minutes=(0.0, "with --together: minutes after which it saves and stops; 0: no limit"),
         set=("", "config fields for every row, comma-separated: data.root=/data/camvid,data.threads=4; --run allows only some"),
@@ -86,9 +87,16 @@ def run(argv: Sequence[str]) -> int:
             f"Expected --set to change only {', '.join(MAY_BE_SET)} with --run, which records the rows unchanged; got {', '.join(others)}. "
             "Change the rows in experiments/papers, or leave out --run."
         )
+    if flags.together and not (flags.copies == 1 and not flags.cluster):
+        raise UserError("--together trains all rows in one process; leave out --copies and --cluster.")
     if flags.together:
         return _together(flags)
-    failed = measurements.measure_missing(flags.table, paper, flags.runs, extra, flags.jobs) if flags.run else {}
+    if flags.cluster:
+        if not flags.run:
+            raise UserError("--cluster starts copies of --run; set --run, too.")
+        line = cli.taken(argv[1:], "cluster", "")[1]
+        return copies.submit("tables", line, flags.cluster, flags.copies, os.path.join(flags.runs, flags.table))
+    failed = measurements.measure_missing(flags.table, paper, flags.runs, extra, flags.jobs, flags.copies > 1) if flags.run else {}
     if failed:
         print("\nSome rows are not measured; the same command tries them again.\n", file=sys.stderr)
     if flags.check:

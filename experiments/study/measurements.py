@@ -103,24 +103,40 @@ def append(table: str, line: dict[str, Any]) -> None:
     jsonlines.write(os.path.join(RESULTS, f"{table}.jsonl"), line)
 
 
-def measure_missing(table: str, paper: Any, runs: str, extra: dict[str, object], jobs: int = 1) -> dict[tuple[str, int], str]:
+def measure_missing(
+    table: str, paper: Any, runs: str, extra: dict[str, object], jobs: int = 1, shared: bool = False
+) -> dict[tuple[str, int], str]:
     """Train and score every row and seed without a line, `jobs` at once; return the errors of those that failed.
 
     A row waits for the row it starts from, and is left out if that row failed; the others continue.  Runs that rows start from are trained
     again if necessary (see `wanted`); their lines do not change.  An error is kept beside the workdir until the row is tried again.  Rows
-    that another process is running are left to it, with the rows that start from them.
+    that another process is running are left to it, with the rows that start from them; if `shared`, this process waits for them, and does
+    not repeat those that fail there.
     """
     todo = wanted(table, paper, runs)
     where = functools.partial(workdir, runs, table, paper.ROWS)
-    return run_all(todo, jobs, where, lambda row, seed, share: _measure(table, paper, row, seed, runs, extra, share))
+    before = {(row.name, seed): _written(error(where(row.name, seed))) for row, seed in todo}
+
+    def run(row: Row, seed: int, share: dict[str, Any]) -> None:
+        path = error(where(row.name, seed))
+        if shared and _written(path) not in (0, before[row.name, seed]):
+            with open(path, encoding="utf-8") as file:
+                raise UserError(file.read().strip())
+        _measure(table, paper, row, seed, runs, extra, share)
+
+    return run_all(todo, jobs, where, run, shared)
 
 
 def run_all(
-    todo: Sequence[tuple[Row, int]], jobs: int, where: Callable[[str, int], str], run: Callable[[Row, int, dict[str, Any]], None]
+    todo: Sequence[tuple[Row, int]],
+    jobs: int,
+    where: Callable[[str, int], str],
+    run: Callable[[Row, int, dict[str, Any]], None],
+    waits: bool = False,
 ) -> dict[tuple[str, int], str]:
     """Call `run` with each row, seed and share of the machine, `jobs` at once, each after the row it starts from; return the errors.
 
-    `where` returns the workdir of a row's name and seed; an error is kept beside it.
+    `where` returns the workdir of a row's name and seed; an error is kept beside it.  `waits`: see `commands.run_all`.
     """
     todo = list(todo)
     failed: dict[tuple[str, int], UserError] = {}
@@ -149,7 +165,7 @@ def run_all(
             reason = UserError(f"{type(reason).__name__}: {reason}")
         leave(*task, reason, str(reason))
 
-    commands.run_all(jobs, following, lambda task, share: run(*task, share), settle)
+    commands.run_all(jobs, following, lambda task, share: run(*task, share), settle, waits)
     return {which: str(reason) for which, reason in failed.items()}
 
 
@@ -208,6 +224,11 @@ def numbers(scores: Mapping[str, Any]) -> dict[str, float]:
     for each in scores.get("per_class", ()):
         scalars |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
     return scalars
+
+
+def _written(path: str) -> int:
+    """Return when a file was written, 0 if it is absent."""
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else 0
 
 
 def error(workdir: str) -> str:

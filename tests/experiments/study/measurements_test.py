@@ -1,11 +1,13 @@
 """experiments/study/measurements.py: each row runs once, after the row it starts from; a failure stops only rows that need it."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import time
 import types
 
 import pytest
@@ -120,6 +122,33 @@ def test_rows_that_another_process_runs_are_left_to_it(calls, tmp_path):
     assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
     assert measure(tmp_path) == {}
     assert len(measurements.lines("table")) == 6
+
+
+def test_copies_measure_each_row_once_and_wait_for_what_a_row_starts_from(calls, tmp_path, monkeypatch):
+    """Two threads stand for two processes: a lock is of its open file."""
+    monkeypatch.setattr(commands, "ended_together", contextlib.nullcontext)  # its signals are the main thread's
+    monkeypatch.setattr(commands, "PAUSE", 0.05)
+    run, failed = commands.call, []
+
+    def call(command, *rest, **more):
+        time.sleep(0.1)
+        return run(command, *rest, **more)
+
+    def copy():
+        failed.append(measurements.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, shared=True))
+
+    monkeypatch.setattr(commands, "call", call)
+    calls.failing = {"scratch-1"}
+    copies = [threading.Thread(target=copy) for _ in range(2)]
+    for each in copies:
+        each.start()
+    for each in copies:
+        each.join()
+    assert failed == [{("scratch", 1): "exit code 3: no space"}] * 2
+    assert len(measurements.lines("table")) == 5
+    trained = [command for command in calls.commands if command[2] != "experiments.evaluate"]
+    assert len(trained) == 6, "a row that failed in one copy is not tried by the other"
+    assert calls.most == 2
 
 
 def test_rows_that_another_process_measured_meanwhile_are_not_run_again(calls, tmp_path, monkeypatch):
