@@ -3,6 +3,7 @@
 python -m experiments.tables camvid_small            print what experiments/results/camvid_small.jsonl holds (--format=latex, csv)
 python -m experiments.tables camvid_small --plan     estimate the remaining runs: FLOPs, parameters, minutes, memory; needs no data
 python -m experiments.tables camvid_small --run      train the rows and seeds that are missing, then print (--jobs=2: two at once)
+python -m experiments.tables reference --run --rows='code*'   train only the rows of these names, and those that they start from
 python -m experiments.tables camvid_segnet --scale=paper --rehearse=20 --size=144x192   train 20 steps of each row; records nothing
 python -m experiments.tables camvid_small --check    exit with 1 if a mean is outside its row's tolerance around the paper's number
 python -m experiments.tables camvid_small --plot=a.svg  draw curves over the label fraction if the rows differ in it, else bars
@@ -31,7 +32,7 @@ from . import papers
 from .console import cli
 from .machine import commands, process
 from .soaking import journal
-from .study import figures, formats, measurements, plan, plot, rehearsal, summary
+from .study import figures, formats, measurements, plan, plot, rehearsal, statements, summary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 README = os.path.join(HERE, "results", "README.md")
@@ -55,6 +56,7 @@ def run(argv: Sequence[str]) -> int:
         format=("markdown", "markdown, latex or csv"),
         plan=(False, "print the estimated cost of the remaining rows"),
         run=(False, "train the missing rows and seeds"),
+        rows=("", "pattern of row names, such as 'code*': run, plan or rehearse these and the rows that they start from"),
         runs=("runs", "folder of the workdirs"),
         jobs=(1, "number of concurrent runs, each on its own GPU or part of the cores"),
         together=(False, "with --run: train rows and seeds of one shape as one program, for small networks on a GPU"),
@@ -73,6 +75,8 @@ def run(argv: Sequence[str]) -> int:
     if flags.format not in formats.FORMATS:
         raise UserError(f"The formats are {', '.join(formats.FORMATS)}; got {flags.format!r}. Set --format to one of these.")
     paper = papers.at_scale(spec.module(papers.__name__, flags.table), flags.scale)
+    if flags.rows:
+        paper.ROWS = papers.selected(paper.ROWS, flags.rows)
     extra = _assigned(flags.set)
     if flags.plan:
         print(plan.markdown(flags.table, paper, extra, flags.jobs, flags.runs))
@@ -131,6 +135,7 @@ def printed(
     spoken_of = getattr(paper, "SPEAKS_OF", [row.name for row in paper.ROWS if row.command != "pretrain"])
     if set(spoken_of) - {line["row"] for line in results}:
         paper.NOTE = ""  # it discusses rows that are not measured
+    paper.OPENING = statements.opening(table)
     return formats.FORMATS[style](paper, summary.metrics(paper, results), summary.lines(paper, results, failed or {}), **how)
 
 
@@ -200,7 +205,7 @@ def write_readme() -> None:
             "was renamed in aeseg/renames.py, or take their lines out of experiments/results."
         )
     with open(README, encoding="utf-8") as file:
-        text = _with_results(file.read())
+        text = statements.written(_with_results(file.read()))
     files.write(README, text)
     with open(FRONT, encoding="utf-8") as file:
         text = _with_parts(file.read())
