@@ -32,7 +32,7 @@ from . import papers
 from .console import cli
 from .machine import commands, process
 from .soaking import journal
-from .study import figures, formats, measurements, plan, plot, rehearsal, statements, summary
+from .study import curves, figures, formats, measurements, plan, plot, rehearsal, statements, summary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 README = os.path.join(HERE, "results", "README.md")
@@ -135,7 +135,7 @@ def printed(
     spoken_of = getattr(paper, "SPEAKS_OF", [row.name for row in paper.ROWS if row.command != "pretrain"])
     if set(spoken_of) - {line["row"] for line in results}:
         paper.NOTE = ""  # it discusses rows that are not measured
-    paper.OPENING = statements.opening(table)
+    paper.OPENING = [*statements.opening(table), *curves.markdown(paper, results)]
     return formats.FORMATS[style](paper, summary.metrics(paper, results), summary.lines(paper, results, failed or {}), **how)
 
 

@@ -96,9 +96,8 @@ def difference(comparison: Comparison, finding: Finding) -> str:
     if not finding.seeds:
         return ""
     half = "" if math.isnan(finding.half) else f" ± {number(finding.half, comparison.metric)}"
-    points = "points" if unit(comparison.metric).name == "%" else unit(comparison.metric).name
     metric = re.sub(r"^mean iou$", "mIoU", comparison.metric.replace("_", " ")).replace("psnr", "PSNR")
-    return f"{number(finding.mean, comparison.metric, '+')}{half} {points} {metric}"
+    return f"{number(finding.mean, comparison.metric, '+')}{half} {_unit(comparison)} {metric}"
 
 
 def _reason(each: Tested) -> str:
@@ -109,7 +108,7 @@ def _reason(each: Tested) -> str:
         return f": {each.claim.lacking}" if each.claim.lacking else ""
     if len(primary) == 1:
         [(comparison, finding)] = measured
-        could = f"; so many could show {number(finding.smallest, comparison.metric)}" if finding.smallest > 0 else ""
+        could = f"; so many could show {number(finding.smallest, comparison.metric)} {_unit(comparison)}" if finding.smallest > 0 else ""
         return (
             f": {comparison.name}, {difference(comparison, finding)}, {_seeds([finding])}{could if each.verdict == claims.UNTOLD else ''}"
         )
@@ -118,6 +117,12 @@ def _reason(each: Tested) -> str:
     told = ", ".join(f"{count} {of[kind]}" for count, kind in counts if count)
     most = max(measured, key=lambda pair: pair[1].mean / pair[0].matters)
     return f": of {len(primary)} comparisons {told}; most, {most[0].name}, {difference(*most)}, {_seeds([most[1]])}"
+
+
+def _unit(comparison: Comparison) -> str:
+    """Return the unit of a comparison's differences."""
+    name = unit(comparison.metric).name
+    return "points" if name == "%" else name
 
 
 def _seeds(findings: Sequence[Finding]) -> str:
