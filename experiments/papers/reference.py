@@ -39,7 +39,7 @@ WIDE = 1024
 """Hidden units of the fully connected autoencoder with the middle code and 30 times the parameters."""
 LABELS = (32, 128, 512)
 MIDDLE = 128
-MOST, LEAST = 2048, 32
+MOST = 2048
 SAMPLE: dict[str, object] = {"given.images": 5_000}
 """The images that the example trains on, in data/cifar10."""
 DATA = {"CIFAR-10": ",cifar10", "scenes": ""}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ..papers import METHODS
+from ..papers import METHODS, scenes_labels
 from ..papers.reference import CELLS, CHANNELS, DATA, LABELS, MIDDLE, MOST
 from ..papers.reference_tuning import TRIALS
 from ..study.claims import Claim, Comparison
@@ -25,6 +25,12 @@ def _gains() -> Iterator[Comparison]:
     ):
         for method in METHODS.values():
             yield _over(table, f"{method}, {{}}", "scratch, {}", shares, f"{method}, U-Net, {data}")
+    labels = tuple(str(each) for each in scenes_labels.LABELS)
+    mae = _over("scenes_labels", "MAE, {} labels", "ViT scratch, {} labels", labels, "MAE, U-Net on a ViT, scenes 64x64, 8 to 2,048 labels")
+    yield mae._replace(scale="gpu")
+    for method, network in (("denoising", "convnet"), ("SparK", "convnet"), ("MAE", "vit"), ("SimMIM", "vit"), ("FCMAE", "convnextv2")):
+        name = f"{method}, U-Net on {network}, CamVid 96x128, 37 and 367 labels, 3 seeds"
+        yield _over("camvid_small", f"{method}, {{}}", f"scratch {network}, {{}}", ("10 %", "100 %"), name)._replace(primary=False)
 
 
 CLAIMS = (
