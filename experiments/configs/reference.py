@@ -73,7 +73,7 @@ def _pretraining(method: ConfigDict, cifar10: bool) -> ConfigDict:
     """Return the run of an autoencoder, with the example's optimiser and batches."""
     splits = {name: spec(Folder, root="data/cifar10", images=name, labels="") for name in ("train", "test")}
     data = data_config({**splits, "validation": splits["test"]}) if cifar10 else _scenes(UNLABELLED, (spec(HorizontalFlip),))
-    steps = number(780)
+    steps = number(390)
     return run_config(
         method,
         data,
@@ -102,7 +102,7 @@ def _segmentation(name: str, augmentation: str) -> ConfigDict:
     crops = (spec(RandomResizedCrop, height=SIDE, width=SIDE, smallest=0.4), spec(HorizontalFlip))
     augmentations = {"none": (), "flips": crops[1:], "crops": crops, "all": (*crops, spec(PhotometricJitter))}
     transforms = choose(augmentation, **{name: {"are": each} for name, each in augmentations.items()})["are"]
-    steps = number(600)
+    steps = number(400)
     return run_config(
         segmenter_config(parts["head"], parts["encoder"], len(CLASSES)),
         _scenes(LABELLED, transforms),

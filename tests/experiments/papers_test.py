@@ -275,8 +275,8 @@ def test_the_rivals_of_the_classifier_have_its_encoder_and_as_many_parameters_in
 
 def test_the_rows_of_the_reference_differ_in_what_they_are_called_by():
     rows = reference_rows()
-    wide = rows["code of 256, scenes: dense, wide"]
-    assert tree.count(reference_method(wide.name)[0]) > 25 * tree.count(reference_method("code of 256, scenes: dense")[0])
+    wide, narrow = (reference_method(f"code of 256, CIFAR-10: {kind}")[0] for kind in ("dense, wide", "dense"))
+    assert tree.count(wide) > 25 * tree.count(narrow)
     for row in rows.values():
         if row.compare:
             ours, theirs = (plan.config_of(each, rows, {}) for each in (row, rows[row.compare]))
