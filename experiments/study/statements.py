@@ -14,7 +14,6 @@ from .formats import number
 from .summary import unit
 
 MARKS = ("<!-- statements: written by `python -m experiments.tables --readme` -->", "<!-- end of statements -->")
-TESTED = (claims.HOLDS, claims.FAILS)
 
 
 class Tested(NamedTuple):
@@ -112,11 +111,14 @@ def _reason(each: Tested) -> str:
         return (
             f": {comparison.name}, {difference(comparison, finding)}, {_seeds([finding])}{could if each.verdict == claims.UNTOLD else ''}"
         )
-    counts = [(sum(finding.verdict == kind for _, finding in primary), kind) for kind in (*TESTED, claims.UNTOLD, claims.UNMEASURED)]
-    of = {claims.HOLDS: "hold", claims.FAILS: "do not hold", claims.UNTOLD: "cannot be told", claims.UNMEASURED: "are not measured"}
-    told = ", ".join(f"{count} {of[kind]}" for count, kind in counts if count)
-    most = max(measured, key=lambda pair: pair[1].mean / pair[0].matters)
-    return f": of {len(primary)} comparisons {told}; most, {most[0].name}, {difference(*most)}, {_seeds([most[1]])}"
+    kinds = {claims.HOLDS: "hold", claims.FAILS: "do not hold", claims.UNTOLD: "cannot be told", claims.UNMEASURED: "not measured"}
+    counts = [(sum(finding.verdict == kind for _, finding in primary), words) for kind, words in kinds.items()]
+    told = f": of {len(primary)} comparisons {', '.join(f'{count} {words}' for count, words in counts if count)}"
+    if len({_unit(comparison) for comparison, _ in measured}) > 1:
+        return told
+    ranked = sorted(measured, key=lambda pair: pair[1].mean)
+    low, high = (number(finding.mean, comparison.metric, "+") for comparison, finding in (ranked[0], ranked[-1]))
+    return f"{told}; mean differences from {low} to {high} {_unit(measured[0][0])}" if len(measured) > 1 else told
 
 
 def _unit(comparison: Comparison) -> str:
