@@ -19,7 +19,7 @@ from aeseg.types import UserError
 
 from .. import module
 from ..machine import commands
-from ..papers import Row
+from ..papers import Row, seeds_of
 from . import descriptions
 from .descriptions import SCORED, assignments, described, identity, meaning
 
@@ -175,7 +175,8 @@ def scoring(row: Row) -> list[str]:
 
 
 def _every(paper: Any) -> list[tuple[Row, int]]:
-    return [(row, seed) for seed in range(paper.SEEDS) for row in paper.ROWS]
+    most = max(seeds_of(row, paper) for row in paper.ROWS)
+    return [(row, seed) for seed in range(most) for row in paper.ROWS if seed < seeds_of(row, paper)]
 
 
 def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict[str, object], share: dict[str, Any]) -> None:
@@ -211,6 +212,8 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
         scores = evaluations.read(trained).last[paper.SPLIT]
         seconds = commands.seconds(os.path.join(trained, "seconds.txt"))
         line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers(scores), "seconds": round(seconds, 1)}
+        if metric := getattr(paper, "CURVES", {}).get(row.name):
+            line["curve"] = curve(trained, metric)
         then = [now, *jsonlines.read(begun)][-1]
         scored = {} if then["commit"] == now["commit"] else {"scored": now["commit"]}
         config = descriptions.store(descriptions.config_file(RESULTS, table), described(paper.ROWS)[row.name])
@@ -229,6 +232,12 @@ def numbers(scores: Mapping[str, Any]) -> dict[str, float]:
 def _written(path: str) -> int:
     """Return when a file was written, 0 if it is absent."""
     return os.stat(path).st_mtime_ns if os.path.exists(path) else 0
+
+
+def curve(workdir: str, metric: str) -> list[tuple[int, float]]:
+    """Return (step, value) of a validation metric that a run logged."""
+    logged = jsonlines.read(os.path.join(workdir, "metrics.jsonl"))
+    return [(line["step"], line[f"validation/{metric}"]) for line in logged if f"validation/{metric}" in line]
 
 
 def error(workdir: str) -> str:

@@ -310,3 +310,34 @@ def test_a_separate_process_prints_the_provenance():
     """The process that starts the runs must not use a GPU's memory."""
     done = subprocess.run([sys.executable, "-m", "experiments.machine.provenance"], capture_output=True, text=True, check=True)
     assert {"device", "commit", "versions"} <= json.loads(done.stdout).keys()
+
+
+def test_a_row_has_as_many_seeds_as_it_says(calls, tmp_path, monkeypatch):
+    rows = [row._replace(seeds=1) if row.name == "pretrained" else row for row in PAPER.ROWS]
+    monkeypatch.setattr(PAPER, "ROWS", tuple(rows))
+    assert measure(tmp_path) == {}
+    measured = [line["row"] for line in measurements.lines("table")]
+    assert {name: measured.count(name) for name in measured} == {"denoising": 2, "scratch": 2, "pretrained": 1}
+    monkeypatch.setattr(PAPER, "ROWS", tuple(row._replace(seeds=3) if row.name == "scratch" else row for row in rows))
+    assert [(row.name, seed) for row, seed in measurements.missing("table", PAPER)] == [("scratch", 2)]
+
+
+def test_a_line_keeps_the_validation_curve_that_its_table_asks_for(calls, tmp_path, monkeypatch):
+    monkeypatch.setattr(PAPER, "CURVES", {"denoising": "loss"}, raising=False)
+    monkeypatch.setattr(measurements, "curve", lambda workdir, metric: [(5, metric, os.path.isdir(workdir))])
+    assert measure(tmp_path) == {}
+    assert {line["row"]: line.get("curve") for line in measurements.lines("table")} == {
+        "denoising": [[5, "loss", True]],
+        "scratch": None,
+        "pretrained": None,
+    }
+
+
+def test_a_curve_is_what_the_run_logged_of_its_validation(tmp_path):
+    rows = [
+        {"step": 1, "train/loss": 0.9},
+        {"step": 5, "validation/loss": 0.7, "validation/psnr": 20.0},
+        {"step": 9, "validation/loss": 0.6},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert measurements.curve(str(tmp_path), "loss") == [(5, 0.7), (9, 0.6)]
