@@ -11,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from aeseg import spec, tree
-from aeseg.runs.run import SPLITS, Run, config_example
+from aeseg.runs.run import SPLITS, Run, config_example, example
 from experiments import papers, tables
 from experiments.console import cli
 from experiments.study import measurements
@@ -31,22 +31,15 @@ def config_of(described: str) -> ConfigDict:
 
 def parameter_count(config: ConfigDict) -> int:
     """Build the method and trace it on its own window, with shapes alone."""
-    return _parameter_count(spec.to_json(config.method), tuple(config.window), channels(config))
+    modalities = spec.to_json(ConfigDict({"of": config.method.get("modalities", ())}))
+    return _parameter_count(spec.to_json(config.method), modalities, tuple(config.window), channels(config))
 
 
 @functools.cache
-def _parameter_count(described: str, window: tuple[int, int], channels: int) -> int:
+def _parameter_count(described: str, modalities: str, window: tuple[int, int], channels: int) -> int:
     method = spec.build(spec.from_json(described))
-    h, w = window
-    row = {
-        "image": jnp.zeros((1, h, w, channels)),
-        "label": jnp.zeros((1, h, w), jnp.int32),
-        "depth": jnp.zeros((1, h, w)),
-        "caption": jnp.zeros((1, 160), jnp.uint8),
-        "sound": jnp.zeros((1, 16_000, 2)),
-        "valid": jnp.ones((1,), bool),
-        "index": jnp.zeros((1,), jnp.int32),
-    }
+    row = example(window, channels, spec.build(spec.from_json(modalities))["of"])
+    row |= {"valid": jnp.ones((1,), bool), "index": jnp.zeros((1,), jnp.int32), "image": jnp.zeros(row["image"].shape)}
     return tree.count(jax.eval_shape(lambda: method.init(jax.random.key(0), row, train=False))["params"])
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from aeseg import checks, spec, tree
-from aeseg.data import narration, wrappers
+from aeseg.data import narration, planes, wrappers
 from aeseg.data.loader import Loader
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
@@ -110,8 +110,8 @@ class Data:
 
     @property
     def channels(self) -> int:
-        """Return the described channels of the training images; 3 by default."""
-        return int(self.described("train").get("channels", 3))
+        """Return the described channels of the training images, 3 by default, and the channels that transforms stack onto them."""
+        return int(self.described("train").get("channels", 3)) + sum(planes.stacked(self.evaluation_transforms).values())
 
     def _cached(self, source: Any) -> Any:
         return wrappers.Cached(source, self.cache_gib) if self.cache_gib > 0 else source
@@ -304,15 +304,17 @@ class Run:
 
     def example(self) -> dict[str, Any]:
         """Return a row of zeros of the window's size, with everything that a method may read."""
-        return example(self.window, getattr(getattr(self.method, "decoder", None), "channels", self.data.channels))
+        channels = getattr(getattr(self.method, "decoder", None), "channels", self.data.channels)
+        return example(self.window, channels, getattr(self.method, "modalities", ()))
 
 
-def example(window: tuple[int, int], channels: int) -> dict[str, Any]:
-    """Return a row of zeros with everything that a method may read."""
+def example(window: tuple[int, int], channels: int, modalities: Iterable[Any] = ()) -> dict[str, Any]:
+    """Return a row of zeros with everything that a method may read, further modalities as `modalities` read them."""
     h, w = window
     row = {"image": np.zeros((1, h, w, channels), np.uint8), "label": np.zeros((1, h, w), np.int32)}
     beside = {"caption": np.zeros((1, narration.CAPTION), np.uint8), "sound": np.zeros((1, narration.RATE, 2), np.float32)}
-    return {**row, "depth": np.zeros((1, h, w), np.float32), **beside}
+    further = {each.key: each.example(h, w) for each in modalities if hasattr(each, "example")}
+    return {**row, "depth": np.zeros((1, h, w), np.float32), **beside, **further}
 
 
 def split_config(data: Mapping[str, Any], split: str) -> dict[str, Any]:
@@ -336,5 +338,7 @@ def is_segmenter(config: Any) -> bool:
 
 def config_example(config: Any) -> dict[str, Any]:
     """Return the `example` of a config of a `Run`, without building its method."""
-    channels = split_config(spec.plain(config.data), "train").get("channels", 3)
-    return example(tuple(config.window), config.method.get("decoder", {}).get("channels", channels))
+    further = spec.build(config.data.get("evaluation_transforms", ()))
+    channels = split_config(spec.plain(config.data), "train").get("channels", 3) + sum(planes.stacked(further).values())
+    modalities = spec.build(config.method.get("modalities", ()))
+    return example(tuple(config.window), config.method.get("decoder", {}).get("channels", channels), modalities)

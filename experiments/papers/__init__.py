@@ -35,6 +35,7 @@ class Row(NamedTuple):
     best                  score the best checkpoint on validation, by the config's `best`, instead of the last
     batch_statistics      score with batch norm statistics of each image instead of running averages
     reference_boundaries  also score boundaries by SegNet's own script
+    lighting              also score lit and dark images apart
     revision              increment if the code changes what this row computes although its config is the same: measures it again
     """
 
@@ -51,6 +52,7 @@ class Row(NamedTuple):
     best: bool = False
     batch_statistics: bool = False
     reference_boundaries: bool = False
+    lighting: bool = False
     revision: int = 0
 
 
