@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aeseg import files, spec
+from aeseg.runs import configs
 from aeseg.runs.workdir import MAY_CHANGE
 from aeseg.types import UserError
 
@@ -199,11 +200,12 @@ def parts() -> str:
     """Return a table of all parts, with the first line of each file."""
     lines = ["| | |", "|---|---|"]
     for kind, package in PARTS.items():
-        listed = [name for name in spec.names(package) if name != "segmenter"]
+        listed = spec.names(package)
         if kind == "autoencoders":
-            lines += [f"| `{name}` | {(spec.module(package, name).__doc__ or '').strip().splitlines()[0]} |" for name in listed]
-        else:
-            lines.append(f"| {kind} | {', '.join(f'`{name}`' for name in listed)} |")
+            first = {name: (spec.module(package, name).__doc__ or "").strip().splitlines()[0] for name in listed}
+            lines += [f"| `{name}` | {first[name]} |" for name in configs.autoencoders()]
+            listed, kind = [name for name in listed if name not in configs.autoencoders()], "segmenters"
+        lines.append(f"| {kind} | {', '.join(f'`{name}`' for name in listed)} |")
     return "\n".join(lines)
 
 

@@ -36,6 +36,7 @@ class Row(NamedTuple):
     best                  score the best checkpoint on validation, by the config's `best`, instead of the last
     batch_statistics      score with batch norm statistics of each image instead of running averages
     reference_boundaries  also score boundaries as SegNet's script does
+    lighting              also score lit and dark images apart
     seeds                 number of seeds, if not the table's SEEDS; a row needs as many as the rows that start from it
     revision              increment to measure the row again when the code, not the config, changes what it computes
     """
@@ -54,6 +55,7 @@ class Row(NamedTuple):
     batch_statistics: bool = False
     reference_boundaries: bool = False
     seeds: int = 0
+    lighting: bool = False
     revision: int = 0
 
 
