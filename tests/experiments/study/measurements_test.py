@@ -71,7 +71,6 @@ def measure(tmp_path, jobs=1):
     return measurements.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, jobs)
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
 def test_iou_by_light_and_without_modalities_has_a_name_of_its_own():
     light = {"dark": {"mean_iou": 0.2, "iou": {"disc": 0.3}}}
     every = {"present": ["image", "depth"], "missing": [], "mean_iou": 0.5, "iou": {"disc": 0.25}, "light": light}
@@ -86,6 +85,7 @@ def test_iou_by_light_and_without_modalities_has_a_name_of_its_own():
     }
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_every_row_and_seed_is_measured_once(calls, tmp_path, monkeypatch, jobs):
     monkeypatch.setattr(commands, "_gpus", lambda: ["0", "1"])
     assert measure(tmp_path, jobs) == {}
