@@ -89,7 +89,7 @@ def test_only_the_winner_on_validation_is_scored_on_the_test_set(calls, swept, t
     assert told.splitlines() == [
         "winner      trial 1: optimiser.learning_rate=0.002",
         "validation  mean_iou 0.4  (one seed; by this it was picked)",
-        "test        mean_iou 0.1  (read once, of the winner alone)",
+        "test        mean_iou 0.1  (read once, only for the winner)",
         "seconds     0 of training, in all runs that were finished",
         f"trained     {place}/trials/001-0",
         f"config      {place}/winner.json",
