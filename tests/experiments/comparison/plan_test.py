@@ -48,7 +48,7 @@ def test_more_minutes_never_lower_the_plan():
 
 
 def test_too_few_minutes_are_refused_with_the_needed_minutes():
-    with pytest.raises(UserError, match=r"--minutes leaves 0\.5, and \d+\.\d are needed: .* Set --minutes"):
+    with pytest.raises(UserError, match=r"--minutes leaves 0\.5, and \d+\.\d are needed\. .* Set --minutes"):
         plans.fitted(WANTED, COSTS, 30)
 
 
