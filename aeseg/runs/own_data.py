@@ -9,7 +9,9 @@ from ml_collections import ConfigDict
 from aeseg import spec
 from aeseg.data import wrappers
 from aeseg.data.statistics import channel_statistics
-from aeseg.runs.run import SPLITS, Data, is_segmenter, split_config
+from aeseg.runs.data import SPLITS, Data, split_config
+from aeseg.runs.example import decoder_channels
+from aeseg.runs.run import is_segmenter
 from aeseg.runs.workdir import Trained
 from aeseg.types import UserError
 
@@ -68,8 +70,8 @@ def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistic
     if hasattr(train, "reading") and {"bits", "value_range"} <= set(config.data.source):
         for name in {"bits", "value_range"} - {field.removeprefix("data.source.") for field in overrides}:
             config.data.source[name] = getattr(train.reading, name)  # stated once, also for images elsewhere
-    if "channels" in decoder and "method.decoder.channels" not in overrides:
-        decoder.channels = getattr(train, "channels", decoder.channels)
+    if "channels" in decoder and hasattr(train, "channels") and "method.decoder.channels" not in overrides:
+        decoder.channels = decoder_channels(config.method, train.channels)
 
 
 def statistics_of(source: Any) -> dict[str, tuple[float, ...]]:

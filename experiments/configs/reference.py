@@ -12,7 +12,6 @@ from aeseg.data.colours import PhotometricJitter
 from aeseg.data.sources.folder import Folder
 from aeseg.data.sources.scenes import CLASSES, Scenes
 from aeseg.data.transforms import HorizontalFlip, RandomResizedCrop
-from aeseg.masking import Squares
 from aeseg.methods.reconstruction import Reconstruction
 from aeseg.models.decoders.convolutional import ConvolutionalDecoder
 from aeseg.models.decoders.dense import DenseDecoder
@@ -21,6 +20,7 @@ from aeseg.models.encoders.dense import DenseEncoder
 from aeseg.models.heads.dense import DenseHead
 from aeseg.models.heads.fcn import FCNHead
 from aeseg.models.heads.unet import UNetHead
+from aeseg.noises import Squares
 from aeseg.runs.configs import data_config, number, run_config, segmenter_config, warm_adamw
 from aeseg.spec import choose, recipe, spec
 from aeseg.training.optimiser import adamw

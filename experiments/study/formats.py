@@ -102,7 +102,7 @@ def below(paper: Any, lines: Sequence[Line]) -> list[str]:
     units = "in % or the unit named" if scores_images(paper) else "in %"
     said = f"Mean ± half of the 95 % interval over seeds, {units}; {'; '.join(devices)}; commit {', '.join(commits)}."
     if any(line.row.init for line in lines):
-        said += " Seconds are those of a row's own run, without the pretraining that it starts from."
+        said += " Seconds are of the row's run, without its pretraining."
     paragraphs = [" ".join([said, *_cautions(lines)])] if devices else []
     cited = [f"{line.row.name}: {line.row.citation}, within {line.row.tolerance:.1f}" for line in lines if line.row.paper]
     paragraphs += [f"The paper's numbers, and how far ours may be from them: {'; '.join(cited)}."] if cited else []
@@ -122,14 +122,14 @@ def _cautions(lines: Sequence[Line]) -> list[str]:
     if few := sorted({seeds for seeds in pairs if seeds >= ENOUGH}):
         said.append("Bootstrap and p (two-sided, of all sign patterns) of the differences, seed by seed.")
         said += [
-            f"With {seeds} seeds p is never below {smallest_p(seeds):.3g}, and a bootstrap interval of 95 % holds the mean of normal "
+            f"With {seeds} seeds p is never below {smallest_p(seeds):.3g}, and a bootstrap interval of 95 % contains the mean of normal "
             f"differences in about {100 * bootstrap_coverage(seeds):.0f} % of cases (the one after ±, by t: 95 %)."
             for seeds in few
         ]
     if len(pairs) > 1:
         said.append(
             f"The {len(pairs)} comparisons are not corrected for their number: if nothing differed, about {CHANCE * len(pairs):.1f} of "
-            "their intervals (±) would exclude 0 all the same."
+            "their intervals (±) would still exclude 0."
         )
     return said
 

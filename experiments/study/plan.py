@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from aeseg import tree
 from aeseg.runs import transfer
-from aeseg.runs.run import config_example
+from aeseg.runs.example import image_channels
 from aeseg.spec import build, from_json, to_json
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
@@ -84,7 +84,7 @@ def config_of(row: Row, rows: Mapping[str, Row], extra: Mapping[str, object]) ->
 def needed(config: ConfigDict) -> Needs:
     """Trace the config's train step for its whole batch on one device; rows that differ only in data are traced once."""
     parts = {name: config[name] for name in ("method", "optimiser", "microbatches", "batch_size", "window", "ema")}
-    channels = config_example(config)["image"].shape[-1]
+    channels = image_channels(config)
     return Needs(config.steps, *_traced(to_json(ConfigDict({**parts, "channels": channels}))))
 
 

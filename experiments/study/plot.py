@@ -71,7 +71,7 @@ def _over_shares(
     """Draw means with intervals as bands and, if rows are compared, the differences seed by seed beside them."""
     compared = [name for name, points in shares.items() if all(lines[row].differences for row in points.values())]
     width = 11 if compared else 7
-    beneath = max(1, int(width / (0.6 + 0.085 * max(map(len, shares)))))  # columns of the legend, which stands below
+    beneath = max(1, int(width / (0.6 + 0.085 * max(map(len, shares)))))  # columns of the legend, which is below
     figure.set_size_inches(width, 4.2 + 0.22 * -(-len(shares) // beneath))
     axes, *beside = figure.subplots(1, 2 if compared else 1, squeeze=False)[0]
     ticks = sorted({share for points in shares.values() for share in points})

@@ -33,7 +33,7 @@ def rehearse(
     if steps < 1:
         raise UserError(f"Expected at least one step of each row; got --rehearse={steps}.")
     name, told, there = f"{table}-rehearsal", {}, set()
-    where = functools.partial(measurements.place, runs, name)
+    where = functools.partial(measurements.path_prefix, runs, name)
 
     def run(row: Row, seed: int, share: dict[str, Any]) -> None:
         workdir = where(row.name, seed)

@@ -93,12 +93,12 @@ def disagreements(paper: Any, found: Sequence[Mapping[str, Any]]) -> tuple[list[
     for row in paper.ROWS:
         for metric, published in row.paper.items():
             values = [line["numbers"][metric] for line in found if line["row"] == row.name and metric in line["numbers"]]
-            stands = f"{row.name}, {metric}: the paper has {published:.1f} ({row.citation})"
+            claim = f"{row.name}, {metric}: the paper has {published:.1f} ({row.citation})"
             if not values:
-                missing.append(f"{stands}; not measured")
+                missing.append(f"{claim}; not measured")
                 continue
             ours = 100 * significance.interval(values)[0]
             if not abs(ours - published) <= row.tolerance:  # NaN also counts as outside
-                found_here = f"we have {ours:.1f} over {len(values)} of {paper.SEEDS} seeds"
-                away.append(f"{stands}; {found_here}, {abs(ours - published):.1f} away, where {row.tolerance:.1f} is tolerated")
+                ours_text = f"we have {ours:.1f} over {len(values)} of {paper.SEEDS} seeds"
+                away.append(f"{claim}; {ours_text}, {abs(ours - published):.1f} away, where {row.tolerance:.1f} is tolerated")
     return away, missing

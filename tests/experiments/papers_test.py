@@ -1,4 +1,4 @@
-"""experiments/papers/__init__.py: tables over shares of the labels differ in nothing but where the encoder starts."""
+"""experiments/papers: rows over label fractions differ only in the encoder's initial weights; notes agree with their tables."""
 
 import re
 
@@ -32,7 +32,7 @@ def two_methods(monkeypatch):
     monkeypatch.setattr(papers, "METHODS", METHODS)
 
 
-def test_over_labels_everything_but_the_start_is_alike(two_methods):
+def test_rows_over_labels_differ_only_in_the_initial_weights(two_methods):
     shares, tuned, common = {"1/4": 0.25, "all": 1.0}, {"spark": {"steps": 7}}, {"steps": 5}
     rows = {row.name: row for row in papers.over_labels("a:{}", "b", shares, tuned, {}, common)}
     segmented = [f"{name}, {share}" for share in shares for name in ("scratch", "SparK", "denoising")]
@@ -49,14 +49,14 @@ def test_over_labels_everything_but_the_start_is_alike(two_methods):
             assert {**row.overrides, "transfer": "scratch"} == scratch.overrides
 
 
-def test_over_labels_each_may_be_segmented_at_its_own_rate(two_methods):
+def test_rows_over_labels_may_have_a_learning_rate_per_method(two_methods):
     rows = {row.name: row for row in papers.over_labels("a:{}", "b", {"all": 1.0}, {}, {"scratch": 0.006, "spark": 5e-4}, {"steps": 5})}
     assert rows["scratch, all"].overrides == {"steps": 5, "data.fraction": 1.0, "transfer": "scratch", papers.RATE: 0.006}
     assert rows["SparK, all"].overrides == {"steps": 5, "data.fraction": 1.0, papers.RATE: 5e-4}
     assert rows["denoising, all"].overrides == {"steps": 5, "data.fraction": 1.0}
 
 
-def test_each_method_and_scratch_has_four_trials_and_is_segmented_alike(two_methods):
+def test_each_method_and_scratch_has_four_trials_with_the_same_segmentation(two_methods):
     harder = {"spark": ("units of 16", {"method.unit": 16}), "denoising": ("squares of 6", {"method.noise[0].size": 6})}
     then = {"spark": ("units of 16", 0.006), "denoising": ("as it is", 0.006)}
     rows = {row.name: row for row in papers.tuning("a:{}", "b", {"steps": 5}, harder, then)}
@@ -71,7 +71,7 @@ def test_each_method_and_scratch_has_four_trials_and_is_segmented_alike(two_meth
     assert (rows["spark pretraining, as it is"].command, rows["spark pretraining, as it is"].overrides) == ("pretrain", {})
 
 
-def test_why_a_method_does_not_help_is_asked_with_the_best_pretraining_of_each(two_methods):
+def test_the_why_rows_use_the_best_pretraining_of_each_method(two_methods):
     harder = {"spark": ("units of 16", {"method.unit": 16}), "denoising": ("squares of 6", {"method.noise[0].size": 6})}
     then = {"spark": ("units of 16", 0.006), "denoising": ("as it is", 0.002)}
     given = ("a:{}", "b", {"steps": 5}, harder, then)
@@ -88,7 +88,7 @@ def test_why_a_method_does_not_help_is_asked_with_the_best_pretraining_of_each(t
     assert len(why) == 6
 
 
-def test_the_numbers_of_segnets_table_1_are_the_published_ones():
+def test_the_numbers_of_segnets_table_1_are_as_published():
     """Global accuracy, class accuracy, mIoU and BF, with median frequency balancing and without; copied once more from the paper."""
     table = """
         Bilinear-Interpolation                77.9 61.1 43.3 20.83   82.7 52.5 43.8 23.08
@@ -113,7 +113,7 @@ def test_the_numbers_of_segnets_table_1_are_the_published_ones():
 
 
 @pytest.mark.parametrize(("variant", "shifts_decay"), [("segnet_basic", True), ("fcn_basic", True), ("segnet", False)])
-def test_segnets_multipliers_are_those_of_its_prototxts(variant, shifts_decay):
+def test_segnets_multipliers_equal_its_prototxts(variant, shifts_decay):
     """lr_mult and decay_mult of Models/segnet_basic_train.prototxt and segnet_train.prototxt; solver: momentum .9, weight_decay .0005."""
     config = cli.load_config(f"camvid_segnet:{variant}")
     method, fields = spec.build(config.method), config.optimiser
@@ -131,8 +131,8 @@ def test_segnets_multipliers_are_those_of_its_prototxts(variant, shifts_decay):
         assert (rates.factor(fields.rates, name), decay) == expected, name
 
 
-def test_numbers_from_memory_are_in_no_correlation():
-    """MAE's probes between 10 and 75 % hidden, and at 90 %, have no source that we could read: they stand nowhere."""
+def test_numbers_without_a_source_are_in_no_correlation():
+    """MAE's probes between 10 and 75 % hidden, and at 90 %, have no source that we could read, so they are left out."""
     assert not re.search("memory|58.9|61.7|69.9|66.1", mae_ablations.PAPER)
     rows = {row for order in mae_ablations.ORDERS.values() for row in order}
     assert rows == {
@@ -146,12 +146,12 @@ def test_numbers_from_memory_are_in_no_correlation():
 
 
 def test_camvid_smalls_note_has_the_lead_of_its_convolutional_network():
-    """Over all pairs of a row of `convnet` and one of another encoder, with the same share of the labels."""
+    """Over all pairs of a row of `convnet` and a row of another encoder with the same label fraction."""
     rows = [row for row in camvid_small.ROWS if row.command == "segment" and not row.name.endswith("25 %")]
     found = measurements.current("camvid_small", camvid_small)
     values = {row.name: [line["numbers"]["mean_iou"] for line in found if line["row"] == row.name] for row in rows}
     if not all(values.values()):
-        pytest.skip("camvid_small is not measured with the code as it is")
+        pytest.skip("camvid_small is not measured with the present code")
     means = {name: np.mean(each) for name, each in values.items()}
     kind = {row.name: row.config.partition(",")[2] for row in rows}
     leads = [
@@ -167,7 +167,7 @@ def test_mae_ablations_note_has_the_numbers_of_its_table():
     paper = papers.at_scale(mae_ablations, "cpu")
     found = measurements.current("mae_ablations", paper)
     if not found:
-        pytest.skip("mae_ablations is not measured with the code as it is")
+        pytest.skip("mae_ablations is not measured with the present code")
     table = formats.markdown(paper, paper.METRICS, summary.lines(paper, found, {})).removesuffix(paper.NOTE)
     numbers = re.findall(r"[+-]\d+\.\d ± \d+\.\d", paper.NOTE.removesuffix(mae_ablations.PAPER))
     assert len(numbers) >= 6
@@ -197,7 +197,7 @@ def test_scenes_labels_note_has_the_gains_of_its_table():
     assert {len(each) for each in gains.values()} == {2}
 
 
-def test_the_rate_of_an_arm_is_the_best_of_its_four_trials_on_validation():
+def test_the_learning_rate_of_an_arm_is_the_best_of_its_four_trials_on_validation():
     trials = {
         line["row"]: line["numbers"]["mean_iou"] for line in measurements.lines("scenes_labels_tuning") if "mean_iou" in line["numbers"]
     }
@@ -206,7 +206,7 @@ def test_the_rate_of_an_arm_is_the_best_of_its_four_trials_on_validation():
         assert fields == {papers.RATE: max(sums, key=sums.get)}
 
 
-def test_camvid_tiramisus_note_says_what_its_configs_do():
+def test_camvid_tiramisus_note_agrees_with_its_configs():
     for scale, network, sizes in (("cpu", "small_fc_densenet", ("48x48", "72x96")), ("paper", "unet", ("368x480",))):
         crops, whole = (cli.load_config(f"camvid_tiramisu:{network}{stage}") for stage in ("", ",full"))
         note = papers.at_scale(camvid_tiramisu, scale).NOTE
@@ -220,7 +220,7 @@ def test_camvid_tiramisus_note_says_what_its_configs_do():
     assert "{}x{}".format(*cli.load_config("camvid_tiramisu:fc_densenet103,full").window) == "360x480"
 
 
-def test_drives_note_says_how_its_images_are_split():
+def test_drives_note_agrees_with_its_splits():
     config = cli.load_config("drive")
     assert [config.data[split].part for split in ("train", "validation")] == [(0.0, 0.9), (0.9, 1.0)]
     assert config.window == (96, 96)

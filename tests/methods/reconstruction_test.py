@@ -28,7 +28,7 @@ def test_denominators_are_the_weights_of_the_means(objective):
     cases.assert_denominators_are_the_weights(method(objective=objective), BATCH)
 
 
-def test_the_loss_is_the_error_of_the_images_that_are_not_padding():
+def test_the_loss_is_the_error_of_all_images_except_padding():
     ours = method(output="linear")
     variables = cases.initial(ours, BATCH)
     mean = jitted.apply(ours, variables, BATCH, train=False)["squared_error"]
@@ -37,7 +37,7 @@ def test_the_loss_is_the_error_of_the_images_that_are_not_padding():
     assert mean.value() == pytest.approx(error[np.asarray(BATCH["valid"])].mean(), rel=1e-6)
 
 
-def test_the_loss_takes_every_objective_once():
+def test_the_loss_supports_every_objective():
     assert method(objective="ssim_l1").coefficients == {"ssim_l1": 1.0}
 
 
