@@ -98,7 +98,7 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
                 known = plan.fitted(wanted, costs, budget), costs
                 write_plan(output, asked, flags.seeds, *known)
         deadline = began + 60 * flags.minutes - plan.RESERVE
-        work = dataclasses.replace(work, plan=known[0], costs=known[1], deadline=deadline)
+        work = dataclasses.replace(work, plan=known[0], costs=known[1], deadline=deadline, most_seeds=flags.seeds)
         bar.restart()
         bar.say(plan.told(*known, 60 * flags.minutes - (time.monotonic() - began)))
         work.all()
@@ -109,7 +109,7 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
                 work.warn(text)
         bar.at(100, task="tables and pictures")
         with alone(output):
-            return records.write(work, *following(flags, output, known[0]))
+            return records.write(work, *following(flags, output, work.plan))
 
 
 def alone(output: str) -> contextlib.AbstractContextManager[int]:

@@ -97,10 +97,10 @@ def ended(jobs: Sequence[Any]) -> int:
         for job in jobs:
             job.cancel()
         raise
-    for error in errors:
-        if error is not None:
-            print(f"{str(error).strip().splitlines()[-1]}", file=sys.stderr)
-    return int(any(errors))
+    failed = [str(error) for error in errors if error is not None]
+    for text in failed:  # submitit gives the job's traceback as text
+        print(next(iter(re.findall("UserError: (.*)", text)), text), file=sys.stderr)
+    return int(bool(failed))
 
 
 def each(tasks: Iterable[tuple[str, Callable[[], None]]], shared: bool) -> None:

@@ -46,8 +46,8 @@ def cases(setting: Setting) -> Iterator[Case]:
 
         def example(data: Any) -> None:
             nonlocal tried
-            tried += examples.TIMES
             test(data.draw, setting.folder)
+            tried += examples.TIMES  # here, as hypothesis gives up some draws
 
         settings = hypothesis.settings(
             max_examples=CHUNK // examples.TIMES if setting.scale == "full" else REDUCED,

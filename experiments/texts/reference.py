@@ -123,7 +123,21 @@ CLAIMS = (
         ),
         rows="tuned",
     ),
-    Claim("Several modalities raise it.", lacking="no table of several modalities is recorded"),
+    Claim(
+        "Several modalities raise it.",
+        tuple(
+            Comparison(
+                f"cracks: {ours} against {theirs}", ((ours, theirs),), "iou_crack", 0.01, table="cracks", primary=ours == "all, vote"
+            )
+            for ours, theirs in (
+                ("all, vote", "RGB"),
+                ("all, stacked", "RGB"),
+                ("RGB + depth, stacked", "RGB"),
+                ("RGB + thermal, stacked", "RGB"),
+                ("all, fusion", "RGB, ViT"),
+            )
+        ),
+    ),
     Claim(
         "The same features serve generation, compression and restoration.",
         lacking="no table of generation, compression or restoration is recorded",

@@ -246,13 +246,10 @@ def reference_rows():
 def reference_method(name):
     """(parameters by name, features of the coarsest stride) of the method that a row trains, by shapes alone."""
     config = plan.config_of(reference_rows()[name], reference_rows(), {})
-    method = spec.build(config.method)
+    method, encoder = spec.build(config.method), spec.build(config.method.encoder)
     row = state.example({"image": np.zeros((1, 32, 32, 3), np.uint8), "label": np.zeros((1, 32, 32), np.int32)})
-    variables = jax.eval_shape(lambda: method.init(jax.random.key(0), row, train=False))
-    pyramid = jax.eval_shape(
-        lambda: method.bind(jax.tree.map(lambda leaf: np.zeros(leaf.shape), variables)).encoder(row["image"], train=False)
-    )
-    return variables["params"], pyramid[max(pyramid)]
+    pyramid, _ = jax.eval_shape(lambda: encoder.init_with_output(jax.random.key(0), row["image"], train=False))
+    return jax.eval_shape(lambda: method.init(jax.random.key(0), row, train=False))["params"], pyramid[max(pyramid)]
 
 
 @pytest.mark.parametrize("data", list(reference.DATA))
@@ -321,6 +318,6 @@ def test_the_tuned_row_is_the_best_trial_on_validation_of_a_tuning_that_is_compl
         for seed in range(reference_tuning.SEEDS):
             line = {"row": name, "seed": seed, "split": "validation", "config": configs[name]}
             assert reference.winner() == {}
-            measurements.append("reference_tuning", {**line, "numbers": {"mean_iou": 0.5 if index == 5 else 0.4 + 0.2 * (seed == index)}})
+            measurements.append("reference_tuning", {**line, "numbers": {"mean_iou": 0.5 if index == 5 else 0.4 + 0.15 * (seed == index)}})
     assert reference.winner() == list(reference_tuning.TRIALS.values())[5]
     assert [row.overrides[papers.RATE] for row in reference._tuned(reference.winner())] == [2e-3]

@@ -37,7 +37,7 @@ def test_its_losses_at_the_start_and_after_an_epoch_are_torchs(folder):
     ours, theirs = torch_example.losses(run, run.evaluate_every)
     assert run.evaluate_every == IMAGES // 32
     np.testing.assert_allclose(ours, theirs, rtol=2e-5)
-    assert ours[1] < ours[0] - 1e-3, "an epoch that changes nothing compares nothing"
+    assert ours[1] < ours[0] - 5e-4, "the epoch changes the loss by forty times the tolerance"
 
 
 def test_it_has_the_settings_of_the_text(folder):

@@ -86,12 +86,12 @@ def test_only_the_winner_on_validation_is_scored_on_the_test_set(calls, swept, t
         (2, 0.3, "none"),
     ]
     place = tmp_path / "sweep"
-    told = re.sub(r"seconds     \d+ of", "seconds     0 of", out[out.index("winner") :])  # a busy machine takes one
-    assert told.splitlines() == [
+    summary = re.sub(r"seconds     \d+ of", "seconds     0 of", out[out.index("winner") :])  # a busy machine takes one
+    assert summary.splitlines() == [
         "winner      trial 1: optimiser.learning_rate=0.002",
-        "validation  mean_iou 0.4  (one seed; by this it was picked)",
-        "test        mean_iou 0.1  (read once, of the winner alone)",
-        "seconds     0 of training, in all runs that were finished",
+        "validation  mean_iou 0.4  (one seed; selected the winner)",
+        "test        mean_iou 0.1  (read once, only for the winner)",
+        "seconds     0 of training, over all finished runs",
         f"trained     {place}/trials/001-0",
         f"config      {place}/winner.json",
         f"next        python -m experiments.segment --config={place}/winner.json '--init=runs/some pretraining' --workdir={place}/winner",

@@ -128,7 +128,7 @@ def test_several_modalities_are_pretrained_trained_and_scored_by_command_lines(t
     root = write_pavements(tmp_path / "pavements")
     small = (
         "--config.window=(16,16)",
-        "--config.batch_size=2",
+        "--config.batch_size=8",
         f"--config.data.root={root}",
         "--config.steps=2",
         "--config.evaluate_every=2",

@@ -124,7 +124,7 @@ def test_a_table_of_autoencoders_alone_has_no_predictions_to_draw(drawn):
 
 
 def test_a_table_that_names_no_rows_to_draw_is_refused():
-    message = r"^Expected a table that names in PICTURE .* trials names none\. Add PICTURE to experiments/papers/trials\.py, or "
+    message = r"^Expected rows to draw in PICTURE; trials has no PICTURE\. Add PICTURE to experiments/papers/trials\.py, or "
     with pytest.raises(UserError, match=message):
         figures.write("trials", types.SimpleNamespace(SPLIT="test", ROWS=(ROW,)), "runs")
 
@@ -137,13 +137,13 @@ def test_a_table_that_names_no_rows_to_draw_is_refused():
     ],
 )
 def test_rows_of_another_scale_are_not_drawn(table, paper, name):
-    message = rf"^Expected the rows that {table} draws among those of this scale; got {name}; .*, of another\. Draw them with .*--scale"
+    message = rf"^Expected the rows that {table} draws to have this scale; got {name}; .*, of another scale\. Set their --scale"
     with pytest.raises(UserError, match=message):
         figures.write(table, papers.at_scale(paper, "paper"), "runs")
 
 
 def test_reconstructions_of_another_scale_are_refused_before_anything_is_drawn(drawn):
     paper = types.SimpleNamespace(SPLIT="test", PICTURE={"scratch": "scratch"}, ROWS=(ROW,), RECONSTRUCTIONS={"denoising": "denoising"})
-    with pytest.raises(UserError, match="got denoising, of another"):
+    with pytest.raises(UserError, match="got denoising, of another scale"):
         figures.write("table", paper, "runs")
     assert not drawn

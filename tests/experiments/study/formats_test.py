@@ -48,11 +48,11 @@ def test_five_pairs_have_a_bootstrap_and_a_p_value_and_three_have_none():
 def test_the_limits_of_the_tests_are_below_a_table():
     """The limits depend on the number of seeds and of comparisons: 6 seeds and 30 comparisons give other numbers."""
     five = formats.markdown(PAPER, ["mean_iou"], [line(differences=())] + [line((0.01,) * 5)] * 20)
-    assert "With 5 seeds p is never below 0.0625, and a bootstrap interval of 95 % holds the mean of normal differences" in five
+    assert "With 5 seeds p is never below 0.0625, and a bootstrap interval of 95 % contains the mean of normal differences" in five
     assert "differences in about 84 % of cases" in five
     assert "The 20 comparisons are not corrected for their number: if nothing differed, about 1.0 of their intervals" in five
     six = formats.markdown(PAPER, ["mean_iou"], [line((0.01,) * 6)] * 30)
-    assert "With 6 seeds p is never below 0.0312, and a bootstrap interval of 95 % holds the mean of normal differences" in six
+    assert "With 6 seeds p is never below 0.0312, and a bootstrap interval of 95 % contains the mean of normal differences" in six
     assert "differences in about 85 % of cases" in six
     assert "The 30 comparisons are not corrected for their number: if nothing differed, about 1.5 of their intervals" in six
     three = formats.markdown(PAPER, ["mean_iou"], [line(), line(), line((0.01,))])

@@ -78,7 +78,7 @@ def test_a_row_runs(tmp_path):
     again, whole = rehearsal.rehearse("scenes", types.SimpleNamespace(ROWS=(row,)), str(tmp_path), extra, 1, 2, (32, 48))
     assert whole, again
     losses = told.splitlines()[0].removeprefix("denoising: ").rpartition(",")[0]
-    assert again.splitlines()[0].startswith(f"denoising: was there already, {losses}, ")
+    assert again.splitlines()[0].startswith(f"denoising: had run before, {losses}, ")
     assert again.splitlines()[-1] == "0 of 1 rows ran 2 steps, 1 had run before."
 
 
