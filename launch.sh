@@ -8,7 +8,8 @@
 #
 # Options, before the command:
 #   --dry-run          only print the commands that would install and run
-#   --restarts=N       start the command again, at most N times, after a crash or a lost process (not after exit codes 0, 2, 130, 143)
+#   --restarts=N       start the command again, at most N times, after a crash or a lost process (not after exit codes 0, 2, 130, 143);
+#                      with --slurm, also queue a job again whose step was killed, unless it was queued again N times
 #   --slurm[=NODES]    submit the command with sbatch: one process per node; it saves a minute before the time limit and is queued again.
 #                      Set sbatch's variables SBATCH_TIMELIMIT, SBATCH_PARTITION, SBATCH_GPUS_PER_NODE, ...
 #
@@ -22,6 +23,7 @@
 # On several hosts, run the same line on each; jax.distributed finds the others:
 #   SLURM      ./launch.sh --slurm=4 --restarts=3 pretrain --workdir=/shared/run
 #              srun --nodes=4 --ntasks-per-node=1 ./launch.sh pretrain --workdir=/shared/run
+#              ./launch.sh tables scenes --run --copies=8 --cluster="slurm timeout_min=240 gpus_per_node=1"   (sweep and compare, too)
 #   TPU slice  gcloud compute tpus tpu-vm ssh NAME --worker=all --command="cd aeseg && ./launch.sh pretrain --workdir=/shared/run"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -104,7 +106,7 @@ install() { # NAME PIP-ARGUMENTS: install into the environment, unless the same 
   if [[ -f "$stamp" && "$(<"$stamp")" == "$wanted" ]]; then return; fi
   if [[ "$dry_run" ]]; then
     if [[ "$1" == aeseg ]]; then say "$python" -m venv "$venv"; fi
-    say "$venv/bin/python" -m pip install "${@:2}"
+    say "$venv/bin/python" -m pip install --no-compile "${@:2}"
     return
   fi
   if [[ "$1" == aeseg ]]; then # the environment is missing, outdated or incomplete
@@ -112,13 +114,14 @@ install() { # NAME PIP-ARGUMENTS: install into the environment, unless the same 
     "$python" -m venv "$venv"
   fi
   echo "launch.sh: installing the packages of $1 into $venv; this takes minutes, once" >&2
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${@:2}" ||
+  # Python compiles a module when it first imports it: pip would take minutes for all, of which most are never imported.
+  "$venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check "${@:2}" ||
     fail "pip could not install the packages of $1 (its message is above). Check the network and PIP_INDEX_URL, then run the same line again."
   echo "$wanted" >"$stamp"
 }
 
-set_up() { # create the environment, one process at a time; the others wait, then find it complete
-  local requirements=(-r requirements.txt) extras=() line
+set_up() { # EXTRA ...: create the environment, one process at a time; the others wait, then find it complete
+  local requirements=(-r requirements.txt) extras name line
   if [[ ! "$dry_run" ]]; then
     mkdir -p .cache
     exec 9>".cache/${venv#.}.lock"
@@ -126,17 +129,22 @@ set_up() { # create the environment, one process at a time; the others wait, the
   fi
   if [[ "$accelerator" != cpu ]]; then requirements+=("jax[$accelerator]"); fi
   install aeseg "${requirements[@]}"
-  while IFS= read -r line; do extras+=("$line"); done < <(extra "$1")
-  if ((${#extras[@]})); then install "$1" -c requirements.txt "${extras[@]}"; fi
+  for name in "$@"; do
+    extras=()
+    while IFS= read -r line; do extras+=("$line"); done < <(extra "$name")
+    if ((${#extras[@]})); then install "$name" -c requirements.txt "${extras[@]}"; fi
+  done
   if [[ ! "$dry_run" ]]; then exec 9>&-; fi
 }
 
 submit() { # submit the command to SLURM; each node's launch.sh sets up and restarts its process
-  local line batch
+  local line again batch
   printf -v line '%q ' ./launch.sh "--restarts=$restarts" "$command" "$@"
   batch=(sbatch "--job-name=aeseg-$command" "--nodes=$nodes" --ntasks-per-node=1 --requeue --open-mode=append --signal=TERM@60)
-  # 143: the run saved before the time limit.  scancel also ends this shell, so nothing is queued again.
-  batch+=("--wrap=srun --kill-on-bad-exit=0 $line|| { code=\$?; [ \$code = 143 ] && scontrol requeue \$SLURM_JOB_ID; exit \$code; }")
+  # 143: the run saved before the time limit.  Codes other than 0, 2 and 130: the step was killed, or its restarts are used up.
+  # scancel also ends this shell, so nothing is queued again.
+  again="case \$code in 0|2|130) false;; 143) ;; *) [ \${SLURM_RESTART_COUNT:-0} -lt $((10#$restarts)) ];; esac"
+  batch+=("--wrap=srun --kill-on-bad-exit=0 $line|| { code=\$?; { $again; } && scontrol requeue \$SLURM_JOB_ID; exit \$code; }")
   if [[ "$dry_run" ]]; then
     say "${batch[@]}"
     exit 0
@@ -191,7 +199,9 @@ python="$(find_python)"
 accelerator="$(find_accelerator)"
 venv=".venv"
 if [[ "$accelerator" != cpu ]]; then venv=".venv-$accelerator"; fi
-set_up "$command"
+extras=("$command")
+if [[ " $*" == *" --cluster"* ]]; then extras+=(cluster); fi
+set_up "${extras[@]}"
 
 if [[ "$command" == test ]]; then
   if (($# == 0)) && [[ ! "$dry_run" ]]; then

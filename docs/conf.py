@@ -60,7 +60,7 @@ def reference_page(package: str, modules: list[str]) -> str:
 
 def relinked(text: str, source: str) -> str:
     """Point relative links of a repository file at the page of their target; a target without a page becomes its path."""
-    page_of = {file: page for page, file in PAGES.items()}
+    page_of = {file: page for page, file in PAGES.items()} | {f"docs/{path.name}": f"../{path.stem}" for path in HERE.glob("*.md")}
 
     def replaced(match: re.Match[str]) -> str:
         label, (path, _, anchor) = match.group(1), match.group(2).partition("#")

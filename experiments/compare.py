@@ -31,7 +31,7 @@ from .comparison.timing import measured
 from .comparison.work import Work
 from .console import cli
 from .console.progress import Progress
-from .machine import commands, process
+from .machine import commands, copies, process
 from .machine.provenance import provenance
 
 PLAN = "plan.json"
@@ -57,6 +57,7 @@ def run(argv: Sequence[str]) -> int:
         longer=(True, "also train scratch for the seconds of its encoder's longest pretraining, if the minutes allow"),
         window=(0, "side of the windows; 0: 128 (64 on a CPU), less for small images"),
         batch=(16, "windows per step"),
+        **copies.OPTIONS,
     )
     began = time.monotonic()
     if flags.minutes <= 0 or flags.seeds < 1 or not 1 <= flags.trials <= len(plan.TRIALS) or flags.steps < 1 or flags.batch < 1:
@@ -64,10 +65,13 @@ def run(argv: Sequence[str]) -> int:
             f"Expected minutes > 0, seeds, steps and batch >= 1, and 1 to {len(plan.TRIALS)} trials; got --minutes={flags.minutes}, "
             f"--seeds={flags.seeds}, --steps={flags.steps}, --batch={flags.batch}, --trials={flags.trials}."
         )
-    process.start()
     output = flags.output or os.path.join("comparisons", named(flags.data))
-    with commands.held(os.path.join(output, "lock")):
-        described = data.described(flags.data, output, lambda text: print(text, file=sys.stderr))
+    if flags.cluster:
+        return copies.submit("compare", cli.taken(argv[1:], "cluster", "")[1], flags.cluster, flags.copies, output)
+    process.start()
+    with commands.held(os.path.join(output, "lock"), shared=flags.copies > 1):
+        with alone(output):
+            described = data.described(flags.data, output, lambda text: print(text, file=sys.stderr))
         images, lines = data.read(described)
         print("\n".join(lines))
         verdict = compared(flags, output, images, began)
@@ -84,13 +88,15 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
     wanted = Plan(parts, counts, flags.seeds, flags.trials, flags.steps, len(images.validation), len(images.test))
     asked = {"arms": list(arms), "labels": list(counts), "trials": flags.trials, "steps": flags.steps, "window": side, "batch": flags.batch}
     with Progress("compare", 100, unit="%") as bar:
-        work = Work(output, images, arms, wanted, Costs({}, {}, {}, 0.0, 0.0), (side, side), flags.batch, 0.0, provenance(), bar)
-        known = kept_plan(output, asked, flags.seeds)
-        if known is None:
-            costs = measured(work, arms, began + 60 * flags.minutes * TIMING)
-            budget = 60 * flags.minutes - (time.monotonic() - began)
-            known = plan.fitted(wanted, costs, budget), costs
-            write_plan(output, asked, flags.seeds, *known)
+        shared = flags.copies > 1
+        work = Work(output, images, arms, wanted, Costs({}, {}, {}, 0.0, 0.0), (side, side), flags.batch, 0.0, provenance(), bar, shared)
+        with alone(output):
+            known = kept_plan(output, asked, flags.seeds)
+            if known is None:
+                costs = measured(work, arms, began + 60 * flags.minutes * TIMING)
+                budget = 60 * flags.minutes - (time.monotonic() - began)
+                known = plan.fitted(wanted, costs, budget), costs
+                write_plan(output, asked, flags.seeds, *known)
         deadline = began + 60 * flags.minutes - plan.RESERVE
         work = dataclasses.replace(work, plan=known[0], costs=known[1], deadline=deadline)
         bar.restart()
@@ -102,7 +108,13 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
             if (text := health.warning(line["arm"], line["step"], now, untrained)) and not work.is_warned(line["arm"]):
                 work.warn(text)
         bar.at(100, task="tables and pictures")
-        return records.write(work, *following(flags, output, known[0]))
+        with alone(output):
+            return records.write(work, *following(flags, output, known[0]))
+
+
+def alone(output: str) -> contextlib.AbstractContextManager[int]:
+    """Inside, no other copy of this comparison inspects, plans or writes tables; wait for one that does."""
+    return commands.held(os.path.join(output, "alone.lock"), wait=True)
 
 
 def following(flags: Any, output: str, known: Plan) -> tuple[dict[str, str], str]:
@@ -192,7 +204,7 @@ def report(verdict: dict[str, Any], output: str) -> str:
         lines += ["", f"use         {best['arm']}, {best['labels']} labels, seed {best['seed']}: {os.path.join(output, best['workdir'])}"]
         lines += [f"{name:<11} {command}" for name, command in verdict["commands"].items()]
     if not gains:
-        lines.append(f"{'try next':<11} {found['next']}")
+        lines.append(f"{'try next':<11} {verdict['next']}")
     names = ("results.jsonl", "results.csv", "table.tex", "plot.png", "pictures/worst.png", "verdict.json", "winner.json")
     lines += [f"{'files':<11} {output}: {', '.join(names)}", f"{'page':<11} {process.launcher()}report {output}"]
     return "\n".join(lines)

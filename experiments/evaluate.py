@@ -6,6 +6,8 @@ python -m experiments.evaluate --workdir=runs/segment --best --stride=32   best 
 python -m experiments.evaluate --workdir=runs/segment --root=/new/path   images were moved; --data=<description> scores other images
 python -m experiments.evaluate --workdir=runs/segment --samples=40       Monte Carlo dropout, as in Bayesian SegNet
 python -m experiments.evaluate --workdir=runs/segment --batch_statistics   per-image batch norm, as in FC-DenseNet
+
+A segmenter of several modalities is also scored for every subset of them.
 """
 
 import os
@@ -19,7 +21,7 @@ import numpy as np
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.inference.measures import BOUNDARIES, CALIBRATION, REFERENCE_BOUNDARIES
-from aeseg.runs import evaluations
+from aeseg.runs import conditions, evaluations
 from aeseg.runs import scores as scoring
 from aeseg.runs import workdir as workdirs
 from aeseg.runs.data import SPLITS
@@ -27,6 +29,7 @@ from aeseg.runs.train import PICTURES
 from aeseg.types import UserError
 
 from .console import cli, predictors
+from .console.conditions import conditions_table, further_planes
 from .console.progress import Progress
 from .machine import process
 
@@ -56,6 +59,8 @@ def run(argv: Sequence[str]) -> int:
         split=("test", "train, validation or test"),
         batch=(0, "images or windows per call; 0: the run's batch size"),
         boundaries=(True, "also score boundaries of classes: 7 ms for an image of 360x480, 1 s for 1024x2048"),
+        subsets=(True, "also score a segmenter of several modalities for every subset of them"),
+        lighting=(False, f"also score lit and dark images apart (dark: mean below {conditions.DARK})"),
         reference_boundaries=(False, "also score boundaries as SegNet's script does: 20 ms for an image of 360x480, 1 s for 512x1024"),
         **predictors.DATA,
         **predictors.FLAGS,
@@ -77,10 +82,12 @@ def run(argv: Sequence[str]) -> int:
     if segments:
         boundaries = ((BOUNDARIES, flags.boundaries), (REFERENCE_BOUNDARIES, flags.reference_boundaries))
         measures = (CALIBRATION, *(measure for measure, asked in boundaries if asked))
-        how = {"batch": batch, "measures": measures, **windows, **views}
+        how = {"batch": batch, "measures": measures, "light": flags.lighting, **windows, **views}
         scores, columns, names = segmentation_scores(trained, source, samples, statistics, **how)
         scores |= {name: getattr(flags, name) for name in predictors.DATA if getattr(flags, name)}
         scores |= {"windows": windows, "views": views, "samples": samples, "batch_statistics": statistics}
+        if flags.subsets and len(conditions.modalities(trained.run)) > 1:
+            scores["subsets"] = subset_scores(trained, source, flags.lighting, batch=batch, **windows)
     else:
         scores, columns, names = autoencoder_scores(trained, source, batch)
     if jax.process_index() != 0:
@@ -90,6 +97,8 @@ def run(argv: Sequence[str]) -> int:
     draw.panel(columns, picture, source.classes, names, title, errors)
     path = evaluations.add(flags.workdir, flags.split, {"step": trained.step, **scores})
     print("\n" + (table(scores) if "per_class" in scores else numbers(scores)))
+    if part := conditions_table(scores):
+        print("\n" + part)
     skipped = getattr(source, "skipped", ())
     if skipped:
         print(f"\nLeft out {len(skipped)} records that cannot be read: {' '.join(skipped[:3])}{' ...' if len(skipped) > 3 else ''}")
@@ -101,10 +110,13 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def segmentation_scores(trained: workdirs.Trained, source: Any, samples: int = 0, batch_statistics: bool = False, **how: Any) -> Found:
+def segmentation_scores(
+    trained: workdirs.Trained, source: Any, samples: int = 0, batch_statistics: bool = False, light: bool = False, **how: Any
+) -> Found:
     """Score a segmenter; return scores, columns and names of six images spread over the source; `how`: see `scoring.scored`.
 
     The columns are image, label, prediction and, with `samples`, uncertainty; for `samples` and `batch_statistics` see `scoring.predictor`.
+    `light` adds scores of lit and of dark images.
     """
     if len(source.classes) != trained.method.classes:
         raise UserError(
@@ -112,24 +124,34 @@ def segmentation_scores(trained: workdirs.Trained, source: Any, samples: int = 0
             f"{', '.join(name for name, _ in source.classes) or 'no labels'}. Evaluate on the classes of its training."
         )
     chosen = set(np.linspace(0, len(source) - 1, min(PICTURES, len(source))).round().astype(int).tolist())
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("image", "label", "prediction")}
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("image", *further_planes(trained.run), "label", "prediction")}
+    by_light = conditions.ByLight(conditions.is_dark(source) if light else [], len(source.classes))
     names: list[str] = []
     with Progress("evaluating", len(source)) as progress:
 
         def seen(index: int, record: evaluation.Record, prediction: np.ndarray, further: np.ndarray) -> None:
             progress.at(index + 1)
+            if light:
+                by_light.add(index, record, prediction, further)
             if index in chosen:
                 labelled = record["label"] != draw.IGNORE
                 right = f"{np.mean((prediction == record['label'])[labelled]):.1%} of its pixels right" if labelled.any() else "no label"
                 names.append(f"{record.get('name', index)}   {right}")
-                shown = {"image": record["image"], "label": record["label"], "prediction": prediction}
+                shown = {"image": record["image"], **{key: source[index][key] for key in further_planes(trained.run)}}
+                shown |= {"label": record["label"], "prediction": prediction}
                 if samples:
                     shown["uncertainty"] = draw.uncertainty_map(further[..., 0], len(source.classes))
                 for column, array in shown.items():
                     columns.setdefault(column, []).append(array)
 
         scores = scoring.scored(*trained[:3], source, samples, batch_statistics, seen=seen, **how)
-    return scores, columns, names
+    return {**scores, **({"light": by_light.scores(source.classes)} if light else {})}, columns, names
+
+
+def subset_scores(trained: workdirs.Trained, source: Any, light: bool, **how: Any) -> list[dict[str, Any]]:
+    """Score a segmenter for each subset of its modalities."""
+    predict = scoring.predictor(*trained[:3])
+    return conditions.of_subsets(trained.run, predict, source, light, **how)
 
 
 def autoencoder_scores(trained: workdirs.Trained, source: Any, batch: int) -> Found:

@@ -9,7 +9,7 @@ The config selects `pretrain` or `segment`.  Its field `best` selects the metric
 checkpoint all later commands use.  The mean over --seeds decides.  Losses are comparable only between trials with the same loss;
 --config.best=psnr selects another metric.  experiments/search/space.py describes the syntax of a space.
 
-The sweep's directory has sweep.json (the same command continues, another command is an error; one process at a time),
+The sweep's directory has sweep.json (the same command continues, another command is an error; one process at a time, or --copies),
 trials/<trial>-<seed> (workdirs), trials.jsonl (a line per run), winner.json (the winner's config, for --config) and report.json.  The
 same command repeats failed trials until there is a winner.  The winner is saved before the test set is read, and never changes.  After
 that, the same command trains nothing, and scores only the winner's runs that have no score.
@@ -37,7 +37,7 @@ from aeseg.types import UserError
 
 from . import module
 from .console import cli
-from .machine import commands, process
+from .machine import commands, copies, process
 from .search import samplers, trials
 from .search import space as spaces
 from .search.space import Space
@@ -60,16 +60,22 @@ def run(argv: Sequence[str]) -> int:
         trials=(0, "number of trials; 0: all of a finite space"),
         seeds=(1, "runs per trial, with seeds from the config's seed on; their mean decides"),
         jobs=(1, "number of concurrent runs, each on its own GPU or part of the cores"),
+        **copies.OPTIONS,
         init=("", "weights that every trial starts from, as in `segment` and `pretrain`"),
         workdir=("", "folder of the sweep; default runs/sweep-<config>"),
     )
     sweep, space = described(flags)
     commands.shares(flags.jobs)
     sampler = samplers.sampler(flags.sampler, space, flags.trials, flags.sampler_seed, sweep.workdir, sweep.larger_is_better)
+    if (flags.copies > 1 or flags.cluster) and flags.sampler in samplers.OPTUNA:
+        raise UserError(f"--sampler={flags.sampler} needs the results of earlier trials; copies share the trials of grid and random only.")
+    if flags.cluster:
+        return copies.submit("sweep", cli.taken(argv[1:], "cluster", "")[1], flags.cluster, flags.copies, sweep.workdir)
+    shared = flags.copies > 1
     try:
-        with commands.held(os.path.join(sweep.workdir, "lock")) as lock:
+        with commands.held(os.path.join(sweep.workdir, "lock"), shared) as lock:
             claim(sweep, flags, space, sampler.trials)
-            return swept(sweep._replace(lock=lock), sampler, flags.jobs)
+            return swept(sweep._replace(lock=lock, shared=shared), sampler, flags.jobs)
     except commands.Busy:
         raise UserError(
             f"Expected no other process in {sweep.workdir}; another sweep is running there. Rerun the same command after it; "
@@ -82,6 +88,14 @@ def swept(sweep: Sweep, sampler: samplers.Sampler, jobs: int) -> int:
     report = os.path.join(sweep.workdir, "report.json")
     if not os.path.exists(report):
         trials.run_all(sweep, sampler, jobs)
+    with commands.held(os.path.join(sweep.workdir, "end.lock"), wait=True):  # the first of several copies chooses and scores
+        return ended(sweep)
+
+
+def ended(sweep: Sweep) -> int:
+    """Choose the winner of the finished trials unless there is one, and score it; return the exit code."""
+    report = os.path.join(sweep.workdir, "report.json")
+    if not os.path.exists(report):
         print(f"\n{trials.table(sweep, trials.outcomes(sweep))}\n", flush=True)
         best = trials.winner(sweep, trials.outcomes(sweep))
         if best is None:

@@ -18,6 +18,7 @@ import pytest
 from flax import linen as nn
 
 from aeseg import keys, spec, tree
+from aeseg.data.records import is_aligned
 from aeseg.metrics import divide
 from aeseg.types import IGNORE, UserError
 
@@ -269,6 +270,7 @@ def _check_record(record: dict[str, Any], classes: tuple[Any, ...]) -> None:
         assert record["label"].shape == size
         assert set(np.unique(record["label"]).tolist()) <= {*range(len(classes)), IGNORE}
         assert len({entry.name for entry in classes}) == len(classes)
-    if "depth" in record:
-        assert record["depth"].dtype == np.float32
-        assert record["depth"].shape == size
+    for field, value in record.items():
+        if is_aligned(field, value):
+            assert value.shape[:2] == size, field
+            assert value.dtype in (np.uint8, np.uint16, np.float32), field

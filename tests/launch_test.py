@@ -88,6 +88,12 @@ def test_the_tests_install_their_extra_once(launch, tmp_path):
     assert len(installed(launch("test")[1])) == 1
 
 
+def test_a_command_for_a_cluster_installs_its_launcher(launch):
+    _, lines, _ = launch("pretrain", "--copies=2", "--cluster=slurm")
+    assert installed(lines)[1].startswith("-c requirements.txt submitit")
+    assert installed(launch("pretrain", "--cluster", "local")[1]) == []
+
+
 def test_all_checks_run_before_the_tests_and_one_that_fails_ends_them(launch):
     checks = ["-m ruff check", "-m ruff format --check", "-m mypy", "-m sphinx -W -q docs .cache/site"]
     code, lines, _ = launch("test", AESEG_TEST_WORKERS="2")
@@ -162,7 +168,7 @@ def test_a_dry_run_only_prints_its_commands(launch, tmp_path):
     assert (code, lines) == (0, [])
     assert launch.printed == [
         "./python -m venv .venv",
-        ".venv/bin/python -m pip install -r requirements.txt",
+        ".venv/bin/python -m pip install --no-compile -r requirements.txt",
         r".venv/bin/python -m experiments.pretrain --workdir=a\ b",
     ]
     assert not (tmp_path / ".venv").exists()
@@ -213,7 +219,6 @@ def test_slurm_is_asked_for_nodes_that_save_and_are_queued_again(launch, tmp_pat
     assert name == "sbatch"
     assert {"--nodes=4", "--ntasks-per-node=1", "--requeue", "--signal=TERM@60"} <= set(options)
     assert r"srun --kill-on-bad-exit=0 ./launch.sh --restarts=3 pretrain --workdir=/a\ b" in wrap
-    assert "[ $code = 143 ] && scontrol requeue $SLURM_JOB_ID" in wrap
     (tmp_path / "sbatch").write_text('#!/bin/bash\nprintf "%s\\n" "$@" >>log\n')
     code, _, error = launch("--slurm", "pretrain", PATH="/usr/bin:/bin")
     assert code == 2
@@ -223,6 +228,24 @@ def test_slurm_is_asked_for_nodes_that_save_and_are_queued_again(launch, tmp_pat
     assert code == 0
     assert "--nodes=1" in lines
     assert launch("--slurm=0", "pretrain")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "starts", "again"),
+    [(0, 0, False), (1, 0, True), (1, 3, False), (2, 0, False), (130, 0, False), (137, 2, True), (143, 0, True), (143, 9, True)],
+)
+def test_slurm_queues_again_what_saved_or_was_killed_and_not_more_often_than_asked(launch, tmp_path, code, starts, again):
+    launch("--dry-run", "--slurm", "--restarts=3", "pretrain")
+    script = shlex.split(launch.printed[0])[-1].removeprefix("--wrap=")
+    (tmp_path / "srun").write_text(f"#!/bin/bash\nexit {code}\n")
+    (tmp_path / "scontrol").write_text('#!/bin/bash\necho "$*" >>requeued\n')
+    for name in ("srun", "scontrol"):
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": str(starts)}
+    assert subprocess.run(["sh", "-c", script], cwd=tmp_path, env=environment, check=False).returncode == code
+    assert (tmp_path / "requeued").exists() == again
+    if again:
+        assert (tmp_path / "requeued").read_text() == "requeue 7\n"
 
 
 def test_unknown_options_are_named(launch):

@@ -1,8 +1,10 @@
 import jax
 import jax.numpy as jnp
+import jax.scipy as jsp
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch.nn import functional
 
 from aeseg import images, objectives
@@ -43,6 +45,20 @@ def test_errors_of_images_equal_torch_in_value_and_gradient(ours, theirs):
     expected, expected_gradient = torch_value_and_gradient(lambda v: theirs(v, torch.from_numpy(TARGET)), VALUES)
     assert value == pytest.approx(expected, rel=1e-6)
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-9)
+
+
+def test_the_entropy_of_grey_targets_is_scipys_in_nats_and_0_for_black_and_white():
+    expected = stats.bernoulli(TARGET.astype(np.float64)).entropy().mean()
+    assert objectives.binary_entropy(jnp.asarray(TARGET), ALL).value() == pytest.approx(expected, rel=1e-6)
+    assert objectives.binary_entropy(jnp.round(TARGET), ALL).value() == 0
+    assert objectives.binary_entropy(jnp.full(SHAPE, 0.5), SOME) == (pytest.approx(2 * np.log(2)), 2)
+
+
+def test_the_entropy_of_the_targets_is_the_floor_of_the_binary_cross_entropy():
+    target = jnp.clip(TARGET, 0.01, 0.99)
+    at_best, around = (objectives.binary_cross_entropy(jsp.special.logit(target) + shift, target, ALL).value() for shift in (0, 0.1))
+    assert at_best == pytest.approx(float(objectives.binary_entropy(target, ALL).value()), rel=1e-5)
+    assert around > at_best + 1e-4
 
 
 def test_ssim_l1_is_84_parts_of_dissimilarity_and_16_of_absolute_error():

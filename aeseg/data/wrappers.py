@@ -180,3 +180,7 @@ class Readable(Selected):
     def skipped(self) -> tuple[str, ...]:
         """Return the reasons for the records left out, a sentence each."""
         return self._reasons
+
+
+def _bytes(record: Record) -> int:
+    return sum(value.nbytes for value in record.values() if isinstance(value, np.ndarray))

@@ -24,6 +24,7 @@ from aeseg.training.stored import saved_steps
 from aeseg.types import UserError
 
 from ..console.progress import Progress
+from ..machine import copies
 from . import health, settings
 from .arms import Arm
 from .data import Images, Spread
@@ -47,6 +48,7 @@ class Work:
     window, batch   window and batch size of every run
     deadline  end, on the clock of `time.monotonic`
     where     device, commit and versions, added to every line
+    shared    other processes do this work, too
     """
 
     folder: str
@@ -59,6 +61,7 @@ class Work:
     deadline: float
     where: dict[str, Any]
     bar: Progress
+    shared: bool = False
     programs: Programs = dataclasses.field(default_factory=Programs)
     warnings: list[str] = dataclasses.field(default_factory=list)
     failed: set[str] = dataclasses.field(default_factory=set)
@@ -74,20 +77,31 @@ class Work:
     def all(self) -> None:
         """Run the missing pretrainings and trials arm by arm, then the missing runs seed by seed; stop in time."""
         with contextlib.suppress(OutOfTimeError):
-            for part in self.plan.arms:
-                if part.trained:
-                    self._guarded(part.name, functools.partial(self.pretrain, self.arms[part.name]))
-            for part in self.plan.arms:
-                for number in range(0 if part.longer else self.plan.trials):
-                    self._guarded(part.name, functools.partial(self.trial, self.arms[part.name], number))
-            for seed in range(1, self.plan.seeds + 1):
-                for labels in reversed(self.plan.labels):
-                    for part in self.plan.arms:
-                        self._guarded(part.name, functools.partial(self.score, self.arms[part.name], labels, seed))
+            for stage in self._stages():
+                copies.each(
+                    ((f"{self._workdir(arm, name)}.lock", functools.partial(self._guarded, arm.name, task)) for arm, name, task in stage),
+                    self.shared,
+                )
             return
         runs = {(line["arm"], line["labels"], line["seed"]) for line in self.lines("results")}
         missing = len(self.plan.arms) * len(self.plan.labels) * self.plan.seeds - len(runs)
         self.warn(f"The minutes are over; {missing} runs are missing. The same command continues.")
+
+    def _stages(self) -> Iterator[Iterator[tuple[Arm, str, Callable[[], None]]]]:
+        """Yield stages of (arm, name of its workdir, task); a stage needs the results of those before it."""
+        arms = {part: self.arms[part.name] for part in self.plan.arms}
+        yield ((arm, "pretraining", functools.partial(self.pretrain, arm)) for part, arm in arms.items() if part.trained)
+        yield (
+            (arm, f"trial-{number}", functools.partial(self.trial, arm, number))
+            for part, arm in arms.items()
+            for number in range(0 if part.longer else self.plan.trials)
+        )
+        yield (
+            (arm, f"{labels}-{seed}", functools.partial(self.score, arm, labels, seed))
+            for seed in range(1, self.plan.seeds + 1)
+            for labels in reversed(self.plan.labels)
+            for arm in arms.values()
+        )
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """Return the lines of one of the comparison's files."""

@@ -83,10 +83,10 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
     absl_flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=values)
     argv, node, module, config_name = list(argv), None, None, ""
     if config:
-        config_name, argv = _taken(argv, "config", config)
+        config_name, argv = taken(argv, "config", config)
         node, module = _loaded(config_name)
         if "data" in options:
-            path, _ = _taken(argv, "data", "")
+            path, _ = taken(argv, "data", "")
             if path:
                 own_data.use_data(node, description.read(path))
         window = tuple(node.get("window", ()))
@@ -169,8 +169,8 @@ def run_name(config_name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", f"{stem}-{argument}" if argument else stem).strip("-")
 
 
-def _taken(argv: list[str], flag: str, default: str) -> tuple[str, list[str]]:
-    """Return the value of a flag such as --config, and the command line without it."""
+def taken(argv: list[str], flag: str, default: str) -> tuple[str, list[str]]:
+    """Return the value of a flag such as --config, or the default, and the command line without it."""
     chosen, rest, skip = default, [], False
     for position, word in enumerate(argv):
         if skip:

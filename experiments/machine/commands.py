@@ -21,6 +21,10 @@ _running: set[subprocess.Popen[str]] = set()
 """Processes that `call` has started."""
 
 
+PAUSE = 2.0
+"""Seconds between two looks at a task that another process is at."""
+
+
 class Busy(UserError):
     """Another process has locked the file."""
 
@@ -126,36 +130,53 @@ def run_all(
     following: Callable[[list[Task]], Task | None],
     run: Callable[[Task, dict[str, Any]], Result],
     settle: Callable[[Task, concurrent.futures.Future[Result]], None],
+    waits: bool = False,
 ) -> None:
     """Run tasks, `jobs` at once, each on a share of the machine, until none is left.
 
     following   returns the next task, given the running tasks; None if it must wait for one of them or none is left
-    run         runs a task on its share, in a thread
+    run         runs a task on its share, in a thread; raises Busy if another process is running it
     settle      receives an ended task and its future, in the caller's thread, before the next task begins
+    waits       retry a busy task until it is free, as a running task for `following`, instead of settling it
     """
     free = shares(jobs)
     running: dict[concurrent.futures.Future[Result], tuple[Task, dict[str, Any]]] = {}
+    busy: list[Task] = []
     with ended_together(), concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+
+        def begin(task: Task) -> None:
+            share = free.pop(0)
+            running[pool.submit(run, task, share)] = task, share
+
         while True:
-            while free and (task := following([each for each, _ in running.values()])) is not None:
-                share = free.pop(0)
-                running[pool.submit(run, task, share)] = task, share
+            while free and (task := following([*(each for each, _ in running.values()), *busy])) is not None:
+                begin(task)
+            if free and busy:
+                time.sleep(PAUSE / len(busy))
+                begin(busy.pop(0))
             if not running:
                 return
             ended, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
             for future in ended:
                 task, share = running.pop(future)
                 free.append(share)
-                settle(task, future)
+                if waits and isinstance(future.exception(), Busy):
+                    busy.append(task)
+                else:
+                    settle(task, future)
 
 
 @contextlib.contextmanager
-def held(path: str) -> Iterator[int]:
-    """Lock a file inside the block; yield its descriptor; raise Busy if another process has locked it."""
+def held(path: str, shared: bool = False, wait: bool = False) -> Iterator[int]:
+    """Lock a file inside the block; yield its descriptor; raise Busy if another process has locked it.
+
+    shared  other processes may lock it, too, if they share it
+    wait    wait for another process instead of raising Busy
+    """
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
+    with open(path, "a+", encoding="utf-8") as file:  # NFS shares only locks of files that are open for reading
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             raise Busy("another process is running this; rerun the command after it for the rest") from None
         yield file.fileno()

@@ -1,6 +1,7 @@
 """Runs of a sweep: a command trains each trial and seed in its own workdir, several at a time, and each adds a line."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import sys
@@ -20,7 +21,10 @@ from .space import Fields
 
 
 class Sweep(NamedTuple):
-    """State shared by a sweep's runs: command, config, its overrides and weights, metric, seeds, directory and its lock."""
+    """State shared by a sweep's runs: command, config, its overrides and weights, metric, seeds, directory and its lock.
+
+    `shared`: other processes also run trials of the sweep.
+    """
 
     command: str
     config: str
@@ -31,6 +35,7 @@ class Sweep(NamedTuple):
     seeds: tuple[int, ...]
     workdir: str
     lock: int | None = None
+    shared: bool = False
 
     @property
     def record(self) -> str:
@@ -64,15 +69,18 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
     If one seed of a trial fails, its other seeds are left out; the other trials continue.  Equal fields are run only once: a trial copies
     their result, or waits for it.
     """
-    done = {(line["trial"], line["seed"]): line for line in jsonlines.read(sweep.record) if "value" in line}
+    lines = jsonlines.read(sweep.record)
+    before, done = len(lines), {(line["trial"], line["seed"]): line for line in lines if "value" in line}
     asked: list[Fields] = []
     todo: list[tuple[int, int]] = []
     failed: set[int] = set()
     where: dict[str, Any] = {}
+    locks: dict[tuple[int, int], contextlib.ExitStack] = {}
 
     def note(number: int, seed: int, line: dict[str, Any]) -> None:
-        line = {"trial": number, "seed": seed, "fields": spec.plain(asked[number]), **line, **where}
-        jsonlines.write(sweep.record, line)
+        if not line.pop("recorded", False):
+            line = {"trial": number, "seed": seed, "fields": spec.plain(asked[number]), **line, **where}
+            jsonlines.write(sweep.record, line)
         if "error" in line:
             failed.add(number)
             print(f"[sweep] trial {number}, seed {seed}: failed: {line['error']}", file=sys.stderr, flush=True)
@@ -110,19 +118,26 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
                 return ready
 
     def run(task: tuple[int, int], share: dict[str, Any]) -> dict[str, Any]:
+        (number, seed), lock = task, sweep.lock
+        if sweep.shared:
+            locks[task] = contextlib.ExitStack()
+            lock = locks[task].enter_context(commands.held(f"{sweep.place(number, seed)}.lock"))
+            for line in reversed(jsonlines.read(sweep.record)[before:]):
+                if (line["trial"], line["seed"]) == task:
+                    return {**line, "recorded": True}  # by another process
         if not where:  # a separate process, with the runs' resources, reports the provenance
             where.update(json.loads(commands.call([sys.executable, "-m", module("machine.provenance")], share, capture=True)))
-        number, seed = task
-        return _run(sweep, number, seed, asked[number], share)
+        return _run(sweep._replace(lock=lock), number, seed, asked[number], share)
 
     def settle(task: tuple[int, int], future: concurrent.futures.Future[dict[str, Any]]) -> None:
-        error = future.exception()
-        if error is not None and not isinstance(error, UserError):
-            raise error
-        note(*task, {"error": str(error)} if error else future.result())
+        with locks.pop(task, contextlib.nullcontext()):  # held until the line is written
+            error = future.exception()
+            if error is not None and not isinstance(error, UserError):
+                raise error
+            note(*task, {"error": str(error)} if error else future.result())
         tell(task[0])
 
-    commands.run_all(jobs, following, run, settle)
+    commands.run_all(jobs, following, run, settle, sweep.shared)
 
 
 def outcomes(sweep: Sweep) -> list[Trial]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from . import runs
 from .journal import Case, Outcome
 from .runs import Bench, Setting
-from .worker import Lost, Worker
+from .worker import Clock, Lost, Worker
 
 RUNS = {"full": 2, "reduced": 1}
 """Runs of each kind that give snapshots."""
@@ -70,10 +70,10 @@ def killed(bench: Bench, run: runs.Whole, dice: random.Random, folder: str) -> O
     """Train a run in a separate process, kill it at a random moment after its first step, and resume."""
     path = os.path.join(folder, "killed")
     shutil.rmtree(path, ignore_errors=True)
-    with Worker(os.path.join(folder, "victim.log"), bench.environment) as victim:
+    with Worker(os.path.join(folder, "victim.log"), {**runs.programs(folder), **bench.environment}) as victim:
         victim.give({"do": "train", "config": run.config, "workdir": path})
-        late = time.monotonic() + runs.SECONDS
-        while not os.path.exists(os.path.join(path, "metrics.jsonl")) and not victim.answered() and time.monotonic() < late:
+        clock = Clock(victim.pid)
+        while not os.path.exists(os.path.join(path, "metrics.jsonl")) and not victim.answered() and clock.seconds() < runs.SECONDS:
             time.sleep(0.01)
         time.sleep(dice.uniform(0, run.seconds))
         saving = _is_saving(path)

@@ -45,6 +45,11 @@ def config(kind: str) -> str:
     return spec.to_json(node)
 
 
+def programs(folder: str) -> dict[str, str]:
+    """Return the environment of processes that share what they compile, below a folder."""
+    return {"JAX_COMPILATION_CACHE_DIR": os.path.join(folder, "programs"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+
 class Bench:
     """State shared by the parts of a soak: the worker, and the uninterrupted runs, which are trained on first use."""
 

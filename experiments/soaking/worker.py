@@ -8,6 +8,7 @@ and `megabytes` (growth of the peak memory).
 """
 
 import contextlib
+import glob
 import importlib
 import io
 import json
@@ -32,6 +33,26 @@ MEMORY = 12 * 2**30
 
 class Lost(Exception):
     """The worker died or did not answer in time; the message says which."""
+
+
+class Clock:
+    """Seconds that a process had, from now on: without those in which it waited for a core, so that a busy machine is no failure."""
+
+    def __init__(self, pid: int):
+        self._pid, self._began, self._waited = pid, time.monotonic(), _waited(pid)
+
+    def seconds(self) -> float:
+        """Return the seconds so far."""
+        return time.monotonic() - self._began - max(0.0, _waited(self._pid) - self._waited)
+
+
+def _waited(pid: int) -> float:
+    """Return the longest wait for a core of a process's threads, in seconds; 0 where the system does not say."""
+    waits = [0.0]
+    for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+            waits.append(int(file.read().split()[1]) / 1e9)
+    return max(waits)
 
 
 class Worker:
@@ -74,9 +95,11 @@ class Worker:
 
     def answer(self, seconds: float) -> Answer:
         """Return the answer to the job that `give` sent; raise Lost if no answer comes."""
-        late = time.monotonic() + seconds
+        clock = Clock(self.pid)
         while b"\n" not in self._unread:
-            if not self.answered(max(0.0, late - time.monotonic())):
+            if not self.answered(min(1.0, max(0.0, seconds - clock.seconds()))):
+                if clock.seconds() < seconds:
+                    continue
                 self.kill()
                 raise Lost(f"no answer in {seconds:.0f} s: it was killed")
             if not (part := os.read(self._answers, 2**16)):

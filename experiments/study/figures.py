@@ -39,7 +39,7 @@ class Predicted(NamedTuple):
 def write(table: str, paper: Any, runs: str) -> list[str]:
     """Draw the rows in the table's PICTURE and RECONSTRUCTIONS into the results' pictures; return their paths."""
     _check(table, paper)
-    paths = [predictions(table, paper, runs)]
+    paths = [predictions(table, paper, runs)] if paper.PICTURE else []
     if hasattr(paper, "RECONSTRUCTIONS"):
         paths.append(reconstructions(table, paper, runs))
     return paths

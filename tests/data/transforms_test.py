@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from aeseg.data import transforms as t
 from aeseg.types import IGNORE, UserError
@@ -107,6 +108,14 @@ def test_halving_a_label_takes_the_central_pixel():
     label = np.arange(81, dtype=np.uint8).reshape(9, 9)
     third = t.resized({"image": np.zeros((9, 9, 3), np.uint8), "label": label}, 3, 3)["label"]
     np.testing.assert_array_equal(third, label[1::3, 1::3])
+
+
+def test_an_axis_that_shrinks_is_averaged_while_the_other_grows_as_in_torch():
+    image = np.random.default_rng(0).integers(0, 256, (32, 5, 3)).astype(np.uint8)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    wanted = torch.nn.functional.interpolate(torch.nn.functional.interpolate(pixels, (4, 5), mode="area"), (4, 12), mode="bilinear")
+    resized = t.resized({"image": image}, 4, 12)["image"]
+    np.testing.assert_allclose(resized, wanted[0].permute(1, 2, 0), atol=1.1)  # rounded twice
 
 
 def test_a_crop_larger_than_the_image_pads_with_ignored_pixels():

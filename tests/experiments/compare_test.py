@@ -1,7 +1,9 @@
 """experiments/compare.py: a comparison finds a known order, resumes, and writes the documented files."""
 
+import contextlib
 import csv
 import json
+import types
 
 import jax
 import numpy as np
@@ -12,6 +14,7 @@ from aeseg.training.optimiser import adamw
 from experiments import compare
 from experiments.comparison import settings, work
 from experiments.console import cli
+from experiments.machine import commands, copies
 from tests.experiments import squares
 from tests.imports_test import ROOT
 
@@ -102,6 +105,29 @@ def test_the_same_command_continues_and_trains_nothing_again(own, compared, caps
     assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={compared}", "--minutes=1", *FLAGS]) == 0
     assert (compared / "results.jsonl").read_text() == before
     assert "predict" in capsys.readouterr().out
+
+
+def test_copies_share_a_comparison_and_wait_for_what_another_is_at(own, compared, monkeypatch, capsys):
+    before = (compared / "results.jsonl").read_text()
+    lost = before.splitlines()[-1]
+    (compared / "results.jsonl").write_text(before.removesuffix(lost + "\n"))
+    path, waits = str(compared / f"{json.loads(lost)['workdir']}.lock"), []
+
+    def measured(seconds):
+        waits.append(seconds)
+        with open(compared / "results.jsonl", "a", encoding="utf-8") as file:
+            file.write(lost + "\n")
+        other.close()
+
+    other = contextlib.ExitStack()
+    other.enter_context(commands.held(path))  # stands for the copy that scores the run
+    monkeypatch.setattr(copies, "time", types.SimpleNamespace(sleep=measured))
+    assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={compared}", "--minutes=1", "--copies=2", *FLAGS]) == 0
+    assert waits == [commands.PAUSE]
+    assert (compared / "results.jsonl").read_text() == before
+    with commands.held(str(compared / "lock"), shared=True):
+        assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={compared}", *FLAGS]) == 2
+    assert "another process is at it" in capsys.readouterr().err
 
 
 def test_other_settings_in_the_same_folder_are_refused(own, compared, capsys):

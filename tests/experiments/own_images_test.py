@@ -25,7 +25,7 @@ SMALLER = {
         "--trials=1",
         "--steps=30",
         "--window=32",
-        "--batch=4",
+        "--batch=8",
         "--longer=False",
     ),
     "pretrain": (*SMALL, *NETWORK, "--config.method.decoder.widths=(16,8)"),

@@ -8,10 +8,21 @@ import pytest
 
 from aeseg import spec, tree
 from aeseg.training import optimiser, rates, state
+from aeseg.types import UserError
 from experiments import papers
 from experiments.console import cli
-from experiments.papers import camvid_segnet, camvid_small, camvid_tiramisu, drive, mae_ablations, scenes_labels
-from experiments.study import formats, measurements, significance, summary
+from experiments.papers import (
+    Row,
+    camvid_segnet,
+    camvid_small,
+    camvid_tiramisu,
+    drive,
+    mae_ablations,
+    reference,
+    reference_tuning,
+    scenes_labels,
+)
+from experiments.study import descriptions, formats, measurements, plan, significance, summary
 
 METHODS = {"spark": "SparK", "denoising": "denoising"}
 
@@ -226,3 +237,90 @@ def test_a_note_has_a_text_for_each_scale_of_its_table(table):
     paper = spec.module("experiments.papers", table)
     for scale in {row.scale for row in paper.ROWS}:
         assert isinstance(getattr(papers.at_scale(paper, scale), "NOTE", ""), str)
+
+
+def reference_rows():
+    return {row.name: row for row in papers.at_scale(reference, "cpu").ROWS}
+
+
+def reference_method(name):
+    """(parameters by name, features of the coarsest stride) of the method that a row trains, by shapes alone."""
+    config = plan.config_of(reference_rows()[name], reference_rows(), {})
+    method = spec.build(config.method)
+    row = state.example({"image": np.zeros((1, 32, 32, 3), np.uint8), "label": np.zeros((1, 32, 32), np.int32)})
+    variables = jax.eval_shape(lambda: method.init(jax.random.key(0), row, train=False))
+    pyramid = jax.eval_shape(
+        lambda: method.bind(jax.tree.map(lambda leaf: np.zeros(leaf.shape), variables)).encoder(row["image"], train=False)
+    )
+    return variables["params"], pyramid[max(pyramid)]
+
+
+@pytest.mark.parametrize("data", list(reference.DATA))
+@pytest.mark.parametrize("channels", reference.CHANNELS)
+def test_a_dense_and_a_convolutional_autoencoder_have_one_code_and_as_many_parameters(data, channels):
+    code = f"code of {16 * channels}, {data}"
+    (dense, features), (convolutional, others) = (reference_method(f"{code}: {kind}") for kind in ("dense", "convolutional"))
+    assert features.size == others.size == 16 * channels
+    assert tree.count(dense) == pytest.approx(tree.count(convolutional), rel=0.02)
+
+
+def test_the_rivals_of_the_classifier_have_its_encoder_and_as_many_parameters_in_their_heads():
+    for labels in reference.LABELS:
+        rivals = (f"classifier's rival {name}, {labels} labels, scratch" for name in ("U-Net", "FCN"))
+        ours, *others = (reference_method(name)[0] for name in (f"classifier, {labels} labels, scratch", *rivals))
+        for other in others:
+            assert tree.count(other["encoder"]) == tree.count(ours["encoder"])
+            assert tree.count(other["head"]) == pytest.approx(tree.count(ours["head"]), rel=0.03)
+
+
+def test_the_rows_of_the_reference_differ_in_what_they_are_called_by():
+    rows = reference_rows()
+    wide, narrow = (reference_method(f"code of 256, CIFAR-10: {kind}")[0] for kind in ("dense, wide", "dense"))
+    assert tree.count(wide) > 25 * tree.count(narrow)
+    for row in rows.values():
+        if row.compare:
+            ours, theirs = (plan.config_of(each, rows, {}) for each in (row, rows[row.compare]))
+            assert (ours.window, ours.batch_size, ours.seed) == (theirs.window, theirs.batch_size, theirs.seed), row.name
+            if row.command == "segment":
+                assert (ours.steps, ours.optimiser) == (theirs.steps, theirs.optimiser), row.name
+    none, everything = (rows[f"data: {kind}, 128 labels"] for kind in ("none", "all"))
+    ours, theirs = (plan.config_of(each, rows, {}) for each in (none, everything))
+    assert all("transforms" in line for line in spec.differences(ours, theirs))
+
+
+def test_a_row_has_the_seeds_of_its_table_or_its_own_and_a_start_as_many():
+    paper = papers.at_scale(reference, "cpu")
+    seeds = {row.name: papers.seeds_of(row, paper) for row in paper.ROWS}
+    assert (seeds["example"], seeds["code of 256, scenes: dense"]) == (5, 10)
+    for row in paper.ROWS:
+        assert not row.init or seeds[row.init] >= seeds[row.name]
+        assert not row.compare or seeds[row.compare] >= seeds[row.name]
+    assert all(seeds[row.name] >= significance.ENOUGH for row in paper.ROWS)
+
+
+def test_rows_are_selected_by_a_pattern_with_those_that_they_start_from():
+    rows = (
+        Row("a", "pretrain", "x"),
+        Row("b", "segment", "y", init="a"),
+        Row("b, more", "segment", "y", init="b"),
+        Row("c", "segment", "y"),
+    )
+    assert [row.name for row in papers.selected(rows, "b,*")] == ["a", "b", "b, more"]
+    assert [row.name for row in papers.selected(rows, "[bc]")] == ["a", "b", "c"]
+    with pytest.raises(UserError, match=r"no row matches 'd\*'\. Set --rows to match some of a; b; b, more; c\."):
+        papers.selected(rows, "d*")
+
+
+def test_the_tuned_row_is_the_best_trial_on_validation_of_a_tuning_that_is_complete(tmp_path, monkeypatch):
+    monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
+    assert reference.winner() == {}
+    described = descriptions.described(reference_tuning.ROWS)
+    path = descriptions.config_file(measurements.RESULTS, "reference_tuning")
+    configs = {name: descriptions.store(path, each) for name, each in described.items()}
+    for index, name in enumerate(reference_tuning.TRIALS):
+        for seed in range(reference_tuning.SEEDS):
+            line = {"row": name, "seed": seed, "split": "validation", "config": configs[name]}
+            assert reference.winner() == {}
+            measurements.append("reference_tuning", {**line, "numbers": {"mean_iou": 0.5 if index == 5 else 0.4 + 0.2 * (seed == index)}})
+    assert reference.winner() == list(reference_tuning.TRIALS.values())[5]
+    assert [row.overrides[papers.RATE] for row in reference._tuned(reference.winner())] == [2e-3]

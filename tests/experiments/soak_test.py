@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 
 import cv2
 import numpy as np
@@ -12,7 +15,7 @@ from experiments import soak
 from experiments.console import cli
 from experiments.soaking import bad_files, journal, properties, runs
 from experiments.soaking.journal import Case, Outcome
-from experiments.soaking.worker import Lost, Worker
+from experiments.soaking.worker import Clock, Lost, Worker
 
 
 def lines(path):
@@ -30,7 +33,7 @@ def test_the_reduced_soak_loses_nothing(tmp_path, capsys):
     assert counts["damages"] == 6
     assert counts["full disks"] == 2
     assert counts["bad inputs"] >= 10
-    assert counts["examples"] >= 20 * len(properties.TESTS)
+    assert counts["examples"] >= properties.REDUCED * properties.examples.TIMES * len(properties.TESTS)
 
 
 def test_a_good_png_is_read_and_a_png_without_height_is_not():
@@ -125,3 +128,18 @@ def test_a_false_property_is_a_failure_with_its_example(tmp_path, monkeypatch):
     (case,) = properties.cases(setting)
     (failure,) = case.run().failures
     assert "500" in failure
+
+
+def test_a_process_that_waits_for_a_core_is_not_late_and_one_that_sleeps_is():
+    """Two processes share one core, and each has half of its seconds."""
+    spin = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\nwhile True: pass"
+    spinning = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(4)]
+    sleeping = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    clocks = [Clock(process.pid) for process in (*spinning, sleeping)]
+    time.sleep(3)
+    seconds = [clock.seconds() for clock in clocks]
+    for process in (*spinning, sleeping):
+        process.kill()
+        process.wait()
+    assert min(seconds[:4]) < 2
+    assert seconds[4] > 2

@@ -1,5 +1,6 @@
 """experiments/sweep.py: trials run once, validation selects the winner, and only the winner is scored on the test set."""
 
+import contextlib
 import importlib
 import json
 import os
@@ -253,6 +254,40 @@ def test_another_process_in_the_same_sweep_is_refused(calls, swept, tmp_path, mo
     code, _, err = swept(RATES)
     assert (code, codes, len(calls.trained)) == (0, [2], 3)
     assert f"Expected no other process in {tmp_path / 'sweep'}; another sweep is running there. Rerun the same command after it" in err
+
+
+def test_copies_run_each_trial_once_and_one_of_them_scores_the_winner(calls, tmp_path, monkeypatch, capsys):
+    """Two threads stand for two processes: a lock is of its open file."""
+    monkeypatch.setattr(commands, "ended_together", contextlib.nullcontext)  # its signals are the main thread's
+    monkeypatch.setattr(commands, "PAUSE", 0.05)
+    run, codes = commands.call, []
+
+    def call(command, *rest, **more):
+        time.sleep(0.1)
+        return run(command, *rest, **more)
+
+    def copy():
+        codes.append(cli.guarded(sweep.run, ["program", RATES, "--seeds=2", "--copies=2", f"--workdir={tmp_path / 'sweep'}"]))
+
+    monkeypatch.setattr(commands, "call", call)
+    calls.failing = {"000-1"}
+    copies = [threading.Thread(target=copy) for _ in range(2)]
+    for each in copies:
+        each.start()
+    for each in copies:
+        each.join()
+    assert codes == [0, 0]
+    tried = sorted((line["trial"], line["seed"]) for line in lines(tmp_path))
+    assert tried == sorted(set(tried)), "each run has one line"
+    assert len(calls.trained) == len(tried) == 6
+    assert sorted(calls.scored) == ["001-0", "001-1"]
+    assert capsys.readouterr().out.count("winner      trial 1") == 2
+
+
+def test_copies_share_no_trials_that_depend_on_one_another(calls, swept):
+    code, _, err = swept(RATES, "--sampler=optuna-tpe", "--trials=3", "--copies=2")
+    assert code == 2
+    assert "copies share the trials of grid and random only" in err
 
 
 def test_a_segmenter_is_scored_on_whole_images_so_that_its_window_may_vary(calls, swept):

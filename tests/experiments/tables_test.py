@@ -178,6 +178,15 @@ def test_only_unchanged_rows_are_recorded(results, monkeypatch, capsys):
     assert "Expected --set=name=value,name=value; got 'data.root'" in capsys.readouterr().err
 
 
+def test_rows_are_run_alone_with_those_that_they_start_from(results, monkeypatch):
+    ran = []
+    monkeypatch.setattr(measurements, "measure_missing", lambda table, paper, *rest: ran.append([row.name for row in paper.ROWS]) or {})
+    assert tables.run(["program", "scenes", "--run", "--rows=pre*"]) == 0
+    assert ran == [["denoising", "pretrained"]]
+    with pytest.raises(UserError, match=r"no row matches 'post\*'\. Set --rows to match some of denoising; scratch; pretrained\."):
+        tables.run(["program", "scenes", "--run", "--rows=post*"])
+
+
 def test_the_readme_is_unchanged_if_the_tables_cannot_be_written(results, monkeypatch, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("\n".join(["before", *tables.MARKS, "after"]))

@@ -35,6 +35,28 @@ def test_an_image_of_the_window_s_size_gives_exactly_the_output_of_predict(weigh
     np.testing.assert_array_equal(sliding_logits(lambda images: noise, image((4, 6)), (4, 6), weights=weights), noise[0])
 
 
+def test_what_is_aligned_with_the_image_is_cut_with_it_and_what_is_not_is_repeated():
+    rng = np.random.default_rng(2)
+    scenes = [
+        {
+            "image": image(size),
+            "depth": rng.random(size).astype(np.float32),
+            "caption": np.full(3, number, np.uint8),
+            "has_depth": np.array(number == 0),
+        }
+        for number, size in enumerate([(9, 11), (3, 5)])
+    ]
+
+    def predict(batch):
+        depth = np.where(batch["has_depth"][:, None, None], batch["depth"], 0)
+        return np.stack([batch["image"][..., 0] + depth, depth + batch["caption"][:, :1, None]], axis=-1)
+
+    found = list(sliding(predict, scenes, (4, 6), (3, 4), 3))
+    for number, (scene, logits) in enumerate(zip(scenes, found, strict=True)):
+        depth = scene["depth"] if number == 0 else 0 * scene["depth"]
+        np.testing.assert_allclose(logits, np.stack([scene["image"][..., 0] + depth, depth + number], axis=-1), rtol=1e-6)
+
+
 def test_logits_of_overlapping_windows_are_averaged():
     def nth_window(images):
         return np.arange(1, 3, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 4, 1), np.float32)

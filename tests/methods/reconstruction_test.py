@@ -41,6 +41,16 @@ def test_the_loss_supports_every_objective():
     assert method(objective="ssim_l1").coefficients == {"ssim_l1": 1.0}
 
 
+def test_a_binary_cross_entropy_is_evaluated_beside_its_floor():
+    variables = cases.initial(method(), BATCH)
+    crossed = method(objective="binary_cross_entropy")
+    means = jitted.apply(crossed, variables, BATCH, train=False)
+    assert means["floor"].value() == objectives.binary_entropy(BATCH["image"], BATCH["valid"]).value()
+    assert means["floor"].value() < means["binary_cross_entropy"].value()
+    assert "floor" not in jitted.apply(method(), variables, BATCH, train=False)
+    assert crossed.coefficients == {"binary_cross_entropy": 1.0}
+
+
 def test_pictures_are_the_image_and_its_reconstruction_in_0_to_1():
     ours = method(output="linear")
     shown = jitted.apply(ours, cases.initial(ours, BATCH), BATCH, method="show")

@@ -117,6 +117,12 @@ def test_reconstructions_are_drawn_beside_the_visible_inputs(drawn):
     assert os.path.basename(path) == "table_reconstructions.jpg"
 
 
+def test_a_table_of_autoencoders_alone_has_no_predictions_to_draw(drawn):
+    paper = types.SimpleNamespace(ROWS=(papers.Row("denoising", "pretrain", "pretrain"),), PICTURE={}, RECONSTRUCTIONS={"a": "denoising"})
+    paper.SPLIT = "test"
+    assert [os.path.basename(path) for path in figures.write("table", paper, "runs")] == ["table_reconstructions.jpg"]
+
+
 def test_a_table_that_names_no_rows_to_draw_is_refused():
     message = r"^Expected rows to draw in PICTURE; trials has no PICTURE\. Add PICTURE to experiments/papers/trials\.py, or "
     with pytest.raises(UserError, match=message):

@@ -127,3 +127,28 @@ def test_csv_has_each_number_in_its_own_column():
     assert (
         row.items() >= (numbers | {"seeds": "3", "seconds": "10.0", "device": "1 x cpu", "commit": "abc", "compared_with": "other"}).items()
     )
+
+
+def test_a_metric_that_is_no_fraction_has_its_unit_in_every_format():
+    row = Row("autoencoder", "pretrain", "pretrain", compare="other")
+    numbers = {"psnr": [20.0, 22.0, 24.0], "binary_cross_entropy": [0.55, 0.56, 0.57]}
+    lines = [Line(row, numbers, [1.0, 2.0, 3.0], 3, 10.0, ("1 x cpu",), ("abc",), (), "psnr")]
+    paper = types.SimpleNamespace(TITLE="A", METRICS=("psnr", "binary_cross_entropy"), ROWS=(row,), SEEDS=5)
+    text = formats.markdown(paper, paper.METRICS, lines)
+    assert "| | psnr, dB | binary cross entropy, nats | difference of the first | seeds | seconds |" in text
+    assert "| autoencoder | 22.00 ± 4.97 | 0.5600 ± 0.0248 | +2.00 ± 2.48 | 3 | 10 |" in text
+    assert "in % or the unit named" in text
+    assert "\n\nNot measured: autoencoder (2 of 5 seeds)." in text, "a table of PSNR scores its autoencoders"
+    [read] = csv.DictReader(io.StringIO(formats.comma_separated(paper, paper.METRICS, lines)))
+    assert (read["psnr"], read["difference_psnr"], read["binary_cross_entropy"]) == ("22.0000", "2.0000", "0.5600")
+
+
+def test_a_row_of_fewer_seeds_misses_only_those():
+    paper = types.SimpleNamespace(TITLE="A", ROWS=(PUBLISHED._replace(seeds=3), Row("other", "segment", "segment")), SEEDS=4)
+    text = formats.markdown(paper, ["mean_iou"], [line(), line(row=paper.ROWS[1])])
+    assert "Not measured: other (1 of 4 seeds)." in text
+
+
+def test_the_opening_of_a_table_stands_before_its_rows():
+    paper = types.SimpleNamespace(TITLE="A", OPENING=("Nine lines.",))
+    assert formats.markdown(paper, ["mean_iou"], [line()]).startswith("**A**\n\nNine lines.\n\n| | mean iou |")

@@ -1,11 +1,13 @@
 """experiments/study/measurements.py: each row runs once, after the row it starts from; a failure stops only rows that need it."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import time
 import types
 
 import pytest
@@ -69,6 +71,20 @@ def measure(tmp_path, jobs=1):
     return measurements.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, jobs)
 
 
+def test_iou_by_light_and_without_modalities_has_a_name_of_its_own():
+    light = {"dark": {"mean_iou": 0.2, "iou": {"disc": 0.3}}}
+    every = {"present": ["image", "depth"], "missing": [], "mean_iou": 0.5, "iou": {"disc": 0.25}, "light": light}
+    without = {**every, "present": ["image"], "missing": ["depth"], "iou": {"disc": 0.1}}
+    scores = {"per_class": [{"name": "disc", "iou": 0.25, "dice": 0.4}], "light": light, "subsets": [every, without]}
+    assert measurements.numbers(scores) == {
+        "iou_disc": 0.25,
+        "dice_disc": 0.4,
+        "iou_disc_dark": 0.3,
+        "iou_disc_without_depth": 0.1,
+        "iou_disc_dark_without_depth": 0.3,
+    }
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_row_and_seed_is_measured_once(calls, tmp_path, monkeypatch, jobs):
     monkeypatch.setattr(commands, "_gpus", lambda: ["0", "1"])
@@ -120,6 +136,33 @@ def test_rows_that_another_process_runs_are_left_to_it(calls, tmp_path):
     assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
     assert measure(tmp_path) == {}
     assert len(measurements.lines("table")) == 6
+
+
+def test_copies_measure_each_row_once_and_wait_for_what_a_row_starts_from(calls, tmp_path, monkeypatch):
+    """Two threads stand for two processes: a lock is of its open file."""
+    monkeypatch.setattr(commands, "ended_together", contextlib.nullcontext)  # its signals are the main thread's
+    monkeypatch.setattr(commands, "PAUSE", 0.05)
+    run, failed = commands.call, []
+
+    def call(command, *rest, **more):
+        time.sleep(0.1)
+        return run(command, *rest, **more)
+
+    def copy():
+        failed.append(measurements.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, shared=True))
+
+    monkeypatch.setattr(commands, "call", call)
+    calls.failing = {"scratch-1"}
+    copies = [threading.Thread(target=copy) for _ in range(2)]
+    for each in copies:
+        each.start()
+    for each in copies:
+        each.join()
+    assert failed == [{("scratch", 1): "exit code 3: no space"}] * 2
+    assert len(measurements.lines("table")) == 5
+    trained = [command for command in calls.commands if command[2] != "experiments.evaluate"]
+    assert len(trained) == 6, "a row that failed in one copy is not tried by the other"
+    assert calls.most == 2
 
 
 def test_rows_that_another_process_measured_meanwhile_are_not_run_again(calls, tmp_path, monkeypatch):
@@ -281,3 +324,34 @@ def test_a_separate_process_prints_the_provenance():
     """The process that starts the runs must not use a GPU's memory."""
     done = subprocess.run([sys.executable, "-m", "experiments.machine.provenance"], capture_output=True, text=True, check=True)
     assert {"device", "commit", "versions"} <= json.loads(done.stdout).keys()
+
+
+def test_a_row_has_as_many_seeds_as_it_says(calls, tmp_path, monkeypatch):
+    rows = [row._replace(seeds=1) if row.name == "pretrained" else row for row in PAPER.ROWS]
+    monkeypatch.setattr(PAPER, "ROWS", tuple(rows))
+    assert measure(tmp_path) == {}
+    measured = [line["row"] for line in measurements.lines("table")]
+    assert {name: measured.count(name) for name in measured} == {"denoising": 2, "scratch": 2, "pretrained": 1}
+    monkeypatch.setattr(PAPER, "ROWS", tuple(row._replace(seeds=3) if row.name == "scratch" else row for row in rows))
+    assert [(row.name, seed) for row, seed in measurements.missing("table", PAPER)] == [("scratch", 2)]
+
+
+def test_a_line_keeps_the_validation_curve_that_its_table_asks_for(calls, tmp_path, monkeypatch):
+    monkeypatch.setattr(PAPER, "CURVES", {"denoising": "loss"}, raising=False)
+    monkeypatch.setattr(measurements, "curve", lambda workdir, metric: [(5, metric, os.path.isdir(workdir))])
+    assert measure(tmp_path) == {}
+    assert {line["row"]: line.get("curve") for line in measurements.lines("table")} == {
+        "denoising": [[5, "loss", True]],
+        "scratch": None,
+        "pretrained": None,
+    }
+
+
+def test_a_curve_is_what_the_run_logged_of_its_validation(tmp_path):
+    rows = [
+        {"step": 1, "train/loss": 0.9},
+        {"step": 5, "validation/loss": 0.7, "validation/psnr": 20.0},
+        {"step": 9, "validation/loss": 0.6},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert measurements.curve(str(tmp_path), "loss") == [(5, 0.7), (9, 0.6)]

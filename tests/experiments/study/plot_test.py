@@ -108,6 +108,17 @@ def test_bars_are_drawn_downwards_in_the_order_of_the_table():
     assert axes.yaxis_inverted()
 
 
+def test_a_metric_that_is_no_fraction_is_drawn_in_its_unit():
+    paper, found = measured(BARS)
+    paper.METRICS = ("psnr",)
+    found = [{**line, "numbers": {"psnr": 20.0 + line["seed"]}} for line in found]
+    figure = pytest.importorskip("matplotlib.figure").Figure(layout="constrained")
+    plot.draw(figure, paper, found)
+    [axes] = figure.axes
+    assert axes.get_xlabel() == "psnr, dB"
+    assert [bar.get_width() for bar in axes.patches] == [20.5, 20.5]
+
+
 @pytest.mark.parametrize("rows", [SHARES, BARS])
 def test_the_picture_of_one_seed_has_no_interval_and_a_note(rows):
     figure = figure_of(rows, seeds=1)

@@ -31,6 +31,17 @@ def test_the_bands_equal_transformers():
     np.testing.assert_allclose(audio.mel_bands(), expected, atol=1e-7)
 
 
+def test_another_number_of_channels_is_named():
+    with pytest.raises(UserError, match=r"Audio reads 1 channels of sound; the batch has 2\. Set channels"):
+        Audio(patch=(5, 20), channels=1).numbers(BATCH)
+
+
+def test_the_example_is_a_sound_that_the_modality_reads():
+    batch = {"sound": jnp.asarray(OURS.example(8, 8)), "valid": jnp.ones(1, bool)}
+    assert OURS.grid(batch) == (1, 4)
+    assert OURS.numbers(batch) == OURS.numbers(BATCH)
+
+
 def test_patches_of_frames_and_bands_are_tokens():
     cases.check_tokens(OURS, BATCH, 2 * 4)
     assert OURS.numbers(BATCH) == 5 * 20 * 2
@@ -42,7 +53,7 @@ def test_patches_of_frames_and_bands_are_tokens():
 
 def test_one_channel_needs_no_axis():
     mono = {**BATCH, "sound": BATCH["sound"][..., 0]}
-    assert OURS.numbers(mono) == 5 * 20
+    assert Audio(patch=(5, 20), channels=1).numbers(mono) == 5 * 20
     assert not OURS.present({**mono, "has_sound": jnp.zeros(4, bool)}).any()
 
 
