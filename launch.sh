@@ -106,7 +106,7 @@ install() { # NAME PIP-ARGUMENTS: install into the environment, unless the same 
   if [[ -f "$stamp" && "$(<"$stamp")" == "$wanted" ]]; then return; fi
   if [[ "$dry_run" ]]; then
     if [[ "$1" == aeseg ]]; then say "$python" -m venv "$venv"; fi
-    say "$venv/bin/python" -m pip install "${@:2}"
+    say "$venv/bin/python" -m pip install --no-compile "${@:2}"
     return
   fi
   if [[ "$1" == aeseg ]]; then # the environment is missing, outdated or incomplete
@@ -114,7 +114,8 @@ install() { # NAME PIP-ARGUMENTS: install into the environment, unless the same 
     "$python" -m venv "$venv"
   fi
   echo "launch.sh: installing the packages of $1 into $venv; this takes minutes, once" >&2
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${@:2}" ||
+  # Python compiles a module when it first imports it: pip would take minutes for all, of which most are never imported.
+  "$venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check "${@:2}" ||
     fail "pip could not install the packages of $1 (its message is above). Check the network and PIP_INDEX_URL, then run the same line again."
   echo "$wanted" >"$stamp"
 }

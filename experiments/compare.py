@@ -98,7 +98,7 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
                 known = plan.fitted(wanted, costs, budget), costs
                 write_plan(output, asked, flags.seeds, *known)
         deadline = began + 60 * flags.minutes - plan.RESERVE
-        work = dataclasses.replace(work, plan=known[0], costs=known[1], deadline=deadline)
+        work = dataclasses.replace(work, plan=known[0], costs=known[1], deadline=deadline, most_seeds=flags.seeds)
         bar.restart()
         bar.say(plan.told(*known, 60 * flags.minutes - (time.monotonic() - began)))
         work.all()
@@ -109,7 +109,7 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
                 work.warn(text)
         bar.at(100, task="tables and pictures")
         with alone(output):
-            return records.write(work, *following(flags, output, known[0]))
+            return records.write(work, *following(flags, output, work.plan))
 
 
 def alone(output: str) -> contextlib.AbstractContextManager[int]:
@@ -204,7 +204,7 @@ def report(verdict: dict[str, Any], output: str) -> str:
         lines += ["", f"use         {best['arm']}, {best['labels']} labels, seed {best['seed']}: {os.path.join(output, best['workdir'])}"]
         lines += [f"{name:<11} {command}" for name, command in verdict["commands"].items()]
     if not gains:
-        lines.append(f"{'try next':<11} {found['next']}")
+        lines.append(f"{'try next':<11} {verdict['next']}")
     names = ("results.jsonl", "results.csv", "table.tex", "plot.png", "pictures/worst.png", "verdict.json", "winner.json")
     lines += [f"{'files':<11} {output}: {', '.join(names)}", f"{'page':<11} {process.launcher()}report {output}"]
     return "\n".join(lines)

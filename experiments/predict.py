@@ -72,6 +72,8 @@ def run(argv: Sequence[str]) -> int:
     paths = input_files(flags.input, flags.output)
     trained = workdirs.load_trained(flags.workdir, predictors.chosen_step(flags))
     classes = known_classes(trained) if trained.run.segments else ()
+    if further := getattr(trained.method, "reads", ()):
+        print(f"Note: predicts from images alone; the network also reads {', '.join(further)}, which count as missing.", file=sys.stderr)
     if flags.logits and not classes:
         raise UserError("Only a segmenter has logits; this run is an autoencoder. Leave out --logits.")
     shown, unreadable = predict(trained, paths, classes, flags)

@@ -3,6 +3,7 @@
 python -m experiments.tables camvid_small            print the results in experiments/results/camvid_small.jsonl (--format=latex, csv)
 python -m experiments.tables camvid_small --plan     estimate the remaining runs: FLOPs, parameters, minutes, memory; needs no data
 python -m experiments.tables camvid_small --run      train the missing rows and seeds, then print (--jobs=2: two at once)
+python -m experiments.tables reference --run --rows='code*'   train only the rows of these names, and those that they start from
 python -m experiments.tables camvid_segnet --scale=paper --rehearse=20 --size=144x192   train 20 steps of each row; records nothing
 python -m experiments.tables camvid_small --check    exit with 1 if a mean is outside its row's tolerance around the paper's number
 python -m experiments.tables camvid_small --plot=a.svg  draw curves over the label fraction if the rows differ in it, else bars
@@ -24,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aeseg import files, spec
+from aeseg.runs import configs
 from aeseg.runs.workdir import MAY_CHANGE
 from aeseg.types import UserError
 
@@ -31,7 +33,7 @@ from . import papers
 from .console import cli
 from .machine import commands, copies, process
 from .soaking import journal
-from .study import figures, formats, measurements, plan, plot, rehearsal, summary
+from .study import curves, figures, formats, measurements, plan, plot, rehearsal, statements, summary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 README = os.path.join(HERE, "results", "README.md")
@@ -55,6 +57,7 @@ def run(argv: Sequence[str]) -> int:
         format=("markdown", "markdown, latex or csv"),
         plan=(False, "print the estimated cost of the remaining rows"),
         run=(False, "train the missing rows and seeds"),
+        rows=("", "pattern of row names, such as 'code*': run, plan or rehearse these and the rows that they start from"),
         runs=("runs", "folder of the workdirs"),
         jobs=(1, "number of concurrent runs, each on its own GPU or part of the cores"),
         **copies.OPTIONS,
@@ -74,6 +77,8 @@ def run(argv: Sequence[str]) -> int:
     if flags.format not in formats.FORMATS:
         raise UserError(f"The formats are {', '.join(formats.FORMATS)}; got {flags.format!r}. Set --format to one of these.")
     paper = papers.at_scale(spec.module(papers.__name__, flags.table), flags.scale)
+    if flags.rows:
+        paper.ROWS = papers.selected(paper.ROWS, flags.rows)
     extra = _assigned(flags.set)
     if flags.plan:
         print(plan.markdown(flags.table, paper, extra, flags.jobs, flags.runs))
@@ -141,6 +146,7 @@ def printed(
     discussed = getattr(paper, "NOTE_ROWS", [row.name for row in paper.ROWS if row.command != "pretrain"])
     if set(discussed) - {line["row"] for line in results}:
         paper.NOTE = ""  # the note discusses rows that are not measured
+    paper.OPENING = [*statements.opening(table), *curves.markdown(paper, results)]
     return formats.FORMATS[style](paper, summary.metrics(paper, results), summary.lines(paper, results, failed or {}), **how)
 
 
@@ -194,11 +200,12 @@ def parts() -> str:
     """Return a table of all parts, with the first line of each file."""
     lines = ["| | |", "|---|---|"]
     for kind, package in PARTS.items():
-        listed = [name for name in spec.names(package) if name != "segmenter"]
+        listed = spec.names(package)
         if kind == "autoencoders":
-            lines += [f"| `{name}` | {(spec.module(package, name).__doc__ or '').strip().splitlines()[0]} |" for name in listed]
-        else:
-            lines.append(f"| {kind} | {', '.join(f'`{name}`' for name in listed)} |")
+            first = {name: (spec.module(package, name).__doc__ or "").strip().splitlines()[0] for name in listed}
+            lines += [f"| `{name}` | {first[name]} |" for name in configs.autoencoders()]
+            listed, kind = [name for name in listed if name not in configs.autoencoders()], "segmenters"
+        lines.append(f"| {kind} | {', '.join(f'`{name}`' for name in listed)} |")
     return "\n".join(lines)
 
 
@@ -210,7 +217,7 @@ def write_readme() -> None:
             "renames to aeseg/renames.py, or remove their lines from experiments/results."
         )
     with open(README, encoding="utf-8") as file:
-        text = _with_results(file.read())
+        text = statements.written(_with_results(file.read()))
     files.write(README, text)
     with open(FRONT, encoding="utf-8") as file:
         text = _with_parts(file.read())

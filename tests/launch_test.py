@@ -1,4 +1,4 @@
-"""launch.sh with a Python that only notes what it is asked to install and run."""
+"""launch.sh, with a Python that only records what it should install and run."""
 
 import os
 import shlex
@@ -26,7 +26,7 @@ if [[ "$*" == "${WAITS:-}" ]]; then trap 'echo heard >>log; exit 143' TERM; slee
 
 @pytest.fixture
 def launch(tmp_path, monkeypatch):
-    """Run launch.sh in a folder of its own; returns (exit code, what was installed and run, stderr)."""
+    """Run launch.sh in its own folder; return (exit code, recorded installs and runs, stderr)."""
     for name in ("launch.sh", "requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "experiments").mkdir()
@@ -68,7 +68,7 @@ def test_changed_requirements_are_installed_again(launch, tmp_path):
     assert installed(launch("pretrain")[1]) == ["-r requirements.txt"]
 
 
-def test_a_half_made_environment_is_made_again(launch, tmp_path):
+def test_an_incomplete_environment_is_created_again(launch, tmp_path):
     code, _, error = launch("pretrain", PIP_FAILS="1")
     assert code == 2
     assert "pip could not install" in error
@@ -104,13 +104,13 @@ def test_all_checks_run_before_the_tests_and_one_that_fails_ends_them(launch):
         code, lines, _ = launch("test", FAILS=check)
         assert code != 0
         assert sorted(lines) == sorted(checks[: number if number < 3 else 4])  # types and site are checked at once
-    assert launch("test", "tests/spec_test.py")[1][-1].endswith("tests/spec_test.py"), "some tests alone need no other check"
+    assert launch("test", "tests/spec_test.py")[1][-1].endswith("tests/spec_test.py"), "a selection of tests needs no other check"
     assert len(launch("test", "-x")[1]) == 1
 
 
 @pytest.mark.parametrize(("driver", "extra"), [("580.65.06", "jax[cuda13]"), ("535.104.05", "jax[cuda12]")])
 def test_a_gpu_is_found_and_its_driver_picks_cuda(launch, tmp_path, driver, extra):
-    # Two GPUs, the second told a moment later, when a reader of the first line alone would be gone.
+    # Two GPUs, the second printed a moment later, when a reader of only the first line would have closed the pipe.
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho {driver}\nsleep 0.2\necho {driver}\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     _, lines, _ = launch("pretrain", AESEG_ACCELERATOR="", PATH=f"{tmp_path}:{os.environ['PATH']}")
@@ -125,7 +125,7 @@ def test_an_accelerator_may_be_named(launch):
     assert "cpu, cuda, cuda12, cuda13 or tpu" in error
 
 
-def test_two_at_once_install_once(launch, tmp_path):
+def test_two_concurrent_calls_install_once(launch, tmp_path):
     (tmp_path / "log").write_text("")
     both = [subprocess.Popen([tmp_path / "launch.sh", "pretrain"], stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
@@ -134,20 +134,20 @@ def test_two_at_once_install_once(launch, tmp_path):
     assert lines.count("-m experiments.pretrain") == 2
 
 
-def test_an_unknown_command_lists_those_there_are(launch):
+def test_an_unknown_command_lists_the_commands(launch):
     code, _, error = launch("pretrian")
     assert code == 2
     assert "unknown command 'pretrian'. The commands: pretrain test" in error
     assert launch("cli")[0] == 2
 
 
-def test_no_python_is_said(launch):
+def test_a_missing_python_is_an_error(launch):
     code, _, error = launch("pretrain", AESEG_PYTHON="./nothing")
     assert code == 2
     assert "./nothing is not a Python >= 3.11" in error
 
 
-def test_the_minutes_of_a_gpu_go_to_the_most_telling_rows_first(tmp_path, monkeypatch):
+def test_the_minutes_of_a_gpu_go_to_the_most_informative_rows_first(tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()
     stub = tmp_path / "bin/python3"
     stub.write_text(f'#!/usr/bin/env bash\necho "$* flags:$XLA_FLAGS" >>{tmp_path}/log\n')
@@ -163,12 +163,12 @@ def test_the_minutes_of_a_gpu_go_to_the_most_telling_rows_first(tmp_path, monkey
     assert (tmp_path / "out/scenes_labels.jsonl").read_text()
 
 
-def test_a_dry_run_prints_what_it_would_do_and_does_nothing(launch, tmp_path):
+def test_a_dry_run_only_prints_its_commands(launch, tmp_path):
     code, lines, _ = launch("--dry-run", "pretrain", "--workdir=a b")
     assert (code, lines) == (0, [])
     assert launch.printed == [
         "./python -m venv .venv",
-        ".venv/bin/python -m pip install -r requirements.txt",
+        ".venv/bin/python -m pip install --no-compile -r requirements.txt",
         r".venv/bin/python -m experiments.pretrain --workdir=a\ b",
     ]
     assert not (tmp_path / ".venv").exists()
@@ -179,7 +179,7 @@ def test_a_dry_run_prints_what_it_would_do_and_does_nothing(launch, tmp_path):
     assert launch.printed[-1] == ".venv/bin/python -m pytest -n 2 --dist loadscope -x"
 
 
-def test_a_killed_command_is_started_again_so_often_and_not_more(launch):
+def test_a_killed_command_is_restarted_at_most_as_often_as_allowed(launch):
     line = "-m experiments.pretrain --workdir=x"
     code, lines, error = launch("--restarts=2", "pretrain", "--workdir=x", DIES=line, TIMES="2")
     assert code == 0
@@ -192,7 +192,7 @@ def test_a_killed_command_is_started_again_so_often_and_not_more(launch):
 
 
 @pytest.mark.parametrize(("ended", "starts"), [("1", 2), ("2", 1), ("130", 1), ("143", 1)])
-def test_only_crashes_and_lost_processes_are_started_again(launch, ended, starts):
+def test_only_crashes_and_lost_processes_are_restarted(launch, ended, starts):
     code, lines, _ = launch("--restarts=1", "pretrain", FAILS="-m experiments.pretrain", CODE=ended)
     assert code == int(ended)
     assert lines.count("-m experiments.pretrain") == starts
@@ -251,7 +251,7 @@ def test_slurm_queues_again_what_saved_or_was_killed_and_not_more_often_than_ask
         assert (tmp_path / "requeued").read_text() == "requeue 7\n"
 
 
-def test_options_that_are_none_are_named(launch):
+def test_unknown_options_are_named(launch):
     code, _, error = launch("--restart=1", "pretrain")
     assert code == 2
     assert "unknown option '--restart=1'. Options before the command: --dry-run, --restarts=N, --slurm=NODES" in error

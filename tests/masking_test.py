@@ -21,7 +21,7 @@ SAMPLERS = (
 
 
 @pytest.mark.parametrize(("n", "ratio"), [(7, 0.6), (14, 0.6), (14, 0.75), (14, 0.9), (16, 0.75), (6, 0.6), (5, 0.6), (10, 0.6), (12, 0.4)])
-def test_hidden_units_are_counted_as_in_each_papers_code(n, ratio):
+def test_the_number_of_hidden_units_follows_each_papers_code(n, ratio):
     """MAE and FCMAE keep int(L (1 - r)) of L units, SimMIM hides ceil(L r), SparK keeps round(L (1 - r))."""
     length = n * n
     mae, simmim, spark = length - int(length * (1 - ratio)), int(np.ceil(length * ratio)), length - round(length * (1 - ratio))
@@ -34,14 +34,14 @@ def drawn(sampler, h, w, rows=200):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_sampler_hides_equally_many_units_of_every_image_but_not_the_same(sampler):
+def test_a_sampler_hides_equally_many_but_different_units_of_every_image(sampler):
     hidden = drawn(sampler, 6, 10, rows=40)
     assert set(hidden.sum(axis=(1, 2)).tolist()) == {sampler.count(6, 10)} == {round(sampler.ratio * 60)}
     assert np.any(hidden[0] != hidden[1:])
     assert build(from_json(to_json(spec(type(sampler), **vars(sampler))))) == sampler
 
 
-def test_the_papers_counts():
+def test_hidden_units_have_the_papers_counts():
     """He et al. 2022: 75 % of ViT-B/16's 196 patches and of ViT-H/14's 256."""
     assert masking.Random(0.75).count(14, 14) == masking.Grid(0.75).count(14, 14) == 147
     assert masking.Random(0.75).count(16, 16) == 192
@@ -69,14 +69,14 @@ def test_blocks_lie_together_where_random_units_do_not():
 
 
 def test_one_block_is_a_rectangle_of_its_size():
-    """With all that is to hide in the smallest rectangle, the first one is large enough wherever it is not cut."""
+    """If the smallest rectangle has all hidden units, the first rectangle is enough unless the image edge cuts it."""
     hidden = drawn(masking.Block(0.1, smallest=40), 20, 20, rows=60)
     rows, columns = hidden.any(axis=2).sum(axis=1), hidden.any(axis=1).sum(axis=1)
     assert np.median(rows * columns) == pytest.approx(40, abs=6)
     assert {True, False} == set((rows > columns).tolist())
 
 
-def test_units_spread_to_pixels_and_a_grid_that_they_do_not_fill_is_named():
+def test_units_expand_to_pixels_and_a_grid_that_they_do_not_fill_is_named():
     hidden = jnp.array([[[True, False]]])
     assert masking.spread(hidden, 2).astype(int).tolist() == [[[1, 1, 0, 0], [1, 1, 0, 0]]]
     assert masking.unit_grid(96, 64, 32) == (3, 2)
@@ -96,6 +96,6 @@ def test_units_spread_to_pixels_and_a_grid_that_they_do_not_fill_is_named():
         (lambda: masking.Grid()(KEY, 3, 4), "Grid hides the same units of every 2x2 square; the image has 3 x 4"),
     ],
 )
-def test_what_would_hide_all_or_nothing_is_named(sample, message):
+def test_ratios_that_hide_all_or_nothing_are_named(sample, message):
     with pytest.raises(UserError, match=message):
         sample()

@@ -31,7 +31,7 @@ def test_gaussian_noise_has_its_sigma_and_no_drift():
     assert added.mean() == pytest.approx(0, abs=0.01)
 
 
-def test_salt_and_pepper_turns_its_share_of_pixels_black_or_white_evenly():
+def test_salt_and_pepper_turns_its_fraction_of_pixels_black_or_white_evenly():
     noisy = noises.SaltAndPepper(0.3)(KEY, IMAGE)
     black, white = np.all(noisy == 0, axis=-1), np.all(noisy == 1, axis=-1)
     assert black.mean() == pytest.approx(0.15, abs=0.03)
@@ -39,23 +39,23 @@ def test_salt_and_pepper_turns_its_share_of_pixels_black_or_white_evenly():
     np.testing.assert_array_equal(noisy[~(black | white)], IMAGE[~(black | white)])
 
 
-def test_blur_is_the_gaussian_blur_of_images():
+def test_blur_equals_the_gaussian_blur_of_images():
     np.testing.assert_array_equal(noises.Blur(1.5)(KEY, IMAGE), images.blurred(IMAGE[None], 1.5)[0])
 
 
 @pytest.mark.parametrize(("size", "share"), [(1, 0.25), (8, 0.25), (8, 0.75), (16, 0.5)])
-def test_squares_hide_their_share_on_average_and_every_pixel_equally_often(size, share):
+def test_squares_hide_their_fraction_on_average_and_every_pixel_equally_often(size, share):
     noise = noises.Squares(size, share)
     hidden = jax.vmap(lambda key: noise.hidden(key, 24, 16))(keys.per_row(KEY, jnp.arange(600)))
     hit = size**2 / ((24 + size - 1) * (16 + size - 1))
-    expected = 1 - (1 - hit) ** noise.number(24, 16)  # the share, but for a whole number of squares
+    expected = 1 - (1 - hit) ** noise.number(24, 16)  # the fraction, up to a whole number of squares
     assert expected == pytest.approx(share, abs=0.06)
     assert hidden.mean() == pytest.approx(expected, abs=0.03)
     often = np.asarray(hidden.mean(axis=0))
     assert often[:3].mean() == pytest.approx(often[10:13].mean(), abs=0.06)
 
 
-def test_squares_are_squares_of_their_size_and_value():
+def test_squares_have_their_size_and_value():
     noise = noises.Squares(size=4, share=0.02, fill=0.0)
     assert noise.number(32, 32) == 2
     noisy = noise(jax.random.key(3), jnp.ones((32, 32, 1)))
@@ -81,7 +81,7 @@ def test_a_row_gets_the_same_noise_in_any_batch():
     assert not np.allclose(whole[0], whole[1])
 
 
-def test_no_noise_leaves_the_image():
+def test_without_noise_the_image_is_unchanged():
     np.testing.assert_array_equal(noises.corrupted((), keys.per_row(KEY, jnp.arange(1)), IMAGE[None]), IMAGE[None])
 
 

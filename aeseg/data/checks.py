@@ -48,6 +48,14 @@ class Counts(NamedTuple):
         return self.read == self.records
 
 
+def summed(histograms: Int64[np.ndarray, "n 256"], classes: int, records: int) -> Counts:
+    """Return the counts of n labels of a split, whose pixels are counted by value."""
+    pixels = histograms[:, :classes]
+    presence = np.where(pixels > 0, histograms.sum(axis=1, keepdims=True), 0)
+    ignored = int(histograms[:, IGNORE].sum()) if classes <= IGNORE else 0
+    return Counts(pixels.sum(axis=0), ignored, (pixels > 0).sum(axis=0), presence.sum(axis=0), len(histograms), records)
+
+
 def counted(
     sources: Mapping[str, Source],
     limit_seconds: float | int = LIMIT_SECONDS,
@@ -101,8 +109,7 @@ def count(
     first = spread(range(len(source)), files)
     chosen = set(first)
     rest = np.random.default_rng(0).permutation([index for index in range(len(source)) if index not in chosen])
-    pixels, images, presence = np.zeros((3, classes), np.int64)
-    ignored = read = 0
+    histograms: list[np.ndarray] = []
     began = clock()
     for number, index in enumerate((*first, *rest)):
         if number == len(first) and (clock() - began) * len(source) > limit_seconds * number:
@@ -115,12 +122,8 @@ def count(
                 f"{name} has label {strange[0]} ({here[strange[0]]} pixels); expected 0..{classes - 1}, or {IGNORE} to ignore. "
                 "Correct the file, map the value in the class table, or name the missing classes."
             )
-        pixels += here[:classes]
-        images += here[:classes] > 0
-        presence += np.where(here[:classes] > 0, label.size, 0)
-        ignored += int(here[IGNORE]) if classes <= IGNORE else 0
-        read += 1
-    return Counts(pixels, ignored, images, presence, read, len(source))
+        histograms.append(here)
+    return summed(np.array(histograms, np.int64).reshape(-1, IGNORE + 1), classes, len(source))
 
 
 def described(counts: Counts, names: list[str]) -> str:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from aeseg.importers import vit
 from aeseg.importers.dinov2 import linear_rules, scale_rules
-from aeseg.importers.rules import Buffer, Rule, check_fixed
+from aeseg.importers.rules import Buffer, Rule, check_fixed, norm_rules
 from aeseg.models.encoders.vit import IMAGENET, ViT
 from aeseg.spec import spec
 from aeseg.types import UserError
@@ -117,5 +117,5 @@ def rules(node: ConfigDict) -> list[Rule | Buffer]:
         Rule("embeddings.patch_embeddings.bias", "params/encoder/patches/bias"),
         *entries,
         *scale_rules(theirs, ours),
-        *vit.norm_rules("norm", "params/encoder/norm"),
+        *norm_rules("norm", "params/encoder/norm"),
     ]

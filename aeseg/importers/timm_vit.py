@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from aeseg.importers import vit
 from aeseg.importers.dinov2 import linear_rules
-from aeseg.importers.rules import Buffer, Rule
+from aeseg.importers.rules import Buffer, Rule, norm_rules
 from aeseg.models.encoders.vit import IMAGENET, ViT
 from aeseg.spec import spec
 from aeseg.types import UserError
@@ -90,7 +89,7 @@ def rules(node: ConfigDict) -> list[Rule | Buffer]:
         Rule("patch_embed.proj.weight", "params/encoder/patches/kernel", "convolution"),
         Rule("patch_embed.proj.bias", "params/encoder/patches/bias"),
         *entries,
-        *vit.norm_rules(f"{theirs}.norm1", f"{ours}/norm_before"),
-        *vit.norm_rules(f"{theirs}.norm2", f"{ours}/norm_after"),
-        *vit.norm_rules("norm", "params/encoder/norm"),
+        *norm_rules(f"{theirs}.norm1", f"{ours}/norm_before"),
+        *norm_rules(f"{theirs}.norm2", f"{ours}/norm_after"),
+        *norm_rules("norm", "params/encoder/norm"),
     ]

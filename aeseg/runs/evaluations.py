@@ -1,4 +1,4 @@
-"""The evaluations of a run, in its metrics.json (or another file of the same form, such as probe.json).
+"""Evaluations of a run, in its metrics.json (or another file of the same form, such as probe.json).
 
 The file holds the last scores of each split by the split's name and, under "evaluations", all scores ever measured, with split and date.
 A missing file holds no evaluation, nor does a file with other content; `add` moves such a file aside, with a message.

@@ -6,7 +6,7 @@ import numpy as np
 
 from aeseg import spec
 from aeseg.data import narration
-from aeseg.data.planes import Stack
+from aeseg.data.planes import stacked
 from aeseg.runs.data import split_config
 
 
@@ -15,20 +15,21 @@ def config_example(config: Any) -> dict[str, Any]:
     h, w = config.window
     row = {"image": np.zeros((1, h, w, image_channels(config)), np.uint8), "label": np.zeros((1, h, w), np.int32)}
     beside = {"caption": np.zeros((1, narration.CAPTION), np.uint8), "sound": np.zeros((1, narration.RATE, 2), np.float32)}
-    return {**row, "depth": np.zeros((1, h, w), np.float32), **beside}
+    modalities = spec.build(config.method.get("modalities", ()))
+    further = {each.key: each.example(h, w) for each in modalities if hasattr(each, "example")}
+    return {**row, "depth": np.zeros((1, h, w), np.float32), **beside, **further}
 
 
 def image_channels(config: Any) -> int:
     """Return the channels of the images that a config's network reads, known from its decoder or else from its training data.
 
-    Each `Stack` adds a channel to the images of the data.
+    Each `Stack` adds its channels to the images of the data.
     """
     given = config.method.get("decoder", {}).get("channels", 0)
     if given:
         return next(channels for channels in range(1, given + 1) if decoder_channels(config.method, channels) >= given)
-    transforms = [each.get("target") for each in config.data.get("evaluation_transforms", ())]
-    stacked = transforms.count(f"{Stack.__module__}:{Stack.__qualname__}")
-    return int(split_config(spec.plain(config.data), "train").get("channels", 3)) + stacked
+    further = stacked(spec.build(config.data.get("evaluation_transforms", ())))
+    return int(split_config(spec.plain(config.data), "train").get("channels", 3)) + sum(further.values())
 
 
 def decoder_channels(method: Any, channels: int) -> int:

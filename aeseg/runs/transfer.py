@@ -38,7 +38,7 @@ def chosen(config: ConfigDict, weights: Init | None) -> Init | None:
         if weights is None:
             raise UserError("A linear probe reads a pretrained encoder, and there is none. Name one with --init=<workdir>.")
         config.method.frozen_encoder = True
-        config.optimiser.freeze = ("encoder/*",)
+        config.optimiser.freeze = ("encoder/*", *(("adapters_*",) if "modalities" in config.method else ()))
     return weights
 
 

@@ -1,6 +1,6 @@
-"""The default networks of `pretrain` and `segment` in aeseg and in PyTorch, with the same weights on the same batch.
+"""The default networks of `pretrain` and `segment`, here and in PyTorch, from the same weights on the same batch.
 
-denoiser    the default denoising autoencoder, 64 x 64, batch 16: squared error of images recovered from images with hidden squares
+denoiser    the default denoising autoencoder, 64 x 64, batch 16: squared error of an image from one with hidden squares
 segmenter   the default U-Net, 64 x 64, batch 8: cross-entropy of 4 classes
 """
 
@@ -19,27 +19,18 @@ from aeseg.models.encoders import convnet
 from aeseg.models.heads import unet
 from aeseg.spec import build
 
+from .convolutional import Network
+
 CLASSES = 4
 BATCHES = {"denoiser": 16, "segmenter": 8}
 RATE = 2e-3
 SQUARE = 16
-"""Side of the hidden squares.  As in the default config, 6 of 10 squares are hidden, and the error of a visible pixel has weight 0.02."""
+"""Side of the hidden squares; 6 of 10 are hidden, and a visible pixel's error counts 0.02, as in the default config."""
 
 FORMS = ("channels_last", "contiguous_format", "compiled")
-"""PyTorch's settings: eager in two memory formats, and torch.compile with channels last."""
+"""PyTorch's candidates: eager in two memory formats, and torch.compile with channels last."""
 
 Loss = Callable[[], Any]
-
-
-class Network(nn.Module):
-    """An encoder, and the decoder or head that reads its pyramid."""
-
-    encoder: nn.Module
-    reader: nn.Module
-
-    @nn.compact
-    def __call__(self, image: jax.Array) -> Any:
-        return self.reader(self.encoder(image, train=True), train=True)
 
 
 def networks(torch: Any, name: str, size: int) -> tuple[Callable[[Any], jax.Array], Any, dict[str, tuple[Loss, list[Any]]]]:
@@ -68,7 +59,7 @@ def networks(torch: Any, name: str, size: int) -> tuple[Callable[[Any], jax.Arra
 
 
 def twin(torch: Any, name: str, weights: dict[str, np.ndarray], arrays: dict[str, np.ndarray], form: str) -> tuple[Loss, list[Any]]:
-    """Return the loss and the parameters of the same network in PyTorch; `form` is a memory format, or "compiled" (channels_last)."""
+    """Return the same in PyTorch: its loss, and its parameters.  `form`: a memory format, or "compiled" (channels_last)."""
     functional = torch.nn.functional
     layout = torch.contiguous_format if form == "contiguous_format" else torch.channels_last
 
@@ -76,21 +67,21 @@ def twin(torch: Any, name: str, weights: dict[str, np.ndarray], arrays: dict[str
         turned = torch.tensor(array.transpose(*axes) if axes else array)
         return turned.contiguous(memory_format=layout) if turned.dim() == 4 else turned
 
-    parameters = {}
+    held = {}
     for path, leaf in weights.items():
-        up = path.split("/")[-2].startswith("up")  # ConvTranspose2d's kernel is (in, out, height, width)
-        parameters[path] = tensor(leaf, *((2, 3, 0, 1) if up else (3, 2, 0, 1))) if leaf.ndim == 4 else tensor(leaf)
-        parameters[path].requires_grad_()
+        up = path.split("/")[-2].startswith("up")  # ConvTranspose2d holds in, out, height, width
+        held[path] = tensor(leaf, *((2, 3, 0, 1) if up else (3, 2, 0, 1))) if leaf.ndim == 4 else tensor(leaf)
+        held[path].requires_grad_()
     given, image, weight = (tensor(arrays[key], 0, 3, 1, 2) for key in ("given", "image", "weight"))
     label = torch.tensor(arrays["label"].astype(np.int64))
 
     def convolve(features: Any, path: str) -> Any:
-        kernel = parameters[f"{path}/kernel"]
-        return functional.conv2d(features, kernel, parameters[f"{path}/bias"], padding=kernel.shape[-1] // 2)
+        kernel = held[f"{path}/kernel"]
+        return functional.conv2d(features, kernel, held[f"{path}/bias"], padding=kernel.shape[-1] // 2)
 
-    def block(features: Any, path: str, index: int) -> Any:
-        features, norm = convolve(features, f"{path}convolution{index}"), f"{path}norm{index}"
-        return functional.batch_norm(features, None, None, parameters[f"{norm}/scale"], parameters[f"{norm}/bias"], training=True).relu()
+    def block(features: Any, path: str, place: int) -> Any:
+        features, norm = convolve(features, f"{path}convolution{place}"), f"{path}norm{place}"
+        return functional.batch_norm(features, None, None, held[f"{norm}/scale"], held[f"{norm}/bias"], training=True).relu()
 
     def encoded() -> tuple[dict[int, Any], Any]:
         features, skips = (given - 0.45) / 0.25, {}
@@ -101,18 +92,16 @@ def twin(torch: Any, name: str, weights: dict[str, np.ndarray], arrays: dict[str
 
     def denoiser() -> Any:
         features = encoded()[1]
-        for index in range(3):
-            features = functional.interpolate(block(features, "reader/", index), scale_factor=2, mode="nearest")
+        for place in range(3):
+            features = functional.interpolate(block(features, "reader/", place), scale_factor=2, mode="nearest")
         return (weight * (convolve(features, "reader/last").sigmoid() - image) ** 2).mean()
 
     def segmenter() -> Any:
         skips, features = encoded()
         for stride in (4, 2, 1):
-            features = functional.conv_transpose2d(
-                features, parameters[f"reader/up{stride}/kernel"], parameters[f"reader/up{stride}/bias"], stride=2
-            )
+            features = functional.conv_transpose2d(features, held[f"reader/up{stride}/kernel"], held[f"reader/up{stride}/bias"], stride=2)
             features = block(torch.cat([skips[stride], features], dim=1), f"reader/level{stride}/", 0)
         return functional.cross_entropy(convolve(features, "reader/logits1"), label)
 
     loss = denoiser if name == "denoiser" else segmenter
-    return torch.compile(loss) if form == "compiled" else loss, list(parameters.values())
+    return torch.compile(loss) if form == "compiled" else loss, list(held.values())

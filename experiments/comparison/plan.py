@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from aeseg.types import UserError
 
+from .verdict import labelled
+
 TRIALS = ((1.0, 1.0), (1 / 3, 1.0), (3.0, 1.0), (1.0, 0.5), (1 / 3, 0.5), (1 / 9, 1.0))
 """(factor of the encoder's learning rate, fraction of the steps) of each trial; every arm gets the same first trials."""
 
@@ -212,7 +214,7 @@ def told(plan: Plan, costs: Costs, budget: float) -> str:
     runs = len(plan.arms) * len(plan.labels) * plan.seeds
     lines = [
         f"Plan: {len(plan.arms)} arms, {', '.join(map(str, plan.labels))} labelled images, {plan.seeds} seeds: {runs} runs of {plan.steps} "
-        f"steps; {plan.trials} trials per arm with {plan.tuned} labels; {plan.pretraining} steps per pretraining.",
+        f"steps; {plan.trials} trials per arm with {labelled(plan.tuned)}; {plan.pretraining} steps per pretraining.",
         f"  pretraining {parts['pretraining']:.1f} min, trials {parts['trials']:.1f} min, runs {parts['runs']:.1f} min; "
         f"{budget / 60:.1f} min are left; {plan.validation} validation and {plan.test} test images.",
     ]

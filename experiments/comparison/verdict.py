@@ -1,18 +1,13 @@
 """Verdict of a comparison: numbers from the lines of results.jsonl, and sentences that the intervals support."""
 
-import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
-from ..study.significance import interval
-
-LEVEL = 0.05
-POWER = 0.8
-"""Probability that a test shows the `smallest` difference."""
+from ..study.significance import CHANCE, POWER, interval, smallest
 
 Line = Mapping[str, Any]
 
@@ -46,7 +41,7 @@ def verdict(lines: Sequence[Line], warnings: Sequence[str] = ()) -> dict[str, An
 def difference(ours: Sequence[float], theirs: Sequence[float], arms: int = 1) -> dict[str, Any]:
     """Return the mean paired difference, its 95 % interval and p-value by Student's t, and the smallest difference that can be shown.
 
-    `smallest` is at LEVEL / arms, the first level of Holm's correction.  One pair has no interval.
+    `smallest` is at CHANCE / arms, the first level of Holm's correction.  One pair has no interval.
     """
     paired = np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)
     entry: dict[str, Any] = {"seeds": len(paired), "scratch": _rounded(np.mean(theirs)), "value": _rounded(np.mean(ours))}
@@ -60,28 +55,6 @@ def difference(ours: Sequence[float], theirs: Sequence[float], arms: int = 1) ->
         p = 0.0 if paired.mean() else 1.0
     low, high = paired.mean() - half, paired.mean() + half
     return {**entry, "low": _rounded(low), "high": _rounded(high), "p": p, "smallest": _rounded(smallest(error, len(paired), arms))}
-
-
-def smallest(error: float, seeds: int, arms: int = 1) -> float:
-    """Return the true difference that a paired t-test at LEVEL / arms shows with probability POWER.
-
-    `error` is the standard error of the mean.
-    """
-    return _detectable(seeds, arms) * error
-
-
-@functools.cache
-def _detectable(seeds: int, arms: int) -> float:
-    """Return `smallest` in standard errors: the shift at which noncentral t exceeds the critical value with probability POWER."""
-    critical = stats.t.ppf(1 - LEVEL / 2 / arms, seeds - 1)
-
-    def lacking(shift: float) -> float:
-        return float(stats.nct.sf(critical, seeds - 1, shift)) - POWER
-
-    above = 4.0
-    while lacking(above) < 0:
-        above *= 2
-    return float(optimize.brentq(lacking, 0.0, above))
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -187,7 +160,7 @@ def _correct(entries: Sequence[dict[str, Any]]) -> None:
     tested = [entry for entry in entries if entry["p"] is not None]
     for entry, value in zip(tested, holm([entry["p"] for entry in tested]), strict=True):
         entry["holm"] = value
-        if value <= LEVEL:
+        if value <= CHANCE:
             entry["verdict"] = "gains" if entry["gain"] > 0 else "loses"
 
 

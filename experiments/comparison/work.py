@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ class Work:
     deadline  end, on the clock of `time.monotonic`
     where     device, commit and versions, added to every line
     shared    other processes do this work, too
+    most_seeds   seeds that were asked for; the plan may have fewer
     """
 
     folder: str
@@ -62,6 +63,7 @@ class Work:
     where: dict[str, Any]
     bar: Progress
     shared: bool = False
+    most_seeds: int = 0
     programs: Programs = dataclasses.field(default_factory=Programs)
     warnings: list[str] = dataclasses.field(default_factory=list)
     failed: set[str] = dataclasses.field(default_factory=set)
@@ -75,17 +77,30 @@ class Work:
         self.test = Spread(self.images.test, self.plan.test)
 
     def all(self) -> None:
-        """Run the missing pretrainings and trials arm by arm, then the missing runs seed by seed; stop in time."""
+        """Run the missing pretrainings and trials arm by arm, then the missing runs seed by seed; stop in time.
+
+        Minutes that the plan leaves go to further seeds, up to `most_seeds`: a seed begins if all its runs fit.
+        """
         with contextlib.suppress(OutOfTimeError):
             for stage in self._stages():
-                copies.each(
-                    ((f"{self._workdir(arm, name)}.lock", functools.partial(self._guarded, arm.name, task)) for arm, name, task in stage),
-                    self.shared,
-                )
+                self._run(stage)
+            for seed in range(self.plan.seeds + 1, self.most_seeds + 1):
+                if time.monotonic() + self._seed_seconds() > self.deadline:
+                    return
+                self.plan = self.plan._replace(seeds=seed)
+                self._run(self._seed(seed))
             return
         runs = {(line["arm"], line["labels"], line["seed"]) for line in self.lines("results")}
         missing = len(self.plan.arms) * len(self.plan.labels) * self.plan.seeds - len(runs)
         self.warn(f"The minutes are over; {missing} runs are missing. The same command continues.")
+
+    def _run(self, stage: Iterable[tuple[Arm, str, Callable[[], None]]]) -> None:
+        tasks = ((f"{self._workdir(arm, name)}.lock", functools.partial(self._guarded, arm.name, task)) for arm, name, task in stage)
+        copies.each(tasks, self.shared)
+
+    def _seed_seconds(self) -> float:
+        """Return the seconds of the first seed's runs, with a tenth added."""
+        return 1.1 * sum(line["seconds"] for line in self.lines("results") if line["seed"] == 1)
 
     def _stages(self) -> Iterator[Iterator[tuple[Arm, str, Callable[[], None]]]]:
         """Yield stages of (arm, name of its workdir, task); a stage needs the results of those before it."""
@@ -96,12 +111,14 @@ class Work:
             for part, arm in arms.items()
             for number in range(0 if part.longer else self.plan.trials)
         )
-        yield (
-            (arm, f"{labels}-{seed}", functools.partial(self.score, arm, labels, seed))
-            for seed in range(1, self.plan.seeds + 1)
-            for labels in reversed(self.plan.labels)
-            for arm in arms.values()
-        )
+        yield from (self._seed(seed) for seed in range(1, self.plan.seeds + 1))
+
+    def _seed(self, seed: int) -> Iterator[tuple[Arm, str, Callable[[], None]]]:
+        """Yield (arm, name of its workdir, task) of each run of a seed."""
+        for labels in reversed(self.plan.labels):
+            for part in self.plan.arms:
+                arm = self.arms[part.name]
+                yield arm, f"{labels}-{seed}", functools.partial(self.score, arm, labels, seed)
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """Return the lines of one of the comparison's files."""
@@ -288,7 +305,7 @@ class Work:
     @property
     def _percent(self) -> int:
         """Return the planned seconds of finished work, in %."""
-        return round(100 * self.done / self.total)
+        return min(100, round(100 * self.done / self.total))
 
     @contextlib.contextmanager
     def _task(self, text: str, each: float) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """Tables of results, one per file; the file name is the table's name.  A row runs a command with a config and its changes."""
 
-from collections.abc import Mapping
+import fnmatch
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -35,6 +36,8 @@ class Row(NamedTuple):
     best                  score the best checkpoint on validation, by the config's `best`, instead of the last
     batch_statistics      score with batch norm statistics of each image instead of running averages
     reference_boundaries  also score boundaries as SegNet's script does
+    lighting              also score lit and dark images apart
+    seeds                 number of seeds, if not the table's SEEDS; a row needs as many as the rows that start from it
     revision              increment to measure the row again when the code, not the config, changes what it computes
     """
 
@@ -51,7 +54,33 @@ class Row(NamedTuple):
     best: bool = False
     batch_statistics: bool = False
     reference_boundaries: bool = False
+    seeds: int = 0
+    lighting: bool = False
     revision: int = 0
+
+
+def seeds_of(row: Row, paper: Any) -> int:
+    """Return the number of seeds of a table's row."""
+    return row.seeds or int(paper.SEEDS)
+
+
+def selected(rows: Sequence[Row], pattern: str) -> tuple[Row, ...]:
+    """Return the rows whose name matches a pattern with * and ?, and the rows that they start from; UserError if there are none."""
+    chosen = {row.name for row in rows if fnmatch.fnmatchcase(row.name, pattern)}
+    if not chosen:
+        known = "; ".join(row.name for row in rows)
+        raise UserError(f"Expected a pattern of row names; no row matches {pattern!r}. Set --rows to match some of {known}.")
+    return with_starts(rows, chosen)
+
+
+def with_starts(rows: Sequence[Row], names: Collection[str]) -> tuple[Row, ...]:
+    """Return the rows of these names and the rows that they start from, in their order."""
+    starts = {row.name: row.init for row in rows}
+    chosen = set(names)
+    for name in names:
+        while name := starts[name]:
+            chosen.add(name)
+    return tuple(row for row in rows if row.name in chosen)
 
 
 def at_scale(paper: ModuleType, scale: str) -> SimpleNamespace:

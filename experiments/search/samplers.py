@@ -19,12 +19,12 @@ SAMPLERS = ("grid", "random", *OPTUNA)
 
 
 def _ignore(number: int, value: float) -> None:
-    """Let the result of a trial change nothing for later trials."""
+    """Ignore the result of a trial."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """Proposes `trials` trials: `ask` returns the fields of a number, always the same, and `tell` is called with its result."""
+    """Proposes `trials` trials: `ask` returns the fields of a trial, the same in every call; `tell` gets its result."""
 
     trials: int
     ask: Callable[[int], Fields]
@@ -32,23 +32,21 @@ class Sampler:
 
 
 def sampler(name: str, space: Space, trials: int, seed: int, workdir: str, larger_is_better: bool) -> Sampler:
-    """Return the sampler of a name; "" is the grid of a finite space, and random if there are ranges.  0 trials are all of a finite space.
+    """Return a sampler by name; "" is grid for a finite space, and random for ranges.  0 trials mean all of a finite space.
 
     grid     all trials of a finite space, in order
-    random   a finite space's trials in random order, none twice; with ranges, independent draws, each by its seed and number
-    optuna-* the proposals of an Optuna sampler
+    random   trials of a finite space in random order, each once; with ranges, independent draws from seed and number
+    optuna-*  proposals of an Optuna sampler
     """
     name = name or ("random" if ranges(space) else "grid")
     if name not in SAMPLERS:
         raise UserError(f"The samplers are {', '.join(SAMPLERS)}; got {name!r}{spec.suggestion(name, list(SAMPLERS))}. Set --sampler.")
     if name == "grid" and ranges(space):
-        raise UserError(f"A grid tries every value; {ranges(space)[0]} is a range. Name its values, or set --sampler=random --trials=20.")
+        raise UserError(f"A grid tries every value; {ranges(space)[0]} is a range. List its values, or set --sampler=random --trials=20.")
     if name == "grid" and trials:
-        raise UserError(
-            f"A grid is tried whole, here {len(points(space))} trials; got --trials={trials}. Leave it out, or set --sampler=random."
-        )
+        raise UserError(f"A grid tries all its {len(points(space))} trials; got --trials={trials}. Leave it out, or set --sampler=random.")
     if trials < 0 or (not trials and (ranges(space) or name in OPTUNA)):
-        raise UserError(f"Expected how many trials {name} shall draw; got --trials={trials}. Set --trials=20.")
+        raise UserError(f"Expected the number of trials for {name}; got --trials={trials}. Set --trials=20.")
     if name in OPTUNA:
         study = Optuna(name, space, seed, workdir, larger_is_better)
         return Sampler(trials, study.ask, study.tell)
@@ -61,10 +59,10 @@ def sampler(name: str, space: Space, trials: int, seed: int, workdir: str, large
 
 
 class Optuna:
-    """The proposals of an Optuna sampler, whose study is stored in the sweep's directory and continues from there.
+    """Proposals of an Optuna sampler.  The study is stored in the sweep's directory, and continues from there.
 
-    A failed trial stays open in the study, where samplers pass it over.  A trial whose draw was interrupted keeps its number and the
-    fields that it has; the others are drawn when it is asked for again.
+    A failed trial stays open in the study, and samplers skip it.  A trial whose draw was interrupted keeps its number and its drawn fields;
+    the next `ask` draws the others.
     """
 
     def __init__(self, name: str, space: Space, seed: int, workdir: str, larger_is_better: bool):
@@ -93,7 +91,7 @@ class Optuna:
         if asked:
             with contextlib.suppress(ValueError):  # a field is missing
                 return draw(self._space, self._optuna.trial.FixedTrial(asked[0].params))
-        # A seed for each trial: with one for all, a study that goes on would draw its first trials again.
+        # One seed per trial: with a common seed, a resumed study would draw its first trials again.
         self._study.sampler = self._make(seed=int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0]))
         return draw(self._space, self._optuna.trial.Trial(self._study, asked[0]._trial_id) if asked else self._study.ask())
 
@@ -102,7 +100,7 @@ class Optuna:
 
 
 class _Drawn:
-    """Chooses by a generator."""
+    """Chooses with a random generator."""
 
     def __init__(self, generator: np.random.Generator):
         self._generator = generator
@@ -111,7 +109,9 @@ class _Drawn:
         return choices[int(self._generator.integers(len(choices)))]
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
-        return min(max(round(self.suggest_float(name, low - 0.5, high + 0.5, log=log)), low), high)  # both ends as likely as the others
+        return min(
+            max(round(self.suggest_float(name, low - 0.5, high + 0.5, log=log)), low), high
+        )  # both ends are as likely as other values
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
         if log:

@@ -1,12 +1,12 @@
-"""What a sweep tries: values and ranges of config fields, joined by product, zip and chain.
+"""Space of a sweep: values and ranges of config fields, joined by product, zip and chain.
 
-    optimiser.learning_rate=1e-3,3e-3 method.head.convolutions=1,2            a product: each with each, four trials
+    optimiser.learning_rate=1e-3,3e-3 method.head.convolutions=1,2            a product: all combinations, four trials
     optimiser.learning_rate=1e-3,3e-3 & optimiser.weight_decay=0,0.1     a zip: first with first, second with second
-    optimiser.learning_rate=1e-3 | ema=0.99,0.999                        a chain: one after the other, three trials
-    optimiser.learning_rate=log(1e-4,1e-2) ema=uniform(0.9,0.999)        ranges, of which a sampler draws
+    optimiser.learning_rate=1e-3 | ema=0.99,0.999                        a chain: one part after the other, three trials
+    optimiser.learning_rate=log(1e-4,1e-2) ema=uniform(0.9,0.999)        ranges, from which a sampler draws
 
-`&` binds closest, then the space, then `|`.  A value with commas stands in brackets or quotes: window=(64,64),(96,96).  The same
-from a Python file, where they may be nested freely:
+`&` binds closest, then the space, then `|`.  Put a value with commas in brackets or quotes: window=(64,64),(96,96).  A Python file can nest
+them freely:
 
     from experiments.search.space import chain, log_uniform, product, uniform, values, zipped  # installed: aeseg.experiments
 
@@ -40,7 +40,7 @@ class Chooser(Protocol):
 
 
 class Range(NamedTuple):
-    """A field and its bounds.  Numbers between them are as likely, or with `log` their logarithms; integers if both bounds are."""
+    """A field with a uniform distribution between two bounds, or with `log` a log-uniform one; integers if both bounds are integers."""
 
     field: str
     low: float
@@ -49,38 +49,38 @@ class Range(NamedTuple):
 
 
 Axis = Range | tuple[Fields, ...]
-"""A range, or a list of values, each of one field or of several that are set together."""
+"""A range, or a list of values; each value sets one field, or several fields together."""
 
 
 class Space(NamedTuple):
-    """Products, one after the other.  A product combines each value of its axes with each."""
+    """A chain of products.  A product has all combinations of the values of its axes."""
 
     products: tuple[tuple[Axis, ...], ...]
 
 
 def values(field: str, *given: Any) -> Space:
-    """Return the space of the values given."""
+    """Return the space of the given values."""
     if not given or "" in given:
-        raise UserError(f"Expected values of {field}; got {'an empty one' if given else 'none'}. Write {GRAMMAR}.")
+        raise UserError(f"Expected values of {field}; got {'an empty value' if given else 'none'}. Write {GRAMMAR}.")
     return Space(((tuple({field: value} for value in given),),))
 
 
 def uniform(field: str, low: float, high: float) -> Space:
-    """Return the space of all numbers between the bounds, each as likely."""
+    """Return the space of uniformly distributed numbers between the bounds."""
     if not -math.inf < low < high < math.inf:
         raise UserError(f"Expected a lower and an upper bound of {field}; got {low} and {high}. Write {field}=uniform(low,high).")
     return Space(((Range(field, low, high, False),),))
 
 
 def log_uniform(field: str, low: float, high: float) -> Space:
-    """Return the space of all numbers between the bounds, each power of ten as likely."""
+    """Return the space of log-uniformly distributed numbers between the bounds."""
     if not 0 < low < high < math.inf:
         raise UserError(f"Expected a lower and an upper bound of {field}, above 0; got {low} and {high}. Write {field}=log(low,high).")
     return Space(((Range(field, low, high, True),),))
 
 
 def product(*parts: Space) -> Space:
-    """Combine each trial of one part with each of the others."""
+    """Combine each trial of a part with all trials of the other parts."""
     _check_different("product", parts)
     return Space(tuple(tuple(itertools.chain(*axes)) for axes in itertools.product(*(part.products for part in parts))))
 
@@ -89,18 +89,18 @@ def zipped(*parts: Space) -> Space:
     """Combine the first trials of all parts, then the second, and so on; parts must be equally long."""
     _check_different("zip", parts)
     if drawn := [field for part in parts for field in ranges(part)]:
-        raise UserError(f"A zip joins values, first with first; {drawn[0]} is a range. Name its values, or put a space for the `&`.")
+        raise UserError(f"A zip joins values, first with first; {drawn[0]} is a range. List its values, or replace `&` by a space.")
     lengths = {" ".join(fields(part)): len(points(part)) for part in parts}
     if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise UserError(f"A zip joins equally many values, first with first; {said}. Give each as many, or put a space for the `&`.")
+        counts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise UserError(f"A zip joins equally many values, first with first; {counts}. Give equally many, or replace `&` by a space.")
     return Space(((tuple(map(_merged, zip(*map(points, parts), strict=True))),),))
 
 
 def chain(*parts: Space) -> Space:
-    """Try one part after another; a field that a part does not name keeps the config's value there."""
+    """Try one part after another; fields that a part does not set keep the config's values there."""
     if not parts:
-        raise UserError("Expected the parts of a chain; got none. Give it spaces to join.")
+        raise UserError("Expected the parts of a chain; got none. Pass spaces to join.")
     return Space(tuple(axes for part in parts for axes in part.products))
 
 
@@ -110,7 +110,7 @@ def fields(space: Space) -> list[str]:
 
 
 def ranges(space: Space) -> list[str]:
-    """Return the fields that are ranges somewhere in the space; a space without any is finite."""
+    """Return the fields that are ranges somewhere in the space; a space without ranges is finite."""
     return [axis.field for axes in space.products for axis in axes if isinstance(axis, Range)]
 
 
@@ -120,7 +120,7 @@ def points(space: Space) -> list[Fields]:
 
 
 def draw(space: Space, choose: Chooser) -> Fields:
-    """Draw one trial; each part of a chain is as likely, however long it is."""
+    """Draw one trial; all parts of a chain are equally likely, whatever their lengths."""
     index, prefix = 0, ""
     if len(space.products) > 1:
         index = choose.suggest_categorical(" | ".join(fields(space)), list(range(len(space.products))))
@@ -141,7 +141,7 @@ def draw(space: Space, choose: Chooser) -> Fields:
 def parsed(text: str) -> Space:
     """Parse the space that a command line describes."""
     if not text.strip():
-        raise UserError(f"Expected a space of trials; got none. Write --space='{GRAMMAR}', or name a Python file with get_space().")
+        raise UserError(f"Expected a space of trials; got none. Set --space='{GRAMMAR}', or a Python file with get_space().")
     parts = []
     for alternative in _split(text, "|"):
         zips: list[list[Space]] = []
@@ -150,7 +150,7 @@ def parsed(text: str) -> Space:
             if not words:
                 raise UserError(f"Expected {GRAMMAR} on both sides of each `&` and `|`; got {text!r}.")
             if number:
-                zips[-1].append(words.pop(0))  # the words on both sides of an & belong together
+                zips[-1].append(words.pop(0))  # & joins the words on both sides
             zips += [[word] for word in words]
         parts.append(product(*(zipped(*words) if len(words) > 1 else words[0] for words in zips)))
     return chain(*parts)
@@ -173,7 +173,7 @@ def _leaf(word: str) -> Space:
 
 
 def _split(text: str, separators: str) -> list[str]:
-    """Split at each separator that stands neither in brackets nor in quotes."""
+    """Split at each separator outside brackets and quotes."""
     pieces, closing, quote = [""], [], ""
     for each in text:
         if quote or each in "\"'":
@@ -201,7 +201,7 @@ def _merged(parts: Iterable[Fields]) -> Fields:
 
 def _check_different(rule: str, parts: tuple[Space, ...]) -> None:
     if not parts:
-        raise UserError(f"Expected the parts of a {rule}; got none. Give it spaces to join.")
+        raise UserError(f"Expected the parts of a {rule}; got none. Pass spaces to join.")
     every = [field for part in parts for field in fields(part)]
     if twice := [field for field in every if every.count(field) > 1]:
-        raise UserError(f"A {rule} sets each field once; {twice[0]} stands in it twice. Put a `|` between the two, or name it once.")
+        raise UserError(f"A {rule} sets each field once; {twice[0]} is set twice. Put a `|` between the two, or set it once.")

@@ -1,4 +1,4 @@
-"""A space in the words of a config: full names of fields, values of their types, and no field that changes how trials are compared."""
+"""Convert a space to a config's full field names and types; refuse fields that change how trials are compared."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ is scored on the central window of each image (a segmenter on complete images)."
 
 
 def typed(space: Space, flags: Any) -> Space:
-    """Convert the fields of a space to full names, and its values to the types in the config of the flags."""
+    """Convert the fields of a space to full names, and its values to their types in the config of the flags."""
     return Space(tuple(tuple(_axis(axis, flags) for axis in axes) for axes in space.products))
 
 
@@ -27,7 +27,7 @@ def _axis(axis: Axis, flags: Any) -> Axis:
     field = cli.field_name(axis.field, flags.config)
     low, high = (_value(field, bound, flags) for bound in (axis.low, axis.high))
     if isinstance(low, bool) or not isinstance(low, int | float):
-        raise UserError(f"A range is of numbers; {field} is {low!r} for {axis.low}. Name its values: {field}=value,value.")
+        raise UserError(f"A range needs numbers; {field} is {low!r} for {axis.low}. List its values: {field}=value,value.")
     return Range(field, low, high, axis.log)
 
 
@@ -40,13 +40,15 @@ def _value(field: str, value: Any, flags: Any) -> Any:
     except UserError:
         now = cli.value_at(config, field)
         kind = type(now).__name__
-        raise UserError(f"Expected a value of {field} of type {kind}, such as {now!r}; got {value!r} in the space. Mend --space.") from None
+        raise UserError(
+            f"Expected a value of {field} of type {kind}, such as {now!r}; got {value!r} in the space. Correct --space."
+        ) from None
     fixed = FIXED if is_segmenter(config) else (*FIXED, "window")
     pairs = {f"config.{name}": (cli.value_at(config, name), cli.value_at(parsed.config, name)) for name in fixed}
     changed = [line for name, (before, after) in pairs.items() for line in spec.differences(before, after, name)]
     if changed:
         raise UserError(
-            "Trials are compared by one metric, measured alike on one validation set, over --seeds; "
+            "Trials are compared by one metric, measured in the same way on one validation set, over --seeds; "
             f"{field} changes {changed[0]}. Leave it out; --config.{field} sets it for all trials."
         )
     return parsed.overrides[field]

@@ -20,7 +20,7 @@ from aeseg.runs.workdir import comparable
 from ..console import cli
 from ..papers import Row
 
-SCORED = ("best", "batch_statistics", "reference_boundaries")
+SCORED = ("best", "batch_statistics", "reference_boundaries", "lighting")
 """Fields of a row that are flags of `evaluate`; a description lists the fields that are set."""
 
 CODE = 1

@@ -199,13 +199,13 @@ def _plain(row: Row) -> Row:
 
 
 @functools.cache
-def _shared(likeness: str, command: str, config: str, overrides: tuple[tuple[str, Any], ...]) -> Run:
+def _shared(command: str, config: str, overrides: tuple[tuple[str, Any], ...]) -> Run:
     return spec.build_run(configured(Row("", command, config, dict(overrides)), {}))
 
 
 def _shared_run(row: Row) -> Run:
     plain = _plain(row)
-    return _shared("", plain.command, plain.config, tuple(plain.overrides.items()))
+    return _shared(plain.command, plain.config, tuple(plain.overrides.items()))
 
 
 def likeness(row: Row) -> str:

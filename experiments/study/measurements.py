@@ -19,7 +19,7 @@ from aeseg.types import UserError
 
 from .. import module
 from ..machine import commands
-from ..papers import Row
+from ..papers import Row, seeds_of
 from . import descriptions
 from .descriptions import SCORED, assignments, described, identity, meaning
 
@@ -175,7 +175,8 @@ def scoring(row: Row) -> list[str]:
 
 
 def _every(paper: Any) -> list[tuple[Row, int]]:
-    return [(row, seed) for seed in range(paper.SEEDS) for row in paper.ROWS]
+    most = max(seeds_of(row, paper) for row in paper.ROWS)
+    return [(row, seed) for seed in range(most) for row in paper.ROWS if seed < seeds_of(row, paper)]
 
 
 def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict[str, object], share: dict[str, Any]) -> None:
@@ -211,6 +212,8 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
         scores = evaluations.read(trained).last[paper.SPLIT]
         seconds = commands.seconds(os.path.join(trained, "seconds.txt"))
         line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers(scores), "seconds": round(seconds, 1)}
+        if metric := getattr(paper, "CURVES", {}).get(row.name):
+            line["curve"] = curve(trained, metric)
         then = [now, *jsonlines.read(begun)][-1]
         scored = {} if then["commit"] == now["commit"] else {"scored": now["commit"]}
         config = descriptions.store(descriptions.config_file(RESULTS, table), described(paper.ROWS)[row.name])
@@ -219,16 +222,31 @@ def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict
 
 
 def numbers(scores: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers of a run's scores, with IoU and Dice of each class, as a line keeps them."""
+    """Return the numbers of a run's scores, with IoU and Dice of each class, as a line keeps them.
+
+    IoU by light is `iou_<class>_dark`; with missing modalities it is `iou_<class>_without_depth`, `iou_<class>_dark_without_depth`.
+    """
     scalars = {name: value for name, value in scores.items() if isinstance(value, int | float)}
     for each in scores.get("per_class", ()):
         scalars |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
+    for part, ending in [(scores, ""), *((each, "_without_" + "_".join(each["missing"])) for each in scores.get("subsets", ()))]:
+        if not ending.endswith("_"):  # "_without_": the subset of all
+            scalars |= {f"iou_{name}{ending}": iou for name, iou in part.get("iou", {}).items()}
+            scalars |= {
+                f"iou_{name}_{light}{ending}": iou for light, at in part.get("light", {}).items() for name, iou in at["iou"].items()
+            }
     return scalars
 
 
 def _written(path: str) -> int:
     """Return when a file was written, 0 if it is absent."""
     return os.stat(path).st_mtime_ns if os.path.exists(path) else 0
+
+
+def curve(workdir: str, metric: str) -> list[tuple[int, float]]:
+    """Return (step, value) of a validation metric that a run logged."""
+    logged = jsonlines.read(os.path.join(workdir, "metrics.jsonl"))
+    return [(line["step"], line[f"validation/{metric}"]) for line in logged if f"validation/{metric}" in line]
 
 
 def error(workdir: str) -> str:

@@ -27,6 +27,7 @@ from aeseg.data.transforms import HorizontalFlip
 from aeseg.inference import evaluate as evaluation
 from aeseg.models import ops
 from aeseg.runs import programs
+from aeseg.runs import scores as scoring
 from aeseg.runs.init import with_weights
 from aeseg.runs.run import Run
 from aeseg.training import mesh as meshes
@@ -197,7 +198,7 @@ class Scorer:
         return self._compiled[size]
 
     def _confusion(self, variables: Any, batch: Any) -> Array:
-        logits = self.run.method.apply(variables, steps_of.prepare(batch)["image"], method="predict")
+        logits = scoring.logits(self.run.method, variables, steps_of.prepare(batch))
         cells = batch["label"] * len(self._classes) + jnp.argmax(logits, axis=-1)
         every = jnp.arange(len(self._classes) ** 2)[None, None, None]
         return jnp.sum(cells[..., None] == every, axis=(0, 1, 2), dtype=jnp.int32).reshape(len(self._classes), -1)

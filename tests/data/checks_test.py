@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 
 
 def made(root, labels, **fields):
-    """A folder with a label of each of these values: its classes are two."""
+    """Make a folder of two classes with a label of each of these values."""
     for number, value in enumerate(labels):
         for part, pixels in (("images", RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)), ("labels", np.full((8, 8), 0, np.uint8) + value)):
             (root / part).mkdir(exist_ok=True, parents=True)
@@ -38,7 +38,7 @@ def vars_of(source):
     return {field.name: getattr(source, field.name) for field in dataclasses.fields(source)}
 
 
-def test_shares_and_notes_are_told(tmp_path):
+def test_fractions_and_notes_are_printed(tmp_path):
     lines = checked(splits(made(tmp_path, [HALF * 255] * 4)))
     assert lines == [
         "Note: labels are masks: 255 is leaf.",
@@ -55,7 +55,7 @@ def test_shares_and_notes_are_told(tmp_path):
         ([255, 255, HALF, HALF], r"No pixel in the 2 labels of train can be learned from"),
     ],
 )
-def test_what_makes_a_run_worthless_stops_it_unless_the_flag_is_set(tmp_path, labels, says):
+def test_unusable_labels_stop_the_run_unless_the_flag_is_set(tmp_path, labels, says):
     sources = splits(made(tmp_path, labels))
     with pytest.raises(UserError, match=rf"{says}.* let it pass with --check=warn"):
         checked(sources, flag="--check=warn")
@@ -82,7 +82,7 @@ def made_large(root, label):
     return Folder(root=str(root), class_table="ground, leaf")
 
 
-def test_splits_of_other_classes_or_codings_are_refused(tmp_path):
+def test_splits_with_other_classes_or_codings_are_refused(tmp_path):
     source = made(tmp_path / "a", [HALF * 255] * 4)
     fields = vars_of(source)
     with pytest.raises(UserError, match=r"train has the classes ground, leaf, test has ground, root: say what labels mean once"):
@@ -94,7 +94,7 @@ def test_splits_of_other_classes_or_codings_are_refused(tmp_path):
         checked({"train": source, "test": other})
 
 
-def test_images_that_two_splits_share_stop_and_copies_warn(tmp_path):
+def test_shared_images_stop_the_run_and_copies_give_a_warning(tmp_path):
     source = made(tmp_path, [HALF] * 4)
     fields = vars_of(source)
     sources = {"train": Folder(**{**fields, "part": (0.0, 0.75)}), "test": Folder(**{**fields, "part": (0.5, 1.0)})}
@@ -110,7 +110,7 @@ def test_a_label_without_a_class_always_stops(tmp_path):
         checked(splits(made(tmp_path, [HALF, HALF, HALF, 7])), strict=False)
 
 
-def test_a_sample_only_warns_of_what_it_cannot_know(tmp_path):
+def test_a_sample_of_the_labels_only_warns(tmp_path):
     source = made(tmp_path, [0] * 9 + [HALF])
     with pytest.raises(UserError, match="have no pixel in the 9 labels of train"):
         checked({"train": Folder(**{**vars_of(source), "part": (0.0, 0.9)})})
@@ -127,7 +127,7 @@ def test_any_source_is_counted_and_images_alone_need_no_count():
     assert checked({"train": Scenes(records=2, height=32, width=32, split="train")}) == []
 
 
-def test_all_labels_are_read_only_if_that_is_within_the_limit():
+def test_all_labels_are_read_only_if_the_time_limit_allows():
     source, ticks = Scenes(records=40, height=32, width=32), iter(range(0, 900, 10))
     assert count(source, 8, 39.0, 10, ticks.__next__).read == 10  # ten labels took 10 s, forty would take 40
     assert count(source, 8, 41.0, 10, iter(range(0, 900, 10)).__next__).read == 40
@@ -147,7 +147,7 @@ class Listed:
         return {"name": f"set/{index}.png", "image": np.zeros((*label.shape, 3), np.uint8), "label": label}
 
 
-def test_counts_leave_ignored_pixels_out_of_a_class_and_leave_them_in_the_size_of_its_images():
+def test_class_counts_exclude_ignored_pixels_and_image_sizes_include_them():
     counts = count(Listed([[0, 0, 1, IGNORE], [1, 1, 1, 1]]), 3)
     np.testing.assert_array_equal(counts.pixels, [2, 5, 0])
     np.testing.assert_array_equal(counts.presence, [4, 8, 0])

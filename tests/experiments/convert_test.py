@@ -27,7 +27,7 @@ def run(module, *flags):
 
 
 @pytest.mark.parametrize("kind", ["encoder", "autoencoder", "segmenter"])
-def test_there_and_back_gives_the_same_tensors(kind, tmp_path, capsys):
+def test_a_round_trip_gives_the_same_tensors(kind, tmp_path, capsys):
     path, tensors = toy_directory(tmp_path / "theirs", kind)
     workdir = tmp_path / "workdir"
     assert run(convert, "--from=hf", f"--input={path}", f"--output={workdir}") == 0
@@ -51,7 +51,7 @@ def test_a_segmenter_is_evaluated_and_predicts(tmp_path):
     assert run(predict, f"--workdir={workdir}", f"--input={picture}", f"--output={tmp_path / 'predictions'}") == 0
 
 
-def test_an_encoder_alone_starts_a_run_and_says_what_it_is_for(tmp_path, capsys):
+def test_a_converted_encoder_starts_a_run_and_names_its_use(tmp_path, capsys):
     path, _ = toy_directory(tmp_path / "theirs", "encoder")
     workdir = tmp_path / "workdir"
     assert run(convert, "--from=hf", f"--input={path}", f"--output={workdir}") == 0
@@ -75,7 +75,7 @@ def test_an_encoder_alone_starts_a_run_and_says_what_it_is_for(tmp_path, capsys)
         (("--to=hf", "--input=nowhere", "--output=out"), "Expected a run in 'nowhere'"),
     ],
 )
-def test_a_wrong_call_is_one_sentence(flags, says, capsys, tmp_path, monkeypatch):
+def test_a_wrong_call_is_refused_with_one_sentence(flags, says, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(convert, *flags) == 2
     assert says in capsys.readouterr().err

@@ -41,7 +41,7 @@ def test_a_folder_is_a_bare_word_and_the_description_is_named_last(folder, capsy
         (("mine", "--channels=x"), "Expected --channels like 3; got 'x'"),
     ],
 )
-def test_what_cannot_be_inspected_is_said(folder, monkeypatch, arguments, says):
+def test_wrong_folders_and_flags_are_named(folder, monkeypatch, arguments, says):
     monkeypatch.chdir(folder)
     with pytest.raises(UserError, match=says):
         inspect.run(["inspect", *arguments])

@@ -1,4 +1,4 @@
-"""The way from a folder of images to predictions: every command that the README's section on own images shows, on small images."""
+"""From a folder of images to predictions: every command in README.md's section on your own images, on small images."""
 
 import importlib
 import json
@@ -25,7 +25,7 @@ SMALLER = {
         "--trials=1",
         "--steps=30",
         "--window=32",
-        "--batch=4",
+        "--batch=8",
         "--longer=False",
     ),
     "pretrain": (*SMALL, *NETWORK, "--config.method.decoder.widths=(16,8)"),
@@ -93,7 +93,7 @@ def test_the_splits_share_no_image_and_pretraining_sees_no_test_image(described,
     assert description["train"]["list_file"] != description["test"]["list_file"]
 
 
-def test_a_field_that_says_what_labels_mean_cannot_be_set_for_one_split(own, tmp_path, capsys):
+def test_the_meaning_of_labels_cannot_be_set_for_one_split(own, tmp_path, capsys):
     flags = [f"--config.data.root={own}", "--config.data.train.binary_threshold=128", *SMALL, f"--workdir={tmp_path / 'run'}"]
     assert cli.guarded(segment.run, ["segment", "--config=folder:unet", *flags]) == 2
     assert "Set --config.data.source.binary_threshold." in capsys.readouterr().err
@@ -110,7 +110,7 @@ def test_mean_and_std_are_the_images_own_also_without_a_description(own, config)
     assert encoder.mean[0] < 0.3, "the squares are bright and the ground is dark"
 
 
-def test_what_the_command_line_says_is_kept(own):
+def test_values_of_the_command_line_are_kept(own):
     words = ["--config.method.encoder.mean=(0.5,0.5,0.5)", "--config.method.encoder.std=(0.2,0.2,0.2)", "--config.method.classes=2"]
     flags = cli.parse(["train", "--config=folder:unet", f"--config.data.root={own}", *words], "", config="pretrain")
     assert tuple(flags.config.method.encoder.mean) == (0.5, 0.5, 0.5)

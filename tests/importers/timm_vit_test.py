@@ -1,4 +1,4 @@
-"""timm's names and Hugging Face's ResNet: what transformers computes with the same weights, whose names the test maps to timm's."""
+"""timm's ViT and ConvNeXt and Hugging Face's ResNet, against transformers with the same weights under mapped names."""
 
 import json
 import re
@@ -56,7 +56,7 @@ def renamed(tensors, names):
 
 
 def loaded(path, config, tensors):
-    """What a single file beside its config gives, images in [0, 1]."""
+    """Return the output of a single file beside its config, for images in [0, 1]."""
     save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path / "weights.safetensors")
     (path / "config.json").write_text(json.dumps(config))
     model = families.load(str(path / "weights.safetensors"))
@@ -89,7 +89,7 @@ def test_a_vit_of_timm_gives_the_tokens_of_transformers(kind, tmp_path):
     given = {"embed_dim": 12, "depth": 2, "num_heads": 3, "patch_size": 4, "img_size": 16}
     statistics = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "input_size": [3, 16, 16]}
     model, encoder = loaded(tmp_path, {"architecture": kind, "model_args": given, "pretrained_cfg": statistics}, tensors)
-    assert (model.described.mean, model.described.std) == ((0.5,) * 3, (0.25,) * 3), "images are standardised as the weights say"
+    assert (model.described.mean, model.described.std) == ((0.5,) * 3, (0.25,) * 3), "images are standardised by the weights' statistics"
     image = jnp.asarray(np.random.default_rng(1).random((2, 16, 16, 3)), jnp.float32)
     tokens = jax.jit(lambda params: encoder.apply({"params": params}, image, train=False, method="embed"))(
         model.variables["params"]["encoder"]
@@ -113,7 +113,7 @@ def test_a_convnext_of_timm_gives_the_features_of_transformers(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["basic", "bottleneck"])
-def test_hugging_face_s_resnet_gives_its_features_and_comes_back(kind, tmp_path):
+def test_hugging_face_s_resnet_gives_its_features_and_survives_a_round_trip(kind, tmp_path):
     wide = 4 if kind == "bottleneck" else 1
     config = transformers.ResNetConfig(embedding_size=6, hidden_sizes=[6 * wide, 8 * wide], depths=[1, 2], layer_type=kind)
     theirs = randomised(transformers.ResNetModel(config))

@@ -34,7 +34,7 @@ def test_denominators_are_the_weights_of_the_means(fields):
     cases.assert_denominators_are_the_weights(method(**fields), BATCH)
 
 
-def test_training_draws_noise_from_its_key_and_evaluation_draws_the_same_each_time():
+def test_training_draws_noise_from_its_key_and_evaluation_is_reproducible():
     ours = method()
     variables = initial(ours)
 
@@ -56,7 +56,7 @@ def test_the_error_is_against_the_clean_image():
     assert mean.value() == pytest.approx(error[np.asarray(BATCH["valid"])].mean(), rel=1e-5)
 
 
-def test_a_network_that_predicts_no_noise_gives_the_noisy_image_back():
+def test_a_network_that_predicts_zero_noise_returns_the_noisy_image():
     ours = method(**RESIDUAL)
     variables = jax.tree.map(jnp.zeros_like, initial(ours))
     shown = jitted.apply(ours, variables, BATCH, method="show")
@@ -66,7 +66,7 @@ def test_a_network_that_predicts_no_noise_gives_the_noisy_image_back():
     assert jitted.apply(ours, variables, BATCH, train=False)["squared_error"].value() == pytest.approx(error, rel=1e-5)
 
 
-def test_the_visible_weight_counts_the_pixels_that_the_noise_left():
+def test_the_visible_weight_applies_to_the_pixels_without_noise():
     squares = (noises.Squares(4, 0.3),)
     plain, less = method(noise=squares), method(noise=squares, visible_weight=0.25)
     variables = initial(plain)
@@ -96,7 +96,7 @@ def test_pictures_are_the_image_the_noisy_one_and_the_reconstruction_in_0_to_1()
         ({**RESIDUAL, "objective": "ssim_l1"}, "got output='linear', objective='ssim_l1'"),
     ],
 )
-def test_fields_that_do_not_go_together_are_named(fields, message):
+def test_conflicting_fields_are_named(fields, message):
     with pytest.raises(UserError, match=message):
         method(**fields)
 

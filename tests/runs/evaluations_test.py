@@ -1,4 +1,4 @@
-"""aeseg/runs/evaluations.py: what is measured is kept, and one rule holds for missing, damaged and other files."""
+"""aeseg/runs/evaluations.py: all evaluations are kept; missing, damaged and other files are handled by one rule."""
 
 import datetime
 import json
@@ -8,7 +8,7 @@ import pytest
 from aeseg.runs import evaluations
 
 
-def test_a_file_keeps_the_last_scores_of_each_split_and_all_that_was_measured(tmp_path):
+def test_a_file_keeps_the_last_scores_of_each_split_and_all_earlier_scores(tmp_path):
     workdir = str(tmp_path / "new")
     for split, iou in (("test", 0.1), ("validation", 0.2), ("test", 0.3)):
         path = evaluations.add(workdir, split, {"mean_iou": iou})
@@ -20,7 +20,7 @@ def test_a_file_keeps_the_last_scores_of_each_split_and_all_that_was_measured(tm
     assert evaluations.read(workdir, "probe.json") == ({}, [])
 
 
-def test_scores_without_a_history_are_of_an_earlier_version_and_stay(tmp_path):
+def test_scores_without_a_history_are_from_an_earlier_version_and_kept(tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps({"test": {"mean_iou": 0.5}}))
     evaluations.add(str(tmp_path), "validation", {"mean_iou": 0.4})
     kept = evaluations.read(str(tmp_path))
@@ -39,7 +39,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS.keys())
-def test_a_file_with_other_content_holds_no_evaluation_and_is_moved_aside(text, tmp_path, capsys):
+def test_a_file_with_other_content_has_no_evaluations_and_is_moved_aside(text, tmp_path, capsys):
     path = tmp_path / "metrics.json"
     path.write_text(text)
     assert evaluations.read(str(tmp_path)) == ({}, [])
@@ -50,7 +50,7 @@ def test_a_file_with_other_content_holds_no_evaluation_and_is_moved_aside(text, 
     assert evaluations.read(str(tmp_path)).last == {"test": {"mean_iou": 0.1}}
 
 
-def test_a_folder_in_the_file_s_place_is_moved_aside_too(tmp_path):
+def test_a_folder_in_place_of_the_file_is_also_moved_aside(tmp_path):
     (tmp_path / "metrics.json").mkdir()
     assert evaluations.read(str(tmp_path)) == ({}, [])
     evaluations.add(str(tmp_path), "test", {})

@@ -1,4 +1,4 @@
-"""aeseg/runs/example.py: the images that a run's network reads are known without its data."""
+"""aeseg/runs/example.py: the shape of a network's images is known without data."""
 
 import jax
 import pytest
@@ -36,10 +36,10 @@ def test_a_decoder_with_a_likelihood_returns_numbers_for_an_image_of_fewer_chann
     run = build(config)
     assert run.example()["image"].shape == (1, 16, 16, channels)
     row = state.example(run.example())
-    jax.eval_shape(lambda: run.method.init(jax.random.key(0), row, train=False))  # raises if the numbers are of another image
+    jax.eval_shape(lambda: run.method.init(jax.random.key(0), row, train=False))  # raises if the channels do not fit
 
 
-def test_a_stacked_plane_is_a_channel_that_the_data_do_not_describe():
+def test_a_stacked_plane_adds_a_channel_to_the_data_s_channels():
     method = recipe("aeseg.methods", "segmenter", "tiny")
     assert image_channels(config_of(method)) == 3
     assert image_channels(config_of(method, (spec(Stack),))) == 4

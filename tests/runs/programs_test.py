@@ -1,4 +1,4 @@
-"""aeseg/runs/programs.py: runs share what was compiled, and compute what each would compute alone."""
+"""aeseg/runs/programs.py: runs share compiled programs, and compute the same as without."""
 
 import jax
 import numpy as np
@@ -19,7 +19,7 @@ def run_of(argument, **fields):
 
 
 @pytest.mark.parametrize("argument", ["denoising", "unet"])
-def test_a_run_with_shared_programs_is_the_run_alone(argument, tmp_path):
+def test_a_run_with_shared_programs_equals_the_run_without(argument, tmp_path):
     seen = []
     programs = Programs(lambda: seen.append(1))
     first = run_of(argument)
@@ -36,7 +36,7 @@ def test_a_run_with_shared_programs_is_the_run_alone(argument, tmp_path):
         assert shared.numbers[name] == pytest.approx(value, rel=1e-3)
 
 
-def test_another_architecture_compiles_programs_of_its_own():
+def test_another_architecture_compiles_its_own_programs():
     programs = Programs()
     wide = run_of("unet", **{"method.encoder.widths": (4, 12)})
     states = [programs.initial(run) for run in (run_of("unet"), wide, run_of("unet", seed=5))]
@@ -46,7 +46,7 @@ def test_another_architecture_compiles_programs_of_its_own():
     assert not np.array_equal(kernels[0], kernels[2]), "the seed is an argument"
 
 
-def test_records_that_were_read_before_take_the_place_of_the_run_s_own():
+def test_given_records_replace_the_run_s_records():
     run = run_of("unet")
     records = run.training
     again = run_of("unet", seed=1).with_records(records, records)
@@ -56,7 +56,7 @@ def test_records_that_were_read_before_take_the_place_of_the_run_s_own():
 
 
 class Counting:
-    """Images of which each reading is counted."""
+    """Images that count how often they are read."""
 
     def __init__(self, source):
         self.source, self.read = source, []

@@ -15,7 +15,7 @@ PROTOTXT = (0.2595, 0.1826, 4.5640, 0.1417, 0.9051, 0.3826, 9.6446, 1.8418, 0.68
 
 @pytest.fixture
 def camvid(tmp_path):
-    """CamVid's folders with one training image, which holds each label, void too."""
+    """Make CamVid's folders with one training image that has every label, also void."""
     for folder, pixels in (("train", np.zeros((3, 4, 3), np.uint8)), ("trainannot", np.arange(12, dtype=np.uint8).reshape(3, 4))):
         (tmp_path / folder).mkdir()
         Image.fromarray(pixels).save(tmp_path / folder / "a.png")
@@ -23,7 +23,7 @@ def camvid(tmp_path):
     return tmp_path
 
 
-def test_segnet_s_published_weights_are_those_of_its_prototxt_label_by_label(camvid):
+def test_segnet_s_published_weights_equal_its_prototxt_label_by_label(camvid):
     config = cli.load_config("camvid_segnet:segnet_basic")
     config.data.source.root = str(camvid)
     classes = spec.build(config.data).records("train").classes
@@ -31,7 +31,7 @@ def test_segnet_s_published_weights_are_those_of_its_prototxt_label_by_label(cam
 
 
 class Labels:
-    """Two records of three classes in each split; counts how often a label is read."""
+    """Two records of three classes per split; counts how often each label is read."""
 
     classes = (("a", (0, 0, 0)), ("b", (0, 0, 1)), ("c", (0, 0, 2)))
     arrays = (np.array([[0, 0, 1, IGNORE]], np.uint8), np.array([[1, 1, 1, 2]], np.uint8))
@@ -49,7 +49,7 @@ class Labels:
 
 @pytest.fixture
 def records(monkeypatch):
-    """The sources of the splits, in place of the described ones."""
+    """Replace the sources of the splits."""
     sources = {split: Labels() for split in ("train", "validation")}
     monkeypatch.setattr(Data, "records", lambda data, split: sources[split])
     return sources
@@ -59,7 +59,7 @@ def segmenter_config(**fields):
     return cli.with_fields("scenes:unet", {"method.classes": 3, "data.fraction": 1.0, **fields})
 
 
-def test_each_label_is_read_once_and_the_weights_are_those_of_all_training_labels(records):
+def test_each_label_is_read_once_and_the_weights_use_all_training_labels(records):
     config = segmenter_config(class_weights="median_frequency")
     lines = transfer.check_labels(config)
     assert lines[0].startswith("train: 2 of 2 labels: a 25.00 % (1 images)")
@@ -68,7 +68,7 @@ def test_each_label_is_read_once_and_the_weights_are_those_of_all_training_label
     assert config.method.class_weights == (1.0, 1.0, 2.0)
 
 
-def test_weights_of_a_drawn_fraction_count_its_labels_alone(records):
+def test_weights_of_a_fraction_count_only_its_labels(records):
     config = segmenter_config(class_weights="median_frequency", **{"data.fraction": 0.5})
     kept = spec.build(config.data).training(config.seed)[0]["name"]
     transfer.check_labels(config)
@@ -88,22 +88,22 @@ FROZEN = {"optimiser.freeze": ("encoder/*",), "transfer": "scratch"}
 
 
 @pytest.mark.parametrize("fields", [FROZEN, {"transfer": "linear-probe"}])
-def test_every_frozen_encoder_runs_in_evaluation_mode_the_random_one_too(fields):
+def test_every_frozen_encoder_runs_in_evaluation_mode_also_a_random_one(fields):
     config = cli.load_config("camvid_labels")
     config.update_from_flattened_dict(fields)
     transfer.chosen(config, lambda state: (state, []))
     assert config.method.frozen_encoder
 
 
-def test_a_random_encoder_s_averages_move_with_each_batch_as_they_did_before_if_asked():
+def test_a_random_encoder_s_averages_move_with_each_batch_on_request_as_in_earlier_versions():
     config = cli.load_config("camvid_labels")
     config.update_from_flattened_dict({**FROZEN, "statistics": "pretrained"})
     transfer.chosen(config, None)
     assert not config.method.frozen_encoder
 
 
-def test_statistics_are_a_difference_between_runs_only_if_the_encoder_is_frozen():
-    """A config without the field is of a version that left the averages as pretraining took them."""
+def test_statistics_distinguish_runs_only_if_the_encoder_is_frozen():
+    """A config without the field is from a version that kept the averages of pretraining."""
     for fields, differs in ((FROZEN, True), ({"transfer": "linear-probe"}, True), ({"transfer": "scratch"}, False), ({}, False)):
         config = cli.load_config("camvid_labels")
         config.update_from_flattened_dict(fields)
@@ -115,7 +115,7 @@ def test_statistics_are_a_difference_between_runs_only_if_the_encoder_is_frozen(
         spec.build_run({**spec.plain(config), "statistics": "none"})
 
 
-def test_an_encoder_that_thaws_is_not_a_frozen_one():
+def test_an_encoder_that_thaws_is_not_frozen():
     config = cli.load_config("camvid_labels")
     config.update_from_flattened_dict({"optimiser.freeze": ("encoder/*",), "optimiser.thaw": (100, 150)})
     transfer.chosen(config, lambda state: (state, []))

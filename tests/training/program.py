@@ -1,6 +1,6 @@
-"""The smallest run as a program of its own: python -m tests.training.program WORKDIR [name=value ...].  For tests that end processes.
+"""The smallest run as a separate program, for tests that end processes: python -m tests.training.program WORKDIR [name=value ...].
 
-It does what an entry point does: signals, lock, resume, train, exit code.
+Like an entry point, it handles signals, locks, resumes, trains and returns an exit code.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from tests.training import cases
 
 
 def train(workdir, options):
-    """Train; returns the exit code."""
+    """Train; return the exit code."""
     rank, ranks = int(options.get("rank", 0)), int(options.get("ranks", 1))
     if "slurm" in options:
         rank, ranks = int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_NTASKS"])
@@ -63,7 +63,7 @@ def train(workdir, options):
 
 
 def main(argv):
-    """Run; UserError is a sentence and exit code 2."""
+    """Run; UserError prints a sentence and gives exit code 2."""
     with signals.listening():
         try:
             code = train(argv[0], dict(word.split("=", 1) for word in argv[1:]))

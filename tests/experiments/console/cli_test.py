@@ -5,7 +5,8 @@ from experiments.console import cli
 FILE = """
 from experiments.configs import scenes
 
-open({log!r}, "a").write("read ")
+with open({log!r}, "a") as file:
+    file.write("read ")
 
 
 def get_config(argument="unet"):

@@ -23,7 +23,11 @@ def run_of(config: str, **fields: object) -> Run:
         f"data.{split}.{name}": value for split in ("train", "validation", "test") for name, value in {"height": 32, "width": 32}.items()
     }
     records = {"data.train.records": 24, "data.validation.records": 5, "data.test.records": 5}
-    unit = {"optimiser.learning_rate": 1.0, "optimiser.schedule": "constant", "optimiser.epsilon": 0.01}  # Adam makes rounding large else
+    unit = {
+        "optimiser.learning_rate": 1.0,
+        "optimiser.schedule": "constant",
+        "optimiser.epsilon": 0.01,
+    }  # otherwise Adam amplifies rounding
     shared = {**unit, "window": (32, 32), "steps": 4, "batch_size": 6, "optimiser.warmup": 0, **sizes, **records}
     return build_run(cli.with_fields(config, {**shared, **fields}))
 
