@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from aeseg import spec
 from aeseg.data import wrappers
 from aeseg.data.statistics import channel_statistics
+from aeseg.runs import own_modalities
 from aeseg.runs.run import SPLITS, Data, is_segmenter, split_config
 from aeseg.runs.workdir import Trained
 from aeseg.types import UserError
@@ -58,7 +59,7 @@ def elsewhere(trained: Trained, root: str = "", description: Mapping[str, Any] |
 
 
 def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistics: Mapping[str, tuple[float, ...]] | None = None) -> None:
-    """Set classes, channels, depth, mean and std of a config from its training images, except fields in `overrides`."""
+    """Set classes, channels, depth, mean, std and modalities of a config from its training images, except fields in `overrides`."""
     train = spec.build(split_config(spec.plain(config.data), "train"))
     if is_segmenter(config) and "method.classes" not in overrides:
         config.method.classes = len(train.classes)
@@ -68,6 +69,7 @@ def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistic
     if hasattr(train, "reading") and {"bits", "value_range"} <= set(config.data.source):
         for name in {"bits", "value_range"} - {field.removeprefix("data.source.") for field in overrides}:
             config.data.source[name] = getattr(train.reading, name)  # stated once, also for images elsewhere
+    own_modalities.follow(config, train)
     if "channels" in decoder and "method.decoder.channels" not in overrides:
         decoder.channels = getattr(train, "channels", decoder.channels)
 
