@@ -1,6 +1,7 @@
 """Who imports whom: down only (DESIGN: L0 to L5), nothing heavy, and fast."""
 
 import ast
+import functools
 import pkgutil
 import subprocess
 import sys
@@ -37,6 +38,7 @@ BUDGET = 2.5
 """Seconds in which all that the main job needs is imported, on two quiet cores."""
 
 
+@functools.cache
 def files() -> dict[str, Path]:
     """{module: file} of aeseg and experiments."""
     found = {}
@@ -46,6 +48,7 @@ def files() -> dict[str, Path]:
     return found
 
 
+@functools.cache
 def imported(module: str, path: Path) -> set[str]:
     """Every module of ours that a file imports, wherever in the file."""
     known, found = files(), set()
@@ -147,13 +150,16 @@ for module in {[*modules, "experiments.pretrain", "experiments.segment", "experi
 
 
 def test_what_the_main_job_needs_is_imported_in_time():
-    """The best of three runs, in processor seconds; a slower or busier machine is allowed twice what JAX alone takes it."""
+    """The first in time of three runs, in processor seconds; a slower or busier machine is allowed twice what JAX alone takes it."""
 
     def seconds(modules: str) -> float:
         script = f"import time; import {modules}; print(time.process_time())"
         return float(subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
-    job = min(seconds("experiments.pretrain, experiments.segment") for _ in range(3))
+    taken: list[float] = []
+    while len(taken) < 3 and min(taken, default=BUDGET) >= BUDGET:
+        taken.append(seconds("experiments.pretrain, experiments.segment"))
+    job = min(taken)
     print(f"\nimports of the main job: {job:.2f} s of processor time")
     if job >= BUDGET:
         alone = min(seconds("jax") for _ in range(3))
