@@ -112,7 +112,8 @@ install() { # NAME, then what pip shall install; does nothing where the same was
     "$python" -m venv "$venv"
   fi
   echo "launch.sh: installing what $1 needs into $venv; this takes minutes, once" >&2
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${@:2}" ||
+  # Python compiles what it imports; pip would compile all of torch.
+  "$venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check "${@:2}" ||
     fail "pip could not install what $1 needs (its message is above). Mend the network or PIP_INDEX_URL, then run the same line again."
   echo "$wanted" >"$stamp"
 }
