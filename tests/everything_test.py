@@ -38,8 +38,9 @@ def parameter_count(config: ConfigDict) -> int:
 @functools.cache
 def _parameter_count(described: str, modalities: str, window: tuple[int, int], channels: int) -> int:
     method = spec.build(spec.from_json(described))
-    row = example(window, channels, spec.build(spec.from_json(modalities))["of"])
-    row |= {"valid": jnp.ones((1,), bool), "index": jnp.zeros((1,), jnp.int32), "image": jnp.zeros(row["image"].shape)}
+    modalities = spec.build(spec.from_json(modalities))["of"]
+    row = {name: jnp.asarray(array) for name, array in example(window, channels, modalities).items()}
+    row |= {"valid": jnp.ones((1,), bool), "index": jnp.zeros((1,), jnp.int32), "image": row["image"].astype(jnp.float32)}
     return tree.count(jax.eval_shape(lambda: method.init(jax.random.key(0), row, train=False))["params"])
 
 

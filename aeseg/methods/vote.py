@@ -60,7 +60,7 @@ class Vote(Segmenter):
         return {f"{modality.key}_{name}": weight for modality in self.modalities for name, weight in terms.items()}
 
     def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
-        means = {}
+        means: dict[str, Mean] = {}
         for modality in self.modalities:
             each = self.networks[modality.key](_part(modality, batch), train=train)
             means |= {f"{modality.key}_{name}": mean for name, mean in each.items()}
@@ -68,7 +68,7 @@ class Vote(Segmenter):
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
         """Return the weight of each Mean, from the labels of the records that have the modality."""
-        weights = {}
+        weights: dict[str, Array] = {}
         for modality in self.modalities:
             each = super().denominators({**batch, "valid": _valid(modality, batch)})
             weights |= {f"{modality.key}_{name}": weight for name, weight in each.items()}
