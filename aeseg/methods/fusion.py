@@ -31,7 +31,7 @@ class Fusion(Segmenter):
     modalities: tuple[nn.Module, ...] = ()
 
     def __post_init__(self) -> None:
-        if not hasattr(self.encoder, "embed_with") or getattr(self.encoder, "outputs", ()):  # type: ignore[arg-type]
+        if not hasattr(self.encoder, "embed_with") or bool(getattr(self.encoder, "outputs", ())):
             raise UserError(f"Fusion needs an encoder of tokens (embed_with), without outputs: vit; got {type(self.encoder).__name__}.")
         check_modalities(self.modalities, "Fusion")
         super().__post_init__()
