@@ -8,6 +8,7 @@ import json
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from aeseg import spec, tree
@@ -31,12 +32,11 @@ def config_of(described: str) -> ConfigDict:
 
 def parameter_count(config: ConfigDict) -> int:
     """Build the method and trace it on its own window, with shapes alone."""
-    return _parameter_count(spec.to_json(config.method), tuple(config.window), channels(config))
+    return _parameter_count(spec.build(config.method), tuple(config.window), channels(config))
 
 
 @functools.cache
-def _parameter_count(described: str, window: tuple[int, int], channels: int) -> int:
-    method = spec.build(spec.from_json(described))
+def _parameter_count(method: nn.Module, window: tuple[int, int], channels: int) -> int:
     h, w = window
     row = {
         "image": jnp.zeros((1, h, w, channels)),
