@@ -159,22 +159,22 @@ def test_every_file_is_imported_by_some_test():
 def test_tests_mirror_the_code():
     """tests/data/loader_test.py tests aeseg/data/loader.py, papers_test.py a folder papers; other tests cover everything."""
     whole = {
-        "evaluation_of_the_record",
-        "contract",
-        "command_lines",
-        "doctests",
-        "lanes",
-        "imports",
-        "everything",
         "bad_input",
-        "readme",
-        "end_to_end",
+        "command_lines",
+        "contract",
+        "doctests",
+        "evaluation_of_the_record",
+        "everything",
+        "imports",
+        "lanes",
         "launch",
-        "precision",
-        "own_images",
-        "depth",
-        "browser",
         "main",
+        "own_images",
+        "precision",
+        "readme",
+        "reference_example",
+        "resume",
+        "slurm",
     }
     for path in sorted((ROOT / "tests").rglob("*_test.py")):
         relative = path.relative_to(ROOT / "tests").with_name(path.name.replace("_test.py", ".py"))

@@ -154,7 +154,7 @@ for module in {[*modules, "experiments.pretrain", "experiments.segment", "experi
 
 
 def test_the_main_job_is_imported_in_time():
-    """The first of three runs within the limit, in processor seconds; a slow or busy machine gets twice the time of JAX alone."""
+    """The first of three runs within the limit, in processor seconds; on a busy machine the limit is twice the time of JAX alone."""
 
     def seconds(modules: str) -> float:
         script = f"import time; import {modules}; print(time.process_time())"
