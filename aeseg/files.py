@@ -10,6 +10,7 @@ import fcntl
 import itertools
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,7 +33,7 @@ def replacing(path: str) -> Iterator[str]:
     A link at `path` is replaced, not followed.
     """
     folder = os.path.dirname(path) or "."
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.{secrets.token_hex(8)}.tmp"  # processes of several hosts may share a number
     try:
         os.makedirs(folder, exist_ok=True)
         yield temporary
