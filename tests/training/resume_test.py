@@ -79,7 +79,9 @@ def test_a_run_goes_on_on_other_devices_and_processes_sharded_or_not(tmp_path, w
     else:
         start = trained(tmp_path / "run", *after)
         assert int(start.step) == RESUMED
-        saved = Checkpoints(str(whole(*before) / "checkpoints")).restore(start, pytest.fail, step=RESUMED)
+        kept = Checkpoints(str(whole(*before) / "checkpoints"), keep=5)
+        saved = kept.restore(start, pytest.fail, step=RESUMED)
+        kept.close()
         pairs = zip(jax.tree.leaves(start), jax.tree.leaves(saved), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs), "the restored state differs"
         assert tree.count(start.params) > 1000
