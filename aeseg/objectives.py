@@ -99,7 +99,7 @@ def binary_entropy(target: Float[Array, "b h w c"], valid: Bool[Array, "b"]) -> 
 
     The floor of `binary_cross_entropy`: its value for a perfect reconstruction, at most log 2.
     """
-    target = target.astype(jnp.float32)
+    target = jnp.clip(target.astype(jnp.float32), 0, 1)  # 255 / 255 may round to above 1
     return _over_images(jax.scipy.special.entr(target) + jax.scipy.special.entr(1 - target), valid, None)
 
 

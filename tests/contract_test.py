@@ -1,5 +1,6 @@
 """The contract of every method, encoder, decoder, head and source (tests/contract.py finds them by file name)."""
 
+import contextlib
 import inspect
 import json
 from pathlib import Path
@@ -42,6 +43,8 @@ from tests.contract import (
 
 MODELS = ("encoder", "decoder", "head")
 NETWORKS = ("method", *MODELS)
+OPTIMISED = ("masked", "reconstruction", "segmenter")
+"""Methods whose golden losses are those of users' programs: a transformer, a convolutional network, and one with a pyramid."""
 
 
 @every(*PACKAGES)
@@ -77,7 +80,8 @@ def test_shapes_at_every_size_of_its_recipe(kind, name):
         variables, output = traced(kind, name, size)
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables)), "parameters are float32"
         check_shapes(kind, module, output)
-        check_shapes(kind, module, training_shapes(module, variables, large_inputs(kind)))
+        if size in ("small", sizes(kind, name)[-1]):
+            check_shapes(kind, module, training_shapes(module, variables, large_inputs(kind)))
 
 
 def check_shapes(kind, module, output):
@@ -114,8 +118,7 @@ def test_activations_take_its_dtype_and_parameters_stay_float32(kind, name):
 def test_jit_changes_nothing(kind, name):
     tested = case(kind, name)
     eager = tested.module.apply(tested.variables, tested.inputs, train=False)
-    with lanes.optimised():
-        compiled, _ = tested.apply(tested.variables, tested.inputs, 0, False)
+    compiled, _ = tested.apply(tested.variables, tested.inputs, 0, False)
     assert_close(eager, compiled, rtol=1e-4, atol=1e-5)
 
 
@@ -209,7 +212,8 @@ def test_padding_rows_have_no_weight(kind, name):
 def test_microbatches_change_nothing(kind, name):
     tested = case(kind, name)
     uneven = {**tested.inputs, "label": tested.inputs["label"].at[0].set(IGNORE)}  # the halves have different weights
-    halves = [{field: array[rows] for field, array in uneven.items()} for rows in (slice(0, 2), slice(2, 4))]
+    order = [jnp.array(rows) for rows in ((0, 1, 2, 3), (2, 3, 0, 1))]  # two rows each, padded: one program for whole and halves
+    halves = [{field: array[rows] for field, array in uneven.items()} | {"valid": jnp.arange(4) < 2} for rows in order]
     whole, _ = tested.apply(tested.variables, uneven, 0, False)
     first, second = (tested.apply(tested.variables, half, 0, False)[0] for half in halves)
     assert_close(whole, step.add(first, second), atol=1e-5)
@@ -224,11 +228,11 @@ def test_microbatches_change_nothing(kind, name):
 @every("method")
 def test_a_train_step_equals_the_golden_file(kind, name):
     method, optimiser = built(kind, name, "tiny"), optax.sgd(0.1)
-    one = mesh.create(devices=jax.devices()[:1])
+    one = mesh.create()
     now = state.create(method, optimiser, batch(), 0, False, one)
     train = step.train_step(method, optimiser, one, microbatches=1, seed=0, ema=0.0)
     losses = []
-    with lanes.optimised():
+    with lanes.optimised() if name in OPTIMISED else contextlib.nullcontext():
         for _ in range(3):
             now, terms = train(now, mesh.place(one, {field: np.asarray(array) for field, array in batch().items()}))
             losses.append(float(terms["loss"].value()))

@@ -1,6 +1,7 @@
 """Imports: only down the layers (aeseg/README.md), nothing heavy, and fast."""
 
 import ast
+import functools
 import pkgutil
 import subprocess
 import sys
@@ -38,6 +39,7 @@ BUDGET = 2.5
 """Time limit of the main job's imports, in seconds on two quiet cores."""
 
 
+@functools.cache
 def files() -> dict[str, Path]:
     """Return {module: file} of aeseg and experiments."""
     found = {}
@@ -47,6 +49,7 @@ def files() -> dict[str, Path]:
     return found
 
 
+@functools.cache
 def imported(module: str, path: Path) -> set[str]:
     """Return every module of aeseg and experiments that a file imports, anywhere in the file."""
     known, found = files(), set()
@@ -109,12 +112,15 @@ def test_independent_packages_do_not_import_each_other(one, other):
 
 
 def test_parts_do_not_import_one_another():
-    """Methods, encoders, decoders, heads and sources are independent; a recipe finds other parts by name."""
+    """Methods, encoders, decoders, heads and sources are independent, except that methods extend the segmenter.
+
+    A recipe finds other parts by name.
+    """
     for package in PACKAGES.values():
         for module, path in files().items():
             if below(module, package) and module != package:
                 others = {name for name in imported(module, path) if below(name, package) and name != module}
-                assert others <= set(), f"{module} imports its neighbour {others}"
+                assert others <= {"aeseg.methods.segmenter"}, f"{module} imports its neighbour {others}"
 
 
 def test_no_cycle_of_imports():
@@ -148,13 +154,16 @@ for module in {[*modules, "experiments.pretrain", "experiments.segment", "experi
 
 
 def test_the_main_job_is_imported_in_time():
-    """The best of three runs, in processor seconds; on a slow or busy machine the limit is twice the time of JAX alone."""
+    """The first of three runs within the limit, in processor seconds; on a busy machine the limit is twice the time of JAX alone."""
 
     def seconds(modules: str) -> float:
         script = f"import time; import {modules}; print(time.process_time())"
         return float(subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
-    job = min(seconds("experiments.pretrain, experiments.segment") for _ in range(3))
+    taken: list[float] = []
+    while len(taken) < 3 and min(taken, default=BUDGET) >= BUDGET:
+        taken.append(seconds("experiments.pretrain, experiments.segment"))
+    job = min(taken)
     print(f"\nimports of the main job: {job:.2f} s of processor time")
     if job >= BUDGET:
         alone = min(seconds("jax") for _ in range(3))

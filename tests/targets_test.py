@@ -11,6 +11,7 @@ from aeseg.methods import fcmae, masked, simmim
 from aeseg.spec import build
 from aeseg.types import UserError
 from experiments.console import cli
+from tests import jitted
 
 RANDOM = np.random.default_rng(0)
 COLOUR, CONTRAST = np.array([0.7, 0.4, 0.2]), np.array([0.18, 0.12, 0.07])
@@ -54,9 +55,9 @@ def test_a_method_s_loss_is_over_hidden_units_with_content_in_standardised_units
     described.update(target_mean=tuple(COLOUR), target_std=tuple(CONTRAST), content=0.05)
     method = build(described)
     variables = jax.jit(lambda: method.init(jax.random.key(0), batch, train=False))()
-    hidden = method._hidden(batch, False)
+    hidden = jax.jit(lambda: method._hidden(batch, False))()
     unit = image.shape[1] // hidden.shape[1]
-    values = jnp.asarray(method.apply(variables, batch["image"], hidden, False, method="_values"))
+    values = jitted.apply(method, variables, batch["image"], hidden, False, method="_values")
     seen = jnp.asarray((image - COLOUR) / CONTRAST, jnp.float32)
     counted = np.array(hidden)
     counted[:, :, : counted.shape[2] // 2] = False
@@ -70,7 +71,7 @@ def test_a_method_s_loss_is_over_hidden_units_with_content_in_standardised_units
             target = (target - mean) / deviation
         error = jnp.square(values - target)
     expected = objectives.hidden_error(error, jnp.asarray(counted), batch["valid"])
-    found = method.apply(variables, batch, train=False)[next(iter(method.coefficients))]
+    found = jitted.apply(method, variables, batch, train=False)[next(iter(method.coefficients))]
     assert found.value() == pytest.approx(float(expected.value()), rel=1e-4)
     assert found.weight == 2
 

@@ -114,7 +114,9 @@ def sentences(arm: Mapping[str, Any], arms: int) -> list[str]:
         return [f"{arm['arm']}: {100 * (overall['gain'] or 0):+.1f} points against {arm['against']}, one seed, so no interval."]
     words = {"gains": "gains", "loses": "loses", "not shown": "no difference shown,"}
     among = f", p {overall['holm']:.2g} after Holm's correction over {arms} arms" if arms > 1 else f", p {overall['holm']:.2g}"
-    could = f"; this number of seeds shows {100 * overall['smallest']:.1f} points with probability {POWER}"
+    could = "; more seeds are needed to show any"
+    if overall["smallest"] < 1:
+        could = f"; this number of seeds shows {100 * overall['smallest']:.1f} points with probability {POWER}"
     lines = [
         f"{arm['arm']}: {words[overall['verdict']]} {_points(overall)} against {arm['against']}, {overall['seeds']} seeds{among}"
         f"{could if overall['verdict'] == 'not shown' else ''}."

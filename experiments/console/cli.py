@@ -219,9 +219,8 @@ def _current(word: str, node: ConfigDict) -> str:
     return word
 
 
-def with_fields(config_name: str, fields: Mapping[str, Any]) -> ConfigDict:
-    """Return the config of `load_config` with fields set as by --config.<name>=<value>, converted to their types."""
-    config = load_config(config_name)
+def set_fields(config: ConfigDict, fields: Mapping[str, Any]) -> ConfigDict:
+    """Set fields of a config as --config.<name>=<value> does, with values of their types; return the config."""
     window = tuple(config.get("window", ()))
     for field, value in fields.items():
         *parents, last = re.findall(r"[^.\[\]]+", field_name(field, config))

@@ -22,14 +22,18 @@ def comparison(page: ComparisonPage, number: int) -> Markup:
             arm,
             [(labels, mean) for labels, mean, *_ in rows[arm]],
             colour,
-            [(labels, low, high) for labels, _, low, high, _ in rows[arm]],
+            [(labels, max(0.0, low), min(1.0, high)) for labels, _, low, high, _ in rows[arm]],
             True,
         )
         for colour, arm in enumerate(arms)
     ]
     chart = charts.curves("Test mIoU, %, by labelled images", series, "labelled images", log=True, percent=True)
     seeds = len({run["seed"] for run in page.runs})
-    note = f"Mean over seeds ({seeds}); bands and lines: 95 % interval of the mean." if seeds > 1 else "One seed has no interval."
+    note = (
+        f"Mean over seeds ({seeds}); bands and lines: 95 % interval of the mean, cut at 0 and 100 %."
+        if seeds > 1
+        else "One seed has no interval."
+    )
     return section(
         f"comparison{number}",
         page.name,

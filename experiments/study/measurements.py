@@ -45,10 +45,8 @@ def current(table: str, paper: Any) -> list[dict[str, Any]]:
 
 
 def matching(table: str, rows: Sequence[Row]) -> dict[str, set[str]]:
-    """Return, by the row's name, the ids of the recorded configs with the row's meaning."""
-    recorded = {name: meaning(each) for name, each in descriptions.stored(descriptions.config_file(RESULTS, table)).items()}
-    wanted = {name: meaning(each) for name, each in described(rows).items()}
-    return {row: {name for name, text in recorded.items() if text == wanted[row]} for row in wanted}
+    """Return, by the row's name, the ids of the table's recorded configs with the row's meaning."""
+    return descriptions.matching(descriptions.config_file(RESULTS, table), rows)
 
 
 def workdir(runs: str, table: str, rows: Sequence[Row], name: str, seed: int) -> str:

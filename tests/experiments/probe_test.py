@@ -54,7 +54,7 @@ def test_a_split_with_another_number_of_classes_is_refused(tmp_path, monkeypatch
     whole = Data.scored
     monkeypatch.setattr(Data, "scored", lambda data, split: whole(data, split) if split != "test" else Stripes())
     assert cli.guarded(probe.run, ["program", *FLAGS, f"--workdir={tmp_path / 'run'}"]) == 2
-    assert_says(capsys.readouterr().err, "The config has 8 classes; the data have 2. Set --config.method.classes")
+    assert_says(capsys.readouterr().err, "Expected 8 classes, as in the config; the data have 2. Set --config.method.classes")
 
 
 class Stripes:

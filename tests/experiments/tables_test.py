@@ -168,7 +168,7 @@ def test_a_row_that_failed_fails_the_command_and_the_check(results, monkeypatch)
 
 
 def test_only_unchanged_rows_are_recorded(results, monkeypatch, capsys):
-    monkeypatch.setattr(measurements, "measure_missing", lambda table, paper, runs, extra, jobs: print(extra) or {})
+    monkeypatch.setattr(measurements, "measure_missing", lambda table, paper, runs, extra, *rest: print(extra) or {})
     assert tables.run(["program", "scenes", "--run", "--set=data.root=/data,data.threads=4"]) == 0
     assert "{'data.root': '/data', 'data.threads': '4'}" in capsys.readouterr().out
     assert cli.guarded(tables.run, ["program", "scenes", "--run", "--set=steps=1,window=(8,8)"]) == 2

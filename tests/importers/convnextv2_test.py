@@ -48,9 +48,8 @@ def nchw(array):
     return torch.from_numpy(np.asarray(array).transpose(0, 3, 1, 2).copy())
 
 
-@pytest.mark.parametrize(("h", "w"), [(16, 16), (24, 16)])
 @pytest.mark.parametrize("case", CASES)
-def test_features_and_gradients_equal_transformers(tmp_path, case, h, w):
+def test_features_and_gradients_equal_transformers(tmp_path, case):
     family, kind, config = CASES[case]
     theirs = randomised(kind(config))
     theirs.save_pretrained(tmp_path)
@@ -58,7 +57,7 @@ def test_features_and_gradients_equal_transformers(tmp_path, case, h, w):
     described = family.spec_of(config)
     described.update({"mean": (0.0,), "std": (1.0,)})
     rules, module = family.rules(described), build(described)
-    image = jnp.asarray(np.random.default_rng(1).random((2, h, w, 3)), jnp.float32)
+    image = jnp.asarray(np.random.default_rng(1).random((2, 24, 16, 3)), jnp.float32)
     like = {"params": {"encoder": jax.eval_shape(lambda: module.init(jax.random.key(0), image, train=False))["params"]}}
     variables = from_foreign(rules, prefixed(family, tensors), like, family.ignored)
 

@@ -45,11 +45,16 @@ class Torch:
         return functional.batch_norm(features, *moments, *affine, eps=epsilon)
 
 
-def with_variables(module, *inputs):
-    """Return (a module's output in evaluation, Torch on its variables)."""
+def variables_of(module, *inputs):
+    """A module's variables, drawn here: what initialises them would be compiled."""
     random = np.random.default_rng(0)
     shapes = jax.eval_shape(lambda *inputs: module.init(jax.random.key(0), *inputs, train=False), *inputs)
-    variables = jax.tree_util.tree_map_with_path(lambda path, leaf: BY_NAME[path[-1].key](random, leaf.shape).astype(np.float32), shapes)
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: BY_NAME[path[-1].key](random, leaf.shape).astype(np.float32), shapes)
+
+
+def with_variables(module, *inputs):
+    """(what a module makes of its inputs in evaluation, Torch on its variables)."""
+    variables = variables_of(module, *inputs)
     return jax.jit(lambda variables, *inputs: module.apply(variables, *inputs, train=False))(variables, *inputs), Torch(
         tree.flatten(variables)
     )

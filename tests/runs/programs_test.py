@@ -15,7 +15,7 @@ IMAGES = {f"data.{split}.{name}": 16 for split in ("train", "validation") for na
 
 
 def run_of(argument, **fields):
-    return spec.build(cli.with_fields(f"scenes:{argument},tiny", {**SMALL, **IMAGES, **fields}))
+    return spec.build(cli.set_fields(cli.load_config(f"scenes:{argument},tiny"), {**SMALL, **IMAGES, **fields}))
 
 
 @pytest.mark.parametrize("argument", ["denoising", "unet"])

@@ -56,7 +56,7 @@ def records(monkeypatch):
 
 
 def segmenter_config(**fields):
-    return cli.with_fields("scenes:unet", {"method.classes": 3, "data.fraction": 1.0, **fields})
+    return cli.set_fields(cli.load_config("scenes:unet"), {"method.classes": 3, "data.fraction": 1.0, **fields})
 
 
 def test_each_label_is_read_once_and_the_weights_use_all_training_labels(records):

@@ -11,8 +11,10 @@ import pytest
 
 from aeseg.training import roll_call, signals
 from aeseg.training.checkpoints import saved_steps
+from tests.forked import Forked
+from tests.training.program import main
 
-ENVIRONMENT = {**os.environ, "XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+ENVIRONMENT = {**os.environ, "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")}
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
@@ -105,8 +107,7 @@ def test_handlers_are_restored_afterwards():
 
 
 def program(workdir, *options):
-    command = [sys.executable, "-m", "tests.training.program", str(workdir), *options]
-    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Forked(main, [str(workdir), *options], ENVIRONMENT)
 
 
 def test_a_run_stops_in_a_step_and_in_an_evaluation_and_while_waiting_for_data_and_resumes(tmp_path):

@@ -50,6 +50,11 @@ class Aligned:
                 )
         return {self.key: planes, f"has_{self.key}": np.array(bool(path))}
 
+    @property
+    def channels(self) -> int:
+        """Return the number of planes; reads the first file."""
+        return self._kind[0][0] if self._kind[0] else 1
+
     @cached_property
     def _kind(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         planes = self._planes(self.first)

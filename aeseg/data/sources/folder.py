@@ -189,6 +189,11 @@ class Folder:
         return self._ranged[0]
 
     @property
+    def planes(self) -> dict[str, int]:
+        """Return the number of planes of each folder in `aligned`, by name; reads their first files."""
+        return {reader.key: reader.channels for reader in self._further if isinstance(reader, aligned.Aligned)}
+
+    @property
     def coding_key(self) -> tuple[Any, ...]:
         """Return the coding of label images, to compare with another split; reads a sample."""
         return self._meaning.coding.key if self._labelled and self._meaning.coding else ()

@@ -111,3 +111,17 @@ def test_paths_and_loading_settings_do_not_change_the_meaning():
     fields = {"data.root": "/elsewhere", "data.threads": 7, "data.cache_gib": 0.0, "log_every": 3, "keep": 5, "next": "segment"}
     meanings = {descriptions.meaning(descriptions.described([row._replace(overrides=each)])["scratch"]) for each in ({}, fields)}
     assert len(meanings) == 1
+
+
+def test_configs_and_rows_are_matched_once_until_the_file_of_configs_changes(tmp_path, monkeypatch):
+    rows = (Row("scratch", "segment", "segment"), Row("longer", "segment", "segment", {"steps": 3200}))
+    path, loaded, load = str(tmp_path / "table.jsonl"), [], cli.load_config
+    monkeypatch.setattr(cli, "load_config", lambda name: loaded.append(name) or load(name))
+    descriptions.forget()
+    assert descriptions.matching(path, rows) == {"scratch": set(), "longer": set()}
+    name = descriptions.store(path, descriptions.described(rows)["longer"])
+    first = descriptions.matching(path, rows)
+    assert first == {"scratch": set(), "longer": {name}}
+    assert descriptions.matching(path, rows) is first
+    assert loaded == ["segment"], "both rows are of one config"
+    assert descriptions.described(rows)["scratch"]["config"]["steps"] == 1600

@@ -29,7 +29,7 @@ def run_of(config: str, **fields: object) -> Run:
         "optimiser.epsilon": 0.01,
     }  # otherwise Adam amplifies rounding
     shared = {**unit, "window": (32, 32), "steps": 4, "batch_size": 6, "optimiser.warmup": 0, **sizes, **records}
-    return build_run(cli.with_fields(config, {**shared, **fields}))
+    return build_run(cli.set_fields(cli.load_config(config), {**shared, **fields}))
 
 
 @pytest.fixture(autouse=True)

@@ -30,7 +30,8 @@ def test_logits_are_at_the_finest_stride_and_depend_on_the_added_features(fields
 def test_only_pooled_features_of_the_encoder_are_added_and_none_at_the_finest_stride(head):
     """Badrinarayanan et al. 2017, figure 3: pixels that pooling leaves out do not affect the logits."""
     features = pyramid(1, 2, 4)
-    logits, variables = build(head).init_with_output(jax.random.key(0), features, train=False)
+    variables = jitted.init(build(head), jax.random.key(0), features, train=False)
+    logits = jitted.apply(build(head), variables, features, train=False)
     blocks = features[1].reshape(1, 8, 2, 8, 2, 4)
     left_out = jnp.where(blocks == blocks.max(axis=(2, 4), keepdims=True), blocks, blocks - 1).reshape(features[1].shape)
     np.testing.assert_array_equal(jitted.apply(build(head), variables, {**features, 1: left_out}, train=False)[1], logits[1])
@@ -61,7 +62,8 @@ def test_each_variant_equals_torch_on_a_size_that_the_poolings_do_not_divide(var
 def test_bilinear_interpolation_upsamples_the_coarsest_scores():
     features = pyramid(1, 2, 4)
     head = fcn_basic.FCNBasicHead(3, addition=False, learnt=False)
-    logits, variables = head.init_with_output(jax.random.key(0), features, train=False)
+    variables = jitted.init(head, jax.random.key(0), features, train=False)
+    logits = jitted.apply(head, variables, features, train=False)
     kernel = variables["params"]["reduction4"]["kernel"][0, 0]
     twice = images.resize(images.resize(features[4] @ kernel, 8, 8), 16, 16)
     np.testing.assert_allclose(logits[1], twice, rtol=1e-5, atol=1e-6)

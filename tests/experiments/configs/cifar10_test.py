@@ -1,4 +1,4 @@
-"""The example of the reference text (configs/cifar10.py:folder) trains as the same network does in torch."""
+"""experiments/configs/cifar10.py: the example of the reference text trains as the same network does in torch."""
 
 import cv2
 import numpy as np
