@@ -178,7 +178,7 @@ def test_links_out_of_the_output_are_refused(run, segmenter, photos, tmp_path, c
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "labels").symlink_to(tmp_path / "elsewhere")
     assert run(predict, segmenter, f"--input={photos / 'b.jpg'}", f"--output={tmp_path / 'out'}") == 2
-    assert "by a link. Remove the link, or name another --output." in capsys.readouterr().err
+    assert "through a link. Remove the link, or set another --output." in capsys.readouterr().err
     assert not list((tmp_path / "elsewhere").iterdir())
 
 

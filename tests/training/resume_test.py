@@ -1,7 +1,9 @@
-"""Resuming on other devices and processes, with parameters sharded or not: the same state, and the same training to rounding."""
+"""Resuming on other devices and processes, with parameters sharded or not: the same bits, and the next step to 1e-6."""
 
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -16,71 +18,74 @@ from aeseg.training.log import Log
 from tests.training import cases
 from tests.training.signals_test import ENVIRONMENT, port
 
-STEPS = 6
+STEPS, RESUMED = 6, 4
+"""Every second step is saved; what follows RESUMED is removed."""
 
 
-def trained(workdir, steps, devices, fsdp):
-    """Train or resume on so many devices; return (state at the start, state at the end)."""
-    run = cases.run(steps, mesh=mesh.create(fsdp, jax.devices()[:devices]), ema=0.9, log_every=1)
+def trained(workdir, devices, fsdp):
+    """Train or resume on so many devices; return the state at the start."""
+    run = cases.run(STEPS, mesh=mesh.create(fsdp, jax.devices()[:devices]), ema=0.9, log_every=1)
     kept = Checkpoints(os.path.join(workdir, "checkpoints"), keep=5)
     state = loop.initial_state(run, next(cases.batches(0)))
     state = kept.restore(state, say=pytest.fail) or state
     start = jax.device_get(state)
-    log = Log(str(workdir), steps, int(state.step))
+    log = Log(str(workdir), STEPS, int(state.step))
     try:
-        return start, jax.device_get(cases.trained(run, state, kept, log).state)
+        cases.trained(run, state, kept, log)
     finally:
         kept.close()
         log.close()
+    return start
 
 
-def losses(workdir):
-    return [json.loads(line)["train/loss"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-def distance(left, right):
-    """Norm of the difference of all parameters, relative to their norm."""
-    pairs = [(np.float64(a), np.float64(b)) for a, b in zip(jax.tree.leaves(left.params), jax.tree.leaves(right.params), strict=True)]
-    return np.sqrt(sum(np.sum((a - b) ** 2) for a, b in pairs) / sum(np.sum(a**2) for a, _ in pairs))
+def two_processes(workdir, fsdp):
+    """Train or resume in two processes with two devices each."""
+    environment = {**ENVIRONMENT, "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"}
+    command = [sys.executable, "-m", "tests.training.program", str(workdir), f"steps={STEPS}", "ranks=2", f"port={port()}", f"fsdp={fsdp}"]
+    more = ["log_every=1", "save_every=2", "ema=0.9"]
+    ranks = [subprocess.Popen([*command, *more, f"rank={rank}"], env=environment) for rank in (0, 1)]
+    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """(workdir, end) of a run that is not interrupted, on one device."""
-    workdir = tmp_path_factory.mktemp("whole")
-    return workdir, trained(workdir, STEPS, 1, 1)[1]
+    """Return a function from (devices, fsdp), or "processes" and fsdp, to the workdir of a run that was not interrupted."""
+
+    @functools.cache
+    def run(devices, fsdp):
+        workdir = tmp_path_factory.mktemp("whole")
+        two_processes(workdir, fsdp) if devices == "processes" else trained(workdir, devices, fsdp)
+        return workdir
+
+    return run
 
 
-def check(workdir, end, whole):
-    assert len(losses(workdir)) == STEPS
-    np.testing.assert_allclose(losses(workdir), losses(whole[0]), rtol=1e-6)
-    assert distance(end, whole[1]) < 1e-6
+def losses(workdir):
+    return {row["step"]: row["train/loss"] for row in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())}
 
 
-@pytest.mark.parametrize(("before", "after"), [((1, 1), (8, 4)), ((8, 4), (1, 1)), ((8, 8), (4, 2)), ((2, 1), (8, 1))])
-def test_a_run_goes_on_on_other_devices_sharded_or_not(tmp_path, whole, before, after):
-    _, middle = trained(tmp_path, 3, *before)
-    start, end = trained(tmp_path, STEPS, *after)
-    assert tree.flatten(start).keys() == tree.flatten(middle).keys()
-    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(middle), jax.tree.leaves(start), strict=True))
-    check(tmp_path, end, whole)
-
-
-def two_processes(workdir, steps, fsdp):
-    """Train or resume in two processes with two devices each."""
-    environment = {**ENVIRONMENT, "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"}
-    command = [sys.executable, "-m", "tests.training.program", str(workdir), f"steps={steps}", "ranks=2", f"port={port()}", "log_every=1"]
-    ranks = [subprocess.Popen([*command, f"rank={rank}", f"fsdp={fsdp}", "ema=0.9"], env=environment) for rank in (0, 1)]
-    assert [rank.wait(timeout=200) for rank in ranks] == [0, 0]
-
-
-@pytest.mark.parametrize("fsdp", [1, 4])
-def test_a_run_goes_on_in_other_processes_sharded_or_not(tmp_path, whole, fsdp):
-    two_processes(tmp_path / "joined", 3, fsdp)
-    _, end = trained(tmp_path / "joined", STEPS, 1, 1)
-    check(tmp_path / "joined", end, whole)
-    trained(tmp_path / "parted", 3, 8, 2)
-    two_processes(tmp_path / "parted", STEPS, fsdp)
-    start, end = trained(tmp_path / "parted", STEPS, 1, 1)
-    assert int(start.step) == STEPS
-    check(tmp_path / "parted", end, whole)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        *(((1, 1), (8, 4)), ((8, 4), (1, 1)), ((8, 4), (2, 1))),
+        *((("processes", 4), (1, 1)), (("processes", 1), (8, 4)), ((8, 4), ("processes", 1)), ((1, 1), ("processes", 4))),
+    ],
+)
+def test_a_run_goes_on_on_other_devices_and_processes_sharded_or_not(tmp_path, whole, before, after):
+    shutil.copytree(whole(*before), tmp_path / "run")
+    shutil.rmtree(tmp_path / f"run/checkpoints/{STEPS}")
+    if after[0] == "processes":
+        two_processes(tmp_path / "run", after[1])
+    else:
+        start = trained(tmp_path / "run", *after)
+        assert int(start.step) == RESUMED
+        kept = Checkpoints(str(whole(*before) / "checkpoints"), keep=5)
+        saved = kept.restore(start, pytest.fail, step=RESUMED)
+        kept.close()
+        pairs = zip(jax.tree.leaves(start), jax.tree.leaves(saved), strict=True)
+        assert all(np.array_equal(a, b) for a, b in pairs), "the restored state differs"
+        assert tree.count(start.params) > 1000
+    wanted, resumed = losses(whole(*before)), losses(tmp_path / "run")
+    assert resumed.keys() == wanted.keys() == set(range(1, STEPS + 1))
+    assert resumed[RESUMED + 1] == pytest.approx(wanted[RESUMED + 1], rel=1e-6)
+    assert resumed[STEPS] == pytest.approx(wanted[STEPS], rel=1e-4)  # Adam makes a step of a gradient that is rounding
