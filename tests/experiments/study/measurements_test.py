@@ -70,20 +70,6 @@ def measure(tmp_path, jobs=1):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_iou_by_light_and_without_modalities_has_a_name_of_its_own():
-    light = {"dark": {"mean_iou": 0.2, "iou": {"disc": 0.3}}}
-    every = {"present": ["image", "depth"], "missing": [], "mean_iou": 0.5, "iou": {"disc": 0.25}, "light": light}
-    without = {**every, "present": ["image"], "missing": ["depth"], "iou": {"disc": 0.1}}
-    scores = {"per_class": [{"name": "disc", "iou": 0.25, "dice": 0.4}], "light": light, "subsets": [every, without]}
-    assert measurements.numbers(scores) == {
-        "iou_disc": 0.25,
-        "dice_disc": 0.4,
-        "iou_disc_dark": 0.3,
-        "iou_disc_without_depth": 0.1,
-        "iou_disc_dark_without_depth": 0.3,
-    }
-
-
 def test_every_row_and_seed_is_measured_once(calls, tmp_path, monkeypatch, jobs):
     monkeypatch.setattr(commands, "_gpus", lambda: ["0", "1"])
     assert measure(tmp_path, jobs) == {}
@@ -295,3 +281,17 @@ def test_provenance_is_printed_by_a_process_of_its_own():
     """So that the process that starts the runs never takes a GPU's memory from them."""
     done = subprocess.run([sys.executable, "-m", "experiments.machine.provenance"], capture_output=True, text=True, check=True)
     assert {"device", "commit", "versions"} <= json.loads(done.stdout).keys()
+
+
+def test_iou_by_light_and_without_modalities_has_a_name_of_its_own():
+    light = {"dark": {"mean_iou": 0.2, "iou": {"disc": 0.3}}}
+    every = {"present": ["image", "depth"], "missing": [], "mean_iou": 0.5, "iou": {"disc": 0.25}, "light": light}
+    without = {**every, "present": ["image"], "missing": ["depth"], "iou": {"disc": 0.1}}
+    scores = {"per_class": [{"name": "disc", "iou": 0.25, "dice": 0.4}], "light": light, "subsets": [every, without]}
+    assert measurements.numbers(scores) == {
+        "iou_disc": 0.25,
+        "dice_disc": 0.4,
+        "iou_disc_dark": 0.3,
+        "iou_disc_without_depth": 0.1,
+        "iou_disc_dark_without_depth": 0.3,
+    }
