@@ -1,7 +1,7 @@
-"""Two lanes: programs that XLA barely optimises, for nearly all tests, and programs as users compile them.
+"""Two lanes: for most tests XLA barely optimises; tests in the optimised lane compile programs as users do.
 
-XLA optimises a tiny network for longer than the network computes.  The optimised lane keeps what is claimed of users'
-programs: golden losses, equality to the bit, and the fast forms of layers.
+XLA takes longer to optimise a tiny network than the network takes to compute.  The optimised lane is for claims about users' programs:
+golden losses, bit equality, and the fast forms of layers.
 """
 
 import contextlib
@@ -11,10 +11,10 @@ from typing import Any
 from unittest import mock
 
 import jax
-from jax._src import compiler  # a process reads XLA_FLAGS once, and jax has no public way to other flags for all programs of a time
+from jax._src import compiler  # a process reads XLA_FLAGS once, and jax has no public way to change flags for a time
 
 _optimises = jax.make_user_context(False)
-"""Part of the key of jax's caches, so that neither lane runs a program of the other."""
+"""Part of the key of jax's caches, so that the lanes do not share programs."""
 
 _NO_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
 _plain_options = compiler.get_compile_options
@@ -30,7 +30,7 @@ _options = _options_with_emitters if _NO_EMITTERS in os.environ["XLA_FLAGS"] els
 
 @contextlib.contextmanager
 def optimised() -> Iterator[None]:
-    """Compile with all optimisations, here and in processes that start meanwhile, as the mark `optimised` does for a whole test."""
+    """Compile with all optimisations inside the block, also in processes started there; the mark `optimised` does so for a test."""
     plain, flags = os.environ.pop("JAX_DISABLE_MOST_OPTIMIZATIONS", ""), os.environ["XLA_FLAGS"]
     os.environ["XLA_FLAGS"] = flags.replace(_NO_EMITTERS, "")
     jax.config.update("jax_disable_most_optimizations", False)
@@ -39,6 +39,6 @@ def optimised() -> Iterator[None]:
             yield
     finally:
         os.environ["XLA_FLAGS"] = flags
-        if plain:  # else the lane was entered before
+        if plain:  # otherwise the lane was already entered
             jax.config.update("jax_disable_most_optimizations", True)
             os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = plain

@@ -10,6 +10,7 @@ from aeseg.models.modalities.audio import Audio
 from aeseg.models.modalities.image import Image
 from aeseg.models.modalities.planes import Planes
 from aeseg.models.modalities.text import Text
+from aeseg.models.modality_batches import alone, check_modalities, with_modalities
 from aeseg.models.neck import unet
 from aeseg.spec import choose, spec
 from aeseg.spec import recipe as part
@@ -69,32 +70,6 @@ class Fusion(Segmenter):
         rows, columns = self.modalities[0].grid(batch)
         features = total / jnp.maximum(weight, 1)
         return {self.encoder.patch: features.reshape(features.shape[0], rows, columns, -1)}
-
-
-def check_modalities(modalities: tuple[nn.Module, ...], reader: str) -> None:
-    """Raise UserError unless the image is first, each key occurs once, and none is the label."""
-    named = [modality.key for modality in modalities]
-    if named[:1] != ["image"] or len(set(named)) < len(named) or "label" in named:
-        raise UserError(
-            f"{reader} takes modalities with the image first, every key once, and no label; got {named}. Change method.modalities."
-        )
-
-
-def alone(image: Float[Array, "b h w c"], modalities: tuple[nn.Module, ...]) -> dict[str, Array]:
-    """Return a batch of images whose other modalities are missing."""
-    rows, h, w = image.shape[:3]
-    batch = {"image": image, "valid": jnp.ones((rows,), bool)}
-    for modality in modalities[1:]:
-        zeros = modality.example(h, w)
-        batch[modality.key] = jnp.zeros((rows, *zeros.shape[1:]), zeros.dtype)
-        batch[f"has_{modality.key}"] = jnp.zeros((rows,), bool)
-    return batch
-
-
-def with_modalities(shown: dict[str, Array], batch: Batch, modalities: tuple[nn.Module, ...]) -> dict[str, Array]:
-    """Add the aligned modalities to the pictures, after the image."""
-    further = {f"image_{modality.key}": modality.seen(batch) for modality in modalities[1:] if hasattr(modality, "seen")}
-    return {"image": shown["image"], **further, **shown}
 
 
 def recipe(size: str = "small", classes: int = 6) -> ConfigDict:

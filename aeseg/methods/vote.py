@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from aeseg.methods.fusion import alone, check_modalities, with_modalities
 from aeseg.methods.segmenter import Segmenter
 from aeseg.metrics import Mean
 from aeseg.models import tokens
 from aeseg.models.modalities.image import Image
 from aeseg.models.modalities.planes import Planes
+from aeseg.models.modality_batches import alone, check_modalities, with_modalities
 from aeseg.spec import recipe as part
 from aeseg.spec import spec
 from aeseg.types import Batch, UserError

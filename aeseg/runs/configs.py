@@ -14,7 +14,8 @@ from ml_collections import ConfigDict, FieldReference
 from aeseg import spec
 from aeseg.methods.segmenter import Segmenter
 from aeseg.models import neck as necks
-from aeseg.runs.run import SPLITS, Data, Run, is_segmenter
+from aeseg.runs.data import SPLITS, Data
+from aeseg.runs.run import Run, is_segmenter
 from aeseg.spec import names, recipe
 from aeseg.training.optimiser import adamw
 from aeseg.types import UserError

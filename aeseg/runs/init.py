@@ -16,7 +16,8 @@ from ml_collections import ConfigDict
 from aeseg import positions, spec, tree
 from aeseg.importers import adapt, families, files
 from aeseg.runs import transfer
-from aeseg.runs.run import config_example, is_segmenter
+from aeseg.runs.example import image_channels
+from aeseg.runs.run import is_segmenter
 from aeseg.runs.train import Init
 from aeseg.runs.workdir import stored_config
 from aeseg.training import checkpoints as saved
@@ -65,7 +66,7 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
         **({"decoder": given.decoder} if foreign and taken in ("what fits", "all") and "decoder" in given else {}),
     }
     grids = {part: tuple(described.grid) for part, described in parts.items() if "grid" in described}
-    channels = config_example(config)["image"].shape[-1]
+    channels = image_channels(config)
     for part, described in parts.items():
         before = described.copy_and_resolve_references()
         _follow(described, config.method[part], part, overrides, path)

@@ -10,7 +10,9 @@ from aeseg import spec
 from aeseg.data import wrappers
 from aeseg.data.statistics import channel_statistics
 from aeseg.runs import own_modalities
-from aeseg.runs.run import SPLITS, Data, is_segmenter, split_config
+from aeseg.runs.data import SPLITS, Data, split_config
+from aeseg.runs.example import decoder_channels
+from aeseg.runs.run import is_segmenter
 from aeseg.runs.workdir import Trained
 from aeseg.types import UserError
 
@@ -70,8 +72,8 @@ def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistic
         for name in {"bits", "value_range"} - {field.removeprefix("data.source.") for field in overrides}:
             config.data.source[name] = getattr(train.reading, name)  # stated once, also for images elsewhere
     own_modalities.follow(config, train)
-    if "channels" in decoder and "method.decoder.channels" not in overrides:
-        decoder.channels = getattr(train, "channels", decoder.channels)
+    if "channels" in decoder and hasattr(train, "channels") and "method.decoder.channels" not in overrides:
+        decoder.channels = decoder_channels(config.method, train.channels)
 
 
 def statistics_of(source: Any) -> dict[str, tuple[float, ...]]:

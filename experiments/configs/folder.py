@@ -22,7 +22,7 @@ from aeseg.data.sources.folder import MASK_CLASSES, Folder
 from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomScale
 from aeseg.runs import own_data
 from aeseg.runs.configs import data_config, file_of, method_config, number, run_config, warm_adamw
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.spec import recipe, spec
 
 ARGUMENTS = ("denoising", "unet", "masked", "upernet,vit", "fcmae", "multimodal", "fusion", "vote")

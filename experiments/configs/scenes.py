@@ -1,4 +1,4 @@
-"""Generated scenes, 64x64: pretrain any autoencoder on 4,096 images, or segment with any head from 128 labelled images.
+"""Generated scenes, 64x64: pretrain any autoencoder on 4,096 images, or train any head on 128 labelled images.
 
 Command   python -m experiments.pretrain [--config=scenes:<autoencoder>[,<encoder>][,<size>]]
           python -m experiments.segment --init=runs/pretrain [--config=scenes:<head>[,<encoder>]]
@@ -24,11 +24,11 @@ LABELLED = 128 / 4096
 def get_config(argument: str = "denoising") -> ConfigDict:
     """Return the config of an autoencoder (pretrains) or a head (segments); see `method_config`."""
     method = method_config(argument, classes=len(CLASSES))
-    told = argument.endswith(",senses")  # a caption says where things are: it would be wrong of a mirrored image
+    senses = argument.endswith(",senses")  # captions and sounds would be wrong for a mirrored image
     sizes = {"train": 4096, "validation": 256, "test": 512}
-    splits = {split: spec(Scenes, split=split, records=records, caption=told, sound=told) for split, records in sizes.items()}
+    splits = {split: spec(Scenes, split=split, records=records, caption=senses, sound=senses) for split, records in sizes.items()}
     drop = (spec(DropModalities, keys=("image", "depth")),) if argument.startswith("fusion") else ()
-    data = data_config(splits, transforms=() if told else (spec(HorizontalFlip), *drop))
+    data = data_config(splits, transforms=() if senses else (spec(HorizontalFlip), *drop))
     steps = number(1600 if "head" in method else 1500)
     if "head" in method:
         data.fraction = LABELLED

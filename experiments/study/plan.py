@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from aeseg import tree
 from aeseg.runs import transfer
-from aeseg.runs.run import config_example
+from aeseg.runs.example import config_example
 from aeseg.spec import build, from_json, to_json
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states

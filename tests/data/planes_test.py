@@ -74,6 +74,6 @@ def test_the_stacked_channels_are_those_of_the_transforms():
         (lambda: WithoutModalities(("radar",))(record(), RNG), "WithoutModalities reads 'radar'"),
     ],
 )
-def test_what_does_not_fit_is_named(transform, message):
+def test_planes_that_do_not_fit_are_named(transform, message):
     with pytest.raises(UserError, match=message):
         transform()

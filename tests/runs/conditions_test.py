@@ -14,7 +14,7 @@ from aeseg.data.sources.scenes import CLASSES, Scenes
 from aeseg.methods import segmenter, vote
 from aeseg.runs import conditions, scores
 from aeseg.runs.configs import data_config, run_config, warm_adamw
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.spec import build, spec
 from experiments import evaluate, pretrain, segment
 from experiments.console import cli

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
-from scipy import signal
 
 from aeseg.data.files import TEXT_LIMIT, opened, shown, size
 from aeseg.data.matching import Files
@@ -84,6 +83,8 @@ def resampled(samples: Float64[np.ndarray, "t c"], rate: int) -> Float32[np.ndar
     """Return the sound at 16 kHz, clipped to [-1, 1]."""
     common = math.gcd(rate, RATE)
     if rate != RATE:
+        from scipy import signal  # takes a second to import
+
         samples = signal.resample_poly(samples, RATE // common, rate // common, axis=0)
     return np.clip(samples, -1, 1).astype(np.float32)
 

@@ -19,18 +19,19 @@ from tests.models.heads.unet_test import Network, pyramid, read
     ("fields", "strides"),
     [({}, [1, 4]), ({"addition": False}, [4]), ({"reduction": False}, [1, 4]), ({"addition": False, "learnt": False}, [4])],
 )
-def test_logits_stand_at_the_finest_stride_and_depend_on_what_is_added(fields, strides):
-    """At stride 2 what is pooled of stride 1; at 1 nothing."""
+def test_logits_are_at_the_finest_stride_and_depend_on_the_added_features(fields, strides):
+    """Stride 2 adds the pooled features of stride 1; stride 1 adds nothing."""
     shapes, read_at = read(fcn_basic.FCNBasicHead(3, **fields), pyramid(1, 2, 4))
     assert shapes == {1: (1, 16, 16, 3)}
     assert read_at == {1: strides}
 
 
 @pytest.mark.parametrize("head", [fcn_basic.recipe("small"), fcn_basic.recipe("unreduced"), segnet.recipe("addition")])
-def test_of_the_encoder_s_features_what_was_pooled_is_added_and_nothing_at_the_finest_stride(head):
-    """Badrinarayanan et al. 2017, figure 3: what pooling left out reaches no logits."""
+def test_only_pooled_features_of_the_encoder_are_added_and_none_at_the_finest_stride(head):
+    """Badrinarayanan et al. 2017, figure 3: pixels that pooling leaves out do not affect the logits."""
     features = pyramid(1, 2, 4)
-    logits, variables = build(head).init_with_output(jax.random.key(0), features, train=False)
+    variables = jitted.init(build(head), jax.random.key(0), features, train=False)
+    logits = jitted.apply(build(head), variables, features, train=False)
     blocks = features[1].reshape(1, 8, 2, 8, 2, 4)
     left_out = jnp.where(blocks == blocks.max(axis=(2, 4), keepdims=True), blocks, blocks - 1).reshape(features[1].shape)
     np.testing.assert_array_equal(jitted.apply(build(head), variables, {**features, 1: left_out}, train=False)[1], logits[1])
@@ -61,12 +62,13 @@ def test_each_variant_equals_torch_on_a_size_that_the_poolings_do_not_divide(var
 def test_bilinear_interpolation_upsamples_the_coarsest_scores():
     features = pyramid(1, 2, 4)
     head = fcn_basic.FCNBasicHead(3, addition=False, learnt=False)
-    logits, variables = head.init_with_output(jax.random.key(0), features, train=False)
+    variables = jitted.init(head, jax.random.key(0), features, train=False)
+    logits = jitted.apply(head, variables, features, train=False)
     kernel = variables["params"]["reduction4"]["kernel"][0, 0]
     twice = images.resize(images.resize(features[4] @ kernel, 8, 8), 16, 16)
     np.testing.assert_allclose(logits[1], twice, rtol=1e-5, atol=1e-6)
 
 
-def test_one_stride_is_refused():
+def test_a_single_stride_is_refused():
     with pytest.raises(UserError, match=r"FCNBasicHead joins features whose strides double .*; the encoder gives \[8\]. Take such"):
         jitted.init(fcn_basic.FCNBasicHead(2), jax.random.key(0), pyramid(8), train=False)

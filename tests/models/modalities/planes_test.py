@@ -21,7 +21,7 @@ def test_every_patch_of_all_planes_is_a_token(key, planes):
     np.testing.assert_array_equal(np.any(np.asarray(other != found), axis=(0, 2)), np.arange(16) == 5)  # row 1, column 1
 
 
-def test_the_error_is_absolute_and_of_standardised_values():
+def test_the_error_is_the_absolute_error_of_standardised_values():
     modality = Planes(patch=4, mean=0.5, std=0.25)
     target = images.patches((BATCH["depth"][..., None] - 0.5) / 0.25, 4).reshape(4, 16, 16)
     np.testing.assert_allclose(modality.error(target - 0.3, BATCH), 0.3, rtol=1e-5)
