@@ -8,7 +8,7 @@ from typing import Any
 
 _INTERFACE = {
     "Run": "aeseg.runs.run",
-    "Data": "aeseg.runs.run",
+    "Data": "aeseg.runs.data",
     "train": "aeseg.runs.train",
     "predict": "aeseg.runs.predict",
 }

@@ -68,6 +68,12 @@ def check_arguments(factory: Callable[..., Any], arguments: Mapping[str, Any]) -
         )
 
 
+def check_field(owner: str, name: str, value: Number, good: bool, expected: str) -> None:
+    """Raise UserError with the field's name and `expected` unless its value is `good`, for constructors."""
+    if not good:
+        raise UserError(f"{owner} takes a {name} of {expected}; got {value}. Change {name} in the config.")
+
+
 def state_bytes(state: Any) -> int:
     """Return the bytes of a state of arrays or shapes: the least memory of training, without gradients and activations."""
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state) if hasattr(leaf, "shape"))

@@ -10,6 +10,7 @@ import fcntl
 import itertools
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,7 +33,7 @@ def replacing(path: str) -> Iterator[str]:
     A link at `path` is replaced, not followed.
     """
     folder = os.path.dirname(path) or "."
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.{secrets.token_hex(8)}.tmp"  # processes of several hosts may share a number
     try:
         os.makedirs(folder, exist_ok=True)
         yield temporary
@@ -89,16 +90,24 @@ def move_aside(path: str) -> str:
     return new
 
 
-def read_json(path: str) -> dict[str, Any]:
-    """Return the object in a JSON file.  UserError if it is unreadable or not an object; OSError if the file does not exist."""
+def read_json(path: str, remedy: str = "Restore the file, or move it away.") -> dict[str, Any]:
+    """Return the object in a JSON file.  UserError if it is not JSON or not an object; OSError if the file cannot be opened."""
     try:
         with open(path, encoding="utf-8") as file:
             value = json.load(file)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON ({str(error)[:80]}). Restore the file, or move it away.") from None
+        raise UserError(f"{path} is not JSON ({str(error)[:80]}). {remedy}") from None
     if not isinstance(value, dict):
-        raise UserError(f"{path} must hold a JSON object, {{...}}; it holds a {type(value).__name__}. Restore the file, or move it away.")
+        raise UserError(f"{path} must hold a JSON object, {{...}}; it holds a {type(value).__name__}. {remedy}")
     return value
+
+
+def json_object(path: str) -> dict[str, Any]:
+    """Return the object in a JSON file; {} if there is none that can be read."""
+    try:
+        return read_json(path)
+    except (UserError, OSError):
+        return {}
 
 
 def json_objects(path: str) -> tuple[list[dict[str, Any]], list[bytes]]:

@@ -87,11 +87,20 @@ def binary_cross_entropy(
 ) -> Mean:
     """Mean of -t log s - (1 - t) log(1 - s) over pixels, channels and images; s = sigmoid(logits), t in [0, 1].
 
-    The minimum, at s = t, is the entropy of t rather than 0: compare differences between runs, not values.
+    The minimum, at s = t, is `binary_entropy` of t rather than 0: compare differences between runs, not values.
     """
     logits = logits.astype(jnp.float32)
     error = jnp.maximum(logits, 0) - logits * target + jnp.log1p(jnp.exp(-jnp.abs(logits)))
     return _over_images(error, valid, emphasis)
+
+
+def binary_entropy(target: Float[Array, "b h w c"], valid: Bool[Array, "b"]) -> Mean:
+    """Mean of -t log t - (1 - t) log(1 - t) over pixels, channels and images, in nats, for t in [0, 1]; 0 for black and white.
+
+    The floor of `binary_cross_entropy`: its value for a perfect reconstruction, at most log 2.
+    """
+    target = jnp.clip(target.astype(jnp.float32), 0, 1)  # 255 / 255 may round to above 1
+    return _over_images(jax.scipy.special.entr(target) + jax.scipy.special.entr(1 - target), valid, None)
 
 
 def ssim_l1(

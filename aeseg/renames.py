@@ -9,9 +9,12 @@ needs no entry.
 from collections.abc import Mapping
 from typing import Any
 
-RUN, DATA = "aeseg.runs.run:Run", "aeseg.runs.run:Data"
+RUN, DATA = "aeseg.runs.run:Run", "aeseg.runs.data:Data"
 
-TARGETS: dict[str, str] = {}
+TARGETS: dict[str, str] = {
+    **{f"aeseg.masking:{name}": f"aeseg.noises:{name}" for name in ("Gaussian", "SaltAndPepper", "Blur", "Squares")},
+    "aeseg.runs.run:Data": DATA,
+}
 """Moved classes and functions: the old target -> the new one."""
 
 FIELDS: dict[str, dict[str, str]] = {RUN: {"freeze": "transfer"}}

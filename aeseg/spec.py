@@ -30,6 +30,8 @@ PARTS = (
     "aeseg.masking",
     "aeseg.methods",
     "aeseg.models",
+    "aeseg.noises",
+    "aeseg.runs.data",
     "aeseg.runs.run",
     "aeseg.training.optimiser",
 )

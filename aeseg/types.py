@@ -18,7 +18,7 @@ label  int32 [b h w], with IGNORE
 valid  bool [b], False for padding rows, which have weight 0
 index  int32 [b], the index of the row in the global batch; in evaluation, of the record in the source; it seeds the row's random numbers
 
-Further modalities (`depth` [b h w]) are further keys.
+Further modalities (`depth` [b h w]) are further keys; `has_<key>` [b] marks the records that have one.
 """
 
 Loaded = Mapping[str, Array | np.ndarray]

@@ -1,4 +1,4 @@
-"""Configuration of the documentation site; the pages that are files of the repository, and a reference page per package.
+"""Configuration of the documentation site: pages from files of the repository, and a reference page per package.
 
 python -m sphinx -W -q docs .cache/site      # warnings are errors; open .cache/site/index.html
 """
@@ -43,13 +43,13 @@ LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)([^)\s]+)\)")
 
 
 def packages() -> dict[str, list[str]]:
-    """Return {package: modules} of aeseg; a new file appears by itself."""
-    found: dict[str, list[str]] = {}
+    """Return {package: modules} of aeseg, from its files."""
+    modules: dict[str, list[str]] = {}
     for path in sorted((ROOT / "aeseg").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         if path.name != "__init__.py":
-            found.setdefault(".".join(parts[:-1]), []).append(".".join(parts))
-    return found
+            modules.setdefault(".".join(parts[:-1]), []).append(".".join(parts))
+    return modules
 
 
 def reference_page(package: str, modules: list[str]) -> str:
@@ -60,7 +60,7 @@ def reference_page(package: str, modules: list[str]) -> str:
 
 def relinked(text: str, source: str) -> str:
     """Point relative links of a repository file at the page of their target; a target without a page becomes its path."""
-    page_of = {file: page for page, file in PAGES.items()}
+    page_of = {file: page for page, file in PAGES.items()} | {f"docs/{path.name}": f"../{path.stem}" for path in HERE.glob("*.md")}
 
     def replaced(match: re.Match[str]) -> str:
         label, (path, _, anchor) = match.group(1), match.group(2).partition("#")
@@ -79,13 +79,13 @@ def relinked(text: str, source: str) -> str:
 
 
 def generate(app: Any) -> None:
-    """Write the pages that are made from other files."""
+    """Write the pages that come from other files."""
     pages = {page: relinked((ROOT / source).read_text(), source) for page, source in PAGES.items()}
     pages |= {f"reference/{package}": reference_page(package, modules) for package, modules in packages().items()}
     for page, text in pages.items():
         path = GENERATED / f"{page}.md"
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or path.read_text() != text:  # keeps the time of an unchanged page, for incremental builds
+        if not path.exists() or path.read_text() != text:  # an unchanged page keeps its time, for incremental builds
             path.write_text(text)
     for path in GENERATED.rglob("*.md"):
         if str(path.relative_to(GENERATED).with_suffix("")) not in pages:

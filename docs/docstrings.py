@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 FIELD = re.compile(r"(\S+(?:, \S+)*)  +(\S.*)")
-"""A line such as `width, depth   channels and blocks`."""
+"""Pattern of a line such as `width, depth   channels and blocks`."""
 
 CODE = re.compile(r"`([^`]+)`(\w?)")
 
@@ -58,7 +58,7 @@ def converted(lines: list[str]) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Return text with literal code, and with the other markup of reStructuredText escaped."""
+    """Return text with code as literals and all other reStructuredText markup escaped."""
     parts, end = [], 0
     for match in CODE.finditer(text):
         parts.append(_plain(text[end : match.start()]))

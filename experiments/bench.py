@@ -1,14 +1,14 @@
 """Benchmark training steps of aeseg and of PyTorch in alternation, from the same weights on the same batch.
 
 python -m experiments.bench                     all networks, 10 pairs of steps each; needs the extra: pip install -e '.[bench]'
-python -m experiments.bench --form=plain        with XLA's own convolutions, pooling and upsampling: what `layers` gains
-python -m experiments.bench --loading=camvid_small:unet   what loading adds to the steps of a config (experiments/loading.py)
+python -m experiments.bench --form=plain        with XLA's own convolutions, pooling and upsampling, to measure the gain of `layers`
+python -m experiments.bench --loading=camvid_small:unet   time that loading adds to a config's steps (experiments/benches/loading.py)
 python -m experiments.bench --record            also appends the rows to experiments/results/bench.jsonl
 
-denoiser      the default network of `pretrain`, 64 x 64, batch 16; segmenter, that of `segment`, batch 8 (experiments/benches/small.py)
+denoiser      the default network of `pretrain`, 64 x 64, batch 16; segmenter: of `segment`, batch 8 (experiments/benches/small.py)
 autoencoder   the reference's, 64-128-256 channels, 256 x 256, batch 4, binary cross-entropy, Adam
-unet          64..1024 channels, 128 x 128, batch 4, cross-entropy of 11 classes, Adam
-mae           width 192, 224 x 224, batch 16, beside ViTMAE of `transformers` (experiments/benches/mae.py)
+unet          64 to 1024 channels, 128 x 128, batch 4, cross-entropy of 11 classes, Adam
+mae           width 192, 224 x 224, batch 16, against ViTMAE of `transformers` (experiments/benches/mae.py)
 
 A pair is one step of each, one after the other, so that other load on the machine affects both.  The ratio is PyTorch's seconds over
 aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  PyTorch gets its fastest settings: fused
@@ -16,7 +16,6 @@ Adam; for convolutions, channels_last or contiguous memory (eager); for the smal
 """
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ import jax
 import numpy as np
 import optax
 
+from aeseg import jsonlines
 from aeseg.types import UserError
 
 from .benches import convolutional, loading, mae, small
@@ -39,15 +39,15 @@ CHECKED = 3
 
 
 def run(argv: Sequence[str]) -> int:
-    """The entry point; returns the exit code."""
+    """Run the command; return its exit code."""
     flags = cli.parse(
         argv,
         __doc__,
-        networks=(",".join(SIZES), "which, joined by commas"),
+        networks=(",".join(SIZES), "networks, joined by commas"),
         pairs=(10, "pairs of steps to time"),
-        form=("fast", "fast: as aeseg trains; plain: XLA's own forms"),
-        size=(0, "side of the images; 0 is the one above"),
-        loading=("", "a config: time its steps with and without the loader instead"),
+        form=("fast", "fast: as aeseg trains; plain: XLA's own operations"),
+        size=(0, "side of the images; 0: the size above"),
+        loading=("", "config whose steps are timed with and without the loader instead"),
         record=(False, "append the rows to experiments/results/bench.jsonl"),
     )
     names = flags.networks.split(",")
@@ -61,8 +61,8 @@ def run(argv: Sequence[str]) -> int:
     if flags.loading:
         row = loading.measured(flags.loading, cli.load_config(flags.loading), flags.pairs) | provenance()
         print(
-            f"{flags.loading}: loading adds {100 * row['share']:.1f} % to a step (half of the pairs in {100 * row['low']:.1f} to "
-            f"{100 * row['high']:.1f} %); a step takes {row['seconds']:.3f} s with it, {row['seconds_without']:.3f} s without"
+            f"{flags.loading}: loading adds {100 * row['share']:.1f} % to a step (quartiles {100 * row['low']:.1f} to "
+            f"{100 * row['high']:.1f} %); a step takes {row['seconds']:.3f} s with loading, {row['seconds_without']:.3f} s without"
         )
         keep([row] if flags.record else [])
         return 0
@@ -70,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
     for name in names:
         row = measured(torch, name, flags.size or SIZES[name], flags.pairs, flags.form)
         print(
-            f"{name}: {row['ratio']:.2f}x of PyTorch (half of the pairs in {row['low']:.2f} to {row['high']:.2f}); "
+            f"{name}: {row['ratio']:.2f}x as fast as PyTorch (quartiles {row['low']:.2f} to {row['high']:.2f}); "
             f"a step takes {row['seconds']:.3f} s, PyTorch's {row['torch_seconds']:.3f} s ({row['torch_format']})"
         )
         keep([row] if flags.record else [])
@@ -79,13 +79,12 @@ def run(argv: Sequence[str]) -> int:
 
 def keep(rows: Sequence[dict[str, Any]]) -> None:
     """Append rows to the results."""
-    os.makedirs(os.path.dirname(RESULTS), exist_ok=True)
-    with open(RESULTS, "a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+    for row in rows:
+        jsonlines.write(RESULTS, row)
 
 
 def measured(torch: Any, name: str, size: int, pairs: int, form: str) -> dict[str, Any]:
-    """Measure one network; return its row: medians, and the quartiles of the ratio."""
+    """Measure one network; return its row of medians, with the quartiles of the ratio."""
     module = mae if name == "mae" else small if name in small.BATCHES else convolutional
     with convolutional.plain_layers() if form == "plain" else contextlib.nullcontext():
         loss, params, twins = module.networks(torch, name, size)
@@ -127,18 +126,18 @@ def jax_step(loss: Callable[[Any], jax.Array], params: Any, rate: float) -> Call
         return optax.apply_updates(params, change), state, value
 
     jitted = jax.jit(update, donate_argnums=(0, 1))
-    held = [params, optimiser.init(params)]
+    carried = [params, optimiser.init(params)]
 
     def step() -> float:
-        *held[:], value = jitted(*held)
-        jax.block_until_ready(held)
+        *carried[:], value = jitted(*carried)
+        jax.block_until_ready(carried)
         return float(value)
 
     return step
 
 
 def torch_step(torch: Any, loss: Callable[[], Any], parameters: Sequence[Any], rate: float) -> Callable[[], float]:
-    """Return the same function in PyTorch, with the fused Adam."""
+    """Return a function that trains one step in PyTorch with fused Adam and returns its loss."""
     optimiser = torch.optim.Adam(parameters, lr=rate, fused=True)
 
     def step() -> float:
@@ -154,7 +153,7 @@ def torch_step(torch: Any, loss: Callable[[], Any], parameters: Sequence[Any], r
 def check(name: str, ours: Sequence[float], theirs: Sequence[float]) -> None:
     """Raise AssertionError if the losses differ."""
     if not np.allclose(ours, theirs, rtol=2e-3):
-        raise AssertionError(f"{name}: the losses of the first steps differ: {ours} and, in PyTorch, {theirs}.")
+        raise AssertionError(f"{name}: the losses of the first steps differ: {ours}, and in PyTorch {theirs}.")
 
 
 def seconds(step: Callable[[], float]) -> float:
@@ -165,13 +164,13 @@ def seconds(step: Callable[[], float]) -> float:
 
 
 def imported_torch() -> Any:
-    """Import PyTorch, which only this comparison needs."""
+    """Return PyTorch, which only this command needs."""
     try:
         import torch
     except ImportError:
         raise UserError("The comparison needs PyTorch, which is not installed. Install it: pip install -e '.[bench]'.") from None
     if jax.default_backend() != "cpu":
-        raise UserError(f"The comparison is of CPUs; JAX runs on {jax.default_backend()}. Set JAX_PLATFORMS=cpu.")
+        raise UserError(f"Expected JAX on the CPU, where both are compared; it runs on {jax.default_backend()}. Set JAX_PLATFORMS=cpu.")
     return torch
 
 

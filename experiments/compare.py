@@ -1,14 +1,15 @@
-"""Compare autoencoders on your images: which pretraining, if any, improves segmentation, by how much, for how many labels.
+"""Compare autoencoders on your images: which pretraining improves segmentation, by how much, and for how many labels.
 
 python -m experiments.compare --data=my_images --minutes=120                        # a folder, which is inspected first
-python -m experiments.compare --data=inspections/my_images/data.json --minutes=30   # as `inspect` described it
-python -m experiments.compare --data=my_images --public=vit-mae-base --public=dino  # public weights, as they are and pretrained further
+python -m experiments.compare --data=inspections/my_images/data.json --minutes=30   # described by `inspect`
+python -m experiments.compare --data=my_images --public=vit-mae-base --public=dino  # public weights, also pretrained further
 python -m experiments.compare --data=my_images --arms="spark masked,vit" --labels=1,8,all --seeds=5 --trials=3
 
-Arms are each encoder from scratch, pretrained by each method on your training images without labels, and public weights. All have the
-same labelled images per seed, head, steps and augmentation. Learning rate and length are chosen on validation with equally many trials for
-every arm, scratch included; the test images are scored once per run. Parts are timed first; what does not fit --minutes is lowered, and
-this is said. The same command goes on. experiments/comparison says which files are left.
+Each encoder has an arm from scratch, an arm per method that pretrains it on your training images without labels, and arms with public
+weights. All arms have the same head, steps, augmentation and, per seed, labelled images. Validation chooses learning rate and length, with
+the same number of trials for every arm, also from scratch. Each run is scored once on the test images. `compare` first times the parts; it
+lowers what does not fit --minutes, and prints it. The same command continues an interrupted comparison. experiments/comparison lists
+the files.
 """
 
 import contextlib
@@ -30,22 +31,22 @@ from .comparison.timing import measured
 from .comparison.work import Work
 from .console import cli
 from .console.progress import Progress
-from .machine import commands, process
+from .machine import commands, copies, process
 from .machine.provenance import provenance
 
 PLAN = "plan.json"
 TIMING = 1 / 3
-"""Share of the minutes after which nothing more is compiled to be timed."""
+"""Fraction of the minutes after which no further part is compiled and timed."""
 WINDOW = {"cpu": 64, "gpu": 128, "tpu": 128}
 
 
 def run(argv: Sequence[str]) -> int:
-    """The entry point; returns the exit code."""
+    """Run the command; return its exit code."""
     flags = cli.parse(
         argv,
         __doc__,
-        data=("", "a folder of images and labels, or the data.json that `inspect` wrote"),
-        minutes=(60.0, "how long it may take"),
+        data=("", "folder of images and labels, or the data.json that `inspect` wrote"),
+        minutes=(60.0, "time limit"),
         output=("", "folder for the results; default comparisons/<name of the data>"),
         arms=(arms_of.DEFAULT, "autoencoders, as in pretrain --config=folder:<name>, separated by spaces"),
         public=([], "public weights: a Hugging Face directory, or a .safetensors file beside its config.json; may be repeated"),
@@ -53,9 +54,10 @@ def run(argv: Sequence[str]) -> int:
         seeds=(5, "runs of each arm and number of labels"),
         trials=(3, "learning rates and lengths that each arm tries on validation"),
         steps=(2000, "most steps of a segmentation"),
-        longer=(True, "also train scratch for the seconds of its encoder's longest pretraining, where the minutes allow"),
-        window=(0, "side of the windows; 0: 128, on a CPU 64, or less for small images"),
-        batch=(16, "windows in a step"),
+        longer=(True, "also train scratch for the seconds of its encoder's longest pretraining, if the minutes allow"),
+        window=(0, "side of the windows; 0: 128 (64 on a CPU), less for small images"),
+        batch=(16, "windows per step"),
+        **copies.OPTIONS,
     )
     began = time.monotonic()
     if flags.minutes <= 0 or flags.seeds < 1 or not 1 <= flags.trials <= len(plan.TRIALS) or flags.steps < 1 or flags.batch < 1:
@@ -63,19 +65,22 @@ def run(argv: Sequence[str]) -> int:
             f"Expected minutes > 0, seeds, steps and batch >= 1, and 1 to {len(plan.TRIALS)} trials; got --minutes={flags.minutes}, "
             f"--seeds={flags.seeds}, --steps={flags.steps}, --batch={flags.batch}, --trials={flags.trials}."
         )
-    process.start()
     output = flags.output or os.path.join("comparisons", named(flags.data))
-    with commands.held(os.path.join(output, "lock")):
-        described = data.described(flags.data, output, lambda text: print(text, file=sys.stderr))
+    if flags.cluster:
+        return copies.submit("compare", cli.taken(argv[1:], "cluster", "")[1], flags.cluster, flags.copies, output)
+    process.start()
+    with commands.held(os.path.join(output, "lock"), shared=flags.copies > 1):
+        with alone(output):
+            described = data.described(flags.data, output, lambda text: print(text, file=sys.stderr))
         images, lines = data.read(described)
         print("\n".join(lines))
-        found = compared(flags, output, images, began)
-    print(report(found, output))
+        verdict = compared(flags, output, images, began)
+    print(report(verdict, output))
     return 0
 
 
 def compared(flags: Any, output: str, images: data.Images, began: float) -> dict[str, Any]:
-    """Do what is missing of a comparison; return its verdict."""
+    """Do the missing work of a comparison; return its verdict."""
     arms = {arm.name: arm for arm in arms_of.chosen(flags.arms, flags.public, images.statistics, images.channels)}
     counts = label_counts(flags.labels, len(images.train))
     side = window(flags.window, images.side, arms_of.units(list(arms.values())))
@@ -83,15 +88,17 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
     wanted = Plan(parts, counts, flags.seeds, flags.trials, flags.steps, len(images.validation), len(images.test))
     asked = {"arms": list(arms), "labels": list(counts), "trials": flags.trials, "steps": flags.steps, "window": side, "batch": flags.batch}
     with Progress("compare", 100, unit="%") as bar:
-        work = Work(output, images, arms, wanted, Costs({}, {}, {}, 0.0, 0.0), (side, side), flags.batch, 0.0, provenance(), bar)
-        known = kept_plan(output, asked, flags.seeds)
-        if known is None:
-            costs = measured(work, arms, began + 60 * flags.minutes * TIMING)
-            budget = 60 * flags.minutes - (time.monotonic() - began)
-            known = plan.fitted(wanted, costs, budget), costs
-            write_plan(output, asked, flags.seeds, *known)
+        shared = flags.copies > 1
+        work = Work(output, images, arms, wanted, Costs({}, {}, {}, 0.0, 0.0), (side, side), flags.batch, 0.0, provenance(), bar, shared)
+        with alone(output):
+            known = kept_plan(output, asked, flags.seeds)
+            if known is None:
+                costs = measured(work, arms, began + 60 * flags.minutes * TIMING)
+                budget = 60 * flags.minutes - (time.monotonic() - began)
+                known = plan.fitted(wanted, costs, budget), costs
+                write_plan(output, asked, flags.seeds, *known)
         deadline = began + 60 * flags.minutes - plan.RESERVE
-        work = dataclasses.replace(work, plan=known[0], costs=known[1], deadline=deadline)
+        work = dataclasses.replace(work, plan=known[0], costs=known[1], deadline=deadline, most_seeds=flags.seeds)
         bar.restart()
         bar.say(plan.told(*known, 60 * flags.minutes - (time.monotonic() - began)))
         work.all()
@@ -101,11 +108,17 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
             if (text := health.warning(line["arm"], line["step"], now, untrained)) and not work.is_warned(line["arm"]):
                 work.warn(text)
         bar.at(100, task="tables and pictures")
-        return records.write(work, *following(flags, output, known[0]))
+        with alone(output):
+            return records.write(work, *following(flags, output, work.plan))
+
+
+def alone(output: str) -> contextlib.AbstractContextManager[int]:
+    """Inside, no other copy of this comparison inspects, plans or writes tables; wait for one that does."""
+    return commands.held(os.path.join(output, "alone.lock"), wait=True)
 
 
 def following(flags: Any, output: str, known: Plan) -> tuple[dict[str, str], str]:
-    """Return commands for the winner's workdir and config, and the one to try if nothing gains."""
+    """Return commands for the winner's workdir and config, and the command to try if nothing gains."""
     start, name = process.launcher(), os.path.basename(os.path.normpath(output))
     use = {
         "predict": f"{start}predict --workdir={{winner}} --input=<file, folder or glob> --output=predictions",
@@ -118,7 +131,7 @@ def following(flags: Any, output: str, known: Plan) -> tuple[dict[str, str], str
 
 
 def label_counts(text: str, images: int) -> tuple[int, ...]:
-    """Return the numbers of labelled images that `text` names, ascending; `all` is all, and larger numbers are, too.
+    """Return the numbers of labelled images that `text` names, ascending; `all` and larger numbers mean all images.
 
     >>> label_counts("1,4,16,all", 10)
     (1, 4, 10)
@@ -130,7 +143,7 @@ def label_counts(text: str, images: int) -> tuple[int, ...]:
 
 
 def window(asked: int, side: int, units: Sequence[int]) -> int:
-    """Return the side of windows: what was asked for, or what suits device and images, as a multiple of all `units`."""
+    """Return the side of windows, a multiple of all `units`: the requested side, or a side for this device and these images."""
     import jax
     import numpy as np
 
@@ -138,60 +151,60 @@ def window(asked: int, side: int, units: Sequence[int]) -> int:
     wanted = asked or min(WINDOW.get(jax.default_backend(), 128), max(unit, side))
     chosen = max(unit, wanted // unit * unit)
     if asked and chosen != asked:
-        raise UserError(f"The sides of windows must be multiples of {unit} for these arms; got --window={asked}. The nearest is {chosen}.")
+        raise UserError(f"Expected a window that is a multiple of {unit} for these arms; got --window={asked}. The nearest is {chosen}.")
     return chosen
 
 
 def named(path: str) -> str:
-    """Return the name of the data: of its folder, or of the folder of its description."""
-    whole = os.path.abspath(path)
-    return os.path.basename(whole if os.path.isdir(whole) else os.path.dirname(whole))
+    """Return the name of the data's folder, or of its description's folder."""
+    absolute = os.path.abspath(path)
+    return os.path.basename(absolute if os.path.isdir(absolute) else os.path.dirname(absolute))
 
 
 def kept_plan(output: str, asked: dict[str, Any], seeds: int) -> tuple[Plan, Costs] | None:
-    """Return the plan and costs of a comparison that goes on, with more seeds if asked; None if it is new."""
+    """Return the plan and costs of an earlier call, with more seeds if requested; None for a new comparison."""
     path = os.path.join(output, PLAN)
     if not os.path.exists(path):
         return None
-    found = files.read_json(path)
-    changed = [f"{name}: {found['asked'].get(name)} -> {value}" for name, value in asked.items() if found["asked"].get(name) != value]
+    stored = files.read_json(path)
+    changed = [f"{name}: {stored['asked'].get(name)} -> {value}" for name, value in asked.items() if stored["asked"].get(name) != value]
     if changed:
-        raise UserError(f"{output} holds a comparison of other settings:\n  " + "\n  ".join(changed) + "\nName another --output.")
-    fields = found["plan"]
+        raise UserError(f"{output} has a comparison with other settings:\n  " + "\n  ".join(changed) + "\nSet another --output.")
+    fields = stored["plan"]
     fields |= {"arms": tuple(Part(*arm) for arm in fields["arms"]), "labels": tuple(fields["labels"]), "lowered": tuple(fields["lowered"])}
-    known, costs = Plan(**fields), Costs(**found["costs"])
-    if seeds > found["seeds"]:
+    known, costs = Plan(**fields), Costs(**stored["costs"])
+    if seeds > stored["seeds"]:
         known = known._replace(seeds=seeds)
         write_plan(output, asked, seeds, known, costs)
     return known, costs
 
 
 def write_plan(output: str, asked: dict[str, Any], seeds: int, known: Plan, costs: Costs) -> None:
-    """Keep the plan, and the seeds that were asked for, so that the same command goes on with it."""
+    """Write the plan and the requested seeds, so that the same command continues with them."""
     fields = {**known._asdict(), "arms": [list(arm) for arm in known.arms]}
     contents = {"asked": asked, "seeds": seeds, "plan": fields, "costs": costs._asdict(), "seconds": plan.seconds(known, costs)}
     files.write(os.path.join(output, PLAN), json.dumps(contents, indent=1) + "\n")
 
 
-def report(found: dict[str, Any], output: str) -> str:
-    """Return what the command prints last."""
+def report(verdict: dict[str, Any], output: str) -> str:
+    """Return the command's last output."""
     with contextlib.suppress(OSError), open(os.path.join(output, "table.md"), encoding="utf-8") as file:
         table = file.read().rstrip()
     lines = [
         "",
         table,
         "",
-        found["headline"],
-        *(f"  {line}" for line in found["sentences"]),
-        *(f"  ! {line}" for line in found["warnings"]),
+        verdict["headline"],
+        *(f"  {line}" for line in verdict["sentences"]),
+        *(f"  ! {line}" for line in verdict["warnings"]),
     ]
-    gains = any(entry["verdict"] == "gains" for arm in found["arms"] for entry in (arm["overall"], *arm["by_labels"]))
-    if found["winner"]:
-        best = found["winner"]
+    gains = any(entry["verdict"] == "gains" for arm in verdict["arms"] for entry in (arm["overall"], *arm["by_labels"]))
+    if verdict["winner"]:
+        best = verdict["winner"]
         lines += ["", f"use         {best['arm']}, {best['labels']} labels, seed {best['seed']}: {os.path.join(output, best['workdir'])}"]
-        lines += [f"{name:<11} {command}" for name, command in found["commands"].items()]
+        lines += [f"{name:<11} {command}" for name, command in verdict["commands"].items()]
     if not gains:
-        lines.append(f"{'try next':<11} {found['next']}")
+        lines.append(f"{'try next':<11} {verdict['next']}")
     names = ("results.jsonl", "results.csv", "table.tex", "plot.png", "pictures/worst.png", "verdict.json", "winner.json")
     lines += [f"{'files':<11} {output}: {', '.join(names)}", f"{'page':<11} {process.launcher()}report {output}"]
     return "\n".join(lines)

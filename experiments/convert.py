@@ -1,11 +1,11 @@
-"""Convert weights of Hugging Face to a workdir, and back.
+"""Convert Hugging Face weights to a workdir, and back.
 
-python -m experiments.convert --from=hf --input=vit-mae-base --output=runs/mae     config.json and model.safetensors of a directory
-python -m experiments.convert --to=hf --input=runs/segment --output=exported       what transformers' from_pretrained reads
+python -m experiments.convert --from=hf --input=vit-mae-base --output=runs/mae     a directory with config.json and model.safetensors
+python -m experiments.convert --to=hf --input=runs/segment --output=exported       a directory that transformers' from_pretrained reads
 
-`evaluate`, `predict` and `--init` read a converted model like any run; for a converted encoder, only `--init` does.  `evaluate` and
-`predict` also need data: --data names a config file that reads them.  Pickles are not read; the error shows how to convert them to
-safetensors.  The field `architectures` of config.json selects the model: see aeseg/importers.
+`evaluate`, `predict` and `--init` read a converted model like any run; a converted encoder works only with `--init`.  `evaluate` and
+`predict` also need data: --data names the config that reads them.  Pickles are refused; the error shows how to convert them to safetensors.
+The field `architectures` of config.json selects the model: see aeseg/importers.
 """
 
 import os
@@ -19,7 +19,7 @@ from aeseg import tree
 from aeseg.importers import families
 from aeseg.runs import init
 from aeseg.runs import workdir as workdirs
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.training import checkpoints as saved
 from aeseg.training.state import TrainState
 from aeseg.types import UserError
@@ -29,24 +29,24 @@ from .machine import process
 
 
 def run(argv: Sequence[str]) -> int:
-    """The entry point; returns the exit code."""
+    """Run the command; return its exit code."""
     flags = cli.parse(
         argv,
         __doc__,
         **{
-            "from": ("", "hf: --input is a directory (or a .safetensors file with config.json beside it)"),
-            "to": ("", "hf: --output becomes a directory of Hugging Face"),
+            "from": ("", "hf: --input is a Hugging Face directory, or a .safetensors file beside its config.json"),
+            "to": ("", "hf: --output becomes a Hugging Face directory"),
         },
         input=("", "path to convert"),
-        output=("", "path of the result; must not hold weights"),
-        data=("", "with --from=hf: the config file whose data the workdir names; segment for a segmenter, else pretrain"),
+        output=("", "path of the result; must not have weights"),
+        data=("", "with --from=hf: config that gives the workdir its data; default segment for a segmenter, else pretrain"),
         step=(-1, "with --to=hf: step of the checkpoint; -1 is the newest"),
     )
     ways = (getattr(flags, "from"), flags.to)
     if ways not in (("hf", ""), ("", "hf")):
-        raise UserError(f"Expected --from=hf or --to=hf; got --from={ways[0]!r} --to={ways[1]!r}. Give one of them.")
+        raise UserError(f"Expected --from=hf or --to=hf; got --from={ways[0]!r} --to={ways[1]!r}. Set one of them.")
     if not flags.input or not flags.output:
-        raise UserError(f"Expected --input and --output; got {flags.input!r} and {flags.output!r}. Name both.")
+        raise UserError(f"Expected --input and --output; got {flags.input!r} and {flags.output!r}. Set both.")
     if flags.to:
         return to_foreign(flags.input, flags.output, flags.step)
     return from_foreign(flags.input, flags.output, flags.data)
@@ -55,13 +55,13 @@ def run(argv: Sequence[str]) -> int:
 def from_foreign(path: str, workdir: str, data: str) -> int:
     """Write a workdir with the foreign model as its checkpoint, at step 0 of 0."""
     if os.path.exists(os.path.join(workdir, "checkpoints")):
-        raise UserError(f"{workdir} holds checkpoints already. Name another --output, or remove it.")
+        raise UserError(f"{workdir} already has checkpoints. Set another --output, or remove it.")
     model = families.load(path)
-    alone = families.is_encoder(model.described)
+    is_encoder = families.is_encoder(model.described)
     segments = "head" in model.described
     config = cli.load_config(data or ("segment" if segments else "pretrain"))
     with config.unlocked():
-        config.method = ConfigDict({"encoder": model.described}) if alone else model.described
+        config.method = ConfigDict({"encoder": model.described}) if is_encoder else model.described
         config.window, config.steps = model.size, 0
         for fields in (config.data.source, *(config.data[split] for split in SPLITS)):
             if "channels" in fields:
@@ -83,7 +83,7 @@ def from_foreign(path: str, workdir: str, data: str) -> int:
 
 
 def to_foreign(workdir: str, directory: str, step: int) -> int:
-    """Write a run's model as a directory of Hugging Face: the complete method if a family represents it, else its encoder."""
+    """Write a run's model as a Hugging Face directory: the complete method if a family represents it, else its encoder."""
     config, variables = init.of_workdir(workdir, step)
     for note in families.save(directory, config.method, variables):
         print(note)

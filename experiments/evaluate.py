@@ -2,16 +2,15 @@
 
 python -m experiments.evaluate --workdir=runs/segment                    the test split
 python -m experiments.evaluate --workdir=runs/pretrain --split=validation  an autoencoder: PSNR, SSIM and its losses
-python -m experiments.evaluate --workdir=runs/segment --best --stride=32   what was best on validation; windows that overlap more
-python -m experiments.evaluate --workdir=runs/segment --root=/new/place  the images were moved; --data=<description> scores others
-python -m experiments.evaluate --workdir=runs/segment --samples=40       a network with dropout, as Bayesian SegNet
-python -m experiments.evaluate --workdir=runs/segment --batch_statistics   a network with batch norm, as FC-DenseNet
+python -m experiments.evaluate --workdir=runs/segment --best --stride=32   best checkpoint on validation; more overlap of windows
+python -m experiments.evaluate --workdir=runs/segment --root=/new/path   images were moved; --data=<description> scores other images
+python -m experiments.evaluate --workdir=runs/segment --samples=40       Monte Carlo dropout, as in Bayesian SegNet
+python -m experiments.evaluate --workdir=runs/segment --batch_statistics   per-image batch norm, as in FC-DenseNet
+
+A segmenter of several modalities is also scored for every subset of them.
 """
 
-import datetime
-import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -19,17 +18,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from aeseg import files
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.inference.measures import BOUNDARIES, CALIBRATION, REFERENCE_BOUNDARIES
+from aeseg.runs import conditions, evaluations
 from aeseg.runs import scores as scoring
 from aeseg.runs import workdir as workdirs
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.runs.train import PICTURES
 from aeseg.types import UserError
 
 from .console import cli, predictors
+from .console.conditions import conditions_table, further_planes
 from .console.progress import Progress
 from .machine import process
 
@@ -48,23 +48,25 @@ MEANS = (
     "mean_boundary_iou",
     "expected_calibration_error",
 )
-"""Last lines of a segmenter's table, if measured."""
+"""Metrics in the last lines of a segmenter's table, if measured."""
 
 
 def run(argv: Sequence[str]) -> int:
-    """The entry point; returns the exit code."""
+    """Run the command; return its exit code."""
     flags = cli.parse(
         argv,
         __doc__,
         split=("test", "train, validation or test"),
-        batch=(0, "images or windows in one call; 0 is the run's batch size"),
-        boundaries=(True, "score the classes' borders, too: 7 ms for an image of 360x480, 1 s for one of 1024x2048"),
-        reference_boundaries=(False, "score them by SegNet's own script, too: 20 ms for an image of 360x480, 1 s for one of 512x1024"),
+        batch=(0, "images or windows per call; 0: the run's batch size"),
+        boundaries=(True, "also score boundaries of classes: 7 ms for an image of 360x480, 1 s for 1024x2048"),
+        subsets=(True, "also score a segmenter of several modalities for every subset of them"),
+        lighting=(False, f"also score lit and dark images apart (dark: mean below {conditions.DARK})"),
+        reference_boundaries=(False, "also score boundaries as SegNet's script does: 20 ms for an image of 360x480, 1 s for 512x1024"),
         **predictors.DATA,
         **predictors.FLAGS,
     )
     if not flags.workdir:
-        raise UserError("Expected the workdir of a run; got none. Name it: --workdir=runs/<name>.")
+        raise UserError("Expected the workdir of a run; got none. Set --workdir=runs/<name>.")
     if flags.split not in SPLITS:
         raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
     process.start()
@@ -78,12 +80,14 @@ def run(argv: Sequence[str]) -> int:
     batch = flags.batch or trained.run.batch_size
     picture = os.path.join(flags.workdir, "pictures", f"{flags.split}_{trained.step:06d}.png")
     if segments:
-        borders = ((BOUNDARIES, flags.boundaries), (REFERENCE_BOUNDARIES, flags.reference_boundaries))
-        measures = (CALIBRATION, *(measure for measure, asked in borders if asked))
-        how = {"batch": batch, "measures": measures, **windows, **views}
+        boundaries = ((BOUNDARIES, flags.boundaries), (REFERENCE_BOUNDARIES, flags.reference_boundaries))
+        measures = (CALIBRATION, *(measure for measure, asked in boundaries if asked))
+        how = {"batch": batch, "measures": measures, "light": flags.lighting, **windows, **views}
         scores, columns, names = segmentation_scores(trained, source, samples, statistics, **how)
         scores |= {name: getattr(flags, name) for name in predictors.DATA if getattr(flags, name)}
         scores |= {"windows": windows, "views": views, "samples": samples, "batch_statistics": statistics}
+        if flags.subsets and len(conditions.modalities(trained.run)) > 1:
+            scores["subsets"] = subset_scores(trained, source, flags.lighting, batch=batch, **windows)
     else:
         scores, columns, names = autoencoder_scores(trained, source, batch)
     if jax.process_index() != 0:
@@ -91,8 +95,10 @@ def run(argv: Sequence[str]) -> int:
     title = f"{os.path.basename(os.path.normpath(flags.workdir))}, {flags.split}, step {trained.step}"
     errors = ("label", "prediction") if segments else ()
     draw.panel(columns, picture, source.classes, names, title, errors)
-    path = write(flags.workdir, flags.split, {"step": trained.step, **scores})
+    path = evaluations.add(flags.workdir, flags.split, {"step": trained.step, **scores})
     print("\n" + (table(scores) if "per_class" in scores else numbers(scores)))
+    if part := conditions_table(scores):
+        print("\n" + part)
     skipped = getattr(source, "skipped", ())
     if skipped:
         print(f"\nLeft out {len(skipped)} records that cannot be read: {' '.join(skipped[:3])}{' ...' if len(skipped) > 3 else ''}")
@@ -104,39 +110,52 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def segmentation_scores(trained: workdirs.Trained, source: Any, samples: int = 0, batch_statistics: bool = False, **how: Any) -> Found:
-    """Score a segmenter; return scores, and six images spread over the source with label and prediction; `how`: see `scoring.scored`.
+def segmentation_scores(
+    trained: workdirs.Trained, source: Any, samples: int = 0, batch_statistics: bool = False, light: bool = False, **how: Any
+) -> Found:
+    """Score a segmenter; return scores, columns and names of six images spread over the source; `how`: see `scoring.scored`.
 
-    With `samples` there is also a column of uncertainties; for these and `batch_statistics` see `scoring.predictor`.
+    The columns are image, label, prediction and, with `samples`, uncertainty; for `samples` and `batch_statistics` see `scoring.predictor`.
+    `light` adds scores of lit and of dark images.
     """
     if len(source.classes) != trained.method.classes:
         raise UserError(
             f"The model knows {trained.method.classes} classes; the data set has {len(source.classes)}: "
-            f"{', '.join(name for name, _ in source.classes) or 'no labels'}. Evaluate on the classes that it was trained with."
+            f"{', '.join(name for name, _ in source.classes) or 'no labels'}. Evaluate on the classes of its training."
         )
     chosen = set(np.linspace(0, len(source) - 1, min(PICTURES, len(source))).round().astype(int).tolist())
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("image", "label", "prediction")}
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("image", *further_planes(trained.run), "label", "prediction")}
+    by_light = conditions.ByLight(conditions.is_dark(source) if light else [], len(source.classes))
     names: list[str] = []
     with Progress("evaluating", len(source)) as progress:
 
         def seen(index: int, record: evaluation.Record, prediction: np.ndarray, further: np.ndarray) -> None:
             progress.at(index + 1)
+            if light:
+                by_light.add(index, record, prediction, further)
             if index in chosen:
                 labelled = record["label"] != draw.IGNORE
                 right = f"{np.mean((prediction == record['label'])[labelled]):.1%} of its pixels right" if labelled.any() else "no label"
                 names.append(f"{record.get('name', index)}   {right}")
-                shown = {"image": record["image"], "label": record["label"], "prediction": prediction}
+                shown = {"image": record["image"], **{key: source[index][key] for key in further_planes(trained.run)}}
+                shown |= {"label": record["label"], "prediction": prediction}
                 if samples:
                     shown["uncertainty"] = draw.uncertainty_map(further[..., 0], len(source.classes))
                 for column, array in shown.items():
                     columns.setdefault(column, []).append(array)
 
         scores = scoring.scored(*trained[:3], source, samples, batch_statistics, seen=seen, **how)
-    return scores, columns, names
+    return {**scores, **({"light": by_light.scores(source.classes)} if light else {})}, columns, names
+
+
+def subset_scores(trained: workdirs.Trained, source: Any, light: bool, **how: Any) -> list[dict[str, Any]]:
+    """Score a segmenter for each subset of its modalities."""
+    predict = scoring.predictor(*trained[:3])
+    return conditions.of_subsets(trained.run, predict, source, light, **how)
 
 
 def autoencoder_scores(trained: workdirs.Trained, source: Any, batch: int) -> Found:
-    """Score an autoencoder on the central window of each image; return the same."""
+    """Score an autoencoder on the central window of each image; return scores, columns and names."""
     show = scoring.shower(trained.method)
     with Progress("evaluating", len(source)) as progress:
         scores = scoring.autoencoder(trained.run, trained.variables, source, batch, progress.at)
@@ -146,45 +165,18 @@ def autoencoder_scores(trained: workdirs.Trained, source: Any, batch: int) -> Fo
     return scores, {name: np.asarray(array)[:rows] for name, array in shown.items()}, names
 
 
-def write(workdir: str, split: str, scores: dict[str, Any], name: str = "metrics.json") -> str:
-    """Add an evaluation to the run's metrics.json (or `name`); return its path.
-
-    The file holds the last scores of each split by its name, and under "evaluations" all scores ever measured, with their date.
-    A file with other content is moved aside, with a message.
-    """
-    path = os.path.join(workdir, name)
-    entries = _entries(path)
-    taken = {"split": split, "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **scores}
-    evaluations = [*entries.get("evaluations", ()), taken]
-    files.write(path, json.dumps({**entries, split: scores, "evaluations": evaluations}, indent=1) + "\n")
-    return path
-
-
-def _entries(path: str) -> dict[str, Any]:
-    try:
-        entries = files.read_json(path)
-        if isinstance(entries.get("evaluations", []), list):
-            return entries
-    except FileNotFoundError:
-        return {}
-    except (UserError, OSError):
-        pass
-    print(f"{path} holds no scores; it is kept as {files.move_aside(path)}.", file=sys.stderr)
-    return {}
-
-
 def table(scores: dict[str, Any]) -> str:
     """Format the scores of a segmenter in percent, a line for each class; a dash for classes that do not occur."""
     width = max(len(entry["name"]) for entry in scores["per_class"])
     total = max(scores["pixels"], 1)
-    lines = [f"{'class':<{width}}    IoU   Dice  accuracy  share of pixels"]
+    lines = [f"{'class':<{width}}    IoU   Dice  accuracy      % of pixels"]
     for entry in scores["per_class"]:
         values = f"{_percent(entry['iou']):>5}  {_percent(entry['dice']):>5}  {_percent(entry['accuracy']):>8}"
         lines.append(f"{entry['name']:<{width}}  {values}  {_percent(entry['pixels'] / total):>15}")
     notes = {
         "mean_iou": f"over the {scores['classes_averaged']} classes that occur",
         "mean_iou_reference": f"always divided by {len(scores['per_class'])}",
-        "mean_boundary_f1_reference": "as SegNet's own script",
+        "mean_boundary_f1_reference": "as in SegNet's script",
     }
     names = [name for name in MEANS if scores.get(name) is not None]
     return "\n".join([*lines, "", *(f"{name:<28}{100 * scores[name]:6.2f}  {notes.get(name, '')}".rstrip() for name in names)])
@@ -193,12 +185,12 @@ def table(scores: dict[str, Any]) -> str:
 def numbers(scores: dict[str, Any]) -> str:
     """Format the scores of an autoencoder, a line each."""
     units = {"psnr": " dB"}
-    found = {name: value for name, value in scores.items() if isinstance(value, float)}
-    return "\n".join(f"{name:<24}{value:.4f}{units.get(name, '')}" for name, value in found.items())
+    scalars = {name: value for name, value in scores.items() if isinstance(value, float)}
+    return "\n".join(f"{name:<24}{value:.4f}{units.get(name, '')}" for name, value in scalars.items())
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
+def _percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.1f}"
 
 
 if __name__ == "__main__":

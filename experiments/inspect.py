@@ -1,11 +1,11 @@
-"""Inspect a folder of images: layout, labels, duplicates, splits, suggestions; write the description that other commands take.
+"""Inspect a folder of images: layout, labels, duplicates, splits, suggestions; write the data description for other commands.
 
 python -m experiments.inspect my_images                                    # writes inspections/my_images/data.json
 python -m experiments.inspect my_images --class_table='background, leaf'   # answers a question
-python -m experiments.inspect my_images --orientation=apply --seconds=300  # looks at more pixels for duplicates
+python -m experiments.inspect my_images --orientation=apply --seconds=300  # reads more images to find duplicates
 
 Below --output: data.json (the description: --data=<file>), contact.png (rarest classes first), train.txt, validation.txt and test.txt
-(unless the folder has splits).  Each question names the flag that answers it; give the same command that flag.
+(unless the folder has splits).  Each question names the flag that answers it; repeat the command with that flag.
 """
 
 import ast
@@ -29,16 +29,16 @@ ANSWERS = tuple(field.name for field in dataclasses.fields(Folder) if field.name
 
 
 def run(argv: Sequence[str]) -> int:
-    """Inspect one folder; returns the exit code."""
+    """Inspect a folder; return the exit code."""
     flags = cli.parse(
         argv,
         __doc__,
         word="folder",
-        folder=("", "the folder of images"),
+        folder=("", "folder of images"),
         output=("", "folder for the results; default inspections/<name of the folder>"),
-        seconds=(60.0, "seconds for looking at pixels"),
+        seconds=(60.0, "seconds for reading pixels"),
         seed=(0, "seed of the splits"),
-        **{name: ("", f"{name} of the data (aeseg/data/sources/folder.py); default: guessed") for name in ANSWERS},
+        **{name: ("", f"{name} of the data (aeseg/data/sources/folder.py); default: a guess") for name in ANSWERS},
     )
     root = flags.folder
     if not root:
@@ -52,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
         for line in lines:
             print(f"  {shown(line)}")
     if inspected.questions:
-        print("\nQuestions (answer each with the same command and its flag)")
+        print("\nQuestions (answer each: repeat the command with its flag)")
         for question in inspected.questions:
             print(f"  ? {shown(question)}")
     print("\nWritten")
@@ -70,10 +70,10 @@ def value_of(name: str, text: str) -> Any:
     try:
         value = ast.literal_eval(text) if text.lower() not in ("true", "false") else text.lower() == "true"
     except (ValueError, SyntaxError) as error:
-        raise UserError(f"--{name} is like {default!r}; got {text!r}.") from error
+        raise UserError(f"Expected --{name} like {default!r}; got {text!r}.") from error
     value = (value,) if isinstance(default, tuple) and not isinstance(value, tuple) else value
     if type(value) is not type(default) and not (isinstance(default, float) and isinstance(value, int)):
-        raise UserError(f"--{name} is like {default!r}; got {text!r}.")
+        raise UserError(f"Expected --{name} like {default!r}; got {text!r}.")
     return value
 
 

@@ -1,20 +1,22 @@
 """Predict images of any size with a trained run: label files and overlays, or an autoencoder's reconstructions.
 
-python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions        a folder, with those in it
+python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions        a folder and its subfolders
 python -m experiments.predict --workdir=runs/segment --input='a/**/*.jpg' --output=predictions --logits
 python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions --best --stride=32 --weights=gaussian
 python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions --samples=40      Bayesian SegNet's uncertainty
 
-Below --output: labels/<name>.png (8-bit palette: class ids; of a GeoTIFF also <name>.tif with its georeference), overlays/<name>.png,
-logits/<name>.npz (with --logits, key `logits`, float32 [h w k]), overview.png, predictions.json (predicted and failed files);
-with --samples also uncertainties/<name>.png (dark where the networks sampled by dropout disagree), and in the .npz `uncertainty` [h w],
-the variance of their softmax, averaged over the classes.  Everything has the input's own size, as stored (EXIF rotation is not applied).
-If a run's evaluation resizes images (data.evaluation_transforms), it predicts at that size, and probabilities are resized back
-bilinearly.  Any other run slides its window over the image at full resolution, and writes the labels that `evaluate` scores with the
-same flags.  If probabilities are resized, or averaged over views and networks (--flip, --scales, --samples), --logits holds their
-logarithms.
-An image of more than 16 million pixels is predicted in strips.  If files cannot be read or predicted, they are listed, and the exit
-code is 1.  Only results of an earlier run are overwritten, and links out of --output are not followed.
+Below --output: labels/<name>.png (8-bit palette: class ids; for a GeoTIFF also <name>.tif with its georeference), overlays/<name>.png,
+logits/<name>.npz (with --logits; key `logits`, float32 [h w k]), overview.png, predictions.json (predicted and failed files).
+--samples adds uncertainties/<name>.png (dark: the networks sampled by dropout disagree), and `uncertainty` [h w] in the .npz: the variance
+of their softmax, averaged over the classes.
+
+Results have the size of the stored image (EXIF rotation is not applied).  If a run's evaluation resizes images
+(data.evaluation_transforms), it predicts at that size, and probabilities are resized back bilinearly.  Any other run slides its window over
+the image at full resolution, and writes the labels that `evaluate` scores with the same flags.  If probabilities are resized, or averaged
+over views or networks (--flip, --scales, --samples), --logits writes their logarithms.
+
+Images of more than 16 million pixels are predicted in strips.  If files cannot be read or predicted, the command lists them and exits
+with 1.  It overwrites only results of an earlier run, and follows no link out of --output.
 """
 
 import contextlib
@@ -53,23 +55,25 @@ REMEDY = "Cut the image into tiles, or leave out --logits, --samples, --scales a
 
 
 def run(argv: Sequence[str]) -> int:
-    """The entry point; returns the exit code: 1 if a file could not be read."""
+    """Run the command; return its exit code, 1 if a file could not be read or predicted."""
     flags = cli.parse(
         argv,
         __doc__,
-        input=("", "an image, a folder (with the folders in it), or a glob in quotes"),
-        output=("predictions", "the folder for the results"),
+        input=("", "image, folder (subfolders are read), or glob in quotes"),
+        output=("predictions", "folder for the results"),
         logits=(False, "also write the logits"),
         batch=(8, "windows per call"),
         **predictors.FLAGS,
     )
     if not flags.workdir:
-        raise UserError("Expected the workdir of a run; got none. Name it: --workdir=runs/<name>.")
+        raise UserError("Expected the workdir of a run; got none. Set --workdir=runs/<name>.")
     process.start()
     began = time.perf_counter()
     paths = input_files(flags.input, flags.output)
     trained = workdirs.load_trained(flags.workdir, predictors.chosen_step(flags))
     classes = known_classes(trained) if trained.run.segments else ()
+    if further := getattr(trained.method, "reads", ()):
+        print(f"Note: predicts from images alone; the network also reads {', '.join(further)}, which count as missing.", file=sys.stderr)
     if flags.logits and not classes:
         raise UserError("Only a segmenter has logits; this run is an autoencoder. Leave out --logits.")
     shown, unreadable = predict(trained, paths, classes, flags)
@@ -98,7 +102,7 @@ def predict(
     statistics, window = predictors.chosen_statistics(flags, segments), tuple(run.window)
     windows = {"window": window, "batch": flags.batch, **predictors.chosen_windows(flags, window, largest=run.largest_window)}
     changes = [change for change in run.data.evaluation_transforms if not _cuts(change)]
-    whole = flags.logits or samples or views != ONE_VIEW or any(isinstance(change, transforms.Resize) for change in changes)
+    needs_all = flags.logits or samples or views != ONE_VIEW or any(isinstance(change, transforms.Resize) for change in changes)
     names, out = output_names(paths), Outputs(flags.output, paths)
     out.claim(_kinds(flags, segments), names)
     network = scoring.predictor(run, _without_noise(trained.method), trained.variables, samples, statistics)
@@ -115,19 +119,19 @@ def predict(
             try:
                 item, image = _read(run, path, name, changes)
                 if is_large(image):
-                    if whole:
+                    if needs_all:
                         checks.check_memory(16 * image.shape[0] * image.shape[1] * max(3, len(classes)), path, REMEDY)
                     else:
                         strips = sliding.strips(network, image, **windows)
                         at = functools.partial(_inside, progress, len(failed) + finished[0], path)
-                        with _told_of_output(flags.output):
+                        with _names_output(flags.output):
                             done({"name": name} | in_strips(item, strips, classes, out, at))
                         finished[0] += 1
                         continue
             except OutputRefused:
                 raise
             except (UserError, MemoryError) as error:
-                failed.append((path, str(error) or "memory is not enough"))
+                failed.append((path, str(error) or "out of memory"))
                 continue
             taken.append((path, item))
             yield image
@@ -142,7 +146,7 @@ def predict(
             except UserError as error:
                 failed.append((path, str(error)))
                 continue
-            with _told_of_output(flags.output):
+            with _names_output(flags.output):
                 made = segmented(item, values, classes, out, flags.logits, bool(samples)) if segments else reconstructed(item, values, out)
             finished[0] += 1
             done({"name": item.name, "image": item.image} | made)
@@ -169,15 +173,15 @@ def known_classes(trained: workdirs.Trained) -> tuple[Class, ...]:
             continue
         if len(classes) == trained.method.classes:
             return classes
-    print("Note: the data set of the run is not at hand, so classes are shown by number.", file=sys.stderr)
+    print("Note: the run's data set is not available, so classes are shown by number.", file=sys.stderr)
     colours = draw.palette(()).tolist()
     return tuple(Class(str(index), tuple(colours[index])) for index in range(trained.method.classes))
 
 
 def _read(run: Run, path: str, name: str, changes: Sequence[Any]) -> tuple[Item, np.ndarray]:
-    """Read a file; return it as stored, and as the network sees it."""
-    described = run.data.described("test")
-    image = decode.image(path, described.get("channels", 3), reading=reading.of_description(described))
+    """Read a file; return the stored image, and the image for the network."""
+    description = run.data.described("test")
+    image = decode.image(path, description.get("channels", 3), reading=reading.of_description(description))
     record = {"image": image, "name": name}
     for change in changes:
         record = change(record, np.random.default_rng(0))
@@ -185,17 +189,19 @@ def _read(run: Run, path: str, name: str, changes: Sequence[Any]) -> tuple[Item,
 
 
 class OutputRefused(UserError):
-    """The results cannot be written: no other image's can, either."""
+    """Results cannot be written, so the command stops."""
 
 
 @contextlib.contextmanager
-def _told_of_output(output: str) -> Iterator[None]:
-    """Turn what the operating system refuses to write into a sentence that names --output."""
+def _names_output(output: str) -> Iterator[None]:
+    """Turn an operating system's error in writing into a message that names --output."""
     try:
         yield
     except UserError as error:
         if isinstance(error.__cause__, OSError):
-            raise OutputRefused(f"Cannot write to {output}: {error.__cause__.strerror}. Free space or name another --output.") from error
+            raise OutputRefused(
+                f"Cannot write to {output}: {error.__cause__.strerror}. Free some space, or set another --output."
+            ) from error
         raise
 
 
@@ -204,7 +210,7 @@ def _inside(progress: Progress, done: int, path: str, fraction: float) -> None:
 
 
 def _kinds(flags: Any, segments: bool) -> list[tuple[str, str]]:
-    """Return the folders and endings of the results."""
+    """Return the folders and suffixes of the results."""
     if not segments:
         return [("reconstructions", ".png")]
     more = [("logits", ".npz")] * flags.logits + [("uncertainties", ".png")] * bool(flags.samples)

@@ -1,11 +1,11 @@
-"""Make the array_record files of a TensorFlow Datasets data set, which data/sources/tfds.py reads without TensorFlow.
+"""Write the array_record files of a TensorFlow Datasets data set, which data/sources/tfds.py reads without TensorFlow.
 
     python -m experiments.prepare --name=oxford_iiit_pet --data_dir=data/tfds
     python -m experiments.prepare --name=scene_parse150_semantic --data_dir=data/tfds --manual_dir=ADEChallengeData2016
 
-TFDS's builders need TensorFlow only for this step: pip install "tensorflow-cpu>=2.20" (the extra `prepare`).
-Our `scene_parse150_semantic` does not need it; TFDS's scene_parse150 downloads the masks of the instance benchmark, not the 150
-classes.  Cityscapes and imagenet2012 must be downloaded by hand into --manual_dir (their licences require it).
+TFDS's builders need TensorFlow only for this step: pip install "tensorflow-cpu>=2.20" (the extra `prepare`).  Our
+`scene_parse150_semantic` does not need it; it replaces TFDS's scene_parse150, which has the masks of the instance benchmark instead of the
+150 classes.  Download Cityscapes and imagenet2012 by hand into --manual_dir (their licences require it).
 """
 
 import difflib
@@ -30,7 +30,7 @@ HOSTS = {
     "coco": "http://images.cocodataset.org",
     "nyu_depth_v2": "http://datasets.lids.mit.edu",
 }
-"""Hosts from which TFDS downloads; the default is Google's storage, with TFDS's records."""
+"""Hosts from which TFDS downloads a data set; the default is Google's storage."""
 
 BY_HAND = ("cityscapes", "imagenet2012", "scene_parse150_semantic")
 """Data sets whose files must be downloaded by hand into --manual_dir."""
@@ -73,10 +73,10 @@ def run(argv: Sequence[str]) -> None:
         __doc__,
         name=("", "name of the data set: name, name/config or name/config:version"),
         data_dir=("", "folder for the result; default $TFDS_DATA_DIR or ~/tensorflow_datasets"),
-        manual_dir=("", "folder of the files that were downloaded by hand"),
+        manual_dir=("", "folder of files that you downloaded by hand"),
     )
     if not flags.name:
-        raise UserError("--name is missing: the data set to prepare, for example --name=oxford_iiit_pet.")
+        raise UserError("Expected a data set to prepare; --name is missing. Set --name=oxford_iiit_pet, for example.")
     print(f"{flags.name} is in {prepare(flags.name, flags.data_dir, flags.manual_dir)}")
 
 
@@ -89,8 +89,8 @@ def prepare(name: str, data_dir: str = "", manual_dir: str = "") -> Path:
     root = data_root(data_dir)
     if base in BY_HAND and not Path(manual_dir or "?").is_dir():
         raise UserError(
-            f"{base} is downloaded by hand, and --manual_dir={manual_dir!r} is no directory. Download it "
-            f"({_manual_source(base)}) and set --manual_dir to its directory."
+            f"Expected the files of {base} in --manual_dir; {manual_dir!r} is not a directory. Download them by hand "
+            f"({_manual_source(base)}), and set --manual_dir to their directory."
         )
     if base == SceneParse150Semantic.name:
         builder = SceneParse150Semantic(source=_ade_root(manual_dir), data_dir=str(root), file_format="array_record")
@@ -105,7 +105,7 @@ def prepare(name: str, data_dir: str = "", manual_dir: str = "") -> Path:
 
 
 def _stock(name: str, base: str, root: Path) -> Any:
-    """Return TFDS's builder; raise at once for problems that TFDS reports after minutes of retries."""
+    """Return TFDS's builder; raise at once for problems that TFDS reports only after minutes of retries."""
     if importlib.util.find_spec("tensorflow") is None:
         raise UserError(
             f"TFDS needs TensorFlow to prepare {name} (not to read it). Install it: pip install 'tensorflow-cpu>=2.20'; "
@@ -113,7 +113,7 @@ def _stock(name: str, base: str, root: Path) -> Any:
         )
     if base not in tfds.list_builders(with_community_datasets=False):
         close = difflib.get_close_matches(base, tfds.list_builders(with_community_datasets=False), n=3)
-        raise UserError(f"TFDS has no data set {base!r}{f'; did you mean {chr(32).join(close)}?' if close else '.'} Mend --name.")
+        raise UserError(f"TFDS has no data set {base!r}{f'; did you mean {chr(32).join(close)}?' if close else '.'} Correct --name.")
     if base not in BY_HAND:
         _check_network(HOSTS.get(base, "https://storage.googleapis.com"))
     return tfds.builder(name, data_dir=str(root), file_format="array_record", try_gcs=False)
@@ -127,8 +127,8 @@ def _check_network(url: str, seconds: float = 5.0) -> None:
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise UserError(
-            f"Cannot reach {url} ({reason}); the data set is downloaded from there. Run this where there is a network, and "
-            "copy the directory it makes."
+            f"Cannot reach {url} ({reason}), the source of the data set. Run this on a machine with network access, and "
+            "copy the directory that it writes."
         ) from error
 
 
@@ -146,7 +146,7 @@ def _ade_root(manual_dir: str) -> str:
         if (root / "images" / "training").is_dir() and (root / "annotations" / "training").is_dir():
             return str(root)
     raise UserError(
-        f"--manual_dir={manual_dir!r} should hold images/training, annotations/training and objectInfo150.txt of "
+        f"--manual_dir={manual_dir!r} should have images/training, annotations/training and objectInfo150.txt of "
         f"ADEChallengeData2016. Download it ({_manual_source(SceneParse150Semantic.name)})."
     )
 
@@ -156,7 +156,7 @@ def _ade_classes(root: Path) -> list[str]:
     try:
         lines = (root / "objectInfo150.txt").read_text().splitlines()[1:]
     except OSError as error:
-        raise UserError(f"Cannot read {root / 'objectInfo150.txt'}, the names of the classes: {error.strerror}.") from error
+        raise UserError(f"Cannot read {root / 'objectInfo150.txt'} with the names of the classes: {error.strerror}.") from error
     return [re.split("[,;]", line.split("\t")[-1])[0].strip() for line in lines if line.strip()]
 
 

@@ -1,9 +1,9 @@
 """Pretrain an autoencoder on unlabelled images.
 
-python -m experiments.pretrain                                        the embedded scenes, about four minutes on two cores
+python -m experiments.pretrain                                        generated scenes, about four minutes on two cores
 python -m experiments.pretrain --config=camvid_small --workdir=runs/x  another config file (experiments/configs/*.py)
 python -m experiments.pretrain --config.optimiser.learning_rate=3e-4   any field of the config
-python -m experiments.pretrain --config=pretrain:masked --init=vit-mae  warm start: another run, or a directory of Hugging Face
+python -m experiments.pretrain --config=pretrain:masked --init=vit-mae  warm start from another run or a Hugging Face directory
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from .machine import process
 
 
 def run(argv: Sequence[str]) -> int:
-    """The entry point; returns the exit code."""
+    """Run the command; return its exit code."""
     flags = cli.parse(
         argv,
         __doc__,
         config="pretrain",
-        workdir=("", "where the run lives; default runs/<config>"),
-        minutes=(0.0, "minutes of training, after which it saves and stops; 0 has no limit"),
-        data=("", "a data description that `inspect` wrote; it replaces the config's data"),
+        workdir=("", "folder of the run; default runs/<config>"),
+        minutes=(0.0, "minutes of training, after which the run saves and stops; 0: no limit"),
+        data=("", "data description that `inspect` wrote; replaces the config's data"),
         init=("", "initial weights of the encoder, and of the decoder if the method is the same: a workdir or a Hugging Face directory"),
     )
     process.start()

@@ -3,8 +3,8 @@
 python -m experiments.probe --init=runs/pretrain                       nearest neighbours of single patches
 python -m experiments.probe --init=runs/pretrain --kind=logistic       logistic regression of single patches
 python -m experiments.probe --init=runs/pretrain --kind=linear         batch norm and a 1x1 convolution, trained as DINOv2's
-python -m experiments.probe                                            a random encoder: the control
-python -m experiments.probe --init=runs/pretrain --config=camvid:unet  the labelled images of another config
+python -m experiments.probe                                            a random encoder, as the control
+python -m experiments.probe --init=runs/pretrain --config=camvid:unet  labelled images of another config
 
 The config gives the labelled images (all of `data`, `window`, `seed`, `batch_size`) and, without --init, the encoder.
 """
@@ -26,9 +26,11 @@ from aeseg.inference import probes
 from aeseg.inference.sliding import Predict
 from aeseg.methods.segmenter import Segmenter
 from aeseg.models.heads.linear import LinearHead
-from aeseg.runs import init, transfer
+from aeseg.runs import evaluations, init, transfer
 from aeseg.runs import scores as scoring
-from aeseg.runs.run import SPLITS, Run, config_example
+from aeseg.runs.data import SPLITS
+from aeseg.runs.example import config_example
+from aeseg.runs.run import Run
 from aeseg.runs.train import frozen_averages
 from aeseg.spec import build, spec
 from aeseg.training import mesh as meshes
@@ -52,21 +54,21 @@ AVERAGED = 200
 
 
 def run(argv: Sequence[str]) -> int:
-    """The entry point; returns the exit code."""
+    """Run the command; return its exit code."""
     flags = cli.parse(
         argv,
         __doc__,
         config="segment",
-        init=("", "encoder to probe: a workdir of `pretrain`, or a Hugging Face directory; default a random encoder"),
-        workdir=("", "folder of probe.json; default the workdir of --init, or runs/probe"),
+        init=("", "encoder to probe: a workdir of `pretrain`, or a Hugging Face directory; default: a random encoder"),
+        workdir=("", "folder of probe.json; default: the workdir of --init, or runs/probe"),
         kind=("knn", "knn, logistic or linear"),
         split=("test", "train, validation or test"),
-        stride=(0, "stride of the features; 0 is the encoder's coarsest"),
+        stride=(0, "stride of the features; 0: the encoder's coarsest"),
         patches=(20_000, "knn and logistic: largest number of labelled patches of the training images"),
         neighbours=(20, "knn: number of votes"),
         temperature=(0.07, "knn: votes weigh exp(cosine / temperature)"),
         strength=(1.0, "logistic: inverse of the regularisation, scikit-learn's C"),
-        steps=(0, "linear: training steps; 0 is the config's steps (DINOv2: 40,000)"),
+        steps=(0, "linear: training steps; 0: the config's steps (DINOv2: 40,000)"),
     )
     if flags.kind not in KINDS:
         raise UserError(f"The probes are {', '.join(KINDS)}; got {flags.kind!r}. Set --kind to one of these.")
@@ -74,10 +76,11 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
     process.start()
     if jax.process_count() > 1:
-        raise UserError(f"A probe runs in one process; there are {jax.process_count()}. Start it on one host.")
+        raise UserError(f"Expected one process; got {jax.process_count()}. Start the probe on one host.")
     began, config = time.perf_counter(), flags.config
     start = init.weights(config, flags.overrides, flags.init, "encoder") if flags.init else None
-    transfer.weigh_classes(config)  # checks classes and labels
+    for line in transfer.check_labels(config):
+        print(line)
     stride = chosen_stride(config, flags.stride)
     prepare(config, stride, flags.steps)
     probed = build(config)
@@ -85,9 +88,9 @@ def run(argv: Sequence[str]) -> int:
     scored = probed.data.scored(flags.split)
     if len(scored.classes) != config.method.classes:
         raise UserError(
-            f"The config has {config.method.classes} classes; the data have {len(scored.classes)}. Set --config.method.classes."
+            f"Expected {config.method.classes} classes, as in the config; the data have {len(scored.classes)}. Set --config.method.classes."
         )
-    state = states.create(probed.method, probed.optimiser, probed.loader[0], probed.seed, False, probed.mesh)
+    state = states.create(probed.method, probed.optimiser, probed.first_row, probed.seed, False, probed.mesh)
     if start is not None:
         state, lines = start(state)
         print("\n".join(lines))
@@ -102,15 +105,15 @@ def run(argv: Sequence[str]) -> int:
     os.makedirs(workdir, exist_ok=True)
     settings = {"stride": stride, "seed": config.seed, "statistics": config.statistics, **settings}
     entry = {**scores, "init": flags.init, "config": flags.config_name, **settings, **provenance()}
-    path = evaluate.write(workdir, f"{flags.kind} {flags.split}", {**entry, "seconds": time.perf_counter() - began}, "probe.json")
+    path = evaluations.add(workdir, f"{flags.kind} {flags.split}", {**entry, "seconds": time.perf_counter() - began}, "probe.json")
     print("\n" + evaluate.table(scores))
-    said = f"{flags.kind} on stride {stride} of {flags.init or 'a fresh encoder'}, {scores['images']:,} images of {flags.split}"
-    print(f"\n{said}, {time.perf_counter() - began:.0f} s.\nnumbers     {path}", flush=True)
+    description = f"{flags.kind} on stride {stride} of {flags.init or 'a random encoder'}, {scores['images']:,} images of {flags.split}"
+    print(f"\n{description}, {time.perf_counter() - began:.0f} s.\nnumbers     {path}", flush=True)
     return 0
 
 
 def chosen_stride(config: ConfigDict, asked: int) -> int:
-    """Return the stride to read: `asked`, or the encoder's coarsest."""
+    """Return the requested stride; for 0, the encoder's coarsest."""
     encoder, row = build(config.method.encoder), config_example(config)
 
     def pyramid(image: jax.Array) -> Any:
@@ -125,10 +128,10 @@ def chosen_stride(config: ConfigDict, asked: int) -> int:
 def prepare(config: ConfigDict, stride: int, steps: int) -> None:
     """Set the config to DINOv2's linear probe (Oquab et al. 2023, arXiv 2304.07193, section 7.4): LinearHead on a frozen encoder.
 
-    As the authors' released mmsegmentation config (dinov2_vit*_ade20k_linear_config.py): AdamW, learning rate 1e-3, weight decay
-    1e-4, linear decay to 0 after a warm-up of 1,500 of 40,000 steps; images are scaled by 0.5 to 2, cropped to the window, flipped,
-    and their colours jittered.  Deviations: the config's batch size and number of steps; crops regardless of their classes; all
-    four colour changes are drawn for every image (theirs: for half), brightness as a factor; features of the last layer only.
+    Follows the authors' released mmsegmentation config (dinov2_vit*_ade20k_linear_config.py): AdamW, learning rate 1e-3, weight decay
+    1e-4, linear decay to 0 after a warm-up of 1,500 of 40,000 steps; images are scaled by 0.5 to 2, cropped to the window, flipped, and
+    colour-jittered.  Deviations: the config's batch size and number of steps; crops regardless of their classes; every image gets all four
+    colour changes (theirs: half of the images), with brightness as a factor; features of the last layer only.
     """
     with config.unlocked():
         if steps:
@@ -156,7 +159,7 @@ def prepare(config: ConfigDict, stride: int, steps: int) -> None:
 
 
 def linear(run: Run, state: TrainState) -> tuple[Predict, dict[str, Any]]:
-    """Train the head on augmented images, with a frozen encoder; return the predictor and the settings."""
+    """Train the head on augmented images with a frozen encoder; return the predictor and its settings."""
     advance = step.train_step(run.method, run.optimiser, run.mesh, run.microbatches, run.seed, ema=0.0)
     batches = run.batches(0)
     with Progress("training", run.steps) as progress:
@@ -169,7 +172,7 @@ def linear(run: Run, state: TrainState) -> tuple[Predict, dict[str, Any]]:
 
 
 def patchwise(run: Run, state: TrainState, stride: int, flags: Any) -> tuple[Predict, dict[str, Any]]:
-    """Fit a probe of patches, with features extracted once from the central window of each training image."""
+    """Fit a probe of patches to features of the central window of each training image."""
     encoder, classes = run.method.encoder, run.method.classes
     height, width = run.window
     variables = {name: leaves["encoder"] for name, leaves in state.variables.items() if "encoder" in leaves}

@@ -1,11 +1,12 @@
-"""Write a page to look at: runs, comparisons and tables as one file of HTML.
+"""Write runs, comparisons and tables as one HTML page.
 
 python -m experiments.report runs/segment                       settings, curves, scores, predictions with a slider, worst first
-python -m experiments.report runs/segment runs/scratch          several runs: their curves in one set of charts, their settings beside
+python -m experiments.report runs/segment runs/scratch          several runs: their curves in common charts, their settings side by side
 python -m experiments.report comparisons/my_images              a comparison: verdict, curves by number of labels, gains
-python -m experiments.report scenes drive_labels --output=a.html  tables of experiments/papers, as they were measured
+python -m experiments.report scenes drive_labels --output=a.html  the measured rows of tables of experiments/papers
 
-The page needs no network, is below 15 MB, and holds names and settings as text only.  Runs are predicted anew, on --split.
+The page needs no network and is smaller than 15 MB; names and settings in it are plain text.  `report` predicts the images of --split with
+each run.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from typing import Any
 
 from aeseg import files
 from aeseg.data.files import shown
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.types import UserError
 
 from .console import cli, predictors
@@ -32,24 +33,24 @@ Sections = list[tuple[str, str, Markup]]
 
 
 def run(argv: Sequence[str]) -> int:
-    """The entry point; returns the exit code."""
+    """Run the command; return its exit code."""
     named = [word for word in argv[1:] if not word.startswith("-")]
     flags = cli.parse(
         [argv[0], *(word for word in argv[1:] if word.startswith("-"))],
         __doc__,
-        output=("report.html", "the file to write"),
-        split=("test", "train, validation or test: what runs are shown on"),
-        most=(200, "images of a run that are predicted, evenly spread; 0 for all"),
-        best=(False, "the checkpoint that was best on validation, not the newest"),
+        output=("report.html", "file to write"),
+        split=("test", "split to predict: train, validation or test"),
+        most=(200, "number of images to predict per run, evenly spread; 0: all"),
+        best=(False, "use the best checkpoint on validation instead of the newest"),
         **predictors.DATA,
-        title=("", "the page's title; default: what it shows"),
+        title=("", "title of the page; default: the names of its contents"),
     )
     if not named:
         raise UserError("Expected workdirs, comparisons or tables; got none. Write: report runs/segment.")
     if flags.split not in SPLITS:
         raise UserError(f"The splits are {', '.join(SPLITS)}; got {flags.split!r}. Set --split to one of these.")
     if flags.most < 0:
-        raise UserError(f"--most is a number of images, or 0 for all; got {flags.most}. Write --most=200.")
+        raise UserError(f"Expected a number of images, or 0 for all; got --most={flags.most}. Set --most=200.")
     kinds = {path: kind(path) for path in dict.fromkeys(named)}
     process.start()
     pages = [_gathered(path, flags, len(named)) for path in kinds if kinds[path] == "run"]
@@ -73,12 +74,12 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _longer(path: str) -> str:
-    """The last two parts of a path."""
+    """Return the last two parts of a path."""
     return "/".join(os.path.abspath(path).split(os.sep)[-2:])
 
 
 def kind(path: str) -> str:
-    """What a word names: "run", "comparison" or "table"; UserError if nothing."""
+    """Return the kind of a path or name: "run", "comparison" or "table"; raise UserError for others."""
     if comparisons.is_comparison(path):
         return "comparison"
     if os.path.isfile(os.path.join(path, "config.json")):
@@ -86,25 +87,25 @@ def kind(path: str) -> str:
     if table_sections.is_table(path):
         return "table"
     raise UserError(
-        f"Expected the workdir of a run, the folder of a comparison, or a table; {shown(path)} is none of them. "
+        f"Expected the workdir of a run, the folder of a comparison, or a table; {shown(path)} is none of these. "
         "Name a folder with a config.json, or with a results.jsonl."
     )
 
 
 def write(path: str, title: str, sections: Sections) -> None:
-    """Write a page whole or not at all; UserError if it is larger than a page may be."""
+    """Write a page atomically; raise UserError if it is too large."""
     made = provenance()
     versions = ", ".join(f"{name} {version}" for name, version in dict(made["versions"]).items())  # type: ignore[call-overload]
     text = page.page(title, sections, f"commit {made['commit']}, {versions}")
-    if len(text.encode()) > page.LARGEST:
+    if (size := len(text.encode())) > page.LARGEST:
         raise UserError(
-            f"The page would have {len(text.encode()) / 2**20:.1f} MiB; expected at most {page.LARGEST / 2**20:.0f}. Name fewer at once."
+            f"Expected a page of at most {page.LARGEST / 2**20:.0f} MiB; got {size / 2**20:.1f}. Give fewer runs, or lower --most."
         )
     files.write(path, text)
 
 
 def _gathered(path: str, flags: Any, together: int) -> RunPage:
-    """A run's page; its pictures take their part of the page's bytes."""
+    """Return a run's page; its pictures get an equal part of the page's bytes."""
     most = flags.most or 10**9
     with Progress(f"predicting for {shown(path)}", 1) as progress:
         at: Callable[[int, int], None] = lambda done, of: progress.at(0, done / of)  # noqa: E731

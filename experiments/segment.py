@@ -1,12 +1,12 @@
 """Train a segmentation model, from a pretrained encoder or from scratch.
 
-python -m experiments.segment --init=runs/pretrain                              fine-tune what `pretrain` has learned
-python -m experiments.segment --init=runs/pretrain --config.transfer=linear-probe  the encoder stays as it is
-python -m experiments.segment --init=runs/pretrain --config.transfer=scratch       its architecture alone: the control
+python -m experiments.segment --init=runs/pretrain                              fine-tune the encoder of `pretrain`
+python -m experiments.segment --init=runs/pretrain --config.transfer=linear-probe  train the head on the frozen encoder
+python -m experiments.segment --init=runs/pretrain --config.transfer=scratch       only its architecture: the control
 python -m experiments.segment --init=runs/segment --config.transfer=continue       second stage: all weights, new optimiser state
-python -m experiments.segment --init=runs/probe --config.transfer=continue         after a linear probe: LP-FT, first frozen, then trained
-python -m experiments.segment --init=runs/unet --config.transfer=fine-tune-decoder  also a pretrained U-Net decoder, as the head
-python -m experiments.segment --init=vit-mae-base                               a directory of Hugging Face: config.json, model.safetensors
+python -m experiments.segment --init=runs/probe --config.transfer=continue         after a linear probe: LP-FT
+python -m experiments.segment --init=runs/unet --config.transfer=fine-tune-decoder  also load a pretrained U-Net decoder as the head
+python -m experiments.segment --init=vit-mae-base                               a Hugging Face directory: config.json, model.safetensors
 python -m experiments.segment --config=camvid_small:unet                         another config file, from scratch
 """
 
@@ -15,40 +15,34 @@ from collections.abc import Sequence
 import jax
 
 from aeseg import spec
-from aeseg.data.checks import check_labels
 from aeseg.runs import init, transfer
 from aeseg.runs.train import report, train
 
 from .console import cli
 from .machine import process
 
-FLAG = "--config.data.strict=False"
-
 
 def run(argv: Sequence[str]) -> int:
-    """The entry point; returns the exit code."""
+    """Run the command; return its exit code."""
     flags = cli.parse(
         argv,
         __doc__,
         config="segment",
-        workdir=("", "where the run lives; default runs/<config>"),
-        minutes=(0.0, "minutes of training, after which it saves and stops; 0 has no limit"),
-        data=("", "a data description that `inspect` wrote; it replaces the config's data"),
+        workdir=("", "folder of the run; default runs/<config>"),
+        minutes=(0.0, "minutes of training, after which the run saves and stops; 0: no limit"),
+        data=("", "data description that `inspect` wrote; replaces the config's data"),
         init=(
             "",
-            "whose encoder, or with transfer=continue all, to start from: a workdir (or its checkpoints), or a Hugging Face directory",
+            "initial weights of the encoder (transfer=continue: all weights): a workdir, its checkpoints, or a Hugging Face directory",
         ),
     )
     process.start()
     config = flags.config
     weights = init.weights(config, flags.overrides, flags.init, transfer.taken(config.transfer)) if flags.init else None
     weights = transfer.chosen(config, weights)
-    transfer.weigh_classes(config)
-    segmentation = spec.build(config)
-    for line in check_labels(
-        {split: segmentation.data.records(split) for split in ("train", "validation")}, segmentation.data.strict, FLAG
-    ):
+    for line in transfer.check_labels(config):
         print(line)
+    segmentation = spec.build(config)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
     outcome = train(segmentation, workdir, weights, minutes=flags.minutes)
     if jax.process_index() == 0:

@@ -1,12 +1,12 @@
-"""Soak: kill, damage, starve and misuse real runs, and try examples of what must always hold; nothing may be lost or crash.
+"""Soak test: kill, damage, starve and misuse real runs, and test properties on random examples.  No run may crash or lose anything.
 
-python -m experiments.soak                              all parts, in full: an hour or more; the same command goes on
-python -m experiments.soak --parts="damage inputs"      some of them
-python -m experiments.soak --minutes=30                 stop after the case that ends then
-python -m experiments.soak --reduced --seed=1           a few cases of each part, under a minute; its results are not recorded
+python -m experiments.soak                              all parts, in full: an hour or more; the same command continues
+python -m experiments.soak --parts="damage inputs"      some parts
+python -m experiments.soak --minutes=30                 start no case after 30 minutes
+python -m experiments.soak --reduced --seed=1           a few cases of each part, under a minute; results are not recorded
 
-Parts: kills, damage, disks, ranks, inputs, properties (experiments/soaking).  Exits with 1 if a case failed.  Cases are recorded in
---workdir as they end, a finished part in experiments/results/soak.jsonl.
+Parts: kills, damage, disks, ranks, inputs, properties (experiments/soaking).  The exit code is 1 if a case failed.  --workdir records each
+case when it ends; experiments/results/soak.jsonl records each finished part.
 """
 
 import json
@@ -24,23 +24,23 @@ PARTS = {"kills": kills, "damage": damage, "disks": disks, "ranks": ranks, "inpu
 
 
 def run(argv: Sequence[str]) -> int:
-    """The entry point; returns the exit code."""
+    """Run the command; return its exit code."""
     flags = cli.parse(
         argv,
         __doc__,
-        parts=(" ".join(PARTS), "parts to run, in this order"),
-        seed=(0, "of moments, damages, inputs and examples"),
+        parts=(" ".join(PARTS), "parts to run, in order"),
+        seed=(0, "seed of moments, damages, inputs and examples"),
         reduced=(False, "a few cases of each part"),
-        again=(False, "try the cases again that failed before"),
-        minutes=(0.0, "stop after the case that ends then; 0 does not"),
-        workdir=("runs/soak", "where cases are recorded and runs live"),
+        again=(False, "retry the cases that failed"),
+        minutes=(0.0, "start no case after this many minutes; 0: no limit"),
+        workdir=("runs/soak", "folder of records and runs"),
     )
     if unknown := [part for part in flags.parts.split() if part not in PARTS]:
         raise UserError(f"Expected parts of {', '.join(PARTS)}; got {unknown[0]!r}. Set --parts.")
     scale = "reduced" if flags.reduced else "full"
     deadline = time.monotonic() + 60 * flags.minutes if flags.minutes else float("inf")
     failed, top = False, os.path.abspath(flags.workdir)
-    # The reduced soak is about files and sentences, so XLA may skip what makes programs fast.
+    # The reduced soak tests files and messages, so XLA may skip optimisations.
     bench = runs.Bench(top, {} if scale == "full" else {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"})
     for part in flags.parts.split():
         folder = os.path.join(top, f"{part}-{scale}-{flags.seed}")
@@ -56,7 +56,7 @@ def run(argv: Sequence[str]) -> int:
         line = journal.summary(part, flags.seed, scale, path)
         failed |= bool(line["failures"])
         counts = ", ".join(f"{number:,} {name}" for name, number in line["counts"].items())
-        rest = "" if done else "  (not finished: the same command goes on)"
+        rest = "" if done else "  (not finished: the same command continues)"
         commands.say(f"{part}: {counts or 'nothing tried'}; {len(line['failures'])} failures; {line['seconds']:.0f} s{rest}")
         if done and not os.path.exists(ended):
             if scale == "full":

@@ -10,7 +10,7 @@ from aeseg.types import IGNORE
 
 
 def halves(column, size=(8, 8)):
-    """Class 0 before a column, class 1 from it on."""
+    """Class 0 before a column, class 1 from this column on."""
     return np.broadcast_to((np.arange(size[1]) >= column).astype(np.int32), size)
 
 
@@ -24,7 +24,7 @@ def with_void(label):
     return np.where(void, IGNORE, label)
 
 
-def test_outlines_within_the_tolerance_of_one_another_match():
+def test_outlines_closer_than_the_tolerance_match():
     np.testing.assert_array_equal(boundary_f1(halves(4), halves(4), 2), [1, 1])
     np.testing.assert_array_equal(boundary_f1(halves(5), halves(4), 2), [1, 1])  # 0.0075 of the diagonal is rounded up to 1 pixel
     np.testing.assert_array_equal(boundary_f1(halves(6), halves(4), 2), [0, 0])
@@ -36,23 +36,23 @@ def test_the_tolerance_of_camvids_images_is_five_pixels():
     np.testing.assert_array_equal(boundary_f1(halves(106, size), halves(100, size), 2), [0, 0])
 
 
-def test_an_outline_where_none_is_labelled_costs_precision():
+def test_an_outline_without_a_labelled_outline_costs_precision():
     prediction = halves(4).copy()
     prediction[0, 0] = 1
-    precision = np.array([8 / 10, 8 / 9])  # class 0 has two pixels around the wrong one, class 1 has it
+    precision = np.array([8 / 10, 8 / 9])  # two pixels around the wrong pixel belong to class 0, the wrong pixel to class 1
     np.testing.assert_allclose(boundary_f1(prediction, halves(4), 2), 2 * precision / (precision + 1))
-    np.testing.assert_allclose(boundary_f1(halves(4), prediction, 2), 2 * precision / (precision + 1))  # recall the other way
+    np.testing.assert_allclose(boundary_f1(halves(4), prediction, 2), 2 * precision / (precision + 1))  # recall is reversed
 
 
-def test_a_class_is_scored_where_it_is_labelled_and_has_an_outline():
+def test_a_class_is_scored_if_it_is_labelled_and_has_an_outline():
     everywhere = np.zeros((8, 8), np.int32)
-    np.testing.assert_array_equal(boundary_f1(everywhere, everywhere, 2), [np.nan, np.nan])  # the image's border is none
+    np.testing.assert_array_equal(boundary_f1(everywhere, everywhere, 2), [np.nan, np.nan])  # the image edge is not a boundary
     np.testing.assert_array_equal(boundary_f1(halves(4), everywhere, 2), [0, np.nan])
     np.testing.assert_array_equal(boundary_f1(everywhere, halves(4), 2), [0, 0])
 
 
 @pytest.mark.parametrize("score", [boundary_f1, boundary_overlap])
-def test_what_is_predicted_on_void_weighs_nothing(score):
+def test_predictions_on_void_weigh_nothing(score):
     label = with_void(blobs(1))
     prediction = blobs(2)
     changed = np.where(label == IGNORE, 3 - prediction, prediction)
@@ -60,14 +60,14 @@ def test_what_is_predicted_on_void_weighs_nothing(score):
     assert not np.nansum(score(prediction, np.full_like(label, IGNORE), 4))
 
 
-def test_a_border_on_void_is_matched_where_the_prediction_beside_it_is_right():
+def test_a_boundary_on_void_matches_if_the_prediction_beside_it_is_right():
     label = halves(4).copy()
     label[:, 3:5] = IGNORE
     np.testing.assert_array_equal(boundary_f1(halves(5), label, 2), [1, 1])
     np.testing.assert_allclose(boundary_f1(halves(8), label, 2), [2 / 3, 0])  # class 0: precision 1 / 2
 
 
-def test_f1_is_that_of_outlines_of_scikit_image_and_distances_of_scipy():
+def test_f1_equals_outlines_of_scikit_image_and_distances_of_scipy():
     label, prediction = with_void(blobs(3)), blobs(4)
     tolerance = math.ceil(0.0075 * math.hypot(*label.shape))
     expected = []
@@ -87,15 +87,15 @@ def test_the_reference_script_scores_every_class_that_is_outlined_in_either_map(
     found = reference_boundary_f1(prediction, halves(4), 4)
     assert found[0] == 1
     assert 0 < found[1] < 1
-    np.testing.assert_array_equal(found[2:], [0, np.nan])  # predicted alone, and nowhere
+    np.testing.assert_array_equal(found[2:], [0, np.nan])  # only predicted; nowhere
     np.testing.assert_array_equal(reference_boundary_f1(halves(4), prediction, 4), found)
     np.testing.assert_array_equal(reference_boundary_f1(everywhere, everywhere, 2), [np.nan, np.nan])
 
 
-def test_the_reference_script_counts_what_is_predicted_on_void():
+def test_the_reference_script_counts_predictions_on_void():
     label = halves(4).copy()
     label[:, 3:5] = IGNORE
-    np.testing.assert_array_equal(reference_boundary_f1(halves(3), label, 2), [1, 0])  # 1 begins two columns farther left
+    np.testing.assert_array_equal(reference_boundary_f1(halves(3), label, 2), [1, 0])  # class 1 begins two columns farther left
     np.testing.assert_array_equal(reference_boundary_f1(halves(5), label, 2), [0, 1])
 
 
@@ -107,7 +107,7 @@ def test_the_tolerance_of_the_reference_script_is_not_rounded():
 
 
 def test_the_reference_script_pairs_each_pixel_once():
-    """A line two pixels wide has an outline on both sides; one pixel of it can be paired with one of a single outline."""
+    """A line two pixels wide has two outlines; each pixel can be paired with only one pixel of a single outline."""
     size = (360, 480)
     label, line = halves(100, size), halves(100, size).copy()
     line[:, 103:] = 0
@@ -116,8 +116,8 @@ def test_the_reference_script_pairs_each_pixel_once():
 
 
 @pytest.mark.parametrize("seed", [1, 4, 7])
-def test_the_reference_script_is_that_of_outlines_and_an_assignment_of_scipy(seed):
-    """Outlines from the smallest and largest of two by two pixels; pairs by an assignment of least cost, as the script has them."""
+def test_the_reference_script_equals_outlines_and_an_assignment_of_scipy(seed):
+    """As in the script: outlines from the minimum and maximum of 2x2 pixels, pairs by an assignment of least cost."""
     label, prediction = with_void(blobs(seed, (60, 140))), blobs(seed + 1, (60, 140))
     tolerance = 0.0075 * math.hypot(*label.shape)
     assert 1 < tolerance < 2
@@ -141,17 +141,17 @@ def test_the_reference_script_is_that_of_outlines_and_an_assignment_of_scipy(see
 def test_bands_of_one_pixel_by_hand():
     label, prediction = np.zeros((2, 7, 7), np.int32)
     label[1:6, 1:6] = 1  # a ring of 16 pixels
-    prediction[1:6, 1:5] = 1  # one of 14, 11 of them in the other
+    prediction[1:6, 1:5] = 1  # a ring of 14, 11 of them in the other ring
     assert boundary_overlap(prediction, label, 2)[:, 1].tolist() == [11, 16 + 14 - 11]
 
 
-def test_bands_of_camvids_images_are_twelve_pixels_wide_and_follow_the_images_border():
+def test_bands_of_camvid_images_are_twelve_pixels_wide_and_follow_the_image_edge():
     everywhere = np.zeros((360, 480), np.int32)
     pixels = 360 * 480 - 336 * 456
     np.testing.assert_array_equal(boundary_overlap(everywhere, everywhere, 2), [[pixels, 0], [pixels, 0]])
 
 
-def test_bands_are_what_lies_within_a_chessboard_distance_of_scipy():
+def test_bands_are_all_pixels_within_a_chessboard_distance_of_scipy():
     label, prediction = with_void(blobs(5)), blobs(6)
     width = round(0.02 * math.hypot(*label.shape))
     assert width == 2

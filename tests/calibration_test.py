@@ -14,11 +14,11 @@ def test_the_error_by_hand():
     assert expected_calibration_error(found) == pytest.approx((abs(1 - 2 * 0.95) + abs(1 - 0.55)) / 3)
 
 
-def test_a_bin_holds_its_upper_edge():
+def test_a_bin_includes_its_upper_edge():
     assert np.flatnonzero(reliability(np.array([0.2, 1.0]), np.ones(2, bool)).pixels).tolist() == [2, 14]
 
 
-def test_counts_of_parts_add_up_to_those_of_the_whole():
+def test_counts_of_parts_add_up_to_the_total_counts():
     rng = np.random.default_rng(0)
     values, right = rng.uniform(0.1, 1, 100), rng.random(100) < 0.5
     joined = Reliability(*map(np.add, reliability(values[:30], right[:30]), reliability(values[30:], right[30:])))
@@ -27,11 +27,11 @@ def test_counts_of_parts_add_up_to_those_of_the_whole():
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_the_error_is_that_of_the_calibration_curve_of_scikit_learn():
+def test_the_error_equals_the_calibration_curve_of_scikit_learn():
     rng = np.random.default_rng(1)
     values = rng.uniform(0.2, 1, 2000)
     right = rng.random(2000) < values**2
-    accuracy, mean = calibration_curve(right, values, n_bins=BINS)  # of the bins that are not empty
+    accuracy, mean = calibration_curve(right, values, n_bins=BINS)  # only of bins that are not empty
     pixels, _ = np.histogram(values, BINS, (0, 1))
     expected = np.sum(pixels[pixels > 0] * np.abs(accuracy - mean)) / 2000
     assert expected > 0.1

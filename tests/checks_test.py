@@ -1,4 +1,4 @@
-"""aeseg/checks.py: absurd arguments of aeseg's own parts are refused in one sentence, sensible ones pass, memory is compared first."""
+"""aeseg/checks.py: absurd arguments are refused in one sentence, valid arguments pass, and memory is compared before allocation."""
 
 import importlib
 import math
@@ -12,7 +12,8 @@ from aeseg.data import transforms
 from aeseg.methods.denoising import Denoising
 from aeseg.models.encoders.convnet import ConvNet
 from aeseg.models.encoders.vit import ViT
-from aeseg.runs.run import Data, Run
+from aeseg.runs.data import Data
+from aeseg.runs.run import Run
 from aeseg.training.optimiser import adamw
 from aeseg.types import UserError
 from tests.contract import PACKAGES
@@ -45,7 +46,7 @@ def test_absurd_arguments_are_refused_by_name(factory, name, values):
             checks.check_arguments(factory, {name: value})
 
 
-def test_a_message_holds_what_was_expected_what_came_and_the_remedy():
+def test_a_message_has_the_expected_value_the_given_value_and_the_remedy():
     with pytest.raises(UserError) as error:
         checks.check_arguments(ConvNet, {"widths": (4.5, 8)})
     assert str(error.value) == "ConvNet.widths must be tuple[int, ...]; got (4.5, 8). Set it in the config, or with its flag."
@@ -57,14 +58,14 @@ def test_a_message_holds_what_was_expected_what_came_and_the_remedy():
     assert str(error.value).isprintable()
 
 
-def test_a_mean_for_two_channels_and_a_std_for_three_are_refused():
+def test_a_mean_of_two_channels_with_a_std_of_three_is_refused():
     with pytest.raises(UserError, match="ViT has a mean of 2 numbers and a std of 3"):
         checks.check_arguments(ViT, {"mean": (0.5, 0.5), "std": (0.2, 0.2, 0.2)})
     checks.check_arguments(ViT, {"mean": (0.5,), "std": (0.2, 0.2, 0.2)})
 
 
 def every_description():
-    """Every description of every recipe of every size, at any depth."""
+    """Every config of every recipe of every size, at any depth."""
 
     def inside(node):
         if isinstance(node, list):
@@ -82,7 +83,7 @@ def every_description():
             for size in ("tiny", "small", "base", "large"):
                 try:
                     recipe = module.recipe(size) if hasattr(module, "recipe") else None
-                except (UserError, TypeError):  # not each has each size; sources and heads need arguments
+                except (UserError, TypeError):  # not every recipe has every size; sources and heads need arguments
                     continue
                 yield from inside(spec.plain(recipe))
 
@@ -96,12 +97,12 @@ def test_every_recipe_passes():
 
 
 def test_memory_is_compared_before_anything_is_allocated():
-    """A network of 10^6 by 10^6 features: traced in milliseconds, never made."""
+    """A network of 10^6 by 10^6 features is traced in milliseconds and never allocated."""
     method = spec.build(spec.spec(ConvNet, widths=(10**6, 10**6)))
     image = jnp.zeros((1, 16, 16, 3))
     shapes = jax.eval_shape(lambda: method.init(jax.random.key(0), image, train=False))
     needed = checks.state_bytes(shapes)
-    assert 36e12 < needed < 37e12  # 3 x 3 x 10^6 x 10^6 float32, and little else
+    assert 36e12 < needed < 37e12  # mostly 3 x 3 x 10^6 x 10^6 float32
     with pytest.raises(UserError, match=r"The network needs at least 36 TB; this machine has 24 GB\. Lower the widths\."):
         checks.check_memory(needed, "The network", "Lower the widths.", available=24e9)
     checks.check_memory(1e9, "The network", "Lower the widths.", available=24e9)
@@ -109,6 +110,6 @@ def test_memory_is_compared_before_anything_is_allocated():
         checks.check_memory(needed, "The network", "Lower the widths.")
 
 
-def test_the_machines_memory_is_found():
+def test_the_memory_of_the_machine_is_found():
     assert 1e8 < checks.available_bytes() < 1e14
     assert [checks.size(number) for number in (5, 1500, 36e12, 24e9, 1e30)] == ["5 B", "1.5 kB", "36 TB", "24 GB", "1e+15 PB"]

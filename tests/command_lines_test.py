@@ -1,4 +1,4 @@
-"""Every command line that docstrings (which --help shows), pages and launch.sh name is one that its command reads."""
+"""Every command line in docstrings (which --help shows), pages and launch.sh is accepted by its command."""
 
 import ast
 import importlib
@@ -13,13 +13,13 @@ from tests.readme_test import EXAMPLES
 
 START = re.compile(r"(?:python -m experiments\.|\./launch\.sh |[`$] ?aeseg |^ *aeseg (?=\w+(?: -|  |$)))(\w[\w.]*\b)", re.MULTILINE)
 END = re.compile(r" {2,}| \[| && |[`\n]|$")
-"""Where a command line ends: docstrings explain it after two spaces, prose goes on after its backtick."""
+"""End of a command line: docstrings explain it after two spaces, prose continues after its backtick."""
 OF_THE_READER = {name for _, name in EXAMPLES}
-"""Configs of the parts that the README has its reader write."""
+"""Configs of the parts that a reader of README.md writes."""
 
 
 def texts():
-    """(file, text) of all that shows command lines: pages, launch.sh, and the docstrings of Python files."""
+    """Yield (file, text) of everything that shows command lines: pages, launch.sh, and docstrings of Python files."""
     for path in sorted((*ROOT.glob("*.md"), *ROOT.glob("*/**/*.md"), ROOT / "launch.sh")):
         if not {part for part in path.relative_to(ROOT).parts if part.startswith(".")}:
             yield path, path.read_text()
@@ -31,7 +31,7 @@ def texts():
 
 
 def command_lines(text):
-    """(command, its words) of each command line in a text; a backslash at the end of a line joins the next to it."""
+    """Yield (command, its words) of each command line in a text; a backslash at the end of a line joins the next line."""
     text = re.sub(r"<[^<>\n]*>", "any", re.sub(r"\\\n\s*", "", text))
     for start in START.finditer(text):
         rest = text[start.end() :]
@@ -40,7 +40,7 @@ def command_lines(text):
 
 
 def shown():
-    """A parameter for each different command line."""
+    """Yield a parameter for each different command line."""
     known = {}
     for path, text in texts():
         for line in command_lines(text):
@@ -51,7 +51,7 @@ def shown():
 
 
 class ReadError(Exception):
-    """Raised where the command would begin its work."""
+    """Raised when the command would begin its work."""
 
 
 @pytest.fixture
@@ -64,14 +64,14 @@ def stops(monkeypatch):
         raise ReadError
 
     monkeypatch.setattr(cli, "parse", stop)
-    monkeypatch.setattr(cli.description, "read", lambda path: path)  # the reader's files are not there
+    monkeypatch.setattr(cli.description, "read", lambda path: path)  # the reader's files do not exist
     monkeypatch.setattr(cli.own_data, "use_data", lambda config, data: None)
 
 
 @pytest.mark.parametrize(("command", "words"), list(shown()))
-def test_a_command_line_that_is_shown_is_read(stops, command, words):
+def test_every_shown_command_line_is_accepted(stops, command, words):
     module = importlib.import_module(f"experiments.{command}")
-    if not hasattr(module, "run"):  # it prints, and reads nothing
+    if not hasattr(module, "run"):  # prints and reads nothing
         assert words == ()
         return
     with pytest.raises(ReadError):

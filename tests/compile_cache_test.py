@@ -1,4 +1,4 @@
-"""aeseg/compile_cache.py: programs are compiled once, for one kind of machine, and damaged files are compiled anew."""
+"""aeseg/compile_cache.py: programs are compiled once per kind of machine, and damaged files are compiled again."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ print(float(jax.jit(lambda x: jnp.sum(jnp.sin(x) ** 2))(jnp.arange(7.0))), "/jax
 
 
 def run(folder):
-    """(the number that a process computes, whether a program came from the cache); warnings are errors there."""
+    """Return (the number that a process computes, whether a program came from the cache); its warnings are errors."""
     environment = {name: value for name, value in os.environ.items() if name not in ("JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS")}
     command = [sys.executable, "-W", "error", "-c", PROGRAM, str(folder)]
     number, hit = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
@@ -38,7 +38,7 @@ def flipped(content):
     return content[:-20] + bytes([content[-20] ^ 4]) + content[-19:]
 
 
-def test_a_second_process_compiles_nothing_and_damaged_files_are_made_again(tmp_path):
+def test_a_second_process_compiles_nothing_and_replaces_damaged_files(tmp_path):
     number, hit = run(tmp_path)
     assert not hit
     assert run(tmp_path) == (number, True)
@@ -51,7 +51,7 @@ def test_a_second_process_compiles_nothing_and_damaged_files_are_made_again(tmp_
         assert run(tmp_path) == (number, True)
 
 
-def test_another_cpu_or_version_has_a_folder_of_its_own(monkeypatch):
+def test_another_cpu_or_version_has_its_own_folder(monkeypatch):
     here = compile_cache.fingerprint()
     assert here == compile_cache.fingerprint(compile_cache.cpu_features())
     assert here != compile_cache.fingerprint("sse2 avx")
@@ -68,7 +68,7 @@ def test_the_oldest_files_beyond_the_limit_are_removed(tmp_path, limit, kept):
     assert {path.name for path in tmp_path.iterdir()} == kept
 
 
-def test_other_files_of_the_folder_stay(tmp_path):
+def test_other_files_in_the_folder_are_kept(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     compile_cache.clean(str(tmp_path))
     compile_cache.clean(str(tmp_path / "missing"))

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Shapes checked at every call, no silent broadcasting; warnings are errors (pyproject.toml).
+=======
+"""Tests run on eight virtual CPU devices; shapes are checked at every call; rank promotion and warnings are errors.
+>>>>>>> main
 
 XLA barely optimises, except in tests marked `optimised`, and there is one device, except in tests marked `spread`, which have
 eight virtual ones (tests/lanes.py).
@@ -15,25 +19,25 @@ from pathlib import Path
 import jaxlib.version
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-if jaxlib.version.__version_info__ < (0, 11):  # kernels without MLIR compile in half the time; later versions have no choice
+if jaxlib.version.__version_info__ < (0, 11):  # kernels without MLIR compile in half the time; later versions lack this option
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"  # one core compiles one piece sooner than 32
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".cache")  # caches stay out of the home directory
+os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".cache")  # keep caches out of the home directory
 
 if not (worker := os.environ.get("PYTEST_XDIST_WORKER", "")):
-    # What one test compiles, in any worker or process that a test starts, the others load.  AESEG_TEST_CACHE names a folder that
-    # keeps the programs for the next run; without it no run meets the programs of another.
+    # All tests, workers and processes of a run share compiled programs.  AESEG_TEST_CACHE names a folder that keeps the programs for the
+    # next run; without it, each run compiles its own.
     if not (programs := os.environ.get("AESEG_TEST_CACHE", "")):
         folder = tempfile.TemporaryDirectory(prefix="aeseg-tests-")
         atexit.register(folder.cleanup)
         programs = folder.name
     os.environ["JAX_COMPILATION_CACHE_DIR"] = programs
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"  # reading a program takes hundredths
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"  # reading a program takes hundredths of a second
 
 if worker and hasattr(os, "sched_setaffinity"):
-    # Each worker has a core of its own: two that share two cores take turns, and both lose.
+    # Give each worker its own core: two workers that share two cores slow each other down.
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
@@ -50,7 +54,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_collection_finish():
-    """Let the garbage collector pass over all that is imported by now: millions of objects, each time."""
+    """Exclude all imported objects, millions, from garbage collection."""
     gc.freeze()
 
 
@@ -77,10 +81,14 @@ LONG = {
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
+<<<<<<< HEAD
     """Give all that is tested of one part to one worker, and all other tests of one file: what they share is made once.
 
     The longest begin.
     """
+=======
+    """Give all tests of a part to one worker, and all other tests of a file, so that they share fixtures and programs."""
+>>>>>>> main
     from xdist.scheduler import LoadScopeScheduling
 
     class ByPart(LoadScopeScheduling):

@@ -1,6 +1,6 @@
-"""What every method, encoder, decoder, head and source must keep: found by file name, so a new file is covered at once.
+"""Contract of every method, encoder, decoder, head and source.  Parts are found by file name, so a new file is covered at once.
 
-This file makes the parts and their tiny inputs, compiled once for all checks; contract_test.py holds the checks.
+This file builds the parts and their tiny inputs, compiled once for all checks; contract_test.py has the checks.
 """
 
 import functools
@@ -18,6 +18,7 @@ import pytest
 from flax import linen as nn
 
 from aeseg import keys, spec, tree
+from aeseg.data.records import is_aligned
 from aeseg.metrics import divide
 from aeseg.types import IGNORE, UserError
 
@@ -30,7 +31,7 @@ PACKAGES = {
 }
 GOLDEN = Path(__file__).parent / "golden"
 LARGE = 224
-"""Shapes are checked at this size: it is divisible by all strides up to 32, and by patches of 14 and 16."""
+"""Size at which shapes are checked: divisible by all strides up to 32, and by patches of 14 and 16."""
 
 
 class Case(NamedTuple):
@@ -48,7 +49,7 @@ class Case(NamedTuple):
 
 
 def members(*kinds: str) -> list[tuple[str, str]]:
-    """(kind, file name) of every part of these kinds."""
+    """Return (kind, file name) of every part of these kinds."""
     return [(kind, name) for kind in kinds for name in spec.names(PACKAGES[kind])]
 
 
@@ -60,11 +61,11 @@ def every(*kinds: str) -> Any:
 
 @functools.cache
 def sizes(kind: str, name: str) -> tuple[str, ...]:
-    """The sizes of a recipe, which an unknown one lists; a method has those that all of its parts have."""
+    """Return the sizes of a recipe, from its error for an unknown size; a method has the sizes that all its parts have."""
     with pytest.raises(UserError) as caught:
         spec.recipe(PACKAGES[kind], name, "no such size")
     listed = re.search(r"(?:it has|the sizes) ([\w, ]+)[.;]", str(caught.value))
-    assert listed, f"an unknown size should list those that exist: {caught.value}"
+    assert listed, f"an unknown size should list the known sizes: {caught.value}"
     return tuple(size for size in listed.group(1).split(", ") if kind != "method" or _is_offered(kind, name, size))
 
 
@@ -77,13 +78,13 @@ def _is_offered(kind: str, name: str, size: str) -> bool:
 
 
 def built(kind: str, name: str, size: str) -> Any:
-    """The part that a recipe describes."""
+    """Return the part that a recipe builds."""
     return spec.build(spec.recipe(PACKAGES[kind], name, size))
 
 
 @functools.cache
 def case(kind: str, name: str) -> Case:
-    """The part from recipe("tiny"), ready to be called."""
+    """Return the part from recipe("tiny"), ready to be called."""
     module = built(kind, name, "tiny")
     inputs = tiny_inputs(kind)
     variables = dict(jax.jit(lambda: module.init(jax.random.key(0), inputs, train=False))())
@@ -108,17 +109,17 @@ def case(kind: str, name: str) -> Case:
 
 
 def weights(tested: Case) -> dict[str, Any]:
-    """The weights of the whole tiny batch; {} for parts that are no methods."""
+    """Return the denominators of the full tiny batch; {} for parts that are not methods."""
     return tested.module.denominators(tested.inputs) if hasattr(tested.module, "denominators") else {}
 
 
 def tiny_inputs(kind: str) -> Any:
-    """16 x 16: a batch for a method, an image for an encoder, a pyramid for what reads one."""
+    """Return 16 x 16 inputs: a batch for a method, an image for an encoder, a pyramid for a decoder or head."""
     return {"method": batch, "encoder": image}.get(kind, pyramid)()
 
 
 def batch(rows: int = 4) -> dict[str, jax.Array]:
-    """A batch as a Method sees it; labels 0 and 1, and some IGNORE."""
+    """Return the batch of a method; labels are 0, 1 and IGNORE."""
     random = np.random.default_rng(0)
     label = random.integers(0, 2, (rows, 16, 16))
     label[:, :3] = IGNORE
@@ -134,19 +135,19 @@ def batch(rows: int = 4) -> dict[str, jax.Array]:
 
 
 def image() -> jax.Array:
-    """Two images in [0, 1]."""
+    """Return two images in [0, 1]."""
     return batch(2)["image"]
 
 
 def pyramid() -> dict[int, jax.Array]:
-    """Two images' features at strides 1, 2 and 4, of both signs."""
+    """Return features of two images at strides 1, 2 and 4, of both signs."""
     random = np.random.default_rng(0)
     shapes = {stride: (2, 16 // stride, 16 // stride, 8) for stride in (1, 2, 4)}
     return {stride: jnp.asarray(random.normal(size=shape), jnp.float32) for stride, shape in shapes.items()}
 
 
 def large_inputs(kind: str) -> Any:
-    """Shapes alone, LARGE x LARGE, pyramids with all strides up to 32."""
+    """Return only the shapes of LARGE x LARGE inputs; pyramids have all strides up to 32."""
     if kind not in ("method", "encoder"):
         return {2**i: jax.ShapeDtypeStruct((2, LARGE // 2**i, LARGE // 2**i, 16), jnp.float32) for i in range(6)}
     large = {
@@ -157,13 +158,13 @@ def large_inputs(kind: str) -> Any:
 
 
 def shapes(module: nn.Module, inputs: Any) -> tuple[dict[str, Any], Any]:
-    """(variables, output in evaluation) as shapes: nothing is computed."""
+    """Return the shapes of (variables, output in evaluation), without computing them."""
     output, variables = jax.eval_shape(lambda inputs: module.init_with_output(jax.random.key(0), inputs, train=False), inputs)
     return dict(variables), output
 
 
 def training_shapes(module: nn.Module, variables: dict[str, Any], inputs: Any) -> Any:
-    """The output in training, as shapes."""
+    """Return the shapes of the output in training."""
 
     def call(variables: Any, inputs: Any) -> Any:
         rngs = {name: jax.random.key(1) for name in keys.STREAMS}
@@ -174,20 +175,20 @@ def training_shapes(module: nn.Module, variables: dict[str, Any], inputs: Any) -
 
 @functools.cache
 def traced(kind: str, name: str, size: str) -> tuple[dict[str, Any], Any]:
-    """The shapes of a part at one size of its recipe, on the inputs of that size."""
+    """Return the shapes of a part at a size of its recipe, on inputs of that size."""
     return shapes(built(kind, name, size), tiny_inputs(kind) if size == "tiny" else large_inputs(kind))
 
 
 @functools.cache
 def pyramid_of(encoder: str) -> dict[int, jax.ShapeDtypeStruct]:
-    """The shapes that an encoder of recipe("tiny") makes of two images of 32 x 64."""
+    """Return the shapes of the features of an encoder of recipe("tiny") for two images of 32 x 64."""
     image = jax.ShapeDtypeStruct((2, 32, 64, 3), jnp.float32)
     return shapes(built("encoder", encoder, "tiny"), image)[1]
 
 
 @functools.cache
 def refused(head: str) -> set[str]:
-    """The encoders that a head of recipe("tiny") does not read; asserts what it makes of the others, and what it says."""
+    """Return the encoders that a head of recipe("tiny") refuses; assert its output for the others, and its messages."""
     return {name for _, name in members("encoder") if not _reads(head, pyramid_of(name))}
 
 
@@ -213,13 +214,13 @@ def _reads(head: str, pyramid: dict[int, jax.ShapeDtypeStruct]) -> bool:
 
 
 def scattered_sum(output: Any) -> Any:
-    """The output weighted by fixed random numbers of both signs, so that no gradient cancels."""
+    """Sum the output with fixed random weights of both signs, so that no gradient cancels."""
     random = np.random.default_rng(1)
     return sum(jnp.sum(leaf * jnp.asarray(random.normal(size=leaf.shape), jnp.float32)) for leaf in jax.tree.leaves(output))
 
 
 def assert_close(left: Any, right: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
-    """Two trees hold the same numbers, to rounding; the message names the leaf."""
+    """Assert that two trees have the same numbers, up to rounding; the message names the leaf."""
     left, right = tree.flatten(left), tree.flatten(right)
     assert left.keys() == right.keys()
     for name in left:
@@ -227,24 +228,24 @@ def assert_close(left: Any, right: Any, rtol: float = 1e-5, atol: float = 1e-6) 
 
 
 def assert_equal(left: Any, right: Any) -> None:
-    """Two trees hold the same bits."""
+    """Assert that two trees are equal bit by bit."""
     assert_close(left, right, rtol=0, atol=0)
 
 
 def assert_golden(name: str, text: str, meaning: str) -> None:
-    """The text is that of tests/golden/<name>; AESEG_GOLDEN=write writes a file that is missing, and no other."""
+    """Assert that the text equals tests/golden/<name>; AESEG_GOLDEN=write writes the file only if it is missing."""
     path = GOLDEN / name
     again = "run `AESEG_GOLDEN=write ./launch.sh test tests/contract_test.py` and commit what it writes."
     if not path.exists():
         assert os.environ.get("AESEG_GOLDEN") == "write", f"{path} is missing: a new part needs its golden file; {again}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert text == path.read_text(), f"{meaning} If that is meant, remove {path}, {again}"
+    assert text == path.read_text(), f"{meaning} If this is intended, remove {path}, {again}"
 
 
 def check_source(source: Any) -> None:
-    """The contract of a source's records; a source that reads files is checked by its own test, on files it makes."""
-    again = pickle.loads(pickle.dumps(source))  # worker processes get a copy
+    """Check the contract of a source's records; the test of a source that reads files calls this on files that it makes."""
+    again = pickle.loads(pickle.dumps(source))  # worker processes get copies
     assert len(again) == len(source) > 0
     for index in {0, len(source) // 2, len(source) - 1}:
         record = source[index]
@@ -269,6 +270,7 @@ def _check_record(record: dict[str, Any], classes: tuple[Any, ...]) -> None:
         assert record["label"].shape == size
         assert set(np.unique(record["label"]).tolist()) <= {*range(len(classes)), IGNORE}
         assert len({entry.name for entry in classes}) == len(classes)
-    if "depth" in record:
-        assert record["depth"].dtype == np.float32
-        assert record["depth"].shape == size
+    for field, value in record.items():
+        if is_aligned(field, value):
+            assert value.shape[:2] == size, field
+            assert value.dtype in (np.uint8, np.uint16, np.float32), field

@@ -62,9 +62,9 @@ def test_every_size_of_its_recipe_survives_json(kind, name):
 
 
 @every(*PACKAGES)
-def test_it_says_where_it_comes_from(kind, name):
+def test_its_docstring_names_its_source(kind, name):
     part = spec.module(PACKAGES[kind], name)
-    assert part.__doc__, "a file says in its first line what it holds"
+    assert part.__doc__, "a file needs a docstring"
     assert part.recipe.__doc__
     described = spec.recipe(PACKAGES[kind], name)
     factory = getattr(part, described.target.split(":")[1])
@@ -85,13 +85,13 @@ def test_shapes_at_every_size_of_its_recipe(kind, name):
 
 
 def check_shapes(kind, module, output):
-    """What the kinds promise about their output."""
+    """Check the output of a kind of part."""
     if kind == "method":
         assert output
         for name, mean in output.items():
             assert isinstance(mean, Mean), name
             assert mean.total.dtype == jnp.float32, name
-            assert mean.total.shape == () or hasattr(module, "summary"), f"{name}: an array needs a `summary` that makes numbers of it"
+            assert mean.total.shape == () or hasattr(module, "summary"), f"{name}: an array needs a `summary` that turns it into numbers"
             assert (mean.weight.shape, mean.weight.dtype) == ((), jnp.float32), name
     elif kind == "decoder":
         assert output.shape == (2, LARGE, LARGE, module.channels)
@@ -147,7 +147,7 @@ def test_every_parameter_gets_a_gradient(kind, name):
 
 
 @every(*MODELS)
-def test_in_evaluation_an_image_does_not_see_the_others(kind, name):
+def test_in_evaluation_the_rows_of_a_batch_are_independent(kind, name):
     tested = case(kind, name)
     other = jax.tree.map(lambda array: array.at[1].set(1 - array[1]), tested.inputs)
     first, _ = tested.apply(tested.variables, tested.inputs, 0, False)
@@ -157,7 +157,7 @@ def test_in_evaluation_an_image_does_not_see_the_others(kind, name):
 
 
 @every(*NETWORKS)
-def test_parameters_are_those_of_the_golden_file(kind, name):
+def test_parameters_equal_the_golden_file(kind, name):
     lines = []
     for size in sizes(kind, name):
         variables, _ = traced(kind, name, size)
@@ -191,8 +191,8 @@ def test_denominators_are_the_weights_of_the_means(kind, name):
 
 
 @every("method")
-def test_padding_rows_weigh_nothing(kind, name):
-    """Whatever stands in a row with valid=False: no Mean, no gradient and no statistic of it."""
+def test_padding_rows_have_no_weight(kind, name):
+    """A row with valid=False changes no Mean, gradient or statistic, whatever its values."""
     tested = case(kind, name)
     padded = {**tested.inputs, "valid": jnp.array([True, True, True, False])}
     other = {**padded, "image": padded["image"].at[3].set(0.9), "label": padded["label"].at[3].set(1)}
@@ -211,14 +211,14 @@ def test_padding_rows_weigh_nothing(kind, name):
 @every("method")
 def test_microbatches_change_nothing(kind, name):
     tested = case(kind, name)
-    uneven = {**tested.inputs, "label": tested.inputs["label"].at[0].set(IGNORE)}  # the halves weigh differently
+    uneven = {**tested.inputs, "label": tested.inputs["label"].at[0].set(IGNORE)}  # the halves have different weights
     order = [jnp.array(rows) for rows in ((0, 1, 2, 3), (2, 3, 0, 1))]  # two rows each, padded: one program for whole and halves
     halves = [{field: array[rows] for field, array in uneven.items()} | {"valid": jnp.arange(4) < 2} for rows in order]
     whole, _ = tested.apply(tested.variables, uneven, 0, False)
     first, second = (tested.apply(tested.variables, half, 0, False)[0] for half in halves)
     assert_close(whole, step.add(first, second), atol=1e-5)
     if "batch_stats" in tested.variables:
-        return  # batch norm sees one microbatch at a time, as everywhere
+        return  # batch norm sees one microbatch at a time
     total = tested.module.denominators(uneven)
     gradient, _, _ = tested.slope(tested.variables, uneven, total, 0)
     first, second = (tested.slope(tested.variables, half, total, 0)[0] for half in halves)
@@ -226,7 +226,7 @@ def test_microbatches_change_nothing(kind, name):
 
 
 @every("method")
-def test_a_train_step_is_that_of_the_golden_file(kind, name):
+def test_a_train_step_equals_the_golden_file(kind, name):
     method, optimiser = built(kind, name, "tiny"), optax.sgd(0.1)
     one = mesh.create()
     now = state.create(method, optimiser, batch(), 0, False, one)
@@ -238,7 +238,7 @@ def test_a_train_step_is_that_of_the_golden_file(kind, name):
             losses.append(float(terms["loss"].value()))
     path = GOLDEN / f"losses_{name}.json"
     if path.exists() and np.allclose(json.loads(path.read_text()), losses, rtol=1e-5, atol=1e-6):
-        return  # equal up to what other versions of XLA round otherwise
+        return  # equal up to the rounding of other versions of XLA
     assert_golden(
         path.name,
         json.dumps(losses) + "\n",
@@ -260,7 +260,7 @@ def test_pictures_are_images_or_label_maps(kind, name):
 
 @every("source")
 def test_records_of_a_source(kind, name):
-    """A source that needs files says so in one sentence, and its own test runs `contract.check_source` on files it makes."""
+    """A source without its files raises one sentence, and its own test runs `contract.check_source` on files that it makes."""
     try:
         source = built(kind, name, "tiny")
     except UserError:
@@ -277,21 +277,21 @@ def test_an_unknown_name_lists_the_files_that_exist():
             spec.recipe(package, "nothing_like_it")
 
 
-def test_no_golden_file_is_left_of_a_part_that_is_gone():
+def test_every_golden_file_belongs_to_a_part():
     known = {f"{kind}_{name}.txt" for kind, name in members(*NETWORKS)}
     left = {path.name for path in GOLDEN.glob("*.txt") if path.name.split("_")[0] in NETWORKS}
     assert left <= known
 
 
 @every("head")
-def test_a_head_reads_every_encoder_or_those_of_several_strides(kind, name):
-    """Only a head that joins strides may refuse encoders: all that give one stride, in one sentence, and its golden file says so."""
+def test_a_head_reads_every_encoder_or_every_encoder_with_several_strides(kind, name):
+    """Only a head that joins strides may refuse encoders: all encoders with one stride, in one sentence, as in its golden file."""
     single = {encoder for _, encoder in members("encoder") if len(pyramid_of(encoder)) == 1}
     assert single
     assert refused(name) in (set(), single)
 
 
-def test_a_golden_file_that_exists_is_never_written(tmp_path, monkeypatch):
+def test_an_existing_golden_file_is_never_overwritten(tmp_path, monkeypatch):
     monkeypatch.setattr(contract, "GOLDEN", tmp_path)
     with pytest.raises(AssertionError, match=r"new\.txt is missing: a new part needs its golden file"):
         assert_golden("new.txt", "2", "It changed.")

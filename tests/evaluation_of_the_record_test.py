@@ -1,4 +1,4 @@
-"""What a method draws in evaluation is a function of the record: not of batches, devices or processes."""
+"""Random numbers of a method in evaluation depend only on the record, not on batches, devices or processes."""
 
 import jax
 import numpy as np
@@ -35,7 +35,7 @@ def test_validation_depends_neither_on_batches_nor_on_devices_nor_on_processes(m
     }
     for how, numbers in others.items():
         assert numbers == pytest.approx(whole, rel=1e-5), how
-    # Records do differ in what is drawn for them: in a set of one image twice, the two errors are not the same.
+    # Draws do differ between records: if a set has one image twice, its two errors differ.
     twice = {name: np.stack([array[0], array[0]]) for name, array in next(evaluation_batches(SCENES, (), 1)).items()}
     first, second = (autoencoder(means, [{**twice, "index": np.array([i, i], np.int32)}], ours.coefficients)["loss"] for i in (0, 1))
     assert first != second

@@ -1,4 +1,4 @@
-"""aeseg/files.py: whole or not at all, a sentence for what the disk refuses, nothing overwritten that was not understood."""
+"""aeseg/files.py: writes are atomic, disk errors give one sentence, and unknown content is not overwritten."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ from aeseg.types import UserError
 
 @pytest.fixture
 def small_disk():
-    """Files of this process hold at most 1,000 bytes, as on a full disk (EFBIG instead of ENOSPC)."""
+    """Limit files of this process to 1,000 bytes, as on a full disk (EFBIG instead of ENOSPC)."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
@@ -24,7 +24,7 @@ def small_disk():
     signal.signal(signal.SIGXFSZ, ignored)
 
 
-def test_a_file_is_replaced_whole_and_its_folder_made(tmp_path):
+def test_a_file_is_replaced_atomically_and_its_folder_created(tmp_path):
     path = tmp_path / "new" / "file"
     for text in ("first", "second"):
         files.write(str(path), text)
@@ -32,7 +32,7 @@ def test_a_file_is_replaced_whole_and_its_folder_made(tmp_path):
     assert os.listdir(path.parent) == ["file"]
 
 
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, small_disk):
+def test_a_full_disk_keeps_only_the_old_file(tmp_path, small_disk):
     path = tmp_path / "file"
     files.write(str(path), "old")
     with pytest.raises(UserError, match=r"Cannot write to .*file: File too large\. Free some space or name another --workdir"):
@@ -41,7 +41,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, small_disk):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_an_error_of_the_writer_leaves_the_old_file(tmp_path):
+def test_an_error_in_the_writer_keeps_the_old_file(tmp_path):
     path = tmp_path / "file"
     files.write(str(path), "old")
 
@@ -64,7 +64,7 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
     assert (tmp_path / "link").read_text() == "new"
 
 
-def test_a_folder_in_the_place_of_a_file_is_a_sentence(tmp_path):
+def test_a_folder_in_place_of_a_file_is_an_error(tmp_path):
     (tmp_path / "folder").mkdir()
     for write in (lambda: files.write(str(tmp_path / "folder"), "x"), lambda: files.append(str(tmp_path / "folder"), b"x")):
         with pytest.raises(UserError, match=r"Cannot write to .*folder: Is a directory"):
@@ -92,14 +92,14 @@ def test_lines_that_threads_append_at_once_do_not_mix(tmp_path):
         assert sorted(file.readlines()) == sorted(lines * 20)
 
 
-def test_what_is_moved_aside_overwrites_nothing(tmp_path):
+def test_moving_a_file_aside_overwrites_nothing(tmp_path):
     for number in range(3):
         (tmp_path / "x").write_text(str(number))
         files.move_aside(str(tmp_path / "x"))
     assert [(tmp_path / name).read_text() for name in ("x.damaged", "x.damaged-2", "x.damaged-3")] == ["0", "1", "2"]
 
 
-def test_objects_are_told_from_other_lines(tmp_path):
+def test_only_lines_with_objects_are_returned(tmp_path):
     path = tmp_path / "lines"
     path.write_bytes(b'{"a": 1}\n\n3\n\0\0\0\n[1]\n\xff\xfe{\n{"b":\n' + b"[" * 100_000 + b'\n{"a": 2}')
     found, others = files.json_objects(str(path))
@@ -108,7 +108,7 @@ def test_objects_are_told_from_other_lines(tmp_path):
     assert files.json_objects(str(tmp_path / "none")) == ([], [])
 
 
-def test_a_process_that_is_killed_while_it_writes_leaves_the_old_file(tmp_path):
+def test_a_process_killed_during_a_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "file"
     files.write(str(path), "old")
     script = f"""
@@ -124,7 +124,7 @@ with files.replacing({str(path)!r}) as temporary, open(temporary, "w") as file:
 
 
 @pytest.mark.parametrize("text", ["[]", "null", '"x"', "5", "", "{", "\0\0", "[" * 100_000, '{"a":' * 100_000])
-def test_a_json_file_of_another_shape_is_a_sentence(tmp_path, text):
+def test_a_json_file_without_an_object_is_an_error(tmp_path, text):
     path = tmp_path / "config.json"
     path.write_text(text)
     with pytest.raises(UserError, match=r"config.json (is not JSON|must hold a JSON object).*Restore the file"):

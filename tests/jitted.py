@@ -1,4 +1,4 @@
-"""Calls of a module as one program: call by call, every operation would be compiled alone, which takes a tiny network seconds."""
+"""Calls of a module as one compiled program.  Without jit, JAX compiles every operation separately, which takes seconds."""
 
 from typing import Any
 

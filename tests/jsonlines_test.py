@@ -1,4 +1,4 @@
-"""experiments/jsonlines.py: no line is lost or mixed with another."""
+"""aeseg/jsonlines.py: no line is lost or mixed with another line."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ for number in range(200):
 """
 
 
-def test_processes_that_append_at_once_lose_and_mix_nothing(tmp_path):
+def test_processes_that_append_concurrently_lose_and_mix_nothing(tmp_path):
     path = str(tmp_path / "results" / "table.jsonl")
     assert jsonlines.read(path) == []
     writers = [subprocess.Popen([sys.executable, "-c", APPEND, path, name]) for name in "ab"]
@@ -41,7 +41,7 @@ jsonlines.write(sys.argv[1], {"number": 2})
 """
 
 
-def test_a_line_that_does_not_fit_is_told_and_leaves_the_file_whole(tmp_path):
+def test_a_line_that_does_not_fit_the_disk_is_reported_and_leaves_the_file_intact(tmp_path):
     path = str(tmp_path / "table.jsonl")
     done = subprocess.run([sys.executable, "-c", FULL, path], capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"Cannot write to {path}: ")

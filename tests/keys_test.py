@@ -10,7 +10,7 @@ def same(left, right):
     return bool(jnp.all(jax.random.key_data(left) == jax.random.key_data(right)))
 
 
-def test_a_stream_is_its_name_and_its_step():
+def test_a_stream_depends_on_its_name_and_its_step():
     root = jax.random.key(0)
     assert same(keys.stream(root, "noise", 3), keys.stream(root, "noise", jnp.int32(3)))
     assert not same(keys.stream(root, "noise", 3), keys.stream(root, "noise", 4))

@@ -1,8 +1,15 @@
+<<<<<<< HEAD
 """Lanes: nearly all tests run programs that XLA barely optimises, on one device; some as users compile them, some on eight devices.
 
 XLA optimises a tiny network for longer than the network computes.  The optimised lane keeps what is claimed of users'
 programs: golden losses, equality to the bit, and the fast forms of layers.  Eight devices on one core wait for one another, and
 programs that are cut compile for longer.  The spread lane keeps what is claimed of several devices.
+=======
+"""Two lanes: for most tests XLA barely optimises; tests in the optimised lane compile programs as users do.
+
+XLA takes longer to optimise a tiny network than the network takes to compute.  The optimised lane is for claims about users' programs:
+golden losses, bit equality, and the fast forms of layers.
+>>>>>>> main
 """
 
 import contextlib
@@ -12,10 +19,10 @@ from typing import Any
 from unittest import mock
 
 import jax
-from jax._src import compiler  # a process reads XLA_FLAGS once, and jax has no public way to other flags for all programs of a time
+from jax._src import compiler  # a process reads XLA_FLAGS once, and jax has no public way to change flags for a time
 
 _optimises = jax.make_user_context(False)
-"""Part of the key of jax's caches, so that neither lane runs a program of the other."""
+"""Part of the key of jax's caches, so that the lanes do not share programs."""
 
 _NO_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
 _given = compiler.get_compile_options
@@ -36,7 +43,7 @@ compiler.get_compile_options = _options(xla_backend_optimization_level=0)
 
 @contextlib.contextmanager
 def optimised() -> Iterator[None]:
-    """Compile with all optimisations, here and in processes that start meanwhile, as the mark `optimised` does for a whole test."""
+    """Compile with all optimisations inside the block, also in processes started there; the mark `optimised` does so for a test."""
     plain, flags = os.environ.pop("JAX_DISABLE_MOST_OPTIMIZATIONS", ""), os.environ["XLA_FLAGS"]
     os.environ["XLA_FLAGS"] = flags.replace(_NO_EMITTERS, "")
     jax.config.update("jax_disable_most_optimizations", False)
@@ -45,7 +52,7 @@ def optimised() -> Iterator[None]:
             yield
     finally:
         os.environ["XLA_FLAGS"] = flags
-        if plain:  # else the lane was entered before
+        if plain:  # otherwise the lane was already entered
             jax.config.update("jax_disable_most_optimizations", True)
             os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = plain
 

@@ -13,11 +13,11 @@ def product(x):
 
 
 def code() -> int:
-    """The length of what XLA makes of the function now."""
+    """Return the length of the function's compiled program."""
     return len(product.lower(jnp.ones((8, 8))).compile().runtime_executable().serialize())
 
 
-def test_a_function_is_compiled_anew_in_the_optimised_lane_and_not_again_after_it():
+def test_a_function_is_compiled_again_in_the_optimised_lane_and_only_there():
     product(jnp.ones((8, 8)))
     programs, plain = product._cache_size(), code()
     with lanes.optimised():

@@ -1,4 +1,4 @@
-"""launch.sh with a Python that only notes what it is asked to install and run."""
+"""launch.sh, with a Python that only records what it should install and run."""
 
 import os
 import shlex
@@ -26,7 +26,7 @@ if [[ "$*" == "${WAITS:-}" ]]; then trap 'echo heard >>log; exit 143' TERM; slee
 
 @pytest.fixture
 def launch(tmp_path, monkeypatch):
-    """Run launch.sh in a folder of its own; returns (exit code, what was installed and run, stderr)."""
+    """Run launch.sh in its own folder; return (exit code, recorded installs and runs, stderr)."""
     for name in ("launch.sh", "requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "experiments").mkdir()
@@ -68,7 +68,7 @@ def test_changed_requirements_are_installed_again(launch, tmp_path):
     assert installed(launch("pretrain")[1]) == ["-r requirements.txt"]
 
 
-def test_a_half_made_environment_is_made_again(launch, tmp_path):
+def test_an_incomplete_environment_is_created_again(launch, tmp_path):
     code, _, error = launch("pretrain", PIP_FAILS="1")
     assert code == 2
     assert "pip could not install" in error
@@ -88,6 +88,12 @@ def test_the_tests_install_their_extra_once(launch, tmp_path):
     assert len(installed(launch("test")[1])) == 1
 
 
+def test_a_command_for_a_cluster_installs_its_launcher(launch):
+    _, lines, _ = launch("pretrain", "--copies=2", "--cluster=slurm")
+    assert installed(lines)[1].startswith("-c requirements.txt submitit")
+    assert installed(launch("pretrain", "--cluster", "local")[1]) == []
+
+
 def test_all_checks_run_before_the_tests_and_one_that_fails_ends_them(launch):
     checks = ["-m ruff check", "-m ruff format --check", "-m mypy", "-m sphinx -W -q docs .cache/site"]
     code, lines, _ = launch("test", AESEG_TEST_WORKERS="2")
@@ -98,13 +104,13 @@ def test_all_checks_run_before_the_tests_and_one_that_fails_ends_them(launch):
         code, lines, _ = launch("test", FAILS=check)
         assert code != 0
         assert sorted(lines) == sorted(checks[: number if number < 3 else 4])  # types and site are checked at once
-    assert launch("test", "tests/spec_test.py")[1][-1].endswith("tests/spec_test.py"), "some tests alone need no other check"
+    assert launch("test", "tests/spec_test.py")[1][-1].endswith("tests/spec_test.py"), "a selection of tests needs no other check"
     assert len(launch("test", "-x")[1]) == 1
 
 
 @pytest.mark.parametrize(("driver", "extra"), [("580.65.06", "jax[cuda13]"), ("535.104.05", "jax[cuda12]")])
 def test_a_gpu_is_found_and_its_driver_picks_cuda(launch, tmp_path, driver, extra):
-    # Two GPUs, the second told a moment later, when a reader of the first line alone would be gone.
+    # Two GPUs, the second printed a moment later, when a reader of only the first line would have closed the pipe.
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho {driver}\nsleep 0.2\necho {driver}\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     _, lines, _ = launch("pretrain", AESEG_ACCELERATOR="", PATH=f"{tmp_path}:{os.environ['PATH']}")
@@ -119,7 +125,7 @@ def test_an_accelerator_may_be_named(launch):
     assert "cpu, cuda, cuda12, cuda13 or tpu" in error
 
 
-def test_two_at_once_install_once(launch, tmp_path):
+def test_two_concurrent_calls_install_once(launch, tmp_path):
     (tmp_path / "log").write_text("")
     both = [subprocess.Popen([tmp_path / "launch.sh", "pretrain"], stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
@@ -128,20 +134,20 @@ def test_two_at_once_install_once(launch, tmp_path):
     assert lines.count("-m experiments.pretrain") == 2
 
 
-def test_an_unknown_command_lists_those_there_are(launch):
+def test_an_unknown_command_lists_the_commands(launch):
     code, _, error = launch("pretrian")
     assert code == 2
-    assert "no command 'pretrian'. The commands: pretrain test" in error
+    assert "unknown command 'pretrian'. The commands: pretrain test" in error
     assert launch("cli")[0] == 2
 
 
-def test_no_python_is_said(launch):
+def test_a_missing_python_is_an_error(launch):
     code, _, error = launch("pretrain", AESEG_PYTHON="./nothing")
     assert code == 2
     assert "./nothing is not a Python >= 3.11" in error
 
 
-def test_the_minutes_of_a_gpu_go_to_the_most_telling_rows_first(tmp_path, monkeypatch):
+def test_the_minutes_of_a_gpu_go_to_the_most_informative_rows_first(tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()
     stub = tmp_path / "bin/python3"
     stub.write_text(f'#!/usr/bin/env bash\necho "$* flags:$XLA_FLAGS" >>{tmp_path}/log\n')
@@ -157,12 +163,12 @@ def test_the_minutes_of_a_gpu_go_to_the_most_telling_rows_first(tmp_path, monkey
     assert (tmp_path / "out/scenes_labels.jsonl").read_text()
 
 
-def test_a_dry_run_prints_what_it_would_do_and_does_nothing(launch, tmp_path):
+def test_a_dry_run_only_prints_its_commands(launch, tmp_path):
     code, lines, _ = launch("--dry-run", "pretrain", "--workdir=a b")
     assert (code, lines) == (0, [])
     assert launch.printed == [
         "./python -m venv .venv",
-        ".venv/bin/python -m pip install -r requirements.txt",
+        ".venv/bin/python -m pip install --no-compile -r requirements.txt",
         r".venv/bin/python -m experiments.pretrain --workdir=a\ b",
     ]
     assert not (tmp_path / ".venv").exists()
@@ -173,12 +179,12 @@ def test_a_dry_run_prints_what_it_would_do_and_does_nothing(launch, tmp_path):
     assert launch.printed[-1] == ".venv/bin/python -m pytest -n 2 --dist loadscope -x"
 
 
-def test_a_killed_command_is_started_again_so_often_and_not_more(launch):
+def test_a_killed_command_is_restarted_at_most_as_often_as_allowed(launch):
     line = "-m experiments.pretrain --workdir=x"
     code, lines, error = launch("--restarts=2", "pretrain", "--workdir=x", DIES=line, TIMES="2")
     assert code == 0
     assert lines.count(line) == 3
-    assert "ended with 137 and is started again; 1 restarts are left" in error
+    assert "ended with 137 and is restarted; 1 restarts are left" in error
     code, lines, _ = launch("--restarts=2", "pretrain", "--workdir=x", DIES=line, TIMES="9")
     assert code == 137
     assert lines.count(line) == 3
@@ -186,7 +192,7 @@ def test_a_killed_command_is_started_again_so_often_and_not_more(launch):
 
 
 @pytest.mark.parametrize(("ended", "starts"), [("1", 2), ("2", 1), ("130", 1), ("143", 1)])
-def test_only_crashes_and_lost_processes_are_started_again(launch, ended, starts):
+def test_only_crashes_and_lost_processes_are_restarted(launch, ended, starts):
     code, lines, _ = launch("--restarts=1", "pretrain", FAILS="-m experiments.pretrain", CODE=ended)
     assert code == int(ended)
     assert lines.count("-m experiments.pretrain") == starts
@@ -213,11 +219,13 @@ def test_slurm_is_asked_for_nodes_that_save_and_are_queued_again(launch, tmp_pat
     assert name == "sbatch"
     assert {"--nodes=4", "--ntasks-per-node=1", "--requeue", "--signal=TERM@60"} <= set(options)
     assert r"srun --kill-on-bad-exit=0 ./launch.sh --restarts=3 pretrain --workdir=/a\ b" in wrap
-    assert "[ $code = 143 ] && scontrol requeue $SLURM_JOB_ID" in wrap
     (tmp_path / "sbatch").write_text('#!/bin/bash\nprintf "%s\\n" "$@" >>log\n')
-    code, _, error = launch("--slurm", "pretrain", PATH="/usr/bin:/bin")
+    (tmp_path / "bin").mkdir()  # without sbatch, which this machine may have
+    for name in ("bash", "env", "sed", "grep", "tr", "head", "dirname"):
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name))
+    code, _, error = launch("--slurm", "pretrain", PATH=str(tmp_path / "bin"))
     assert code == 2
-    assert "needs sbatch; there is none here" in error
+    assert "needs sbatch, which is not installed here" in error
     (tmp_path / "sbatch").chmod(0o755)
     code, lines, _ = launch("--slurm", "pretrain", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert code == 0
@@ -225,8 +233,26 @@ def test_slurm_is_asked_for_nodes_that_save_and_are_queued_again(launch, tmp_pat
     assert launch("--slurm=0", "pretrain")[0] == 2
 
 
-def test_options_that_are_none_are_named(launch):
+@pytest.mark.parametrize(
+    ("code", "starts", "again"),
+    [(0, 0, False), (1, 0, True), (1, 3, False), (2, 0, False), (130, 0, False), (137, 2, True), (143, 0, True), (143, 9, True)],
+)
+def test_slurm_queues_again_what_saved_or_was_killed_and_not_more_often_than_asked(launch, tmp_path, code, starts, again):
+    launch("--dry-run", "--slurm", "--restarts=3", "pretrain")
+    script = shlex.split(launch.printed[0])[-1].removeprefix("--wrap=")
+    (tmp_path / "srun").write_text(f"#!/bin/bash\nexit {code}\n")
+    (tmp_path / "scontrol").write_text('#!/bin/bash\necho "$*" >>requeued\n')
+    for name in ("srun", "scontrol"):
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": str(starts)}
+    assert subprocess.run(["sh", "-c", script], cwd=tmp_path, env=environment, check=False).returncode == code
+    assert (tmp_path / "requeued").exists() == again
+    if again:
+        assert (tmp_path / "requeued").read_text() == "requeue 7\n"
+
+
+def test_unknown_options_are_named(launch):
     code, _, error = launch("--restart=1", "pretrain")
     assert code == 2
-    assert "no option '--restart=1'. Options before the command: --dry-run, --restarts=N, --slurm=NODES" in error
+    assert "unknown option '--restart=1'. Options before the command: --dry-run, --restarts=N, --slurm=NODES" in error
     assert "needs a number; got 'x'" in launch("--restarts=x", "pretrain")[2]

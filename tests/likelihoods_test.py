@@ -25,7 +25,7 @@ def values(numbers, seed=1, scale=2.0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=(2, 4, 5, numbers)) * scale, jnp.float32)
 
 
-def test_a_gaussian_is_torchs_in_bins_of_an_eighth_bit_level():
+def test_a_gaussian_equals_torch_in_bins_of_eight_bit_levels():
     ours, target, given = likelihoods.Gaussian(sigma=0.3), image(), values(3)
     expected = distributions.Normal(torch.sigmoid(torch.tensor(np.array(given))), 0.3).log_prob(torch.tensor(np.asarray(target)))
     expected = (expected - math.log(256)).sum(dim=(1, 2, 3))
@@ -33,7 +33,7 @@ def test_a_gaussian_is_torchs_in_bins_of_an_eighth_bit_level():
 
 
 def test_the_optimal_sigma_is_the_one_that_makes_the_image_most_likely():
-    """Rybkin et al. 2021, section 4: the maximum over sigma lies where sigma^2 is the mean squared error."""
+    """Rybkin et al. 2021, section 4: the likelihood is largest if sigma^2 is the mean squared error."""
     ours, target, given = likelihoods.Gaussian(), image(), values(3)
     best = jnp.mean(jnp.square(ours.mean(given, 3) - target))
     slope = jax.grad(lambda variance: jnp.sum(ours.log_probability(given, target, variance)))(best)
@@ -42,7 +42,7 @@ def test_the_optimal_sigma_is_the_one_that_makes_the_image_most_likely():
     assert all(at_best > other for other in others)
 
 
-def test_no_variance_is_below_that_of_dequantisation():
+def test_the_variance_is_at_least_the_variance_of_dequantisation():
     exact = jnp.full((2, 4, 5, 3), 0.5)
     found = likelihoods.Gaussian().log_probability(jnp.zeros((2, 4, 5, 3)), exact, jnp.float32(0))
     np.testing.assert_allclose(found / 60, -0.5 * math.log(2 * math.pi / 12), rtol=1e-4)
@@ -57,14 +57,14 @@ def test_dequantised_levels_stay_in_their_bin_and_fill_it():
     assert white.max() <= 1
 
 
-def test_a_bernoulli_is_torchs():
+def test_a_bernoulli_equals_torch():
     ours, target, given = likelihoods.Bernoulli(), jnp.round(image()), values(3)
     expected = distributions.Bernoulli(logits=torch.tensor(np.array(given))).log_prob(torch.tensor(np.asarray(target)))
     np.testing.assert_allclose(ours.log_probability(given, target, jnp.float32(1)), expected.sum(dim=(1, 2, 3)), rtol=1e-5)
 
 
 def mixture_in_torch(given, target, mixtures):
-    """Equations 1 to 3 of Salimans et al. 2017, by torch's logistic distribution, component by component, in float64."""
+    """Return equations 1 to 3 of Salimans et al. 2017 with torch's logistic distribution, per component, in float64."""
     given, target = torch.tensor(np.array(given, np.float64)), 2 * torch.tensor(np.asarray(target, np.float64)) - 1
     channels = target.shape[-1]
     weights = torch.log_softmax(given[..., :mixtures], dim=-1)
@@ -90,7 +90,7 @@ def mixture_in_torch(given, target, mixtures):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_logistic_mixture_is_that_of_torchs_logistic_distributions(channels):
+def test_a_logistic_mixture_equals_torchs_logistic_distributions(channels):
     ours, target = likelihoods.LogisticMixture(mixtures=4), image(channels)
     given = values(ours.numbers(channels), scale=1.0)
     np.testing.assert_allclose(ours.log_probability(given, target, jnp.float32(1)), mixture_in_torch(given, target, 4), rtol=1e-4)
@@ -112,7 +112,7 @@ def test_narrow_components_far_from_the_value_keep_a_finite_probability_and_slop
 
 
 def test_the_decoder_gives_100_numbers_for_rgb_and_ten_components():
-    """The authors' network ends in 10 * nr_mix channels (their code, model.py), nr_mix being 10."""
+    """The authors' network ends in 10 * nr_mix channels, with nr_mix = 10 (their code, model.py)."""
     assert likelihoods.LogisticMixture().numbers(3) == 100
     assert likelihoods.Gaussian().numbers(3) == likelihoods.Bernoulli().numbers(3) == 3
 

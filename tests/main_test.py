@@ -16,14 +16,14 @@ def ended(monkeypatch, *words):
     return caught.value.code
 
 
-def test_without_a_command_all_are_listed_each_with_a_line(monkeypatch, capsys):
+def test_without_a_command_all_commands_are_listed(monkeypatch, capsys):
     assert ended(monkeypatch) == 0
     printed = capsys.readouterr().out
     assert "pretrain  Pretrain an autoencoder on unlabelled images." in printed
     assert "inspect " in printed
 
 
-def test_a_command_that_is_none_is_named(monkeypatch, capsys):
+def test_an_unknown_command_is_named(monkeypatch, capsys):
     assert ended(monkeypatch, "pretrian") == 2
     assert "There is no command 'pretrian'" in capsys.readouterr().err
 

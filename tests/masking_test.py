@@ -3,102 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aeseg import images, keys, masking
+from aeseg import keys, masking
 from aeseg.spec import build, from_json, spec, to_json
 from aeseg.types import UserError
 
 KEY = jax.random.key(0)
 IMAGE = jnp.asarray(np.random.default_rng(0).uniform(0.2, 0.8, (64, 48, 3)), jnp.float32)
-NOISES = (masking.Gaussian(0.2), masking.SaltAndPepper(0.3), masking.Blur(1.5), masking.Squares(8, 0.5))
-
-
-@pytest.mark.parametrize("noise", NOISES)
-def test_a_noise_keeps_the_shape_and_is_a_function_of_its_key(noise):
-    first, again = noise(KEY, IMAGE), noise(KEY, IMAGE)
-    assert (first.shape, first.dtype) == (IMAGE.shape, jnp.float32)
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, IMAGE)
-
-
-@pytest.mark.parametrize("noise", NOISES)
-def test_a_noise_survives_json(noise):
-    assert build(from_json(to_json(spec(type(noise), **vars(noise))))) == noise
-
-
-def test_gaussian_noise_has_its_sigma_and_no_drift():
-    added = masking.Gaussian(0.2)(KEY, IMAGE) - IMAGE
-    assert added.std() == pytest.approx(0.2, rel=0.03)
-    assert added.mean() == pytest.approx(0, abs=0.01)
-
-
-def test_salt_and_pepper_turns_its_share_of_pixels_black_or_white_evenly():
-    noisy = masking.SaltAndPepper(0.3)(KEY, IMAGE)
-    black, white = np.all(noisy == 0, axis=-1), np.all(noisy == 1, axis=-1)
-    assert black.mean() == pytest.approx(0.15, abs=0.03)
-    assert white.mean() == pytest.approx(0.15, abs=0.03)
-    np.testing.assert_array_equal(noisy[~(black | white)], IMAGE[~(black | white)])
-
-
-def test_blur_is_the_gaussian_blur_of_images():
-    np.testing.assert_array_equal(masking.Blur(1.5)(KEY, IMAGE), images.blurred(IMAGE[None], 1.5)[0])
-
-
-@pytest.mark.parametrize(("size", "share"), [(1, 0.25), (8, 0.25), (8, 0.75), (16, 0.5)])
-def test_squares_hide_their_share_on_average_and_every_pixel_equally_often(size, share):
-    noise = masking.Squares(size, share)
-    hidden = jax.vmap(lambda key: noise.hidden(key, 24, 16))(keys.per_row(KEY, jnp.arange(600)))
-    hit = size**2 / ((24 + size - 1) * (16 + size - 1))
-    expected = 1 - (1 - hit) ** noise.number(24, 16)  # the share, but for a whole number of squares
-    assert expected == pytest.approx(share, abs=0.06)
-    assert hidden.mean() == pytest.approx(expected, abs=0.03)
-    often = np.asarray(hidden.mean(axis=0))
-    assert often[:3].mean() == pytest.approx(often[10:13].mean(), abs=0.06)
-
-
-def test_squares_are_squares_of_their_size_and_value():
-    noise = masking.Squares(size=4, share=0.02, fill=0.0)
-    assert noise.number(32, 32) == 2
-    noisy = noise(jax.random.key(3), jnp.ones((32, 32, 1)))
-    hidden = np.asarray(noise.hidden(jax.random.key(3), 32, 32))
-    np.testing.assert_array_equal(noisy[..., 0], np.where(hidden, 0, 1))
-    assert 0 < hidden.sum() <= 2 * 4 * 4
-
-
-def test_noises_are_applied_in_their_order_each_with_its_own_key():
-    key = keys.per_row(KEY, jnp.arange(1))
-    both = masking.corrupted((masking.Gaussian(0.1), masking.Gaussian(0.1)), key, IMAGE[None])
-    added = both[0] - IMAGE
-    assert added.std() == pytest.approx(0.1 * 2**0.5, rel=0.03)
-    blurred_last = masking.corrupted((masking.SaltAndPepper(0.3), masking.Blur(1.0)), key, IMAGE[None])
-    assert not np.any(blurred_last == 1)
-
-
-def test_a_row_gets_the_same_noise_in_any_batch():
-    batch = jnp.stack([IMAGE, IMAGE, IMAGE])
-    whole = masking.corrupted(NOISES, keys.per_row(KEY, jnp.array([4, 7, 9])), batch)
-    alone = masking.corrupted(NOISES, keys.per_row(KEY, jnp.array([9])), batch[2:])
-    np.testing.assert_allclose(whole[2:], alone, atol=1e-6)
-    assert not np.allclose(whole[0], whole[1])
-
-
-def test_no_noise_leaves_the_image():
-    np.testing.assert_array_equal(masking.corrupted((), keys.per_row(KEY, jnp.arange(1)), IMAGE[None]), IMAGE[None])
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: masking.Gaussian(-1.0), "Gaussian takes a sigma of 0 or more; got -1.0. Change sigma"),
-        (lambda: masking.SaltAndPepper(1.5), "SaltAndPepper takes a share of 0 to 1; got 1.5"),
-        (lambda: masking.Blur(0.0), "Blur takes a sigma of more than 0; got 0.0"),
-        (lambda: masking.Squares(0), "Squares takes a size of 1 or more; got 0"),
-        (lambda: masking.Squares(8, 1.0), "Squares takes a share of 0 or more and less than 1; got 1.0"),
-    ],
-)
-def test_a_number_out_of_range_is_named(make, message):
-    with pytest.raises(UserError, match=message):
-        make()
-
 
 SAMPLERS = (
     masking.Random(0.6),
@@ -111,7 +21,7 @@ SAMPLERS = (
 
 
 @pytest.mark.parametrize(("n", "ratio"), [(7, 0.6), (14, 0.6), (14, 0.75), (14, 0.9), (16, 0.75), (6, 0.6), (5, 0.6), (10, 0.6), (12, 0.4)])
-def test_hidden_units_are_counted_as_in_each_papers_code(n, ratio):
+def test_the_number_of_hidden_units_follows_each_papers_code(n, ratio):
     """MAE and FCMAE keep int(L (1 - r)) of L units, SimMIM hides ceil(L r), SparK keeps round(L (1 - r))."""
     length = n * n
     mae, simmim, spark = length - int(length * (1 - ratio)), int(np.ceil(length * ratio)), length - round(length * (1 - ratio))
@@ -124,14 +34,14 @@ def drawn(sampler, h, w, rows=200):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_sampler_hides_equally_many_units_of_every_image_but_not_the_same(sampler):
+def test_a_sampler_hides_equally_many_but_different_units_of_every_image(sampler):
     hidden = drawn(sampler, 6, 10, rows=40)
     assert set(hidden.sum(axis=(1, 2)).tolist()) == {sampler.count(6, 10)} == {round(sampler.ratio * 60)}
     assert np.any(hidden[0] != hidden[1:])
     assert build(from_json(to_json(spec(type(sampler), **vars(sampler))))) == sampler
 
 
-def test_the_papers_counts():
+def test_hidden_units_have_the_papers_counts():
     """He et al. 2022: 75 % of ViT-B/16's 196 patches and of ViT-H/14's 256."""
     assert masking.Random(0.75).count(14, 14) == masking.Grid(0.75).count(14, 14) == 147
     assert masking.Random(0.75).count(16, 16) == 192
@@ -159,14 +69,14 @@ def test_blocks_lie_together_where_random_units_do_not():
 
 
 def test_one_block_is_a_rectangle_of_its_size():
-    """With all that is to hide in the smallest rectangle, the first one is large enough wherever it is not cut."""
+    """If the smallest rectangle has all hidden units, the first rectangle is enough unless the image edge cuts it."""
     hidden = drawn(masking.Block(0.1, smallest=40), 20, 20, rows=60)
     rows, columns = hidden.any(axis=2).sum(axis=1), hidden.any(axis=1).sum(axis=1)
     assert np.median(rows * columns) == pytest.approx(40, abs=6)
     assert {True, False} == set((rows > columns).tolist())
 
 
-def test_units_spread_to_pixels_and_a_grid_that_they_do_not_fill_is_named():
+def test_units_expand_to_pixels_and_a_grid_that_they_do_not_fill_is_named():
     hidden = jnp.array([[[True, False]]])
     assert masking.spread(hidden, 2).astype(int).tolist() == [[[1, 1, 0, 0], [1, 1, 0, 0]]]
     assert masking.unit_grid(96, 64, 32) == (3, 2)
@@ -186,6 +96,6 @@ def test_units_spread_to_pixels_and_a_grid_that_they_do_not_fill_is_named():
         (lambda: masking.Grid()(KEY, 3, 4), "Grid hides the same units of every 2x2 square; the image has 3 x 4"),
     ],
 )
-def test_what_would_hide_all_or_nothing_is_named(sample, message):
+def test_ratios_that_hide_all_or_nothing_are_named(sample, message):
     with pytest.raises(UserError, match=message):
         sample()

@@ -9,7 +9,7 @@ from aeseg import metrics
 from aeseg.metrics import Mean
 from aeseg.types import IGNORE
 
-# Labels 0 0 1 / 1 - 2, predictions 0 1 1 / 1 2 0, of four classes: the last occurs nowhere.
+# Labels 0 0 1 / 1 - 2, predictions 0 1 1 / 1 2 0, four classes; the last never occurs.
 LABEL = np.array([[[0, 0, 1], [1, IGNORE, 2]]], np.int32)
 PREDICTION = np.array([[[0, 1, 1], [1, 2, 0]]], np.int32)
 COUNTS = np.array([[1, 1, 0, 0], [0, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
@@ -22,7 +22,7 @@ def random_maps(classes: int) -> tuple[np.ndarray, np.ndarray]:
     return prediction, np.where(rng.random(label.shape) < 0.1, IGNORE, label)
 
 
-def test_a_mean_is_joined_with_plus_and_divided_once():
+def test_means_are_added_with_plus_and_divided_once():
     joined = Mean(jnp.float32(6), jnp.float32(1)) + Mean(jnp.float32(0), jnp.float32(2))
     assert joined.value() == 2
     assert Mean(jnp.float32(0), jnp.float32(0)).value() == 0
@@ -38,7 +38,7 @@ def test_confusion_counts_labels_in_rows_and_predictions_in_columns_without_igno
     np.testing.assert_array_equal(found, COUNTS)
 
 
-def test_confusion_is_that_of_scikit_learn():
+def test_confusion_equals_scikit_learn():
     prediction, label = random_maps(5)
     known = label != IGNORE
     np.testing.assert_array_equal(
@@ -57,13 +57,13 @@ def test_confusion_of_uint8_labels_does_not_overflow():
     assert metrics.confusion(label, label, 21)[20, 20] == 4
 
 
-def test_confusion_does_not_count_what_lies_outside_the_classes():
+def test_confusion_does_not_count_labels_outside_the_classes():
     label = np.array([[0, 5, -1, 1]], np.int32)
     prediction = np.array([[0, 0, 0, 7]], np.int32)
     np.testing.assert_array_equal(metrics.confusion(prediction, label, 2), [[1, 0], [0, 0]])
 
 
-def test_255_is_ignored_even_where_there_are_more_classes():
+def test_255_is_ignored_even_with_more_classes():
     label = np.array([[IGNORE, 254]], np.int32)
     assert metrics.confusion(label, label, 300).sum() == 1
 
@@ -94,7 +94,7 @@ def test_a_class_that_is_predicted_but_never_labelled_counts_0_in_iou_and_is_lef
     assert metrics.class_accuracy(counts) == 0.5
 
 
-def test_scores_are_those_of_scikit_learn():
+def test_scores_equal_scikit_learn():
     prediction, label = random_maps(6)
     known = label != IGNORE
     truth, guess = label[known], prediction[known]
@@ -127,7 +127,7 @@ def test_without_a_labelled_pixel_every_score_is_nan():
     assert metrics.classes_averaged(nothing) == 0
 
 
-def test_psnr_and_ssim_are_means_over_images_of_scikit_image():
+def test_psnr_and_ssim_are_means_of_scikit_image_over_images():
     rng = np.random.default_rng(1)
     target = rng.random((3, 14, 12, 3), dtype=np.float32)
     prediction = np.clip(target + 0.1 * rng.standard_normal(target.shape, np.float32), 0, 1)
@@ -142,14 +142,14 @@ def test_psnr_and_ssim_are_means_over_images_of_scikit_image():
     assert ssim.value() == pytest.approx(np.mean([structural_similarity(*pair, **options) for pair in pairs]), abs=1e-5)
 
 
-def test_a_perfect_image_counts_100_db_and_values_are_clipped_first():
+def test_a_perfect_image_has_100_db_and_values_are_clipped_first():
     image = jnp.ones((1, 12, 12, 1))
     everything = jnp.array([True])
     assert metrics.psnr(image + 5, image, everything).value() == pytest.approx(100)
     assert metrics.ssim(image + 5, image, everything).value() == pytest.approx(1)
 
 
-def test_accuracy_is_the_share_of_labelled_pixels_of_valid_rows():
+def test_accuracy_is_over_the_labelled_pixels_of_valid_rows():
     logits = jax.nn.one_hot(jnp.array([[[0, 1, 2]], [[0, 0, 0]]]), 3)
     label = jnp.array([[[0, 2, IGNORE]], [[0, 0, 0]]], jnp.int32)
     found = metrics.accuracy(logits, label, jnp.array([True, False]))

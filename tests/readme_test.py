@@ -1,4 +1,4 @@
-"""The examples of README.md and aeseg/README.md work as printed: parts go through the contract, and the ten lines of Python run."""
+"""The examples of README.md and aeseg/README.md work as printed: parts pass the contract, and the ten lines of Python run."""
 
 import importlib
 import re
@@ -21,12 +21,12 @@ EXAMPLES = {
     ("head", "two_layers"): "class TwoLayersHead",
     ("source", "stripes"): "class Stripes",
 }
-GOLDEN = ("test_parameters_are_those_of_the_golden_file", "test_a_train_step_is_that_of_the_golden_file")
+GOLDEN = ("test_parameters_equal_the_golden_file", "test_a_train_step_equals_the_golden_file")
 
 
 @pytest.fixture(params=EXAMPLES, ids=lambda key: key[1])
 def example(request, tmp_path, monkeypatch):
-    """(kind, name) of an example, saved where its package finds it."""
+    """Save an example where its package finds it; return (kind, name)."""
     kind, name = request.param
     [code] = [code for code in re.findall(r"```python\n(.*?)```", ARCHITECTURE, re.DOTALL) if EXAMPLES[kind, name] in code]
     (tmp_path / f"{name}.py").write_text(code)

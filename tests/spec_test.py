@@ -15,7 +15,7 @@ from aeseg.models.encoders.convnet import ConvNet
 from aeseg.types import UserError
 
 
-def test_a_spec_holds_every_argument_and_builds_the_thing():
+def test_a_spec_has_every_argument_and_builds_the_object():
     described = spec.spec(Scenes, records=3, height=32)
     assert described.to_dict() == {
         "target": "aeseg.data.sources.scenes:Scenes", "split": "train", "records": 3, "height": 32, "width": 64, "seed": 0,
@@ -29,7 +29,7 @@ def test_a_misspelt_argument_is_refused_when_the_config_is_written():
         spec.spec(Scenes, record=3)
 
 
-def test_a_needed_argument_a_none_and_an_object_are_refused():
+def test_a_missing_argument_and_none_and_an_object_are_refused():
     def needs(a, b=None):
         return a, b
 
@@ -82,13 +82,13 @@ def test_an_argument_called_target_is_refused():
         ["aeseg.models.encoders.convnet:ConvNet"],
     ],
 )
-def test_a_config_builds_nothing_but_parts_of_aeseg(target):
+def test_a_config_builds_only_parts_of_aeseg(target):
     with pytest.raises(UserError, match=r"only the parts of aeseg|which aeseg does not have"):
         spec.build({"target": target, "command": "true"})
 
 
-def test_no_constructor_that_a_config_may_call_is_found_by_another_name():
-    """Every class of the packages that hold parts is reached by the module that defines it, and by no other."""
+def test_every_constructor_that_a_config_may_call_has_one_name():
+    """Every class in the packages of parts is reached through its defining module, and through no other."""
     reached = 0
     for info in pkgutil.walk_packages(aeseg.__path__, "aeseg."):
         if not spec._below(info.name, spec.PARTS):
@@ -104,14 +104,14 @@ def test_no_constructor_that_a_config_may_call_is_found_by_another_name():
     assert reached > 40
 
 
-def test_a_config_of_another_version_says_what_does_not_fit():
+def test_a_config_of_another_version_is_refused_with_the_reason():
     with pytest.raises(UserError, match="has no argument 'colour'"):
         spec.build(ConfigDict({"target": "aeseg.data.sources.scenes:Scenes", "colour": 1}))
     with pytest.raises(UserError, match="which aeseg does not have"):
         spec.build(ConfigDict({"target": "aeseg.data.sources.scenes:Scenery"}))
 
 
-def test_json_gives_back_what_builds_the_same():
+def test_a_round_trip_through_json_builds_the_same_object():
     described = spec.spec(ConvNet, widths=(4, 8))
     again = spec.from_json(spec.to_json(described))
     assert spec.build(again) == spec.build(described)
@@ -134,12 +134,12 @@ def test_differences_name_each_value():
     assert spec.differences(spec.spec(ConvNet), spec.from_json(spec.to_json(spec.spec(ConvNet)))) == []
 
 
-def test_an_unknown_file_name_lists_those_that_exist():
+def test_an_unknown_file_name_lists_the_existing_files():
     with pytest.raises(UserError, match=r"aeseg/methods has no 'denoisin' \(did you mean 'denoising'\?\); it has denoising, "):
         spec.recipe("aeseg.methods", "denoisin")
 
 
-def test_all_fields_of_a_name_follow_one_until_they_are_set():
+def test_all_fields_of_a_name_follow_one_field_until_they_are_set():
     config = ConfigDict({"dtype": "float32", "method": {"encoder": {"dtype": "float32", "depth": 2}, "head": {"dtype": "float16"}}})
     config.method.necks = (ConfigDict({"dtype": "float32"}),)
     spec.follow(config.method, "dtype", config.get_ref("dtype"))

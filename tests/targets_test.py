@@ -16,24 +16,24 @@ from tests import jitted
 RANDOM = np.random.default_rng(0)
 COLOUR, CONTRAST = np.array([0.7, 0.4, 0.2]), np.array([0.18, 0.12, 0.07])
 FUNDUS = np.clip(COLOUR + CONTRAST * RANDOM.normal(size=(2, 16, 16, 1)) * 0.3 + 0.002 * RANDOM.normal(size=(2, 16, 16, 3)), 0, 1)
-"""Two images of one colour, whose structure is a few grey levels, alike in all channels."""
+"""Two images of one colour, with structure of a few grey levels, equal in all channels."""
 RECIPES = {"fcmae": fcmae, "masked": masked, "simmim": simmim}
 
 
 def structure(mean, std):
-    """The share of the variance of normalised 4x4 units that is not the unit's mean colour."""
+    """Return the fraction of the variance of normalised 4x4 units that is not the unit's mean colour."""
     seen = torch.tensor((FUNDUS - mean) / std).reshape(2, 4, 4, 4, 4, 3).permute(0, 1, 3, 2, 4, 5).reshape(32, 16, 3)
     flat = seen.reshape(32, -1)
     target = ((flat - flat.mean(-1, keepdim=True)) / (flat.var(-1, keepdim=True) + 1e-6) ** 0.5).reshape(32, 16, 3)
     return float(((target - target.mean(1, keepdim=True)) ** 2).mean() / (target**2).mean())
 
 
-def test_of_images_of_one_colour_the_target_is_colour_unless_channels_are_standardised_by_their_own_statistics():
+def test_the_target_of_one_coloured_images_is_colour_unless_channels_have_their_own_statistics():
     assert structure(0.45, 0.25) < 0.1
     assert structure(COLOUR, CONTRAST) > 0.9
 
 
-def test_the_content_of_a_unit_is_its_deviation_from_its_mean_colour():
+def test_the_content_of_a_unit_is_the_deviation_from_its_mean_colour():
     unit = RANDOM.random((1, 1, 1, 4, 3))
     expected = torch.tensor(unit).var(3, unbiased=False).mean(-1).sqrt()
     np.testing.assert_allclose(targets.content(jnp.asarray(unit.reshape(1, 1, 1, 12), jnp.float32), 3), expected, rtol=1e-5)
@@ -46,8 +46,8 @@ def test_the_content_of_a_unit_is_its_deviation_from_its_mean_colour():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_method_s_loss_is_over_hidden_units_with_content_in_the_data_s_own_units(name):
-    """The left half of each image is of one colour: with `content` it does not count; computed again from the method's values."""
+def test_a_method_s_loss_is_over_hidden_units_with_content_in_standardised_units(name):
+    """The left half of each image has one colour, so with `content` it does not count; computed again from the method's values."""
     image = np.array(FUNDUS, np.float32)
     image[:, :, :8] = COLOUR
     batch = {"image": jnp.asarray(image), "valid": jnp.ones(2, bool), "index": jnp.arange(2)}
@@ -86,8 +86,8 @@ def test_mean_and_std_come_together_and_no_recipe_has_them(name):
         build({**described.to_dict(), "content": -1.0})
 
 
-def test_drive_s_methods_of_normalised_units_take_its_own_statistics():
+def test_drive_s_methods_of_normalised_units_use_its_own_statistics():
     for name in ("spark", "fcmae"):
         method = cli.load_config(f"drive:{name}").method
         assert (len(method.target_mean), method.content) == (3, 0.06)
-        assert method.encoder.mean == (0.45,), "the network's input is that of all rows"
+        assert method.encoder.mean == (0.45,), "the network's input is the same in all rows"

@@ -18,5 +18,5 @@ def test_a_star_crosses_slashes():
     assert not tree.matches("encoder/bias", ())
 
 
-def test_the_function_hears_the_name():
+def test_the_function_gets_the_name():
     assert tree.map_with_name(lambda name, leaf, other: (name, leaf + other), {"a": 1}, {"a": 2}) == {"a": ("a", 3)}

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from aeseg.data.files import few, opened, shown
-from aeseg.data.records import Source
+from aeseg.data.records import Source, check
 from aeseg.data.survey import spread
 from aeseg.types import IGNORE, UserError
 
@@ -21,13 +22,23 @@ DOMINANT = 0.999
 IGNORED = 0.99
 """Fraction of ignored pixels above which a run stops."""
 
+LIMIT_SECONDS = 20.0
+"""Seconds for reading labels; if all labels take longer, FILES of them are read."""
+
+FILES = 200
+"""Number of labels of a sample."""
+
 
 class Counts(NamedTuple):
-    """Counts of one split's labels: pixels and images of each class, ignored pixels, labels read and records in all."""
+    """Counts of one split's labels: pixels and images of each class, ignored pixels, labels read and records in all.
+
+    `presence` counts all pixels, ignored ones too, of the images that contain the class.
+    """
 
     pixels: Int64[np.ndarray, "k"]
     ignored: int
     images: Int64[np.ndarray, "k"]
+    presence: Int64[np.ndarray, "k"]
     read: int
     records: int
 
@@ -37,20 +48,35 @@ class Counts(NamedTuple):
         return self.read == self.records
 
 
-def check_labels(
-    sources: Mapping[str, Source],
-    strict: bool = True,
-    flag: str = "strict=False",
-    limit_seconds: float | int = 20.0,
-    files: int = 200,
-    clock: Callable[[], float] = time.monotonic,
-) -> list[str]:
-    """Read the labels of each split ("train", "validation", ...) and return lines to print: notes, class shares, warnings.
+def summed(histograms: Int64[np.ndarray, "n 256"], classes: int, records: int) -> Counts:
+    """Return the counts of n labels of a split, whose pixels are counted by value."""
+    pixels = histograms[:, :classes]
+    presence = np.where(pixels > 0, histograms.sum(axis=1, keepdims=True), 0)
+    ignored = int(histograms[:, IGNORE].sum()) if classes <= IGNORE else 0
+    return Counts(pixels.sum(axis=0), ignored, (pixels > 0).sum(axis=0), presence.sum(axis=0), len(histograms), records)
 
-    Reads `files` labels of each split, or all labels if all splits together take at most `limit_seconds`.  Generated scenes are not
-    read.  With `strict`, these problems raise a UserError that names `flag`, which turns the check off: splits with different classes
-    or codings, records in two splits, a class without a pixel in train, nearly all pixels ignored, no labelled pixel in a split that
-    is scored.  A label value without a class always raises.
+
+def counted(
+    sources: Mapping[str, Source],
+    limit_seconds: float | int = LIMIT_SECONDS,
+    files: int = FILES,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Counts]:
+    """Count the labels of each split ("train", "validation", ...); splits without classes and generated scenes are left out.
+
+    Reads `files` labels of each split, or all labels if all splits together take at most `limit_seconds`.  A label value without a
+    class raises a UserError.
+    """
+    read = {split: source for split, source in sources.items() if _names(source) and not getattr(source, "GENERATED", False)}
+    return {split: count(source, len(_names(source)), limit_seconds / len(sources), files, clock) for split, source in read.items()}
+
+
+def check_labels(sources: Mapping[str, Source], counts: Mapping[str, Counts], strict: bool = True, flag: str = "strict=False") -> list[str]:
+    """Check splits whose labels are `counted`; return lines to print: notes, class shares, warnings.
+
+    With `strict`, these problems raise a UserError that names `flag`, which turns the check off: splits with different classes or
+    codings, records in two splits, a class without a pixel in train, nearly all pixels ignored, no labelled pixel in a split that is
+    scored.
     """
     problems, lines = [], []
     for first, second in itertools.combinations(sources, 2):
@@ -58,13 +84,10 @@ def check_labels(
     for note in dict.fromkeys(note for source in sources.values() for note in getattr(source, "notes", ())):
         lines.append(f"Note: {note}.")
     problems, warnings = [*problems, *_shared(sources)], _same_files(sources)
-    for split, source in sources.items():
-        names = [name for name, _ in getattr(source, "classes", ())]
-        if not names or getattr(source, "GENERATED", False):
-            continue
-        counts = count(source, len(names), limit_seconds / len(sources), files, clock)
-        lines.append(f"{split}: {described(counts, names)}")
-        stops, warns = judged(split, counts, names)
+    for split, each in counts.items():
+        names = _names(sources[split])
+        lines.append(f"{split}: {described(each, names)}")
+        stops, warns = judged(split, each, names)
         problems += stops
         warnings += warns
     if problems and strict:
@@ -72,26 +95,35 @@ def check_labels(
     return [*lines, *(f"Warning: {text}" for text in (*problems, *warnings))]
 
 
-def count(source: Source, classes: int, limit_seconds: float | int, files: int, clock: Callable[[], float] = time.monotonic) -> Counts:
-    """Count `files` labels of a source, spread evenly, or all labels if reading them takes at most `limit_seconds` at that speed."""
+def count(
+    source: Source,
+    classes: int,
+    limit_seconds: float | int = math.inf,
+    files: int = FILES,
+    clock: Callable[[], float] = time.monotonic,
+) -> Counts:
+    """Count `files` labels of a source, spread evenly, or all labels if reading them takes at most `limit_seconds` at that speed.
+
+    The first label value outside the classes raises a UserError with the record and the value.
+    """
     first = spread(range(len(source)), files)
     chosen = set(first)
     rest = np.random.default_rng(0).permutation([index for index in range(len(source)) if index not in chosen])
-    pixels, images = np.zeros((2, classes), np.int64)
-    ignored = read = 0
+    histograms: list[np.ndarray] = []
     began = clock()
     for number, index in enumerate((*first, *rest)):
         if number == len(first) and (clock() - began) * len(source) > limit_seconds * number:
             break
-        here = np.bincount(_label(source, int(index)).reshape(-1), minlength=IGNORE + 1)
+        name, label = _label(source, int(index))
+        here = np.bincount(label.reshape(-1), minlength=IGNORE + 1)
         strange = [value for value in np.flatnonzero(here) if value >= classes and value != IGNORE]
         if strange:
-            raise UserError(f"Record {int(index)} has the label {strange[0]}; there are {classes} classes. Name it, or ignore it.")
-        pixels += here[:classes]
-        images += here[:classes] > 0
-        ignored += int(here[IGNORE]) if classes <= IGNORE else 0
-        read += 1
-    return Counts(pixels, ignored, images, read, len(source))
+            raise UserError(
+                f"{name} has label {strange[0]} ({here[strange[0]]} pixels); expected 0..{classes - 1}, or {IGNORE} to ignore. "
+                "Correct the file, map the value in the class table, or name the missing classes."
+            )
+        histograms.append(here)
+    return summed(np.array(histograms, np.int64).reshape(-1, IGNORE + 1), classes, len(source))
 
 
 def described(counts: Counts, names: list[str]) -> str:
@@ -128,17 +160,23 @@ def judged(split: str, counts: Counts, names: list[str]) -> tuple[list[str], lis
     return stops, warns
 
 
-def _label(source: Any, index: int) -> np.ndarray:
+def _names(source: Any) -> list[str]:
+    return [name for name, _ in getattr(source, "classes", ())]
+
+
+def _label(source: Any, index: int) -> tuple[str, np.ndarray]:
+    """Return the name and the label of a record; the image is not read if the source offers labels alone."""
     if callable(getattr(source, "label", None)):
-        return source.label(index)
+        return f"Record {index}", source.label(index)
     record = source[index]
+    name = record.get("name", f"Record {index}")
     if "label" not in record:
-        raise UserError(f"{record.get('name', 'A record')} has no label, and the run learns from labels. Add it, or pretrain on images.")
-    return record["label"]
+        raise UserError(f"{name} has no label, and the run learns from labels. Add it, or pretrain on images.")
+    return name, check(record)["label"]
 
 
 def _differences(first: str, one: Any, second: str, other: Any) -> list[str]:
-    ours, theirs = ([name for name, _ in getattr(source, "classes", ())] for source in (one, other))
+    ours, theirs = _names(one), _names(other)
     if ours and theirs and ours != theirs:
         return [f"{first} has the classes {few(ours, 20)}, {second} has {few(theirs, 20)}: say what labels mean once (data.source)."]
     if getattr(one, "coding_key", None) != getattr(other, "coding_key", None) and ours and theirs:

@@ -10,7 +10,7 @@ from aeseg.data import lists, names
 from aeseg.data.annotations import coco
 from aeseg.data.files import IMAGES, LABELS, few, shown
 from aeseg.data.listing import absent, check_folder, files_below, passed_over
-from aeseg.data.names import Part, normal
+from aeseg.data.names import Part, normal, stem_of
 from aeseg.types import UserError
 
 _NO_LABELS = ("classes.txt", "labels.txt", "names.txt", "notes.json", "readme.txt", "dataset.json")
@@ -41,6 +41,7 @@ class Places(NamedTuple):
     image_name: str = ""
     label_name: str = ""
     classes: tuple[str, ...] = ()
+    aligned: tuple[str, ...] = ()
 
     @property
     def labels_in_one_file(self) -> bool:
@@ -166,7 +167,8 @@ def _index(places: Places) -> _Index:
         folder = getattr(places, field)
         if folder and not (field == "labels" and places.labels_in_one_file):
             check_folder(places.root, folder, field)
-    others = {folder for folder in (places.labels, places.roi) if folder and os.path.normpath(folder) != os.path.normpath(places.images)}
+    beside = (places.labels, places.roi, *places.aligned)
+    others = {folder for folder in beside if folder and os.path.normpath(folder) != os.path.normpath(places.images)}
     paths, repeated = files_below(places.root, places.images, IMAGES, others)
     notes = [f"{repeated} images are links to others of {places.images}; each is read once"] if repeated else []
     has_labels = places.labels and not places.labels_in_one_file
@@ -183,7 +185,7 @@ def _index(places: Places) -> _Index:
     rois = {}
     if places.labels and places.roi:
         files, _ = files_below(places.root, places.roi, IMAGES)
-        rois = names.check_one([Part(_stem(path, places.roi), "", path) for path in files], shown(Path(places.root, places.roi)))
+        rois = names.check_one([Part(stem_of(path, places.roi), "", path) for path in files], shown(Path(places.root, places.roi)))
     return _Index(images, labels, rois, places, tuple(notes))
 
 
@@ -198,7 +200,7 @@ def _images(places: Places, paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
     if places.image_name:
         parts = names.matches(places.image_name, paths, places.images)
     else:
-        parts = [Part(_stem(path, places.images), "", path) for path in paths]
+        parts = [Part(stem_of(path, places.images), "", path) for path in paths]
     return {stem: (path,) for stem, path in sorted(names.check_one(parts, where).items())}
 
 
@@ -214,7 +216,7 @@ def _labels(places: Places) -> dict[str, tuple[Part, ...]]:
     where = shown(os.path.normpath(os.path.join(places.root, places.labels)))
     if not places.label_name:
         suffix = normal(places.label_suffix)
-        stems = [(_stem(path, places.labels), path) for path in paths]
+        stems = [(stem_of(path, places.labels), path) for path in paths]
         parts = [Part(stem[: len(stem) - len(suffix)], "", path) for stem, path in stems if stem.endswith(suffix)]
         return {stem: (Part(stem, "", path),) for stem, path in names.check_one(parts, where).items()}
     groups: dict[str, list[Part]] = defaultdict(list)
@@ -262,10 +264,6 @@ def _record(name: str, index: _Index) -> Files:
 def _paired(row: Sequence[str], places: Places) -> Files:
     label, roi = (row[1], row[2] if len(row) > 2 else "") if places.labels else ("", "")
     return Files(os.path.splitext(row[0])[0], row[0], label, roi)
-
-
-def _stem(path: str, folder: str) -> str:
-    return normal(os.path.splitext(os.path.relpath(path, folder or "."))[0])
 
 
 def _name(line: str, index: _Index) -> str:

@@ -31,6 +31,11 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def stem_of(path: str, folder: str) -> str:
+    """Return a file's path below a folder, without its ending."""
+    return normal(os.path.splitext(os.path.relpath(path, folder or "."))[0])
+
+
 def matches(template: str, paths: Sequence[str], folder: str, classes: Sequence[str] = ()) -> list[Part]:
     """Return the files that match a template, relative to `folder`; a template with an ending matches only that ending."""
     base, ending = os.path.splitext(template)

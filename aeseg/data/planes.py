@@ -1,10 +1,13 @@
-"""Extra planes (depth, thermal, near infrared) as channels of the image, so that any encoder takes several modalities.
+"""Modalities of records as transforms: leave some out, and stack aligned planes into the image, so that any encoder takes them.
 
-After `Stack` the image has more channels: give the encoder one `mean` and one `std` for all channels, and the decoder as many `channels`.
-`DropPlanes` trains for planes that are missing at test time.  `WithoutPlanes`, as an evaluation transform, scores that case.
+After `Stack` the image has more channels: give the encoder one `mean` and one `std` for all channels, and a decoder as many `channels`.
+`DropModalities` trains for modalities that are missing at test time; `WithoutModalities`, as an evaluation transform, scores that case.
+Both stand before `Stack`.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,72 +20,91 @@ from aeseg.types import UserError
 class Stack:
     """Append the planes of `key` to the image's channels: `low` becomes 0, `high` 255 (65535 in 16-bit images); others are clipped.
 
-    uint8 planes with low 0 and high 255 stay as they are.
+    uint8 planes with low 0 and high 255 stay as they are.  Missing planes become 0.
+
+    channels   number of planes of `key`
     """
 
     key: str = "depth"
     low: float = 0.0
     high: float = 1.0
+    channels: int = 1
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise UserError(f"Stack needs low < high; got {self.low} and {self.high}. Change them in the config.")
 
     def __call__(self, record: Record, rng: np.random.Generator) -> Record:
-        if self.key not in record:
-            has = ", ".join(sorted(key for key, value in record.items() if isinstance(value, np.ndarray)))
-            raise UserError(f"Stack reads {self.key!r}; record {record.get('name', '?')} has {has}. Change key, or take Stack out.")
-        image, planes = record["image"], record[self.key]
-        scaled = np.rint(np.clip((planes.astype(np.float32) - self.low) / (self.high - self.low), 0, 1) * np.iinfo(image.dtype).max).astype(
-            image.dtype
-        )
-        kept = {key: value for key, value in record.items() if key != self.key}
-        return {**kept, "image": np.concatenate([image, scaled.reshape(*image.shape[:2], -1)], axis=-1)}
+        _check_has(record, (self.key,), "Stack")
+        image = record["image"]
+        planes = record[self.key].reshape(*image.shape[:2], -1)
+        if planes.shape[-1] != self.channels:
+            raise UserError(
+                f"Stack reads {self.channels} planes of {self.key!r}; record {record.get('name', '?')} has {planes.shape[-1]}. "
+                "Set channels."
+            )
+        scaled = np.rint(np.clip((planes.astype(np.float32) - self.low) / (self.high - self.low), 0, 1) * np.iinfo(image.dtype).max)
+        scaled = scaled.astype(image.dtype) * has(record, self.key).astype(np.uint8)
+        kept = {key: value for key, value in record.items() if key not in (self.key, f"has_{self.key}")}
+        return {**kept, "image": np.concatenate([image, scaled], axis=-1)}
 
 
 @dataclass(frozen=True)
-class DropPlanes:
-    """Set groups of channels to 0, each with this probability, but never all groups (Neverova et al. 2016, "ModDrop", section 4.2).
+class DropModalities:
+    """Leave out each of `keys` with this probability, but never all that a record has (Neverova et al. 2016, "ModDrop", section 4.2).
 
-    groups   number of channels of each group, in order: (3, 1) for RGB and depth.  Deviation: one random group stays if all would be 0.
+    Deviation: one random modality stays if all would be left out.
     """
 
-    groups: tuple[int, ...] = (3, 1)
+    keys: tuple[str, ...] = ("image", "depth")
     probability: float = 0.25
 
     def __post_init__(self) -> None:
         check_probability(self, self.probability)
 
     def __call__(self, record: Record, rng: np.random.Generator) -> Record:
-        dropped = rng.random(len(self.groups)) < self.probability
-        spared = rng.integers(len(self.groups))
-        if dropped.all():
-            dropped[spared] = False
-        return without(record, self.groups, np.flatnonzero(dropped))
+        _check_has(record, self.keys, "DropModalities")
+        present = [key for key in self.keys if has(record, key)]
+        left_out = rng.random(len(self.keys)) < self.probability
+        spared = present[rng.integers(len(present))] if present else ""
+        dropped = [key for key, leaves in zip(self.keys, left_out, strict=True) if leaves]
+        if set(present) <= set(dropped):
+            dropped = [key for key in dropped if key != spared]
+        return without(record, self.keys, dropped)
 
 
 @dataclass(frozen=True)
-class WithoutPlanes:
-    """Set the channels of the groups `missing` (indices from 0) to 0."""
+class WithoutModalities:
+    """Leave out the modalities `missing`."""
 
-    groups: tuple[int, ...] = (3, 1)
-    missing: tuple[int, ...] = (1,)
-
-    def __post_init__(self) -> None:
-        if not set(self.missing) <= set(range(len(self.groups))):
-            raise UserError(f"WithoutPlanes has the groups 0 to {len(self.groups) - 1}; got {tuple(self.missing)}. Change missing.")
+    missing: tuple[str, ...] = ("depth",)
 
     def __call__(self, record: Record, rng: np.random.Generator) -> Record:
-        return without(record, self.groups, self.missing)
+        _check_has(record, self.missing, "WithoutModalities")
+        return without(record, self.missing, self.missing)
 
 
-def without(record: Record, groups: tuple[int, ...], missing: np.ndarray | tuple[int, ...]) -> Record:
-    """Return the record with the channels of these groups set to 0."""
-    image = record["image"]
-    if sum(groups) != image.shape[-1]:
-        raise UserError(
-            f"Groups of {tuple(groups)} channels have {sum(groups)}; the image of {record.get('name', '?')} has {image.shape[-1]}. "
-            "Give groups as many channels as the image has after Stack."
-        )
-    kept = np.repeat(~np.isin(np.arange(len(groups)), missing), groups)
-    return {**record, "image": image * kept.astype(np.uint8)}
+def without(record: Record, keys: Iterable[str], missing: Sequence[str]) -> Record:
+    """Return the record with the `missing` of `keys` set to 0, and with `has_<key>` for each of `keys`."""
+    zeros = {key: np.zeros_like(record[key]) for key in missing}
+    return {**record, **zeros, **{f"has_{key}": np.asarray(has(record, key) & (key not in missing)) for key in keys}}
+
+
+def has(record: Record, key: str) -> Any:
+    """Return whether a record has a modality, bool of no dimension."""
+    return np.asarray(record.get(f"has_{key}", True))
+
+
+def stacked(transforms: Iterable[Any]) -> dict[str, int]:
+    """Return the number of channels that transforms stack into the image, by modality."""
+    return {each.key: each.channels for each in transforms if isinstance(each, Stack)}
+
+
+def _check_has(record: Record, keys: Iterable[str], reader: str) -> None:
+    for key in keys:
+        if key not in record:
+            there = ", ".join(sorted(key for key, value in record.items() if isinstance(value, np.ndarray) and not key.startswith("has_")))
+            raise UserError(
+                f"{reader} reads {key!r}; record {record.get('name', '?')} has {there}. Name its folder in aligned, or take {key!r} out of "
+                f"{reader}."
+            )

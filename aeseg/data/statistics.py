@@ -1,4 +1,4 @@
-"""Mean and standard deviation of each channel of a source's images."""
+"""Mean and standard deviation of each channel of a source's images, and of its planes."""
 
 from typing import NamedTuple
 
@@ -40,3 +40,23 @@ def channel_statistics(source: Source, images: int = 1000, seed: int = 0) -> Sta
     mean = weights @ units
     std = np.sqrt(np.sum(weights * np.square(units - mean[:, None]), axis=1))
     return Statistics(tuple(mean.tolist()), tuple(std.tolist()), len(chosen))
+
+
+def planes_statistics(source: Source, key: str, records: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Compute the mean and standard deviation of all values of the planes `key`, over a seeded sample of the records that have them.
+
+    uint8 and uint16 planes count in units of [0, 1].
+    """
+    chosen = np.random.default_rng(seed).permutation(len(source))[:records]
+    sums, values = np.zeros(2), 0
+    for index in np.sort(chosen):
+        record = source[int(index)]
+        if record.get(f"has_{key}", True):
+            planes = record[key].astype(np.float64)
+            planes = planes / np.iinfo(record[key].dtype).max if record[key].dtype.kind == "u" else planes
+            sums += np.sum(planes), np.sum(np.square(planes))
+            values += planes.size
+    if not values:
+        raise UserError(f"None of {len(chosen)} records has {key}; its statistics need at least 1. Take it out of aligned.")
+    mean, square = sums / values
+    return float(mean), float(np.sqrt(max(0.0, square - mean**2)))

@@ -19,7 +19,7 @@ Pixels = Shaped[np.ndarray, "_ _ ..."]
 
 @dataclass(frozen=True)
 class Resize:
-    """Resize to height x width: the image by area if it shrinks and bilinearly if it grows, other arrays nearest."""
+    """Resize to height x width: the image by area along axes that shrink and bilinearly along axes that grow, other arrays nearest."""
 
     height: int
     width: int
@@ -195,14 +195,20 @@ class RandomRotate:
 
 
 def resized(record: Record, height: int, width: int) -> Record:
-    """Resize a record to height x width: the image by area if it shrinks and bilinearly if it grows, other arrays nearest."""
+    """Resize a record to height x width: the image by area along axes that shrink, then bilinearly, other arrays nearest."""
     present = record["image"].shape[:2]
     if present == (height, width):
         return record
-    smooth = cv2.INTER_AREA if height * width < present[0] * present[1] else cv2.INTER_LINEAR
-    # INTER_NEAREST_EXACT samples at pixel centres, like the image's modes; INTER_NEAREST is half a pixel off.
-    how = {"image": smooth}
-    return _mapped(record, lambda pixels, key: cv2.resize(pixels, (width, height), interpolation=how.get(key, cv2.INTER_NEAREST_EXACT)))
+    shrunk = min(width, present[1]), min(height, present[0])
+
+    def changed(pixels: Pixels, key: str) -> Pixels:
+        if key != "image":
+            # INTER_NEAREST_EXACT samples at pixel centres, like the image's modes; INTER_NEAREST is half a pixel off.
+            return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        # One axis at a time: INTER_AREA samples at pixel corners if the other axis grows.
+        return cv2.resize(cv2.resize(pixels, shrunk, interpolation=cv2.INTER_AREA), (width, height), interpolation=cv2.INTER_LINEAR)
+
+    return _mapped(record, changed)
 
 
 def window(record: Record, top: int, left: int, height: int, width: int) -> Record:

@@ -1,4 +1,4 @@
-"""Wrappers of a source: a part of it, a cache, a source without corrupt records.  Also class counts."""
+"""Wrappers of a source: a part of it, a cache, a source without corrupt records."""
 
 import functools
 import threading
@@ -9,8 +9,8 @@ from typing import Any, SupportsIndex
 import numpy as np
 from jaxtyping import Int64
 
-from aeseg.data.records import Record, Source, check
-from aeseg.types import IGNORE, Class, UserError
+from aeseg.data.records import Record, Source
+from aeseg.types import Class, UserError
 
 
 class _Wrapper:
@@ -180,34 +180,6 @@ class Readable(Selected):
     def skipped(self) -> tuple[str, ...]:
         """Return the reasons for the records left out, a sentence each."""
         return self._reasons
-
-
-def class_counts(source: Source, classes: Sequence[Class]) -> tuple[Int64[np.ndarray, "k"], Int64[np.ndarray, "k"]]:
-    """Count over a source the pixels of each class, and all pixels (IGNORE too) of the images that contain the class.
-
-    The first label value outside the classes raises a UserError with the record and the value.
-    """
-    counts, presence = np.zeros((2, len(classes)), np.int64)
-    for index in range(len(source)):
-        record = source[index]
-        here = _label_counts(record, len(classes))
-        counts += here
-        presence += np.where(here > 0, record["label"].size, 0)
-    return counts, presence
-
-
-def _label_counts(record: Record, classes: int) -> Int64[np.ndarray, "k"]:
-    name = record.get("name", "a record")
-    if "label" not in record:
-        raise UserError(f"{name} has no label, and its classes are asked for. Add the label, or train on images alone with pretrain.")
-    counts = np.bincount(check(record)["label"].reshape(-1), minlength=IGNORE + 1)
-    strange = [value for value in np.flatnonzero(counts) if value >= classes and value != IGNORE]
-    if strange:
-        raise UserError(
-            f"{name} has label {strange[0]} ({counts[strange[0]]} pixels); expected 0..{classes - 1}, or {IGNORE} to ignore. "
-            "Correct the file, map the value in the class table, or name the missing classes."
-        )
-    return counts[:classes].astype(np.int64)
 
 
 def _bytes(record: Record) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from aeseg.importers.rules import Buffer, Rule
+from aeseg.importers.rules import Buffer, Rule, layer_rules, norm_rules
 from aeseg.models.encoders.convnextv2 import ConvNeXtV2
 from aeseg.spec import spec
 from aeseg.types import UserError
@@ -90,16 +90,16 @@ def encoder_rules(node: ConfigDict, before: str) -> list[Rule | Buffer]:
     stage, block = "params/encoder/stage{i}", "params/encoder/stage{i}/block{j}"
     their_stage, their_block = f"{before}encoder.stages.{{i}}", f"{before}encoder.stages.{{i}}.layers.{{j}}"
     entries: list[Rule | Buffer] = [
-        *_pair(f"{before}embeddings.patch_embeddings", "params/encoder/stem", "convolution"),
-        *_norm(f"{before}embeddings.layernorm", "params/encoder/stem_norm"),
-        *_pair(f"{their_block}.dwconv", f"{block}/depthwise", "convolution"),
-        *_norm(f"{their_block}.layernorm", f"{block}/norm"),
-        *_pair(f"{their_block}.pwconv1", f"{block}/expand", "linear"),
-        *_pair(f"{their_block}.pwconv2", f"{block}/reduce", "linear"),
+        *layer_rules(f"{before}embeddings.patch_embeddings", "params/encoder/stem", "convolution"),
+        *norm_rules(f"{before}embeddings.layernorm", "params/encoder/stem_norm"),
+        *layer_rules(f"{their_block}.dwconv", f"{block}/depthwise", "convolution"),
+        *norm_rules(f"{their_block}.layernorm", f"{block}/norm"),
+        *layer_rules(f"{their_block}.pwconv1", f"{block}/expand", "linear"),
+        *layer_rules(f"{their_block}.pwconv2", f"{block}/reduce", "linear"),
     ]
     if len(node.widths) > 1:
-        entries += _norm(f"{their_stage}.downsampling_layer.0", f"{stage}/down_norm")
-        entries += _pair(f"{their_stage}.downsampling_layer.1", f"{stage}/down", "convolution")
+        entries += norm_rules(f"{their_stage}.downsampling_layer.0", f"{stage}/down_norm")
+        entries += layer_rules(f"{their_stage}.downsampling_layer.1", f"{stage}/down", "convolution")
     if node.response_norm:
         entries.append(Rule(f"{their_block}.grn.weight", f"{block}/response/gamma", "channels"))
         entries.append(Rule(f"{their_block}.grn.bias", f"{block}/response/beta", "channels"))
@@ -107,17 +107,9 @@ def encoder_rules(node: ConfigDict, before: str) -> list[Rule | Buffer]:
         entries.append(Rule(f"{their_block}.layer_scale_parameter", f"{block}/layer_scale"))
     for stride in node.normed:
         number = (stride // node.stem).bit_length()
-        entries += _norm(f"{before}hidden_states_norms.stage{number}", f"params/encoder/output_norm{stride}")
+        entries += norm_rules(f"{before}hidden_states_norms.stage{number}", f"params/encoder/output_norm{stride}")
     if not node.normed:
         width = node.widths[-1]
         entries.append(Buffer(f"{before}layernorm.weight", np.ones(width, np.float32)))
         entries.append(Buffer(f"{before}layernorm.bias", np.zeros(width, np.float32)))
     return entries
-
-
-def _pair(theirs: str, ours: str, form: str) -> list[Rule]:
-    return [Rule(f"{theirs}.weight", f"{ours}/kernel", form), Rule(f"{theirs}.bias", f"{ours}/bias")]
-
-
-def _norm(theirs: str, ours: str) -> list[Rule]:
-    return [Rule(f"{theirs}.weight", f"{ours}/scale"), Rule(f"{theirs}.bias", f"{ours}/bias")]

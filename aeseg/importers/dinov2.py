@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from aeseg.importers import vit
-from aeseg.importers.rules import FORMS, Buffer, Form, Rule, check_fixed
+from aeseg.importers.rules import FORMS, Buffer, Form, Rule, check_fixed, norm_rules
 from aeseg.models.encoders.vit import IMAGENET, ViT
 from aeseg.spec import spec
 from aeseg.types import UserError
@@ -97,7 +97,7 @@ def rules(node: ConfigDict, prefix: str = prefix) -> list[Rule | Buffer]:
         Rule(f"{prefix}embeddings.patch_embeddings.projection.bias", "params/encoder/patches/bias"),
         *entries,
         *scale_rules(theirs, ours),
-        *vit.norm_rules(f"{prefix}layernorm", "params/encoder/norm"),
+        *norm_rules(f"{prefix}layernorm", "params/encoder/norm"),
     ]
 
 
@@ -112,6 +112,6 @@ def scale_rules(theirs: str, ours: str) -> list[Rule]:
     return [
         Rule(f"{theirs}.layer_scale1.lambda1", f"{ours}/attention_scale"),
         Rule(f"{theirs}.layer_scale2.lambda1", f"{ours}/mlp_scale"),
-        *vit.norm_rules(f"{theirs}.norm1", f"{ours}/norm_before"),
-        *vit.norm_rules(f"{theirs}.norm2", f"{ours}/norm_after"),
+        *norm_rules(f"{theirs}.norm1", f"{ours}/norm_before"),
+        *norm_rules(f"{theirs}.norm2", f"{ours}/norm_after"),
     ]

@@ -7,7 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from aeseg.importers import convnextv2
-from aeseg.importers.rules import Buffer, Rule
+from aeseg.importers.rules import Buffer, Rule, layer_rules, norm_rules
 from aeseg.models.encoders.convnextv2 import ConvNeXtV2
 from aeseg.spec import spec
 from aeseg.types import UserError
@@ -35,20 +35,16 @@ def rules(node: ConfigDict) -> list[Rule | Buffer]:
     """Return the rules for the tensors of DINOv3ConvNextModel."""
     theirs, ours = "stages.{i}.layers.{j}", "params/encoder/stage{i}/block{j}"
     entries: list[Rule | Buffer] = [
-        *_pair("stages.0.downsample_layers.0", "params/encoder/stem", "kernel", "convolution"),
-        *_pair("stages.0.downsample_layers.1", "params/encoder/stem_norm", "scale"),
-        *_pair(f"{theirs}.depthwise_conv", f"{ours}/depthwise", "kernel", "convolution"),
-        *_pair(f"{theirs}.layer_norm", f"{ours}/norm", "scale"),
-        *_pair(f"{theirs}.pointwise_conv1", f"{ours}/expand", "kernel", "linear"),
-        *_pair(f"{theirs}.pointwise_conv2", f"{ours}/reduce", "kernel", "linear"),
+        *layer_rules("stages.0.downsample_layers.0", "params/encoder/stem", "convolution"),
+        *norm_rules("stages.0.downsample_layers.1", "params/encoder/stem_norm"),
+        *layer_rules(f"{theirs}.depthwise_conv", f"{ours}/depthwise", "convolution"),
+        *norm_rules(f"{theirs}.layer_norm", f"{ours}/norm"),
+        *layer_rules(f"{theirs}.pointwise_conv1", f"{ours}/expand", "linear"),
+        *layer_rules(f"{theirs}.pointwise_conv2", f"{ours}/reduce", "linear"),
         Rule(f"{theirs}.gamma", f"{ours}/layer_scale"),
     ]
     for stage in range(1, len(node.widths)):
-        entries += _pair(f"stages.{stage}.downsample_layers.0", f"params/encoder/stage{stage}/down_norm", "scale")
-        entries += _pair(f"stages.{stage}.downsample_layers.1", f"params/encoder/stage{stage}/down", "kernel", "convolution")
+        entries += norm_rules(f"stages.{stage}.downsample_layers.0", f"params/encoder/stage{stage}/down_norm")
+        entries += layer_rules(f"stages.{stage}.downsample_layers.1", f"params/encoder/stage{stage}/down", "convolution")
     width = node.widths[-1]
     return [*entries, Buffer("layer_norm.weight", np.ones(width, np.float32)), Buffer("layer_norm.bias", np.zeros(width, np.float32))]
-
-
-def _pair(theirs: str, ours: str, name: str, form: str = "same") -> list[Rule]:
-    return [Rule(f"{theirs}.weight", f"{ours}/{name}", form), Rule(f"{theirs}.bias", f"{ours}/bias")]

@@ -1,5 +1,6 @@
 """Hugging Face DINOv3 (Siméoni et al. 2025): the vision transformer with rotary positions and registers."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ from ml_collections import ConfigDict
 
 from aeseg.importers import vit
 from aeseg.importers.dinov2 import linear_rules, scale_rules
-from aeseg.importers.rules import Buffer, Rule, check_fixed
+from aeseg.importers.rules import Buffer, Rule, check_fixed, norm_rules
 from aeseg.models.encoders.vit import IMAGENET, ViT
 from aeseg.spec import spec
 from aeseg.types import UserError
@@ -17,21 +18,22 @@ architectures = ("DINOv3ViTModel", "DINOv3ViTBackbone")
 ignored = ("embeddings.mask_token",)
 
 FIXED = {
-    "hidden_act": "gelu",
-    "use_gated_mlp": False,
     "query_bias": True,
     "value_bias": True,
     "proj_bias": True,
     "mlp_bias": True,
     "rope_theta": 100.0,
 }
-"""Fields of config.json with only one supported value.  The two largest models have gated MLPs."""
+"""Fields of config.json with only one supported value."""
+
+ACTIVATIONS = {False: "gelu", True: "silu"}
+"""The activation by whether the MLP is gated, as in the two largest models."""
 
 
 def spec_of(config: Mapping[str, Any]) -> ConfigDict:
     """Return the encoder spec that a config.json describes."""
-    check_fixed(config, FIXED, "aeseg reads DINOv3 with")
-    width = config["hidden_size"]
+    width, gated = config["hidden_size"], bool(config.get("use_gated_mlp", False))
+    check_fixed(config, {"hidden_act": ACTIVATIONS[gated], **FIXED}, "aeseg reads DINOv3 with")
     return spec(
         ViT,
         width=width,
@@ -43,6 +45,7 @@ def spec_of(config: Mapping[str, Any]) -> ConfigDict:
         layer_scale=float(config.get("layerscale_value", 1.0)),
         registers=int(config.get("num_register_tokens", 0)),
         key_bias=bool(config.get("key_bias", False)),
+        gated=gated,
         positions="rotary",
         grid=vit.grid_of(config),
         **IMAGENET,
@@ -51,7 +54,7 @@ def spec_of(config: Mapping[str, Any]) -> ConfigDict:
 
 def config_of(node: ConfigDict) -> dict[str, Any]:
     """Return the config.json of an encoder; `grid` sets the image size. UserError if DINOv3ViTModel cannot represent it."""
-    for name, value in {"target": vit.TARGET, "has_class_token": True, "positions": "rotary", "gated": False}.items():
+    for name, value in {"target": vit.TARGET, "has_class_token": True, "positions": "rotary"}.items():
         if node.get(name) != value:
             raise UserError(f"DINOv3 has {name} {value!r}; got {node.get(name)!r}. The model cannot be exported.")
     if not node.layer_scale:
@@ -71,8 +74,27 @@ def config_of(node: ConfigDict) -> dict[str, Any]:
         "image_size": grid[0] * node.patch if grid[0] == grid[1] else [side * node.patch for side in grid],
         "patch_size": node.patch,
         "num_channels": 3,
+        "use_gated_mlp": node.gated,
+        "hidden_act": ACTIVATIONS[node.gated],
         **FIXED,
     }
+
+
+def incoming(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the tensors with the two halves of a gated MLP in one: first what gates, then what is gated."""
+    gates = {name.replace("gate_proj", "up_proj"): array for name, array in tensors.items() if ".mlp.gate_proj." in name}
+    joined = {name: np.concatenate([gates[name], array]) if name in gates else array for name, array in tensors.items()}
+    return {name: array for name, array in joined.items() if ".mlp.gate_proj." not in name}
+
+
+def outgoing(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the tensors as DINOv3ViTModel has them: the inverse of `incoming`, where `up_proj` has twice the units."""
+    parted = dict(tensors)
+    for name, array in tensors.items():
+        units = tensors.get(re.sub(r"up_proj\.\w+$", "down_proj.weight", name))
+        if ".mlp.up_proj." in name and units is not None and len(array) == 2 * units.shape[1]:
+            parted[name.replace("up_proj", "gate_proj")], parted[name] = map(np.ascontiguousarray, np.split(array, 2))
+    return parted
 
 
 def rules(node: ConfigDict) -> list[Rule | Buffer]:
@@ -95,5 +117,5 @@ def rules(node: ConfigDict) -> list[Rule | Buffer]:
         Rule("embeddings.patch_embeddings.bias", "params/encoder/patches/bias"),
         *entries,
         *scale_rules(theirs, ours),
-        *vit.norm_rules("norm", "params/encoder/norm"),
+        *norm_rules("norm", "params/encoder/norm"),
     ]

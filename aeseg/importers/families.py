@@ -9,7 +9,8 @@ rules(spec)       names and layouts of the tensors
 ignored           optional: shell patterns of tensors that our model lacks, such as a classifier
 prefix            optional: prefix of names in the larger model, such as "vit."
 statistics        optional: mean and std for a folder without preprocessor_config.json, from the family's preprocessor in transformers
-split(tensors)    optional: the tensors as the rules name them, if the file joins several in one
+incoming(tensors) optional: the tensors of a file as the rules name them, if the file joins several in one or has one in parts
+outgoing(tensors) optional: the inverse, for families that are written
 """
 
 import operator
@@ -66,7 +67,7 @@ def load(path: str) -> Model:
     config, tensors = files.read(path)
     family = _family(config, path)
     node, size, channels = _described(family, config, path)
-    tensors = getattr(family, "split", dict)(tensors)
+    tensors = getattr(family, "incoming", dict)(tensors)
     prefix, ignored = getattr(family, "prefix", ""), getattr(family, "ignored", ())
     if not any(name.startswith(prefix) for name in tensors):
         tensors = {prefix + name: array for name, array in tensors.items()}  # saved without the larger model
@@ -89,6 +90,7 @@ def save(directory: str, method: ConfigDict, variables: Mapping[str, Any]) -> li
     lost = spec.differences(family.spec_of(config), node, "method.encoder" if is_encoder(node) else "method")
     notes += [f"Not stored in config.json: {line}" for line in lost if not re.search(r"\.(mean|std|dtype): ", line)]
     tensors = to_foreign(family.rules(node), {name: leaves for name, leaves in chosen.items() if leaves})
+    tensors = getattr(family, "outgoing", dict)(tensors)
     encoder = node if is_encoder(node) else node.encoder
     files.write(directory, config, tensors, _preprocessor(encoder))
     return notes

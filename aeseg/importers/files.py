@@ -58,15 +58,11 @@ def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 def read_json(path: str, remedy: str) -> dict[str, Any]:
     """Read the object of a JSON file; `remedy` ends the error if the file is missing."""
     try:
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
+        return files.read_json(path, "Download it again.")
     except FileNotFoundError:
         raise UserError(f"Expected {path}; it does not exist. {remedy}") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise UserError(f"{path} cannot be read ({error}). Download it again.") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds a {type(value).__name__}, not an object of names and values. Download it again.")
-    return value
 
 
 def write(directory: str, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], preprocessor: Mapping[str, Any]) -> None:

@@ -64,6 +64,16 @@ class Buffer(NamedTuple):
     value: np.ndarray | np.generic
 
 
+def layer_rules(theirs: str, ours: str, form: str) -> list[Rule]:
+    """Return the rules for weight and bias of a layer: our kernel and bias."""
+    return [Rule(f"{theirs}.weight", f"{ours}/kernel", form), Rule(f"{theirs}.bias", f"{ours}/bias")]
+
+
+def norm_rules(theirs: str, ours: str) -> list[Rule]:
+    """Return the rules for weight and bias of a norm: our scale and bias."""
+    return [Rule(f"{theirs}.weight", f"{ours}/scale"), Rule(f"{theirs}.bias", f"{ours}/bias")]
+
+
 def from_foreign(
     rules: Sequence[Rule | Buffer], tensors: Mapping[str, np.ndarray], like: Any = None, ignored: Sequence[str] = ()
 ) -> dict[str, Any]:

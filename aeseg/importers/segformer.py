@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from aeseg.importers.rules import Buffer, Rule
+from aeseg.importers.rules import Buffer, Rule, layer_rules, norm_rules
 from aeseg.methods.segmenter import Segmenter
 from aeseg.models.encoders.mit import MiT
 from aeseg.models.encoders.vit import IMAGENET
@@ -87,44 +87,36 @@ def rules(node: ConfigDict) -> list[Rule | Buffer]:
     """Return the rules, with the names used in weight files (transformers 5 uses other names in memory)."""
     encoder = node.encoder if "encoder" in node else node
     entries: list[Rule | Buffer] = [
-        *_both("segformer.encoder.patch_embeddings.{i}.proj", f"{STAGE}/patches", "convolution"),
-        *_norm("segformer.encoder.patch_embeddings.{i}.layer_norm", f"{STAGE}/patches_norm"),
-        *_norm("segformer.encoder.layer_norm.{i}", f"{STAGE}/norm"),
+        *layer_rules("segformer.encoder.patch_embeddings.{i}.proj", f"{STAGE}/patches", "convolution"),
+        *norm_rules("segformer.encoder.patch_embeddings.{i}.layer_norm", f"{STAGE}/patches_norm"),
+        *norm_rules("segformer.encoder.layer_norm.{i}", f"{STAGE}/norm"),
     ]
     block = "segformer.encoder.block.{i}.{j}"
     for theirs, ours in (("attention.self.query", "query"), ("attention.self.key", "key"), ("attention.self.value", "value")):
-        entries += _both(f"{block}.{theirs}", f"{BLOCK}/{ours}", "linear")
+        entries += layer_rules(f"{block}.{theirs}", f"{BLOCK}/{ours}", "linear")
     entries += [
-        *_both(f"{block}.attention.output.dense", f"{BLOCK}/projection", "linear"),
-        *_norm(f"{block}.layer_norm_1", f"{BLOCK}/norm_before"),
-        *_norm(f"{block}.layer_norm_2", f"{BLOCK}/norm_after"),
-        *_both(f"{block}.mlp.dense1", f"{BLOCK}/expand", "linear"),
-        *_both(f"{block}.mlp.dwconv.dwconv", f"{BLOCK}/depthwise", "convolution"),
-        *_both(f"{block}.mlp.dense2", f"{BLOCK}/contract", "linear"),
+        *layer_rules(f"{block}.attention.output.dense", f"{BLOCK}/projection", "linear"),
+        *norm_rules(f"{block}.layer_norm_1", f"{BLOCK}/norm_before"),
+        *norm_rules(f"{block}.layer_norm_2", f"{BLOCK}/norm_after"),
+        *layer_rules(f"{block}.mlp.dense1", f"{BLOCK}/expand", "linear"),
+        *layer_rules(f"{block}.mlp.dwconv.dwconv", f"{BLOCK}/depthwise", "convolution"),
+        *layer_rules(f"{block}.mlp.dense2", f"{BLOCK}/contract", "linear"),
     ]
     if max(encoder.reductions) > 1:
-        entries += _both(f"{block}.attention.self.sr", f"{BLOCK}/reduce", "convolution")
-        entries += _norm(f"{block}.attention.self.layer_norm", f"{BLOCK}/reduce_norm")
+        entries += layer_rules(f"{block}.attention.self.sr", f"{BLOCK}/reduce", "convolution")
+        entries += norm_rules(f"{block}.attention.self.layer_norm", f"{BLOCK}/reduce_norm")
     if "encoder" not in node:
         return entries
     return [
         *entries,
-        *_both("decode_head.linear_c.{i}.proj", "params/head/project{i}", "linear"),
+        *layer_rules("decode_head.linear_c.{i}.proj", "params/head/project{i}", "linear"),
         Rule("decode_head.linear_fuse.weight", "params/head/join/kernel", "convolution"),
-        *_norm("decode_head.batch_norm", "params/head/norm"),
+        *norm_rules("decode_head.batch_norm", "params/head/norm"),
         Rule("decode_head.batch_norm.running_mean", "batch_stats/head/norm/mean"),
         Rule("decode_head.batch_norm.running_var", "batch_stats/head/norm/var"),
         Buffer("decode_head.batch_norm.num_batches_tracked", np.int64(0)),
-        *_both("decode_head.classifier", "params/head/logits", "convolution"),
+        *layer_rules("decode_head.classifier", "params/head/logits", "convolution"),
     ]
-
-
-def _both(theirs: str, ours: str, form: str) -> list[Rule]:
-    return [Rule(f"{theirs}.weight", f"{ours}/kernel", form), Rule(f"{theirs}.bias", f"{ours}/bias")]
-
-
-def _norm(theirs: str, ours: str) -> list[Rule]:
-    return [Rule(f"{theirs}.weight", f"{ours}/scale"), Rule(f"{theirs}.bias", f"{ours}/bias")]
 
 
 def _check(node: ConfigDict, kind: type) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from aeseg.importers.rules import Buffer, Rule
+from aeseg.importers.rules import Buffer, Rule, layer_rules, norm_rules
 from aeseg.models.encoders.convnextv2 import ConvNeXtV2
 from aeseg.spec import spec
 from aeseg.types import UserError
@@ -52,16 +52,16 @@ def rules(node: ConfigDict) -> list[Rule | Buffer]:
     """Return the rules for the tensors; the multilayer perceptrons of small models are 1x1 convolutions in timm, of large ones linear."""
     theirs, ours = "stages.{i}.blocks.{j}", "params/encoder/stage{i}/block{j}"
     entries: list[Rule | Buffer] = [
-        *_pair("stem.0", "params/encoder/stem", "kernel", "convolution"),
-        *_pair("stem.1", "params/encoder/stem_norm", "scale"),
-        *_pair(f"{theirs}.conv_dw", f"{ours}/depthwise", "kernel", "convolution"),
-        *_pair(f"{theirs}.norm", f"{ours}/norm", "scale"),
-        *_pair(f"{theirs}.mlp.fc1", f"{ours}/expand", "kernel", "linear"),
-        *_pair(f"{theirs}.mlp.fc2", f"{ours}/reduce", "kernel", "linear"),
+        *layer_rules("stem.0", "params/encoder/stem", "convolution"),
+        *norm_rules("stem.1", "params/encoder/stem_norm"),
+        *layer_rules(f"{theirs}.conv_dw", f"{ours}/depthwise", "convolution"),
+        *norm_rules(f"{theirs}.norm", f"{ours}/norm"),
+        *layer_rules(f"{theirs}.mlp.fc1", f"{ours}/expand", "linear"),
+        *layer_rules(f"{theirs}.mlp.fc2", f"{ours}/reduce", "linear"),
     ]
     if len(node.widths) > 1:
-        entries += _pair("stages.{i}.downsample.0", "params/encoder/stage{i}/down_norm", "scale")
-        entries += _pair("stages.{i}.downsample.1", "params/encoder/stage{i}/down", "kernel", "convolution")
+        entries += norm_rules("stages.{i}.downsample.0", "params/encoder/stage{i}/down_norm")
+        entries += layer_rules("stages.{i}.downsample.1", "params/encoder/stage{i}/down", "convolution")
     if node.response_norm:
         entries += [Rule(f"{theirs}.mlp.grn.weight", f"{ours}/response/gamma"), Rule(f"{theirs}.mlp.grn.bias", f"{ours}/response/beta")]
     if node.layer_scale:
@@ -69,13 +69,9 @@ def rules(node: ConfigDict) -> list[Rule | Buffer]:
     return entries
 
 
-def split(tensors: Mapping[str, Any]) -> dict[str, Any]:
+def incoming(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tensors with linear layers in place of 1x1 convolutions."""
     return {
         name: array[:, :, 0, 0] if ".mlp.fc" in name and array.ndim == 4 and array.shape[2:] == (1, 1) else array
         for name, array in tensors.items()
     }
-
-
-def _pair(theirs: str, ours: str, name: str, form: str = "same") -> list[Rule]:
-    return [Rule(f"{theirs}.weight", f"{ours}/{name}", form), Rule(f"{theirs}.bias", f"{ours}/bias")]

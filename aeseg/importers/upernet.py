@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from aeseg.importers import convnext
 from aeseg.importers.convnextv2 import encoder_rules
-from aeseg.importers.rules import Buffer, Rule
+from aeseg.importers.rules import Buffer, Rule, layer_rules, norm_rules
 from aeseg.methods.segmenter import Segmenter
 from aeseg.models.heads.upernet import UPerNetHead
 from aeseg.spec import spec
@@ -88,7 +88,7 @@ def config_of(node: ConfigDict) -> dict[str, Any]:
 def rules(node: ConfigDict) -> list[Rule | Buffer]:
     """Return the rules, with the names used in weight files."""
     head = node.head
-    entries = encoder_rules(node.encoder, "backbone.") + _both("decode_head.classifier", "params/head/logits", "convolution")
+    entries = encoder_rules(node.encoder, "backbone.") + layer_rules("decode_head.classifier", "params/head/logits", "convolution")
     entries += _normed_convolution("decode_head.bottleneck", "bottleneck") + _normed_convolution("decode_head.fpn_bottleneck", "join")
     for level in range(len(head.pools)):
         entries += _normed_convolution(f"decode_head.psp_modules.{level}.1", f"pool{level}")
@@ -97,23 +97,15 @@ def rules(node: ConfigDict) -> list[Rule | Buffer]:
         entries += _normed_convolution(f"decode_head.fpn_convs.{level}", f"smooth{level}")
     if head.deep_supervision:
         entries += _normed_convolution("auxiliary_head.convs.0", "auxiliary")
-        entries += _both("auxiliary_head.classifier", "params/head/auxiliary_logits", "convolution")
+        entries += layer_rules("auxiliary_head.classifier", "params/head/auxiliary_logits", "convolution")
     return entries
 
 
 def _normed_convolution(theirs: str, ours: str) -> list[Rule | Buffer]:
     return [
         Rule(f"{theirs}.conv.weight", f"params/head/{ours}/convolution/kernel", "convolution"),
-        *_norm(f"{theirs}.batch_norm", f"params/head/{ours}/norm"),
+        *norm_rules(f"{theirs}.batch_norm", f"params/head/{ours}/norm"),
         Rule(f"{theirs}.batch_norm.running_mean", f"batch_stats/head/{ours}/norm/mean"),
         Rule(f"{theirs}.batch_norm.running_var", f"batch_stats/head/{ours}/norm/var"),
         Buffer(f"{theirs}.batch_norm.num_batches_tracked", np.int64(0)),
     ]
-
-
-def _both(theirs: str, ours: str, form: str) -> list[Rule]:
-    return [Rule(f"{theirs}.weight", f"{ours}/kernel", form), Rule(f"{theirs}.bias", f"{ours}/bias")]
-
-
-def _norm(theirs: str, ours: str) -> list[Rule]:
-    return [Rule(f"{theirs}.weight", f"{ours}/scale"), Rule(f"{theirs}.bias", f"{ours}/bias")]

@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from aeseg import positions
-from aeseg.importers.rules import Buffer, Rule, check_fixed
+from aeseg.importers.rules import Buffer, Rule, check_fixed, layer_rules, norm_rules
 from aeseg.models.encoders.vit import IMAGENET, ViT
 from aeseg.spec import spec
 from aeseg.types import UserError
@@ -122,15 +122,9 @@ def block_rules(theirs: str, ours: str) -> list[Rule]:
     }
     entries = []
     for their, our in layers.items():
-        entries.append(Rule(f"{theirs}.{their}.weight", f"{ours}/{our}/kernel", "linear"))
-        entries.append(Rule(f"{theirs}.{their}.bias", f"{ours}/{our}/bias"))
+        entries += layer_rules(f"{theirs}.{their}", f"{ours}/{our}", "linear")
     return [
         *entries,
         *norm_rules(f"{theirs}.layernorm_before", f"{ours}/norm_before"),
         *norm_rules(f"{theirs}.layernorm_after", f"{ours}/norm_after"),
     ]
-
-
-def norm_rules(theirs: str, ours: str) -> list[Rule]:
-    """Return the rules for the tensors of a layer norm."""
-    return [Rule(f"{theirs}.weight", f"{ours}/scale"), Rule(f"{theirs}.bias", f"{ours}/bias")]

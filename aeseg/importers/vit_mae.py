@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from aeseg import masking
 from aeseg.importers import vit
-from aeseg.importers.rules import Buffer, Rule
+from aeseg.importers.rules import Buffer, Rule, norm_rules
 from aeseg.methods.masked import Masked
 from aeseg.models.token_decoder import TokenDecoder
 from aeseg.spec import spec
@@ -61,7 +61,7 @@ def rules(node: ConfigDict) -> list[Rule | Buffer]:
         Rule("decoder.mask_token", "params/decoder/mask_token"),
         vit.position_rule(node.decoder, "decoder.decoder_pos_embed", "params/decoder/position_table"),
         *vit.block_rules("decoder.decoder_encoder.layer.{i}", "params/decoder/blocks"),
-        *vit.norm_rules("decoder.decoder_norm", "params/decoder/norm"),
+        *norm_rules("decoder.decoder_norm", "params/decoder/norm"),
         Rule("decoder.decoder_pred.weight", "params/decoder/pixels/kernel", "linear"),
         Rule("decoder.decoder_pred.bias", "params/decoder/pixels/bias"),
     ]

@@ -15,6 +15,7 @@ from aeseg.data.records import Record, Source, Transform, check
 from aeseg.inference.measures import Measure
 from aeseg.inference.sliding import Predict, sliding
 from aeseg.inference.views import averaged, checked
+from aeseg.inference.windows import Inputs
 from aeseg.metrics import Mean
 from aeseg.types import IGNORE, UserError
 
@@ -35,6 +36,7 @@ def segmentation(
     measures: Sequence[Measure] = (),
     threads: int = 2,
     seen: Callable[[int, Record, np.ndarray, np.ndarray], None] = lambda index, record, prediction, further: None,
+    reads: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Score `predict` ([b h w c] uint8 -> logits [b h w k]) on a whole source; return `scores` and the scores of `measures`.
 
@@ -44,6 +46,7 @@ def segmentation(
 
     further  number of planes that `predict` returns after the classes, such as an uncertainty; no score reads them
     seen     called after each image as seen(index, record, prediction, planes [h w further])
+    reads    entries of a record, beside the image, that `predict` reads: it then gets `inputs` of several records
     """
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     unlabelled = np.zeros((1, 1, len(classes)), np.float32), np.zeros((1, 1), np.int32), np.full((1, 1), IGNORE)
@@ -51,11 +54,11 @@ def segmentation(
     images = ignored = 0
     waiting: deque[Record] = deque()  # records whose logits are pending
 
-    def read() -> Iterator[np.ndarray]:
+    def read() -> Iterator[Inputs]:
         for record in records(source, transforms, threads, jax.process_index(), jax.process_count()):
             _check_label(record, len(classes))
             waiting.append(record)
-            yield record["image"]
+            yield inputs(record, reads) if reads else record["image"]
 
     slide = functools.partial(sliding, predict, window=window, stride=stride, batch=batch, weights=weights, largest=largest)
     for number, values in enumerate(averaged(slide, read(), scales, flip, further)):
@@ -67,13 +70,25 @@ def segmentation(
         counted = jax.tree.map(np.add, counted, [measure.counts(logits, prediction, record["label"]) for measure in measures])
         images, ignored = images + 1, ignored + int(np.sum(record["label"] == IGNORE))
         seen(jax.process_index() + number * jax.process_count(), record, prediction, planes)
-    confusion, counted, images, ignored = _summed((confusion, counted, np.int64(images), np.int64(ignored)))
+    confusion, counted, images, ignored = summed((confusion, counted, np.int64(images), np.int64(ignored)))
     if not confusion.any():
         raise UserError(f"Expected labelled pixels to score; all pixels of the {int(images)} images are ignored. Check the class table.")
     results = scores(confusion, classes)
     for measure, sums in zip(measures, counted, strict=True):
         results = _joined(results, measure.scores(sums))
     return {**results, "images": int(images), "ignored_pixels": int(ignored)}
+
+
+def inputs(record: Record, reads: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the image and the entries `reads` of a record, each with `has_<key>`."""
+    keys = ("image", *reads)
+    if absent := [key for key in keys if key not in record]:
+        there = ", ".join(sorted(key for key in record if not key.startswith("has_") and isinstance(record[key], np.ndarray)))
+        raise UserError(
+            f"The network reads {', '.join(absent)}; record {record.get('name', '?')} has {there}. Name its folder in "
+            "--config.data.source.aligned, or score other data."
+        )
+    return {**{key: record[key] for key in keys}, **{f"has_{key}": np.asarray(record.get(f"has_{key}", True)) for key in keys}}
 
 
 def scores(confusion: Int[np.ndarray, "k k"], classes: Sequence[str]) -> dict[str, Any]:
@@ -127,7 +142,7 @@ def autoencoder(
             totals[name] = (total + np.asarray(mean.total, np.float64), weight + np.asarray(mean.weight, np.float64))
         images += int(np.sum(batch["valid"]))
         seen(images)
-    totals, images = _summed((totals, np.int64(images)))
+    totals, images = summed((totals, np.int64(images)))
     values = summary({name: total / weight if weight else np.zeros_like(total) for name, (total, weight) in totals.items()})
     values = {name: float(value) for name, value in values.items()}
     return {**values, "loss": sum(c * values[name] for name, c in coefficients.items() if name in values), "images": int(images)}
@@ -183,7 +198,7 @@ def _confusion(prediction: np.ndarray, label: np.ndarray, classes: int, pixels: 
     return counts
 
 
-def _summed(tree: Any) -> Any:
+def summed(tree: Any) -> Any:
     """Sum the leaves over the processes."""
     if jax.process_count() == 1:
         return tree

@@ -5,14 +5,18 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from aeseg.inference import windows
+from aeseg.inference.windows import Inputs
 from aeseg.types import UserError
 
-Predict = Callable[[Shaped[np.ndarray, "b h w c"]], Float[np.ndarray, "b h w k"]]
+Predict = Callable[[Any], Float[np.ndarray, "b h w k"]]
+"""Maps a batch of images [b h w c], or of `Inputs`, to logits."""
 
 WAITING = 2**28
 """Bytes of finished logits that may wait for an earlier image; then that image's batch is predicted before it is full."""
@@ -37,7 +41,7 @@ def sliding_logits(
 
 def sliding(
     predict: Predict,
-    images: Iterable[Shaped[np.ndarray, "_ _ c"]],
+    images: Iterable[Inputs],
     window: tuple[int, int],
     stride: tuple[int, int] = (0, 0),
     batch: int = 1,
@@ -46,6 +50,7 @@ def sliding(
 ) -> Iterator[Float[np.ndarray, "_ _ k"]]:
     """Yield the `sliding_logits` of each image, in order. A batch mixes windows of several images, so that it is full.
 
+    images   images, or the `Inputs` of a network that reads several entries of a record
     stride   step between windows; 0 is two thirds of the window
     batch    windows per call of `predict`; the last batch is padded with zeros
     weights  of the pixels of a window: "uniform", or "gaussian" (Isensee et al. 2021, nnU-Net: standard deviation window / 8),
@@ -72,7 +77,7 @@ def sliding(
             yield logits
 
     for image in images:
-        one = _Sum(image.shape, cut)
+        one = _Sum(windows.image_of(image).shape, cut)
         unfinished.append(one)
         call = calls.setdefault(one.window, _Call(predict, cut.rows(one.window), weights))
         for piece in one.pieces(image):
@@ -141,9 +146,9 @@ class _Call:
 
     def __init__(self, predict: Predict, rows: int, weights: str):
         self.predict, self.rows, self.weights = predict, rows, weights
-        self.pending: list[tuple[_Sum, np.ndarray]] = []
+        self.pending: list[tuple[_Sum, Inputs]] = []
 
-    def take(self, one: "_Sum", piece: np.ndarray) -> int:
+    def take(self, one: "_Sum", piece: Inputs) -> int:
         """Add a window; return the bytes of the logits of the images that it completes."""
         self.pending.append((one, piece))
         return self.run() if len(self.pending) == self.rows else 0
@@ -151,16 +156,19 @@ class _Call:
     def run(self) -> int:
         if not self.pending:
             return 0
-        pieces = np.stack([piece for _, piece in self.pending])
-        padding = np.zeros((self.rows - len(pieces), *pieces.shape[1:]), pieces.dtype)
-        logits = np.asarray(self.predict(np.concatenate([pieces, padding])), np.float32)
-        weight = windows.weight(pieces.shape[1:3], self.weights)  # type: ignore[arg-type]
+        pieces = jax.tree.map(self._batch, *[piece for _, piece in self.pending])
+        logits = np.asarray(self.predict(pieces), np.float32)
+        weight = windows.weight(windows.image_of(pieces).shape[1:3], self.weights)  # type: ignore[arg-type]
         finished = 0
         for (one, _), values in zip(self.pending, logits, strict=False):  # skips the logits of the padding
             one.add(values, weight)
             finished += one.bytes if one.finished else 0
         self.pending.clear()
         return finished
+
+    def _batch(self, *pieces: np.ndarray) -> np.ndarray:
+        """Stack the pieces, padded with zeros to the call's rows."""
+        return np.concatenate([np.stack(pieces), np.zeros((self.rows - len(pieces), *pieces[0].shape), pieces[0].dtype)])
 
 
 class _Sum:
@@ -180,11 +188,12 @@ class _Sum:
     def finished(self) -> bool:
         return self.added == len(self.corners)
 
-    def pieces(self, image: np.ndarray) -> Iterator[np.ndarray]:
+    def pieces(self, image: Inputs) -> Iterator[Inputs]:
         """Yield the windows of the image, row by row."""
-        (h, w), whole = self.window, windows.padded(image, self.window)
+        (h, w), whole = self.window, windows.each_aligned(lambda array: windows.padded(array, self.window), image)
         for row, x in self.corners:
-            yield whole[self.tops[row] : self.tops[row] + h, x : x + w]
+            area = slice(self.tops[row], self.tops[row] + h), slice(x, x + w)
+            yield windows.each_aligned(lambda array, area=area: array[area], whole)  # type: ignore[misc]
 
     def add(self, logits: np.ndarray, weight: np.ndarray) -> None:
         """Add the logits of the next window."""

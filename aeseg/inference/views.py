@@ -3,20 +3,22 @@
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
 from aeseg.data import transforms
+from aeseg.inference.windows import Inputs
 from aeseg.types import UserError
 
-Slide = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
-"""Maps images [h w c] of any size to their logits [h w k], in order; `sliding` with a network."""
+Slide = Callable[[Iterable[Any]], Iterator[np.ndarray]]
+"""Maps images [h w c] of any size, or `Inputs`, to their logits [h w k], in order; `sliding` with a network."""
 
 
 def averaged(
-    slide: Slide, images: Iterable[Shaped[np.ndarray, "_ _ c"]], scales: Sequence[float] = (1.0,), flip: bool = False, further: int = 0
+    slide: Slide, images: Iterable[Inputs], scales: Sequence[float] = (1.0,), flip: bool = False, further: int = 0
 ) -> Iterator[Float[np.ndarray, "_ _ k"]]:
     """Yield the log of each image's mean softmax over its views: each of `scales`, and with `flip` each mirrored (mmsegmentation's TTA).
 
@@ -34,6 +36,11 @@ def averaged(
 
     def viewed() -> Iterator[np.ndarray]:
         for image in images:
+            if not isinstance(image, np.ndarray):
+                raise UserError(
+                    f"Views are of images alone; this network also reads {', '.join(key for key in image if key != 'image')}. Leave out "
+                    "--scales and --flip."
+                )
             sizes.append(image.shape[:2])
             for scale, mirrored in views:
                 scaled = transforms.resized({"image": image}, *(max(1, round(scale * size)) for size in image.shape[:2]))["image"]

@@ -3,12 +3,17 @@
 import functools
 import itertools
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from aeseg.data.records import is_aligned
 from aeseg.types import UserError
+
+Inputs = np.ndarray | Mapping[str, np.ndarray]
+"""What a network reads: an image, or entries of a record, of which the aligned ones are cut into windows with the image."""
 
 FACTORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
 """Factors by which a larger window may exceed the trained window in height or width; few, so that few shapes are compiled."""
@@ -60,13 +65,25 @@ def starts(size: int, window: int, stride: int) -> list[int]:
     return [*range(0, size - window, stride), size - window]
 
 
-def padded(image: Shaped[np.ndarray, "_ _ c"], window: tuple[int, int]) -> Shaped[np.ndarray, "h w c"]:
+def image_of(inputs: Inputs) -> np.ndarray:
+    """Return the image among the inputs."""
+    return inputs if isinstance(inputs, np.ndarray) else inputs["image"]
+
+
+def each_aligned(change: Callable[[np.ndarray], np.ndarray], inputs: Inputs) -> Inputs:
+    """Apply `change` to the image, and to all that is aligned with it."""
+    if isinstance(inputs, np.ndarray):
+        return change(inputs)
+    return {key: change(value) if is_aligned(key, value) else value for key, value in inputs.items()}
+
+
+def padded(image: Shaped[np.ndarray, "_ _ *c"], window: tuple[int, int]) -> Shaped[np.ndarray, "h w *c"]:
     """Pad an image by reflection at the bottom and right, to at least the size of the window."""
     missing = [(0, max(0, extent - size)) for extent, size in zip(window, image.shape, strict=False)]
     if not any(after for _, after in missing):
         return image
     mode: Any = "reflect" if min(image.shape[:2]) > 1 else "edge"  # one pixel cannot be reflected
-    return np.pad(image, [*missing, (0, 0)], mode=mode)
+    return np.pad(image, [*missing, *((0, 0),) * (image.ndim - 2)], mode=mode)
 
 
 @functools.lru_cache(maxsize=16)

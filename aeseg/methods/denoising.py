@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from aeseg import keys, masking, metrics, objectives
+from aeseg import keys, metrics, noises, objectives
 from aeseg.metrics import Mean
 from aeseg.spec import recipe as part
 from aeseg.spec import spec
@@ -18,7 +18,7 @@ PREDICTIONS = ("image", "noise")
 class Denoising(nn.Module):
     """Denoising autoencoder: the input is corrupted, the target is the clean image (Vincent et al. 2008, section 2.3).
 
-    noise           corruptions, applied in order: dataclasses of aeseg/masking.py
+    noise           corruptions, applied in order: dataclasses of aeseg/noises.py
     objective       squared_error | absolute_error | binary_cross_entropy | ssim_l1
     output          sigmoid | linear
     predicts        image | noise: the added noise, to be subtracted (residual learning, DnCNN, Zhang et al. 2017, equation 1);
@@ -33,7 +33,7 @@ class Denoising(nn.Module):
 
     encoder: nn.Module
     decoder: nn.Module
-    noise: tuple[masking.Noise, ...] = ()
+    noise: tuple[noises.Noise, ...] = ()
     objective: str = "squared_error"
     output: str = "sigmoid"
     predicts: str = "image"
@@ -84,7 +84,7 @@ class Denoising(nn.Module):
 
     def _noisy(self, batch: Batch, train: bool) -> Float[Array, "b h w c"]:
         key = self.make_rng("noise") if train else jax.random.key(0)
-        return masking.corrupted(self.noise, keys.per_row(key, batch["index"]), batch["image"])
+        return noises.corrupted(self.noise, keys.per_row(key, batch["index"]), batch["image"])
 
     def _values(self, noisy: Float[Array, "b h w c"], train: bool) -> Float[Array, "b h w c"]:
         return self.decoder(self.encoder(noisy, train=train), train=train)
@@ -103,6 +103,6 @@ def recipe(size: str = "small") -> ConfigDict:
         Denoising,
         encoder=part("aeseg.models.encoders", "convnet", size),
         decoder=part("aeseg.models.decoders", "convolutional", size),
-        noise=(spec(masking.Squares, size=16, share=0.6),),
+        noise=(spec(noises.Squares, size=16, share=0.6),),
         visible_weight=0.02,
     )

@@ -16,6 +16,8 @@ class Reconstruction(nn.Module):
 
     objective   squared_error | absolute_error | binary_cross_entropy | ssim_l1
     output      sigmoid (values in [0, 1]) | linear
+
+    Evaluation also measures `floor` for binary_cross_entropy: the loss of a perfect reconstruction, which is not 0.
     """
 
     encoder: nn.Module
@@ -29,7 +31,7 @@ class Reconstruction(nn.Module):
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """Coefficients of the Means in the loss; PSNR and SSIM are only logged."""
+        """Coefficients of the Means in the loss; PSNR, SSIM and the floor are only logged."""
         return {self.objective: 1.0}
 
     def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
@@ -42,16 +44,23 @@ class Reconstruction(nn.Module):
         }
         if not train:  # as costly as some layers, and only read in evaluation
             means["ssim"] = metrics.ssim(prediction, image, valid)
+            if self._has_floor:
+                means["floor"] = objectives.binary_entropy(image, valid)
         return means
 
     def denominators(self, batch: Batch) -> dict[str, Array]:
         """Return the weight of each Mean: the number of images that are not padding."""
-        return dict.fromkeys((self.objective, "psnr", "ssim"), objectives.image_count(batch["valid"]))
+        names = (self.objective, "psnr", "ssim", *(("floor",) if self._has_floor else ()))
+        return dict.fromkeys(names, objectives.image_count(batch["valid"]))
 
     def show(self, batch: Batch) -> dict[str, Array]:
         """Return the columns of the run's pictures: image and reconstruction."""
         values = self._values(batch["image"], train=False)
         return {"image": batch["image"], "reconstruction": objectives.as_prediction(values, self.output).clip(0, 1)}
+
+    @property
+    def _has_floor(self) -> bool:
+        return self.objective == "binary_cross_entropy"
 
     def _values(self, image: Float[Array, "b h w c"], train: bool) -> Float[Array, "b h w c"]:
         return self.decoder(self.encoder(image, train=train), train=train)

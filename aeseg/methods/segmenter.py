@@ -60,6 +60,11 @@ class Segmenter(nn.Module):
         super().__post_init__()
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """The batch entries, beside the image, that a prediction reads."""
+        return ()
+
+    @property
     def coefficients(self) -> dict[str, float]:
         """Coefficients of the Means in the loss; other Means are only logged."""
         terms = dict.fromkeys(OBJECTIVES[self.objective], 1.0)
@@ -67,7 +72,7 @@ class Segmenter(nn.Module):
 
     def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
         label, valid = batch["label"], batch["valid"]
-        pyramid = self._logits(batch["image"], train)
+        pyramid = self._logits(batch, train)
         finest, *coarser = [self._at_image_size(pyramid[stride], batch) for stride in sorted(pyramid)]
         means = {
             "cross_entropy": objectives.cross_entropy(finest, label, valid, self.class_weights, self.normaliser),
@@ -93,27 +98,35 @@ class Segmenter(nn.Module):
 
     def predict(self, image: Float[Array, "b h w c"]) -> Float[Array, "b h w k"]:
         """Return logits of the size of the image, float32."""
-        pyramid = self._logits(image, train=False)
-        return images.resize(pyramid[min(pyramid)], *image.shape[1:3])
+        return self.predict_from({"image": image})
+
+    def predict_from(self, batch: Batch) -> Float[Array, "b h w k"]:
+        """Return logits of the size of the image, float32, from all entries of a batch that `reads` names."""
+        pyramid = self._logits(batch, train=False)
+        return self._at_image_size(pyramid[min(pyramid)], batch)
 
     def show(self, batch: Batch) -> dict[str, Array]:
         """Return the columns of the run's pictures: image, label, most likely class."""
-        prediction = jnp.argmax(self.predict(batch["image"]), axis=-1).astype(jnp.int32)
+        prediction = jnp.argmax(self.predict_from(batch), axis=-1).astype(jnp.int32)
         return {"image": batch["image"], "label": batch["label"], "prediction": prediction}
 
     @property
     def _supervises_deeply(self) -> bool:
         return self.auxiliary_weight != 0 and getattr(self.head, "deep_supervision", 0) > 0
 
-    def _logits(self, image: Float[Array, "b h w c"], train: bool) -> Pyramid:
-        pyramid = self.encoder(image, train=train and not self.frozen_encoder)
+    def _pyramid(self, batch: Batch, train: bool) -> Pyramid:
+        return self.encoder(batch["image"], train=train)
+
+    def _logits(self, batch: Batch, train: bool) -> Pyramid:
+        pyramid = self._pyramid(batch, train and not self.frozen_encoder)
         if self.frozen_encoder:
             pyramid = jax.lax.stop_gradient(pyramid)
         for neck in self.neck:
             pyramid = neck(pyramid, train=train)
         logits = self.head(pyramid, train=train)
         if 1 in logits:  # pooling pads odd sizes to even, so crop
-            logits = {**logits, 1: logits[1][:, : image.shape[1], : image.shape[2]]}
+            h, w = batch["image"].shape[1:3]
+            logits = {**logits, 1: logits[1][:, :h, :w]}
         return logits
 
     def _at_image_size(self, logits: Float[Array, "b _ _ k"], batch: Batch) -> Float[Array, "b h w k"]:

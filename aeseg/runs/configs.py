@@ -6,7 +6,7 @@ A config file passes only the fields that it sets.  Numbers from which other fie
     run_config(..., steps=steps, optimiser=warm_adamw(2e-3, steps))
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
@@ -14,7 +14,8 @@ from ml_collections import ConfigDict, FieldReference
 from aeseg import spec
 from aeseg.methods.segmenter import Segmenter
 from aeseg.models import neck as necks
-from aeseg.runs.run import SPLITS, Data, Run, is_segmenter
+from aeseg.runs.data import SPLITS, Data
+from aeseg.runs.run import Run, is_segmenter
 from aeseg.spec import names, recipe
 from aeseg.training.optimiser import adamw
 from aeseg.types import UserError
@@ -78,9 +79,11 @@ def method_config(argument: str, classes: int = 2, encoder: ConfigDict | None = 
     if name == "segmenter":
         raise UserError(f"A segmenter is named by its head: {', '.join(names(HEADS))}. Write such as unet or upernet,vit.")
     if name not in names(METHODS):
-        known = [*(each for each in names(METHODS) if each != "segmenter"), *names(HEADS)]
+        known = [*autoencoders(), *names(HEADS)]
         raise UserError(f"Expected an autoencoder or a head, {', '.join(known)}; got {name!r}{spec.suggestion(name, known)}.")
     method = recipe(METHODS, name, "small" if kind else size)
+    if "head" in method:
+        method.classes = classes
     if encoder is not None and (kind or _takes(method, encoder)):
         if method.get("encoder", {}).get("has_mask_token"):
             encoder.has_mask_token = True
@@ -88,11 +91,18 @@ def method_config(argument: str, classes: int = 2, encoder: ConfigDict | None = 
     return method
 
 
-def segmenter_config(head: ConfigDict, encoder: ConfigDict, classes: int, **fields: Any) -> ConfigDict:
+def segmenter_config(
+    head: ConfigDict, encoder: ConfigDict, classes: int, method: Callable[..., Any] = Segmenter, **fields: Any
+) -> ConfigDict:
     """Return a segmenter; an encoder with features of one stride (a vision transformer) gets a neck for the other strides."""
     if "patch" in encoder and "neck" not in fields:
         fields["neck"] = (necks.unet(encoder.patch, encoder.width),)
-    return spec.spec(Segmenter, encoder=encoder, head=head, classes=classes, **fields)
+    return spec.spec(method, encoder=encoder, head=head, classes=classes, **fields)
+
+
+def autoencoders() -> list[str]:
+    """Return the file names of the methods that pretrain; the others are segmenters."""
+    return [name for name in names(METHODS) if "head" not in recipe(METHODS, name)]
 
 
 def file_of(part: ConfigDict) -> str:

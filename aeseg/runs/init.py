@@ -16,7 +16,8 @@ from ml_collections import ConfigDict
 from aeseg import positions, spec, tree
 from aeseg.importers import adapt, families, files
 from aeseg.runs import transfer
-from aeseg.runs.run import config_example, is_segmenter
+from aeseg.runs.example import image_channels
+from aeseg.runs.run import is_segmenter
 from aeseg.runs.train import Init
 from aeseg.runs.workdir import stored_config
 from aeseg.training import checkpoints as saved
@@ -41,6 +42,8 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
     UserError; the run keeps its window, loss and optimiser.  If `position_tables` asks for it, a segmenter gets the fixed positions of a
     workdir's encoder as parameters: the table of that workdir's window.
     """
+    if config.method.target == "aeseg.methods.vote:Vote":
+        raise UserError(f"Vote has an encoder for each modality, and {path} holds one. Leave out --init.")
     foreign = files.is_foreign(path)
     if foreign:
         model = families.load(path)
@@ -52,6 +55,8 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
         _refuse_others(encoder, config.method.encoder, overrides, path)
     if taken == "all":
         _refuse_another_model(given, config.method, path)
+    if "modalities" in config.method and "modalities" in given:
+        notes += _with_modalities(config, given)
     if taken == "decoder":
         donor = _with_head(donor, given, config.method, path)
     else:
@@ -61,7 +66,7 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
         **({"decoder": given.decoder} if foreign and taken in ("what fits", "all") and "decoder" in given else {}),
     }
     grids = {part: tuple(described.grid) for part, described in parts.items() if "grid" in described}
-    channels = config_example(config)["image"].shape[-1]
+    channels = image_channels(config)
     for part, described in parts.items():
         before = described.copy_and_resolve_references()
         _follow(described, config.method[part], part, overrides, path)
@@ -100,7 +105,9 @@ def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids:
     started, paths = saved.graft(variables, given)
     lines += said
     lines.append(f"Took {len(paths)} arrays ({tree.count(given['params']['encoder']):,} numbers) of the encoder from the checkpoint.")
-    others = {part for leaves in variables.values() for part in leaves} - {"encoder"} if taken in ("what fits", "all") else ()
+    others = {part for leaves in variables.values() for part in leaves} - {"encoder"}
+    if taken not in ("what fits", "all"):
+        others = {part for part in others if part.startswith("adapters_")}  # they belong to an encoder of several modalities
     if taken == "decoder":
         blocks = tuple(f"head/{block}/*" for block in given["params"]["head"])
         started, paths = saved.graft(started, given, blocks)
@@ -117,6 +124,15 @@ def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids:
     params = placed.pop("params")
     ema = jax.tree.map(lambda leaf: leaf.copy(), states.averaged(params, placed)) if state.ema else {}
     return state.replace(params=params, collections=placed, ema=ema), lines
+
+
+def _with_modalities(config: ConfigDict, given: ConfigDict) -> list[str]:
+    """Describe the config's modalities as the donor's of the same keys; return a line for each change."""
+    theirs = {spec.build(node).key: node for node in given.modalities}
+    taken = tuple(theirs.get(spec.build(node).key, node) for node in config.method.modalities)
+    lines = spec.differences(spec.plain(config.method.modalities), spec.plain(taken), "config.method.modalities")
+    config.method.modalities = taken
+    return lines
 
 
 def _with_head(donor: Mapping[str, Any], saved_spec: ConfigDict, wanted: ConfigDict, path: str) -> dict[str, Any]:

@@ -9,7 +9,10 @@ from ml_collections import ConfigDict
 from aeseg import spec
 from aeseg.data import wrappers
 from aeseg.data.statistics import channel_statistics
-from aeseg.runs.run import SPLITS, Data, is_segmenter, split_config
+from aeseg.runs import own_modalities
+from aeseg.runs.data import SPLITS, Data, split_config
+from aeseg.runs.example import decoder_channels
+from aeseg.runs.run import is_segmenter
 from aeseg.runs.workdir import Trained
 from aeseg.types import UserError
 
@@ -58,7 +61,7 @@ def elsewhere(trained: Trained, root: str = "", description: Mapping[str, Any] |
 
 
 def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistics: Mapping[str, tuple[float, ...]] | None = None) -> None:
-    """Set classes, channels, depth, mean and std of a config from its training images, except fields in `overrides`."""
+    """Set classes, channels, depth, mean, std and modalities of a config from its training images, except fields in `overrides`."""
     train = spec.build(split_config(spec.plain(config.data), "train"))
     if is_segmenter(config) and "method.classes" not in overrides:
         config.method.classes = len(train.classes)
@@ -68,8 +71,9 @@ def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistic
     if hasattr(train, "reading") and {"bits", "value_range"} <= set(config.data.source):
         for name in {"bits", "value_range"} - {field.removeprefix("data.source.") for field in overrides}:
             config.data.source[name] = getattr(train.reading, name)  # stated once, also for images elsewhere
-    if "channels" in decoder and "method.decoder.channels" not in overrides:
-        decoder.channels = getattr(train, "channels", decoder.channels)
+    own_modalities.follow(config, train)
+    if "channels" in decoder and hasattr(train, "channels") and "method.decoder.channels" not in overrides:
+        decoder.channels = decoder_channels(config.method, train.channels)
 
 
 def statistics_of(source: Any) -> dict[str, tuple[float, ...]]:

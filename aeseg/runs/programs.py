@@ -31,7 +31,7 @@ class Alone:
 
     def initial(self, run: Run) -> TrainState:
         """Return an initial state of the run."""
-        return loop.initial_state(run, run.loader[0])  # type: ignore[arg-type]
+        return loop.initial_state(run, run.first_row)  # type: ignore[arg-type]
 
     def step(self, run: Run) -> Any:
         """Return the train step of the run."""
@@ -61,12 +61,11 @@ class Programs:
         """Return an initial state of the run, like `loop.initial_state`."""
 
         def compiled() -> Any:
-            batch = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in run.loader[0].items()}
-            optimiser = without_rate(run.optimiser)
-            placed = meshes.shardings(run.mesh, states.shapes(run.method, optimiser, batch, 0, run.ema > 0))
+            row, optimiser = run.first_row, without_rate(run.optimiser)
+            placed = meshes.shardings(run.mesh, states.shapes(run.method, optimiser, row, 0, run.ema > 0))
             options = states.QUICK_TO_COMPILE if run.mesh.devices.flat[0].platform == "cpu" else {}
             return jax.jit(
-                lambda seed: states.initial(run.method, optimiser, batch, seed, run.ema > 0), out_shardings=placed, compiler_options=options
+                lambda seed: states.initial(run.method, optimiser, row, seed, run.ema > 0), out_shardings=placed, compiler_options=options
             )
 
         return self._of(run, "initial", compiled)(np.uint32(run.seed))

@@ -1,10 +1,10 @@
-"""`Run` and `Data`, the complete description of one training run.  A config is `spec(Run, ...)`."""
+"""`Run`, the complete description of one training run.  A config is `spec(Run, ...)`."""
 
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,14 +12,13 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from aeseg import checks, spec, tree
-from aeseg.data import narration, wrappers
 from aeseg.data.loader import Loader
+from aeseg.runs.data import Data
+from aeseg.runs.example import config_example
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
 from aeseg.training.nonfinite import Policy
 from aeseg.types import Class, UserError
-
-SPLITS = ("train", "validation", "test")
 
 DTYPES = ("float32", "bfloat16")
 """Dtypes of activations; float16 would need loss scaling, which the train step lacks."""
@@ -38,96 +37,6 @@ SCORES = ("mean_iou", "pixel_accuracy", "class_accuracy", "mean_dice")
 
 LARGER_IS_BETTER = (*SCORES, "psnr", "ssim")
 """Metrics for which larger is better; all others are losses and errors."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """The images of a run, in three splits.
-
-    source      the description (`spec(Folder, ...)`) that all splits share: location of the images, meaning of the labels
-    train, validation, test   arguments of a split that override `source`; or the description of another source
-    transforms  applied to training records, in order; may be random
-    evaluation_transforms   applied to records that are scored or predicted
-    fraction    the fraction of the training records to use, drawn by the run's seed
-    cache_gib   memory for decoded records, in GiB; 0 decodes each record anew
-    on_error    "raise" stops at an unreadable record; "skip" skips it
-    threads, workers   threads or processes that prefetch
-    strict      stop before the first step if the labels fail a check (aeseg/data/checks.py); else warn
-    """
-
-    DESCRIPTIONS: ClassVar = ("source", *SPLITS)
-
-    source: Mapping[str, Any] | ConfigDict = dataclasses.field(default_factory=dict)
-    train: Mapping[str, Any] | ConfigDict = dataclasses.field(default_factory=dict)
-    validation: Mapping[str, Any] | ConfigDict = dataclasses.field(default_factory=dict)
-    test: Mapping[str, Any] | ConfigDict = dataclasses.field(default_factory=dict)
-    transforms: tuple[Any, ...] = ()
-    evaluation_transforms: tuple[Any, ...] = ()
-    fraction: float = 1.0
-    cache_gib: float = 1.0
-    on_error: str = "raise"
-    threads: int = 2
-    workers: int = 0
-    strict: bool = True
-
-    def __post_init__(self) -> None:
-        if not 0 < self.fraction <= 1:
-            raise UserError(
-                f"fraction is the fraction of the training records, above 0 and at most 1; got {self.fraction}. Set --config.data.fraction."
-            )
-        if self.on_error not in ("raise", "skip"):
-            raise UserError(f"on_error must be 'raise' or 'skip'; got {self.on_error!r}. Set --config.data.on_error.")
-        for split in SPLITS:
-            if "target" not in split_config({"source": self.source, split: getattr(self, split)}, split):
-                raise UserError(f"The data of split {split!r} name no source. Set config.data.source to the description of one.")
-            self._check_shared(split)
-
-    def described(self, split: str) -> dict[str, Any]:
-        """Return the complete description of a split's source."""
-        return split_config(spec.plain({name: getattr(self, name) for name in ("source", split)}), split)
-
-    def records(self, split: str) -> Any:
-        """Return the source of a split as on disk; UserError if it has no record."""
-        source = spec.build(self.described(split))
-        if len(source) == 0:
-            kind = self.described(split)["target"].partition(":")[2]
-            raise UserError(f"Expected records; {kind} of split {split!r} has none. Name another split or folder.")
-        return source
-
-    def training(self, seed: int) -> Any:
-        """Return the training records: the drawn fraction, cached, without unreadable records if `on_error` is "skip"."""
-        source = self.records("train")
-        if self.on_error == "skip":
-            source = wrappers.Tolerant(source)
-        if self.fraction < 1:
-            source = wrappers.Subset(source, self.fraction, seed)
-        return self._cached(source)
-
-    def scored(self, split: str) -> Any:
-        """Return the records of a split to score, each once, without unreadable records if `on_error` is "skip"."""
-        source = self._cached(self.records(split))
-        return wrappers.Readable(source) if self.on_error == "skip" else source
-
-    @property
-    def channels(self) -> int:
-        """Return the described channels of the training images; 3 by default."""
-        return int(self.described("train").get("channels", 3))
-
-    def _cached(self, source: Any) -> Any:
-        return wrappers.Cached(source, self.cache_gib) if self.cache_gib > 0 else source
-
-    def _check_shared(self, split: str) -> None:
-        """Raise UserError if a split overrides a field that must be equal for all splits."""
-        fields = getattr(self, split)
-        if not self.source or "target" in fields:
-            return
-        shared = getattr(spec.resolve(self.source["target"]), "SHARED", ())
-        for name in shared:
-            if name in fields and fields[name] != self.source[name]:
-                raise UserError(
-                    f"{name} holds for all splits; config.data.{split} sets it to {fields[name]!r} for one of them. "
-                    f"Set --config.data.source.{name}."
-                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,14 +196,18 @@ class Run:
         """Yield this process's rows of the batches start, start + 1, ..."""
         return self.loader.batches(start)
 
+    @cached_property
+    def first_row(self) -> dict[str, np.ndarray]:
+        """Return a row of zeros in the shapes of the first batch, which is read once."""
+        return {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in self.loader[0].items()}
+
     def check(self) -> None:
         """Read the first batch and trace the network with shapes only, to raise errors before computing."""
         if self.steps < 1:
             raise UserError(f"steps must be at least 1; got {self.steps}. Set --config.steps.")
         _ = self.mesh, self.validation
-        first = self.loader[0]
-        state = states.shapes(self.method, self.optimiser, first, self.seed, self.ema > 0)
-        images = 4 * self.batch_size // self.microbatches * math.prod(first["image"].shape[1:])
+        state = states.shapes(self.method, self.optimiser, self.first_row, self.seed, self.ema > 0)
+        images = 4 * self.batch_size // self.microbatches * math.prod(self.first_row["image"].shape[1:])
         needed = checks.state_bytes(state) + images
         checks.check_memory(
             needed,
@@ -304,21 +217,7 @@ class Run:
 
     def example(self) -> dict[str, Any]:
         """Return a row of zeros of the window's size, with everything that a method may read."""
-        return example(self.window, getattr(getattr(self.method, "decoder", None), "channels", self.data.channels))
-
-
-def example(window: tuple[int, int], channels: int) -> dict[str, Any]:
-    """Return a row of zeros with everything that a method may read."""
-    h, w = window
-    row = {"image": np.zeros((1, h, w, channels), np.uint8), "label": np.zeros((1, h, w), np.int32)}
-    beside = {"caption": np.zeros((1, narration.CAPTION), np.uint8), "sound": np.zeros((1, narration.RATE, 2), np.float32)}
-    return {**row, "depth": np.zeros((1, h, w), np.float32), **beside}
-
-
-def split_config(data: Mapping[str, Any], split: str) -> dict[str, Any]:
-    """Return the complete description of a split's source from a plain config of `Data`; a split with a target is complete."""
-    fields = data.get(split, {})
-    return dict(fields) if "target" in fields else {**data.get("source", {}), **fields}
+        return config_example(self.config)
 
 
 def freezes_encoder(config: Any) -> bool:
@@ -332,9 +231,3 @@ def freezes_encoder(config: Any) -> bool:
 def is_segmenter(config: Any) -> bool:
     """Return whether a config of a `Run` trains a segmenter (with the command `segment`); otherwise it pretrains."""
     return "head" in config["method"]
-
-
-def config_example(config: Any) -> dict[str, Any]:
-    """Return the `example` of a config of a `Run`, without building its method."""
-    channels = split_config(spec.plain(config.data), "train").get("channels", 3)
-    return example(tuple(config.window), config.method.get("decoder", {}).get("channels", channels))

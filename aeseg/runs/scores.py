@@ -18,6 +18,7 @@ from aeseg.inference import evaluate as evaluation
 from aeseg.inference.samples import PLANES, fingerprints, sampled
 from aeseg.inference.sliding import Predict
 from aeseg.inference.statistics import by_own_statistics
+from aeseg.inference.windows import Inputs
 from aeseg.runs.run import SCORES, Run
 from aeseg.training import mesh as meshes
 from aeseg.training import step
@@ -32,8 +33,15 @@ Forward = Callable[[Any, Mapping[str, np.ndarray]], Any]
 def forward(run: Run) -> Forward:
     """Return a compiled function of (variables, batch): the Means of an autoencoder, or the logits of a segmenter."""
     if run.segments:
-        return on_local_devices(lambda variables, batch: run.method.apply(variables, step.prepare(batch)["image"], method="predict"))
+        return on_local_devices(lambda variables, batch: logits(run.method, variables, step.prepare(batch)))
     return on_local_devices(lambda variables, batch: dict(run.method.apply(variables, step.prepare(batch), train=False)))  # type: ignore[arg-type]
+
+
+def logits(method: nn.Module, variables: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
+    """Return a segmenter's logits of a prepared batch: of its images, and of the other entries that the method reads."""
+    if getattr(method, "reads", ()):
+        return method.apply(variables, batch, method="predict_from")  # type: ignore[return-value]
+    return method.apply(variables, batch["image"], method="predict")  # type: ignore[return-value]
 
 
 def validation(run: Run, compiled: Forward | None = None) -> Evaluate:
@@ -60,7 +68,7 @@ def validation(run: Run, compiled: Forward | None = None) -> Evaluate:
         variables = host_copy(state.variables)
         scores = segmentation(
             run,
-            lambda image: np.asarray(compiled(variables, {"image": image})),
+            lambda inputs: np.asarray(compiled(variables, {"image": inputs} if isinstance(inputs, np.ndarray) else inputs)),
             run.validation,
             batch=run.batch_size // jax.process_count(),
         )
@@ -77,18 +85,19 @@ def segmentation(run: Run, predict: Predict, source: Any, **how: Any) -> dict[st
         run.data.evaluation_transforms,
         tuple(run.window),  # type: ignore[arg-type]
         [name for name, _ in source.classes],
-        **{"threads": run.data.threads, "largest": run.largest_window, **how},
+        **{"threads": run.data.threads, "largest": run.largest_window, "reads": getattr(run.method, "reads", ()), **how},
     )
 
 
 def predictor(run: Run, method: nn.Module, variables: Any, samples: int = 0, batch_statistics: bool = False) -> Predict:
-    """Return a function from images [b h w c] uint8 to logits or to an autoencoder's output; it compiles once per shape.
+    """Return a function from images [b h w c] uint8, or inputs of several entries, to logits or to an autoencoder's output; it compiles
+    once per shape.
 
     With `samples` a segmenter returns `samples.sampled`, drawn by the run's seed and each image's pixels; with `batch_statistics` it
     normalises by `statistics.by_own_statistics`.
     """
 
-    def logits(variables: Any, image: jax.Array, rngs: dict[str, jax.Array] | None = None) -> jax.Array:
+    def of_image(variables: Any, image: jax.Array, rngs: dict[str, jax.Array] | None = None) -> jax.Array:
         if batch_statistics:
             return by_own_statistics(method, variables, images.as_float(image), rngs)
         return method.apply(variables, images.as_float(image), rngs=rngs, method="predict")  # type: ignore[return-value]
@@ -97,11 +106,11 @@ def predictor(run: Run, method: nn.Module, variables: Any, samples: int = 0, bat
         if samples:
 
             def drawn(key: jax.Array, image: jax.Array) -> jax.Array:
-                return logits(variables, image, {keys.MONTE_CARLO: key})
+                return of_image(variables, image, {keys.MONTE_CARLO: key})
 
             return sampled(drawn, batch["image"], batch["index"], run.seed, samples)
         if run.segments:
-            return logits(variables, batch["image"])
+            return of_image(variables, batch["image"]) if len(batch) == 1 else logits(method, variables, step.prepare(batch))
         shown: Any = method.apply(variables, step.prepare(batch), method="show")
         if "reconstruction" not in shown:
             raise UserError(
@@ -112,9 +121,16 @@ def predictor(run: Run, method: nn.Module, variables: Any, samples: int = 0, bat
 
     compiled, placed = on_local_devices(apply), on_every_device(variables)
 
-    def predict(image: np.ndarray) -> np.ndarray:
-        rows = {"index": fingerprints(image)} if samples else {}
-        return np.asarray(compiled(placed, {"image": image, **rows}))
+    def predict(inputs: Inputs) -> np.ndarray:
+        if isinstance(inputs, np.ndarray):
+            rows = {"index": fingerprints(inputs)} if samples else {}
+            return np.asarray(compiled(placed, {"image": inputs, **rows}))
+        if samples or batch_statistics:
+            raise UserError(
+                f"Samples and per-image statistics are of images alone; {type(method).__name__} also reads {', '.join(method.reads)}. "  # type: ignore[attr-defined]
+                "Leave out --samples and --batch_statistics."
+            )
+        return np.asarray(compiled(placed, dict(inputs)))
 
     return predict
 

@@ -1,17 +1,23 @@
-"""Start of a segmenter: pretrained weights, frozen parts, and class weights."""
+"""Start of a segmenter: pretrained weights, frozen parts, checked labels, and class weights."""
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from aeseg import objectives, spec
-from aeseg.data import wrappers
+from aeseg.data import checks
 from aeseg.data.sources.folder import SEGNET_WEIGHTS
 from aeseg.runs.run import TRANSFERS, freezes_encoder
 from aeseg.runs.train import Init
 from aeseg.types import UserError
 
-CHECKED = 5_000
-"""Largest number of records whose labels are read before training; larger sets raise for a label out of range during training."""
+RULES = {"median_frequency": objectives.median_frequency, "inverse_square_root": objectives.inverse_square_root}
+"""Class weights that depend on the training labels."""
+
+FLAG = "--config.data.strict=False"
+"""Flag that turns the checks of labels into warnings."""
 
 
 def chosen(config: ConfigDict, weights: Init | None) -> Init | None:
@@ -32,7 +38,7 @@ def chosen(config: ConfigDict, weights: Init | None) -> Init | None:
         if weights is None:
             raise UserError("A linear probe reads a pretrained encoder, and there is none. Name one with --init=<workdir>.")
         config.method.frozen_encoder = True
-        config.optimiser.freeze = ("encoder/*",)
+        config.optimiser.freeze = ("encoder/*", *(("adapters_*",) if "modalities" in config.method else ()))
     return weights
 
 
@@ -50,28 +56,40 @@ def train_positions(config: ConfigDict, encoder: ConfigDict) -> bool:
     return False
 
 
-def weigh_classes(config: ConfigDict) -> None:
-    """Check the training labels' range, and set the method's class weights from `class_weights`."""
-    rules = {"median_frequency": objectives.median_frequency, "inverse_square_root": objectives.inverse_square_root}
-    if config.class_weights not in ("none", "segnet", *rules):
-        raise UserError(f"class_weights must be one of none, segnet, {', '.join(rules)}; got {config.class_weights!r}.")
-    labelled = spec.build(config.data).training(config.seed)
-    if len(labelled.classes) != config.method.classes:
+def check_labels(config: ConfigDict) -> list[str]:
+    """Read the labels of training and validation: check them, and set the method's class weights; return lines to print.
+
+    All labels are read if weights depend on them, and each once; a drawn fraction of the training labels is counted by itself.
+    """
+    if config.class_weights not in ("none", "segnet", *RULES):
+        raise UserError(f"class_weights must be one of none, segnet, {', '.join(RULES)}; got {config.class_weights!r}.")
+    data = spec.build(config.data)
+    sources = {split: data.records(split) for split in ("train", "validation")}
+    names = [name for name, _ in sources["train"].classes]
+    if len(names) != config.method.classes:
         raise UserError(
-            f"The model has {config.method.classes} classes; the training data have {len(labelled.classes)}: "
-            f"{', '.join(name for name, _ in labelled.classes) or 'no labels'}. Set --config.method.classes, or the data's class_table."
+            f"The model has {config.method.classes} classes; the training data have {len(names)}: "
+            f"{', '.join(names) or 'no labels'}. Set --config.method.classes, or the data's class_table."
         )
-    if config.class_weights == "none" and len(labelled) > CHECKED:
-        return
-    counts, present = wrappers.class_counts(labelled, labelled.classes)
-    if config.class_weights == "segnet":
-        names = [name for name, _ in labelled.classes]
-        if names != list(SEGNET_WEIGHTS):
-            raise UserError(
-                f"The weights published with SegNet are of CamVid's classes, {', '.join(SEGNET_WEIGHTS)}; the data have {names}."
-            )
-        config.method.class_weights = tuple(SEGNET_WEIGHTS.values())
-    elif config.class_weights != "none":
-        config.method.class_weights = tuple(round(float(w), 6) for w in rules[config.class_weights](counts, present))
-    if not np.any(counts):
+    weighs, part = config.class_weights in RULES, data.fraction < 1
+    limit = math.inf if weighs else checks.LIMIT_SECONDS
+    counts = checks.counted(sources, limit)
+    lines = checks.check_labels(sources, counts, data.strict, FLAG)
+    if part or (weighs and (data.on_error == "skip" or "train" not in counts)):
+        counts["train"] = checks.count(data.training(config.seed), len(names), limit)
+    learned = counts.get("train")
+    if learned and learned.all_read and not np.any(learned.pixels):
         raise UserError("Expected labels; every pixel of the training labels is ignored. Check the class table and the ignore ids.")
+    if config.class_weights == "segnet":
+        config.method.class_weights = published_weights(names)
+    elif weighs and learned:
+        weights = RULES[config.class_weights](learned.pixels, learned.presence)
+        config.method.class_weights = tuple(round(float(weight), 6) for weight in weights)
+    return lines
+
+
+def published_weights(names: Sequence[str]) -> tuple[float, ...]:
+    """Return the class weights published with SegNet; UserError if the classes are not CamVid's."""
+    if list(names) != list(SEGNET_WEIGHTS):
+        raise UserError(f"The weights published with SegNet are of CamVid's classes, {', '.join(SEGNET_WEIGHTS)}; the data have {names}.")
+    return tuple(SEGNET_WEIGHTS.values())

@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 
 from aeseg import files, jsonlines, spec
 from aeseg.data import files as data_files
-from aeseg.runs.run import LARGER_IS_BETTER, SPLITS, Run, freezes_encoder, split_config
+from aeseg.runs.data import SPLITS, split_config
+from aeseg.runs.run import LARGER_IS_BETTER, Run, freezes_encoder
 from aeseg.training import checkpoints as saved
 from aeseg.training import state as states
 from aeseg.training.stored import saved_steps

@@ -1,1 +1,1 @@
-"""The benchmarks of `bench`."""
+"""Benchmarks of `bench`, one per file."""

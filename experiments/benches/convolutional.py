@@ -1,7 +1,7 @@
-"""The convolutional networks of the bench, here and in PyTorch, with the same weights on the same batch.
+"""Convolutional networks in aeseg and in PyTorch, with the same weights on the same batch.
 
 autoencoder   the reference's, 64-128-256 channels, binary cross-entropy
-unet          64..1024 channels, cross-entropy of 11 classes
+unet          64 to 1024 channels, cross-entropy of 11 classes
 """
 
 import contextlib
@@ -28,7 +28,7 @@ RATE = 1e-3
 
 
 def networks(torch: Any, name: str, size: int) -> tuple[Callable[[Any], jax.Array], Any, dict[str, tuple[Callable[[], Any], list[Any]]]]:
-    """(the loss of our parameters, these, theirs by memory format: a loss and its parameters)."""
+    """Return our loss of parameters, our parameters, and PyTorch's (loss, parameters) by memory format."""
     model = Network(build(convnet.recipe("unet" if name == "unet" else "reference")), reader(name))
     random = np.random.default_rng(0)
     image = random.random((BATCH, size, size, 3), np.float32)
@@ -48,7 +48,7 @@ def networks(torch: Any, name: str, size: int) -> tuple[Callable[[Any], jax.Arra
 
 
 class Network(nn.Module):
-    """An encoder and what reads its pyramid."""
+    """An encoder, and the decoder or head that reads its pyramid."""
 
     encoder: nn.Module
     reader: nn.Module
@@ -59,36 +59,38 @@ class Network(nn.Module):
 
 
 def reader(name: str) -> nn.Module:
-    """The decoder or head of a network."""
+    """Return the decoder or head of a network."""
     return build(unet.recipe("reference", classes=CLASSES) if name == "unet" else convolutional.recipe("reference"))
 
 
 def twin(
     torch: Any, name: str, weights: dict[str, np.ndarray], image: np.ndarray, target: np.ndarray, memory_format: Any
 ) -> tuple[Callable[[], Any], list[Any]]:
-    """The same in PyTorch, from the same weights: its loss, and its parameters."""
+    """Return the loss and the parameters of the same network in PyTorch, with the same weights."""
     functional = torch.nn.functional
 
     def tensor(array: np.ndarray) -> Any:
-        found = torch.tensor(array.transpose(0, 3, 1, 2) if array.ndim == 4 else array)
-        return found.contiguous(memory_format=memory_format) if found.dim() == 4 else found
+        ordered = torch.tensor(array.transpose(0, 3, 1, 2) if array.ndim == 4 else array)
+        return ordered.contiguous(memory_format=memory_format) if ordered.dim() == 4 else ordered
 
-    held = {}
+    parameters = {}
     for path, leaf in weights.items():
-        up = path.split("/")[-2].startswith("up")  # ConvTranspose2d holds in, out, height, width
-        held[path] = tensor(leaf.transpose(2, 0, 1, 3) if up and leaf.ndim == 4 else leaf.transpose(3, 0, 1, 2) if leaf.ndim == 4 else leaf)
-        held[path].requires_grad_()
+        up = path.split("/")[-2].startswith("up")  # ConvTranspose2d's kernel is (in, out, height, width)
+        parameters[path] = tensor(
+            leaf.transpose(2, 0, 1, 3) if up and leaf.ndim == 4 else leaf.transpose(3, 0, 1, 2) if leaf.ndim == 4 else leaf
+        )
+        parameters[path].requires_grad_()
     image, target = tensor(image), tensor(target.astype(np.int64) if name == "unet" else target)
 
     def convolve(features: Any, path: str) -> Any:
-        kernel = held[f"{path}/kernel"]
-        return functional.conv2d(features, kernel, held[f"{path}/bias"], padding=kernel.shape[-1] // 2)
+        kernel = parameters[f"{path}/kernel"]
+        return functional.conv2d(features, kernel, parameters[f"{path}/bias"], padding=kernel.shape[-1] // 2)
 
     def autoencoder(features: Any) -> Any:
         for level in range(3):
             features = functional.max_pool2d(convolve(features, f"encoder/level{level}/convolution0").relu(), 2)
-        for place in range(3):
-            features = convolve(features, f"reader/convolution{place}").relu()
+        for index in range(3):
+            features = convolve(features, f"reader/convolution{index}").relu()
             features = functional.interpolate(features, scale_factor=2, mode="nearest")
         return convolve(features, "reader/last")
 
@@ -103,7 +105,7 @@ def twin(
         features = two(features, "encoder/bottleneck_level")
         for stride in (8, 4, 2, 1):
             up = f"reader/up{stride}"
-            features = functional.conv_transpose2d(features, held[f"{up}/kernel"], held[f"{up}/bias"], stride=2)
+            features = functional.conv_transpose2d(features, parameters[f"{up}/kernel"], parameters[f"{up}/bias"], stride=2)
             features = two(torch.cat([skips[stride], features], dim=1), f"reader/level{stride}")
         return convolve(features, "reader/logits1")
 
@@ -112,12 +114,12 @@ def twin(
             return functional.cross_entropy(expanded(image), target)
         return functional.binary_cross_entropy_with_logits(autoencoder(image), target)
 
-    return loss, list(held.values())
+    return loss, list(parameters.values())
 
 
 @contextlib.contextmanager
 def plain_layers() -> Iterator[None]:
-    """Within it, `layers` is traced with the plain forms: what one would write without knowing this CPU."""
+    """Trace `layers` with XLA's plain operations inside the block, without aeseg's faster forms."""
 
     def convolve(image: jax.Array, kernel: jax.Array, stride: int = 1, padding: layers.Padding | None = None) -> jax.Array:
         return lax.conv_general_dilated(image, kernel, (stride, stride), padding or "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))

@@ -1,4 +1,4 @@
-"""What loading costs a run: its steps with the loader, and with one batch that is already there, in alternation.
+"""Cost of data loading: time the steps of a run with the loader and with one fixed batch, in alternation.
 
 `python -m experiments.bench --loading=camvid_small:unet` calls this.
 """
@@ -17,15 +17,15 @@ from aeseg.training import step
 
 
 def measured(name: str, config: ConfigDict, pairs: int, steps: int = 20) -> dict[str, Any]:
-    """Median and quartiles of the share of the step time that loading adds, over `pairs` of `steps` steps each.
+    """Return median and quartiles of the fraction of the step time that loading adds, over `pairs` of `steps` steps each.
 
-    The cache is filled first, as it is after a run's first epoch.  The loader's threads work while XLA computes, so its cost
-    is not what the host waits but how much longer the same steps take.
+    The cache is filled first, as after a run's first epoch.  The loader's threads compete with XLA, so the cost of loading is how much
+    longer the same steps take, not how long the host waits.
     """
     run = build(config)
     run.check()
     advance = step.train_step(run.method, run.optimiser, run.mesh, run.microbatches, run.seed, run.ema)
-    state = states.create(run.method, run.optimiser, run.loader[0], run.seed, run.ema > 0, run.mesh)
+    state = states.create(run.method, run.optimiser, run.first_row, run.seed, run.ema > 0, run.mesh)
     for index in range(len(run.training)):
         run.training[index]
     fixed, batches = run.loader[0], run.batches(0)
@@ -40,10 +40,10 @@ def measured(name: str, config: ConfigDict, pairs: int, steps: int = 20) -> dict
 
     seconds(True)  # compiles, and fills the queue
     times = np.array([(seconds(True), seconds(False)) for _ in range(pairs)]) / steps
-    low, share, high = np.quantile(times[:, 0] / times[:, 1] - 1, (0.25, 0.5, 0.75))
+    low, added, high = np.quantile(times[:, 0] / times[:, 1] - 1, (0.25, 0.5, 0.75))
     return {
         "loading": name,
-        "share": round(float(share), 4),
+        "share": round(float(added), 4),
         "low": round(float(low), 4),
         "high": round(float(high), 4),
         "seconds": round(float(np.median(times[:, 0])), 4),

@@ -1,6 +1,7 @@
-"""MAE's training step here and in `transformers`, for the bench: the same weights, the same batch, the same hidden patches.
+"""MAE's training step in aeseg and in `transformers`, with the same weights, batch and hidden patches.
 
-Width 192 and 12 blocks with 3 heads, patches of 16; the decoder 512 wide, 8 blocks with 16 heads; squared error.
+The encoder has width 192, 12 blocks with 3 heads, and patches of 16; the decoder has width 512 and 8 blocks with 16 heads.  The loss is the
+squared error.
 """
 
 import tempfile
@@ -26,22 +27,22 @@ DECODER = {"width": 512, "depth": 8, "heads": 16}
 def networks(
     torch: Any, name: str, size: int, encoder: str = "ti16", compiled: bool = True
 ) -> tuple[Callable[[Any], jax.Array], Any, dict[str, tuple[Callable[[], Any], list[Any]]]]:
-    """(the loss of our parameters, these, theirs: eager, and where `compiled` by torch.compile, a loss and its parameters).
+    """Return our loss of parameters, our parameters, and the (loss, parameters) of `transformers`, eager and, if `compiled`, compiled.
 
-    The same patches are hidden in every step; `transformers` gets the image as we do, without standardising.  `name` is "mae".
+    Every step hides the same patches.  Neither side standardises the image.  `name` is "mae".
     """
-    described = masked.recipe("small")
-    described.encoder = recipe("aeseg.models.encoders", "vit", encoder)
-    side = size // described.encoder.patch
-    described.encoder.update({**ENCODER, "grid": (side, side)})
-    described.decoder.update({**DECODER, "grid": (side, side)})
-    method = build(described)
+    node = masked.recipe("small")
+    node.encoder = recipe("aeseg.models.encoders", "vit", encoder)
+    side = size // node.encoder.patch
+    node.encoder.update({**ENCODER, "grid": (side, side)})
+    node.decoder.update({**DECODER, "grid": (side, side)})
+    method = build(node)
     image = np.random.default_rng(0).random((BATCH, size, size, 3), np.float32)
     batch = {"image": jnp.asarray(image), "valid": jnp.ones(BATCH, bool), "index": jnp.arange(BATCH, dtype=jnp.int32)}
     variables = jax.jit(lambda: method.init(jax.random.key(0), batch, train=False))()
     hidden = method.apply(variables, batch, False, method="_hidden")
-    network = twin(vit_mae.config_of(described), to_foreign(vit_mae.rules(described), variables))
-    noise = torch.tensor(np.asarray(hidden, np.float32).reshape(BATCH, -1))  # theirs hides what has the largest
+    network = twin(vit_mae.config_of(node), to_foreign(vit_mae.rules(node), variables))
+    noise = torch.tensor(np.asarray(hidden, np.float32).reshape(BATCH, -1))  # `transformers` hides the patches with the largest noise
     pixels = torch.tensor(image.transpose(0, 3, 1, 2).copy())
 
     def loss(params: Any) -> jax.Array:
@@ -54,7 +55,7 @@ def networks(
 
 
 def twin(config: dict[str, Any], tensors: dict[str, np.ndarray]) -> Callable[[], Any]:
-    """Makes ViTMAEForPreTraining with our weights, its position tables fixed."""
+    """Return a function that builds ViTMAEForPreTraining with our weights and fixed position tables."""
     try:
         from transformers import ViTMAEForPreTraining
     except ImportError:

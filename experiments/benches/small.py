@@ -19,6 +19,8 @@ from aeseg.models.encoders import convnet
 from aeseg.models.heads import unet
 from aeseg.spec import build
 
+from .convolutional import Network
+
 CLASSES = 4
 BATCHES = {"denoiser": 16, "segmenter": 8}
 RATE = 2e-3
@@ -31,19 +33,8 @@ FORMS = ("channels_last", "contiguous_format", "compiled")
 Loss = Callable[[], Any]
 
 
-class Network(nn.Module):
-    """An encoder and what reads its pyramid, while training."""
-
-    encoder: nn.Module
-    reader: nn.Module
-
-    @nn.compact
-    def __call__(self, image: jax.Array) -> Any:
-        return self.reader(self.encoder(image, train=True), train=True)
-
-
 def networks(torch: Any, name: str, size: int) -> tuple[Callable[[Any], jax.Array], Any, dict[str, tuple[Loss, list[Any]]]]:
-    """Return the loss of our parameters, these, and theirs by form: a loss and its parameters."""
+    """Return our loss of parameters, our parameters, and PyTorch's (loss, parameters) by form."""
     reader = convolutional.recipe("small") if name == "denoiser" else unet.recipe("small", classes=CLASSES)
     model = Network(build(convnet.recipe("small")), build(reader))
     random, rows = np.random.default_rng(0), BATCHES[name]

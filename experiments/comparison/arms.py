@@ -1,4 +1,4 @@
-"""The arms of a comparison: each encoder from scratch, pretrained here by a method, and with public weights."""
+"""Arms of a comparison: each encoder from scratch, pretrained here by a method, and with public weights."""
 
 import os
 from collections.abc import Sequence
@@ -9,29 +9,30 @@ from ml_collections import ConfigDict
 from aeseg import spec
 from aeseg.importers import families
 from aeseg.runs import configs
+from aeseg.runs.example import decoder_channels
 from aeseg.spec import recipe
 from aeseg.types import UserError
 
 from .plan import Part
 
 DEFAULT = "denoising spark quantised masked"
-"""Autoencoders of a small convolutional network, and of a small vision transformer."""
+"""Default methods: autoencoders of a small convolutional network, and of a small vision transformer."""
 
 FURTHER = {"vit": ("masked", "small"), "resnet": ("spark", "resnet50"), "convnextv2": ("spark", "v1_small")}
-"""(method, size) that pretrains a public encoder further, by the encoder's file."""
+"""{file of a public encoder: (method, size) that pretrains it further}."""
 
 RATES = {"vit": 6e-4, "mit": 6e-4, "convnextv2": 1e-3}
-"""The learning rate that an encoder's trials begin with; others have 2e-3."""
+"""{file of an encoder: learning rate of its first trial}; other encoders start with 2e-3."""
 
 
 class Arm(NamedTuple):
-    """One way to begin the segmentation.
+    """One start of the segmentation.
 
     name, encoder, against   see the package
-    method    "" (scratch), "longer", "public", or the method that pretrains here
-    node      the encoder's description
-    pretraining   the description of the method that pretrains; {} if none does
-    public    public weights; "" if none
+    method        "" (scratch), "longer", "public", or the method that pretrains here
+    node          config of the encoder
+    pretraining   config of the method that pretrains; {} without a pretraining
+    public        path of public weights; "" without
     """
 
     name: str
@@ -44,25 +45,25 @@ class Arm(NamedTuple):
 
     @property
     def slug(self) -> str:
-        """The name in paths."""
+        """Return the arm's name as a part of paths."""
         return "".join(letter if letter.isalnum() else "-" for letter in self.name.replace(", ", "-"))
 
     @property
     def rate(self) -> float:
-        """The learning rate that the trials begin with."""
+        """Return the learning rate of the first trial."""
         return RATES.get(configs.file_of(self.node), 2e-3)
 
     @property
     def part(self) -> Part:
-        """The arm as the plan sees it."""
+        """Return the arm's fields that the plan needs."""
         return Part(self.name, self.encoder, self.against, bool(self.pretraining), self.method == "longer")
 
 
 def chosen(methods: str, public: Sequence[str], statistics: dict[str, Any], channels: int) -> list[Arm]:
-    """Return the arms that `methods` (words as `pretrain --config=folder:<word>` has them) and paths of public weights make.
+    """Return the arms of `methods` (words as in `pretrain --config=folder:<word>`) and of paths of public weights.
 
-    Each encoder comes with its scratch, and scratch with its pretrainings' seconds as further steps.  `statistics` are the images' mean
-    and std, for encoders that are not public.
+    Each encoder also gets a scratch arm, and a scratch arm with its pretraining's seconds as further steps.  `statistics` are the images'
+    mean and std, for encoders without public weights.
     """
     arms: dict[str, list[Arm]] = {}
     known: dict[str, str] = {}
@@ -72,7 +73,7 @@ def chosen(methods: str, public: Sequence[str], statistics: dict[str, Any], chan
             raise UserError(f"Expected autoencoders; {word!r} is a head. Set --arms, for example --arms={DEFAULT!r}.")
         method.encoder.update({name: value for name, value in statistics.items() if name in method.encoder})
         if "channels" in method.get("decoder", {}):
-            method.decoder.channels = channels
+            method.decoder.channels = decoder_channels(method, channels)
         node = bare(method.encoder)
         encoder = known.setdefault(spec.to_json(node), _unused(configs.file_of(node), known.values()))
         arms.setdefault(encoder, _scratch(encoder, node)).append(_arm(word.split(",")[0], encoder, node, method))
@@ -85,16 +86,16 @@ def chosen(methods: str, public: Sequence[str], statistics: dict[str, Any], chan
             method = recipe(configs.METHODS, *further)
             method.encoder = node
             if "channels" in method.get("decoder", {}):
-                method.decoder.channels = channels
+                method.decoder.channels = decoder_channels(method, channels)
             arms[encoder].append(_arm(further[0], encoder, node, method, path))
-    found = [arm for some in arms.values() for arm in some if arm.method != "longer" or any(other.pretraining for other in some)]
-    if not found:
+    kept = [arm for some in arms.values() for arm in some if arm.method != "longer" or any(other.pretraining for other in some)]
+    if not kept:
         raise UserError(f"Expected something to compare; --arms and --public are empty. Set --arms={DEFAULT!r}.")
-    return found
+    return kept
 
 
 def bare(encoder: ConfigDict) -> ConfigDict:
-    """Return an encoder's description as a segmenter has it: without a token for hidden patches."""
+    """Return the encoder's config for a segmenter: without a mask token."""
     node = encoder.copy_and_resolve_references()
     if "has_mask_token" in node:
         node.has_mask_token = False
@@ -102,11 +103,11 @@ def bare(encoder: ConfigDict) -> ConfigDict:
 
 
 def units(arms: Sequence[Arm]) -> list[int]:
-    """Return the numbers that must divide the sides of a window: patches, coarsest strides, units of hidden patches."""
+    """Return the numbers that must divide the sides of a window: patches, coarsest strides, and masking units."""
     kinds = {configs.file_of(arm.node) for arm in arms}
-    found = {8 if kind == "convnet" else 32 for kind in kinds - {"vit"}}
-    found |= {arm.node.patch for arm in arms if "patch" in arm.node and isinstance(arm.node.patch, int)}
-    return sorted(found | {arm.pretraining.unit for arm in arms if "unit" in arm.pretraining})
+    strides = {8 if kind == "convnet" else 32 for kind in kinds - {"vit"}}
+    patches = {arm.node.patch for arm in arms if "patch" in arm.node and isinstance(arm.node.patch, int)}
+    return sorted(strides | patches | {arm.pretraining.unit for arm in arms if "unit" in arm.pretraining})
 
 
 def _scratch(encoder: str, node: ConfigDict) -> list[Arm]:
@@ -120,13 +121,13 @@ def _arm(method: str, encoder: str, node: ConfigDict, pretraining: ConfigDict, p
 
 
 def _unused(name: str, used: Any) -> str:
-    """Return the name, with a number if another encoder has it."""
+    """Return the name, with a number if another encoder already has it."""
     taken = set(used)
     return next(each for each in (name, *(f"{name} {number}" for number in range(2, 1000))) if each not in taken)
 
 
 def _public(path: str, channels: int) -> ConfigDict:
-    """Return the description of the encoder of public weights, with its own mean and std."""
+    """Return the config of the encoder of public weights, with its mean and std for `channels`."""
     model = families.load(path)
     node = model.described if families.is_encoder(model.described) else model.described.encoder
     if {"mean", "std"} <= set(node) and not {len(node.mean), len(node.std)} <= {1, channels}:

@@ -1,4 +1,4 @@
-"""The images of a comparison: one description, each record read once for all runs."""
+"""Images of a comparison.  All runs share one data description, and each record is read once."""
 
 import json
 import os
@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aeseg import files, spec
-from aeseg.data import wrappers
-from aeseg.data.checks import check_labels
+from aeseg.data import checks, wrappers
 from aeseg.data.inspection import description, report
 from aeseg.runs import own_data
-from aeseg.runs.run import split_config
+from aeseg.runs.data import split_config
 from aeseg.types import UserError
 
 NAME = "data.json"
@@ -21,31 +20,34 @@ NAME = "data.json"
 def described(path: str, output: str, say: Callable[[str], None]) -> dict[str, Any]:
     """Return the data description of `--data`: a file that `inspect` wrote, or a folder, which is inspected into `output`/inspection.
 
-    It is kept as `output`/data.json; a comparison that goes on must be given the same.
+    `output`/data.json keeps the description.  Raises UserError if a continued comparison is given other data.
     """
     kept = os.path.join(output, NAME)
     if os.path.isdir(path):
         known = os.path.join(output, "inspection", NAME)
         if not os.path.exists(known):
-            found = report.inspect(path, os.path.dirname(known), {}, 20.0, progress=say)
-            for question in found.questions:
+            inspected = report.inspect(path, os.path.dirname(known), {}, 20.0, progress=say)
+            for question in inspected.questions:
                 say(f"? {question}")
-            if found.questions:
-                say(f"Answer with: inspect {path} <flags>, then --data=inspections/<name>/data.json; until then the guesses stand.")
+            if inspected.questions:
+                say(f"Answer with: inspect {path} <flags>, then --data=inspections/<name>/data.json; until then, the guesses are used.")
         path = known
     elif not path:
         raise UserError("Expected images; got none. Set --data to a folder, or to the data.json that inspect wrote.")
     read = description.read(path)
     if os.path.exists(kept) and description.read(kept) != read:
-        raise UserError(f"{kept} describes other data than {path}. Name another --output, or remove this one to start again.")
+        raise UserError(f"{kept} describes other data than {path}. Set another --output, or remove this one to start again.")
     files.write(kept, json.dumps(read, indent=2, ensure_ascii=False) + "\n")
     return read
 
 
 class Images(NamedTuple):
-    """The records of each split as segmenters read them, and the images that a pretraining may see.
+    """Labelled records of each split, and the unlabelled images of the pretraining.
 
-    `described` is the data description, `bare` the one of the pretraining.
+    described    data description of the segmentation
+    bare         data description of the pretraining
+    unlabelled   training images without those of the other splits
+    statistics   mean and std of `unlabelled`
     """
 
     described: Mapping[str, Any]
@@ -58,17 +60,17 @@ class Images(NamedTuple):
 
     @property
     def classes(self) -> tuple[Any, ...]:
-        """The classes of the data."""
+        """Return the classes of the data."""
         return self.train.classes
 
     @property
     def channels(self) -> int:
-        """The channels of the images."""
+        """Return the number of channels."""
         return int(self.described["source"].get("channels", 3))
 
     @property
     def side(self) -> int:
-        """The median shorter side of the first training images."""
+        """Return the median of the shorter side over the first training images."""
         return int(np.median([min(self.train[index]["image"].shape[:2]) for index in range(min(8, len(self.train)))]))
 
     def labelled(self, count: int, seed: int) -> Any:
@@ -77,11 +79,12 @@ class Images(NamedTuple):
 
 
 def read(described: Mapping[str, Any], gib: float = 2.0) -> tuple[Images, list[str]]:
-    """Return the images of a description, decoded once as far as `gib` GiB hold them; and what is to be said of the labels."""
+    """Return the images of a description, with `gib` GiB of cache for decoded records, and lines about the labels."""
     if not described["source"].get("labels", "?"):
-        raise UserError("Expected labels, with which arms are compared; the data description has none. Set labels with inspect.")
+        raise UserError("Expected labels, which compare the arms; the data description has none. Set labels with inspect.")
     splits = {split: spec.build(split_config(described, split)) for split in ("train", "validation", "test")}
-    lines = check_labels({split: splits[split] for split in ("train", "validation")}, True, "the data description, with inspect")
+    labelled = {split: splits[split] for split in ("train", "validation")}
+    lines = checks.check_labels(labelled, checks.counted(labelled), True, "the data description, with inspect")
     bare = own_data.images_alone(described)
     unlabelled = Kept(spec.build(split_config(bare, "train")), splits["validation"], splits["test"])
     cached = {split: wrappers.Cached(source, gib / 4) for split, source in splits.items()}
@@ -90,7 +93,7 @@ def read(described: Mapping[str, Any], gib: float = 2.0) -> tuple[Images, list[s
 
 
 class Kept(wrappers.Selected):
-    """The records of a source whose image files other sources do not have."""
+    """Records of a source whose image files are in no other source."""
 
     def __init__(self, source: Any, *others: Any):
         taken = {os.path.realpath(path) for other in others for path in getattr(other, "image_files", ())}
@@ -99,7 +102,7 @@ class Kept(wrappers.Selected):
 
 
 class Spread(wrappers.Selected):
-    """Records of a source spread evenly over it; all if there are no more than `most`."""
+    """At most `most` records of a source, evenly spread over it."""
 
     def __init__(self, source: Any, most: int):
         spread = np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int)

@@ -1,4 +1,4 @@
-"""The health of a pretraining: what a linear probe and the rank of its features say while it trains.  Losses do not tell."""
+"""Health of a pretraining: a linear probe and the rank of its features while it trains.  Losses do not show whether features are useful."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,20 +14,20 @@ from aeseg.training.state import TrainState
 from aeseg.types import IGNORE
 
 WINDOWS = 32
-"""Labelled windows of training images: the first half fits the probe, the second scores it."""
+"""Number of labelled windows of training images; the first half fits the probe, the second half scores it."""
 
 PENALTY = 1.0
-"""Of ridge regression on standardised features."""
+"""Penalty of the ridge regression on standardised features."""
 
 COLLAPSED = 2.0
-"""The effective rank below which features have collapsed."""
+"""Features with a lower effective rank have collapsed."""
 
 UNLEARNED = 0.02
-"""By so much the probe falls below the untrained encoder's before it is said."""
+"""Drop of the probe's mIoU below the untrained encoder's that gives a warning."""
 
 
 class Health(NamedTuple):
-    """The mIoU of a linear probe, and the effective rank of the features."""
+    """Result of a check: mIoU of a linear probe, and effective rank of the features."""
 
     probe: float
     rank: float
@@ -36,14 +36,14 @@ class Health(NamedTuple):
 def effective_rank(features: Float[np.ndarray, "n d"]) -> float:
     """Return RankMe: exp of the entropy of the normalised singular values (Garrido et al. 2023, arXiv 2210.02885, eq. 2-3)."""
     values = np.linalg.svd(features.astype(np.float64), compute_uv=False)
-    shares = values / max(values.sum(), 1e-12) + 1e-7
-    return float(np.exp(-np.sum(shares * np.log(shares))))
+    normalised = values / max(values.sum(), 1e-12) + 1e-7
+    return float(np.exp(-np.sum(normalised * np.log(normalised))))
 
 
 def ridge(features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"], classes: int, penalty: float = PENALTY) -> Callable[[Any], Any]:
-    """Return a classifier of features: ridge regression to +1 for a feature's class and -1 for others, as scikit-learn's RidgeClassifier.
+    """Fit a classifier: ridge regression to +1 for a feature's class and -1 for others, as scikit-learn's RidgeClassifier.
 
-    Features are standardised by the mean and deviation of those that fit it.
+    The mean and deviation of the fitted features standardise all features.  Returns a function from features to classes.
     """
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     deviation = np.where(deviation > 1e-6, deviation, 1.0)
@@ -54,7 +54,7 @@ def ridge(features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"], clas
 
 
 def probed(features: Float[np.ndarray, "b _ _ d"], labels: Int[np.ndarray, "b _ _"], classes: int) -> Health:
-    """Return the health of the features of cells: half of the images fit the probe, the other half scores it."""
+    """Return the health of features with one label per cell; half of the images fit the probe, the other half scores it."""
     half, channels = len(features) // 2, features.shape[-1]
     flat = [part.reshape(-1, channels) for part in (features[:half], features[half:])]
     truth = [part.reshape(-1) for part in (labels[:half], labels[half:])]
@@ -66,7 +66,7 @@ def probed(features: Float[np.ndarray, "b _ _ d"], labels: Int[np.ndarray, "b _ 
 
 
 def checker(encoder: Any, batches: Sequence[Mapping[str, np.ndarray]], classes: int) -> Callable[[TrainState], Health]:
-    """Return a function from a pretraining's state to its health; it reads the coarsest features of the encoder."""
+    """Return a function from a pretraining's state to the health of the encoder's coarsest features."""
     compiled = scores.on_local_devices(lambda variables, batch: _coarsest(encoder, variables, batch))
     image, label = (np.concatenate([batch[name] for batch in batches])[:WINDOWS] for name in ("image", "label"))
 
@@ -85,7 +85,7 @@ def _coarsest(encoder: Any, variables: Any, batch: Any) -> jax.Array:
 
 
 def warning(arm: str, step: int, now: Health, untrained: Health) -> str:
-    """Return what is wrong with a pretraining, or ""."""
+    """Return a warning if a pretraining has collapsed or unlearns, else ""."""
     if now.rank < COLLAPSED <= untrained.rank:
         return f"{arm}: collapsed at step {step}; the effective rank of its features is {now.rank:.1f} ({untrained.rank:.1f} untrained)."
     if now.probe < untrained.probe - UNLEARNED:

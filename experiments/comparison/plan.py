@@ -1,4 +1,4 @@
-"""The plan of a comparison: how much of what was asked for fits the minutes, and what was lowered.  Pure functions."""
+"""Plan of a comparison: lower its steps, images, labels, seeds, trials and arms until it fits the minutes.  Pure functions."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -6,24 +6,26 @@ from typing import NamedTuple
 
 from aeseg.types import UserError
 
+from .verdict import labelled
+
 TRIALS = ((1.0, 1.0), (1 / 3, 1.0), (3.0, 1.0), (1.0, 0.5), (1 / 3, 0.5), (1 / 9, 1.0))
-"""(factor of the encoder's learning rate, share of the steps) of each trial; every arm gets the first ones."""
+"""(factor of the encoder's learning rate, fraction of the steps) of each trial; every arm gets the same first trials."""
 
 PRETRAINING = 2
-"""Steps of a pretraining for each step of a segmentation."""
+"""Steps of a pretraining per step of a segmentation."""
 
 PROBES = 5
-"""Times that a pretraining is probed: before its first step and after each quarter."""
+"""Health checks of a pretraining: before its first step and after each quarter."""
 
 MARGIN = 1.15
-"""Seconds are counted so many times what was measured."""
+"""Safety factor of measured seconds."""
 
 RESERVE = 20.0
 """Seconds for tables and pictures."""
 
 
 class Part(NamedTuple):
-    """An arm, as the plan sees it; `trained` if it is pretrained here, `longer` if it is scratch with its pretrainings' seconds."""
+    """An arm in the plan; `trained`: pretrained here; `longer`: scratch with its pretraining's seconds as further steps."""
 
     name: str
     encoder: str
@@ -35,11 +37,11 @@ class Part(NamedTuple):
 class Costs(NamedTuple):
     """Measured seconds.
 
-    step      of a segmentation step, by encoder
-    pretrain  of a pretraining step, by arm
-    image     of scoring an image, by encoder
-    run       of a run beside its steps and scores
-    probe     of a check of a pretraining
+    step      a segmentation step, by encoder
+    pretrain  a pretraining step, by arm
+    image     scoring an image, by encoder
+    run       overhead of a run, without its steps and scores
+    probe     a health check of a pretraining
     """
 
     step: dict[str, float]
@@ -50,13 +52,14 @@ class Costs(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is trained and scored.  `lowered` has a sentence for each thing that was asked for and does not fit.
+    """Amounts of training and scoring.
 
     labels    numbers of labelled images, ascending
-    seeds     runs of each arm and number of labels
-    trials    of each arm, on validation
-    steps     of a segmentation; `pretraining` of a pretraining
-    validation, test   images that are scored
+    seeds     runs per arm and number of labels
+    trials    trials per arm, on validation
+    steps     steps of a segmentation
+    validation, test   numbers of images to score
+    lowered   a phrase for each request that was reduced
     """
 
     arms: tuple[Part, ...]
@@ -70,12 +73,12 @@ class Plan(NamedTuple):
 
     @property
     def pretraining(self) -> int:
-        """Steps of a pretraining."""
+        """Return the steps of a pretraining."""
         return PRETRAINING * self.steps
 
     @property
     def tuned(self) -> int:
-        """The number of labels that the trials have: the middle one."""
+        """Return the number of labels in the trials: the middle count."""
         return self.labels[(len(self.labels) - 1) // 2]
 
 
@@ -101,13 +104,13 @@ def trial_seconds(plan: Plan, costs: Costs, arm: Part, number: int) -> float:
 
 
 def run_seconds(plan: Plan, costs: Costs, arm: Part) -> float:
-    """Return the seconds of a run that is scored."""
+    """Return the seconds of a run and its scores."""
     scored = (plan.validation + plan.test) * costs.image[arm.encoder]
     return run_steps(plan, costs, arm) * costs.step[arm.encoder] + costs.run + scored
 
 
 def run_steps(plan: Plan, costs: Costs, arm: Part) -> int:
-    """Return the steps of a run: a longer scratch has the seconds of its encoder's longest pretraining, too."""
+    """Return the steps of a run; a longer scratch also gets the seconds of its encoder's longest pretraining."""
     if not arm.longer:
         return plan.steps
     pretrained = [plan.pretraining * costs.pretrain[other.name] for other in plan.arms if other.trained and other.encoder == arm.encoder]
@@ -115,16 +118,16 @@ def run_steps(plan: Plan, costs: Costs, arm: Part) -> int:
 
 
 def timed(wanted: Plan, costs: Costs) -> Plan:
-    """Return the plan of the arms that were timed."""
+    """Return the plan with only the arms that were timed."""
     known = [arm for arm in wanted.arms if arm.encoder in costs.step and (not arm.trained or arm.name in costs.pretrain)]
     trained = {arm.encoder for arm in known if arm.trained}
     return _with(wanted, [arm for arm in known if not arm.longer or arm.encoder in trained])
 
 
 def fitted(wanted: Plan, costs: Costs, budget: float) -> Plan:
-    """Return the first of `ladder` of which as many steps fit `budget` seconds as it must have; UserError if none does.
+    """Return the first plan of `ladder` whose fewest steps fit `budget` seconds, with as many steps as fit, at most `wanted.steps`.
 
-    Steps are lowered first, as far as the rung allows; `wanted.steps` is the most.
+    Raises UserError if no plan fits.
     """
     allowed = (budget - RESERVE) / MARGIN
     for plan, fewest in ladder(timed(wanted, costs)):
@@ -136,13 +139,13 @@ def fitted(wanted: Plan, costs: Costs, budget: float) -> Plan:
     slowest = max((arm.encoder for arm in plan.arms), key=lambda encoder: costs.step[encoder])
     raise UserError(
         f"Expected enough minutes for {fewest} steps of {len(plan.arms)} arms; --minutes leaves {max(0.0, budget) / 60:.1f}, and "
-        f"{least / 60:.1f} are needed: {costs.step[slowest]:.2f} s a step of {slowest}, {costs.image[slowest]:.2f} s an image that is "
-        f"scored, {costs.run:.1f} s a run beside these. Set --minutes, or name fewer --arms."
+        f"{least / 60:.1f} are needed. {slowest} takes {costs.step[slowest]:.2f} s per step and {costs.image[slowest]:.2f} s per scored "
+        f"image; a run adds {costs.run:.1f} s. Set --minutes higher, or set fewer --arms."
     )
 
 
 def ladder(wanted: Plan) -> Iterator[tuple[Plan, int]]:
-    """Yield (plan, fewest steps), each lower than the one before: the rule by which a comparison fits its minutes."""
+    """Yield (plan, fewest steps), each plan lower than the one before; `fitted` takes the first that fits."""
     plan = wanted
     yield plan, 400
     plan = _limited(plan, validation=20)
@@ -168,7 +171,7 @@ def ladder(wanted: Plan) -> Iterator[tuple[Plan, int]]:
 
 
 def lowered(wanted: Plan, plan: Plan) -> Iterator[str]:
-    """Yield a sentence for each thing that was asked for and is not in the plan."""
+    """Yield a phrase for each request that the plan reduces."""
     words = {"steps": "steps", "seeds": "seeds", "trials": "trials", "validation": "validation images", "test": "test images"}
     for name, word in words.items():
         if getattr(plan, name) < getattr(wanted, name):
@@ -181,18 +184,18 @@ def lowered(wanted: Plan, plan: Plan) -> Iterator[str]:
 
 
 def _most_steps(plan: Plan, costs: Costs, allowed: float) -> int:
-    """Return the most steps of a plan that fit; seconds grow linearly with them."""
+    """Return the largest number of steps that fits `allowed` seconds; the seconds are linear in the steps."""
     none, many = (sum(seconds(plan._replace(steps=steps), costs).values()) for steps in (0, 1000))
     return max(0, math.floor((allowed - none) / (many - none) * 1000))
 
 
 def _limited(plan: Plan, **limits: int) -> Plan:
-    """Return the plan with fields at most so large."""
+    """Return the plan with fields lowered to `limits`."""
     return plan._replace(**{name: min(most, getattr(plan, name)) for name, most in limits.items()})  # type: ignore[arg-type]
 
 
 def _fewer_labels(plan: Plan, most: int) -> Plan:
-    """Return the plan with so many label counts: all labels, then the fewest, then the middle one."""
+    """Return the plan with at most `most` label counts; all labels are kept first, then the fewest, then the middle count."""
     if len(plan.labels) <= most:
         return plan
     first, *_, last = plan.labels
@@ -200,7 +203,7 @@ def _fewer_labels(plan: Plan, most: int) -> Plan:
 
 
 def _with(plan: Plan, arms: Sequence[Part]) -> Plan:
-    """Return the plan with these arms, without scratch arms that nothing is compared with."""
+    """Return the plan with these arms, but only those scratch arms that another arm needs."""
     needed = {arm.against for arm in arms}
     return plan._replace(arms=tuple(arm for arm in arms if arm.against or arm.name in needed))
 
@@ -211,9 +214,9 @@ def told(plan: Plan, costs: Costs, budget: float) -> str:
     runs = len(plan.arms) * len(plan.labels) * plan.seeds
     lines = [
         f"Plan: {len(plan.arms)} arms, {', '.join(map(str, plan.labels))} labelled images, {plan.seeds} seeds: {runs} runs of {plan.steps} "
-        f"steps; {plan.trials} trials of each arm with {plan.tuned} labels; {plan.pretraining} steps of each pretraining.",
-        f"  pretraining {parts['pretraining']:.1f} min, trials {parts['trials']:.1f} min, runs {parts['runs']:.1f} min of the "
-        f"{budget / 60:.1f} min that are left; {plan.validation} validation and {plan.test} test images.",
+        f"steps; {plan.trials} trials per arm with {labelled(plan.tuned)}; {plan.pretraining} steps per pretraining.",
+        f"  pretraining {parts['pretraining']:.1f} min, trials {parts['trials']:.1f} min, runs {parts['runs']:.1f} min; "
+        f"{budget / 60:.1f} min are left; {plan.validation} validation and {plan.test} test images.",
     ]
     return "\n".join([*lines, *(f"  lowered: {line}" for line in plan.lowered), *_arms(plan, costs)])
 
@@ -221,8 +224,8 @@ def told(plan: Plan, costs: Costs, budget: float) -> str:
 def _arms(plan: Plan, costs: Costs) -> Sequence[str]:
     width = max(len(arm.name) for arm in plan.arms)
     return [
-        f"  {arm.name:<{width}}  {1000 * costs.step[arm.encoder]:.0f} ms a step"
-        + (f", pretraining {1000 * costs.pretrain[arm.name]:.0f} ms a step" if arm.trained else "")
+        f"  {arm.name:<{width}}  {1000 * costs.step[arm.encoder]:.0f} ms per step"
+        + (f", pretraining {1000 * costs.pretrain[arm.name]:.0f} ms per step" if arm.trained else "")
         + (f", {run_steps(plan, costs, arm)} steps" if arm.longer else "")
         for arm in plan.arms
     ]

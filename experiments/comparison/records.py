@@ -1,4 +1,4 @@
-"""What a comparison leaves beside its lines: CSV, tables, plot, pictures, verdict and winner."""
+"""Files that a comparison derives from its lines: CSV, tables, plot, pictures, verdict and winner."""
 
 import csv
 import io
@@ -25,28 +25,28 @@ from .work import Work
 
 PICTURES = 6
 SHOWN = 24
-"""Test images among which the worst are drawn."""
+"""Number of test images from which the worst are drawn."""
 
 
 def write(work: Work, commands: Mapping[str, str], following: str) -> dict[str, Any]:
     """Write all files of a comparison from its lines; return the verdict.
 
-    commands    templates of commands by what they do, with {winner} for the winner's workdir and {config} for its config
-    following   what to try next if nothing gains
+    commands    templates of commands by purpose, with {winner} for the winner's workdir and {config} for its config
+    following   command to try next if nothing gains
     """
     lines = work.lines("results")
     if not lines:
-        raise UserError("No run is finished; the same command goes on. Set --minutes higher.")
-    paper, found = table(lines, len(work.images.train)), verdicts.verdict(lines, work.warnings)
+        raise UserError("Expected at least one finished run; got none. Set --minutes higher; the same command continues.")
+    paper, verdict = table(lines, len(work.images.train)), verdicts.verdict(lines, work.warnings)
     rows = summary.lines(paper, measured(lines), {})
     text(work.folder, "results.csv", comma_separated(lines))
     text(work.folder, "table.md", formats.markdown(paper, paper.METRICS, rows) + "\n")
     text(work.folder, "table.tex", formats.latex(paper, paper.METRICS, rows) + "\n")
-    best = winner(found, lines)
+    best = winner(verdict, lines)
     path = os.path.join(work.folder, best["workdir"]) if best else ""
     names = {"winner": path, "config": os.path.join(work.folder, "winner.json")}
-    found |= {"winner": best, "next": following, "commands": {name: each.format(**names) for name, each in commands.items() if best}}
-    text(work.folder, "verdict.json", json.dumps(found, indent=1) + "\n")
+    verdict |= {"winner": best, "next": following, "commands": {name: each.format(**names) for name, each in commands.items() if best}}
+    text(work.folder, "verdict.json", json.dumps(verdict, indent=1) + "\n")
     if best:
         config = workdir.stored_config(path)
         with config.unlocked():
@@ -57,7 +57,7 @@ def write(work: Work, commands: Mapping[str, str], following: str) -> dict[str, 
         plot.write(os.path.join(work.folder, "plot.png"), paper, measured(lines))
     except UserError as error:  # matplotlib is an extra
         work.bar.say(str(error))
-    return found
+    return verdict
 
 
 def text(folder: str, name: str, contents: str) -> None:
@@ -66,7 +66,7 @@ def text(folder: str, name: str, contents: str) -> None:
 
 
 def comma_separated(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Return a row per run, scores in shares of 1, a column for the IoU of each class."""
+    """Return a row per run, with scores in fractions of 1 and a column for the IoU of each class."""
     classes = list(dict.fromkeys(name for line in lines for name in line["metrics"]["iou"]))
     plain = [name for name in ("arm", "encoder", "method", "against", "labels", "seed", "steps", "learning_rate") if name in lines[0]]
     after = ["validation_miou", "images", "seconds", "pretraining_seconds", "device", "commit", "workdir"]
@@ -80,12 +80,12 @@ def comma_separated(lines: Sequence[Mapping[str, Any]]) -> str:
     return written.getvalue()
 
 
-def winner(found: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the run to use: of the arms that gain the best on validation, with the most labels; of scratch if none gains.
+def winner(verdict: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return the run to use: the best on validation, with the most labels, of the arms that gain, or of scratch if no arm gains.
 
-    The test scores decide only which arms gain; among those and the seeds validation chooses.
+    Test scores only decide which arms gain; validation chooses among these arms and their seeds.
     """
-    gaining = {arm["arm"] for arm in found["arms"] if arm["overall"]["verdict"] == "gains"}
+    gaining = {arm["arm"] for arm in verdict["arms"] if arm["overall"]["verdict"] == "gains"}
     most = max(line["labels"] for line in lines)
     candidates = [line for line in lines if line["labels"] == most and (line["arm"] in gaining if gaining else not line["against"])]
     if not candidates:
@@ -99,7 +99,7 @@ def winner(found: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> dict
 
 
 def table(lines: Sequence[Mapping[str, Any]], images: int) -> SimpleNamespace:
-    """Return the comparison as a table of experiments/study: a row per arm and number of labels, compared with its scratch."""
+    """Return the comparison as a table of experiments/study: a row per arm and number of labels, compared with the row from scratch."""
     order = dict.fromkeys((line["arm"], line["labels"]) for line in sorted(lines, key=lambda line: line["labels"]))
     first = {(line["arm"], line["labels"]): line for line in lines}
     rows = []
@@ -112,7 +112,7 @@ def table(lines: Sequence[Mapping[str, Any]], images: int) -> SimpleNamespace:
 
 
 def measured(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the lines as experiments/study has them."""
+    """Return the lines in the format of experiments/study."""
     kept = ("seed", "seconds", "device", "commit")
     return [
         {"row": _row(line["arm"], line["labels"]), "numbers": {"mean_iou": line["metrics"]["miou"]}, **{name: line[name] for name in kept}}
@@ -121,7 +121,7 @@ def measured(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def pictures(work: Work, best: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the test images that the winner predicts worst, of some spread over the split, beside its scratch's prediction of them."""
+    """Draw the test images that the winner predicts worst, beside the prediction of its scratch; SHOWN images of the split are tried."""
     same = [line for line in lines if (line["labels"], line["seed"]) == (best["labels"], best["seed"])]
     against = next(line["against"] for line in same if line["arm"] == best["arm"])
     shown = [line for line in same if line["arm"] in (against, best["arm"])]
@@ -140,7 +140,7 @@ def pictures(work: Work, best: Mapping[str, Any], lines: Sequence[Mapping[str, A
 
 
 def _right(prediction: np.ndarray, label: np.ndarray) -> float:
-    """Return the share of labelled pixels that are right; 1 without any."""
+    """Return the fraction of labelled pixels that are right; 1 without labelled pixels."""
     known: np.ndarray = label != IGNORE
     return float(np.mean((prediction == label)[known])) if known.any() else 1.0
 

@@ -1,4 +1,4 @@
-"""The configs of a comparison's runs, which `segment` and `pretrain` accept, too."""
+"""Configs of a comparison's runs; `segment` and `pretrain` also accept them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from aeseg import spec
 from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomScale
 from aeseg.runs import configs
 from aeseg.runs.configs import run_config, segmenter_config, warm_adamw
-from aeseg.runs.run import SPLITS, Data
+from aeseg.runs.data import SPLITS, Data
 from aeseg.spec import recipe
 
 from .arms import Arm
@@ -21,7 +21,7 @@ PRETRAINING_RATE = 1e-3
 def segmentation(
     images: Images, arm: Arm, window: tuple[int, int], batch: int, steps: int, rate: float, labels: int, seed: int
 ) -> ConfigDict:
-    """Return the config of a segmentation with so many labelled images: a U-Net head on the arm's encoder, scales around 1, flips."""
+    """Return the config of a segmentation with `labels` labelled images: a U-Net head on the arm's encoder, random scales and flips."""
     classes = len(images.classes)
     method = segmenter_config(recipe(configs.HEADS, "unet"), _on(window, arm.node), classes)
     fraction = min(1.0, labels / len(images.train))
@@ -39,7 +39,7 @@ def segmentation(
 
 
 def pretraining(images: Images, arm: Arm, window: tuple[int, int], batch: int, steps: int, quarters: int = 4) -> ConfigDict:
-    """Return the config of an arm's pretraining on the images alone."""
+    """Return the config of an arm's pretraining, which reads no labels."""
     method = arm.pretraining.copy_and_resolve_references()
     method.encoder = _on(window, method.encoder)
     quarter = -(-steps // quarters)
@@ -53,7 +53,7 @@ def _paced(steps: int) -> dict[str, int]:
 
 
 def _on(window: tuple[int, int], node: ConfigDict) -> ConfigDict:
-    """Return an encoder with its learned positions for the window."""
+    """Return the encoder's config with learned positions for the window."""
     node = node.copy_and_resolve_references()
     if node.get("positions") == "learned":
         node.grid = tuple(side // node.patch for side in window)

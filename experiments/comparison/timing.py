@@ -1,4 +1,4 @@
-"""What each part of a comparison takes on this machine, measured by doing it; all that is compiled for it stays compiled."""
+"""Measure the seconds of each part of a comparison on this machine.  The runs reuse the compiled programs."""
 
 import dataclasses
 import os
@@ -20,9 +20,9 @@ from .work import TUNING_SEED, Work
 
 
 def measured(work: Work, arms: dict[str, Arm], until: float) -> Costs:
-    """Time a step of each segmentation and pretraining, an image of each encoder, and a run beside its steps; all is compiled for it.
+    """Time a step of each segmentation and pretraining, an image of each encoder, and the overhead of a run.
 
-    What is not begun `until` then is left out.
+    Leaves out the parts that have not begun at the time `until`.
     """
     costs = Costs({}, {}, {}, 0.0, 0.0)
     path = os.path.join(work.folder, "timing")
@@ -58,7 +58,7 @@ def measured(work: Work, arms: dict[str, Arm], until: float) -> Costs:
 
 
 def timed_step(programs: Programs, run: Run, seconds: float = 1.0) -> float:
-    """Return the seconds of a train step, its batch included: the mean of those that fit `seconds`, after one that compiles."""
+    """Return the mean seconds of a train step and its batch, over the steps that fit `seconds`, after a step that compiles."""
     state, batches = programs.initial(run), run.batches(0)
     advance = programs.step(dataclasses.replace(run, steps=1_000).with_records(run.training, run.validation))
     state, terms = advance(state, next(batches))

@@ -1,18 +1,13 @@
-"""The verdict of a comparison: from the lines of results.jsonl alone, to numbers and to sentences that the intervals bear out."""
+"""Verdict of a comparison: numbers from the lines of results.jsonl, and sentences that the intervals support."""
 
-import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
-from ..study.significance import interval
-
-LEVEL = 0.05
-POWER = 0.8
-"""Probability with which the `smallest` difference is shown."""
+from ..study.significance import CHANCE, POWER, interval, smallest
 
 Line = Mapping[str, Any]
 
@@ -23,7 +18,7 @@ def verdict(lines: Sequence[Line], warnings: Sequence[str] = ()) -> dict[str, An
     compared = {line["arm"]: line for line in last.values() if line["against"]}
     counts = sorted({line["labels"] for line in last.values()})
     arms = [_arm(last, line, counts, len(compared)) for line in compared.values()]
-    for entries in ([arm["overall"] for arm in arms], *([arm["by_labels"][place] for arm in arms] for place in range(len(counts)))):
+    for entries in ([arm["overall"] for arm in arms], *([arm["by_labels"][index] for arm in arms] for index in range(len(counts)))):
         _correct(entries)
     longer = {arm["encoder"]: arm["arm"] for arm in arms if arm["method"] == "longer"}
     for arm in arms:
@@ -32,7 +27,7 @@ def verdict(lines: Sequence[Line], warnings: Sequence[str] = ()) -> dict[str, An
         scratch = {count: _mean(last, arm["against"], count) for count in counts}
         for entry in arm["by_labels"]:
             entry["worth"] = worth(scratch, entry) if entry["verdict"] == "gains" else None
-    found = {
+    return {
         "headline": headline(arms, counts),
         "sentences": [sentence for arm in arms for sentence in sentences(arm, len(arms))],
         "warnings": list(warnings),
@@ -41,64 +36,41 @@ def verdict(lines: Sequence[Line], warnings: Sequence[str] = ()) -> dict[str, An
         "seeds": sorted({line["seed"] for line in last.values()}),
         "arms": arms,
     }
-    return found
 
 
 def difference(ours: Sequence[float], theirs: Sequence[float], arms: int = 1) -> dict[str, Any]:
-    """Return the mean paired difference, its 95 % interval and p-value by Student's t, and the smallest that could be shown.
+    """Return the mean paired difference, its 95 % interval and p-value by Student's t, and the smallest difference that can be shown.
 
-    `smallest` is at the level that Holm's correction over `arms` begins with.  One pair has no interval.
+    `smallest` is at CHANCE / arms, the first level of Holm's correction.  One pair has no interval.
     """
     paired = np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)
-    found: dict[str, Any] = {"seeds": len(paired), "scratch": _share(np.mean(theirs)), "value": _share(np.mean(ours))}
-    found |= {"gain": _share(paired.mean()), "low": None, "high": None, "p": None, "holm": None, "smallest": None, "verdict": "not shown"}
+    entry: dict[str, Any] = {"seeds": len(paired), "scratch": _rounded(np.mean(theirs)), "value": _rounded(np.mean(ours))}
+    entry |= {"gain": _rounded(paired.mean()), "low": None, "high": None, "p": None, "holm": None, "smallest": None, "verdict": "not shown"}
     if len(paired) < 2:
-        return found
+        return entry
     error, (_, half) = float(paired.std(ddof=1) / np.sqrt(len(paired))), interval(paired)
     if error > 1e-12:
         p = 2 * float(stats.t.sf(abs(paired.mean()) / error, len(paired) - 1))
     else:
         p = 0.0 if paired.mean() else 1.0
     low, high = paired.mean() - half, paired.mean() + half
-    return {**found, "low": _share(low), "high": _share(high), "p": p, "smallest": _share(smallest(error, len(paired), arms))}
-
-
-def smallest(error: float, seeds: int, arms: int = 1) -> float:
-    """Return the true difference that a paired t-test at LEVEL / arms shows with probability POWER.
-
-    `error` is the standard error of the mean.
-    """
-    return _detectable(seeds, arms) * error
-
-
-@functools.cache
-def _detectable(seeds: int, arms: int) -> float:
-    """Return `smallest` in standard errors: where the noncentral t distribution exceeds the critical value with probability POWER."""
-    critical = stats.t.ppf(1 - LEVEL / 2 / arms, seeds - 1)
-
-    def lacking(shift: float) -> float:
-        return float(stats.nct.sf(critical, seeds - 1, shift)) - POWER
-
-    above = 4.0
-    while lacking(above) < 0:
-        above *= 2
-    return float(optimize.brentq(lacking, 0.0, above))
+    return {**entry, "low": _rounded(low), "high": _rounded(high), "p": p, "smallest": _rounded(smallest(error, len(paired), arms))}
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number (Holm 1979): rejecting those below a level errs at all with that probability at most."""
+    """Return p-values corrected by Holm (1979): a level bounds the probability of any false rejection among them."""
     order, corrected, largest = np.argsort(values, kind="stable"), [0.0] * len(values), 0.0
-    for place, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - place) * values[index]))
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
         corrected[index] = largest
     return corrected
 
 
 def worth(scratch: Mapping[int, float], entry: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return how many more labels would lift scratch as high as `entry`, by scratch's own means over label counts.
+    """Return the number of further labels with which scratch would reach `entry`, by scratch's means over label counts.
 
-    Between counts the curve is straight over the logarithm of the count.  None if scratch does not rise from one count to the next, or
-    does not reach the value; `high` is None if only the interval's upper end lies above the curve.
+    The curve is linear in the logarithm of the count.  Returns None if scratch does not rise at each count, or does not reach the value;
+    `high` is None if only the upper end of the interval is above the curve.
     """
     counts = [count for count in sorted(scratch) if count >= entry["labels"]]
     means = [scratch[count] for count in counts]
@@ -116,7 +88,7 @@ def worth(scratch: Mapping[int, float], entry: Mapping[str, Any]) -> dict[str, A
 
 
 def headline(arms: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> str:
-    """Return the answer in one sentence."""
+    """Return the verdict in one sentence."""
     ranked = sorted(arms, key=lambda arm: -(arm["overall"]["gain"] or 0))
     gaining = [arm for arm in ranked if arm["overall"]["verdict"] == "gains"]
     if gaining:
@@ -125,38 +97,38 @@ def headline(arms: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> str:
     some = [(entry, arm) for arm in ranked for entry in arm["by_labels"] if entry["verdict"] == "gains"]
     if some:
         entry, arm = max(some, key=lambda each: each[0]["gain"])
-        among = f", one of {len(counts)} label counts; over all of them no gain is shown" if len(counts) > 1 else ""
+        among = f", one of {len(counts)} label counts; averaged over all of them, no gain is shown" if len(counts) > 1 else ""
         return f"{arm['arm']} gains {_points(entry)} of mIoU over {arm['against']} with {labelled(entry['labels'])}{among}."
     seeds = max((arm["overall"]["seeds"] for arm in arms), default=0)
     if seeds < 2:
-        return "Nothing can be said yet: an interval needs at least two seeds."
+        return "No verdict yet: an interval needs at least two seeds."
     if all(arm["overall"]["verdict"] == "loses" for arm in arms):
         return f"Every arm loses against its scratch with {seeds} seeds{_over(counts)}."
     return f"No gain is shown with {seeds} seeds{_over(counts)}."
 
 
 def sentences(arm: Mapping[str, Any], arms: int) -> list[str]:
-    """Return what an arm's numbers say: over all label counts, then by count."""
+    """Return sentences about an arm's differences: over all label counts, then by count."""
     overall = arm["overall"]
     if overall["low"] is None:
-        return [f"{arm['arm']}: {100 * (overall['gain'] or 0):+.1f} points against {arm['against']}, one seed; no interval."]
+        return [f"{arm['arm']}: {100 * (overall['gain'] or 0):+.1f} points against {arm['against']}, one seed, so no interval."]
     words = {"gains": "gains", "loses": "loses", "not shown": "no difference shown,"}
     among = f", p {overall['holm']:.2g} after Holm's correction over {arms} arms" if arms > 1 else f", p {overall['holm']:.2g}"
-    could = f"; so many seeds show {100 * overall['smallest']:.1f} points with probability {POWER}"
-    said = [
+    could = f"; this number of seeds shows {100 * overall['smallest']:.1f} points with probability {POWER}"
+    lines = [
         f"{arm['arm']}: {words[overall['verdict']]} {_points(overall)} against {arm['against']}, {overall['seeds']} seeds{among}"
         f"{could if overall['verdict'] == 'not shown' else ''}."
     ]
     if arm["longer"] and arm["longer"]["low"] is not None:
-        said.append(f"{arm['arm']}: {_points(arm['longer'])} against scratch with the pretraining's seconds as further steps.")
+        lines.append(f"{arm['arm']}: {_points(arm['longer'])} against scratch with the pretraining's seconds as further steps.")
     for entry in arm["by_labels"] if len(arm["by_labels"]) > 1 else ():
         if entry["verdict"] != "not shown":
-            said.append(f"{arm['arm']}, {labelled(entry['labels'])}: {words[entry['verdict']]} {_points(entry)}{_worth(entry)}.")
-    return said
+            lines.append(f"{arm['arm']}, {labelled(entry['labels'])}: {words[entry['verdict']]} {_points(entry)}{_worth(entry)}.")
+    return lines
 
 
 def _arm(last: Mapping[tuple[str, int, int], Line], line: Line, counts: Sequence[int], arms: int) -> dict[str, Any]:
-    """Return the differences of an arm, not corrected yet."""
+    """Return the differences of an arm, before correction."""
     name, against = line["arm"], line["against"]
     values = {key: each["metrics"]["miou"] for key, each in last.items()}
     both = {
@@ -175,12 +147,12 @@ def _arm(last: Mapping[tuple[str, int, int], Line], line: Line, counts: Sequence
 
 
 def _overall(last: Mapping[tuple[str, int, int], Line], name: str, against: str, counts: Sequence[int], arms: int) -> dict[str, Any]:
-    """Return the difference of two arms, of each seed's mean over label counts; seeds that lack one are left out."""
+    """Return the difference of two arms' means over label counts, paired by seed; seeds that lack a count are left out."""
     values = {key: each["metrics"]["miou"] for key, each in last.items()}
     seeds = sorted({seed for _, _, seed in values})
-    whole = [seed for seed in seeds if all((arm, count, seed) in values for arm in (name, against) for count in counts)]
-    ours, theirs = ([float(np.mean([values[arm, count, seed] for count in counts])) for seed in whole] for arm in (name, against))
-    return difference(ours, theirs, arms) if whole else _nothing()
+    complete = [seed for seed in seeds if all((arm, count, seed) in values for arm in (name, against) for count in counts)]
+    ours, theirs = ([float(np.mean([values[arm, count, seed] for count in counts])) for seed in complete] for arm in (name, against))
+    return difference(ours, theirs, arms) if complete else _nothing()
 
 
 def _correct(entries: Sequence[dict[str, Any]]) -> None:
@@ -188,13 +160,13 @@ def _correct(entries: Sequence[dict[str, Any]]) -> None:
     tested = [entry for entry in entries if entry["p"] is not None]
     for entry, value in zip(tested, holm([entry["p"] for entry in tested]), strict=True):
         entry["holm"] = value
-        if value <= LEVEL:
+        if value <= CHANCE:
             entry["verdict"] = "gains" if entry["gain"] > 0 else "loses"
 
 
 def _mean(last: Mapping[tuple[str, int, int], Line], arm: str, count: int) -> float:
-    found = [line["metrics"]["miou"] for (name, labels, _), line in last.items() if (name, labels) == (arm, count)]
-    return float(np.mean(found)) if found else float("nan")
+    scores = [line["metrics"]["miou"] for (name, labels, _), line in last.items() if (name, labels) == (arm, count)]
+    return float(np.mean(scores)) if scores else float("nan")
 
 
 def _nothing() -> dict[str, Any]:
@@ -202,12 +174,12 @@ def _nothing() -> dict[str, Any]:
     return {"seeds": 0, **numbers, "verdict": "not shown"}
 
 
-def _share(value: Any) -> float:
+def _rounded(value: Any) -> float:
     return round(float(value), 6)
 
 
 def _points(entry: Mapping[str, Any]) -> str:
-    """`+2.1 ± 0.8 points`."""
+    """Return `+2.1 ± 0.8 points`."""
     return f"{100 * entry['gain']:+.1f} ± {50 * (entry['high'] - entry['low']):.1f} points"
 
 
@@ -223,8 +195,8 @@ def _over(counts: Sequence[int]) -> str:
 
 
 def _worth(entry: Mapping[str, Any]) -> str:
-    found = entry["worth"]
-    if not found:
+    further = entry["worth"]
+    if not further:
         return ""
-    upto = f"{found['low']} to {found['high']}" if found["high"] is not None else f"at least {found['low']}"
-    return f", as good as scratch with {found['labels']} more ({upto})"
+    interval = f"{further['low']} to {further['high']}" if further["high"] is not None else f"at least {further['low']}"
+    return f", as good as scratch with {further['labels']} more labels ({interval})"

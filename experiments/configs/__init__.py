@@ -1,1 +1,1 @@
-"""Config files, one screen each."""
+"""Configs of `pretrain` and `segment`, one file each."""

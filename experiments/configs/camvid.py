@@ -1,4 +1,4 @@
-"""CamVid at 360x480, for an accelerator: U-Net whose contracting path a denoising autoencoder has pretrained.
+"""CamVid at 360x480, for an accelerator: U-Net with an encoder pretrained by a denoising autoencoder.
 
 Command   python -m experiments.pretrain --config=camvid:denoising
           python -m experiments.segment --config=camvid:unet --init=runs/camvid-denoising

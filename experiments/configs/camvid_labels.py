@@ -1,7 +1,7 @@
 """CamVid at 72x96 (not a published protocol): a small U-Net on a fraction of the labels, from scratch or from any method's encoder.
 
-All methods pretrain the same encoder (`convnet`, small) on the 367 training frames for the same number of steps. Their best settings
-were chosen on a held-out drive (experiments/papers/camvid_labels_tuning.py) and are in experiments/papers/camvid_labels.py.
+All methods pretrain the same encoder (`convnet`, small) on the 367 training frames for the same number of steps.
+experiments/papers/camvid_labels.py has their best settings, chosen on a held-out drive by experiments/papers/camvid_labels_tuning.py.
 
 Segmentation trains on crops, without class weights. From scratch, with 1/16 and with all labels of one drive, the mean IoU on another
 drive is 0.33 and 0.35; with median frequency weights it is 0.31 and 0.34; with these weights and whole images, 0.28 and 0.35.
@@ -25,7 +25,7 @@ ARGUMENTS = ("unet", "reconstruction", "denoising", "spark", "fcmae", "unet,larg
 
 
 def get_config(argument: str = "unet") -> ConfigDict:
-    """Return the config of a head (segments) or an autoencoder (pretrains); `,large`: U-Net's own widths, 352x480, for an accelerator."""
+    """Return the config of a head (segments) or an autoencoder (pretrains); `,large`: U-Net's published widths at 352x480, for a GPU."""
     name, _, size = argument.partition(",")
     large = choose(size or "small", small={"is": False}, large={"is": True})["is"]
     segments = name in names("aeseg.models.heads")
@@ -61,7 +61,7 @@ def get_config(argument: str = "unet") -> ConfigDict:
 
 
 def _large(method: str) -> dict[str, object]:
-    """Return the fields of a method whose encoder is large: a decoder from its last stride, 16."""
+    """Return the fields of a method with the large encoder: a decoder that starts from its last stride, 16."""
     deep = {"decoder": spec(ConvolutionalDecoder, widths=(512, 256, 128, 64), norm="batch")}
     spark = {"decoder": spec(LightDecoder, width=512, strides=(2, 4, 8, 16)), "unit": 16}
     fcmae = {"decoder": spec(ConvNeXtDecoder, stride=16), "unit": 16}

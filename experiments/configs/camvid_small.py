@@ -2,7 +2,7 @@
 
 Command   python -m experiments.pretrain --config=camvid_small:denoising          the 367 training frames, no labels
           python -m experiments.segment --config=camvid_small:unet --init=runs/camvid-small-denoising
-          --config.data.fraction=0.1 keeps a tenth of the labels; --config.data.root is the folder of the data
+          --config.data.fraction=0.1 trains on a tenth of the labels; --config.data.root is the data's folder
 Cost      see experiments/results/README.md      Expected  see experiments/results/camvid_small.jsonl (test split, 96x128)
 """
 

@@ -1,19 +1,21 @@
-"""FC-DenseNet ("Tiramisu") on CamVid in two stages, as in Jegou et al. 2017, section 4; U-Net and ENet by the same recipe.
+"""FC-DenseNet ("Tiramisu") on CamVid in two stages, as in Jegou et al. 2017, section 4; U-Net and ENet with the same recipe.
 
-The protocol of the paper and of its authors' code (SimJeg/FC-DenseNet, config/FC-DenseNet103.py and train.py): from scratch on the 367
-training images; first crops of 224x224 in batches of 3 with RMSprop 1e-3, then (`full`) whole images of 360x480 with 1e-4; the learning
-rate falls by .995 per epoch; flips; dropout 0.2; He initialisation; no class weights; best step by mean IoU on validation. A penalty of
-1e-4 times the sum of squared weights is a weight decay of 2e-4. Evaluate with --batch_statistics, as the authors do.
+The protocol follows the paper and its authors' code (SimJeg/FC-DenseNet, config/FC-DenseNet103.py and train.py). Training is from scratch
+on the 367 training images: first on crops of 224x224 in batches of 3 with RMSprop 1e-3, then (`full`) on whole images of 360x480 with
+1e-4. The learning rate is multiplied by .995 per epoch. Images are flipped; dropout is 0.2; initialisation is He's; classes have no
+weights; the best step has the highest mean IoU on validation. The authors' penalty, 1e-4 times the sum of squared weights, equals a weight
+decay of 2e-4. Evaluate with --batch_statistics, as the authors do.
 
-Deviations: the epochs are fixed (the authors: at most 750, until 150 without improvement); the learning rate falls per step; the best
-step is chosen with running averages; the second stage starts from the last step of the first; the scales of norms are not decayed;
-U-Net's whole images are padded to 368x480, divisible by its four poolings.
+Deviations: the number of epochs is fixed (the authors stop after 150 without improvement, at most 750); the learning rate falls per step;
+the best step is chosen with running averages; the second stage starts from the last step of the first; the scales of norms are not
+decayed; U-Net's whole images are padded to 368x480, which its four poolings divide.
 
 Command   python -m experiments.segment --config=camvid_tiramisu:fc_densenet103
           python -m experiments.segment --config=camvid_tiramisu:fc_densenet103,full --init=runs/camvid-tiramisu-fc-densenet103
           python -m experiments.evaluate --workdir=runs/camvid-tiramisu-fc-densenet103-full --best --batch_statistics
           `small_fc_densenet` and similar: small networks at 72x96, for a CPU
-Cost      not yet measured      Expected  66.9 mIoU, 91.5 global (table 3, FC-DenseNet103; test split)
+Cost      small: 40 to 145 s a stage on one core; at full size no row is recorded: it wants an accelerator
+Expected  66.9 mIoU, 91.5 global (table 3, FC-DenseNet103; test split)
 """
 
 from ml_collections import ConfigDict
@@ -41,10 +43,10 @@ TRAINING_IMAGES = 367
 
 
 def get_config(argument: str = "fc_densenet103") -> ConfigDict:
-    """Return the config of a network; `,full` is the second stage, which continues the first."""
+    """Return the config of a network; `,full` is the second stage, which continues from the first."""
     network, _, stage = argument.partition(",")
     if stage not in ("", "full"):
-        raise UserError(f"The stage after the comma is full, or there is none; got {stage!r}. Write {network},full.")
+        raise UserError(f"Expected no stage, or `full`, after the comma; got {stage!r}. Write {network},full.")
     parts = choose(network, **{name: {"of": of} for name, of in NETWORKS.items()})["of"]
     small, full = network.startswith("small_"), stage == "full"
     encoder, head = recipe("aeseg.models.encoders", *parts[:2]), recipe("aeseg.models.heads", *parts[2:])

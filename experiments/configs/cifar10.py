@@ -2,21 +2,26 @@
 
 Adam, batch 32, 50 epochs, validation on the test images, as in its listing. Deviations, since the listing cannot run: convolutions are
 padded (SAME), because unpadded ones do not return to the size of the input; and images are CIFAR's 32x32 instead of 256x256 (the encoder
-accepts any size divisible by 8).
+accepts any size divisible by 8). An epoch is the complete batches of one pass; the images that remain begin the next batch.
 
 Command   python -m experiments.prepare --name=cifar10 && python -m experiments.pretrain --config=cifar10
           python -m experiments.pretrain --config=cifar10:folder --config.data.root=<train/ and test/ folders of images>
 Cost      not yet measured      Expected  not yet measured
 """
 
+import os
+from collections.abc import Collection
+
 from ml_collections import ConfigDict
 
+from aeseg import spec as specs
 from aeseg.data.sources.folder import Folder
 from aeseg.data.sources.tfds import dataset
 from aeseg.methods.reconstruction import Reconstruction
 from aeseg.runs.configs import data_config, number, run_config
 from aeseg.spec import recipe, spec
 from aeseg.training.optimiser import adamw
+from aeseg.types import UserError
 
 ARGUMENTS = ("tfds", "folder")
 SPLITS = {"train": "train", "validation": "test", "test": "test"}
@@ -35,7 +40,8 @@ def get_config(source: str = "tfds") -> ConfigDict:
         objective="binary_cross_entropy",
     )
     epochs, images, batch = number(50), number(50_000), number(32)
-    steps = epochs * images // batch
+    epoch = images // batch
+    steps = epochs * epoch
     return run_config(
         method,
         data_config(splits),
@@ -44,8 +50,18 @@ def get_config(source: str = "tfds") -> ConfigDict:
         window=(32, 32),
         optimiser=spec(adamw, learning_rate=1e-3, steps=steps, schedule="constant", weight_decay=0.0),
         log_every=100,
-        evaluate_every=1562,
-        save_every=1562,
+        evaluate_every=epoch,
+        save_every=epoch,
         next="segment",
         given={"epochs": epochs, "images": images},
     )
+
+
+def complete(config: ConfigDict, overrides: Collection[str]) -> None:
+    """Count the training images of a folder, once the command line has said where it is: they make an epoch."""
+    if not os.path.isdir(config.data.source.get("root", "")):
+        return
+    images = len(specs.build(config.data).records("train"))
+    if "given.images" in overrides and config.given.images != images:
+        raise UserError(f"Expected {config.given.images:,} training images; the folder has {images:,}. Set --config.data.root.")
+    config.given.images = images

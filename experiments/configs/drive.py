@@ -1,10 +1,10 @@
-"""DRIVE: vessels of the retina, 565x584, inside the field of view. 18 images train, 2 validate, the official 20 test.
+"""DRIVE: vessels of the retina, 565x584, inside the field of view. 18 images train, 2 validate, and the official 20 test.
 
 Command   python -m experiments.segment --config=drive
           python -m experiments.evaluate --workdir=runs/drive --split=test
 Cost      see experiments/results/README.md      Expected  Dice of the vessels in experiments/results/drive.jsonl
           (published: U-Net 0.8157, a three-path U-Net 0.8291; Sci Rep 2023, s41598-023-50141-0, table 2)
-          `unet,reference`, with the 64 to 1024 channels of Ronneberger et al. 2015 and 25 times as many steps, needs an accelerator
+          `unet,reference` has the 64 to 1024 channels of Ronneberger et al. 2015 and 25 times as many steps: needs an accelerator
 """
 
 from ml_collections import ConfigDict
@@ -18,11 +18,11 @@ from aeseg.spec import choose, names, recipe, spec
 
 ARGUMENTS = ("unet", "reconstruction", "denoising", "spark", "fcmae", "unet,reference")
 TARGETS = {"target_mean": (0.722, 0.388, 0.229), "target_std": (0.181, 0.116, 0.07), "content": 0.06}
-"""Channel statistics of the 18 training images inside the field of view, and a content that their units reach there.
+"""Channel statistics of the 18 training images inside the field of view, and a `content` that units inside it reach.
 
-With one mean and std for all channels, structure was 1.3 % of the variance of a normalised unit (median 0.4 %), colour the rest; now it is
-24 % (median 14 %). 28 % of the units lie outside the field of view, where noise of one grey level was normalised to variance 1; of
-these units about a sixth still counts. (Units of 8 pixels.)
+Structure is 24 % of the variance of a normalised unit (median 14 %). With one mean and std for all channels it is 1.3 % (median 0.4 %), and
+colour is the rest. 28 % of the units lie outside the field of view. Without `content`, noise of one grey level is normalised to variance 1
+there; with it, about a sixth of these units still counts. (Units of 8 pixels.)
 """
 
 
@@ -32,7 +32,7 @@ def get_config(argument: str = "unet") -> ConfigDict:
     segments = name in names("aeseg.models.heads")
     sized = choose(size or "small", small={"encoder": "small", "steps": 800}, reference={"encoder": "unet", "steps": 20_000})
     encoder = recipe("aeseg.models.encoders", "convnet", sized["encoder"])
-    encoder.update({"norm": "batch", "mean": (0.45,), "std": (0.25,)})  # as in the small encoder
+    encoder.update({"norm": "batch", "mean": (0.45,), "std": (0.25,)})  # as the small encoder has
     if segments:
         method = segmenter_config(spec(UNetHead, classes=2, norm="batch"), encoder, 2, objective="cross_entropy_dice")
     else:

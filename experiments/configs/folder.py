@@ -5,6 +5,10 @@ Command   python -m experiments.pretrain --config=folder --config.data.root=my_i
               --config.data.class_table="background, leaf, stem" --init=runs/folder
 Cost      as camvid_small: images are cropped to `window`      Expected  depends on your images
 
+          python -m experiments.pretrain --config=folder:multimodal --config.data.root=my_images --config.data.aligned="('thermal',)"
+          python -m experiments.segment --config=folder:fusion --config.data.root=my_images --config.data.aligned="('thermal',)" \\
+              --init=runs/folder-multimodal
+
 Three disjoint splits: 70 % of the images train, 15 % validate, 15 % test. Numbered sequences and names with one prefix stay together.
 Images are cropped and scored at their own scale. `inspect` describes the images; --data=<description> replaces the flags above.
 """
@@ -18,10 +22,10 @@ from aeseg.data.sources.folder import MASK_CLASSES, Folder
 from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomScale
 from aeseg.runs import own_data
 from aeseg.runs.configs import data_config, file_of, method_config, number, run_config, warm_adamw
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.spec import recipe, spec
 
-ARGUMENTS = ("denoising", "unet", "masked", "upernet,vit", "fcmae")
+ARGUMENTS = ("denoising", "unet", "masked", "upernet,vit", "fcmae", "multimodal", "fusion", "vote")
 
 FIXED = ("vit", "dense")
 """Parts that are not scored in larger windows than the trained one: positions, or layers, of one size."""
@@ -35,6 +39,7 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     splits = {split: spec(Folder, root="data/folder", split=split, **labels) for split in SPLITS}
     crops = (spec(RandomScale, low=0.8, high=1.25), spec(RandomCrop, height=128, width=128))  # at the images' own scale
     larger = encoder not in FIXED and not (segments and file_of(method.head) in FIXED)
+    following = "folder:fusion" if argument == "multimodal" else "folder:unet" if encoder == "convnet" else f"folder:unet,{encoder}"
     steps = number(1000)
     return run_config(
         method,
@@ -44,7 +49,7 @@ def get_config(argument: str = "denoising") -> ConfigDict:
         window=(128, 128),
         enlarge=segments and larger,
         optimiser=warm_adamw(1e-3, steps),
-        next="" if segments else "folder:unet" if encoder == "convnet" else f"folder:unet,{encoder}",
+        next="" if segments else following,
     )
 
 

@@ -3,9 +3,9 @@
 Command   python -m experiments.segment --config=linear_probe:vit,b16 --init=runs/mae-b16 --config.freeze=linear-probe
 Cost      not yet measured      Expected  not yet measured
 
-The analogue of MAE's linear probe (He et al. 2022, table 10) for segmentation: LARS, momentum .9, lr .1 x batch / 256, no weight decay, 90
-epochs with 10 of warm-up, cosine schedule. Deviations: batch 64 instead of 16384; batch norm has a scale and an offset, which the
-convolution after it could absorb.
+This is MAE's linear probe (He et al. 2022, table 10) for segmentation: LARS, momentum .9, lr .1 x batch / 256, no weight decay, 90
+epochs, 10 of them warm-up, cosine schedule. Deviations: batch 64 instead of 16384; batch norm has a scale and an offset, which the
+following convolution could absorb.
 """
 
 from ml_collections import ConfigDict

@@ -6,7 +6,7 @@ Command   python -m experiments.prepare --name=imagenet2012 --manual_dir=<the ar
 Cost      not yet measured (the paper: ViT-L, 42 h on 64 V100)
 Expected  not yet measured (the paper: ADE20K 48.1 from ViT-B, 53.6 from ViT-L; mae_finetune)
 
-The paper's longest runs have --config.epochs=1600. Patches are standardised, as for its transfer results (table 7). Deviation: crops are
+The paper's longest runs use --config.epochs=1600. Patches are standardised, as in its transfer results (table 7). Deviation: crops are
 resized by area or bilinearly, not bicubically. The learning rate is blr x batch / 256.
 """
 
@@ -18,7 +18,7 @@ from aeseg.training.optimiser import adamw
 
 ARGUMENTS = ("b16", "l16", "h14", "b16,folder")
 NEXT = {"b16": "mae_finetune", "l16": "mae_finetune:l16", "h14": "linear_probe:vit,h14"}
-"""The segmentation of each size; the paper has none of ViT-H."""
+"""Config that segments with each size; the paper does not segment with ViT-H."""
 
 
 def get_config(argument: str = "b16") -> ConfigDict:

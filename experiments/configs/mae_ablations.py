@@ -1,8 +1,8 @@
 """MAE scaled down, for ablations: ViT of 6 blocks on CamVid's 367 training frames at 96x128, then a linear probe on their labels.
 
 Not a published protocol: the paper's ablations (He et al. 2022, section 4.1) use ViT-L on ImageNet. Patches of 8 pixels give a grid of
-12 x 16, close to the paper's 14 x 14. 350 steps, a fifth of today's, compared only how a pretraining begins: the probe was no better than
-after one step. The recorded rows are of that setting.
+12 x 16, close to the paper's 14 x 14. The recorded rows pretrain for 350 steps, a fifth of this config's 1,750. They compare only how a
+pretraining begins: the probe is no better than after one step.
 
 Command   python -m experiments.pretrain --config=mae_ablations:masked --config.method.sampler.ratio=0.5
           python -m experiments.segment --config=mae_ablations:linear --init=runs/mae-ablations-masked

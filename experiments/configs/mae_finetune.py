@@ -1,11 +1,11 @@
-"""UPerNet on ADE20K from MAE's encoder (He et al. 2022, section 5, appendix A.4; lr of the community's reproduction).
+"""UPerNet on ADE20K from MAE's encoder (He et al. 2022, section 5, appendix A.4; hyperparameters of a community reproduction).
 
 Command   python -m experiments.prepare --name=scene_parse150_semantic --manual_dir=ADEChallengeData2016
           python -m experiments.segment --config=mae_finetune:b16 --init=runs/mae-b16
 Cost      not yet measured      Expected  not yet measured (the paper: 48.1 mIoU with ViT-B, 53.6 with ViT-L, 1600 epochs of pretraining)
 
 AdamW 8e-5, layer decay .8, drop path .1, 160,000 steps of 16 images (issue 1 of facebookresearch/long_seq_mae). Deviations: no relative
-position bias; images keep their size (the benchmark resizes them to 2048 x 512) before they are scaled by .5 to 2.
+position bias; images are scaled by .5 to 2 from their own size (the benchmark first resizes them to 2048 x 512).
 """
 
 from ml_collections import ConfigDict
@@ -20,12 +20,12 @@ from aeseg.training.optimiser import adamw
 
 ARGUMENTS = ("b16", "l16")
 OUTPUTS = {"b16": (3, 5, 7, 11), "l16": (7, 11, 15, 23)}
-"""Blocks that UPerNet reads, of 12 and of 24: as in the configs of BEiT's authors."""
+"""Blocks that UPerNet reads, as in the configs of BEiT's authors."""
 SPLITS = {"train": "train", "validation": "validation", "test": "validation"}
 
 
 def get_config(size: str = "b16") -> ConfigDict:
-    """Return the config of a size of the encoder."""
+    """Return the config of an encoder size."""
     encoder = recipe("aeseg.models.encoders", "vit", size)
     encoder.outputs = OUTPUTS[size]
     encoder.drop_path = 0.1

@@ -6,7 +6,7 @@ Command   python -m experiments.prepare --name=imagenet2012 --manual_dir=<the ar
 Cost      not yet measured
 Expected  not yet measured (the paper: ImageNet accuracy 83.8 after fine-tuning; no segmentation)
 
-Deviations: a cosine schedule (the authors: lr / 10 at epoch 700); crops that shrink are resized by area (the authors: bilinearly, with
+Deviations: a cosine schedule (the authors: lr / 10 at epoch 700); crops are shrunk by area averaging (the authors: bilinearly, with
 antialiasing). The learning rate is blr x batch / 512.
 """
 

@@ -1,6 +1,5 @@
 """Common parts of all commands: flags, configs by name, and error messages."""
 
-import errno
 import importlib.util
 import os
 import re
@@ -13,10 +12,10 @@ from absl import flags as absl_flags
 from absl import logging
 from ml_collections import ConfigDict, config_flags
 
-from aeseg import renames, spec
+from aeseg import files, renames, spec
 from aeseg.data.inspection import description
 from aeseg.runs import configs, own_data, workdir
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.training import cluster, signals
 from aeseg.types import UserError
 
@@ -28,10 +27,7 @@ ALIASES = {"pretrain": "scenes:denoising", "segment": "scenes:unet"}
 """Default configs by command: `pretrain:masked` is `scenes:masked`."""
 
 SOURCE_FIELDS = {"root": ("root", "data_dir")}
-"""Words for a field of `data.source` under `data`, if they are not that field's name; the first that the source has."""
-
-REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
-"""Error numbers of an operating system for missing space or permission."""
+"""{name under `data`: fields of `data.source`}; the name means the first field that the source has."""
 
 
 def main(command: Callable[[Sequence[str]], int | None], trains: bool = False) -> None:
@@ -58,10 +54,10 @@ def guarded(command: Callable[[Sequence[str]], int | None], argv: Sequence[str])
         print(f"\n{error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in REFUSALS:
+        if error.errno not in files.REFUSALS:
             raise
         refusal = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        print(f"\nCannot write ({refusal}). Free some space or mend the permissions; the same command goes on.", file=sys.stderr)
+        print(f"\nCannot write ({refusal}). Free some space or change the permissions; the same command continues.", file=sys.stderr)
         return 2
     except signals.Stopped as stop:
         print("\nStopped. The same command continues from the last checkpoint.", file=sys.stderr)
@@ -84,13 +80,13 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
     define |= {str: absl_flags.DEFINE_string, list: absl_flags.DEFINE_multi_string}
     for name, (default, text) in options.items():
         define[type(default)](name, default, text, flag_values=values)
-    absl_flags.DEFINE_bool("help", False, "show this", short_name="h", flag_values=values)
-    argv, node, described = list(argv), None, ""
+    absl_flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=values)
+    argv, node, module, config_name = list(argv), None, None, ""
     if config:
-        described, argv = _taken(argv, "config", config)
-        node = load_config(described)
+        config_name, argv = taken(argv, "config", config)
+        node, module = _loaded(config_name)
         if "data" in options:
-            path, _ = _taken(argv, "data", "")
+            path, _ = taken(argv, "data", "")
             if path:
                 own_data.use_data(node, description.read(path))
         window = tuple(node.get("window", ()))
@@ -108,7 +104,7 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
         print(usage.strip(), "\n\nFlags")
         print("\n".join(f"  --{name}={default!r:<12} {text}" for name, (default, text) in options.items()))
         if config:
-            print(f"\nFields of the config {described}, each a flag\n{helps.fields(values.config)}")
+            print(f"\nFields of the config {config_name}, each a flag\n{helps.fields(values.config)}")
         raise SystemExit(0)
     parsed = {name: getattr(values, name) for name in options}
     if word and len(rest) == 2 and not values[word].present:
@@ -119,39 +115,43 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
         overrides = config_flags.get_override_values(values["config"])
         if "window" in overrides:
             configs.follow_window(values.config, window)
-        if not parsed.get("data"):
-            _complete(described, values.config, overrides)
-        parsed |= {"config": values.config, "config_name": described, "overrides": overrides}
+        if not parsed.get("data") and hasattr(module, "complete"):
+            module.complete(values.config, overrides)  # fields of a config file that depend on the command line
+        parsed |= {"config": values.config, "config_name": config_name, "overrides": overrides}
     return SimpleNamespace(**parsed)
 
 
-def load_config(described: str) -> ConfigDict:
+def load_config(config_name: str) -> ConfigDict:
     """Load the config of `path/to/file.py:argument`, or of a run's config.json; a bare name is a file of experiments/configs."""
-    described = _unaliased(described)
-    path = described.partition(":")[0]
+    return _loaded(config_name)[0]
+
+
+def _loaded(config_name: str) -> tuple[ConfigDict, Any]:
+    """Return the config of `load_config`, and the module of its file (None for a config.json)."""
+    config_name = _unaliased(config_name)
+    path = config_name.partition(":")[0]
     known = sorted({name[:-3] for name in os.listdir(CONFIGS) if name.endswith(".py") and name != "__init__.py"} | ALIASES.keys())
     if path.endswith(".json") and os.path.isfile(path):
         config = workdir.read_config(path)
-        spec.build_run(config)  # what its fields hold is said here; commands look into them before they build it
-        return config
-    path = _path_of(path)
+        spec.build_run(config)  # checks the fields here, because commands read them before they build the config
+        return config, None
+    path = path if path.endswith((".py", ".json")) else os.path.join(CONFIGS, path + ".py")
     if not os.path.isfile(path):
-        raise UserError(
-            f"Expected a config file; {path!r} does not exist. Those of aeseg are {', '.join(known)} (experiments/configs/*.py)."
-        )
-    config = call_file(described, path, "get_config")
-    return config if "target" in config else spec.from_json(spec.to_json(config))  # a file of a version before `Run`
+        raise UserError(f"Expected a config file; {path!r} does not exist. aeseg has {', '.join(known)} (experiments/configs/*.py).")
+    config, module = call_file(config_name, path, "get_config")
+    return config if "target" in config else spec.from_json(spec.to_json(config)), module  # a file of a version before `Run`
 
 
-def call_file(described: str, path: str, function: str) -> Any:
-    """Call a function of a Python file with the argument of `file.py:argument`, if there is one; return its result."""
-    argument = described.partition(":")[2]
+def call_file(config_name: str, path: str, function: str) -> tuple[Any, Any]:
+    """Call a function of a Python file with the argument in `file.py:argument`, if any; return (its result, the module)."""
+    argument = config_name.partition(":")[2]
     try:
-        return getattr(_module(path), function)(*([argument] if argument else []))
+        module = _module(path)
+        return getattr(module, function)(*([argument] if argument else [])), module
     except UserError:
         raise
     except (TypeError, AttributeError, SyntaxError, ImportError, KeyError) as error:
-        raise UserError(f"{described} cannot be read: {type(error).__name__}: {error}") from error
+        raise UserError(f"{config_name} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _module(path: str) -> Any:
@@ -162,18 +162,6 @@ def _module(path: str) -> Any:
     return module
 
 
-def _path_of(name: str) -> str:
-    """Return the file of a config's name: the name itself, or a file of experiments/configs."""
-    return name if name.endswith((".py", ".json")) else os.path.join(CONFIGS, name + ".py")
-
-
-def _complete(described: str, config: ConfigDict, overrides: Mapping[str, Any]) -> None:
-    """Let a config file compute fields that depend on the command line, by its function `complete`, if any."""
-    path = _path_of(_unaliased(described).partition(":")[0])
-    if path.endswith(".py") and (complete := getattr(_module(path), "complete", None)):
-        complete(config, overrides)
-
-
 def run_name(config_name: str) -> str:
     """Return the last part of the default workdir: `camvid-denoising` for `experiments/configs/camvid.py:denoising`."""
     path, _, argument = config_name.partition(":")
@@ -181,8 +169,8 @@ def run_name(config_name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", f"{stem}-{argument}" if argument else stem).strip("-")
 
 
-def _taken(argv: list[str], flag: str, default: str) -> tuple[str, list[str]]:
-    """Return the value of a flag such as --config, and the command line without it."""
+def taken(argv: list[str], flag: str, default: str) -> tuple[str, list[str]]:
+    """Return the value of a flag such as --config, or the default, and the command line without it."""
     chosen, rest, skip = default, [], False
     for position, word in enumerate(argv):
         if skip:
@@ -198,11 +186,11 @@ def _taken(argv: list[str], flag: str, default: str) -> tuple[str, list[str]]:
     return chosen, rest
 
 
-def _unaliased(described: str) -> str:
+def _unaliased(config_name: str) -> str:
     """Replace a command by its default config: `scenes:masked` for `pretrain:masked`."""
-    name, colon, argument = described.partition(":")
+    name, colon, argument = config_name.partition(":")
     if name not in ALIASES:
-        return described
+        return config_name
     return f"{ALIASES[name].partition(':')[0]}:{argument}" if colon else ALIASES[name]
 
 
@@ -231,18 +219,21 @@ def _current(word: str, node: ConfigDict) -> str:
     return word
 
 
-def with_fields(described: str, fields: Mapping[str, Any]) -> ConfigDict:
-    """Return the config of `load_config` with fields set as by --config.<name>=<value>, converted to their types."""
-    config = load_config(described)
+def set_fields(config: ConfigDict, fields: Mapping[str, Any]) -> ConfigDict:
+    """Set fields of a config as --config.<name>=<value> does, with values of their types; return the config."""
     window = tuple(config.get("window", ()))
     for field, value in fields.items():
         *parents, last = re.findall(r"[^.\[\]]+", field_name(field, config))
-        node: Any = config
-        for part in parents:
-            node = node[int(part)] if isinstance(node, list | tuple) else node[part]
-        node[last] = value
+        value_at(config, ".".join(parents))[last] = value
     if "window" in fields:
         configs.follow_window(config, window)
+    return config
+
+
+def value_at(config: Any, field: str) -> Any:
+    """Return the value in a config at a path such as `data.transforms[0].probability`."""
+    for part in re.findall(r"[^.\[\]]+", field):
+        config = config[int(part)] if isinstance(config, list | tuple) else config[part]
     return config
 
 

@@ -33,8 +33,8 @@ def _lines(node: Any, name: str) -> list[str]:
             continue
         notes = [f"default {_spelled(defaults[field])}"] if field in defaults and defaults[field] != value else []
         notes += [texts[field]] if field in texts else []
-        said = f"  ({'; '.join(notes)})" if notes else ""
-        lines.append(f"  {f'{name}.{field} = {_spelled(value)}':<{WIDTH}}{said}".rstrip())
+        described = f"  ({'; '.join(notes)})" if notes else ""
+        lines.append(f"  {f'{name}.{field} = {_spelled(value)}':<{WIDTH}}{described}".rstrip())
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The flags that choose a checkpoint and how it predicts; `evaluate` and `predict` share them."""
+"""Flags that `evaluate` and `predict` share: they select a checkpoint and how it predicts."""
 
 from typing import Any
 
@@ -8,23 +8,23 @@ from aeseg.runs import own_data, workdir
 from aeseg.types import UserError
 
 FLAGS = {
-    "workdir": ("", "the run: the folder that holds its config.json and checkpoints/"),
-    "step": (-1, "step of the checkpoint; -1 is the newest"),
-    "best": (False, "the checkpoint that was best on validation"),
-    "stride": ("", "pixels from one sliding window to the next, such as 32, or 32,64 (down, right); else two thirds of the window"),
-    "largest": (-1, "most pixels of a sliding window: 0 is the trained window, -1 the run's own choice"),
-    "weights": ("uniform", "weights of the pixels of a sliding window: uniform or gaussian"),
-    "scales": ("1", "average the probabilities over these scales of the image, such as 0.75,1,1.25"),
-    "flip": (False, "average the probabilities over the image and its mirror image"),
-    "samples": (0, "number of networks sampled by dropout to average over; also draws their uncertainty; 40 in Bayesian SegNet"),
-    "batch_statistics": (False, "batch norm uses the mean and variance of each image or window, not the running averages"),
+    "workdir": ("", "folder of the run, with config.json and checkpoints/"),
+    "step": (-1, "step of the checkpoint; -1: the newest"),
+    "best": (False, "use the best checkpoint on validation"),
+    "stride": ("", "pixels from one sliding window to the next, such as 32, or 32,64 (down, right); default: two thirds of the window"),
+    "largest": (-1, "largest number of pixels of a sliding window; 0: the trained window, -1: the run's default"),
+    "weights": ("uniform", "weights of pixels in a sliding window: uniform or gaussian"),
+    "scales": ("1", "scales of the image to average probabilities over, such as 0.75,1,1.25"),
+    "flip": (False, "average probabilities over the image and its mirror image"),
+    "samples": (0, "number of networks to sample by dropout and average, with a map of their uncertainty; Bayesian SegNet: 40"),
+    "batch_statistics": (False, "use batch norm statistics of each image or window instead of running averages"),
 }
-"""Flags that select a network and how it predicts; their defaults are shared, so that `evaluate` scores what `predict` writes."""
+"""Flags that select a network and how it predicts.  Both commands share the defaults, so `evaluate` scores what `predict` writes."""
 
 
 DATA = {
     "root": ("", "new location of the run's images, if they were moved"),
-    "data": ("", "a data description that `inspect` wrote: score its images"),
+    "data": ("", "data description that `inspect` wrote, whose images are scored"),
 }
 """Flags that select other images to score, or their new location."""
 
@@ -37,16 +37,16 @@ def chosen_data(flags: Any, trained: workdir.Trained) -> workdir.Trained:
 def chosen_step(flags: Any) -> int:
     """Return the step of the checkpoint that the flags select; -1 is the newest."""
     if flags.best and flags.step != -1:
-        raise UserError(f"--best and --step={flags.step} each name a checkpoint. Leave one of them out.")
+        raise UserError(f"--best and --step={flags.step} each select a checkpoint. Leave one of them out.")
     return workdir.best_step(flags.workdir) if flags.best else flags.step
 
 
 def chosen_windows(flags: Any, window: tuple[int, int], slides: bool = True, largest: int = 0) -> dict[str, Any]:
     """Return {"stride": (down, right), "weights": ..., "largest": ...} of the flags; only sliding windows of this size may have flags."""
     if not slides and (flags.stride or flags.weights != FLAGS["weights"][0]):
-        raise UserError("An autoencoder is scored on the middle window of each image; none slides. Leave out --stride and --weights.")
+        raise UserError("An autoencoder is scored on the central window of each image, without sliding. Leave out --stride and --weights.")
     if flags.largest < -1:
-        raise UserError(f"A window has at most so many pixels; got --largest={flags.largest}. Write 0 for the trained window, or 1048576.")
+        raise UserError(f"Expected a number of pixels, or 0 for the trained window; got --largest={flags.largest}. Set --largest=1048576.")
     further = {"weights": flags.weights, "largest": largest if flags.largest == -1 else flags.largest}
     if not flags.stride:
         return {"stride": two_thirds(window), **further}
@@ -59,7 +59,7 @@ def chosen_windows(flags: Any, window: tuple[int, int], slides: bool = True, lar
         (h, w), (down, right) = window, two_thirds(window)
         raise UserError(
             f"A stride is one whole number or two (down, right), at least 1 and at most the window's {h},{w}; got "
-            f"--stride={flags.stride}. Write one such as --stride={down},{right}, which it is where the flag is left out."
+            f"--stride={flags.stride}. Set --stride={down},{right}, the default, or leave it out."
         )
     return {"stride": stride, **further}
 
@@ -69,7 +69,7 @@ def chosen_views(flags: Any, averages: bool) -> dict[str, Any]:
     try:
         scales = tuple(float(scale) for scale in flags.scales.split(","))
     except ValueError:
-        raise UserError(f"Expected numbers between commas; got --scales={flags.scales!r}. Write --scales=0.75,1,1.25.") from None
+        raise UserError(f"Expected numbers between commas; got --scales={flags.scales!r}. Set --scales=0.75,1,1.25.") from None
     if not averages and (flags.flip or scales != (1,)):
         raise UserError(
             "Only a segmenter's probabilities are averaged over views; this run is an autoencoder. Leave out --flip and --scales."
@@ -80,16 +80,16 @@ def chosen_views(flags: Any, averages: bool) -> dict[str, Any]:
 def chosen_samples(flags: Any, averages: bool) -> int:
     """Return the number of networks to sample by dropout, or 0; samples need a model that `averages` probabilities."""
     if flags.samples < 0 or flags.samples == 1:
-        raise UserError(f"Samples are 0, for none, or 2 and more, which can disagree; got --samples={flags.samples}. Write --samples=40.")
+        raise UserError(f"Expected 0 samples (none), or at least 2; got --samples={flags.samples}. Set --samples=40.")
     if flags.samples and not averages:
         raise UserError("Only a segmenter's probabilities are sampled; this run is an autoencoder. Leave out --samples.")
     return flags.samples
 
 
 def chosen_statistics(flags: Any, normalises: bool) -> bool:
-    """Return whether batch norm uses per-image statistics; this needs a model that `normalises` so."""
+    """Return whether batch norm uses per-image statistics; this needs a model that `normalises` by them."""
     if flags.batch_statistics and not normalises:
         raise UserError(
-            "Only a segmenter is normalised by the image's own statistics; this run is an autoencoder. Leave out --batch_statistics."
+            "Only a segmenter supports batch norm statistics of each image; this run is an autoencoder. Leave out --batch_statistics."
         )
     return flags.batch_statistics

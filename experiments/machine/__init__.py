@@ -1,1 +1,1 @@
-"""The machine: processes, shares of its devices, and provenance of measurements."""
+"""Processes, parts of the machine's devices, and provenance of measurements."""

@@ -1,4 +1,4 @@
-"""Commands that an experiment starts: each with its share of the machine, error message, seconds and lock."""
+"""Start commands, each with its part of the machine, error message, seconds and lock."""
 
 import collections
 import concurrent.futures
@@ -21,12 +21,16 @@ _running: set[subprocess.Popen[str]] = set()
 """Processes that `call` has started."""
 
 
+PAUSE = 2.0
+"""Seconds between two looks at a task that another process is at."""
+
+
 class Busy(UserError):
-    """Another process holds the file."""
+    """Another process has locked the file."""
 
 
 def shares(jobs: int) -> list[dict[str, Any]]:
-    """Return the share of each of several concurrent runs: one GPU, if there are any, and a part of the cores."""
+    """Return the resources of each of `jobs` concurrent runs: a part of the cores, and one GPU on a machine with GPUs."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     gpus = _gpus()
     most = len(gpus) or len(cores) or 1
@@ -39,7 +43,7 @@ def shares(jobs: int) -> list[dict[str, Any]]:
 
 
 def take_share(jobs: int) -> None:
-    """Limit this process to the share of one of `jobs` runs; call before JAX starts."""
+    """Limit this process to the resources of one of `jobs` runs; call it before JAX starts."""
     share = shares(jobs)[0]
     if share.get("cores"):
         os.sched_setaffinity(0, share["cores"])
@@ -48,14 +52,14 @@ def take_share(jobs: int) -> None:
 
 
 def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool = False, lock: int | None = None) -> str:
-    """Run a command on its share of the machine; write its output to the log, if any, or return it; UserError if it fails.
+    """Run a command on its share of the machine; write its output to the log, or return it if `capture`; UserError if it fails.
 
-    The command inherits the `lock` from `held`, so that it keeps other processes out even if it outlives this process.
+    The command inherits the `lock` of `held`, so the lock lasts even if the command outlives this process.
     """
     if share.get("cores"):
         os.sched_setaffinity(0, share["cores"])  # of this thread; the command inherits it
     environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": share["gpu"]} if share.get("gpu") else {})}
-    told: collections.deque[str] = collections.deque(maxlen=50)
+    messages: collections.deque[str] = collections.deque(maxlen=50)
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(_appended(log)) if log else None
         started = subprocess.Popen(
@@ -71,18 +75,18 @@ def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool
         _running.add(process)
         stack.callback(_running.discard, process)
         for line in process.stderr:  # type: ignore[union-attr]
-            told.append(line)
+            messages.append(line)
             print(line, end="", file=output or sys.stderr, flush=True)
         printed = process.stdout.read() if capture else ""  # type: ignore[union-attr]
         if process.wait():
             print(f"This failed: {shlex.join(command)}", file=output or sys.stderr, flush=True)
-            raise UserError(f"exit code {process.returncode}: {_reason(''.join(told), process.returncode)} (see {log or 'above'})")
+            raise UserError(f"exit code {process.returncode}: {_reason(''.join(messages), process.returncode)} (see {log or 'above'})")
     return printed
 
 
 @contextlib.contextmanager
 def ended_together() -> Iterator[None]:
-    """Inside this context, SIGTERM also ends the processes of `call` (training runs save first), and their results are written."""
+    """Inside the block, SIGTERM also ends the processes of `call`; training runs save first."""
 
     def end(number: int, frame: object) -> None:
         for process in tuple(_running):
@@ -97,7 +101,7 @@ def ended_together() -> Iterator[None]:
 
 
 def timed(run: Callable[[], object], path: str) -> float:
-    """Run; return the seconds of this run and of interrupted earlier runs, which each add theirs to the file."""
+    """Call `run`, append its seconds to the file, and return the sum of the file: interrupted earlier calls count too."""
     began = time.perf_counter()
     try:
         run()
@@ -126,38 +130,55 @@ def run_all(
     following: Callable[[list[Task]], Task | None],
     run: Callable[[Task, dict[str, Any]], Result],
     settle: Callable[[Task, concurrent.futures.Future[Result]], None],
+    waits: bool = False,
 ) -> None:
-    """Run tasks, `jobs` at once, each on a share of the machine, until there are none.
+    """Run tasks, `jobs` at once, each on a share of the machine, until none is left.
 
-    following   returns the next task to begin beside those that run, or None if it must wait for one of them, or there is none left
-    run         runs a task on its share, in a thread
-    settle      is told of a task that ended, in the caller's thread, before the next begins
+    following   returns the next task, given the running tasks; None if it must wait for one of them or none is left
+    run         runs a task on its share, in a thread; raises Busy if another process is running it
+    settle      receives an ended task and its future, in the caller's thread, before the next task begins
+    waits       retry a busy task until it is free, as a running task for `following`, instead of settling it
     """
     free = shares(jobs)
     running: dict[concurrent.futures.Future[Result], tuple[Task, dict[str, Any]]] = {}
+    busy: list[Task] = []
     with ended_together(), concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+
+        def begin(task: Task) -> None:
+            share = free.pop(0)
+            running[pool.submit(run, task, share)] = task, share
+
         while True:
-            while free and (task := following([each for each, _ in running.values()])) is not None:
-                share = free.pop(0)
-                running[pool.submit(run, task, share)] = task, share
+            while free and (task := following([*(each for each, _ in running.values()), *busy])) is not None:
+                begin(task)
+            if free and busy:
+                time.sleep(PAUSE / len(busy))
+                begin(busy.pop(0))
             if not running:
                 return
             ended, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
             for future in ended:
                 task, share = running.pop(future)
                 free.append(share)
-                settle(task, future)
+                if waits and isinstance(future.exception(), Busy):
+                    busy.append(task)
+                else:
+                    settle(task, future)
 
 
 @contextlib.contextmanager
-def held(path: str) -> Iterator[int]:
-    """Lock a file for this process inside the context; yield its descriptor; Busy if another process holds it."""
+def held(path: str, shared: bool = False, wait: bool = False) -> Iterator[int]:
+    """Lock a file inside the block; yield its descriptor; raise Busy if another process has locked it.
+
+    shared  other processes may lock it, too, if they share it
+    wait    wait for another process instead of raising Busy
+    """
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
+    with open(path, "a+", encoding="utf-8") as file:  # NFS shares only locks of files that are open for reading
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except OSError:
-            raise Busy("another process is at it; the same command, when that is done, takes what is left") from None
+            raise Busy("another process is running this; rerun the command after it for the rest") from None
         yield file.fileno()
 
 
@@ -171,9 +192,9 @@ def _gpus() -> list[str]:
         return []
 
 
-def _reason(told: str, code: int) -> str:
+def _reason(messages: str, code: int) -> str:
     """Return the end of a failed command's messages: the last paragraph if the user can fix the error (code 2), else the last line."""
-    return " ".join(told.strip().rpartition("\n\n" if code == 2 else "\n")[2].split())
+    return " ".join(messages.strip().rpartition("\n\n" if code == 2 else "\n")[2].split())
 
 
 def _appended(path: str) -> TextIO:

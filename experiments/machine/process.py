@@ -17,8 +17,8 @@ KEPT = {-4: 0, -1: 2**31 - 1, -8: 1}
 
 def start() -> None:
     """Join the other processes of a cluster, if any; reuse memory between steps and compiled programs between runs."""
-    many = int(os.environ.get("SLURM_NTASKS", "1")) > 1 or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
-    if (many or os.environ.get("JAX_COORDINATOR_ADDRESS")) and not jax.distributed.is_initialized():
+    several = int(os.environ.get("SLURM_NTASKS", "1")) > 1 or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    if (several or os.environ.get("JAX_COORDINATOR_ADDRESS")) and not jax.distributed.is_initialized():
         cluster.join()
     keep_freed_memory()
     compile_cache.enable()
@@ -27,8 +27,8 @@ def start() -> None:
 def keep_freed_memory() -> None:
     """Reuse the memory that a step frees, on Linux with glibc; elsewhere do nothing.
 
-    XLA allocates a step's large buffers anew each time.  By default glibc returns them to the system, so every page is mapped and zeroed
-    again in each step.
+    XLA allocates large buffers in each step.  By default glibc returns them to the system, so every page is mapped and zeroed again in each
+    step.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
         for parameter, value in KEPT.items():

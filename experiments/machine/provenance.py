@@ -29,8 +29,8 @@ def commit() -> str:
 
     For a copy without history, the environment variable AESEG_COMMIT gives the commit.
     """
-    if told := os.environ.get("AESEG_COMMIT"):
-        return told
+    if given := os.environ.get("AESEG_COMMIT"):
+        return given
     head = _git("rev-parse", "--short", "HEAD").strip()
     changed = [line[3:] for line in _git("status", "--porcelain", "-uall", "--no-renames", "--", "../../aeseg", "..").splitlines()]
     code = [path for path in changed if not path.startswith("experiments/results/")]

@@ -1,1 +1,1 @@
-"""The pages of `report`: what is gathered of runs, comparisons and tables, and how it is drawn as one file of HTML."""
+"""Pages of `report`: gather the results of runs, comparisons and tables, and draw them as one HTML file."""

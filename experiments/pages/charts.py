@@ -1,4 +1,4 @@
-"""Charts as SVG, in the page's own colours: curves over steps or labels, the reliability of confidences."""
+"""SVG charts in the page's colours: curves over steps or labels, and reliability diagrams."""
 
 import itertools
 import json
@@ -11,13 +11,13 @@ from .markup import Markup, joined, tag
 WIDTH, HEIGHT = 440, 264
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 38
 POINTS = 240
-"""Points of a curve that are drawn."""
+"""Largest number of points drawn per curve."""
 COLOURS = 8
-"""Colours of series in the style sheet."""
+"""Number of series colours in the style sheet."""
 
 
 class Series(NamedTuple):
-    """A curve: points (x, y) in order of x; `band` are (x, low, high); `colour` numbers a colour of the style sheet."""
+    """A curve: points (x, y) in order of x, and a band of (x, low, high); `colour` is the number of a colour in the style sheet."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -27,7 +27,7 @@ class Series(NamedTuple):
 
 
 def curves(title: str, series: Sequence[Series], across: str, log: bool = False, percent: bool = False) -> Markup:
-    """Return a chart of curves with its title; "" if no curve has a point."""
+    """Return a chart of curves with a title; "" if no curve has a finite point."""
     drawn = [one._replace(points=thinned([point for point in one.points if all(map(math.isfinite, point))])) for one in series]
     drawn = [one for one in drawn if one.points]
     if not drawn:
@@ -41,11 +41,11 @@ def curves(title: str, series: Sequence[Series], across: str, log: bool = False,
     x_of, y_of = _scale(x_ticks, LEFT, WIDTH - RIGHT, log), _scale(y_ticks, HEIGHT - BOTTOM, TOP)
     parts = [_axes(x_ticks, y_ticks, x_of, y_of, across)]
     readout = []
-    alone = all(len(one.points) == 1 for one in drawn)
+    single = all(len(one.points) == 1 for one in drawn)
     for number, one in enumerate(drawn):
-        aside = 18 * (number - (len(drawn) - 1) / 2) if alone else 0.0  # single points lie side by side
-        places = [(x_of(x) + aside, y_of(factor * y)) for x, y in one.points]
-        if alone:
+        aside = 18 * (number - (len(drawn) - 1) / 2) if single else 0.0  # draw single points side by side
+        positions = [(x_of(x) + aside, y_of(factor * y)) for x, y in one.points]
+        if single:
             parts += [
                 tag(
                     "line",
@@ -55,28 +55,28 @@ def curves(title: str, series: Sequence[Series], across: str, log: bool = False,
                     y2=_short(y_of(factor * high)),
                     class_=_colour("curve", one),
                 )
-                for (x, _), (_, low, high) in zip(places, one.band, strict=False)
+                for (x, _), (_, low, high) in zip(positions, one.band, strict=False)
             ]
         elif one.band:
             edge = [(x_of(x), y_of(factor * high)) for x, _, high in one.band] + [
                 (x_of(x), y_of(factor * low)) for x, low, _ in reversed(one.band)
             ]
             parts.append(tag("polygon", points=_points(edge), class_=_colour("band", one)))
-        parts.append(tag("polyline", points=_points(places), class_=_colour("curve", one)))
-        if one.marks or len(places) == 1:
-            parts += [tag("circle", cx=_short(x), cy=_short(y), r=3, class_=_colour("mark", one)) for x, y in places]
-        values = [[round(px, 1), round(py, 1), label(x), label(factor * y)] for (px, py), (x, y) in zip(places, one.points, strict=True)]
+        parts.append(tag("polyline", points=_points(positions), class_=_colour("curve", one)))
+        if one.marks or len(positions) == 1:
+            parts += [tag("circle", cx=_short(x), cy=_short(y), r=3, class_=_colour("mark", one)) for x, y in positions]
+        values = [[round(px, 1), round(py, 1), label(x), label(factor * y)] for (px, py), (x, y) in zip(positions, one.points, strict=True)]
         readout.append({"name": one.name, "colour": one.colour % COLOURS, "points": values})
     parts.append(tag("line", class_="cursor", y1=TOP, y2=HEIGHT - BOTTOM, x1=-9, x2=-9))
-    told = f"{title}: {', '.join(one.name for one in drawn)}"
-    svg = tag("svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=told)
+    described = f"{title}: {', '.join(one.name for one in drawn)}"
+    svg = tag("svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=described)
     return tag(
         "figure", tag("figcaption", title), svg, tag("div", class_="readout"), class_="chart", data_series=json.dumps(readout), tabindex=0
     )
 
 
 def legend(names: Sequence[str]) -> Markup:
-    """Return the names of series beside their colours, in order."""
+    """Return the names of series with their colours, in order."""
     items = [
         tag("li", tag("span", class_=f"swatch series{number % COLOURS}", aria_hidden="true"), name) for number, name in enumerate(names)
     ]
@@ -84,7 +84,7 @@ def legend(names: Sequence[str]) -> Markup:
 
 
 def reliability(bins: Sequence[tuple[float, float, int]]) -> Markup:
-    """Return the reliability diagram of (confidence, accuracy, pixels) of each bin that has pixels (Guo et al. 2017, figure 1)."""
+    """Return the reliability diagram (Guo et al. 2017, figure 1) of bins (confidence, accuracy, pixels)."""
     size = HEIGHT - TOP - BOTTOM
     right = LEFT + size
 
@@ -105,8 +105,8 @@ def reliability(bins: Sequence[tuple[float, float, int]]) -> Markup:
     ]
     diagonal = tag("line", x1=x_of(0), y1=y_of(0), x2=x_of(1), y2=y_of(1), class_="diagonal")
     most = max((pixels for *_, pixels in bins), default=1)
-    places = [(x_of(confidence), y_of(accuracy)) for confidence, accuracy, _ in bins]
-    curve = tag("polyline", points=_points(places), class_="curve series0")
+    positions = [(x_of(confidence), y_of(accuracy)) for confidence, accuracy, _ in bins]
+    curve = tag("polyline", points=_points(positions), class_="curve series0")
     dots = [
         tag(
             "circle",
@@ -116,7 +116,7 @@ def reliability(bins: Sequence[tuple[float, float, int]]) -> Markup:
             r=_short(2.5 + 5 * math.sqrt(pixels / most)),
             class_="mark series0",
         )
-        for (x, y), (confidence, accuracy, pixels) in zip(places, bins, strict=True)
+        for (x, y), (confidence, accuracy, pixels) in zip(positions, bins, strict=True)
     ]
     axis = tag("text", "confidence, %", x=_short(x_of(0.5)), y=HEIGHT - 5, class_="tick middle")
     svg = tag(
@@ -134,14 +134,14 @@ def reliability(bins: Sequence[tuple[float, float, int]]) -> Markup:
 
 
 def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[tuple[float, float]]:
-    """At most `most` of the points, evenly spaced, the first and last among them."""
+    """Return at most `most` points, evenly spaced, including the first and the last."""
     if len(points) <= most:
         return list(points)
     return [points[round(index * (len(points) - 1) / (most - 1))] for index in range(most)]
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """About `count` round numbers from at most `low` to at least `high`: steps of 1, 2 or 5 times a power of ten.
+    """Return about `count` round numbers from at most `low` to at least `high`; steps are 1, 2 or 5 times a power of ten.
 
     >>> ticks(0.13, 0.87, 5)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
@@ -156,7 +156,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def label(value: float) -> str:
-    """A number for an axis or a readout: four significant digits, large ones with separators.
+    """Format a number for an axis or a readout: four significant digits, with thousands separators.
 
     >>> label(1000.0), label(0.000123456), label(88.5612)
     ('1,000', '0.0001235', '88.56')
@@ -167,7 +167,7 @@ def label(value: float) -> str:
 
 
 def _log_ticks(values: Sequence[float]) -> list[float]:
-    """The numbers themselves, if they are few: counts of labels."""
+    """Return the values as ticks, if there are at most eight (label counts), else about every second value."""
     own = sorted(set(values))
     return own if len(own) <= 8 else [own[0], *own[2:-1:2], own[-1]]
 
@@ -191,7 +191,7 @@ def _axes(x_ticks, y_ticks, x_of, y_of, across: str) -> Markup:  # type: ignore[
     columns = []
     for mark in x_ticks:
         x = x_of(mark)
-        if x - last >= 34:  # room for the number before it
+        if x - last >= 34:  # otherwise the numbers would overlap
             columns.append(tag("text", label(mark), x=_short(x), y=HEIGHT - BOTTOM + 16, class_="tick middle"))
             last = x
     return joined(rows, columns, tag("text", across, x=WIDTH - RIGHT, y=HEIGHT - 5, class_="tick end"))
@@ -201,8 +201,8 @@ def _colour(kind: str, one: Series) -> str:
     return f"{kind} series{one.colour % COLOURS}"
 
 
-def _points(places: Sequence[tuple[float, float]]) -> str:
-    return " ".join(",".join(map(_short, place)) for place in places)
+def _points(positions: Sequence[tuple[float, float]]) -> str:
+    return " ".join(",".join(map(_short, position)) for position in positions)
 
 
 def _short(value: float) -> str:
@@ -210,5 +210,5 @@ def _short(value: float) -> str:
 
 
 def numbered(names: Sequence[str]) -> dict[str, int]:
-    """The colour of each name."""
+    """Number the names in order of first occurrence."""
     return dict(zip(dict.fromkeys(names), itertools.count()))

@@ -1,4 +1,4 @@
-"""The sections of a comparison: verdict, curves over labels, gains, classes, health, provenance."""
+"""Sections of a comparison: verdict, curves over labels, gains, classes, health, provenance."""
 
 import math
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from .elements import percent, scrolled, section
 from .markup import Markup, joined, tag
 
 MARKS = {"gains": "gain", "loses": "loss", "not shown": "unclear"}
-"""The style of a verdict."""
+"""CSS class of a verdict."""
 
 
 def comparison(page: ComparisonPage, number: int) -> Markup:
-    """Return the sections of one comparison."""
+    """Return the section of a comparison."""
     arms = page.arms
     rows = {arm: by_labels(page, arm) for arm in arms}
     series = [
@@ -22,14 +22,18 @@ def comparison(page: ComparisonPage, number: int) -> Markup:
             arm,
             [(labels, mean) for labels, mean, *_ in rows[arm]],
             colour,
-            [(labels, low, high) for labels, _, low, high, _ in rows[arm]],
+            [(labels, max(0.0, low), min(1.0, high)) for labels, _, low, high, _ in rows[arm]],
             True,
         )
         for colour, arm in enumerate(arms)
     ]
     chart = charts.curves("Test mIoU, %, by labelled images", series, "labelled images", log=True, percent=True)
     seeds = len({run["seed"] for run in page.runs})
-    note = f"Mean over seeds ({seeds}); bands and lines: 95 % interval of the mean." if seeds > 1 else "One seed: there is no interval."
+    note = (
+        f"Mean over seeds ({seeds}); bands and lines: 95 % interval of the mean, cut at 0 and 100 %."
+        if seeds > 1
+        else "One seed has no interval."
+    )
     return section(
         f"comparison{number}",
         page.name,
@@ -50,7 +54,7 @@ def comparison(page: ComparisonPage, number: int) -> Markup:
 def _verdict(page: ComparisonPage) -> Markup:
     verdict = page.verdict
     if not verdict:
-        return tag("p", "There is no verdict yet: the comparison has not ended.", class_="note")
+        return tag("p", "There is no verdict yet: the comparison is not finished.", class_="note")
     commands = verdict.get("commands")
     commands = commands if isinstance(commands, Mapping) else {}
     listed = [("next", verdict.get("next", "")), *commands.items()]
@@ -85,11 +89,11 @@ def _gains(page: ComparisonPage) -> Markup | None:
                 tag("td", f"{minutes:.1f}" if isinstance(minutes, int | float) else "–", class_="number"),
             )
         )
-    heads = ["arm", "all", *(f"{count} label{'s' if count != 1 else ''}" for count in labels), "scratch trained longer", "minutes"]
+    heads = ["arm", "all", *(f"{count} label{'s' if count != 1 else ''}" for count in labels), "longer scratch", "minutes"]
     table = tag("table", tag("thead", tag("tr", *(tag("th", text, scope="col") for text in heads))), tag("tbody", *rows), class_="gains")
     note = (
-        "Percentage points of test mIoU over scratch: mean paired difference, its 95 % interval over seeds, p after Holm's correction over "
-        "the arms. Green gains, red loses; grey: not shown by so many seeds."
+        "Percentage points of test mIoU over scratch: mean paired difference, its 95 % interval over seeds, and p after Holm's correction "
+        "over the arms. Green: gains. Red: loses. Grey: no difference is shown with these seeds."
     )
     return joined(tag("h3", "Gain over scratch"), scrolled(table), tag("p", note, class_="quiet"))
 
@@ -101,9 +105,15 @@ def _gain(one: Any) -> Markup:
     between = f"{100 * low:+.1f} to {100 * high:+.1f}" if isinstance(low, int | float) and isinstance(high, int | float) else "one seed"
     tested = f", p {p:.3f}" if isinstance(p, int | float) else ""
     worth = one.get("worth")
-    more = tag("small", f"worth {worth['labels']} labels more ({worth['low']} to {worth['high']})") if _is_worth(worth) else None
-    told = (
-        f"smallest difference that these seeds show: {100 * one['smallest']:.1f}" if isinstance(one.get("smallest"), int | float) else None
+    more = (
+        tag("small", f"as good as scratch with {worth['labels']} more labels ({worth['low']} to {worth['high']})")
+        if _is_worth(worth)
+        else None
+    )
+    title = (
+        f"smallest difference that these seeds can show: {100 * one['smallest']:.1f}"
+        if isinstance(one.get("smallest"), int | float)
+        else None
     )
     return tag(
         "td",
@@ -111,7 +121,7 @@ def _gain(one: Any) -> Markup:
         tag("small", f"{between}{tested}"),
         more,
         class_=f"number {MARKS.get(one.get('verdict', ''), '')}",
-        title=told,
+        title=title,
     )
 
 
@@ -141,7 +151,7 @@ def _classes(page: ComparisonPage) -> Markup | None:
 def _health(page: ComparisonPage) -> Markup | None:
     charted = []
     for key, title in (
-        ("probe", "Probe of the encoder while it pretrains, mIoU, %"),
+        ("probe", "Linear probe of the encoder during pretraining, mIoU, %"),
         ("rank", "Effective rank of its features"),
         ("loss", "Pretraining loss"),
     ):
@@ -164,7 +174,7 @@ def _plan(page: ComparisonPage) -> Markup | None:
 
 
 def _runs(page: ComparisonPage) -> Markup:
-    heads = ("arm", "labels", "seed", "mIoU, %", "steps", "rate", "seconds", "device", "commit")
+    heads = ("arm", "labels", "seed", "mIoU, %", "steps", "learning rate", "seconds", "device", "commit")
     rows = []
     for one in page.runs:
         seconds = one.get("seconds")

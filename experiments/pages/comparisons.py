@@ -1,4 +1,4 @@
-"""What is gathered of a comparison (experiments/comparison): its verdict, runs, plan and health."""
+"""Read the files of a comparison (experiments/comparison): verdict, runs, plan and health."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ from ..study.significance import interval
 
 @dataclasses.dataclass(frozen=True)
 class ComparisonPage:
-    """All that a page says of a comparison.  `verdict` is {} until there is one."""
+    """Contents of a comparison's page.  `verdict` is {} until the comparison has one."""
 
     name: str
     path: str
@@ -28,37 +28,37 @@ class ComparisonPage:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """The arms that have a run, scratch first."""
+        """Return the arms with a run, scratch first."""
         names = dict.fromkeys(str(run["arm"]) for run in self.runs)
         scratch = {str(run["arm"]) for run in self.runs if not run.get("against")}
         return tuple(sorted(names, key=lambda name: name not in scratch))
 
 
 def is_comparison(path: str) -> bool:
-    """Whether a folder holds a comparison."""
+    """Return whether a folder is a comparison's."""
     return os.path.isfile(os.path.join(path, "results.jsonl")) or os.path.isfile(os.path.join(path, "verdict.json"))
 
 
 def gather(path: str) -> ComparisonPage:
-    """Read a comparison's files; UserError if it has no run that was scored."""
+    """Read a comparison's files; raise UserError if it has no scored run."""
     runs = [line for line in files.json_objects(os.path.join(path, "results.jsonl"))[0] if _is_run(line)]
     if not runs:
-        raise UserError(f"{path} has no scored run yet. Let compare go on with the same command, then write the report.")
-    verdict, plan = (_object(os.path.join(path, name)) for name in ("verdict.json", "plan.json"))
+        raise UserError(f"Expected a scored run in {path}; got none. Continue the comparison with the same command, then write the report.")
+    verdict, plan = (files.json_object(os.path.join(path, name)) for name in ("verdict.json", "plan.json"))
     health = files.json_objects(os.path.join(path, "health.jsonl"))[0]
     return ComparisonPage(os.path.basename(os.path.abspath(path)), path, runs, verdict, plan, health)
 
 
 def winner(page: ComparisonPage) -> str:
-    """The winner's workdir, if it lies in the comparison and holds checkpoints; else ""."""
+    """Return the winner's workdir if it is inside the comparison and has checkpoints, else ""."""
     named = page.verdict.get("winner")
     path = os.path.join(page.path, str(named.get("workdir", ""))) if isinstance(named, Mapping) else page.path
-    holds = os.path.isfile(os.path.join(path, "config.json")) and os.path.isdir(os.path.join(path, "checkpoints"))
-    return path if holds and is_inside(path, page.path) else ""
+    complete = os.path.isfile(os.path.join(path, "config.json")) and os.path.isdir(os.path.join(path, "checkpoints"))
+    return path if complete and is_inside(path, page.path) else ""
 
 
 def by_labels(page: ComparisonPage, arm: str) -> list[tuple[int, float, float, float, int]]:
-    """(labels, mean, low, high, seeds) of an arm's test mIoU: the 95 % interval of the mean over seeds, the mean itself with one."""
+    """Return (labels, mean, low, high, seeds) of an arm's test mIoU; low to high is the 95 % interval, or the mean itself with one seed."""
     values: dict[int, list[float]] = {}
     for run in page.runs:
         if run["arm"] == arm:
@@ -72,7 +72,7 @@ def by_labels(page: ComparisonPage, arm: str) -> list[tuple[int, float, float, f
 
 
 def class_iou(page: ComparisonPage, arm: str, labels: int) -> dict[str, float]:
-    """The mean IoU of each class over the seeds of an arm with so many labels; classes that never occur are left out."""
+    """Return each class's mean IoU over an arm's seeds with `labels` labels; classes that never occur are left out."""
     values: dict[str, list[float]] = {}
     for run in page.runs:
         if run["arm"] == arm and int(run["labels"]) == labels:
@@ -85,10 +85,3 @@ def class_iou(page: ComparisonPage, arm: str, labels: int) -> dict[str, float]:
 def _is_run(line: Mapping[str, Any]) -> bool:
     scores = line.get("metrics")
     return {"arm", "labels", "seed"} <= set(line) and isinstance(scores, Mapping) and isinstance(scores.get("miou"), int | float)
-
-
-def _object(path: str) -> dict[str, Any]:
-    try:
-        return files.read_json(path)
-    except (UserError, OSError):
-        return {}

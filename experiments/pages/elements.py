@@ -1,4 +1,4 @@
-"""What the sections of a page share."""
+"""Elements that several sections of a page use."""
 
 import json
 import math
@@ -8,17 +8,17 @@ from .markup import Markup, tag
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share as a percentage without its sign; a dash for none."""
+    """Format a fraction in percent, without the sign; a dash for None and NaN."""
     return "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}"
 
 
 def section(name: str, title: str, *children: Any) -> Markup:
-    """Return a section of the page that the navigation names."""
+    """Return a section of the page; `name` is its id."""
     return tag("section", tag("h2", title), *children, id=name)
 
 
 def scrolled(table: Markup) -> Markup:
-    """Return a table that scrolls by itself where the page is narrow."""
+    """Return a table that scrolls sideways on a narrow page."""
     return tag("div", table, class_="scroll", tabindex=0)
 
 

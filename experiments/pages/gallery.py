@@ -1,4 +1,4 @@
-"""The images of a run as cards, which are sorted, filtered and compared."""
+"""Images of a run as cards that the reader sorts, filters and compares."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from .runs import Judged, Restored, Segmented
 
 
 def gallery(judged: Judged) -> Markup:
-    """Return the cards with what sorts and filters them."""
+    """Return the cards, with controls that sort and filter them."""
     cards = [card(one, judged) if isinstance(one, Segmented) else _restored(one) for one in judged.cards]
     segments = bool(judged.classes)
     names = [item.name for item in judged.classes]
@@ -35,7 +35,7 @@ def gallery(judged: Judged) -> Markup:
             tag("label", "strength ", tag("input", type="range", class_="strength", min=0.2, max=1, step=0.05, value=0.6)),
         ]
     least = f"{len(cards)} of {judged.images} images" if len(cards) < judged.images else f"{len(cards)} images"
-    told = f"{least}{', the worst of all and of each class' if len(cards) < judged.images and segments else ''}"
+    caption = f"{least}{', the worst of all and of each class' if len(cards) < judged.images and segments else ''}"
     keys = "Keys: 1 image, 2 truth, 3 prediction, e errors, j and k next and previous." if segments else "Keys: j and k next and previous."
     colours = pictures.shown_colours(judged.classes)
     key = [
@@ -45,20 +45,20 @@ def gallery(judged: Judged) -> Markup:
     return tag(
         "div",
         tag("h3", "Images, worst first"),
-        tag("p", tag("span", told, class_="count", data_of=least), ". ", tag("span", keys, class_="keys"), class_="quiet"),
+        tag("p", tag("span", caption, class_="count", data_of=least), ". ", tag("span", keys, class_="keys"), class_="quiet"),
         tag("ul", *key, class_="legend") if segments else None,
         tag("div", *controls, class_="controls", role="toolbar", aria_label="sort and filter images"),
         tag("div", *cards, class_="cards"),
-        tag("p", "No image fits.", class_="empty", hidden=True),
+        tag("p", "No image matches.", class_="empty", hidden=True),
         tag("button", "show all", type="button", class_="more", hidden=True),
         class_="gallery",
     )
 
 
 def card(one: Segmented, judged: Judged) -> Markup:
-    """Return an image, its label and its prediction below one slider."""
+    """Return the card of an image: image, label and prediction over each other, with a slider."""
     layers = one.layers
-    told = [f"{item.name} {percent(iou)}" for item, iou in zip(judged.classes, one.iou, strict=True) if iou is not None]
+    ious = [f"{item.name} {percent(iou)}" for item, iou in zip(judged.classes, one.iou, strict=True) if iou is not None]
     stops = (("0", "image"), ("1", "truth"), ("2", "prediction"))
     stack = tag(
         "div",
@@ -82,7 +82,7 @@ def card(one: Segmented, judged: Judged) -> Markup:
             "figcaption",
             tag("b", percent(one.score)),
             tag("span", one.name, class_="name", title=one.name),
-            tag("small", " · ".join(told[:6])),
+            tag("small", " · ".join(ious[:6])),
         ),
         class_="card",
         data_score=_number(one.score),

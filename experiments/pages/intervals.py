@@ -1,4 +1,4 @@
-"""How far scores over images carry: bootstrap intervals of IoU (Efron and Tibshirani 1993, section 13.3: percentiles)."""
+"""Bootstrap intervals of IoU over images (Efron and Tibshirani 1993, section 13.3: percentiles)."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,15 +10,15 @@ LEVEL = 95.0
 
 
 def of_iou(confusions: Int[np.ndarray, "n k k"], draws: int = DRAWS, seed: int = 0) -> tuple[Float[np.ndarray, "k 2"], tuple[float, float]]:
-    """Return the interval of each class's IoU and of their mean, if other images of the same kind were scored.
+    """Return the 95 % interval of each class's IoU, and of their mean.
 
-    Images are drawn with replacement and their matrices summed. NaN for a class that occurs in no draw, and with fewer than 2 images.
+    Each draw sums the matrices of images drawn with replacement.  NaN for a class that occurs in no draw, and for fewer than 2 images.
     """
     images, classes = confusions.shape[:2]
     if images < 2:
         return np.full((classes, 2), np.nan), (np.nan, np.nan)
     random = np.random.default_rng(seed)
-    times = random.multinomial(images, np.full(images, 1 / images), size=draws)  # how often each draw has each image
+    times = random.multinomial(images, np.full(images, 1 / images), size=draws)  # number of times that each draw has each image
     summed = (times @ confusions.reshape(images, -1).astype(np.float64)).reshape(draws, classes, classes)
     labelled, predicted, right = summed.sum(axis=2), summed.sum(axis=1), np.diagonal(summed, axis1=1, axis2=2)
     iou = metrics.ratio(right, labelled + predicted - right)

@@ -1,4 +1,4 @@
-"""HTML and SVG from calls: every text and attribute is escaped, except what is markup already."""
+"""Build HTML and SVG with function calls.  Every text and attribute is escaped, except Markup."""
 
 import html
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ def tag(name: str, /, *children: Any, **attributes: Any) -> Markup:
 
 
 def joined(*children: Any) -> Markup:
-    """Return children one after the other: markup as it is, iterables joined, None left out, all else as escaped text."""
+    """Join children: keep Markup, join iterables, leave out None, and escape everything else as text."""
     return Markup("".join(_child(child) for child in children))
 
 

@@ -1,4 +1,4 @@
-"""The page as one file: sections, style and script in it, nothing to fetch."""
+"""Build the page as one file that includes its style and script and fetches nothing."""
 
 import base64
 import datetime
@@ -10,13 +10,13 @@ from .markup import Markup, joined, tag
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LARGEST = 15 * 2**20
-"""Bytes of the largest page."""
+"""Largest size of a page, in bytes."""
 
 
 def page(title: str, sections: Sequence[tuple[str, str, Markup]], origin: str) -> str:
-    """Return a page of (id, name, content); `origin` says what made it.
+    """Return a page of sections (id, name, content); the footer shows `origin`.
 
-    A policy in its head lets nothing be fetched and no script run but the page's own.
+    The page's security policy forbids fetching, and every script except the page's own.
     """
     script, style = (_asset(name) for name in ("script.js", "style.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

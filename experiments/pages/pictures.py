@@ -1,4 +1,4 @@
-"""Pictures inside a page: small files as data addresses."""
+"""Pictures inside a page: small files as data URLs."""
 
 import base64
 import io
@@ -12,14 +12,14 @@ from aeseg.inference import draw
 from aeseg.types import IGNORE, Class
 
 SIDE = 448
-"""The longer side of a picture, in pixels."""
+"""Longer side of a picture, in pixels."""
 BRIGHT = (255, 138, 61)
-"""The colour of a class that is white in the data: white does not show on images."""
+"""Colour of a class that is white in the data, because white is hard to see on images."""
 WRONG = (235, 52, 52)
 
 
 class Layers(NamedTuple):
-    """An image and the maps on it, as data addresses, and its size."""
+    """An image and its maps as data URLs, and its size."""
 
     image: str
     truth: str
@@ -30,12 +30,12 @@ class Layers(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """What the layers add to a page."""
+        """Return the size of the layers in a page."""
         return sum(map(len, (self.image, self.truth, self.prediction, self.errors)))
 
 
 def layers(image: np.ndarray, label: np.ndarray, prediction: np.ndarray, classes: Sequence[Class], side: int = SIDE) -> Layers:
-    """Return a segmentation as layers: classes in their colours, ignored pixels and black classes transparent, errors red."""
+    """Return a segmentation as layers: classes in their colours, errors red; ignored pixels and a black first class are transparent."""
     size = fitted(image.shape[:2], side)
     wrong = np.where((label != prediction) & (label != IGNORE), 1, 0).astype(np.uint8)
     colours = shown_colours(classes)
@@ -44,7 +44,7 @@ def layers(image: np.ndarray, label: np.ndarray, prediction: np.ndarray, classes
 
 
 def shown_colours(classes: Sequence[Class]) -> list[tuple[int, int, int] | None]:
-    """The colour of each class on an image: a black class is the image itself (None), a white one bright."""
+    """Return the colour of each class on an image: None (transparent) for a black first class, BRIGHT for white classes."""
     colours: list[tuple[int, int, int] | None] = []
     for number, colour in enumerate(draw.palette(classes)[: len(classes)].tolist()):
         plain = (int(colour[0]), int(colour[1]), int(colour[2]))
@@ -53,7 +53,7 @@ def shown_colours(classes: Sequence[Class]) -> list[tuple[int, int, int] | None]
 
 
 def photo(image: np.ndarray, side: int = SIDE) -> str:
-    """Return an image as WebP, at most `side` pixels long; small ones are stored without loss."""
+    """Return an image as WebP, at most `side` pixels long; small images are lossless."""
     h, w = fitted(image.shape[:2], side)
     picture = Image.fromarray(draw.as_rgb(image))
     if picture.size != (w, h):
@@ -62,7 +62,7 @@ def photo(image: np.ndarray, side: int = SIDE) -> str:
 
 
 def indexed(ids: np.ndarray, colours: Sequence[tuple[int, int, int] | None]) -> str:
-    """Return a map as a PNG of few colours; ids whose colour is None, and ids beyond the colours, are transparent."""
+    """Return a map as a palette PNG; ids whose colour is None, and ids beyond the colours, are transparent."""
     clear = len(colours)
     ids = np.where(ids < len(colours), ids, clear).astype(np.uint8)
     opaque = [number for number, colour in enumerate(colours) if colour is not None]
@@ -73,20 +73,20 @@ def indexed(ids: np.ndarray, colours: Sequence[tuple[int, int, int] | None]) -> 
 
 
 def fitted(size: Sequence[int], side: int) -> tuple[int, int]:
-    """Height and width, shrunk so that neither is longer than `side`."""
+    """Return (height, width), shrunk so that neither is longer than `side`."""
     factor = min(1.0, side / max(size))
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """Return values in 0..1 as colours, from black over red to pale yellow."""
+    """Map values in 0..1 to colours, from black through red to pale yellow."""
     stops = np.array([(0, 4, 9, 23), (0.3, 92, 22, 92), (0.6, 214, 72, 62), (0.85, 250, 168, 70), (1, 252, 248, 200)], float)
     clipped = np.clip(np.nan_to_num(values), 0, 1)
     return np.stack([np.interp(clipped, stops[:, 0], stops[:, channel]) for channel in (1, 2, 3)], axis=-1).astype(np.uint8)
 
 
 def file(path: str) -> str:
-    """Return a picture file as it is."""
+    """Return a picture file as a data URL, unchanged."""
     kind = {"jpg": "jpeg"}.get(path.rpartition(".")[2].lower(), path.rpartition(".")[2].lower())
     with open(path, "rb") as opened:
         return f"data:image/{kind};base64,{base64.b64encode(opened.read()).decode()}"

@@ -1,4 +1,4 @@
-"""The sections of runs: numbers, curves, classes, confusion, calibration, pictures, settings."""
+"""Sections of runs: numbers, curves, classes, confusion, calibration, pictures, settings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ CURVES = {
     "train/gradient_norm": "Gradient norm",
     "train/learning_rate": "Learning rate",
 }
-"""Curves by their name in metrics.jsonl, in the order of the page; the others follow, folded."""
+"""Titles of curves by name in metrics.jsonl, in the order of the page.  Other curves follow, folded."""
 TILES = {
     "mean_iou": "mIoU",
     "pixel_accuracy": "pixel accuracy",
@@ -38,7 +38,7 @@ TILES = {
 
 
 def overlaid(pages: Sequence[RunPage]) -> Markup:
-    """Return the curves of all runs in one set of charts; "" if no run has any."""
+    """Return one set of charts with the curves of all runs; "" if no run has curves."""
     names = [page.name for page in pages]
     listed = list(dict.fromkeys([*CURVES, *(name for page in pages for name in page.curves)]))
     drawn: dict[bool, list[Markup]] = {True: [], False: []}
@@ -58,7 +58,7 @@ def overlaid(pages: Sequence[RunPage]) -> Markup:
 
 
 def compared(pages: Sequence[RunPage]) -> Markup:
-    """Return a table of the runs' scores beside the settings in which they differ."""
+    """Return a table of the runs' scores and of the settings in which they differ."""
     flat = [{name: spelled(value) for name, value in tree.flatten(page.config).items()} for page in pages]
     differing = [name for name in dict.fromkeys(key for one in flat for key in one) if len({one.get(name) for one in flat}) > 1]
     differing = [name for name in differing if not name.startswith(("given/", "next"))][:40]
@@ -114,9 +114,9 @@ def _tiles(judged: Judged) -> Markup:
         value = judged.scores.get(name)
         if not isinstance(value, int | float):
             continue
-        share = bool(judged.classes) and name != "loss"
-        shown = f"{100 * value:.1f}" if share else f"{value:.3g}"
-        unit = " %" if share else " dB" if name == "psnr" else ""
+        is_fraction = bool(judged.classes) and name != "loss"
+        shown = f"{100 * value:.1f}" if is_fraction else f"{value:.3g}"
+        unit = " %" if is_fraction else " dB" if name == "psnr" else ""
         low, high = judged.mean_interval
         beside = f"{percent(low)} to {percent(high)}" if name == "mean_iou" and math.isfinite(low) else ""
         tiles.append(
@@ -161,10 +161,12 @@ def _confusion(judged: Judged) -> Markup:
         total = sum(row)
         cells = []
         for other, pixels in zip(names, row, strict=True):
-            share = pixels / total if total else 0.0
-            told = f"{name} predicted as {other}: {100 * share:.2f} % ({pixels:,} pixels)"
-            text = "" if many else f"{100 * share:.1f}" if total else "–"
-            cells.append(tag("td", text, style=f"--share:{100 * share**0.5:.0f}%", class_="right" if name == other else None, title=told))
+            fraction = pixels / total if total else 0.0
+            title = f"{name} predicted as {other}: {100 * fraction:.2f} % ({pixels:,} pixels)"
+            text = "" if many else f"{100 * fraction:.1f}" if total else "–"
+            cells.append(
+                tag("td", text, style=f"--share:{100 * fraction**0.5:.0f}%", class_="right" if name == other else None, title=title)
+            )
         rows.append(tag("tr", tag("th", name, scope="row"), *cells))
     head = tag("tr", tag("th", "truth \\ prediction"), *(tag("th", tag("span", name), scope="col") for name in names))
     table = tag("table", tag("thead", head), tag("tbody", *rows), class_="confusion many" if many else "confusion")
@@ -173,7 +175,7 @@ def _confusion(judged: Judged) -> Markup:
 
 def _calibration(judged: Judged) -> Markup:
     error = judged.scores.get("expected_calibration_error")
-    note = f"Expected calibration error {percent(error, 2)} %: on the diagonal, the network is right as often as it says."
+    note = f"Expected calibration error {percent(error, 2)} %. On the diagonal, accuracy equals confidence."
     return tag("div", tag("h3", "Calibration"), charts.reliability(judged.bins), tag("p", note, class_="quiet"))
 
 

@@ -1,4 +1,4 @@
-"""What is gathered of a workdir: settings, curves, scores, and what the network makes of the images."""
+"""Read a workdir and predict its images: settings, curves, scores and pictures."""
 
 import dataclasses
 import math
@@ -13,6 +13,7 @@ from aeseg import calibration, files, metrics, spec
 from aeseg.data import wrappers
 from aeseg.data.survey import spread
 from aeseg.inference.measures import Measure
+from aeseg.runs import evaluations
 from aeseg.runs import scores as scoring
 from aeseg.runs import workdir as workdirs
 from aeseg.types import IGNORE, Class, UserError
@@ -20,12 +21,12 @@ from aeseg.types import IGNORE, Class, UserError
 from . import intervals, pictures
 
 CARD_BYTES = 9 * 2**20
-"""Bytes of all pictures of a page together."""
+"""Largest total size of a page's pictures, in bytes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Segmented:
-    """An image with its label and prediction; `iou` of each class, None where it does not occur; `score` their mean."""
+    """An image with its label and prediction; `iou` of each class, None if the label lacks it; `score` is their mean."""
 
     name: str
     score: float
@@ -36,7 +37,7 @@ class Segmented:
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """An image through an autoencoder: pictures by title, and the mean squared error in decibels (PSNR)."""
+    """An image and an autoencoder's output: pictures by title; `score` is the PSNR in decibels."""
 
     name: str
     score: float
@@ -45,7 +46,7 @@ class Restored:
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """A network on a split: its scores, the cards to show (worst first), how many images there were, and how they were chosen.
+    """Scores of a network on `images` of the `of` images of a split, and the cards to show, worst first.
 
     `intervals` are of each class's IoU, `mean_interval` of their mean; `bins` are (confidence, accuracy, pixels).
     """
@@ -63,7 +64,7 @@ class Judged:
 
 @dataclasses.dataclass(frozen=True)
 class RunPage:
-    """All that a page says of a workdir.  `missing` says why there are no pictures; else it is ""."""
+    """Contents of a workdir's page.  `missing` is the reason for missing pictures, or ""."""
 
     name: str
     path: str
@@ -77,7 +78,7 @@ class RunPage:
 
     @property
     def segments(self) -> bool:
-        """Whether the run trains a segmenter."""
+        """Return whether the run trains a segmenter."""
         return "head" in self.config["method"]
 
 
@@ -92,12 +93,12 @@ def gather(
 ) -> RunPage:
     """Read a workdir and predict at most `most` images of a split; pictures take at most `budget` bytes.
 
-    Images that are not at hand leave the rest of the page as it is. `look` may make the network read other images.
+    If images or weights are missing, the page has the other parts.  `look` may make the network read other images.
     """
     config = spec.plain(workdirs.stored_config(path))
-    evaluations = _evaluations(os.path.join(path, "metrics.json"))
-    origin = _object(os.path.join(path, "row.json"))
-    page = RunPage(os.path.basename(os.path.abspath(path)), path, config, curves(path), evaluations, 0, None, "", origin)
+    origin = files.json_object(os.path.join(path, "row.json"))
+    measured = evaluations.read(path).every
+    page = RunPage(os.path.basename(os.path.abspath(path)), path, config, curves(path), measured, 0, None, "", origin)
     try:
         trained = look(workdirs.load_trained(path, workdirs.best_step(path) if best else -1))
         page = dataclasses.replace(page, step=trained.step)
@@ -109,7 +110,7 @@ def gather(
 
 
 def curves(path: str) -> dict[str, list[tuple[float, float]]]:
-    """The numbers of a run's metrics.jsonl by name, each as (step, value); those that were not finite are left out."""
+    """Return the finite numbers of a run's metrics.jsonl by name, as (step, value)."""
     series: dict[str, list[tuple[float, float]]] = {}
     for row in files.json_objects(os.path.join(path, "metrics.jsonl"))[0]:
         for name, value in row.items():
@@ -122,7 +123,7 @@ def _segmenter(trained: workdirs.Trained, source: Any, split: str, most: int, bu
     chosen = wrappers.Selected(source, spread(range(len(source)), most))
     classes, bins, matrices, cards = tuple(source.classes), {}, [], []
     if len(classes) != trained.method.classes:
-        raise UserError(f"The data has {len(classes)} classes, the network {trained.method.classes}. Nothing is predicted.")
+        raise UserError(f"The data has {len(classes)} classes, the network {trained.method.classes}. The page has no predictions.")
 
     def counted(logits: np.ndarray, prediction: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
         known = label != IGNORE
@@ -178,20 +179,20 @@ def _autoencoder(trained: workdirs.Trained, source: Any, split: str, most: int, 
 
 
 def _restored(name: str, shown: Mapping[str, np.ndarray]) -> Restored:
-    """Input, what the network saw of it, what it gave back, and where it errs."""
+    """Return the card of an image: input, visible input, output and error."""
     titles = {"image": "input", "visible": "seen", "noisy": "seen", "reconstruction": "output", "prediction": "output"}
     columns = {titles.get(key, key): pictures.photo(values, 256) for key, values in shown.items()}
-    back = next((shown[key] for key in ("reconstruction", "prediction") if key in shown), None)
+    output = next((shown[key] for key in ("reconstruction", "prediction") if key in shown), None)
     score = math.nan
-    if back is not None and back.shape == shown["image"].shape:
-        error = np.abs(back.astype(np.float64) - shown["image"])
+    if output is not None and output.shape == shown["image"].shape:
+        error = np.abs(output.astype(np.float64) - shown["image"])
         score = -10 * math.log10(max(float(np.mean(np.square(error))), 1e-10))
         columns["error"] = pictures.photo(pictures.heat(error.mean(axis=-1) / 0.5), 256)
     return Restored(name, score, columns)
 
 
 def _worst_first(cards: Sequence[Segmented], classes: int) -> list[Segmented]:
-    """The cards by score; the worst of each class, by that class's IoU, come before all others when there is no room for all."""
+    """Order the cards: the worst, then the worst of each class by that class's IoU, then the others by score."""
     ranked = sorted(cards, key=lambda card: (math.isnan(card.score), card.score))
     of_class = [
         sorted((card for card in cards if card.iou[number] is not None), key=lambda card, number=number: card.iou[number])[:3]
@@ -201,7 +202,7 @@ def _worst_first(cards: Sequence[Segmented], classes: int) -> list[Segmented]:
 
 
 def _within(cards: Sequence[Any], budget: int) -> tuple[Any, ...]:
-    """As many of the first cards as fit, worst first."""
+    """Return as many of the first cards as fit the budget, at least one, worst first."""
     kept, used = [], 0
     for card in cards:
         used += card.layers.bytes if isinstance(card, Segmented) else sum(map(len, card.columns.values()))
@@ -209,16 +210,3 @@ def _within(cards: Sequence[Any], budget: int) -> tuple[Any, ...]:
             break
         kept.append(card)
     return tuple(sorted(kept, key=lambda card: (math.isnan(card.score), card.score)))
-
-
-def _evaluations(path: str) -> list[Mapping[str, Any]]:
-    listed = _object(path).get("evaluations", [])
-    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-
-
-def _object(path: str) -> dict[str, Any]:
-    """A JSON object from a file; {} if there is none that can be read."""
-    try:
-        return files.read_json(path)
-    except (UserError, OSError):
-        return {}

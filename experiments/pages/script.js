@@ -2,7 +2,7 @@
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-  // Between 0 (image) and 1 the truth comes in from the left, between 1 and 2 the prediction.
+  // From 0 (image) to 1 the truth slides in from the left; from 1 to 2, the prediction.
   function show(card, value) {
     const slider = card.querySelector(".slider");
     if (!slider) return;
@@ -38,7 +38,7 @@
     const [sort, filter, search] = [".sort", ".filter", ".search"].map((name) => gallery.querySelector(name));
     const count = gallery.querySelector(".count"), empty = gallery.querySelector(".empty"), first = count.textContent;
     const more = gallery.querySelector(".more"), FEW = 24;
-    let most = FEW; // cards that are shown before "show all"
+    let most = FEW; // number of cards shown before "show all"
     const iou = own.map((card) => JSON.parse(card.dataset.iou || "[]"));
 
     function arrange() {

@@ -1,4 +1,4 @@
-"""The section of a table of results (experiments/papers): its rows, pictures and note."""
+"""Section of a table of results (experiments/papers): rows, pictures and note."""
 
 import os
 import re
@@ -14,34 +14,34 @@ from .elements import scrolled, section
 from .markup import Markup, joined, tag
 
 PICTURE_BYTES = 1_500_000
-"""Bytes of the largest picture file that is put into a page."""
+"""Largest picture file that a page includes, in bytes."""
 
 
 def is_table(name: str) -> bool:
-    """Whether a word names a table."""
+    """Return whether `name` is a table."""
     return name in spec.names(papers.__name__)
 
 
 def table(name: str, number: int) -> Markup:
-    """Return the section of a table: what was measured of each scale that was measured."""
+    """Return the section of a table: the measured rows of each measured scale."""
     module = spec.module(papers.__name__, name)
     scales = dict.fromkeys(row.scale for row in module.ROWS)
     at_scales = [papers.at_scale(module, scale) for scale in scales]
     parts = [(paper.TITLE, rows) for paper in at_scales if (rows := _rows(name, paper))]
     if not parts:
-        raise UserError(f"Nothing of {name} has been measured. Run python -m experiments.tables {name} --run.")
+        raise UserError(f"Nothing of {name} is measured yet. Run python -m experiments.tables {name} --run.")
     (title, first), *others = parts
     return section(f"table{number}", title, _pictures(name), first, [joined(tag("h3", other), rows) for other, rows in others])
 
 
 def prose(text: str) -> Markup:
-    """Return a paragraph in which words between backticks are code.
+    """Return a paragraph with words between backticks as code.
 
     >>> prose("Set `--steps`.")
     '<p>Set <code>--steps</code>.</p>'
     """
     parts = re.split(r"`([^`]+)`", re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text))
-    return tag("p", [tag("code", part) if place % 2 else part for place, part in enumerate(parts)])
+    return tag("p", [tag("code", part) if index % 2 else part for index, part in enumerate(parts)])
 
 
 def _rows(name: str, paper: Any) -> Markup | None:

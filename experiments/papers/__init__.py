@@ -1,23 +1,24 @@
-"""Tables, one per file, found by file name. A row is a run of a command with its own config."""
+"""Tables of results, one per file; the file name is the table's name.  A row runs a command with a config and its changes."""
 
-from collections.abc import Mapping
+import fnmatch
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 from aeseg.types import UserError
 
 SCALES = ("cpu", "gpu", "paper")
-"""Scale of a laptop, of some minutes of a GPU, and of the paper: three tables, never mixed."""
+"""Scales of a table: a laptop, some minutes of a GPU, and the paper.  Each scale is a separate table."""
 
 METHODS = {"reconstruction": "reconstruction", "denoising": "denoising", "spark": "SparK", "fcmae": "FCMAE"}
 """{file name: display name} of the methods in tables over label fractions; all pretrain the encoder `convnet`."""
 
 COLOUR: dict[str, object] = {"method.target_mean": (), "method.target_std": (), "method.content": 0.0}
-"""Fields of the recorded pretrainings on DRIVE by SparK and FCMAE: one mean and std for all channels, every hidden unit counts, as in the
-papers' code. The config `drive` corrects both; rows without these fields are measured anew."""
+"""Fields of the recorded pretrainings on DRIVE with SparK and FCMAE: one mean and std for all channels, and every hidden unit counts, as in
+the papers' code.  The config `drive` corrects both; without these fields, the rows would be measured again."""
 
 FIXED_POSITIONS: dict[str, object] = {"position_tables": "kept"}
-"""Field of the recorded rows with a vision transformer, whose fixed positions were not trained; without it they are measured anew."""
+"""Field of the recorded rows with a vision transformer with fixed positions.  Without it, the rows would be measured again."""
 
 RATE, RATES = "optimiser.learning_rate", (5e-4, 2e-3, 6e-3, 1.2e-2)
 
@@ -25,17 +26,19 @@ RATE, RATES = "optimiser.learning_rate", (5e-4, 2e-3, 6e-3, 1.2e-2)
 class Row(NamedTuple):
     """One row of a table.
 
-    command               pretrain or segment; evaluate scores the run of `init` again with other settings
+    command               pretrain, segment, or evaluate, which scores the run of `init` again with other settings
     config, overrides     value of --config, and the fields set on top of it
-    init                  row, of the same seed, whose encoder the run starts from, or whose whole model it continues
+    init                  row of the same seed whose encoder the run starts from, or whose complete model it continues
     compare               row to compare with, seed by seed
     paper                 published values in %, by metric
     tolerance             largest accepted distance, in points, of our mean from the published value
     citation              source of the published values
     best                  score the best checkpoint on validation, by the config's `best`, instead of the last
     batch_statistics      score with batch norm statistics of each image instead of running averages
-    reference_boundaries  also score boundaries by SegNet's own script
-    revision              increment if the code changes what this row computes although its config is the same: measures it again
+    reference_boundaries  also score boundaries as SegNet's script does
+    lighting              also score lit and dark images apart
+    seeds                 number of seeds, if not the table's SEEDS; a row needs as many as the rows that start from it
+    revision              increment to measure the row again when the code, not the config, changes what it computes
     """
 
     name: str
@@ -51,13 +54,39 @@ class Row(NamedTuple):
     best: bool = False
     batch_statistics: bool = False
     reference_boundaries: bool = False
+    seeds: int = 0
+    lighting: bool = False
     revision: int = 0
+
+
+def seeds_of(row: Row, paper: Any) -> int:
+    """Return the number of seeds of a table's row."""
+    return row.seeds or int(paper.SEEDS)
+
+
+def selected(rows: Sequence[Row], pattern: str) -> tuple[Row, ...]:
+    """Return the rows whose name matches a pattern with * and ?, and the rows that they start from; UserError if there are none."""
+    chosen = {row.name for row in rows if fnmatch.fnmatchcase(row.name, pattern)}
+    if not chosen:
+        known = "; ".join(row.name for row in rows)
+        raise UserError(f"Expected a pattern of row names; no row matches {pattern!r}. Set --rows to match some of {known}.")
+    return with_starts(rows, chosen)
+
+
+def with_starts(rows: Sequence[Row], names: Collection[str]) -> tuple[Row, ...]:
+    """Return the rows of these names and the rows that they start from, in their order."""
+    starts = {row.name: row.init for row in rows}
+    chosen = set(names)
+    for name in names:
+        while name := starts[name]:
+            chosen.add(name)
+    return tuple(row for row in rows if row.name in chosen)
 
 
 def at_scale(paper: ModuleType, scale: str) -> SimpleNamespace:
     """Return the table with the rows of one scale, and its TITLE, SEEDS and NOTE, which may be dicts by scale.
 
-    Raises UserError if the scale has no rows.
+    Raises UserError for a scale without rows.
     """
     chosen = {name: value for name, value in vars(paper).items() if name.isupper()}
     chosen["ROWS"] = tuple(row for row in paper.ROWS if row.scale == scale)
@@ -73,7 +102,7 @@ def at_scale(paper: ModuleType, scale: str) -> SimpleNamespace:
 def over_labels(
     pretrain: str,
     segment: str,
-    shares: Mapping[str, float],
+    fractions: Mapping[str, float],
     tuned: Mapping[str, Mapping[str, Any]],
     rates: Mapping[str, float],
     common: Mapping[str, Any],
@@ -82,23 +111,23 @@ def over_labels(
 ) -> tuple[Row, ...]:
     """Return rows that pretrain each method and, per label fraction, segment from scratch and from each method's encoder.
 
-    All segment by the config `segment` with the fields `common`. Each method is compared with scratch at the same fraction. The seed
-    draws the labelled records, the same for all methods (`aeseg.data.wrappers.Subset`).
+    All rows segment with the config `segment` and the fields `common`. Each method is compared with scratch at the same fraction. The seed
+    draws the labelled records, which are the same for all methods (`aeseg.data.wrappers.Subset`).
 
-    pretrain   config of a pretraining, with {} for the file name of the method
-    shares     label fractions by name
+    pretrain   config of a pretraining, with {} in place of the method's file name
+    fractions  label fractions by name
     tuned      fields of a method's pretraining
-    rates      learning rates of the segmentation that differ from the config, by method or "scratch"
+    rates      learning rates of the segmentation that replace the config's, by method or "scratch"
     ending     suffix of all names
     """
     rows = [Row(f"{method}{ending}", "pretrain", pretrain.format(method), dict(tuned.get(method, {})), scale=scale) for method in METHODS]
-    for share, fraction in shares.items():
+    for label, fraction in fractions.items():
         fields = {**common, "data.fraction": fraction}
         own = {name: {**fields, RATE: rates[name]} if name in rates else fields for name in ("scratch", *METHODS)}
-        scratch = Row(f"scratch, {share}{ending}", "segment", segment, {**own["scratch"], "transfer": "scratch"}, scale=scale)
+        scratch = Row(f"scratch, {label}{ending}", "segment", segment, {**own["scratch"], "transfer": "scratch"}, scale=scale)
         rows.append(scratch)
         for method, name in METHODS.items():
-            rows.append(Row(f"{name}, {share}{ending}", "segment", segment, own[method], f"{method}{ending}", scratch.name, scale=scale))
+            rows.append(Row(f"{name}, {label}{ending}", "segment", segment, own[method], f"{method}{ending}", scratch.name, scale=scale))
     return tuple(rows)
 
 
@@ -114,24 +143,26 @@ def tuning(
 ) -> tuple[Row, ...]:
     """Return the rows that tune a table over label fractions: four trials per method and from scratch, scored on validation.
 
-    From scratch, the trials are the learning rates RATES of the segmentation. A method has three pretrainings: by its config, with a
-    quarter of the config's learning rate, and with the fields of `harder`, a harder task. Each is segmented with the same `fields`.
-    Its fourth trial, in `then`, is the name of one of the three with another learning rate of the segmentation. All rows get the
-    fields `everywhere`, and all pretrainings of a method its fields in `given`.
+    From scratch, the trials are the learning rates RATES of the segmentation. A method has three pretrainings: with its config, with a
+    quarter of the config's learning rate, and with its fields in `harder`, a harder task. Each starts a segmentation with the same
+    `fields`. The fourth trial, in `then`, repeats the segmentation from one of the three with another learning rate. All rows get the
+    fields `everywhere`; all pretrainings of a method get its fields in `given`.
 
-    With `longer` (a method and a number of steps), rows named "why" follow, which are not trials. They train only the head, on each
-    method's encoder of `then` and on a random encoder; and they test whether more of a pretraining is kept by lower learning rates in
-    lower layers, or by pretraining that method for so many steps, four times its own.
+    `longer` (a method and a number of steps) adds rows named "why", which are not trials. Some train only the head, on each method's
+    encoder in `then` and on a random encoder. The others test whether that method gains from lower learning rates in lower layers, or from
+    a pretraining of that number of steps, four times its own.
     """
     fields = {**everywhere, **fields}
     trials = {method: {"as it is": {}, "rate 0.0005": {RATE: 5e-4}, harder[method][0]: harder[method][1]} for method in METHODS}
-    tried = {method: {trial: {**given.get(method, {}), **each} for trial, each in trials[method].items()} for method in METHODS}
+    pretrained = {method: {trial: {**given.get(method, {}), **each} for trial, each in trials[method].items()} for method in METHODS}
     at = {method: {**fields, RATE: rate} for method, (_, rate) in then.items()}
     best = {method: f"{method} pretraining, {trial}" for method, (trial, _) in then.items()}
     rows = [Row(f"scratch, rate {rate:g}", "segment", segment, {**fields, "transfer": "scratch", RATE: rate}) for rate in RATES]
     for method, shown in METHODS.items():
-        starts = {trial: f"{method} pretraining, {trial}" for trial in tried[method]}
-        rows += (Row(starts[trial], "pretrain", pretrain.format(method), {**everywhere, **each}) for trial, each in tried[method].items())
+        starts = {trial: f"{method} pretraining, {trial}" for trial in pretrained[method]}
+        rows += (
+            Row(starts[trial], "pretrain", pretrain.format(method), {**everywhere, **each}) for trial, each in pretrained[method].items()
+        )
         rows += (Row(f"{shown}, {trial}", "segment", segment, dict(fields), start) for trial, start in starts.items())
         if method in then:
             trial, rate = then[method]
@@ -144,9 +175,9 @@ def tuning(
         rows += (
             Row("why: frozen at random", "segment", segment, untrained),
             *(Row(f"why: {METHODS[each]}, frozen", "segment", segment, frozen[each], best[each]) for each in then),
-            # Since revision 1 the encoder's bottleneck is a layer of its own; before, it had the head's rate.
+            # Since revision 1 the encoder's bottleneck is a separate layer; before, it had the head's learning rate.
             Row(f"{why}, lower layers slower", "segment", segment, {**at[method], "optimiser.layer_decay": 0.6}, best[method], revision=1),
-            Row(long, "pretrain", pretrain.format(method), {**everywhere, **tried[method][then[method][0]], "steps": steps}),
+            Row(long, "pretrain", pretrain.format(method), {**everywhere, **pretrained[method][then[method][0]], "steps": steps}),
             Row(f"{why}, four times as long", "segment", segment, at[method], long),
         )
     return tuple(rows)

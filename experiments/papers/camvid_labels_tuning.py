@@ -1,7 +1,7 @@
 """Tuning of `camvid_labels`: four trials per method and from scratch, scored on a held-out drive.
 
-CamVid's validation frames are seven seconds of a drive, and the training frames lie between them; two thirds of the test split are a
-separate drive. Here one drive pretrains and segments, and another validates. A third, at dusk, is left out.
+CamVid's validation frames are seven seconds of a drive, with training frames between them, whereas two thirds of the test split are a
+separate drive. So here one drive trains, and another validates. A third drive, at dusk, is left out.
 """
 
 from .. import papers

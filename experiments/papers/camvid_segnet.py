@@ -1,7 +1,7 @@
 """Table 1 of Badrinarayanan et al. 2017 ("SegNet"): eight decoders on one encoder, with and without class weights.
 
 Scale `paper` has 360x480 and 64 channels, as published. Scale `cpu` has 72x96 and 16 channels; no paper reports these numbers: compare
-only the order of the decoders. Both score the checkpoint with the best global accuracy on validation, by the rule of CamVid's tables
+only the order of the decoders. Both score the checkpoint with the best global accuracy on validation, with the rules of CamVid's tables
 (void left out, always 11 classes).
 """
 
@@ -30,17 +30,17 @@ PUBLISHED = {
 }
 """{variant: (name, values with median frequency balancing, values without)}, in the order of PUBLISHED_METRICS."""
 ADDING = ("segnet_addition", "fcn_basic", "fcn_unreduced")
-"""Variants that add the encoder's features; since revision 1, the features after pooling, as in the paper."""
+"""Variants that add the encoder's features.  Since revision 1 they add the features after pooling, as in the paper."""
 RECORDED: dict[str, object] = {
     "method.normaliser": "weights",
     "optimiser.weight_decay": 0.0,
     "optimiser.no_decay": NO_DECAY,
     "optimiser.rates": (),
 }
-"""Fields of the recorded rows at scale `cpu`, where the config has the authors' normaliser, weight decay and rates of biases; without them
-these rows are measured anew."""
+"""Fields of the recorded rows at scale `cpu`.  The config has the authors' normaliser, weight decay and learning rates of biases instead;
+without these fields, the rows would be measured again."""
 TOLERANCE = 3.0
-"""In points. Replications of SegNet-Basic and SegNet are 1 to 4 points from the published numbers."""
+"""Accepted distance in points.  Replications of SegNet-Basic and SegNet are 1 to 4 points from the published numbers."""
 CITATION = "Badrinarayanan et al. 2017, table 1"
 PICTURE = {PUBLISHED[variant][0]: f"{PUBLISHED[variant][0]}, natural, 72x96" for variant in ("segnet_basic", "fcn_unreduced", "bilinear")}
 
@@ -71,20 +71,19 @@ def _name(variant: str, weights: str, scale: str) -> str:
 
 ROWS = tuple(_row(variant, weights, scale) for scale in ("cpu", "paper") for weights in WEIGHTS for variant in PUBLISHED)
 ORDERS = {weights: {_name(variant, weights, "cpu"): _published(variant, weights) for variant in PUBLISHED} for weights in WEIGHTS}
-"""Published numbers, at full size, for the small rows: compare only the order."""
+"""Published numbers at full size for the small rows: only their orders are compared."""
 NOTE = {
-    "cpu": """Does the paper's order of decoders hold at 1/25 of its pixels and after 400 steps? By boundary F1 it does: our order is close
-to the paper's, with and without class weights. By mIoU and global accuracy it does not: our networks differ mainly in whether the encoder's
-features reach the decoder. The three decoders that add features (EncoderAddition, FCN-Basic, NoDimReduction) lead the five others by 2
-to 10 points of mIoU. SegNet-Basic, third in the paper, is behind Bilinear-Interpolation here, although its boundary F1 is 5 points
-higher.
+    "cpu": """With 1/25 of the paper's pixels and 400 steps, boundary F1 orders the decoders much as in the paper, with and without class
+weights. mIoU and global accuracy do not: by these, our networks differ mainly in whether the encoder's features reach the decoder. The
+three decoders that add features (EncoderAddition, FCN-Basic, NoDimReduction) lead the five others by 2 to 10 points of mIoU.
+SegNet-Basic, third in the paper, is behind Bilinear-Interpolation here, although its boundary F1 is 5 points higher.
 
-Deviations: these rows divide the weighted loss by the sum of weights, which doubles the authors' rate, and have neither their weight
-decay nor their doubled rate of biases (the config has both now, and the rows are to be measured again). All rows clip gradients at norm
-1; without clipping, the loss of FCN-Basic-NoDimReduction is NaN at the sixth step (one seed). Class weights are recomputed by median
-frequency from the 367 images; the weights published with SegNet differ. At this size the boundary tolerance of 0.9 pixels pairs only
-coinciding pixels. The three rows that add features were measured last, after they were changed to add pooled features, as in the paper's
-figure 3; their seconds were measured on a busy machine.""",
+Deviations: these rows divide the weighted loss by the sum of weights, which doubles the authors' learning rate. They lack the authors'
+weight decay and doubled learning rate of biases; the config now has both, and the rows are to be measured again. All rows clip gradients at
+norm 1; without clipping, the loss of FCN-Basic-NoDimReduction is NaN at the sixth step (one seed). Class weights are the median frequency
+weights of the 367 images; the weights published with SegNet differ. At this size the boundary tolerance of 0.9 pixels pairs only coinciding
+pixels. The three rows that add features were measured last, after they were changed to add pooled features, as in the paper's figure 3;
+their seconds were measured on a busy machine.""",
     "paper": """Deviations: gradients are clipped at norm 1, which the paper does not mention; without clipping, FCN-Basic-NoDimReduction
-diverges at scale cpu. Class weights are recomputed by median frequency from the 367 images; the weights published with SegNet differ.""",
+diverges at scale cpu. Class weights are the median frequency weights of the 367 images; the weights published with SegNet differ.""",
 }

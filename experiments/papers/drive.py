@@ -1,10 +1,10 @@
 """DRIVE, official test images, inside the field of view. Published: Sci Rep 2023, s41598-023-50141-0, table 2.
 
-Scale `paper` compares the paper's U-Net (Dice 0.8157) with ours of the same channels, and the paper's three-path U-Net (0.8291) with our
-best: the small U-Net trained ten times as long from an encoder pretrained by denoising on the same images. The row above it is its
+Scale `paper` compares the paper's U-Net (Dice 0.8157) with our U-Net of the same channels, and the paper's three-path U-Net (0.8291) with
+our best: the small U-Net, trained ten times as long, from an encoder pretrained by denoising on the same images. The row before it is its
 control from scratch. The paper's table has 14 networks, some from other papers; without Wang et al. (0.8687 at the lowest sensitivity,
 0.738), they range from 0.7994 to 0.8291. The paper's training recipe was not available; ours is the config `drive`. The last step is
-scored, since two validation images are too few to choose by.
+scored, since two validation images are too few to choose a step.
 """
 
 from . import Row
@@ -43,14 +43,14 @@ ROWS = (
         "U-Net, 16 to 128 channels, long",
         paper={"dice_vessel": 82.91, "pixel_accuracy": 95.71},
         tolerance=1.0,
-        citation=f"the three-path U-Net, its own, in {TABLE}",
+        citation=f"the paper's three-path U-Net in {TABLE}",
         scale="paper",
     ),
 )
 SPLITS = """18 of the 20 official training images train and two validate. The last step is scored, since two images are too few to choose
-by. Pixels outside the field of view are ignored. Dice is over the pixels of all test images."""
+a step. Pixels outside the field of view are ignored. Dice is over the pixels of all test images."""
 NOTE = {
     "cpu": f"{SPLITS} The first seed took two minutes; the seconds of the others were measured on a busy machine.",
-    "paper": f"""{SPLITS} The training and scoring of the published networks were not available; ours are trained by the config `drive`,
-on crops of 96x96. The three-path U-Net's numbers are compared with a network of another kind.""",
+    "paper": f"""{SPLITS} The published networks' recipes for training and scoring were not available; ours train with the config `drive`,
+on crops of 96x96. The three-path U-Net's numbers are compared with another architecture.""",
 }

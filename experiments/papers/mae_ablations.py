@@ -1,7 +1,7 @@
-"""MAE's ablations (He et al. 2022, figure 5 and table 1a, d, f), scored by a linear probe that segments.
+"""MAE's ablations (He et al. 2022, figure 5 and table 1a, d, f), scored by a linear segmentation probe.
 
-Each setting changes one thing of the baseline: the fraction of hidden patches, the depth of the decoder, the target, or the sampling of
-patches. Rows compare the mean IoU of linear probes on the frozen encoder: a small ViT on CamVid at scale `cpu`, ViT-L of 800 ImageNet
+Each setting changes one field of the baseline: the fraction of hidden patches, the depth of the decoder, the target, or the sampling of
+patches. Rows compare the mean IoU of linear probes on the frozen encoder: a small ViT on CamVid at scale `cpu`, ViT-L after 800 ImageNet
 epochs on ADE20K at scale `paper`. The paper reports ImageNet accuracies, so no row has a published number; PAPER gives their order.
 """
 
@@ -20,7 +20,7 @@ RATIO, DEPTH, TARGET, SAMPLER = "method.sampler.ratio", "method.decoder.depth", 
 DEPTHS = {"cpu": (2, 1, 4), "paper": (8, 1, 2, 4, 12)}
 """Depths of the decoder; the baseline is first."""
 SHORT: dict[str, object] = {"steps": 350, "evaluate_every": 350, "save_every": 350}
-"""Fields of the recorded pretrainings at scale `cpu`, a fifth of the config's 1,750 steps; without them all rows are measured anew."""
+"""Fields of the recorded pretrainings at scale `cpu`: a fifth of the config's 1,750 steps.  Without them, all rows are measured again."""
 BASELINE: dict[str, dict[str, object]] = {"cpu": SHORT, "paper": {TARGET: False}}
 """Fields of every pretraining. Scale `paper` uses the raw pixels of table 1; the config `mae` has standardised pixels."""
 PROBE: dict[str, dict[str, object]] = {"cpu": FIXED_POSITIONS, "paper": {}}
@@ -77,26 +77,25 @@ PROBED = {
     "decoder's blocks": {"decoder of 1 block": 65.5, FIRST: 70.0, "decoder of 4 blocks": 71.9},
     "sampling": {FIRST: 73.5, "block-wise, 50 %": 72.3, "block-wise, 75 %": 63.9, "grid-wise, 75 %": 66.0},
 }
-"""Accuracies of the paper's linear probes. Figure 5 prints no number between 10 and 75 % hidden that we could read."""
+"""Accuracies of the paper's linear probes.  We could not read figure 5's numbers between 10 and 75 % hidden."""
 ORDERS = {name: {row: {"mean_iou": value} for row, value in order.items()} for name, order in PROBED.items()}
-"""The order of PROBED, compared with the order of the rows of scale `cpu` by mean IoU."""
+"""PROBED as published orders; they are compared with the order of the rows of scale `cpu` by mean IoU."""
 PAPER = """The paper reports another quantity (ImageNet accuracy, ViT-L after 800 epochs: fine-tuned / linear probe): compare only the
-order. Fraction hidden (figure 5): the linear probe rises from 54.6 at 10 % to 73.5 at 75 % and falls beyond; fine-tuning is flat from 40
+order. Fraction hidden (figure 5): the linear probe rises from 54.6 at 10 % to 73.5 at 75 %, then falls; fine-tuning is flat from 40
 to 80 %. Decoder blocks (table 1a): 84.8 / 65.5 with one, 84.9 / 70.0 with 2, 84.9 / 71.9 with 4, 84.9 / 73.5 with 8, 84.4 / 73.3 with 12.
 Target (table 1d): pixels 84.9 / 73.5, normalised pixels 85.4 / 73.9. Sampling (table 1f): random 75 % 84.9 / 73.5, block-wise 50 % 83.9 /
 72.3, block-wise 75 % 82.8 / 63.9, grid-wise 75 % 84.0 / 66.0."""
 NOTE = {
-    "cpu": f"""350 steps compare how a pretraining begins, not what it teaches. Some of the paper's orders hold at this scale, by the means
-of three seeds. Block-wise sampling is the worst (-2.1 ± 1.9 with 50 %, -2.4 ± 1.4 with 75 %); grid-wise equals random (-0.1 ± 0.3),
+    "cpu": f"""350 steps show how a pretraining begins, not what it teaches. By the means of three seeds, some of the paper's orders are
+the same at this scale. Block-wise sampling is the worst (-2.1 ± 1.9 with 50 %, -2.4 ± 1.4 with 75 %); grid-wise equals random (-0.1 ± 0.3),
 although it is far behind in the paper. Deeper decoders give better probes, 20.7, 21.2 and 21.3 with 1, 2 and 4 blocks, but not beyond the
-interval. Other orders do not hold. Probes are better the fewer patches are hidden (21.8, 21.5, 21.2 and 20.7 at 25, 50, 75 and 90 %); the
-paper's are best at 75 %. Normalised pixels lose (-1.9 ± 1.8); in the paper they gain 0.4.
+interval. Other orders differ. Probes are better with fewer hidden patches (21.8, 21.5, 21.2 and 20.7 at 25, 50, 75 and 90 %); the paper's
+are best at 75 %. Normalised pixels lose (-1.9 ± 1.8); in the paper they gain 0.4.
 
-The last rows show that this is no verdict on MAE. After 350 steps of 16 images the probe is no better than after one step, an encoder that
-has learned nothing (+0.5 ± 1.9 for one step): the table compares how a pretraining begins, and stands as recorded of that setting. The
-config has 1,750 steps now, which no row but the last has. With five times as many steps the probe is 1.1 ± 0.5 above the probe after one
-step (paired by seed), and above the baseline in each of the three seeds (+1.6 ± 2.2). In the pictures, "blocks" is block-wise with 75 %,
-and "longer" is five times as long.
+The last rows show that this is not a verdict on MAE. After 350 steps of 16 images the probe is no better than after one step, when the
+encoder has learned nothing (+0.5 ± 1.9 for one step). With five times as many steps the probe is 1.1 ± 0.5 above the probe after one step
+(paired by seed), and above the baseline in each of the three seeds (+1.6 ± 2.2). The config now has 1,750 steps; of these rows, only the
+last has as many. In the pictures, "blocks" is block-wise with 75 %, and "longer" is five times as long.
 
 {PAPER}""",
     "paper": PAPER,

@@ -1,4 +1,4 @@
-"""Generated scenes: does pretraining help if 128 of 4,096 images have labels? The defaults of pretrain and segment."""
+"""Gain from pretraining if 128 of 4,096 generated scenes have labels, with the defaults of `pretrain` and `segment`."""
 
 from . import Row
 
@@ -12,12 +12,12 @@ ROWS = (
     Row("scratch", "segment", "segment", {"transfer": "scratch"}, init="denoising"),
     Row("pretrained", "segment", "segment", init="denoising", compare="scratch"),
 )
-NOTE = """Pretraining is a head start and an uncertain gain at the end. On the validation scenes, after 400 of 1,600 steps, the
+NOTE = """Pretraining is a head start, but its gain at the end is uncertain. On the validation scenes, after 400 of 1,600 steps, the
 pretrained network leads in each of the five seeds (26.1 against 21.9 mIoU, paired difference +4.3 ± 2.4); at the end it leads in four.
 
 Earlier trials, on 256 validation scenes (mIoU in %, one seed; 128 labels and 1,600 steps of 8 images unless stated). From scratch:
 42.3. Denoising for 1,500 steps of 16 images, with fine noise and squares of 8 pixels: 35.3. With a U-Net decoder, noise and squares of
-12 pixels: 34.6, and 30.6 if the decoder is also transferred (Brempong et al. 2022). With squares of 16 pixels over 60 % and the error
-of hidden pixels only: 43.5 (another seed: 43.3); these are the defaults. Over 70 % and 3,000 steps: 36.6. With 64 labels: 23.8 from
-scratch, 24.0 pretrained. Without batch norm, pretrained: 20.8. With 800 steps, 4,096 labels (27.5) are no better than 128 (29.9), so
+12 pixels: 34.6, and 30.6 if the decoder is also transferred (Brempong et al. 2022). With squares of 16 pixels over 60 % of the image and
+the error of hidden pixels only: 43.5 (another seed: 43.3); these are the defaults. Over 70 % and 3,000 steps: 36.6. With 64 labels: 23.8
+from scratch, 24.0 pretrained. Without batch norm, pretrained: 20.8. With 800 steps, 4,096 labels (27.5) are no better than 128 (29.9), so
 steps are the bottleneck; with 1,600 steps they are better (64.9)."""

@@ -1,6 +1,6 @@
-"""Learning rates of scenes_labels, chosen on validation: the same four trials for every arm, from scratch first.
+"""Learning rates of scenes_labels, chosen on validation: every arm, also from scratch, has the same four trials.
 
-Each trial segments with 32 and with 512 labels, one seed. An arm takes the rate with the largest sum of both scores.
+Each trial segments with 32 and with 512 labels, one seed. An arm uses the learning rate with the largest sum of both scores.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ SPLIT = "validation"
 
 
 class Arm(NamedTuple):
-    """A network, by the configs that segment with it and pretrain it, and the name of its rows; `method` "" is from scratch."""
+    """A network and its start: row name, configs that segment and pretrain (`method`; "" from scratch), and name of the `scratch` arm."""
 
     name: str
     segment: str
@@ -36,27 +36,27 @@ ARMS = (
 )
 UNLABELLED = 65_536
 BATCH = 256
-"""Images of a step of pretraining."""
+"""Batch size of the pretraining."""
 LENGTHS = {"100k": 400, "400k": 1_600, "1.6M": 6_400}
 """{images seen: steps} of a pretraining."""
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 TRIALS = (32, 512)
-"""Numbers of labels that the rates are tried with."""
+"""Numbers of labels in the trials."""
 
 
 def pretraining(arm: Arm, length: str, images: int = UNLABELLED) -> Row:
-    """Return the row that pretrains an arm's encoder on so many unlabelled images."""
+    """Return the row that pretrains an arm's encoder on `images` unlabelled images."""
     fields = {"data.train.records": UNLABELLED, "batch_size": BATCH, "steps": LENGTHS[length], "data.fraction": images / UNLABELLED}
     fields |= {"evaluate_every": LENGTHS[length], "save_every": LENGTHS[length]}
     return Row(f"{arm.name} pretraining, {length}{_of(images)}", "pretrain", arm.method, fields, scale="gpu")
 
 
 def segmented(arm: Arm, labels: int, fields: Mapping[str, Any], ending: str = "", length: str = "400k", images: int = UNLABELLED) -> Row:
-    """Return the row that segments with so many labels, from scratch or from the arm's pretraining."""
+    """Return the row that segments with `labels` labelled images, from scratch or from the arm's pretraining."""
     shared = {"data.train.records": UNLABELLED, "data.fraction": labels / UNLABELLED, "batch_size": 16, "steps": 1_000, **fields}
     shared |= {"evaluate_every": shared["steps"], "save_every": shared["steps"]}
     if arm.segment.endswith(",vit"):
-        shared |= papers.FIXED_POSITIONS  # of the grid of the pretraining; `experiments.study.together` trains no others
+        shared |= papers.FIXED_POSITIONS  # `experiments.study.together` supports only position tables that keep the pretraining's grid
     start = {"init": pretraining(arm, length, images).name} if arm.method else {}
     compare = f"{arm.scratch}, {labels} labels" if arm.scratch else ""
     name = f"{arm.name}, {labels} labels{ending}"
@@ -70,10 +70,10 @@ def _of(images: int) -> str:
 
 
 def _trials(arm: Arm) -> list[Row]:
-    tried = [(rate, labels) for rate in RATES for labels in TRIALS]
-    return [segmented(arm, labels, {papers.RATE: rate}, f", rate {rate:g}")._replace(compare="") for rate, labels in tried]
+    trials = [(rate, labels) for rate in RATES for labels in TRIALS]
+    return [segmented(arm, labels, {papers.RATE: rate}, f", rate {rate:g}")._replace(compare="") for rate, labels in trials]
 
 
 ROWS = (*(pretraining(arm, "400k") for arm in ARMS if arm.method), *(row for arm in ARMS for row in _trials(arm)))
 TIERS = tuple((tuple(row.name for arm in arms for row in _trials(arm)), 1) for arms in (ARMS[2:4], ARMS[:2], ARMS[4:]))
-"""What is trained in which order, and the number of seeds: (rows, seeds)."""
+"""(rows, number of seeds), in the order of training."""

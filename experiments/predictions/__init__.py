@@ -1,1 +1,1 @@
-"""What `predict` reads and writes."""
+"""Input and output files of `predict`."""

@@ -1,4 +1,4 @@
-"""Which files are predicted, and what their results are called."""
+"""Find the files to predict, and name their results."""
 
 import glob
 import os
@@ -10,9 +10,9 @@ from aeseg.types import UserError
 
 
 def input_files(pattern: str, output: str) -> list[str]:
-    """The files that --input means, sorted: the file itself, the images in a folder and below, or what a glob matches.
+    """Return the files that --input means, sorted: the file itself, the images in a folder and below it, or the matches of a glob.
 
-    Results of an earlier run (anything below `output`) are no input.
+    Skips earlier results (anything below `output`).
     """
     if os.path.isfile(pattern):
         return [pattern]
@@ -25,14 +25,14 @@ def input_files(pattern: str, output: str) -> list[str]:
     matches = sorted(path for path in matches if not os.path.realpath(path).startswith(results))
     if not matches:
         raise UserError(
-            f"Expected images; --input={pattern!r} matches none. Name a file, a folder that holds {', '.join(decode.KINDS)}, "
+            f"Expected images; --input={pattern!r} matches none. Set --input to a file, a folder with {', '.join(decode.KINDS)}, "
             "or a glob in quotes, such as 'photos/**/*.jpg'."
         )
     return matches
 
 
 def output_names(paths: Sequence[str]) -> list[str]:
-    """A name for the results of each file, without an ending, no two alike (also where case does not count).
+    """Return a name for the results of each file, without a suffix; names are unique, also if case is ignored.
 
     The files' common folder is left out.  a.png beside a.jpg become a_png and a_jpg.
     """

@@ -1,4 +1,4 @@
-"""The results of one image, as files; and what the overview shows of it."""
+"""Write the results of one image as files, and return its row of the overview."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -15,14 +15,14 @@ from aeseg.types import Class
 from .outputs import Outputs
 
 LARGE = 2**24
-"""Pixels above which an image is predicted in strips, and shown smaller."""
+"""Images with more pixels are predicted in strips and shown smaller."""
 
 ROWS = 512
-"""Rows of a large image that are drawn at a time."""
+"""Rows of a large image to draw at a time."""
 
 
 class Item(NamedTuple):
-    """One input file: where its results go, its pixels, and where it lies on the earth, if it says so."""
+    """An input file: name of its results, pixels, and GeoTIFF tags, if any."""
 
     name: str
     image: Shaped[np.ndarray, "h w c"]
@@ -30,16 +30,16 @@ class Item(NamedTuple):
 
 
 def is_large(image: Shaped[np.ndarray, "h w c"]) -> bool:
-    """Whether an image is predicted in strips."""
+    """Return whether an image is predicted in strips."""
     return image.shape[0] * image.shape[1] > LARGE
 
 
 def segmented(
     item: Item, values: Float[np.ndarray, "_ _ k"], classes: tuple[Class, ...], out: Outputs, logits: bool, uncertain: bool
 ) -> dict[str, Any]:
-    """Write label and overlay, and where asked logits and uncertainty; return the columns of the image's row in the overview.
+    """Write label and overlay, and logits and uncertainty if requested; return the columns of the image's row in the overview.
 
-    Values of another size than the image are brought back as probabilities.
+    Values of another size than the image are resized as probabilities.
     """
     size, scores, further = item.image.shape[:2], values[..., : len(classes)], values[..., len(classes) :]
     resizes = values.shape[:2] != size
@@ -65,7 +65,7 @@ def segmented(
 
 
 def reconstructed(item: Item, values: Float[np.ndarray, "_ _ c"], out: Outputs) -> dict[str, Any]:
-    """Write an autoencoder's output; return the columns."""
+    """Write an autoencoder's output; return the columns of the overview."""
     reconstruction = resized(values, item.image.shape[:2])
     draw.write_image(out.path("reconstructions", item.name, ".png"), reconstruction)
     return {"reconstruction": reconstruction}
@@ -74,7 +74,7 @@ def reconstructed(item: Item, values: Float[np.ndarray, "_ _ c"], out: Outputs) 
 def in_strips(
     item: Item, strips: Iterable[Float[np.ndarray, "_ w k"]], classes: tuple[Class, ...], out: Outputs, at: Callable[[float], None]
 ) -> dict[str, Any]:
-    """Write the same of a large image whose logits come from top to bottom; `at(fraction)` is called after each strip."""
+    """Write the results of a large image whose logits come in strips, from top to bottom; call `at(fraction)` after each strip."""
     h, w = item.image.shape[:2]
     results = np.empty((h, w) if classes else (h, w, 3), np.uint8)
     top = 0
@@ -91,14 +91,14 @@ def in_strips(
     _write_label(item, results, classes, out)
     overlay = np.empty((h, w, 3), np.uint8)
     for top in range(0, h, ROWS):
-        below = slice(top, top + ROWS + 1)  # outlines look at the next row
+        below = slice(top, top + ROWS + 1)  # outlines read the next row
         overlay[top : top + ROWS] = draw.overlay(item.image[below], results[below].astype(np.int32), classes)[:ROWS]
     draw.write_image(out.path("overlays", item.name, ".png"), overlay)
     return {**shown, "prediction": results[::thin, ::thin].astype(np.int32), "overlay": overlay[::thin, ::thin]}
 
 
 def most_likely(probabilities: Float[np.ndarray, "_ _ k"], size: tuple[int, int]) -> Int32[np.ndarray, "h w"]:
-    """The class of the largest probability after bilinear resizing to `size` (h, w); one class at a time, to spare memory."""
+    """Return the most likely class after bilinear resizing to `size` (h, w); resizes one class at a time to save memory."""
     label = np.zeros(size, np.int32)
     best = np.full(size, -np.inf, np.float32)
     for index in range(probabilities.shape[-1]):

@@ -1,1 +1,1 @@
-"""The sweep: spaces of values, samplers, trials."""
+"""Parts of `sweep`: spaces of values, samplers, trials."""

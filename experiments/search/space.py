@@ -1,25 +1,24 @@
-"""What a sweep tries: values and ranges of config fields, joined by product, zip and chain.
+"""Space of a sweep: values and ranges of config fields, joined by product, zip and chain.
 
-    optimiser.learning_rate=1e-3,3e-3 method.head.convolutions=1,2            a product: each with each, four trials
+    optimiser.learning_rate=1e-3,3e-3 method.head.convolutions=1,2            a product: all combinations, four trials
     optimiser.learning_rate=1e-3,3e-3 & optimiser.weight_decay=0,0.1     a zip: first with first, second with second
-    optimiser.learning_rate=1e-3 | ema=0.99,0.999                        a chain: one after the other, three trials
-    optimiser.learning_rate=log(1e-4,1e-2) ema=uniform(0.9,0.999)        ranges, of which a sampler draws
+    optimiser.learning_rate=1e-3 | ema=0.99,0.999                        a chain: one part after the other, three trials
+    optimiser.learning_rate=log(1e-4,1e-2) ema=uniform(0.9,0.999)        ranges, from which a sampler draws
 
-`&` binds closest, then the space, then `|`.  A value with commas stands in brackets or quotes: window=(64,64),(96,96).  The same
-from a Python file, where they may be nested freely:
+`&` binds closest, then the space, then `|`.  Put a value with commas in brackets or quotes: window=(64,64),(96,96).  A Python file can nest
+them freely:
 
-    from .space import chain, log_uniform, product, uniform, values, zipped
+    from experiments.search.space import chain, log_uniform, product, uniform, values, zipped  # installed: aeseg.experiments
 
     def get_space():
         return product(log_uniform("optimiser.learning_rate", 1e-4, 1e-2), values("method.head.convolutions", 1, 2))
 """
 
-import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
 
 from aeseg.types import UserError
 
@@ -31,7 +30,7 @@ Fields = dict[str, Any]
 
 
 class Chooser(Protocol):
-    """What draws from a space: the part of an Optuna trial that a space needs, under Optuna's names."""
+    """The part of an Optuna trial that a space needs."""
 
     def suggest_categorical(self, name: str, choices: list[int]) -> int: ...
 
@@ -40,17 +39,8 @@ class Chooser(Protocol):
     def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float: ...
 
 
-@dataclasses.dataclass(frozen=True)
-class Values:
-    """A field, and the values that it takes."""
-
-    field: str
-    values: tuple[Any, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Range:
-    """A field, and the bounds between which it is drawn, uniformly or in its logarithm; whole numbers where the bounds are."""
+class Range(NamedTuple):
+    """A field with a uniform distribution between two bounds, or with `log` a log-uniform one; integers if both bounds are integers."""
 
     field: str
     low: float
@@ -58,146 +48,132 @@ class Range:
     log: bool
 
 
-@dataclasses.dataclass(frozen=True)
-class Joined:
-    """Spaces joined by `rule`: product, zip or chain."""
-
-    rule: str
-    parts: tuple["Space", ...]
+Axis = Range | tuple[Fields, ...]
+"""A range, or a list of values; each value sets one field, or several fields together."""
 
 
-Space = Values | Range | Joined
+class Space(NamedTuple):
+    """A chain of products.  A product has all combinations of the values of its axes."""
+
+    products: tuple[tuple[Axis, ...], ...]
 
 
 def values(field: str, *given: Any) -> Space:
-    """Each of the values given."""
+    """Return the space of the given values."""
     if not given or "" in given:
-        raise UserError(f"Expected values of {field}; got {'an empty one' if given else 'none'}. Write {GRAMMAR}.")
-    return Values(field, given)
+        raise UserError(f"Expected values of {field}; got {'an empty value' if given else 'none'}. Write {GRAMMAR}.")
+    return Space(((tuple({field: value} for value in given),),))
 
 
 def uniform(field: str, low: float, high: float) -> Space:
-    """Any number between the bounds, each as likely."""
+    """Return the space of uniformly distributed numbers between the bounds."""
     if not -math.inf < low < high < math.inf:
         raise UserError(f"Expected a lower and an upper bound of {field}; got {low} and {high}. Write {field}=uniform(low,high).")
-    return Range(field, low, high, False)
+    return Space(((Range(field, low, high, False),),))
 
 
 def log_uniform(field: str, low: float, high: float) -> Space:
-    """Any number between the bounds, each power of ten as likely."""
+    """Return the space of log-uniformly distributed numbers between the bounds."""
     if not 0 < low < high < math.inf:
         raise UserError(f"Expected a lower and an upper bound of {field}, above 0; got {low} and {high}. Write {field}=log(low,high).")
-    return Range(field, low, high, True)
+    return Space(((Range(field, low, high, True),),))
 
 
 def product(*parts: Space) -> Space:
-    """Each trial of one part with each of the others."""
-    return _of_different_fields("product", parts)
+    """Combine each trial of a part with all trials of the other parts."""
+    _check_different("product", parts)
+    return Space(tuple(tuple(itertools.chain(*axes)) for axes in itertools.product(*(part.products for part in parts))))
 
 
 def zipped(*parts: Space) -> Space:
-    """The first trial of each part together, then the second of each; all must be equally long."""
-    found = [field for part in parts for field in ranges(part)]
-    if found:
-        raise UserError(f"A zip joins values, first with first; {found[0]} is a range. Name its values, or put a space for the `&`.")
+    """Combine the first trials of all parts, then the second, and so on; parts must be equally long."""
+    _check_different("zip", parts)
+    if drawn := [field for part in parts for field in ranges(part)]:
+        raise UserError(f"A zip joins values, first with first; {drawn[0]} is a range. List its values, or replace `&` by a space.")
     lengths = {" ".join(fields(part)): len(points(part)) for part in parts}
     if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise UserError(f"A zip joins equally many values, first with first; {said}. Give each as many, or put a space for the `&`.")
-    return _of_different_fields("zip", parts)
+        counts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise UserError(f"A zip joins equally many values, first with first; {counts}. Give equally many, or replace `&` by a space.")
+    return Space(((tuple(map(_merged, zip(*map(points, parts), strict=True))),),))
 
 
 def chain(*parts: Space) -> Space:
-    """The trials of one part after those of another; a field that a part does not name keeps the config's value there."""
-    return _joined("chain", parts)
+    """Try one part after another; fields that a part does not set keep the config's values there."""
+    if not parts:
+        raise UserError("Expected the parts of a chain; got none. Pass spaces to join.")
+    return Space(tuple(axes for part in parts for axes in part.products))
 
 
 def fields(space: Space) -> list[str]:
-    """The fields that a space sets, each once, in order."""
-    return list(dict.fromkeys(leaf.field for leaf in leaves(space)))
+    """Return the fields that a space sets, each once, in order."""
+    return list(dict.fromkeys(field for axes in space.products for axis in axes for field in _fields(axis)))
 
 
 def ranges(space: Space) -> list[str]:
-    """The fields that are ranges somewhere in the space; a space without is finite."""
-    return list(dict.fromkeys(leaf.field for leaf in leaves(space) if isinstance(leaf, Range)))
-
-
-def leaves(space: Space) -> list[Values | Range]:
-    """Its fields with values or bounds, in order."""
-    return [leaf for part in space.parts for leaf in leaves(part)] if isinstance(space, Joined) else [space]
-
-
-def mapped(space: Space, change: Callable[[Values | Range], Values | Range]) -> Space:
-    """The space with each of its leaves changed."""
-    if isinstance(space, Joined):
-        return Joined(space.rule, tuple(mapped(part, change) for part in space.parts))
-    return change(space)
+    """Return the fields that are ranges somewhere in the space; a space without ranges is finite."""
+    return [axis.field for axes in space.products for axis in axes if isinstance(axis, Range)]
 
 
 def points(space: Space) -> list[Fields]:
-    """Every trial of a finite space, in order."""
-    if isinstance(space, Values):
-        return [{space.field: value} for value in space.values]
-    parts = [points(part) for part in space.parts]
-    if space.rule == "chain":
-        return [point for part in parts for point in part]
-    rows = itertools.product(*parts) if space.rule == "product" else zip(*parts, strict=True)
-    return [{field: value for point in row for field, value in point.items()} for row in rows]
+    """Return all trials of a finite space, in order."""
+    return [_merged(each) for axes in space.products for each in itertools.product(*axes)]  # type: ignore[arg-type]
 
 
-def draw(space: Space, choose: Chooser, where: str = "") -> Fields:
-    """One trial, as `choose` has it; each part of a chain is one choice, however long it is."""
-    match space:
-        case Values(field, given):
-            return {field: given[choose.suggest_categorical(where + field, list(range(len(given))))]}
-        case Range(field, int(low), int(high), log):
-            return {field: choose.suggest_int(where + field, low, high, log=log)}
-        case Range(field, low, high, log):
-            return {field: choose.suggest_float(where + field, low, high, log=log)}
-        case Joined("product", parts):
-            return {field: value for part in parts for field, value in draw(part, choose, where).items()}
-        case Joined("zip", _):
-            together = points(space)
-            return together[choose.suggest_categorical(where + " & ".join(fields(space)), list(range(len(together))))]
-    place = choose.suggest_categorical(where + " | ".join(fields(space)), list(range(len(space.parts))))
-    return draw(space.parts[place], choose, f"{where}{place}/")
+def draw(space: Space, choose: Chooser) -> Fields:
+    """Draw one trial; all parts of a chain are equally likely, whatever their lengths."""
+    index, prefix = 0, ""
+    if len(space.products) > 1:
+        index = choose.suggest_categorical(" | ".join(fields(space)), list(range(len(space.products))))
+        prefix = f"{index}/"
+
+    def drawn(axis: Axis) -> Fields:
+        name = prefix + " & ".join(_fields(axis))
+        match axis:
+            case Range(field, int(low), int(high), log):
+                return {field: choose.suggest_int(name, low, high, log=log)}
+            case Range(field, low, high, log):
+                return {field: choose.suggest_float(name, low, high, log=log)}
+        return axis[choose.suggest_categorical(name, list(range(len(axis))))]
+
+    return _merged(map(drawn, space.products[index]))
 
 
 def parsed(text: str) -> Space:
-    """The space that a command line describes."""
-    words = [word for word in _cut(text, " \t\n&|") if word.strip()]
-    if not words:
-        raise UserError(f"Expected a space of trials; got none. Write --space='{GRAMMAR}', or name a Python file with get_space().")
-    if any(one in ("&", "|") and other in ("&", "|") for one, other in itertools.pairwise(["|", *words, "|"])):
-        raise UserError(f"Expected {GRAMMAR} on both sides of each `&` and `|`; got {text!r}.")
-    alternatives: list[list[list[Space]]] = [[]]
-    for before, word in itertools.pairwise(["", *words]):
-        if word == "|":
-            alternatives.append([])
-        elif before == "&":
-            alternatives[-1][-1].append(_leaf(word))
-        elif word != "&":
-            alternatives[-1].append([_leaf(word)])
-    zips = [[zipped(*group) if len(group) > 1 else group[0] for group in groups] for groups in alternatives]
-    return chain(*(product(*groups) for groups in zips))
+    """Parse the space that a command line describes."""
+    if not text.strip():
+        raise UserError(f"Expected a space of trials; got none. Set --space='{GRAMMAR}', or a Python file with get_space().")
+    parts = []
+    for alternative in _split(text, "|"):
+        zips: list[list[Space]] = []
+        for number, piece in enumerate(_split(alternative, "&")):
+            words = [_leaf(word) for word in _split(piece, " \t\n") if word]
+            if not words:
+                raise UserError(f"Expected {GRAMMAR} on both sides of each `&` and `|`; got {text!r}.")
+            if number:
+                zips[-1].append(words.pop(0))  # & joins the words on both sides
+            zips += [[word] for word in words]
+        parts.append(product(*(zipped(*words) if len(words) > 1 else words[0] for words in zips)))
+    return chain(*parts)
 
 
 def _leaf(word: str) -> Space:
-    """The values or the range of `field=...`."""
+    """Parse the values or the range of `field=...`."""
     field, equals, right = word.partition("=")
     if not field or not equals:
         raise UserError(f"Expected {GRAMMAR}, without spaces around = and the commas; got {word!r} in the space.")
     if not (call := re.fullmatch(r"(\w+)\((.*)\)", right)):
-        return values(field, *(_unquoted(value) for value in _cut(right, ",")[::2]))
+        return values(field, *(re.sub(r"^(['\"])(.*)\1$", r"\2", value, flags=re.DOTALL) for value in _split(right, ",")))
     named = {"log": log_uniform, "uniform": uniform}
-    bounds = [_number(bound) for bound in call[2].split(",")]
-    if call[1] not in named or len(bounds) != 2 or None in bounds:
-        raise UserError(f"Expected log(low,high) or uniform(low,high) with two numbers; got {word!r} in the space.")
-    return named[call[1]](field, *bounds)
+    try:
+        rule = named[call[1]]
+        low, high = (float(bound) if re.search("[.eEn]", bound) else int(bound) for bound in call[2].split(","))
+    except (ValueError, KeyError):
+        raise UserError(f"Expected log(low,high) or uniform(low,high) with two numbers; got {word!r} in the space.") from None
+    return rule(field, low, high)
 
 
-def _cut(text: str, separators: str) -> list[str]:
-    """Piece, separator, piece, ...: cut at each separator that stands neither in brackets nor in quotes."""
+def _split(text: str, separators: str) -> list[str]:
+    """Split at each separator outside brackets and quotes."""
     pieces, closing, quote = [""], [], ""
     for each in text:
         if quote or each in "\"'":
@@ -207,7 +183,7 @@ def _cut(text: str, separators: str) -> list[str]:
         elif closing and each == closing[-1]:
             closing.pop()
         elif each in separators and not closing:
-            pieces += [each, ""]
+            pieces.append("")
             continue
         pieces[-1] += each
     if closing or quote:
@@ -215,28 +191,17 @@ def _cut(text: str, separators: str) -> list[str]:
     return pieces
 
 
-def _unquoted(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+def _fields(axis: Axis) -> list[str]:
+    return [axis.field] if isinstance(axis, Range) else list(_merged(axis))
 
 
-def _number(text: str) -> float | None:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return None
+def _merged(parts: Iterable[Fields]) -> Fields:
+    return {field: value for part in parts for field, value in part.items()}
 
 
-def _joined(rule: str, parts: tuple[Space, ...]) -> Space:
+def _check_different(rule: str, parts: tuple[Space, ...]) -> None:
     if not parts:
-        raise UserError(f"Expected the parts of a {rule}; got none. Give it spaces to join.")
-    return parts[0] if len(parts) == 1 else Joined(rule, parts)
-
-
-def _of_different_fields(rule: str, parts: tuple[Space, ...]) -> Space:
+        raise UserError(f"Expected the parts of a {rule}; got none. Pass spaces to join.")
     every = [field for part in parts for field in fields(part)]
-    for field in every:
-        if every.count(field) > 1:
-            raise UserError(f"A {rule} sets each field once; {field} stands in it twice. Put a `|` between the two, or name it once.")
-    return _joined(rule, parts)
+    if twice := [field for field in every if every.count(field) > 1]:
+        raise UserError(f"A {rule} sets each field once; {twice[0]} is set twice. Put a `|` between the two, or set it once.")

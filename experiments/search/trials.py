@@ -1,6 +1,7 @@
-"""The runs of a sweep: each trial and seed is trained by its entry point in its own workdir, several at a time, and leaves a line."""
+"""Runs of a sweep: a command trains each trial and seed in its own workdir, several at a time, and each adds a line."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import sys
@@ -20,7 +21,10 @@ from .space import Fields
 
 
 class Sweep(NamedTuple):
-    """What the runs of a sweep share: entry point, config, its overrides and weights, the metric, the seeds, the directory and its lock."""
+    """State shared by a sweep's runs: command, config, its overrides and weights, metric, seeds, directory and its lock.
+
+    `shared`: other processes also run trials of the sweep.
+    """
 
     command: str
     config: str
@@ -31,19 +35,20 @@ class Sweep(NamedTuple):
     seeds: tuple[int, ...]
     workdir: str
     lock: int | None = None
+    shared: bool = False
 
     @property
     def record(self) -> str:
-        """The file with a line for each run."""
+        """Return the file with a line per run."""
         return os.path.join(self.workdir, "trials.jsonl")
 
     def place(self, trial: int, seed: int) -> str:
-        """Where a trial and seed is trained."""
+        """Return the workdir of a trial and seed."""
         return os.path.join(self.workdir, "trials", f"{trial:03d}-{seed}")
 
 
 class Trial(NamedTuple):
-    """What came of a trial: the validation metric of each seed, or why one failed; the seconds of its runs, and their workdirs."""
+    """Outcome of a trial: the validation metric of each seed, the seconds and workdirs of its runs, and its error."""
 
     number: int
     fields: Fields
@@ -54,25 +59,28 @@ class Trial(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """Over its seeds: what decides."""
+        """Return the mean over seeds, which selects the winner."""
         return interval(self.values)[0]
 
 
 def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
-    """Run every trial and seed that has no value yet, `jobs` at once; a line for each, with its error where it failed.
+    """Run every trial and seed without a value, `jobs` at once; append a line for each, with its error if it failed.
 
-    A trial of which one seed failed is left at that; the others go on.  Fields that have been run before are not run again, and
-    those that are being run are waited for.
+    If one seed of a trial fails, its other seeds are left out; the other trials continue.  Equal fields are run only once: a trial copies
+    their result, or waits for it.
     """
-    done = {(line["trial"], line["seed"]): line for line in jsonlines.read(sweep.record) if "value" in line}
+    lines = jsonlines.read(sweep.record)
+    before, done = len(lines), {(line["trial"], line["seed"]): line for line in lines if "value" in line}
     asked: list[Fields] = []
     todo: list[tuple[int, int]] = []
     failed: set[int] = set()
     where: dict[str, Any] = {}
+    locks: dict[tuple[int, int], contextlib.ExitStack] = {}
 
     def note(number: int, seed: int, line: dict[str, Any]) -> None:
-        line = {"trial": number, "seed": seed, "fields": spec.plain(asked[number]), **line, **where}
-        jsonlines.write(sweep.record, line)
+        if not line.pop("recorded", False):
+            line = {"trial": number, "seed": seed, "fields": spec.plain(asked[number]), **line, **where}
+            jsonlines.write(sweep.record, line)
         if "error" in line:
             failed.add(number)
             print(f"[sweep] trial {number}, seed {seed}: failed: {line['error']}", file=sys.stderr, flush=True)
@@ -86,7 +94,7 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
             sampler.tell(number, interval(values)[0])
 
     def following(running: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-        """The first that need not wait for equal fields of its seed."""
+        """Return the next trial and seed that need not wait for equal fields of the same seed."""
         now = [(seed, asked[number]) for number, seed in running]
         while True:
             ready = next(((number, seed) for number, seed in todo if (seed, asked[number]) not in now), None)
@@ -110,44 +118,51 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
                 return ready
 
     def run(task: tuple[int, int], share: dict[str, Any]) -> dict[str, Any]:
-        if not where:  # of a process of its own, on a share as the runs have
+        (number, seed), lock = task, sweep.lock
+        if sweep.shared:
+            locks[task] = contextlib.ExitStack()
+            lock = locks[task].enter_context(commands.held(f"{sweep.place(number, seed)}.lock"))
+            for line in reversed(jsonlines.read(sweep.record)[before:]):
+                if (line["trial"], line["seed"]) == task:
+                    return {**line, "recorded": True}  # by another process
+        if not where:  # a separate process, with the runs' resources, reports the provenance
             where.update(json.loads(commands.call([sys.executable, "-m", module("machine.provenance")], share, capture=True)))
-        number, seed = task
-        return _run(sweep, number, seed, asked[number], share)
+        return _run(sweep._replace(lock=lock), number, seed, asked[number], share)
 
     def settle(task: tuple[int, int], future: concurrent.futures.Future[dict[str, Any]]) -> None:
-        error = future.exception()
-        if error is not None and not isinstance(error, UserError):
-            raise error
-        note(*task, {"error": str(error)} if error else future.result())
+        with locks.pop(task, contextlib.nullcontext()):  # held until the line is written
+            error = future.exception()
+            if error is not None and not isinstance(error, UserError):
+                raise error
+            note(*task, {"error": str(error)} if error else future.result())
         tell(task[0])
 
-    commands.run_all(jobs, following, run, settle)
+    commands.run_all(jobs, following, run, settle, sweep.shared)
 
 
 def outcomes(sweep: Sweep) -> list[Trial]:
-    """What came of every trial that has been tried, the best first, then the unfinished, then the failed."""
+    """Return the outcomes of all tried trials: the best first, then unfinished trials, then failed ones."""
     last = {(line["trial"], line["seed"]): line for line in jsonlines.read(sweep.record)}
-    found = []
+    tried = []
     for number in sorted({number for number, _ in last}):
         lines = [last[number, seed] for seed in sweep.seeds if (number, seed) in last]
-        whole = [line for line in lines if "value" in line]
+        finished = [line for line in lines if "value" in line]
         error = "; ".join(f"seed {line['seed']}: {line['error']}" for line in lines if "error" in line)
-        values, places = [line["value"] for line in whole], [line["workdir"] for line in whole]
-        found.append(Trial(number, lines[0]["fields"], values, sum(line["seconds"] for line in whole), places, error))
+        values, places = [line["value"] for line in finished], [line["workdir"] for line in finished]
+        tried.append(Trial(number, lines[0]["fields"], values, sum(line["seconds"] for line in finished), places, error))
     sign = -1 if sweep.larger_is_better else 1
     return sorted(
-        found, key=lambda trial: (bool(trial.error), -len(trial.values), sign * trial.mean if trial.values else 0.0, trial.number)
+        tried, key=lambda trial: (bool(trial.error), -len(trial.values), sign * trial.mean if trial.values else 0.0, trial.number)
     )
 
 
 def winner(sweep: Sweep, tried: Sequence[Trial]) -> Trial | None:
-    """The best of the trials of which every seed has a value; None where there is none."""
+    """Return the best trial with a value for every seed, or None."""
     return next((trial for trial in tried if not trial.error and len(trial.values) == len(sweep.seeds)), None)
 
 
 def table(sweep: Sweep, tried: Sequence[Trial]) -> str:
-    """The trials as Markdown, the best first, in the metric's own unit."""
+    """Format the trials as Markdown, the best first, in the metric's unit."""
     names = list(dict.fromkeys(name for trial in tried for name in trial.fields))
     failed = any(trial.error for trial in tried)
     header = ["trial", *names, f"validation {sweep.metric}", "seeds", "seconds", *(["error"] if failed else [])]
@@ -165,7 +180,7 @@ def table(sweep: Sweep, tried: Sequence[Trial]) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """`0.371 ± 0.045`: mean and half of the 95 % interval, which one value does not have; empty without values."""
+    """Format `0.371 ± 0.045`: mean and half of the 95 % interval; only the mean for one value, "" without values."""
     if not values:
         return ""
     mean, half = interval(values)
@@ -173,23 +188,23 @@ def spread(values: Sequence[float]) -> str:
 
 
 def said(value: Any) -> str:
-    """A value of a field, floats to four digits."""
+    """Format a value of a field, floats with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def validation(workdir: str, metric: str) -> float:
-    """The metric of a finished run at its last step, from its metrics.jsonl."""
+    """Return the metric of a finished run at its last step, from its metrics.jsonl."""
     steps, values = workdirs.stored_config(workdir).steps, workdirs.validated(workdir, metric)
     if max(values, default=None) != steps:
-        there = f"the last is of step {max(values)}" if values else "there is none"
-        raise UserError(f"Expected validation/{metric} of step {steps} in {workdir}/metrics.jsonl; {there}. The same command goes on.")
+        last = f"the last is of step {max(values)}" if values else "there is none"
+        raise UserError(f"Expected validation/{metric} of step {steps} in {workdir}/metrics.jsonl; {last}. The same command continues.")
     if values[steps] is None:
         raise UserError(f"validation/{metric} is not finite at step {steps} of {workdir}.")
     return values[steps]
 
 
 def _run(sweep: Sweep, number: int, seed: int, fields: Fields, share: dict[str, Any]) -> dict[str, Any]:
-    """Train one trial and seed; what its line says of it."""
+    """Train one trial and seed; return the fields of its line."""
     place = sweep.place(number, seed)
     command = [sys.executable, "-m", module(sweep.command), f"--config={sweep.config}", f"--workdir={place}"]
     command += assignments({**sweep.overrides, **fields, "seed": seed})
@@ -202,10 +217,10 @@ def _run(sweep: Sweep, number: int, seed: int, fields: Fields, share: dict[str, 
 
 
 def _check_same(sweep: Sweep, number: int, fields: Fields, lines: Sequence[dict[str, Any]]) -> None:
-    """Raise UserError where a trial that has been run had other fields than the sampler gives it now."""
+    """Raise UserError if a recorded trial has other fields than the sampler now gives."""
     for line in lines:
         if line["trial"] == number and line["fields"] != spec.plain(fields):
             raise UserError(
-                f"{sweep.record} holds trial {number} with {line['fields']}; the sampler gives it {fields}. "
-                "Restore the sampler's files and version, or name another --workdir."
+                f"{sweep.record} has trial {number} with {line['fields']}; the sampler gives it {fields}. "
+                "Restore the sampler's files and version, or set another --workdir."
             )

@@ -1,6 +1,6 @@
-"""Parts of `soak`: real runs that are killed, damaged and refused, bad inputs, and properties of examples.
+"""Parts of `soak`: kills, damaged files, full disks, lost ranks, bad inputs, and properties of random examples.
 
-A part is a file with `cases(seed, scale, folder)`, which yields its cases.  A case is tried whole and recorded when it ends, so a soak
-that is interrupted goes on with the next case (journal.py).  Runs and commands are executed by a process of their own (worker.py): it
-compiles a model once, and its death or silence is a result.
+A part is a file with `cases(setting)`, which yields its cases.  The journal records each case when it ends, so an interrupted soak resumes
+with the next case (journal.py).  A separate worker process executes runs and commands (worker.py).  It compiles a model once; if it dies or
+does not answer, the case fails.
 """

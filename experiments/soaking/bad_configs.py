@@ -1,4 +1,4 @@
-"""Bad flags, configs, Hugging Face directories and workdirs, as `inputs` gives them to commands."""
+"""Bad flags, configs and Hugging Face directories, which `inputs` gives to commands."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -48,30 +48,30 @@ FLAGS = (
     *("optimiser.schedule=x", "optimiser.b2=2.0", "optimiser.b1=-1.0", "optimiser.weight_decay=nan", "optimiser.target=os:system"),
     *("optimiser.freeze=3", "optimiser.steps=0", "next=\n", "\n=3", "méthode=3"),
 )
-"""Values of --config.<name> that `pretrain` refuses."""
+"""Values of --config.<name> that `pretrain` must refuse."""
 
 HARMLESS = ("next=\n", "optimiser.freeze=3", "class_weights=x")
-"""Of these the command may also make sense."""
+"""Values that `pretrain` may also accept."""
 
 VIT = {
     **{"architectures": ["ViTModel"], "model_type": "vit", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2},
     **{"intermediate_size": 16, "image_size": 16, "patch_size": 4, "num_channels": 3, "layer_norm_eps": 1e-12},
 }
-"""A config.json of Hugging Face that describes a model."""
+"""A valid config.json of a Hugging Face model."""
 
 TEXTS = ("", "{", "[]", "null", "{}", '"x"', "5", "NaN", "[" * 100_000, '{"a":' * 50_000, "\0", "{}{}", '{"method": 3}', '{"data": []}')
-"""Contents of a config.json that hold no config."""
+"""Contents of a config.json that are not a config."""
 
 VALUES: tuple[Any, ...] = (None, "x", -1, [], {}, 1e308, [[[]]])
-"""Values that fields are given in turn."""
+"""Values that replace a field's value."""
 
 
 def configs(good: str, number: int, pick: Any) -> Iterator[tuple[str, str]]:
-    """Yield (name, JSON) of configs with one field, at any depth, of another type or absent; `pick` chooses (random.Random)."""
+    """Yield (name, JSON) of configs in which one field, at any depth, has another type or is missing; `pick` is a random.Random."""
     for text in TEXTS:
         yield f"config.json: {text[:15]!r}", text
-    places = [path for path in paths(json.loads(good)) if path[-1] not in ("given", "next")]
-    for path in pick.sample(places, number):
+    choices = [path for path in paths(json.loads(good)) if path[-1] not in ("given", "next")]
+    for path in pick.sample(choices, number):
         node: Any = json.loads(good)
         here = node
         for name in path[:-1]:
@@ -86,10 +86,10 @@ def configs(good: str, number: int, pick: Any) -> Iterator[tuple[str, str]]:
 
 
 def foreign() -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Yield (name, {file: text}) of Hugging Face directories whose config.json or preprocessor cannot be."""
+    """Yield (name, {file: text}) of Hugging Face directories with an invalid config.json or preprocessor_config.json."""
     sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "image_size", "patch_size", "num_channels")
     for name in sizes:
-        for value in (0, -1, "x", 10**9, [4, 4, 4], 1.5, *(() if name == "num_channels" else (None,))):  # 3 channels are meant
+        for value in (0, -1, "x", 10**9, [4, 4, 4], 1.5, *(() if name == "num_channels" else (None,))):  # no value means 3 channels
             yield f"HF {name} = {value!r}", {"config.json": json.dumps({**VIT, name: value})}
     for name in sizes[:6]:
         yield f"HF without {name}", {"config.json": json.dumps({key: value for key, value in VIT.items() if key != name})}
@@ -118,7 +118,7 @@ def foreign() -> Iterator[tuple[str, Mapping[str, str]]]:
 
 
 def paths(node: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the path of each value of a JSON object."""
+    """Yield the path of each value in a JSON object, at any depth."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for name, value in items:
         yield (*above, name)

@@ -1,4 +1,4 @@
-"""Bad images, labels and annotations, as files that `inputs` writes beside good ones."""
+"""Bad images, labels and annotations, which `inputs` writes beside good files."""
 
 import json
 import os
@@ -11,16 +11,16 @@ import cv2
 import numpy as np
 
 Write = Callable[[Path], object]
-"""Leaves a bad file at a path."""
+"""Writes a bad file to a path."""
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """Return a picture as the bytes of a PNG."""
+    """Encode an image as PNG."""
     return bytes(cv2.imencode(".png", pixels)[1])
 
 
 def claimed(width: int, height: int, depth: int = 8, colours: int = 2, data: bytes = b"") -> bytes:
-    """Return a PNG whose header claims a size, with a few bytes of pixels."""
+    """Return a PNG whose header states the given size and whose pixels are a few bytes."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -31,19 +31,19 @@ def claimed(width: int, height: int, depth: int = 8, colours: int = 2, data: byt
 
 
 def bmp(width: int, height: int) -> bytes:
-    """Return a BMP whose header claims a size."""
+    """Return a BMP whose header states the given size."""
     return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0) + bytes(100)
 
 
 def tiff(width: int, height: int) -> bytes:
-    """Return a TIFF whose header claims a size."""
+    """Return a TIFF whose header states the given size."""
     tags = ((256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8), (279, 4, 1, 100))
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0) + bytes(100)
 
 
 def images(dice: np.random.Generator) -> Iterator[tuple[str, str, Write]]:
-    """Yield (name, ending, how to write it) of bad images."""
+    """Yield (name, file suffix, function that writes it) of bad images."""
     good = png(dice.integers(0, 256, (20, 24, 3)).astype(np.uint8))
     jpeg = bytes(cv2.imencode(".jpg", dice.integers(0, 256, (20, 24, 3)).astype(np.uint8))[1])
     contents = {
@@ -76,8 +76,8 @@ def images(dice: np.random.Generator) -> Iterator[tuple[str, str, Write]]:
     }
     for number in range(12):
         spoilt = bytearray(good if number % 2 else jpeg)
-        for place in dice.integers(0, len(spoilt), 8):
-            spoilt[place] ^= 1 << int(dice.integers(8))
+        for position in dice.integers(0, len(spoilt), 8):
+            spoilt[position] ^= 1 << int(dice.integers(8))
         contents[f"flipped bits {number}.{'png' if number % 2 else 'jpg'}"] = bytes(spoilt)
     for name, content in contents.items():
         yield name.rpartition(".")[0], name.rpartition(".")[2], lambda path, content=content: path.write_bytes(content)  # type: ignore[misc]
@@ -91,7 +91,7 @@ def images(dice: np.random.Generator) -> Iterator[tuple[str, str, Write]]:
 
 
 def labels(dice: np.random.Generator) -> Iterator[tuple[str, str, Write]]:
-    """Yield (name, file, how to write it) of bad labels of 16x16 images 0..7 with the classes a, b, c."""
+    """Yield (name, file, function that writes it) of bad labels of 16x16 images 0..7 with the classes a, b and c."""
     whole = dice.integers(0, 3, (16, 16)).astype(np.uint8)
     pictures = {
         "of another size": whole[:, :12],
@@ -110,7 +110,7 @@ def labels(dice: np.random.Generator) -> Iterator[tuple[str, str, Write]]:
 
 
 def annotations() -> Iterator[tuple[str, str, str]]:
-    """Yield (name, file, text) of bad annotations: YOLO's lines, LabelMe's and COCO's JSON."""
+    """Yield (name, file, text) of bad annotations: YOLO lines, LabelMe JSON and COCO JSON."""
     lines = ("x 0 0 0 1 1 1", "0 0.5", "0 .1 .1 .2 .2", "9 0 0 0 1 1 1", "-1 0 0 0 1 1 1", "0.5 0 0 0 1 1 1", "0 nan nan inf 1 1 1", "\0\0")
     for line in (*lines, "0 " + "1e400 " * 6, "1 0 0 0 1 1 1 1", "1 " + "9e18 " * 6):
         yield f"YOLO: {line[:20]!r}", "3.txt", line

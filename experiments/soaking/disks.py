@@ -1,6 +1,6 @@
-"""Full disks: the run ends with one sentence, and with space goes on to the bits of the uninterrupted one.
+"""Full disks: the run ends with one sentence; with more space it resumes and equals the uninterrupted run bit by bit.
 
-A disk is a tmpfs of a size where mounting is allowed; and everywhere a limit on the size of each file, as quotas set.
+A full disk is a limit on the size of each file, as a quota sets, or a small tmpfs if mounting is allowed.
 """
 
 import os
@@ -14,14 +14,14 @@ from .runs import Setting
 from .worker import Lost, Worker
 
 LIMITS = {"full": (0, 50, 400, 1_500, 4_000, 12_000, 30_000, 100_000), "reduced": (0, 4_000)}
-"""Bytes that a file may hold."""
+"""Largest file, in bytes."""
 
 SIZES = {"full": (4, 16, 48, 96, 160, 256, 400, 800), "reduced": ()}
-"""Kilobytes of the tmpfs."""
+"""Sizes of the tmpfs, in kilobytes."""
 
 
 def cases(setting: Setting) -> Iterator[Case]:
-    """Yield a case for each disk; a segmenter is trained on it."""
+    """Yield a case for each disk; each trains a segmenter on it."""
     worker, folder = setting.bench.worker, setting.folder
     run = setting.bench.whole("segmenter")
     for limit in LIMITS[setting.scale]:
@@ -31,7 +31,7 @@ def cases(setting: Setting) -> Iterator[Case]:
 
 
 def limited(worker: Worker, run: runs.Whole, limit: int, folder: str) -> Outcome:
-    """Train in files of at most `limit` bytes, then without a limit."""
+    """Train with files of at most `limit` bytes, then without a limit."""
     path = os.path.join(folder, "limited")
     shutil.rmtree(path, ignore_errors=True)
     failures = _filled(worker, run, path, {"limit": limit})
@@ -39,7 +39,7 @@ def limited(worker: Worker, run: runs.Whole, limit: int, folder: str) -> Outcome
 
 
 def mounted(worker: Worker, run: runs.Whole, size: int, folder: str) -> Outcome:
-    """Train on a tmpfs of so many kilobytes, then enlarge it."""
+    """Train on a tmpfs of `size` kilobytes, enlarge it, and resume."""
     disk = os.path.join(folder, "disk")
     os.makedirs(disk, exist_ok=True)
     if not _done("mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", disk):
@@ -54,12 +54,12 @@ def mounted(worker: Worker, run: runs.Whole, size: int, folder: str) -> Outcome:
 
 
 def _filled(worker: Worker, run: runs.Whole, path: str, more: dict[str, int]) -> tuple[str, ...]:
-    """Train where the disk fills up; return what is wrong about how that ended."""
+    """Train while the disk fills up; return a sentence if the run ended wrongly."""
     try:
         answer = worker.ask({"do": "train", "config": run.config, "workdir": path, **more}, runs.SECONDS)
     except Lost as lost:
         return (str(lost),)
-    wrong = runs.refusal(answer, codes=(0, 2))  # 0: all of it had space
+    wrong = runs.refusal(answer, codes=(0, 2))  # 0: everything fitted
     return () if not wrong or (answer["code"] == 0 and wrong.startswith("expected a sentence")) else (wrong,)
 
 

@@ -1,4 +1,4 @@
-"""Bad inputs: each ends in one sentence with exit code 2, or is counted and left out, in bounded time and memory."""
+"""Bad inputs: the command prints one sentence and exits with 2, or counts and skips the input, in bounded time and memory."""
 
 import functools
 import os
@@ -21,26 +21,26 @@ from .runs import Setting
 from .worker import Lost, Worker
 
 SECONDS = 60.0
-"""A bad input ends within these."""
+"""Time limit of a command with a bad input."""
 
 MEGABYTES = 3_000
-"""A bad input needs less memory."""
+"""Memory limit of a command with a bad input."""
 
 CONFIGS = 60
-"""Configs with a field spoilt."""
+"""Number of configs with one bad field."""
 
 SAMPLE = {"full": 1.0, "reduced": 0.06}
-"""Fraction of the inputs that is tried."""
+"""Fraction of the inputs to try."""
 
 TINY = ("--config=scenes:denoising,tiny", "--config.window=(16,16)", "--config.batch_size=8", "--config.steps=1")
 SMALL = tuple(f"--config.data.{split}.{field}=16" for split in ("train", "validation") for field in ("height", "width", "records"))
 
 Try = Callable[[], tuple[str, list[str], Sequence[int]]]
-"""Prepares an input; returns a command, its arguments and the exit codes that are right."""
+"""Prepares an input; returns a command, its arguments and the correct exit codes."""
 
 
 def cases(setting: Setting) -> Iterator[Case]:
-    """Yield a case for each bad input, or for a sample of them."""
+    """Yield a case for each bad input; the reduced soak samples them."""
     run = setting.bench.whole("segmenter")
     for name, prepare in tries(setting.seed, run, Path(setting.folder)):
         if setting.dice(name).random() < SAMPLE[setting.scale]:
@@ -48,7 +48,7 @@ def cases(setting: Setting) -> Iterator[Case]:
 
 
 def refused(worker: Worker, prepare: Try) -> Outcome:
-    """Give one bad input to its command, and say what is wrong about how it ends."""
+    """Give a bad input to its command; the outcome names what is wrong in how the command ends."""
     command, arguments, codes = prepare()
     try:
         answer = worker.ask({"do": "command", "module": command, "argv": arguments}, SECONDS)
@@ -56,14 +56,14 @@ def refused(worker: Worker, prepare: Try) -> Outcome:
         return Outcome({"bad inputs": 1}, (str(lost),))
     wrong = "" if answer["code"] == 0 and 0 in codes and not answer["traceback"] else runs.refusal(answer, codes)
     if not wrong and command == "predict" and not os.path.exists(os.path.join(arguments[-1].partition("=")[2], "labels", "good.png")):
-        wrong = "the good image beside it was not predicted"
+        wrong = "the good image beside the bad input was not predicted"
     if not wrong and answer["megabytes"] > MEGABYTES:
-        wrong = f"took {answer['megabytes']} MB"
+        wrong = f"used {answer['megabytes']} MB"
     return Outcome({"bad inputs": 1}, (wrong,) if wrong else ())
 
 
 def tries(seed: int, run: runs.Whole, folder: Path) -> Iterator[tuple[str, Try]]:
-    """Yield (name, try) of all bad inputs; `run` is a finished segmenter."""
+    """Yield (name, try) of each bad input; `run` is a finished segmenter."""
     workdir = f"--workdir={folder / 'tried'}"
 
     def flag(text: str) -> Try:
@@ -81,10 +81,10 @@ def tries(seed: int, run: runs.Whole, folder: Path) -> Iterator[tuple[str, Try]]
         def prepare() -> tuple[str, list[str], Sequence[int]]:
             copy = _copied(run, folder)
             (copy / "config.json").write_text(text)
-            if command == "segment":  # as a config of another run
+            if command == "segment":  # the config of another run
                 _empty(folder / "tried")
                 return "segment", [f"--config={copy / 'config.json'}", workdir], (2,)
-            return "evaluate", [f"--workdir={copy}", "--split=validation"], (0, 2)  # what scoring does not read may be anything
+            return "evaluate", [f"--workdir={copy}", "--split=validation"], (0, 2)  # 0: scoring does not read the bad field
 
         return prepare
 
@@ -112,7 +112,7 @@ def tries(seed: int, run: runs.Whole, folder: Path) -> Iterator[tuple[str, Try]]
             (folder / "photos" / "good.png").write_bytes(bad_files.png(np.zeros((20, 24, 3), np.uint8)))
             write(folder / "photos" / f"bad.{ending}")
             flags = [f"--workdir={run.workdir}", f"--input={folder / 'photos'}", f"--output={folder / 'predicted'}"]
-            return "predict", flags, (0, 1, 2)  # a flipped bit may leave a picture
+            return "predict", flags, (0, 1, 2)  # the image may survive a flipped bit
 
         return prepare
 
@@ -128,7 +128,7 @@ def tries(seed: int, run: runs.Whole, folder: Path) -> Iterator[tuple[str, Try]]
             own = ["--config=folder:linear,convnet,tiny", f"--config.data.root={data}", "--config.data.class_table=a,b,c"]
             own += ["--config.method.classes=3", "--config.window=(16,16)", "--config.batch_size=8", "--config.steps=1", workdir]
             _empty(folder / "tried")
-            return "segment", own, (0, 2)  # a flipped bit may leave a label
+            return "segment", own, (0, 2)  # the label may survive a flipped bit
 
         return prepare
 
@@ -166,12 +166,12 @@ WORKDIRS: dict[str, tuple[Callable[[Path], object], Sequence[int]]] = {
     "metrics.json a list": (lambda path: (path / "metrics.json").write_text("[3]"), (0, 2)),
     "metrics.json a folder": (lambda path: (path / "metrics.json").mkdir(), (0, 2)),
 }
-"""What is done to a finished workdir, and the exit codes of `evaluate` that are right."""
+"""Damages to a finished workdir, and the correct exit codes of `evaluate`."""
 
 
 @functools.cache
 def tensors() -> dict[str, np.ndarray]:
-    """Return the tensors of `bad_configs.VIT`, so that its weights are no reason to refuse it."""
+    """Return valid tensors for `bad_configs.VIT`, so that only its config can be refused."""
     node = vit.spec_of(bad_configs.VIT)
     shapes = families.shapes(node, (16, 16), 3)
     return to_foreign(vit.rules(node), jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes))
@@ -189,7 +189,7 @@ def _copied(run: runs.Whole, folder: Path) -> Path:
 
 
 def _labelled(data: Path, drawn: str) -> None:
-    """Eight images, with label images or good annotations of an ending."""
+    """Write eight images with label images, or with good annotations of the suffix `drawn`."""
     dice = np.random.default_rng(0)
     _empty(data)
     for name in ("images", "labels"):

@@ -1,4 +1,4 @@
-"""Cases of `soak`, tried one by one and recorded: an interrupted part goes on, and each finished part leaves one line of results."""
+"""Cases of `soak`: tried one by one and recorded.  An interrupted part resumes; a finished part adds one line of results."""
 
 import json
 import os
@@ -12,25 +12,25 @@ from ..machine.provenance import provenance
 from ..study import measurements
 
 RESULTS = "soak"
-"""The file of results, below experiments/results."""
+"""Name of the results file below experiments/results."""
 
 
 class Outcome(NamedTuple):
-    """What a case found: `counts` of what was tried ({"kills": 5}), and a sentence for each failure."""
+    """Result of a case: `counts` of what it tried ({"kills": 5}), and a sentence for each failure."""
 
     counts: dict[str, int]
     failures: tuple[str, ...] = ()
 
 
 class Case(NamedTuple):
-    """A case has a name, unique in its part, and is tried by calling `run`."""
+    """A named case; names are unique in a part.  Calling `run` tries it."""
 
     name: str
     run: Callable[[], Outcome]
 
 
 def tried(cases: Iterable[Case], path: str, deadline: float, say: Callable[[str], None]) -> bool:
-    """Try the cases that the journal at `path` does not hold; return whether all are done, False if the deadline came before."""
+    """Try the cases that are not in the journal at `path`; return True when all are done, False if the deadline came first."""
     done = {line["case"] for line in jsonlines.read(path)}
     for case in cases:
         if case.name in done:
@@ -48,35 +48,39 @@ def tried(cases: Iterable[Case], path: str, deadline: float, say: Callable[[str]
 
 
 def forget_failures(path: str) -> None:
-    """Take the cases that failed out of the journal, so that they are tried again."""
+    """Remove failed cases from the journal, so that they are tried again."""
     lines = [line for line in jsonlines.read(path) if not line["failures"]]
     files.write(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def summary(part: str, seed: int, scale: str, path: str) -> dict[str, Any]:
-    """Return the line of a part: its counts added up, its seconds, and each failure."""
+    """Return the results line of a part: its summed counts, seconds and failures."""
     lines = jsonlines.read(path)
     counts: dict[str, int] = {}
-    for line in lines:
-        for name, number in line["counts"].items():
+    for case in lines:
+        for name, number in case["counts"].items():
             counts[name] = counts.get(name, 0) + number
-    failures = [f"{line['case']}: {failure}" for line in lines for failure in line["failures"]]
-    seconds = round(sum(line["seconds"] for line in lines), 1)
-    told = {"part": part, "seed": seed, "scale": scale, "cases": len(lines), "counts": counts, "seconds": seconds}
-    return {**told, "failures": failures, **provenance()}
+    failures = [f"{case['case']}: {failure}" for case in lines for failure in case["failures"]]
+    seconds = round(sum(case["seconds"] for case in lines), 1)
+    line = {"part": part, "seed": seed, "scale": scale, "cases": len(lines), "counts": counts, "seconds": seconds}
+    return {**line, "failures": failures, **provenance()}
 
 
 def record(line: dict[str, Any]) -> None:
-    """Add a part's line to the recorded results."""
+    """Append a part's line to the recorded results."""
     jsonlines.write(os.path.join(measurements.RESULTS, f"{RESULTS}.jsonl"), line)
 
 
 def table() -> str:
-    """Return the last full line of each part as Markdown, "" if none was recorded."""
+    """Return the last full line of each part as a Markdown table, "" if none is recorded."""
     last = {line["part"]: line for line in measurements.lines(RESULTS) if line["scale"] == "full"}
     if not last:
         return ""
-    rows = ["**Soak: what was done to runs and commands, and what failed**", "", "| part | tried | failures | minutes | commit |"]
+    rows = [
+        "**Soak test: cases tried on runs and commands, and their failures**",
+        "",
+        "| part | tried | failures | minutes | commit |",
+    ]
     rows.append("|---|---|---|---|---|")
     for part, line in last.items():
         tried = ", ".join(f"{number:,} {name}" for name, number in line["counts"].items())

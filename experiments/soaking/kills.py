@@ -1,7 +1,7 @@
-"""Kills at random moments: what the disk holds then is resumed, and equals the uninterrupted run to the bit.
+"""Kills at random moments: the resumed run must equal the uninterrupted run bit by bit.
 
-Most kills are snapshots: the process is stopped (SIGSTOP), its workdir is copied as kill -9 would leave it, and it goes on, so one run
-gives several.  Half of them are taken while a checkpoint is being written.  Some runs are killed in earnest.
+Most kills are snapshots: SIGSTOP stops the process, the workdir is copied as kill -9 would leave it, and the process continues.  So one
+run gives several kills.  Every second snapshot waits until a checkpoint is being written.  Some runs are killed with SIGKILL.
 """
 
 import glob
@@ -14,20 +14,20 @@ from collections.abc import Iterator
 from . import runs
 from .journal import Case, Outcome
 from .runs import Bench, Setting
-from .worker import Lost, Worker
+from .worker import Clock, Lost, Worker
 
 RUNS = {"full": 2, "reduced": 1}
-"""Runs of each kind that are snapshot."""
+"""Runs of each kind that give snapshots."""
 
 SNAPSHOTS = {"full": 5, "reduced": 3}
-"""Of each run."""
+"""Snapshots of each run."""
 
 EARNEST = {"full": 2, "reduced": 0}
-"""Runs of each kind that are killed in earnest."""
+"""Runs of each kind that are killed with SIGKILL."""
 
 
 def cases(setting: Setting) -> Iterator[Case]:
-    """Yield a case for each run; `reduced` has the segmenter's alone."""
+    """Yield a case for each run; the reduced soak runs only the segmenter."""
     scale, bench, folder = setting.scale, setting.bench, setting.folder
     for kind in runs.KINDS if scale == "full" else ("segmenter",):
         for number in range(RUNS[scale]):
@@ -47,14 +47,14 @@ def snapshots(worker: Worker, run: runs.Whole, number: int, dice: random.Random,
     moments = sorted(dice.uniform(0, 0.9 * run.seconds) for _ in range(number))
     began, copies, saving = time.monotonic(), [], 0
     worker.give({"do": "train", "config": run.config, "workdir": path})
-    for place, moment in enumerate(moments):
+    for index, moment in enumerate(moments):
         while time.monotonic() - began < moment and not worker.answered():
             time.sleep(0.001)
-        while place % 2 and not _is_saving(path) and not worker.answered():
+        while index % 2 and not _is_saving(path) and not worker.answered():
             time.sleep(0.0005)
         if worker.answered():
             break
-        copies.append(os.path.join(folder, f"copy-{place}"))
+        copies.append(os.path.join(folder, f"copy-{index}"))
         shutil.rmtree(copies[-1], ignore_errors=True)
         with worker.standing_still():
             saving += _is_saving(path)
@@ -67,13 +67,13 @@ def snapshots(worker: Worker, run: runs.Whole, number: int, dice: random.Random,
 
 
 def killed(bench: Bench, run: runs.Whole, dice: random.Random, folder: str) -> Outcome:
-    """Train a run in a process of its own, kill that at a random moment after its first step, and resume."""
+    """Train a run in a separate process, kill it at a random moment after its first step, and resume."""
     path = os.path.join(folder, "killed")
     shutil.rmtree(path, ignore_errors=True)
-    with Worker(os.path.join(folder, "victim.log"), bench.environment) as victim:
+    with Worker(os.path.join(folder, "victim.log"), {**runs.programs(folder), **bench.environment}) as victim:
         victim.give({"do": "train", "config": run.config, "workdir": path})
-        late = time.monotonic() + runs.SECONDS
-        while not os.path.exists(os.path.join(path, "metrics.jsonl")) and not victim.answered() and time.monotonic() < late:
+        clock = Clock(victim.pid)
+        while not os.path.exists(os.path.join(path, "metrics.jsonl")) and not victim.answered() and clock.seconds() < runs.SECONDS:
             time.sleep(0.01)
         time.sleep(dice.uniform(0, run.seconds))
         saving = _is_saving(path)
@@ -82,7 +82,7 @@ def killed(bench: Bench, run: runs.Whole, dice: random.Random, folder: str) -> O
 
 
 def _ended(worker: Worker, run: runs.Whole, path: str) -> tuple[str, ...]:
-    """What is not as it should be of the run that was stopped and went on."""
+    """Wait for the run that was stopped and continued; return its differences from the uninterrupted run."""
     try:
         answer = worker.answer(runs.SECONDS)
     except Lost as lost:
@@ -91,5 +91,5 @@ def _ended(worker: Worker, run: runs.Whole, path: str) -> tuple[str, ...]:
 
 
 def _is_saving(path: str) -> bool:
-    """Whether a checkpoint is being written: Orbax renames its folder when it is whole."""
+    """Return whether a checkpoint is being written: Orbax renames its folder when it is complete."""
     return bool(glob.glob(os.path.join(glob.escape(path), "checkpoints", "*orbax-checkpoint-tmp*")))

@@ -1,7 +1,8 @@
-"""Lost ranks: two processes train one run as SLURM starts them; one is killed or asked to stop, all end, and all resume.
+"""Lost ranks: two processes train one run, as under SLURM; one is killed or gets SIGTERM, both must end, and both must resume.
 
-The others name the lost one and end with 1; a signal ends all with 143 after they saved one step.  Started again they reach the
-numbers of an undisturbed run of two processes.  The reduced soak has no case: the suite tests it with a smaller program.
+After a kill, the other rank names the lost rank and exits with 1.  After SIGTERM, both save the same step and exit with 143.  Started
+again, they must log the numbers of an undisturbed run of two processes.  The reduced soak has no case; the test suite tests lost ranks with
+a smaller program.
 """
 
 import json
@@ -24,9 +25,10 @@ from .. import module
 from . import runs
 from .journal import Case, Outcome
 from .runs import Setting
+from .worker import Clock, Lost
 
 WITHIN = 60.0
-"""Seconds in which the others must have ended after a rank was lost."""
+"""Time limit, in seconds, for both ranks to end after the disturbance."""
 
 DISTURBANCES = tuple((rank, number) for number in (signal.SIGKILL, signal.SIGTERM) for rank in (0, 1))
 
@@ -43,31 +45,32 @@ def cases(setting: Setting) -> Iterator[Case]:
 
 
 def disturbed(undisturbed: list[list[dict[str, Any]]], rank: int, number: int, dice: random.Random, folder: str) -> Outcome:
-    """Disturb a rank at a random moment after the first step, look how all end, and start both again."""
+    """Disturb a rank at a random moment after the first step, check how both end, and start both again."""
     if not undisturbed:
         path = _fresh(folder, "undisturbed")
-        _finished(_started(path), runs.SECONDS)
+        ended = _finished(_started(path), runs.SECONDS)
+        if [code for code, _ in ended] != [0, 0]:
+            raise Lost(f"the undisturbed ranks ended with {[code for code, _ in ended]}: {ended[0][1][-300:]}")
         undisturbed.append(_numbers(path))
     path = _fresh(folder, "disturbed")
     ranks, failures = _started(path), []
-    late = time.monotonic() + runs.SECONDS
-    while not os.path.exists(os.path.join(path, "metrics.jsonl")) and time.monotonic() < late:
+    clock = Clock(ranks[rank].pid)
+    while not os.path.exists(os.path.join(path, "metrics.jsonl")) and clock.seconds() < runs.SECONDS:
         time.sleep(0.02)
     time.sleep(dice.uniform(0, 1))
     ranks[rank].send_signal(number)
-    began = time.monotonic()
     ended = _finished(ranks, WITHIN)
     codes = [code for code, _ in ended]
-    if number == signal.SIGTERM and codes not in ([143, 143], [0, 0]):  # 0: it was just done
-        failures.append(f"ended with {codes}, expected 143 of all")
+    if number == signal.SIGTERM and codes not in ([143, 143], [0, 0]):  # 0: training had just finished
+        failures.append(f"ended with {codes}, expected 143 from both")
     other, said = ended[1 - rank]
     if number == signal.SIGKILL and other and (other != 1 or f"Process {rank} of 2 is lost" not in said):
-        failures.append(f"rank {1 - rank} ended with {other} after {time.monotonic() - began:.0f} s and did not name rank {rank}")
+        failures.append(f"rank {1 - rank} ended with {other} and did not name rank {rank}: {said[-300:]}")
     again = _finished(_started(path), runs.SECONDS)
     if [code for code, _ in again] != [0, 0]:
         failures.append(f"started again, the ranks ended with {[code for code, _ in again]}: {again[0][1][-300:]}")
     elif not _are_near(undisturbed[0], _numbers(path)):
-        failures.append("the numbers differ from those of the undisturbed run")
+        failures.append("the numbers differ from the undisturbed run's")
     return Outcome({"lost ranks" if number == signal.SIGKILL else "stopped ranks": 1}, tuple(failures))
 
 
@@ -88,7 +91,7 @@ def _started(path: str) -> list[subprocess.Popen[str]]:
             "SLURM_PROCID": rank,
             "SLURM_LOCALID": rank,
         }
-        more = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "AESEG_LOST_AFTER": "10"}
+        more = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", **runs.programs(os.path.dirname(path))}
         command = [sys.executable, "-m", module("pretrain"), f"--config={config}", f"--workdir={path}"]
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         made.append(subprocess.Popen(command, env={**os.environ, **cluster, **more}, **pipes))  # type: ignore[call-overload]
@@ -96,14 +99,17 @@ def _started(path: str) -> list[subprocess.Popen[str]]:
 
 
 def _finished(ranks: list[subprocess.Popen[str]], seconds: float) -> list[tuple[int, str]]:
-    """Return (exit code, stderr) of each rank; those that go on for longer are killed."""
-    late, ended = time.monotonic() + seconds, []
-    for process in ranks:
-        try:
-            said = process.communicate(timeout=max(1.0, late - time.monotonic()))[1]
-        except subprocess.TimeoutExpired:
-            process.kill()
-            said = f"went on for {seconds:.0f} s\n{process.communicate()[1]}"
+    """Return (exit code, stderr) of each rank; kill ranks that run longer than `seconds`."""
+    clocks, ended = [Clock(process.pid) for process in ranks], []
+    for process, clock in zip(ranks, clocks, strict=True):
+        said = None
+        while said is None:
+            try:
+                said = process.communicate(timeout=1)[1]
+            except subprocess.TimeoutExpired:
+                if clock.seconds() > seconds:
+                    process.kill()
+                    said = f"still running after {seconds:.0f} s: killed\n{process.communicate()[1]}"
         ended.append((process.returncode, said))
     return ended
 
@@ -113,7 +119,7 @@ def _numbers(path: str) -> list[dict[str, Any]]:
 
 
 def _are_near(wanted: list[dict[str, Any]], got: list[dict[str, Any]]) -> bool:
-    """Whether two runs logged the same: each step once, numbers to float32 rounding (collectives add in any order)."""
+    """Return whether two runs logged the same steps and, up to float32 rounding, numbers (collectives sum in any order)."""
     if [sorted(row) for row in wanted] != [sorted(row) for row in got]:
         return False
     pairs = [(a[name], b[name]) for a, b in zip(wanted, got, strict=True) for name in a]

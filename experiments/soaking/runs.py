@@ -1,4 +1,4 @@
-"""Tiny runs of three kinds, and what they leave: two runs are equal if their last states and their numbers are, to the bit."""
+"""Tiny runs of three kinds.  Two runs are equal if their last states and logged numbers are equal bit by bit."""
 
 import json
 import os
@@ -15,18 +15,18 @@ from ..console import cli
 from .worker import Lost, Worker
 
 KINDS = {"denoiser": "scenes:denoising,tiny", "mae": "scenes:masked,tiny", "segmenter": "scenes:linear,convnet,tiny"}
-"""Configs of the runs."""
+"""Config name of each kind of run."""
 
 STEPS = 12
 SIDE = 16
-"""Pixels of an image's side."""
+"""Height and width of an image."""
 
 SECONDS = 300.0
-"""A run takes seconds; compiling it, on a busy machine, a minute."""
+"""Time limit of a run.  A run takes seconds; compiling it takes up to a minute on a busy machine."""
 
 
 class Whole(NamedTuple):
-    """An uninterrupted run: its config, workdir, what it left, and the seconds it took when it was compiled."""
+    """An uninterrupted run: config, workdir, results (see `left`), and seconds without compilation."""
 
     config: str
     workdir: str
@@ -35,7 +35,7 @@ class Whole(NamedTuple):
 
 
 def config(kind: str) -> str:
-    """Return the config of a kind of run, as JSON: every step is logged and saved, every third evaluated."""
+    """Return the config of a kind of run as JSON: log and save every step, evaluate every third."""
     node = cli.load_config(KINDS[kind])
     for split in ("train", "validation", "test"):
         for field in ("height", "width", "records"):
@@ -45,8 +45,13 @@ def config(kind: str) -> str:
     return spec.to_json(node)
 
 
+def programs(folder: str) -> dict[str, str]:
+    """Return the environment of processes that share what they compile, below a folder."""
+    return {"JAX_COMPILATION_CACHE_DIR": os.path.join(folder, "programs"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+
 class Bench:
-    """What the parts of one soak share: the worker, and the uninterrupted runs, each trained when it is first asked for."""
+    """State shared by the parts of a soak: the worker, and the uninterrupted runs, which are trained on first use."""
 
     def __init__(self, folder: str, environment: Mapping[str, str]):
         self.folder, self.environment = folder, environment
@@ -54,14 +59,14 @@ class Bench:
         self._whole: dict[str, Whole] = {}
 
     def whole(self, kind: str) -> Whole:
-        """Return the uninterrupted run of a kind."""
+        """Return the uninterrupted run of a kind; train it on first use."""
         if kind not in self._whole:
             self._whole[kind] = _whole(self.worker, kind, os.path.join(self.folder, "whole"))
         return self._whole[kind]
 
 
 class Setting(NamedTuple):
-    """How a part is tried: the seed of its chance, "full" or "reduced", a folder of its own, and what all parts share."""
+    """Setting of a part: its seed, scale ("full" or "reduced"), folder, and the shared bench."""
 
     seed: int
     scale: str
@@ -69,12 +74,12 @@ class Setting(NamedTuple):
     bench: Bench
 
     def dice(self, name: str) -> random.Random:
-        """Return the chance of a case, a function of the seed and the case's name."""
+        """Return the random generator of a case, seeded by the part's seed and the case's name."""
         return random.Random(f"{self.seed} {name}")
 
 
 def _whole(worker: Worker, kind: str, folder: str) -> Whole:
-    """Train the uninterrupted run of a kind twice, once to compile it and once to time it; Lost if it fails."""
+    """Train the uninterrupted run of a kind twice: first to compile it, then to time it.  Raise Lost if it fails."""
     text = config(kind)
     for name in ("compiled", "whole"):
         path = os.path.join(folder, f"{kind}-{name}")
@@ -88,7 +93,7 @@ def _whole(worker: Worker, kind: str, folder: str) -> Whole:
 
 
 def resumed(worker: Worker, run: Whole, path: str) -> tuple[str, ...]:
-    """Train the run in a workdir to its end; return what is not as in the uninterrupted run, one sentence each."""
+    """Resume the run in a workdir to its end; return a sentence for each difference from the uninterrupted run."""
     try:
         answer = worker.ask({"do": "train", "config": run.config, "workdir": path}, SECONDS)
     except Lost as lost:
@@ -99,7 +104,7 @@ def resumed(worker: Worker, run: Whole, path: str) -> tuple[str, ...]:
 
 
 def left(path: str) -> dict[str, Any]:
-    """Return what a run left: the checksums of its last state, leaf by leaf, and the rows of metrics.jsonl."""
+    """Return the results of a run: its last step, the checksums of that state's leaves, and the rows of metrics.jsonl."""
     checkpoints = os.path.join(path, "checkpoints")
     last = max(saved_steps(checkpoints), default=-1)
     with open(os.path.join(checkpoints, str(last), "meta", "metadata"), encoding="utf-8") as file:
@@ -108,19 +113,19 @@ def left(path: str) -> dict[str, Any]:
 
 
 def differences(wanted: dict[str, Any], got: dict[str, Any]) -> tuple[str, ...]:
-    """Return a sentence for each thing in which two runs differ."""
-    found = [f"its last step is {got['step']}, not {wanted['step']}"] if got["step"] != wanted["step"] else []
+    """Return a sentence for each difference between two runs."""
+    sentences = [f"its last step is {got['step']}, not {wanted['step']}"] if got["step"] != wanted["step"] else []
     if got["state"] != wanted["state"]:
         wrong = [name for name, checksum in wanted["state"].items() if got["state"].get(name) != checksum]
-        found.append(f"{len(wrong)} leaves of the state differ, such as {wrong[:1]}")
+        sentences.append(f"{len(wrong)} leaves of the state differ, such as {wrong[:1]}")
     if got["rows"] != wanted["rows"]:
         pairs = [(row["step"], row) for row in got["rows"] if row not in wanted["rows"]]
-        found.append(f"metrics.jsonl has {len(got['rows'])} rows, not {len(wanted['rows'])}; first that differs: {pairs[:1]}")
-    return tuple(found)
+        sentences.append(f"metrics.jsonl has {len(got['rows'])} rows, not {len(wanted['rows'])}; first difference: {pairs[:1]}")
+    return tuple(sentences)
 
 
 def refusal(answer: dict[str, Any], codes: Sequence[int] = (2,), lines: int = 40) -> str:
-    """Return what is wrong about how something bad was refused: "" for a short message and one of the exit codes."""
+    """Return what is wrong in the refusal of a bad input; "" for a short message and one of the exit codes."""
     if answer["traceback"]:
         return f"traceback: {_last(answer['traceback'])}"
     if "Traceback (most recent call last)" in answer["said"]:

@@ -1,13 +1,14 @@
-"""A process that trains runs and executes commands for `soak`, one after another, with what it has compiled.
+"""A process that trains runs and executes commands for `soak`, one after another, and keeps its compiled programs.
 
     with Worker(log) as worker:
         answer = worker.ask({"do": "train", "config": text, "workdir": path}, seconds=60)
 
-An answer holds `code` (2: refused with a sentence), `said` (stderr), `traceback` ("" if none), `seconds` and `megabytes` (growth of the
-peak memory).
+The fields of an answer are `code` (2: refused with a sentence), `said` (stderr), `printed` (stdout), `traceback` ("" if none), `seconds`
+and `megabytes` (growth of the peak memory).
 """
 
 import contextlib
+import glob
 import importlib
 import io
 import json
@@ -27,15 +28,35 @@ from .. import module
 Answer = dict[str, Any]
 
 MEMORY = 12 * 2**30
-"""Bytes of address space that a job may add: an allocation without bounds ends in MemoryError, not in the machine's memory."""
+"""Bytes of address space that the worker may add.  An unbounded allocation raises MemoryError before the machine is out of memory."""
 
 
 class Lost(Exception):
-    """The worker died, or did not answer in time; it says which."""
+    """The worker died or did not answer in time; the message says which."""
+
+
+class Clock:
+    """Seconds that a process had, from now on: without those in which it waited for a core, so that a busy machine is no failure."""
+
+    def __init__(self, pid: int):
+        self._pid, self._began, self._waited = pid, time.monotonic(), _waited(pid)
+
+    def seconds(self) -> float:
+        """Return the seconds so far."""
+        return time.monotonic() - self._began - max(0.0, _waited(self._pid) - self._waited)
+
+
+def _waited(pid: int) -> float:
+    """Return the longest wait for a core of a process's threads, in seconds; 0 where the system does not say."""
+    waits = [0.0]
+    for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+            waits.append(int(file.read().split()[1]) / 1e9)
+    return max(waits)
 
 
 class Worker:
-    """The client's side; the process starts with the first job, and anew after its death."""
+    """The client's side.  The process starts with the first job, and restarts after its death."""
 
     def __init__(self, log: str, environment: Mapping[str, str] | None = None):
         self._log, self._environment = log, {**os.environ, **(environment or {})}
@@ -50,33 +71,35 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The process, 0 if there is none."""
+        """The id of the process, 0 if it does not run."""
         return self._process.pid if self._process else 0
 
     def ask(self, job: Mapping[str, Any], seconds: float) -> Answer:
-        """Return the answer to a job; Lost if none comes."""
+        """Return the answer to a job; raise Lost if no answer comes."""
         self.give(job)
         return self.answer(seconds)
 
     def give(self, job: Mapping[str, Any]) -> None:
-        """Hand over a job, and do not wait."""
+        """Send a job without waiting for its answer."""
         if self._process is None:
             self._start()
         assert self._process is not None
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # `answer` says that it is dead
+        with contextlib.suppress(BrokenPipeError):  # `answer` reports that it is dead
             self._process.stdin.write(json.dumps(dict(job)).encode() + b"\n")
             self._process.stdin.flush()
 
     def answered(self, seconds: float = 0.0) -> bool:
-        """Return whether an answer, or the end of the process, can be read within so many seconds."""
+        """Return whether the worker answers or ends within `seconds`."""
         return b"\n" in self._unread or bool(select.select([self._answers], [], [], seconds)[0])
 
     def answer(self, seconds: float) -> Answer:
-        """Return the answer to the job that was handed over; Lost if none comes."""
-        late = time.monotonic() + seconds
+        """Return the answer to the job that `give` sent; raise Lost if no answer comes."""
+        clock = Clock(self.pid)
         while b"\n" not in self._unread:
-            if not self.answered(max(0.0, late - time.monotonic())):
+            if not self.answered(min(1.0, max(0.0, seconds - clock.seconds()))):
+                if clock.seconds() < seconds:
+                    continue
                 self.kill()
                 raise Lost(f"no answer in {seconds:.0f} s: it was killed")
             if not (part := os.read(self._answers, 2**16)):
@@ -90,7 +113,7 @@ class Worker:
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
-        """Inside, the process is stopped: the disk holds what kill -9 would leave at this moment."""
+        """Stop the process inside the block: the disk is as kill -9 would leave it at this moment."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
             os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
@@ -99,7 +122,7 @@ class Worker:
             os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """End the process as kill -9 does."""
+        """Kill the process with SIGKILL."""
         if self._process is None:
             return
         self._process.kill()
@@ -130,14 +153,14 @@ class _Jobs:
         self._programs = Programs()
 
     def train(self, job: Mapping[str, Any]) -> int:
-        """Train, continue or find finished the run of a config, in files of at most `limit` bytes if that is given."""
+        """Train or resume the run of a config, with files of at most `limit` bytes if it is given."""
         from aeseg import spec
         from aeseg.runs.train import train
 
         run = spec.build_run(spec.from_json(job["config"]))
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         if "limit" in job:
-            self._programs.initial(run)  # compiled before, as its file of the cache may not be cut short
+            self._programs.initial(run)  # compiled before: the limit would cut its cache file
             resource.setrlimit(resource.RLIMIT_FSIZE, (job["limit"], before[1]))  # Python ignores SIGXFSZ: writing fails
         try:
             return 0 if train(run, job["workdir"], programs=self._programs).finished else 1
@@ -146,8 +169,8 @@ class _Jobs:
 
     def command(self, job: Mapping[str, Any]) -> int:
         """Execute a command of experiments/ as its command line does."""
-        found = importlib.import_module(module(job["module"])).run([job["module"], *job["argv"]])
-        return int(found or 0)
+        code = importlib.import_module(module(job["module"])).run([job["module"], *job["argv"]])
+        return int(code or 0)
 
 
 def _answered(jobs: _Jobs, job: Mapping[str, Any]) -> Answer:
@@ -167,7 +190,7 @@ def _answered(jobs: _Jobs, job: Mapping[str, Any]) -> Answer:
 
 
 def _peak() -> int:
-    """Megabytes that this process held at most."""
+    """Return the peak memory of this process in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
 
 
@@ -178,7 +201,7 @@ def _bound_memory() -> None:
 
 
 def main(answers: int) -> None:
-    """Answer each line of stdin with one line."""
+    """Answer each line of stdin with one line in the file descriptor `answers`."""
     from ..machine import process
 
     process.start()

@@ -5,6 +5,7 @@ the same meaning, in any version's names (aeseg/renames.py): a refactoring keeps
 """
 
 import ast
+import copy
 import functools
 import hashlib
 import json
@@ -20,7 +21,7 @@ from aeseg.runs.workdir import comparable
 from ..console import cli
 from ..papers import Row
 
-SCORED = ("best", "batch_statistics", "reference_boundaries")
+SCORED = ("best", "batch_statistics", "reference_boundaries", "lighting")
 """Fields of a row that are flags of `evaluate`; a description lists the fields that are set."""
 
 CODE = 1
@@ -100,16 +101,38 @@ def assignments(fields: Mapping[str, object]) -> list[str]:
     return [f"--config.{name}={value}" for name, value in fields.items()]
 
 
+def matching(path: str, rows: Sequence[Row]) -> dict[str, set[str]]:
+    """Return, by the row's name, the ids of the configs with the row's meaning in a file of results/configs; cached, so never change it."""
+    changed = os.stat(path) if os.path.exists(path) else None
+    key = repr((path, changed and (changed.st_mtime_ns, changed.st_size), rows))
+    if key not in _MATCHING:
+        recorded = {name: meaning(each) for name, each in stored(path).items()}
+        wanted = {name: meaning(each) for name, each in described(rows).items()}
+        _MATCHING[key] = {row: {name for name, text in recorded.items() if text == wanted[row]} for row in wanted}
+    return _MATCHING[key]
+
+
+_MATCHING: dict[str, dict[str, set[str]]] = {}
+"""Results of `matching` in this process."""
+
+
 @functools.lru_cache(maxsize=4096)
 def _config(name: str, overrides: str) -> dict[str, Any]:
     """Return the plain config of a name, with the fields of a literal dict set; cached, so never change it."""
-    return spec.plain(cli.with_fields(name, ast.literal_eval(overrides)))
+    return spec.plain(cli.set_fields(copy.deepcopy(_loaded(name)), ast.literal_eval(overrides)))
+
+
+@functools.cache
+def _loaded(name: str) -> ConfigDict:
+    """Return the config of a name; cached, so never change it."""
+    return cli.load_config(name)
 
 
 def forget() -> None:
     """Clear the caches of configs and meanings, for processes in which the code of configs changes."""
-    _config.cache_clear()
-    _meant.cache_clear()
+    for cached in (_config, _loaded, _meant):
+        cached.cache_clear()
+    _MATCHING.clear()
 
 
 @functools.lru_cache(maxsize=4096)

@@ -39,7 +39,7 @@ class Predicted(NamedTuple):
 def write(table: str, paper: Any, runs: str) -> list[str]:
     """Draw the rows in the table's PICTURE and RECONSTRUCTIONS into the results' pictures; return their paths."""
     _check(table, paper)
-    paths = [predictions(table, paper, runs)]
+    paths = [predictions(table, paper, runs)] if paper.PICTURE else []
     if hasattr(paper, "RECONSTRUCTIONS"):
         paths.append(reconstructions(table, paper, runs))
     return paths
@@ -49,15 +49,15 @@ def _check(table: str, paper: Any) -> None:
     """Raise UserError if the table has no PICTURE, or its rows are not of this scale."""
     if not hasattr(paper, "PICTURE"):
         raise UserError(
-            f"Expected a table that names in PICTURE the rows to draw; {table} names none. "
+            f"Expected rows to draw in PICTURE; {table} has no PICTURE. "
             f"Add PICTURE to experiments/papers/{table}.py, or draw its numbers with --plot."
         )
-    there = {row.name for row in paper.ROWS}
+    names = {row.name for row in paper.ROWS}
     drawn = {**getattr(paper, "RECONSTRUCTIONS", {}), **paper.PICTURE}
-    if gone := [name for name in dict.fromkeys(drawn.values()) if name not in there]:
+    if gone := [name for name in dict.fromkeys(drawn.values()) if name not in names]:
         raise UserError(
-            f"Expected the rows that {table} draws among those of this scale; got {'; '.join(gone)}, of another. "
-            "Draw them with their own --scale, or draw this one's numbers with --plot."
+            f"Expected the rows that {table} draws to have this scale; got {'; '.join(gone)}, of another scale. "
+            "Set their --scale, or draw this scale's numbers with --plot."
         )
 
 

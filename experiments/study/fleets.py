@@ -1,4 +1,4 @@
-"""A table's rows trained in shared programs (`together`), in the order of the table's TIERS, until the minutes are over."""
+"""Train a table's rows in shared programs (`together`), in the order of the table's TIERS, until the minutes are over."""
 
 import concurrent.futures
 import functools
@@ -37,7 +37,7 @@ UNIT: dict[str, object] = {RATE: 1.0, "optimiser.schedule": "constant", "optimis
 
 
 class Workshop:
-    """Resources that the runs of a table share: records on the device, programs, and weights of finished pretrainings (in `folder`)."""
+    """Resources shared by a table's runs: records on the device, programs, and weights of finished pretrainings (in `folder`)."""
 
     def __init__(self, folder: str, say: Callable[[str], None], members: int = MEMBERS):
         self.folder, self.say, self.members = folder, say, members
@@ -55,27 +55,27 @@ class Workshop:
             if not os.path.exists(path):
                 began = time.perf_counter()
                 _write(path, load(source))
-                self.say(f"{len(source):,} {split} records after {time.perf_counter() - began:.0f} s")
+                self.say(f"{len(source):,} {split} records loaded in {time.perf_counter() - began:.0f} s")
             with np.load(path) as arrays:
                 self._records[name] = on_device({name: arrays[name] for name in arrays})
         kept = ("image", "label") if run.segments else ("image",)
         return {name: array for name, array in self._records[name].items() if name in kept}
 
-    def places(self, row: Row) -> int:
+    def members_of(self, row: Row) -> int:
         """Return the number of runs that the program of a row trains at once."""
         run = _shared_run(row)
         return self.members if run.segments else PRETRAININGS if hasattr(run.method.encoder, "patch") else 1
 
     def prepare(self, row: Row) -> None:
-        """Compile a row's program in a thread."""
+        """Start to compile a row's program in a thread."""
         name = likeness(row)
         if name not in self._programs:
             run = _shared_run(row)
-            program = Program(run, self.records(run, "train"), self.places(row))
+            program = Program(run, self.records(run, "train"), self.members_of(row))
             self._programs[name] = self._pool.submit(self._compiled, program, row.name)
 
     def _compiled(self, program: Program, name: str) -> tuple[Program, Scorer]:
-        self.say(f"the program of {name} is compiled after {program.compiled():.0f} s")
+        self.say(f"compiled the program of {name} in {program.compiled():.0f} s")
         scorer = Scorer(program)
         scorer.compiled({name: array[:SCORED_AT_ONCE] for name, array in program.records.items()})
         return program, scorer
@@ -100,7 +100,7 @@ class Workshop:
 
 
 def measure(table: str, paper: Any, workshop: Workshop, deadline: float, tiers: slice = slice(None)) -> None:
-    """Train and score the missing rows and seeds of some tiers until the deadline; each result is a line of <folder>/<table>.jsonl."""
+    """Train and score the missing rows and seeds of some tiers until the deadline; append each result to <folder>/<table>.jsonl."""
     raw = os.path.join(workshop.folder, f"{table}.jsonl")
     for members in missing(table, paper, workshop, tiers):
         first, more = members[0][0], f" and {len(members) - 1} more" if len(members) > 1 else ""
@@ -112,24 +112,24 @@ def measure(table: str, paper: Any, workshop: Workshop, deadline: float, tiers: 
         (program, scorer), began = workshop.program(first), time.perf_counter()
         trained = program.train([_member(row, seed, workshop, program) for row, seed in members], lambda: time.time() > deadline)
         if trained is None:
-            workshop.say(f"[{table}] the minutes are over in {first.name}{more}; the same command goes on")
+            workshop.say(f"[{table}] the minutes are over in {first.name}{more}; the same command continues")
             return
         (state, losses), seconds = trained, time.perf_counter() - began
         scores = scorer.scores(state, workshop.records(program.run, paper.SPLIT))
-        for place, (row, seed) in enumerate(members):
+        for index, (row, seed) in enumerate(members):
             if row.command == "pretrain":
-                workshop.keep(row.name, seed, jax.tree.map(lambda leaf, place=place: leaf[place], jax.device_get(variables_of(state))))
-            numbers, curve = measurements.numbers(scores[place]), [float(f"{loss[place]:.4g}") for loss in losses]
+                workshop.keep(row.name, seed, jax.tree.map(lambda leaf, index=index: leaf[index], jax.device_get(variables_of(state))))
+            numbers, curve = measurements.numbers(scores[index]), [float(f"{loss[index]:.4g}") for loss in losses]
             line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(seconds / len(members), 2)}
             jsonlines.write(raw, {**line, "losses": curve, "together": len(members), **_provenance()})
         metric = "mean_iou" if "mean_iou" in scores[0] else "loss"
         ends = f"{metric} {min(score[metric] for score in scores):.3f} to {max(score[metric] for score in scores[: len(members)]):.3f}"
         step, scoring = 1000 * seconds / len(losses) / CHUNK, time.perf_counter() - began - seconds
-        workshop.say(f"[{table}] {first.name}{more}: {seconds:.1f} s, {step:.2f} ms a step, {scoring:.1f} s to score, {ends}")
+        workshop.say(f"[{table}] {first.name}{more}: {seconds:.1f} s, {step:.2f} ms per step, {scoring:.1f} s of scoring, {ends}")
 
 
 def missing(table: str, paper: Any, workshop: Workshop, tiers: slice = slice(None)) -> list[list[tuple[Row, int]]]:
-    """Return the rows and seeds without a result, grouped by program, and start to compile the programs."""
+    """Return the rows and seeds without a result, grouped by program; start to compile the programs."""
     lines = [*jsonlines.read(os.path.join(workshop.folder, f"{table}.jsonl")), *measurements.current(table, paper)]
     fleets = list(_fleets(paper, paper.TIERS[tiers], {(line["row"], line["seed"]) for line in lines}, workshop))
     for members in fleets:
@@ -138,11 +138,11 @@ def missing(table: str, paper: Any, workshop: Workshop, tiers: slice = slice(Non
 
 
 def record(table: str, paper: Any, folder: str) -> int:
-    """Add the results of `measure` in its folder to the table's results; return the number of new lines."""
-    there = {(line["row"], line["seed"]) for line in measurements.current(table, paper)}
+    """Append the results of `measure` in `folder` to the table's results; return the number of new lines."""
+    recorded = {(line["row"], line["seed"]) for line in measurements.current(table, paper)}
     described, ids = descriptions.described(paper.ROWS), {}
     path = descriptions.config_file(measurements.RESULTS, table)
-    new = [line for line in jsonlines.read(os.path.join(folder, f"{table}.jsonl")) if (line["row"], line["seed"]) not in there]
+    new = [line for line in jsonlines.read(os.path.join(folder, f"{table}.jsonl")) if (line["row"], line["seed"]) not in recorded]
     for line in new:
         if line["row"] not in ids:
             ids[line["row"]] = descriptions.store(path, described[line["row"]])
@@ -156,9 +156,9 @@ def _provenance() -> dict[str, Any]:
     return provenance()
 
 
-def _fleets(paper: Any, tiers: Any, there: set[tuple[str, int]], workshop: Workshop) -> Iterator[list[tuple[Row, int]]]:
-    """Yield the rows and seeds that are trained at once, tier by tier, each after its pretrainings."""
-    rows, taken = {row.name: row for row in paper.ROWS}, set(there)
+def _fleets(paper: Any, tiers: Any, measured: set[tuple[str, int]], workshop: Workshop) -> Iterator[list[tuple[Row, int]]]:
+    """Yield groups of rows and seeds to train at once, tier by tier, each after its pretrainings."""
+    rows, taken = {row.name: row for row in paper.ROWS}, set(measured)
     for names, seeds in tiers:
         wanted = [(rows[name], seed) for seed in range(seeds) for name in names if (name, seed) not in taken]
         starts = dict.fromkeys((row.init, seed) for row, seed in wanted if row.init)
@@ -168,7 +168,7 @@ def _fleets(paper: Any, tiers: Any, there: set[tuple[str, int]], workshop: Works
         for row, seed in [*((rows[name], seed) for name, seed in starts), *wanted]:
             together.setdefault((likeness(row), len(_rates(row))), []).append((row, seed))
         for members in sorted(together.values(), key=lambda each: each[0][0].command):  # pretrainings first
-            at_once = workshop.places(members[0][0])
+            at_once = workshop.members_of(members[0][0])
             yield from (members[first : first + at_once] for first in range(0, len(members), at_once))
 
 
@@ -187,9 +187,9 @@ def _rates(row: Row) -> np.ndarray:
 
 @functools.cache
 def _schedule(config: str, overrides: tuple[tuple[str, Any], ...]) -> np.ndarray:
-    described = configured(Row("", "", config, dict(overrides)), {})
+    node = configured(Row("", "", config, dict(overrides)), {})
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        return programs.rates(spec.build(described.optimiser), described.steps)
+        return programs.rates(spec.build(node.optimiser), node.steps)
 
 
 def _plain(row: Row) -> Row:
@@ -199,13 +199,13 @@ def _plain(row: Row) -> Row:
 
 
 @functools.cache
-def _shared(likeness: str, command: str, config: str, overrides: tuple[tuple[str, Any], ...]) -> Run:
+def _shared(command: str, config: str, overrides: tuple[tuple[str, Any], ...]) -> Run:
     return spec.build_run(configured(Row("", command, config, dict(overrides)), {}))
 
 
 def _shared_run(row: Row) -> Run:
     plain = _plain(row)
-    return _shared("", plain.command, plain.config, tuple(plain.overrides.items()))
+    return _shared(plain.command, plain.config, tuple(plain.overrides.items()))
 
 
 def likeness(row: Row) -> str:

@@ -5,12 +5,13 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..papers import seeds_of
 from .significance import CHANCE, ENOUGH, EXACT, bootstrap, bootstrap_coverage, interval, rank_correlation, sign_flip, smallest_p
-from .summary import Line
+from .summary import Line, scores_images, unit
 
 
 def markdown(paper: Any, metrics: Sequence[str], lines: Sequence[Line], longest: int | None = None) -> str:
-    """Format a table as Markdown: title, table, units and provenance of its numbers, agreement of orders, and the table's note.
+    """Format a table as Markdown: title, its OPENING, table, units and provenance of its numbers, agreement of orders, and its NOTE.
 
     A table with more than `longest` rows is folded, together with its units and provenance.
     """
@@ -20,7 +21,7 @@ def markdown(paper: Any, metrics: Sequence[str], lines: Sequence[Line], longest:
     if longest is not None and len(rows) > longest:
         measured = folded(f"the table, {len(rows)} rows", measured)
     note = [paper.NOTE] if getattr(paper, "NOTE", "") else []
-    return "\n\n".join([f"**{paper.TITLE}**", measured, *_orders(paper, lines), *note])
+    return "\n\n".join([f"**{paper.TITLE}**", *getattr(paper, "OPENING", ()), measured, *_orders(paper, lines), *note])
 
 
 def folded(title: str, text: str) -> str:
@@ -39,7 +40,7 @@ def latex(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
 
 
 def comma_separated(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
-    """Format a table for other programs: each number in its own column, in %, empty if absent."""
+    """Format a table for other programs: each number in its own column, in % or its unit, empty if absent."""
     columns = [f"{metric}{part}" for metric in metrics for part in ("", "_half_interval", "_paper")]
     tested = [f"difference_{metrics[0]}", "difference_half_interval", "bootstrap_low", "bootstrap_high", "p"]
     text = io.StringIO()
@@ -48,9 +49,11 @@ def comma_separated(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -
     for line in lines:
         row, numbers = line.row, []
         for metric in metrics:
-            numbers += [*_percents(line.values[metric]), row.paper.get(metric, "")]
+            numbers += [*_printed(line.values[metric], metric), row.paper.get(metric, "")]
         low, high, p = _tests(line) or (float("nan"),) * 3
-        changes = [*_percents(line.differences), *(f"{each:.4f}" if each == each else "" for each in (100 * low, 100 * high, p))]
+        factor = unit(line.metric).factor
+        changes = [*_printed(line.differences, line.metric)]
+        changes += [f"{each:.4f}" if each == each else "" for each in (factor * low, factor * high, p)]
         seconds = f"{line.seconds:.1f}" if line.seeds else ""
         where = ["; ".join(line.devices), "; ".join(line.commits), "; ".join(line.failures)]
         table.writerow(
@@ -73,20 +76,21 @@ def cells(metrics: Sequence[str], lines: Sequence[Line]) -> tuple[list[str], lis
     compared, tested = any(line.differences for line in lines), any(_tests(line) for line in lines)
     header = [""]
     for metric in metrics:
-        header += [metric.replace("_", " "), *(["the paper's"] if metric in published else [])]
+        header += [heading(metric), *(["the paper's"] if metric in published else [])]
     header += [*(["difference of the first"] if compared else []), *(["bootstrap 95 %", "p"] if tested else []), "seeds", "seconds"]
     rows = []
     for line in lines:
         row = [line.row.name]
         for metric in metrics:
-            row.append(_cell(line.values[metric]) or ("failed" if line.failures else ""))
+            row.append(cell(line.values[metric], metric) or ("failed" if line.failures else ""))
             if metric in published:
                 row.append(f"{line.row.paper[metric]:.1f}" if metric in line.row.paper else "")
         if compared:
-            row.append(_cell(line.differences, "+"))
+            row.append(cell(line.differences, line.metric, "+"))
         if tested:
             tests = _tests(line)
-            row += [f"{100 * tests[0]:+.1f} to {100 * tests[1]:+.1f}", f"{tests[2]:.3f}"] if tests else ["", ""]
+            low, high = (number(each, line.metric, "+") for each in tests[:2]) if tests else ("", "")
+            row += [f"{low} to {high}", f"{tests[2]:.3f}"] if tests else ["", ""]
         rows.append([*row, str(line.seeds), f"{line.seconds:.0f}" if line.seeds else ""])
     return header, rows
 
@@ -95,17 +99,19 @@ def below(paper: Any, lines: Sequence[Line]) -> list[str]:
     """Return the paragraphs below a table: units and provenance, tests, citations, failures, missing measurements."""
     devices = sorted({device for line in lines for device in line.devices})
     commits = sorted({commit for line in lines for commit in line.commits})
-    said = f"Mean ± half of the 95 % interval over seeds, in %; {'; '.join(devices)}; commit {', '.join(commits)}."
+    units = "in % or the unit named" if scores_images(paper) else "in %"
+    said = f"Mean ± half of the 95 % interval over seeds, {units}; {'; '.join(devices)}; commit {', '.join(commits)}."
     if any(line.row.init for line in lines):
-        said += " Seconds are those of a row's own run, without the pretraining that it starts from."
+        said += " Seconds are of the row's run, without its pretraining."
     paragraphs = [" ".join([said, *_cautions(lines)])] if devices else []
     cited = [f"{line.row.name}: {line.row.citation}, within {line.row.tolerance:.1f}" for line in lines if line.row.paper]
     paragraphs += [f"The paper's numbers, and how far ours may be from them: {'; '.join(cited)}."] if cited else []
     failures = [f"{line.row.name}, {failure}" for line in lines for failure in line.failures]
     paragraphs += ["Failed: " + "; ".join(failures)] if failures else []
     measured = {line.row.name: line.seeds for line in lines}
-    left = {row.name: paper.SEEDS - measured.get(row.name, 0) for row in getattr(paper, "ROWS", ()) if row.command != "pretrain"}
-    unmeasured = [f"{name} ({number} of {paper.SEEDS} seeds)" for name, number in left.items() if number > 0]
+    scored = [row for row in getattr(paper, "ROWS", ()) if row.command != "pretrain" or scores_images(paper)]
+    left = {row.name: (seeds_of(row, paper) - measured.get(row.name, 0), seeds_of(row, paper)) for row in scored}
+    unmeasured = [f"{name} ({missing} of {seeds} seeds)" for name, (missing, seeds) in left.items() if missing > 0]
     return [*paragraphs, *([f"Not measured: {'; '.join(unmeasured)}."] if unmeasured else [])]
 
 
@@ -116,14 +122,14 @@ def _cautions(lines: Sequence[Line]) -> list[str]:
     if few := sorted({seeds for seeds in pairs if seeds >= ENOUGH}):
         said.append("Bootstrap and p (two-sided, of all sign patterns) of the differences, seed by seed.")
         said += [
-            f"With {seeds} seeds p is never below {smallest_p(seeds):.3g}, and a bootstrap interval of 95 % holds the mean of normal "
+            f"With {seeds} seeds p is never below {smallest_p(seeds):.3g}, and a bootstrap interval of 95 % contains the mean of normal "
             f"differences in about {100 * bootstrap_coverage(seeds):.0f} % of cases (the one after ±, by t: 95 %)."
             for seeds in few
         ]
     if len(pairs) > 1:
         said.append(
             f"The {len(pairs)} comparisons are not corrected for their number: if nothing differed, about {CHANCE * len(pairs):.1f} of "
-            "their intervals (±) would exclude 0 all the same."
+            "their intervals (±) would still exclude 0."
         )
     return said
 
@@ -154,18 +160,38 @@ def _tests(line: Line) -> tuple[float, float, float] | None:
     return (*bootstrap(line.differences), sign_flip(line.differences)) if len(line.differences) >= ENOUGH else None
 
 
-def _cell(values: Sequence[float], sign: str = "") -> str:
-    """Format `37.1 ± 4.5`: mean and half of the interval in %; empty without values."""
+def heading(metric: str) -> str:
+    """Return the words of a metric, with its unit if that is not %.
+
+    >>> heading("mean_iou"), heading("psnr")
+    ('mean iou', 'psnr, dB')
+    """
+    name = unit(metric).name
+    return metric.replace("_", " ") + ("" if name == "%" else f", {name}")
+
+
+def number(value: float, metric: str = "", sign: str = "") -> str:
+    """Format a metric's value in its unit.
+
+    >>> number(0.371), number(24.1, "psnr", "+")
+    ('37.1', '+24.10')
+    """
+    _, factor, digits = unit(metric)
+    return f"{factor * value:{sign}.{digits}f}"
+
+
+def cell(values: Sequence[float], metric: str = "", sign: str = "") -> str:
+    """Format `37.1 ± 4.5`: mean and half of the interval in the metric's unit; empty without values."""
     if not values:
         return ""
     mean, half = interval(values)
-    return f"{100 * mean:{sign}.1f}" + (f" ± {100 * half:.1f}" if half == half else "")
+    return number(mean, metric, sign) + (f" ± {number(half, metric)}" if half == half else "")
 
 
-def _percents(values: Sequence[float]) -> list[str]:
+def _printed(values: Sequence[float], metric: str) -> list[str]:
     """Return the mean and half of the interval as text, each empty if absent."""
     mean, half = interval(values) if values else (float("nan"),) * 2
-    return [f"{100 * each:.4f}" if each == each else "" for each in (mean, half)]
+    return [f"{unit(metric).factor * each:.4f}" if each == each else "" for each in (mean, half)]
 
 
 def _escaped(text: str) -> str:

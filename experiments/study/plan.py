@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from aeseg import tree
 from aeseg.runs import transfer
-from aeseg.runs.run import config_example
+from aeseg.runs.example import config_example
 from aeseg.spec import build, from_json, to_json
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
@@ -84,18 +84,16 @@ def config_of(row: Row, rows: Mapping[str, Row], extra: Mapping[str, object]) ->
 def needed(config: ConfigDict) -> Needs:
     """Trace the config's train step for its whole batch on one device; rows that differ only in data are traced once."""
     parts = {name: config[name] for name in ("method", "optimiser", "microbatches", "batch_size", "window", "ema")}
-    channels = config_example(config)["image"].shape[-1]
-    return Needs(config.steps, *_traced(to_json(ConfigDict({**parts, "channels": channels}))))
+    entries = {name: (array.dtype.name, *array.shape[1:]) for name, array in config_example(config).items()}
+    return Needs(config.steps, *_traced(to_json(ConfigDict({**parts, "entries": entries}))))
 
 
 @functools.cache
 def _traced(described: str) -> tuple[int, int, int]:
     """Return (FLOPs of a step, parameters, bytes) of a config's parts, given as JSON."""
     parts = from_json(described)
-    h, w = parts.window
-    shapes = {"image": ((h, w, parts.channels), np.uint8), "label": ((h, w), np.int32), "depth": ((h, w), np.float32)}
-    row = {name: np.zeros((1, *shape), dtype) for name, (shape, dtype) in shapes.items()}
-    batch = {name: jax.ShapeDtypeStruct((parts.batch_size, *shape), dtype) for name, (shape, dtype) in shapes.items()}
+    row = {name: np.zeros((1, *shape), dtype) for name, (dtype, *shape) in parts.entries.items()}
+    batch = {name: jax.ShapeDtypeStruct((parts.batch_size, *shape), dtype) for name, (dtype, *shape) in parts.entries.items()}
     method, optimiser = build(parts.method), build(parts.optimiser)
     state = states.shapes(method, optimiser, row, 0, parts.ema > 0)
     train_step = step.train_step(method, optimiser, meshes.create(devices=jax.devices()[:1]), parts.microbatches, 0, parts.ema)

@@ -38,7 +38,7 @@ def draw(figure: Any, paper: Any, found: Sequence[Mapping[str, Any]]) -> None:
     lines = {line.row.name: line for line in summary.lines(paper, found, {}) if line.values[metric]}
     if not lines:
         raise UserError(f"Nothing of {paper.TITLE!r} has been measured. Train it with --run, then draw it.")
-    label = f"{metric.replace('_', ' ')}, %"
+    label = f"{metric.replace('_', ' ')}, {summary.unit(metric).name}"
     if shares := curves([line.row for line in lines.values()]):
         _over_shares(figure, shares, lines, metric, label)
     else:
@@ -71,13 +71,13 @@ def _over_shares(
     """Draw means with intervals as bands and, if rows are compared, the differences seed by seed beside them."""
     compared = [name for name, points in shares.items() if all(lines[row].differences for row in points.values())]
     width = 11 if compared else 7
-    beneath = max(1, int(width / (0.6 + 0.085 * max(map(len, shares)))))  # columns of the legend, which stands below
+    beneath = max(1, int(width / (0.6 + 0.085 * max(map(len, shares)))))  # columns of the legend, which is below
     figure.set_size_inches(width, 4.2 + 0.22 * -(-len(shares) // beneath))
     axes, *beside = figure.subplots(1, 2 if compared else 1, squeeze=False)[0]
     ticks = sorted({share for points in shares.values() for share in points})
     colours = {name: f"C{index}" for index, name in enumerate(shares)}
     for name, points in shares.items():
-        means, halves = _percents([lines[row].values[metric] for row in points.values()])
+        means, halves = _means([lines[row].values[metric] for row in points.values()], metric)
         axes.plot(list(points), means, marker="o", label=name, color=colours[name])
         low, high = ([mean + sign * half for mean, half in zip(means, halves, strict=True)] for sign in (-1, 1))
         axes.fill_between(list(points), low, high, color=colours[name], alpha=0.15, linewidth=0)
@@ -86,7 +86,7 @@ def _over_shares(
         axes.plot([index for index, _ in published], [number for _, number in published], color=colours[name], **HOLLOW)
     for differs in beside:
         for name, aside in _asides(compared, ticks).items():
-            means, halves = _percents([lines[row].differences for row in shares[name].values()])
+            means, halves = _means([lines[row].differences for row in shares[name].values()], metric)
             differs.errorbar([share * aside for share in shares[name]], means, halves, fmt="o", capsize=3, color=colours[name])
         differs.axhline(0, color="grey", linewidth=1)
         to = sorted({lines[row].row.compare.split(", ")[0] for name in compared for row in shares[name].values()})
@@ -109,10 +109,11 @@ def _asides(names: Sequence[str], ticks: Sequence[float]) -> dict[str, float]:
     return {name: step ** (position - (len(names) - 1) / 2) for position, name in enumerate(names)}
 
 
-def _percents(values: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
-    """Return (means, halves of the 95 % intervals) over seeds, in %; for one seed the half is NaN, which is not drawn."""
+def _means(values: Sequence[Sequence[float]], metric: str) -> tuple[list[float], list[float]]:
+    """Return (means, halves of the 95 % intervals) over seeds in the metric's unit; for one seed the half is NaN, which is not drawn."""
     means, halves = zip(*(interval(each) for each in values), strict=True)
-    return [100 * mean for mean in means], [100 * half for half in halves]
+    factor = summary.unit(metric).factor
+    return [factor * mean for mean in means], [factor * half for half in halves]
 
 
 def _seeds(values: Sequence[Sequence[float]]) -> str:
@@ -129,7 +130,7 @@ def _bars(figure: Any, lines: Mapping[str, summary.Line], metric: str, label: st
     """Draw a bar with an interval for each row, in the table's order downwards; the common end of all names is left out."""
     figure.set_figheight(max(4, 1 + 0.28 * len(lines)))
     axes = figure.add_subplot()
-    means, halves = _percents([line.values[metric] for line in lines.values()])
+    means, halves = _means([line.values[metric] for line in lines.values()], metric)
     common = set.intersection(*(set(name.split(", ")[1:]) for name in lines)) if len(lines) > 1 else set()
     places = range(len(lines))
     axes.barh(places, means, xerr=halves, capsize=3)

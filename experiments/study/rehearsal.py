@@ -25,15 +25,15 @@ from .descriptions import configured
 def rehearse(
     table: str, paper: Any, runs: str, extra: Mapping[str, object], jobs: int, steps: int, size: tuple[int, ...] = ()
 ) -> tuple[str, bool]:
-    """Train every row of one seed for so many steps, where asked on images resized to (height, width); (what came of it, whether all ran).
+    """Train every row of one seed for `steps` steps, on images resized to `size` if given; return (messages, whether all rows ran).
 
-    Only the first of rows that differ only in label fraction is trained.  Configs and workdirs are in the folder <table>-rehearsal of
-    `runs`.  An existing workdir is continued, and a message names finished workdirs.  Nothing is added to the results.
+    Trains only the first of rows that differ only in label fraction.  Configs and workdirs are in the folder <table>-rehearsal of `runs`.
+    Existing workdirs are continued; a message names finished workdirs.  Nothing is added to the results.
     """
     if steps < 1:
         raise UserError(f"Expected at least one step of each row; got --rehearse={steps}.")
-    name, told, there = f"{table}-rehearsal", {}, set()
-    where = functools.partial(measurements.place, runs, name)
+    name, results, existing = f"{table}-rehearsal", {}, set()
+    where = functools.partial(measurements.path_prefix, runs, name)
 
     def run(row: Row, seed: int, share: dict[str, Any]) -> None:
         workdir = where(row.name, seed)
@@ -47,12 +47,12 @@ def rehearse(
         measurements.forget(workdir)
         commands.say(f"[{name}] {row.name}: begins")
         if row.command != "evaluate" and steps in saved.saved_steps(os.path.join(workdir, "checkpoints")):
-            there.add(row.name)
+            existing.add(row.name)
         began = time.perf_counter()
         log = f"{workdir}.log" if share["jobs"] > 1 else ""
         commands.call([sys.executable, "-m", module(command[0]), *command[1:]], share, log)
-        before = "was there already, " if row.name in there else ""
-        told[row.name] = f"{before}{_losses(workdir) or 'scored'}, {time.perf_counter() - began:.0f} s"
+        before = "had run before, " if row.name in existing else ""
+        results[row.name] = f"{before}{_losses(workdir) or 'scored'}, {time.perf_counter() - began:.0f} s"
 
     first = {_but_for_labels(row): row for row in reversed(paper.ROWS)}
     alike = {row.name: first[_but_for_labels(row)].name for row in paper.ROWS}
@@ -60,10 +60,10 @@ def rehearse(
     lines = []
     for row in paper.ROWS:
         of = alike[row.name]
-        lines.append(f"{row.name}: {f'as {of}' if of != row.name else told.get(of) or 'failed: ' + failed[of, 0]}")
-    ran, old = (sum(of in told and (of in there) == before for of in alike.values()) for before in (False, True))
-    counted = f"{ran} of {len(paper.ROWS)} rows ran {steps} steps{f', {old} had run before' if old else ''}."
-    return "\n".join([*lines, counted]), not failed
+        lines.append(f"{row.name}: {f'as {of}' if of != row.name else results.get(of) or 'failed: ' + failed[of, 0]}")
+    ran, old = (sum(of in results and (of in existing) == before for of in alike.values()) for before in (False, True))
+    summary = f"{ran} of {len(paper.ROWS)} rows ran {steps} steps{f', {old} had run before' if old else ''}."
+    return "\n".join([*lines, summary]), not failed
 
 
 def shortened(row: Row, extra: Mapping[str, object], steps: int, size: Sequence[int]) -> ConfigDict:

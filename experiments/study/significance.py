@@ -5,23 +5,55 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 ENOUGH = 5
 """Fewest pairs for a bootstrap and a permutation test: with 3, no p-value is below 0.25."""
 RESAMPLES = 10_000
 CHANCE = 0.05
 """Fraction of 95 % intervals that exclude the true mean."""
+POWER = 0.8
+"""Probability with which the `smallest` difference is shown."""
 EXACT = 8
 """Largest number of items for which all orders are counted: 40,320 orders."""
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return (mean, half the width of its 95 % interval) by Student's t; NaN as interval of a single value."""
+def interval(values: Sequence[float], comparisons: int = 1) -> tuple[float, float]:
+    """Return (mean, half the width of its 95 % interval) by Student's t; NaN as interval of a single value.
+
+    With more `comparisons` all of so many intervals hold their true mean at once in 95 % of cases or more (Bonferroni).
+    """
     array = np.asarray(values, np.float64)
     if len(array) < 2:
         return float(array.mean()), float("nan")
-    return float(array.mean()), float(stats.t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array)))
+    return float(array.mean()), float(stats.t.ppf(1 - CHANCE / 2 / comparisons, len(array) - 1) * standard_error(array))
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of the mean of two or more values."""
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def smallest(error: float, seeds: int, comparisons: int = 1) -> float:
+    """Return the true difference that a paired t-test at the level CHANCE / comparisons shows with probability POWER.
+
+    `error` is the standard error of the mean.
+    """
+    return _detectable(seeds, comparisons) * error
+
+
+@functools.cache
+def _detectable(seeds: int, comparisons: int) -> float:
+    """Return `smallest` in standard errors: where the noncentral t distribution exceeds the critical value with probability POWER."""
+    critical = stats.t.ppf(1 - CHANCE / 2 / comparisons, seeds - 1)
+
+    def lacking(shift: float) -> float:
+        return float(stats.nct.sf(critical, seeds - 1, shift)) - POWER
+
+    above = 4.0
+    while lacking(above) < 0:
+        above *= 2
+    return float(optimize.brentq(lacking, 0.0, above))
 
 
 def bootstrap(differences: Sequence[float]) -> tuple[float, float]:

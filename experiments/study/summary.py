@@ -9,11 +9,33 @@ from ..papers import Row
 from . import significance
 
 
-class Line(NamedTuple):
-    """The measurements of a row: the values of each metric, one per seed, as fractions of 1.
+class Unit(NamedTuple):
+    """How a metric is printed: the name of its unit, the factor to it, and decimals."""
 
-    `differences` are differences of the table's first metric to the compared row, for seeds that both rows have; `seconds` is the
-    mean of a run; `failures` are the errors of seeds without a result.
+    name: str = "%"
+    factor: float = 100.0
+    digits: int = 1
+
+
+UNITS = {"psnr": Unit("dB", 1.0, 2), "binary_cross_entropy": Unit("nats", 1.0, 4), "floor": Unit("nats", 1.0, 4)}
+"""Units of metrics that are not fractions of 1."""
+
+
+def unit(metric: str) -> Unit:
+    """Return the unit of a metric; most are fractions, printed in %."""
+    return UNITS.get(metric, Unit())
+
+
+def scores_images(paper: Any) -> bool:
+    """Return whether the table scores its autoencoders by their images, not only by their segmentations."""
+    return "psnr" in getattr(paper, "METRICS", ())
+
+
+class Line(NamedTuple):
+    """The measurements of a row: the values of each metric, one per seed, as fractions of 1 or in their UNITS.
+
+    `differences` are differences of `metric`, the table's first that the row has, to the compared row, for seeds that both rows have;
+    `seconds` is the mean of a run; `failures` are the errors of seeds without a result.
     """
 
     row: Row
@@ -24,6 +46,7 @@ class Line(NamedTuple):
     devices: tuple[str, ...]
     commits: tuple[str, ...]
     failures: tuple[str, ...] = ()
+    metric: str = ""
 
 
 def metrics(paper: Any, found: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -45,13 +68,14 @@ def lines(paper: Any, found: Sequence[Mapping[str, Any]], failed: Mapping[tuple[
         failures = tuple(f"seed {seed}: {error}" for (name, seed), error in failed.items() if name == row.name and seed not in mine)
         if not any(values.values()) and not failures:
             continue
-        first, theirs = ({seed: line["numbers"].get(names[0]) for seed, line in each.items()} for each in (mine, other))
+        metric = next((name for name in names if values[name]), names[0])
+        first, theirs = ({seed: line["numbers"].get(metric) for seed, line in each.items()} for each in (mine, other))
         both = [seed for seed in sorted(first.keys() & theirs.keys()) if None not in (first[seed], theirs[seed])]
         differences = [first[seed] - theirs[seed] for seed in both]
         seconds = float(np.mean([line["seconds"] for line in mine.values()])) if mine else float("nan")
         devices = tuple(sorted({line["device"] for line in mine.values()}))
         commits = tuple(sorted({_commit(line) for line in mine.values()}))
-        every.append(Line(row, values, differences, len(mine), seconds, devices, commits, failures))
+        every.append(Line(row, values, differences, len(mine), seconds, devices, commits, failures, metric))
     return every
 
 
@@ -69,12 +93,12 @@ def disagreements(paper: Any, found: Sequence[Mapping[str, Any]]) -> tuple[list[
     for row in paper.ROWS:
         for metric, published in row.paper.items():
             values = [line["numbers"][metric] for line in found if line["row"] == row.name and metric in line["numbers"]]
-            stands = f"{row.name}, {metric}: the paper has {published:.1f} ({row.citation})"
+            claim = f"{row.name}, {metric}: the paper has {published:.1f} ({row.citation})"
             if not values:
-                missing.append(f"{stands}; not measured")
+                missing.append(f"{claim}; not measured")
                 continue
             ours = 100 * significance.interval(values)[0]
             if not abs(ours - published) <= row.tolerance:  # NaN also counts as outside
-                found_here = f"we have {ours:.1f} over {len(values)} of {paper.SEEDS} seeds"
-                away.append(f"{stands}; {found_here}, {abs(ours - published):.1f} away, where {row.tolerance:.1f} is tolerated")
+                ours_text = f"we have {ours:.1f} over {len(values)} of {paper.SEEDS} seeds"
+                away.append(f"{claim}; {ours_text}, {abs(ours - published):.1f} away, where {row.tolerance:.1f} is tolerated")
     return away, missing

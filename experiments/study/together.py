@@ -1,9 +1,10 @@
-"""Many runs as one program, to use a GPU fully with small networks.
+"""Train many runs as one program, so that small networks use a GPU fully.
 
-`Program` trains a fixed number of runs at once that differ only in numbers: seed, learning rate, labelled records, initial weights. Its
-records lie in the device's memory, and one call trains a hundred steps, so no step waits for the host. `fleets` trains a table's rows so.
+`Program` trains a fixed number of runs at once.  They differ only in numbers: seed, learning rate, labelled records, initial weights.  The
+records are in the device's memory, and one call trains a hundred steps, so no step waits for the host.  `fleets` trains a table's rows with
+it.
 
-A run of a program and the same row trained by its command see other orders of the same records (and other flips); all else is equal.
+A program draws the order of records, and flips, differently from the row's command; everything else is equal.
 """
 
 import concurrent.futures
@@ -26,6 +27,7 @@ from aeseg.data.transforms import HorizontalFlip
 from aeseg.inference import evaluate as evaluation
 from aeseg.models import ops
 from aeseg.runs import programs
+from aeseg.runs import scores as scoring
 from aeseg.runs.init import with_weights
 from aeseg.runs.run import Run
 from aeseg.training import mesh as meshes
@@ -60,11 +62,15 @@ class Program:
 
     def __init__(self, run: Run, records: Records, members: int):
         if [*run.data.transforms] not in ([], [HorizontalFlip()]):
-            raise UserError(f"Runs in one program can be flipped, nothing else; got transforms {run.data.transforms}. Train the row alone.")
+            raise UserError(
+                f"Runs in one program support only HorizontalFlip; got transforms {run.data.transforms}. Train the row without --together."
+            )
         if run.microbatches > 1 or run.ema:
-            raise UserError("Runs in one program have one microbatch and no running mean. Train the row alone.")
+            raise UserError("Runs in one program support one microbatch and no running mean. Train the row without --together.")
         if float(run.optimiser.learning_rate(0)) != 1:
-            raise UserError("The optimiser of a program has the learning rate 1 at every step. Set learning_rate, schedule and warmup so.")
+            raise UserError(
+                "Expected an optimiser with learning rate 1 at every step. Set learning_rate=1, schedule=constant and warmup=0."
+            )
         self.run, self.records, self.members = run, records, members
         self._flips = bool(run.data.transforms)
         self._example = {name: array[:1] for name, array in records.items()}
@@ -105,7 +111,7 @@ class Program:
             return jax.jit(many, donate_argnums=0).lower(state, self.records, order, self.seeds, rates).compile()
 
     def form(self) -> contextlib.AbstractContextManager[None]:
-        """Return the context for tracing the method: convolutions of several members become matrix products."""
+        """Return the context for tracing the method: with several members, convolutions become matrix products."""
         return ops.as_products() if self.members > 1 else contextlib.nullcontext()
 
     @property
@@ -122,11 +128,11 @@ class Program:
     def train(self, members: Sequence[Member], stop: Callable[[], bool] = lambda: False) -> tuple[Any, np.ndarray] | None:
         """Train the members; return their states, stacked, and the mean losses of each chunk [chunks members].
 
-        If there are fewer `members` than the program trains, the last member is repeated. None if `stop` returns True between two chunks.
+        If there are fewer `members` than the program trains, the last is repeated.  Returns None if `stop` returns True between two chunks.
         """
         (steps,) = {len(member.rates) for member in members}
         if steps % CHUNK:
-            raise UserError(f"Runs in one program have a multiple of {CHUNK} steps; got {steps}. Train the row alone.")
+            raise UserError(f"Runs in one program need a multiple of {CHUNK} steps; got {steps}. Train the row without --together.")
         filled = [*members, *[members[-1]] * (self.members - len(members))]
         seeds = np.array([member.seed for member in filled], np.uint32)
         state = self._started(jax.device_get(self._create(seeds)), filled)
@@ -146,12 +152,12 @@ class Program:
     def _started(self, fresh: Any, members: Sequence[Member]) -> Any:
         """Return the initial states on the device, with each member's encoder loaded."""
         if any(member.start for member in members):
-            begun = [jax.tree.map(lambda leaf, place=place: leaf[place], fresh) for place in range(len(members))]
+            started = [jax.tree.map(lambda leaf, index=index: leaf[index], fresh) for index in range(len(members))]
             with jax.default_device(jax.local_devices(backend="cpu")[0]):
-                for place, member in enumerate(members):
+                for index, member in enumerate(members):
                     if member.start is not None:
-                        begun[place] = with_weights(jax.tree.map(jnp.asarray, begun[place]), member.start, "encoder")[0]
-            fresh = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *begun)
+                        started[index] = with_weights(jax.tree.map(jnp.asarray, started[index]), member.start, "encoder")[0]
+            fresh = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *started)
         return jax.tree.map(jnp.asarray, fresh)
 
 
@@ -174,7 +180,7 @@ def order(member: Member, steps: int, batch: int) -> Int[np.ndarray, "steps batc
 
 
 class Scorer:
-    """Scores the states of a program's members on the same records: segmenters by confusion, autoencoders by their means."""
+    """Scores the states of a program's members on the same records: segmenters by their confusion, autoencoders by their mean losses."""
 
     def __init__(self, program: Program):
         self.run, self.members, self._form = program.run, program.members, program.form
@@ -192,7 +198,7 @@ class Scorer:
         return self._compiled[size]
 
     def _confusion(self, variables: Any, batch: Any) -> Array:
-        logits = self.run.method.apply(variables, steps_of.prepare(batch)["image"], method="predict")
+        logits = scoring.logits(self.run.method, variables, steps_of.prepare(batch))
         cells = batch["label"] * len(self._classes) + jnp.argmax(logits, axis=-1)
         every = jnp.arange(len(self._classes) ** 2)[None, None, None]
         return jnp.sum(cells[..., None] == every, axis=(0, 1, 2), dtype=jnp.int32).reshape(len(self._classes), -1)
@@ -211,7 +217,7 @@ class Scorer:
         values = {name: np.asarray(mean.total) / np.maximum(mean.weight, 1e-12) for name, mean in sums.items()}
         values = {name: value for name, value in values.items() if value.ndim == 1}
         values["loss"] = sum(coefficient * values[name] for name, coefficient in self.run.method.coefficients.items())
-        return [{name: float(value[place]) for name, value in values.items()} for place in range(self.members)]
+        return [{name: float(value[index]) for name, value in values.items()} for index in range(self.members)]
 
 
 def variables_of(state: TrainState) -> dict[str, Any]:
@@ -229,9 +235,9 @@ def load(source: Any, processes: int = 0) -> dict[str, np.ndarray]:
 
 
 def on_device(arrays: Mapping[str, np.ndarray]) -> Records:
-    """Return records in a method's input format, in the device's memory."""
-    placed = {name: jnp.asarray(array) for name, array in arrays.items()}
-    return {**placed, "label": placed["label"].astype(jnp.int32)} if "label" in placed else placed
+    """Put records on the device, in a method's input format."""
+    records = {name: jnp.asarray(array) for name, array in arrays.items()}
+    return {**records, "label": records["label"].astype(jnp.int32)} if "label" in records else records
 
 
 def _part(source: Any, first: int, last: int) -> dict[str, np.ndarray]:

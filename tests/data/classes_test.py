@@ -9,7 +9,7 @@ from aeseg.types import IGNORE, Class, UserError
 NO_IDS = lookup({})
 
 
-def test_names_may_carry_colours_and_survive_being_described():
+def test_names_with_colours_survive_the_description():
     found = table("sky #808080, traffic light #010203, road")
     assert found.classes == (Class("sky", (128, 128, 128)), Class("traffic light", (1, 2, 3)), Class("road", default_colour(2)))
     assert found.colours == {(128, 128, 128): 0, (1, 2, 3): 1}
@@ -41,7 +41,7 @@ def test_a_json_table_moves_ids_joins_names_and_ignores(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
-def test_an_id_without_a_class_is_named_with_its_file_and_place(dtype):
+def test_an_id_without_a_class_is_named_with_its_file_and_position(dtype):
     label = np.zeros((4, 4), dtype)
     label[1, 3], label[2, 2] = 13, 255
     with pytest.raises(UserError, match=r"a.png holds the label 13 at x=3, y=1; allowed are 0..2, 11, 255. .*ignore_ids"):
@@ -65,8 +65,8 @@ def test_colours_become_classes_and_an_unknown_one_is_named():
         from_colours(label, {}, NO_IDS, "a.png")
 
 
-def test_grey_written_as_rgb_is_ids_only_where_the_table_has_no_colours():
-    label = np.zeros((2, 2, 3), np.uint8)  # all void in a colour-coded set, all class 0 in a set of ids
+def test_grey_labels_in_rgb_are_ids_only_if_the_table_has_no_colours():
+    label = np.zeros((2, 2, 3), np.uint8)  # all void in a colour-coded set; all class 0 in a set of ids
     np.testing.assert_array_equal(from_colours(label, {(0, 0, 0): IGNORE}, lookup({0: 0}), "a.png"), np.full((2, 2), IGNORE))
     np.testing.assert_array_equal(from_colours(label, {}, lookup({0: 0}), "a.png"), np.zeros((2, 2)))
 
@@ -83,7 +83,7 @@ def test_grey_written_as_rgb_is_ids_only_where_the_table_has_no_colours():
         ('[{"id": 0, "name": "a", "ignore": true}]', "1 to 255 classes; .* gives 0"),
     ],
 )
-def test_a_bad_table_says_what_is_wrong(tmp_path, text, says):
+def test_a_bad_table_is_refused_with_the_reason(tmp_path, text, says):
     (tmp_path / "t.json").write_text(text)
     with pytest.raises(UserError, match=says):
         table("t.json", root=str(tmp_path))

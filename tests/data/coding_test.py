@@ -15,7 +15,7 @@ def grey(*values, lossy=False):
 
 
 def read(stored, classes, ignore_ids=(), coding="auto", snap=0.0):
-    """The classes of one file that is the whole data set."""
+    """Return the class ids of a label file that is the complete data set."""
     decided = decide(findings([("a.png", stored)]), table(classes, ignore_ids), coding, snap)
     return classes_of(stored, decided, "a.png", snap).ravel().tolist(), decided.notes
 
@@ -38,11 +38,11 @@ def read(stored, classes, ignore_ids=(), coding="auto", snap=0.0):
         ((255, 255), "3", [IGNORE, IGNORE]),
     ],
 )
-def test_the_one_reading_of_grey_values_that_fits_is_taken(values, classes, expected):
+def test_the_only_fitting_reading_of_grey_values_is_used(values, classes, expected):
     assert read(grey(*values), classes)[0] == expected
 
 
-def test_what_was_found_out_is_told():
+def test_the_guessed_reading_is_printed():
     assert read(grey(0, 255), GREY)[1] == ("labels are masks: 255 is foreground",)
     assert read(grey(1, 2), "a, b")[1] == ("ids start at 1: 1 is a",)
     assert read(grey(0, 1), "a, b")[1] == ()
@@ -62,17 +62,17 @@ def test_what_was_found_out_is_told():
         (Stored(np.arange(6).reshape(1, 2, 3), alpha=np.array([[0, 255]], np.uint8)), GREY, r"both vary. Set coding='alpha' .* or 'ids'"),
     ],
 )  # fmt: skip
-def test_where_two_readings_fit_both_are_named(stored, classes, says):
+def test_two_fitting_readings_are_both_named(stored, classes, says):
     with pytest.raises(UserError, match=says):
         read(stored._replace(values=stored.values.astype(np.uint8)), classes)
 
 
 @pytest.mark.parametrize(("coding", "expected"), [("ids", [0, IGNORE]), ("mask", [0, 1]), ("colours", [0, 1])])
-def test_each_answer_gives_its_reading(coding, expected):
+def test_each_answer_selects_its_reading(coding, expected):
     assert read(grey(0, 255), GREY, coding=coding)[0] == expected
 
 
-def test_255_is_no_void_before_it_is_known_to_be(tmp_path):
+def test_255_is_not_void_before_it_is_known_to_be(tmp_path):
     decided = decide(findings([("a.png", grey(0))]), table(GREY))
     with pytest.raises(UserError, match=r"b.png holds the label 255"):
         classes_of(grey(0, 255), decided, "b.png")
@@ -89,7 +89,7 @@ def palette(indices, colours):
     return Stored(np.array([indices], np.uint8), np.array(colours, np.uint8))
 
 
-def test_colours_of_a_palette_count_where_the_table_has_them():
+def test_colours_of_a_palette_are_used_if_the_table_has_colours():
     shuffled = palette([0, 1, 2], [(150, 75, 0), (0, 200, 0), (0, 0, 0)])
     assert read(shuffled, COLOURED)[0] == [2, 1, 0]
     assert read(shuffled, COLOURED, coding="ids")[0] == [0, 1, 2]
@@ -139,7 +139,7 @@ def test_snapped_pixels_take_the_nearest_class_up_to_the_share():
         read(coloured, COLOURED)
 
 
-def test_a_coding_that_cannot_be_is_refused():
+def test_an_invalid_coding_is_refused():
     with pytest.raises(UserError, match="coding is one of auto, ids, colours, mask, alpha; got 'rgb'"):
         read(grey(0), "2", coding="rgb")
     with pytest.raises(UserError, match="coding='mask' needs 2 classes"):

@@ -39,7 +39,7 @@ def test_hue_turns_colours_and_keeps_their_brightest_channel():
     assert np.abs(after - record()["image"]).mean() > 10
 
 
-def test_the_label_stays_and_the_input_stays():
+def test_label_and_input_are_unchanged():
     before = record()
     before["image"].setflags(write=False)
     for transform in (PhotometricJitter(), GaussianBlur(1.0), LocalContrast()):
@@ -50,7 +50,7 @@ def test_the_label_stays_and_the_input_stays():
     np.testing.assert_array_equal(before["image"], record()["image"])
 
 
-def test_one_channel_is_fine():
+def test_one_channel_is_supported():
     assert jittered(channels=1, brightness=0.2, saturation=0.5, hue=0.5).shape == (12, 16, 1)
     assert GaussianBlur(1.0)(record(1), np.random.default_rng(0))["image"].shape == (12, 16, 1)
 
@@ -61,7 +61,7 @@ def test_blur_smooths_with_its_probability():
 
 
 @pytest.mark.parametrize(("channels", "sigma", "largest"), [(3, 3.0, 4.0), (1, 1.0, 2.0)])
-def test_local_contrast_is_what_a_fitting_encoder_sees(channels, sigma, largest):
+def test_local_contrast_equals_the_normalisation_of_an_encoder(channels, sigma, largest):
     smooth = GaussianBlur(1.0, 1.0, 1.0)(record(channels), np.random.default_rng(0))
     after = LocalContrast(sigma, largest)(smooth, np.random.default_rng(0))["image"]
     contrast = images.local_contrast(images.as_float(jnp.asarray(smooth["image"][None])), sigma)[0]
@@ -70,7 +70,7 @@ def test_local_contrast_is_what_a_fitting_encoder_sees(channels, sigma, largest)
     assert len(np.unique(after)) > 50
 
 
-def test_local_contrast_of_a_flat_image_is_in_the_middle():
+def test_local_contrast_of_a_flat_image_is_grey():
     flat = {"image": np.full((8, 9, 3), 40, np.uint8)}
     assert set(np.unique(LocalContrast()(flat, np.random.default_rng(0))["image"])) <= {127, 128}
 

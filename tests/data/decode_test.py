@@ -20,7 +20,7 @@ IDS = RNG.integers(0, 12, (20, 30), dtype=np.uint8)
 
 
 def written(pixels, kind, mode="", **settings):
-    """The bytes that Pillow writes."""
+    """Return the bytes that Pillow writes."""
     file = io.BytesIO()
     picture = Image.fromarray(pixels)
     (picture.convert(mode) if mode else picture).save(file, kind, **settings)
@@ -28,7 +28,7 @@ def written(pixels, kind, mode="", **settings):
 
 
 def shown(data, mode="RGB"):
-    """What Pillow reads: the independent reader."""
+    """Return the array that Pillow, an independent reader, reads."""
     return np.asarray(Image.open(io.BytesIO(data)).convert(mode))
 
 
@@ -43,7 +43,7 @@ def shown(data, mode="RGB"):
         ("PNG", "LA"),
     ],
 )
-def test_every_kind_of_file_reads_as_pillow_shows_it(kind, mode):
+def test_every_kind_of_file_is_read_as_by_pillow(kind, mode):
     data = written(COLOURS, kind, mode)
     image = decode.image(data)
     assert image.dtype == np.uint8
@@ -117,7 +117,7 @@ def test_colour_labels_stay_colours():
     np.testing.assert_array_equal(decode.label(written(COLOURS, "PNG", "RGBA")), COLOURS)
 
 
-def test_a_mask_counts_a_palette_by_its_colours_and_one_bit_as_0_and_255():
+def test_a_mask_reads_a_palette_by_its_colours_and_one_bit_as_0_and_255():
     truth = IDS > 5
     np.testing.assert_array_equal(decode.mask(written((truth * 255).astype(np.uint8), "GIF")), truth)
     np.testing.assert_array_equal(decode.mask(written((truth * 255).astype(np.uint8), "PNG", "1")), truth)
@@ -139,10 +139,10 @@ def test_a_truncated_file_is_named(tmp_path, kind, part, capfd):
         decode.image(file)
     with pytest.raises(UserError, match=f"street.{kind.lower()} is"):
         decode.label(file)
-    assert capfd.readouterr().err == ""  # the decoders keep quiet
+    assert capfd.readouterr().err == ""  # the decoders print nothing
 
 
-def test_what_is_no_image_is_named(tmp_path):
+def test_a_file_that_is_not_an_image_is_named(tmp_path):
     (tmp_path / "notes.png").write_text("not an image")
     (tmp_path / "empty.png").touch()
     with pytest.raises(UserError, match=r"notes.png is not an image that can be read .*\.webp"):
@@ -160,7 +160,7 @@ def test_what_is_no_image_is_named(tmp_path):
 
 
 def tiff(pixels, **settings):
-    """The bytes that tifffile writes."""
+    """Return the bytes that tifffile writes."""
     file = io.BytesIO()
     tifffile.imwrite(file, pixels, **settings)
     return file.getvalue()
@@ -168,7 +168,7 @@ def tiff(pixels, **settings):
 
 @pytest.mark.parametrize("bands", [2, 4, 6, 13])
 @pytest.mark.parametrize("planar", ["contig", "separate"])
-def test_a_tiff_of_any_number_of_bands_is_read_whole_or_refused(bands, planar):
+def test_a_tiff_with_any_number_of_bands_is_read_completely_or_refused(bands, planar):
     pixels = RNG.integers(0, 256, (10, 12, bands), dtype=np.uint8)
     data = tiff(pixels if planar == "contig" else pixels.transpose(2, 0, 1), photometric="minisblack", planarconfig=planar)
     np.testing.assert_array_equal(decode.image(data, bands), pixels)
@@ -179,7 +179,7 @@ def test_a_tiff_of_any_number_of_bands_is_read_whole_or_refused(bands, planar):
         decode.image(data, 3, reading=Reading(bands=(0, 1, 99)))
 
 
-def test_pages_are_asked_for():
+def test_several_pages_are_a_question():
     pixels = RNG.integers(0, 256, (3, 10, 12), dtype=np.uint8)
     data = tiff(pixels, photometric="minisblack")
     with pytest.raises(UserError, match=r"has 3 pages. Set pages='channels' .* or to the number of the page to read"):
@@ -198,7 +198,7 @@ def test_pages_are_asked_for():
         decode.image(animation.getvalue())
 
 
-def test_a_thumbnail_in_a_tiff_is_no_page():
+def test_a_thumbnail_in_a_tiff_is_not_a_page():
     file = io.BytesIO()
     with tifffile.TiffWriter(file) as writer:
         writer.write(COLOURS, photometric="rgb")
@@ -207,7 +207,7 @@ def test_a_thumbnail_in_a_tiff_is_no_page():
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint32, np.float32, np.float64])
-def test_other_numbers_need_a_stated_range(dtype):
+def test_other_number_types_need_a_range(dtype):
     pixels = np.linspace(-20, 120, 120).reshape(10, 12).clip(0 if dtype == np.uint32 else -20, 120).astype(dtype)
     data = tiff(pixels)
     with pytest.raises(UserError, match=rf"dem.tif has {np.dtype(dtype)}, values from .* State the range .*value_range=\(low, high\)"):
@@ -251,7 +251,7 @@ def test_labels_of_many_bits_and_below_zero_are_their_numbers(dtype):
     np.testing.assert_array_equal(decode.label(tiff(ids)), ids)
 
 
-def test_one_bit_of_a_tiff_is_what_the_array_held():
+def test_one_bit_tiffs_are_read_as_written():
     truth = IDS > 5
     for data in (tiff(truth), tiff(truth, photometric="minisblack"), tiff(truth, photometric="miniswhite")):
         np.testing.assert_array_equal(decode.label(data), truth)
@@ -259,7 +259,7 @@ def test_one_bit_of_a_tiff_is_what_the_array_held():
     np.testing.assert_array_equal(decode.label(tiff(IDS, photometric="miniswhite")), IDS)
 
 
-def test_alpha_and_palette_of_a_label_are_told():
+def test_alpha_and_palette_of_a_label_are_reported():
     alpha = (IDS > 5).astype(np.uint8) * 255
     stored = decode.stored(written(np.dstack([COLOURS, alpha]), "PNG"))
     np.testing.assert_array_equal(stored.alpha, alpha)
@@ -272,14 +272,14 @@ def test_alpha_and_palette_of_a_label_are_told():
 
 
 @pytest.mark.parametrize(("kind", "lossy"), [("PNG", False), ("JPEG", True), ("WEBP", True)])
-def test_lossy_labels_are_told(kind, lossy):
+def test_lossy_labels_are_reported(kind, lossy):
     assert decode.stored(written(IDS, kind)).lossy == lossy
     assert not decode.stored(written(IDS, "WEBP", "RGB", lossless=True)).lossy
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
-def test_the_exif_orientation_is_applied_or_asked_for(kind, turn):
+def test_the_exif_orientation_is_applied_or_a_question(kind, turn):
     exif = Image.Exif()
     exif[0x112] = turn
     data = written(COLOURS, kind, exif=exif)
@@ -292,7 +292,7 @@ def test_the_exif_orientation_is_applied_or_asked_for(kind, turn):
 
 
 def bomb(kind, height, width):
-    """A file that claims a size; its pixels are missing."""
+    """Return a file with a size in its header but without pixels."""
     if kind == "PNG":
         ihdr = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
         return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + ihdr + struct.pack(">I", zlib.crc32(ihdr)) + b"\0\0\0\0IEND\xaeB`\x82"
@@ -315,7 +315,7 @@ def bomb(kind, height, width):
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
 @pytest.mark.parametrize(("height", "width"), [(50_000, 50_000), (2_000_000_000, 2_000_000_000), (1, 2_147_483_647)])
-def test_a_header_that_claims_too_many_pixels_is_refused_before_a_pixel_is_read(kind, height, width):
+def test_a_header_with_too_many_pixels_is_refused_before_a_pixel_is_read(kind, height, width):
     for read in (decode.image, decode.label):
         with pytest.raises(UserError, match=r"bomb.x (says it has|is damaged)"):
             read(bomb(kind, height, width), name="bomb.x")
@@ -365,12 +365,12 @@ def test_names_are_printed_without_control_characters(tmp_path):
         ({"bands": (-1,)}, "bands are numbers of channels"),
     ],
 )
-def test_a_reading_that_cannot_be_is_refused(fields, says):
+def test_an_invalid_reading_is_refused(fields, says):
     with pytest.raises(UserError, match=says):
         Reading(**fields)
 
 
-def test_a_described_source_says_how_other_images_are_read():
+def test_a_data_description_defines_how_other_images_are_read():
     fields = {"root": "x", "channels": 1, "bands": [0], "value_range": [0, 4095], "orientation": "ask"}
     assert of_description(fields) == Reading(bands=(0,), value_range=(0, 4095))
     assert of_description({"orientation": "apply"}) == Reading(orientation="apply")

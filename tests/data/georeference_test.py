@@ -14,7 +14,7 @@ PLACE = [
 ]
 
 
-def test_a_label_lies_where_its_image_lies(tmp_path):
+def test_a_label_has_the_georeference_of_its_image(tmp_path):
     tifffile.imwrite(tmp_path / "scene.tif", np.zeros((20, 30, 4), np.uint16), photometric="minisblack", extratags=PLACE)
     label = np.arange(600, dtype=np.int64).reshape(20, 30).astype(np.uint8)
     georeference.write(tmp_path / "label.tif", label, georeference.tags(tmp_path / "scene.tif"))
@@ -25,7 +25,7 @@ def test_a_label_lies_where_its_image_lies(tmp_path):
     assert georeference.tags(tmp_path / "label.tif") == georeference.tags(tmp_path / "scene.tif")
 
 
-def test_files_without_a_georeference_have_none(tmp_path):
+def test_files_without_a_georeference_have_no_tags(tmp_path):
     tifffile.imwrite(tmp_path / "plain.tif", np.zeros((4, 4), np.uint8))
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png")
     assert georeference.tags(tmp_path / "plain.tif") == georeference.tags(tmp_path / "a.png") == ()

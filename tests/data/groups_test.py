@@ -12,7 +12,7 @@ def splits(names, seed=0, group_by="auto", shares=SHARES):
 
 
 @pytest.mark.parametrize("number", [3, 8, 100, 1000])
-def test_splits_are_disjoint_miss_nothing_and_have_their_shares(number):
+def test_splits_are_disjoint_and_complete_and_have_the_requested_sizes(number):
     names = [f"{index * 7919 % 100003:x}z" for index in range(number)]
     found = splits(names)
     assert sorted(index for part in found for index in part) == list(range(number))
@@ -32,16 +32,16 @@ def test_splits_are_disjoint_miss_nothing_and_have_their_shares(number):
         (["leaf", "stem", "root"], 3),
     ],
 )
-def test_groups_are_what_names_say(names, expected):
+def test_groups_follow_the_names(names, expected):
     found = groups(names)
     assert len(set(found)) == expected
     members = splits(names)
     for group in set(found):
-        assert sum(any(found[index] == group for index in part) for part in members) == 1, "a group lies in two splits"
+        assert sum(any(found[index] == group for index in part) for part in members) == 1, "a group is in two splits"
 
 
 def test_neighbours_of_a_sequence_stay_together():
-    found = groups([f"frame_{index}" for index in range(100)], "blocks")  # 10 stands after 9, not after 1
+    found = groups([f"frame_{index}" for index in range(100)], "blocks")  # 10 comes after 9, not after 1
     assert [found.index(group) for group in dict.fromkeys(found)] == list(range(0, 100, 2))
 
 
@@ -53,7 +53,7 @@ def test_a_template_names_the_group():
         groups(["a"], "patient")
 
 
-def test_too_few_images_are_said_and_pretrain_all_the_same():
+def test_too_few_images_give_a_message_and_still_pretrain():
     with pytest.raises(UserError, match=r"1 images or groups cannot make 3 splits. .* at least 3 labelled images.* pretrain"):
         splits(["a"])
     assert [split(["a", "b"], which, SHARES, 0, labelled=False) for which in SPLITS] == [[0, 1]] * 3

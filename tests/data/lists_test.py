@@ -33,19 +33,19 @@ PAIRS = (("images/a.png", "labels/a.png"), ("images/b.png", "labels/b.png"))
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_lists_as_people_have_them(root, text, expected, encoding):
+def test_common_formats_of_lists_are_read(root, text, expected, encoding):
     (root / "list.txt").write_bytes(text.encode(encoding))
     assert lists.read(str(root), "list.txt", "").rows == expected
 
 
-def test_absolute_paths_below_the_root_are_cut_and_a_root_elsewhere_is_told(root):
+def test_absolute_paths_below_the_root_are_shortened_and_another_root_is_reported(root):
     (root / "list.txt").write_text(f"{root}/images/a.png\n/data/mine/images/b.png\n")
     rows = lists.read(str(root), "list.txt", "")
     assert rows.rows == (("images/a.png",), ("images/b.png",))
     assert rows.notes == (f"/data/mine in {root}/list.txt stands for {root}",)
 
 
-def test_a_record_named_again_is_taken_once_and_told(root):
+def test_a_repeated_record_is_used_once_and_reported(root):
     (root / "list.txt").write_text("a\nb\na\n")
     rows = lists.read(str(root), "list.txt", "")
     assert rows.rows == (("a",), ("b",))
@@ -59,13 +59,13 @@ def test_a_path_that_leads_out_of_the_root_is_refused(root, path):
         lists.read(str(root), "list.txt", "")
 
 
-def test_a_list_that_is_no_text_is_named(root):
+def test_a_list_that_is_not_text_is_named(root):
     (root / "list.txt").write_bytes(b"\xff\x00\xfa\x80")
     with pytest.raises(UserError, match=r"list .*list.txt is not UTF-8 or UTF-16 text .* Set list_file to a text file"):
         lists.read(str(root), "list.txt", "")
 
 
 @pytest.mark.parametrize("name", ["image,b", "a\nb", " a", "#a", '"a"', "a.png b.png", "a\tb"])
-def test_names_that_a_line_would_not_hold_are_told(name):
+def test_names_that_do_not_fit_a_line_are_named(name):
     assert not lists.stands_for_itself(name)
     assert lists.stands_for_itself("sub/my photo 1")

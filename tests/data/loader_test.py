@@ -82,7 +82,7 @@ def test_batches_are_the_same_from_worker_processes():
 
 
 @pytest.mark.parametrize("processes", [2, 4])
-def test_each_process_holds_its_contiguous_rows_of_the_same_batch(processes):
+def test_each_process_has_its_contiguous_rows_of_the_same_batch(processes):
     whole = loader()[3]
     parts = [loader(process_index=index, process_count=processes)[3] for index in range(processes)]
     assert_same({key: np.concatenate([part[key] for part in parts]) for key in whole}, whole)
@@ -95,13 +95,13 @@ def test_each_pass_has_each_record_once_in_a_new_order():
     assert len({tuple(one) for one in passes}) == 3
 
 
-def test_batches_go_on_across_the_end_of_a_pass():
+def test_batches_continue_across_the_end_of_a_pass():
     steps = Loader(Numbered(5), (), 3)
     stream = [n for step in range(5) for n in numbers(steps[step])]
     assert all(sorted(stream[5 * turn : 5 * turn + 5]) == list(range(5)) for turn in range(3))
 
 
-def test_the_same_record_is_augmented_anew_in_each_pass():
+def test_each_pass_augments_a_record_differently():
     one = Loader(Scenes(records=1, height=32, width=32), AUGMENTATION, 1)
     assert (one[0]["image"] != one[1]["image"]).any()
 
@@ -125,7 +125,7 @@ def test_few_batches_are_made_ahead():
     assert len(seen) <= 2 * 8
 
 
-def test_evaluation_goes_once_through_and_fills_the_last_batch():
+def test_evaluation_reads_each_record_once_and_fills_the_last_batch():
     batches = list(evaluation_batches(Numbered(10), (), 4))
     assert [numbers(batch) for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 0]]
     assert batches[2]["valid"].tolist() == [True, True, False, False]
@@ -139,7 +139,7 @@ def test_evaluation_has_the_same_number_of_batches_on_each_process():
     assert parts[1][2]["image"].dtype == np.uint8
 
 
-def test_evaluation_gives_each_record_its_place_in_the_source_on_every_process():
+def test_evaluation_gives_each_record_its_index_in_the_source_on_every_process():
     whole = [batch["index"].tolist() for batch in evaluation_batches(Numbered(5), (), 3)]
     assert whole == [[0, 1, 2], [3, 4, 5]]
     parts = [list(evaluation_batches(Numbered(5), (), 4, process, 2)) for process in range(2)]
@@ -152,14 +152,14 @@ def test_the_records_of_a_step_are_named():
     assert ours.names(3) == [Numbered(10)[index]["name"] for index in order]
 
 
-def test_evaluation_is_the_same_each_time():
+def test_evaluation_is_repeatable():
     one, other = (list(evaluation_batches(Scenes(records=5, height=32, width=32), AUGMENTATION, 2)) for _ in range(2))
     for a, b in zip(one, other, strict=True):
         assert_same(a, b)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_error_in_a_record_reaches_the_loop_as_it_is(workers):
+def test_an_error_in_a_record_reaches_the_loop_unchanged(workers):
     with pytest.raises(UserError, match="cannot be read"):
         next(Loader(Broken(3), (), 2, workers=workers).batches())
 

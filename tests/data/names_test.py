@@ -17,7 +17,7 @@ from aeseg.types import UserError
         (["a", "b"], [], ("", "")),
     ],
 )
-def test_names_that_differ_by_what_all_share_are_matched(images, labels, expected):
+def test_names_that_differ_by_a_common_part_are_matched(images, labels, expected):
     assert affixes(images, labels) == expected
 
 

@@ -1,4 +1,4 @@
-"""Which images pretrain, and that those of a segmenter's test are never among them."""
+"""aeseg/data/picking.py: pretraining never uses images of a segmenter's test split."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def random_names(count, seed=0):
 
 @pytest.fixture
 def own(tmp_path):
-    """Makes a folder of images, of which some have a label."""
+    """Make a folder of images, some of them with a label."""
 
     def make(names, labelled):
         for folder in ("images", "labels"):
@@ -38,14 +38,14 @@ def names_of(root, split, **fields):
 
 @pytest.mark.parametrize("labelled", [3, 12, 40])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_pretraining_and_segmenting_agree_on_the_test_images_however_many_have_labels(own, labelled, seed):
+def test_pretraining_and_segmentation_agree_on_the_test_images_for_any_number_of_labels(own, labelled, seed):
     names = random_names(40)
     root = own(names, np.random.default_rng(5).choice(names, labelled, replace=False))
     segments = {split: names_of(root, split, only_labelled=True, split_seed=seed) for split in SPLITS}
     pretrains = {split: names_of(root, split, images_only=True, split_seed=seed) for split in SPLITS}
     for split in ("validation", "test"):
         assert pretrains[split] == segments[split]
-    assert pretrains["train"] == set(names) - segments["validation"] - segments["test"], "what has no label trains, too"
+    assert pretrains["train"] == set(names) - segments["validation"] - segments["test"], "images without a label also train"
 
 
 def test_neighbours_of_test_images_do_not_pretrain_even_without_a_label():
@@ -65,7 +65,7 @@ def test_without_labels_all_images_are_split():
     assert sorted(index for one in chosen for index in one) == list(range(20))
 
 
-def test_images_of_the_lists_that_a_source_is_apart_from_are_left_out(own, tmp_path):
+def test_images_in_the_excluded_lists_are_left_out(own, tmp_path):
     names = random_names(20)
     root = own(names, names[:9])
     (root / "test.txt").write_text("\n".join(names[:3]))

@@ -22,7 +22,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture
 def scan(tmp_path):
-    """Two 16-bit grey images that use all bits, and a narrow range of them."""
+    """Make two 16-bit grey images: one uses all bits, one a narrow range."""
     (tmp_path / "images").mkdir()
     pixels = RNG.integers(30_000, 30_200, (2, 8, 8)).astype(np.uint16)
     pixels[:, 0, 0] = 65_535
@@ -63,14 +63,14 @@ def test_floats_with_a_range_have_65536_levels(tmp_path):
     np.testing.assert_allclose(image[..., 0] / 65535, (values + 1) / 4, atol=0.51 / 65535)
 
 
-def test_statistics_of_16_bits_are_numpys(scan):
+def test_statistics_of_16_bit_images_equal_numpy(scan):
     root, pixels = scan
     statistics = channel_statistics(Folder(root=str(root), labels="", channels=1))
     np.testing.assert_allclose(statistics.mean, np.mean(pixels / 65535), rtol=1e-9)
     np.testing.assert_allclose(statistics.std, np.std(pixels / 65535), rtol=1e-9)
 
 
-def test_transforms_take_16_bits():
+def test_transforms_support_16_bits():
     record = {"image": RNG.integers(0, 65536, (16, 16, 3)).astype(np.uint16), "depth": RNG.random((16, 16), np.float32)}
     scaled = RandomScale(low=0.5, high=0.5)(record, RNG)["image"]
     assert scaled.dtype == np.uint16

@@ -1,20 +1,20 @@
-"""What is no record is refused wherever records are read: by the loader, where they are scored, where labels are counted."""
+"""Invalid records are refused wherever records are read: in the loader, in scoring, and in counting labels."""
 
 import re
 
 import numpy as np
 import pytest
 
+from aeseg.data.checks import count
 from aeseg.data.loader import Loader, evaluation_batches
 from aeseg.data.records import check
-from aeseg.data.wrappers import class_counts
 from aeseg.inference.evaluate import records
-from aeseg.types import IGNORE, Class, UserError
+from aeseg.types import IGNORE, UserError
 
 IMAGE = np.zeros((2, 3, 3), np.uint8)
 
 
-def test_a_record_passes_as_it_is():
+def test_a_valid_record_passes_unchanged():
     for label in ({}, {"label": np.full((2, 3), IGNORE, np.uint8)}, {"label": np.zeros((2, 3), np.uint8)}):
         record = {"image": IMAGE, "name": "r", **label}
         assert check(record) is record
@@ -44,17 +44,17 @@ def test_a_label_that_is_not_uint8_is_named(label, came):
         lambda source: Loader(source, (), 1)[0],
         lambda source: next(evaluation_batches(source, (), 1)),
         lambda source: next(records(source, (), threads=1)),
-        lambda source: class_counts(source, (Class("a", (0, 0, 0)),)),
+        lambda source: count(source, 1),
     ],
-    ids=["training", "batches of an evaluation", "whole images", "class counts"],
+    ids=["training", "batches of an evaluation", "whole images", "counts of labels"],
 )
 def test_records_are_checked_wherever_they_are_read(read):
-    """A label of -1 was counted as ignored by some scores and by others not."""
+    """Before, a label of -1 was ignored by some scores but not by others."""
     with pytest.raises(UserError, match=r"The label of record r should be uint8 \[h w\], .* got int16 \(2, 3\) with values from -1 to -1"):
         read([{"image": IMAGE, "label": np.full((2, 3), -1, np.int16), "name": "r"}])
 
 
-def test_captions_and_sounds_need_not_be_of_the_images_size():
+def test_captions_and_sounds_may_have_other_sizes_than_the_image():
     image = np.zeros((4, 5, 3), np.uint8)
     beside = {"caption": np.zeros(7, np.uint8), "sound": np.zeros((16, 2), np.float32), "has_depth": np.array(True)}
     assert check({"image": image, "name": "a", **beside})

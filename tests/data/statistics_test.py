@@ -18,7 +18,7 @@ class Images:
 
 
 @pytest.mark.parametrize("channels", [1, 3, 6])
-def test_they_are_numpys_over_all_pixels_of_all_images(channels):
+def test_they_equal_numpy_over_all_pixels_of_all_images(channels):
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (h, 7, channels), dtype=np.uint8) for h in (3, 50, 11)]
     pixels = np.concatenate([image.reshape(-1, channels) for image in images]) / 255
@@ -28,7 +28,7 @@ def test_they_are_numpys_over_all_pixels_of_all_images(channels):
     assert found.images == 3
 
 
-def test_a_sample_is_a_function_of_the_seed_and_near_the_whole():
+def test_a_sample_depends_on_the_seed_and_is_near_the_full_statistics():
     source = Scenes(records=64, height=32, width=32)
     whole, part = channel_statistics(source), channel_statistics(source, images=32, seed=1)
     assert part == channel_statistics(source, images=32, seed=1)
@@ -40,7 +40,7 @@ def test_a_constant_channel_has_no_deviation():
     assert channel_statistics(Images(np.full((4, 4, 1), 7, np.uint8))).std == (0.0,)
 
 
-def test_what_has_no_statistics_is_said():
+def test_images_without_statistics_are_refused():
     with pytest.raises(UserError, match="at least 1 image; got 0 records"):
         channel_statistics(Images())
     with pytest.raises(UserError, match="3 and 1 channels"):

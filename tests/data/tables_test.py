@@ -27,7 +27,7 @@ PLANT = [(0, "background"), (1, "leaf"), (2, "stem")]
         ("t.txt", "0: background\n1: leaf\n2: stem"),
     ],
 )
-def test_the_tables_that_people_have_are_read(tmp_path, name, text):
+def test_common_formats_of_tables_are_read(tmp_path, name, text):
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert [(entry["id"], entry["name"]) for entry in tables.read(tmp_path / name)] == PLANT
     assert [item.name for item in table(name, root=str(tmp_path)).classes] == ["background", "leaf", "stem"]
@@ -47,7 +47,7 @@ def test_colours_are_triples_or_hexadecimal_of_3_or_6_digits(tmp_path):
     assert table("a #0c8, b #ffffff").colours == {(0, 204, 136): 0, (255, 255, 255): 1}
 
 
-def test_ids_of_their_own_and_ignored_ones(tmp_path):
+def test_explicit_and_ignored_ids_are_read(tmp_path):
     found = table("7: road, 11: sidewalk #f423e8")
     assert (found.ids, found.numbered) == ({7: 0, 11: 1, 255: IGNORE}, True)
     (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "leaf": 1, "ignore": 2}}')
@@ -69,7 +69,7 @@ def test_ids_of_their_own_and_ignored_ones(tmp_path):
         ("t.json", "[" * 100_000, "is not JSON"),
     ],
 )
-def test_a_table_that_cannot_be_read_says_why(tmp_path, name, text, says):
+def test_an_unreadable_table_is_refused_with_the_reason(tmp_path, name, text, says):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=says):
         tables.read(tmp_path / name)

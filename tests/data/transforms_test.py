@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from aeseg.data import transforms as t
 from aeseg.types import IGNORE, UserError
@@ -56,7 +57,7 @@ def test_an_edge_of_the_image_is_an_edge_of_the_label(transform):
 
 
 @pytest.mark.parametrize("transform", ALL, ids=repr)
-def test_the_same_generator_gives_the_same_record_and_the_input_stays(transform):
+def test_the_same_generator_gives_the_same_record_and_the_input_is_unchanged(transform):
     before = record()
     for value in before.values():
         if isinstance(value, np.ndarray):
@@ -68,7 +69,7 @@ def test_the_same_generator_gives_the_same_record_and_the_input_stays(transform)
 
 
 @pytest.mark.parametrize("transform", ALL, ids=repr)
-def test_one_channel_and_no_label_are_fine(transform):
+def test_one_channel_and_a_missing_label_are_supported(transform):
     grey = record(channels=1)
     del grey["label"]
     after = transform(grey, np.random.default_rng(0))
@@ -91,7 +92,7 @@ def test_one_channel_and_no_label_are_fine(transform):
     ],
     ids=repr,
 )
-def test_sizes(transform, size):
+def test_outputs_have_the_requested_sizes(transform, size):
     assert transform(record(), np.random.default_rng(0))["image"].shape[:2] == size
 
 
@@ -102,14 +103,22 @@ def test_random_scale_keeps_the_aspect_and_covers_its_range():
     assert 76 < sizes[:, 0].max() <= 80
 
 
-def test_resizing_a_label_by_two_takes_the_pixel_in_the_middle():
+def test_halving_a_label_takes_the_central_pixel():
     """An even half has its middle between pixels; a third has one."""
     label = np.arange(81, dtype=np.uint8).reshape(9, 9)
     third = t.resized({"image": np.zeros((9, 9, 3), np.uint8), "label": label}, 3, 3)["label"]
     np.testing.assert_array_equal(third, label[1::3, 1::3])
 
 
-def test_a_crop_of_a_smaller_image_holds_all_of_it_on_ignored_ground():
+def test_an_axis_that_shrinks_is_averaged_while_the_other_grows_as_in_torch():
+    image = np.random.default_rng(0).integers(0, 256, (32, 5, 3)).astype(np.uint8)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    wanted = torch.nn.functional.interpolate(torch.nn.functional.interpolate(pixels, (4, 5), mode="area"), (4, 12), mode="bilinear")
+    resized = t.resized({"image": image}, 4, 12)["image"]
+    np.testing.assert_allclose(resized, wanted[0].permute(1, 2, 0), atol=1.1)  # rounded twice
+
+
+def test_a_crop_larger_than_the_image_pads_with_ignored_pixels():
     after = t.RandomCrop(50, 70)(record(), np.random.default_rng(1))
     assert np.sum(after["label"] != IGNORE) == 40 * 60
     assert after["image"][after["label"] == IGNORE].max() == 0
@@ -130,7 +139,7 @@ def test_flips_are_exact():
     assert t.HorizontalFlip(0.0)(a, np.random.default_rng(0)) is a
 
 
-def test_a_part_that_never_fits_becomes_the_largest_middle_one():
+def test_a_crop_that_never_fits_becomes_the_largest_central_crop():
     flat = record(4, 60)
     after = t.RandomResizedCrop(40, 10, smallest=0.9, stretch=1.0)(flat, np.random.default_rng(0))
     assert after["image"].shape == (40, 10, 3)
@@ -154,7 +163,7 @@ def test_bad_arguments_are_named(make, message):
         make()
 
 
-def test_what_lies_beside_the_image_passes_and_a_flip_of_it_is_refused():
+def test_other_arrays_pass_through_and_a_flip_refuses_them():
     captioned = {**record(), "caption": np.arange(3, dtype=np.uint8)}
     rng = np.random.default_rng(0)
     np.testing.assert_array_equal(t.CenterCrop(2, 2)(captioned, rng)["caption"], captioned["caption"])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from aeseg.data.sources.scenes import Scenes
-from aeseg.data.wrappers import Cached, Readable, Subset, Tolerant, class_counts
-from aeseg.types import IGNORE, Class, UserError
+from aeseg.data.wrappers import Cached, Readable, Subset, Tolerant
+from aeseg.types import Class, UserError
 
 CLASSES = (Class("a", (0, 0, 0)), Class("b", (1, 1, 1)), Class("c", (2, 2, 2)))
 
@@ -57,7 +57,7 @@ def test_a_fraction_outside_its_range_is_named(fraction):
         Subset(Listed([[0]]), fraction)
 
 
-def test_the_cache_reads_each_record_once_and_gives_the_same():
+def test_the_cache_reads_each_record_once_and_returns_the_same_record():
     source = Listed([[0, 1]] * 4)
     cached = Cached(source, 1.0)
     assert places(cached) == places(cached) == [0, 1, 2, 3]
@@ -74,12 +74,12 @@ def test_the_cache_stops_at_its_bound():
     assert len(source.reads) == 3 + 3 * 7
 
 
-def test_the_cache_says_what_it_will_come_to():
+def test_the_cache_estimates_its_size():
     assert Cached(Scenes(records=1000), 2.0).text == "RAM cache: 1000 of 1000 records, 0.03 of at most 2.00 GiB"
     assert Cached(Scenes(records=1000), 0.01).text == "RAM cache: 327 of 1000 records, 0.01 of at most 0.01 GiB"
 
 
-def test_a_cached_record_cannot_be_changed_by_who_receives_it():
+def test_a_cached_record_is_read_only():
     cached = Cached(Listed([[0, 1]]), 1.0)
     cached[0]["name"] = "another"
     assert cached[0]["name"] == "set/0.png"
@@ -117,19 +117,19 @@ def test_a_corrupt_record_is_replaced_by_the_next_good_one():
     assert tolerant.skipped == ("1.png cannot be read.", "2.png cannot be read.", "4.png cannot be read.")
 
 
-def test_what_was_skipped_is_seen_through_other_wrappers():
+def test_skipped_records_are_seen_through_other_wrappers():
     wrapped = Cached(Subset(Tolerant(Listed([[0]] * 3, corrupt=(0,))), 1.0), 1.0)
     places(wrapped)
     assert wrapped.skipped == ("0.png cannot be read.",)
     assert Cached(Listed([[0]]), 1.0).skipped == ()
 
 
-def test_a_source_of_corrupt_records_alone_is_an_error():
+def test_a_source_with_only_corrupt_records_is_an_error():
     with pytest.raises(UserError, match=r"None of the 2 records can be read.*0\.png cannot be read\. 1\.png cannot be read\."):
         Tolerant(Listed([[0]] * 2, corrupt=(0, 1)))[0]
 
 
-def test_where_records_are_scored_a_corrupt_one_is_left_out():
+def test_scoring_leaves_out_corrupt_records():
     readable = Readable(Listed([[0]] * 4, corrupt=(1, 3)))
     assert places(readable) == [0, 2]
     assert readable.skipped == ("1.png cannot be read.", "3.png cannot be read.")
@@ -142,24 +142,3 @@ def test_only_corrupt_records_are_skipped():
         Tolerant(Scenes(records=2))[2]
     with pytest.raises(TypeError):
         Tolerant(Listed([[0], None]))[1]
-
-
-def test_class_counts_leave_ignored_pixels_out_of_a_class_and_leave_them_in_the_size_of_its_images():
-    counts, presence = class_counts(Listed([[0, 0, 1, IGNORE], [1, 1, 1, 1]]), CLASSES)
-    np.testing.assert_array_equal(counts, [2, 5, 0])
-    np.testing.assert_array_equal(presence, [4, 8, 0])
-    assert counts.dtype == presence.dtype == np.int64
-
-
-def test_a_label_outside_the_classes_is_named_with_its_record():
-    with pytest.raises(UserError, match=r"set/1\.png has label 37 \(2 pixels\); expected 0\.\.2, or 255 to ignore"):
-        class_counts(Listed([[0, 1], [37, 37]]), CLASSES)
-
-
-def test_a_record_without_a_label_is_named():
-    class Images(Listed):
-        def __getitem__(self, index):
-            return {key: value for key, value in super().__getitem__(index).items() if key != "label"}
-
-    with pytest.raises(UserError, match=r"set/0\.png has no label"):
-        class_counts(Images([[0]]), CLASSES)

@@ -1,4 +1,4 @@
-"""docs/docstrings.py: aeseg's docstrings become reStructuredText that reads as they were meant."""
+"""docs/docstrings.py: aeseg's docstrings become reStructuredText with the same meaning."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_code_is_literal_and_other_markup_is_text(text, expected):
     assert converted(text) == expected
 
 
-def test_a_doctest_is_kept_as_it_is_and_ends_at_a_blank_line():
+def test_a_doctest_is_unchanged_and_ends_at_a_blank_line():
     assert converted("Doubles.\n>>> [x_ * 2]\n[`4`]\n\nAnd *more*.") == "Doubles.\n\n>>> [x_ * 2]\n[`4`]\n\nAnd \\*more\\*."
 
 

@@ -1,4 +1,4 @@
-"""What a user gets wrong is one clear message (expected, got, remedy), before any training, with exit code 2."""
+"""A user's mistakes give one clear message (expected, got, remedy), before any training, with exit code 2."""
 
 import json
 import re
@@ -27,7 +27,7 @@ SEGMENT = ("--config=segment:linear", "--config.window=(16,16)", "--config.data.
 
 @pytest.fixture
 def refused(tmp_path, capsys):
-    """Run an entry point that must refuse: its message, after checking the exit code and that nothing was trained."""
+    """Run an entry point that must refuse; check its exit code and that nothing was trained; return its message."""
 
     def run(module, *flags, workdir=""):
         place = workdir or str(tmp_path / "run")
@@ -53,7 +53,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def copied(finished, tmp_path):
-    """A copy of that workdir, to spoil."""
+    """A copy of that workdir, to damage."""
     return shutil.copytree(finished, tmp_path / "copied")
 
 
@@ -126,7 +126,7 @@ def of_folder(root):
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) and value else None,
 )
-def test_one_sentence_before_any_training(refused, module, flags, says):
+def test_bad_arguments_are_refused_with_one_sentence_before_training(refused, module, flags, says):
     given = {pretrain: PRETRAIN, segment: SEGMENT}.get(module, ())
     message = refused(module, *given, *flags)
     assert_says(message, says)
@@ -163,7 +163,7 @@ def test_sizes_that_differ(refused, folder):
     assert "18" in message
 
 
-def test_an_empty_folder_and_none_at_all(refused, tmp_path):
+def test_empty_and_missing_folders_are_refused(refused, tmp_path):
     (tmp_path / "data" / "images").mkdir(parents=True)
     (tmp_path / "data" / "labels").mkdir()
     assert "Files that are read end in" in refused(segment, *of_folder(tmp_path / "data"))
@@ -175,7 +175,7 @@ def test_a_corrupt_image_is_named(refused, folder):
     assert "03.png" in refused(segment, *of_folder(folder))
 
 
-def test_corrupt_images_are_skipped_where_asked_and_counted_at_the_end(folder, tmp_path, capsys):
+def test_corrupt_images_are_skipped_on_request_and_counted_at_the_end(folder, tmp_path, capsys):
     (folder / "images/03.png").write_bytes(b"not a picture")
     flags = (*of_folder(folder), "--config.data.on_error=skip", f"--workdir={tmp_path / 'run'}")
     assert cli.guarded(segment.run, ["program", *flags]) == 0
@@ -244,7 +244,7 @@ def test_init_from_foreign_weights_that_cannot_be_read(refused, tmp_path, module
     assert_says(refused(module, *given, f"--init={tmp_path / 'foreign'}"), says)
 
 
-def test_init_from_an_encoder_that_the_command_line_describes_otherwise(refused, finished):
+def test_init_from_an_encoder_that_differs_from_the_command_line(refused, finished):
     message = refused(segment, *SEGMENT, f"--init={finished}", "--config.method.encoder.widths=(4,8,16)")
     assert "config.method.encoder.widths: [4, 8] -> [4, 8, 16]" in message
 
@@ -256,7 +256,7 @@ def test_a_damaged_config(refused, copied):
     refused(evaluate, workdir=str(copied))
 
 
-def test_no_checkpoint_and_a_damaged_one(refused, copied):
+def test_missing_and_damaged_checkpoints_are_refused(refused, copied):
     [step] = [path for path in (copied / "checkpoints").iterdir() if path.name.isdigit()]
     for path in step.rglob("*"):
         if path.is_file():
@@ -267,7 +267,7 @@ def test_no_checkpoint_and_a_damaged_one(refused, copied):
 
 
 @pytest.mark.parametrize("module", [pretrain, segment])
-def test_a_workdir_that_cannot_be_made(refused, tmp_path, module):
+def test_a_workdir_that_cannot_be_created(refused, tmp_path, module):
     (tmp_path / "file").write_text("")
     flags = PRETRAIN if module is pretrain else SEGMENT
     assert "Cannot write to" in refused(module, *flags, workdir=str(tmp_path / "file" / "run"))
@@ -277,8 +277,8 @@ def test_a_workdir_that_cannot_be_made(refused, tmp_path, module):
 def test_a_disk_that_is_full(tmp_path, capsys):
     """Files may grow to 16 kB here: the config fits, a checkpoint does not."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    jax.config.update("jax_enable_compilation_cache", False)  # its files would be cut short, too, and met by other tests
-    compilation_cache.reset_cache()  # or the setting is not looked at again
+    jax.config.update("jax_enable_compilation_cache", False)  # its files would be cut, too, and other tests would read them
+    compilation_cache.reset_cache()  # otherwise the setting is not read again
     resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, limits[1]))
     try:
         code = cli.guarded(pretrain.run, ["program", *PRETRAIN, f"--workdir={tmp_path / 'run'}"])
@@ -292,7 +292,7 @@ def test_a_disk_that_is_full(tmp_path, capsys):
     assert "Cannot write" in message
 
 
-def test_files_that_cannot_be_read_are_listed_and_the_exit_code_is_1(tmp_path, capsys):
+def test_unreadable_files_are_listed_and_the_exit_code_is_1(tmp_path, capsys):
     run = tmp_path / "run"
     assert cli.guarded(segment.run, ["program", *SEGMENT, f"--workdir={run}"]) == 0
     write(tmp_path / "photos/good.png", np.zeros((21, 17, 3)))

@@ -12,7 +12,7 @@ from experiments.benches import convolutional, mae, small
 
 
 @pytest.mark.parametrize(("name", "form"), [("autoencoder", "fast"), ("unet", "fast"), ("unet", "plain")])
-def test_both_do_the_same_arithmetic(monkeypatch, name, form):
+def test_convolutional_networks_do_the_same_arithmetic_in_pytorch(monkeypatch, name, form):
     import torch
 
     small = {"autoencoder": {"widths": (4, 4, 6)}, "unet": {"widths": (4, 4, 6, 6), "convolutions": 2, "bottleneck": 8}}[name]
@@ -34,7 +34,7 @@ def test_the_default_networks_do_the_same_arithmetic_in_pytorch(monkeypatch, nam
     assert row["torch_format"] == "channels_last"
 
 
-def test_mae_here_and_in_transformers_do_the_same_arithmetic(monkeypatch):
+def test_mae_does_the_same_arithmetic_in_transformers(monkeypatch):
     import torch
 
     monkeypatch.setattr(mae, "DECODER", {"width": 8, "depth": 1, "heads": 2})
@@ -49,14 +49,14 @@ def test_losses_that_differ_are_an_error():
         bench.check("unet", [1.0, 0.9], [1.0, 0.8])
 
 
-def test_the_plain_forms_are_gone_afterwards():
+def test_the_fast_forms_are_restored_afterwards():
     before = layers.convolve
     with convolutional.plain_layers():
         assert layers.convolve is not before
     assert layers.convolve is before
 
 
-def test_without_pytorch_it_says_what_to_install(monkeypatch):
+def test_without_pytorch_the_error_names_what_to_install(monkeypatch):
     real = builtins.__import__
 
     def without(name, *rest, **named):

@@ -1,7 +1,9 @@
-"""experiments/compare.py: a comparison finds a known order, goes on where it was, and leaves what its documentation says."""
+"""experiments/compare.py: a comparison finds a known order, resumes, and writes the documented files."""
 
+import contextlib
 import csv
 import json
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from aeseg.training.optimiser import adamw
 from experiments import compare
 from experiments.comparison import settings, work
 from experiments.console import cli
+from experiments.machine import commands, copies
 from tests.experiments import squares
 from tests.imports_test import ROOT
 
@@ -26,7 +29,13 @@ def own(tmp_path_factory):
 @pytest.fixture(scope="module")
 def compared(own, tmp_path_factory):
     """The folder of a comparison with a broken pretraining: weight decay leaves nothing of its kernels, and its units are dead."""
+<<<<<<< HEAD
     output, patch = tmp_path_factory.mktemp("compared"), pytest.MonkeyPatch()
+=======
+    output, patch, one = tmp_path_factory.mktemp("compared"), pytest.MonkeyPatch(), jax.devices()[:1]
+    for name in ("devices", "local_devices"):  # eight virtual devices on a few cores wait for each other
+        patch.setattr(jax, name, lambda: one)
+>>>>>>> main
     sound = settings.pretraining
 
     def broken(*arguments):
@@ -60,7 +69,7 @@ def miou(found, arm, labels):
     return np.mean([line["metrics"]["miou"] for line in found if line["arm"].startswith(arm) and line["labels"] == labels])
 
 
-def test_more_labels_win_and_a_broken_method_loses(compared):
+def test_more_labels_gain_and_a_broken_method_loses(compared):
     found, most = lines(compared / "results.jsonl"), json.loads((compared / "plan.json").read_text())["plan"]["labels"][-1]
     assert len(found) == 8
     assert miou(found, "scratch", most) > miou(found, "scratch", 1)
@@ -94,19 +103,42 @@ def test_no_pretraining_reads_a_label_or_an_image_of_another_split(compared):
     assert not names["train"] & (names["validation"] | names["test"])
 
 
-def test_the_same_command_goes_on_and_trains_nothing_again(own, compared, capsys):
+def test_the_same_command_continues_and_trains_nothing_again(own, compared, capsys):
     before = (compared / "results.jsonl").read_text()
     assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={compared}", "--minutes=1", *FLAGS]) == 0
     assert (compared / "results.jsonl").read_text() == before
     assert "predict" in capsys.readouterr().out
 
 
+def test_copies_share_a_comparison_and_wait_for_what_another_is_at(own, compared, monkeypatch, capsys):
+    before = (compared / "results.jsonl").read_text()
+    lost = before.splitlines()[-1]
+    (compared / "results.jsonl").write_text(before.removesuffix(lost + "\n"))
+    path, waits = str(compared / f"{json.loads(lost)['workdir']}.lock"), []
+
+    def measured(seconds):
+        waits.append(seconds)
+        with open(compared / "results.jsonl", "a", encoding="utf-8") as file:
+            file.write(lost + "\n")
+        other.close()
+
+    other = contextlib.ExitStack()
+    other.enter_context(commands.held(path))  # stands for the copy that scores the run
+    monkeypatch.setattr(copies, "time", types.SimpleNamespace(sleep=measured))
+    assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={compared}", "--minutes=1", "--copies=2", *FLAGS]) == 0
+    assert waits == [commands.PAUSE]
+    assert (compared / "results.jsonl").read_text() == before
+    with commands.held(str(compared / "lock"), shared=True):
+        assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={compared}", *FLAGS]) == 2
+    assert "another process is at it" in capsys.readouterr().err
+
+
 def test_other_settings_in_the_same_folder_are_refused(own, compared, capsys):
     assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={compared}", *FLAGS, "--steps=60"]) == 2
-    assert "steps: 80 -> 60\nName another --output." in capsys.readouterr().err
+    assert "steps: 80 -> 60\nSet another --output." in capsys.readouterr().err
 
 
-def test_what_is_left_is_what_the_documentation_says(compared):
+def test_the_files_are_as_documented(compared):
     found, verdict = lines(compared / "results.jsonl"), json.loads((compared / "verdict.json").read_text())
     with open(compared / "results.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -129,7 +161,7 @@ def test_what_is_left_is_what_the_documentation_says(compared):
     ("--trials=99", "1 to 6 trials"),
     ("--minutes=0", "Expected minutes > 0"),
 ])  # fmt: skip
-def test_a_flag_that_cannot_be_used_is_refused_before_anything_is_trained(own, tmp_path, capsys, flag, message):
+def test_an_unusable_flag_is_refused_before_training(own, tmp_path, capsys, flag, message):
     assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={tmp_path}", *FLAGS, flag]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "arms").exists()

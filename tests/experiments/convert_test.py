@@ -27,7 +27,7 @@ def run(module, *flags):
 
 
 @pytest.mark.parametrize("kind", ["encoder", "autoencoder", "segmenter"])
-def test_there_and_back_gives_the_same_tensors(kind, tmp_path, capsys):
+def test_a_round_trip_gives_the_same_tensors(kind, tmp_path, capsys):
     path, tensors = toy_directory(tmp_path / "theirs", kind)
     workdir = tmp_path / "workdir"
     assert run(convert, "--from=hf", f"--input={path}", f"--output={workdir}") == 0
@@ -51,7 +51,7 @@ def test_a_segmenter_is_evaluated_and_predicts(tmp_path):
     assert run(predict, f"--workdir={workdir}", f"--input={picture}", f"--output={tmp_path / 'predictions'}") == 0
 
 
-def test_an_encoder_alone_starts_a_run_and_says_what_it_is_for(tmp_path, capsys):
+def test_a_converted_encoder_starts_a_run_and_names_its_use(tmp_path, capsys):
     path, _ = toy_directory(tmp_path / "theirs", "encoder")
     workdir = tmp_path / "workdir"
     assert run(convert, "--from=hf", f"--input={path}", f"--output={workdir}") == 0
@@ -75,7 +75,7 @@ def test_an_encoder_alone_starts_a_run_and_says_what_it_is_for(tmp_path, capsys)
         (("--to=hf", "--input=nowhere", "--output=out"), "Expected a run in 'nowhere'"),
     ],
 )
-def test_a_wrong_call_is_one_sentence(flags, says, capsys, tmp_path, monkeypatch):
+def test_a_wrong_call_is_refused_with_one_sentence(flags, says, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(convert, *flags) == 2
     assert says in capsys.readouterr().err
@@ -89,7 +89,7 @@ def test_nothing_is_overwritten_and_a_pickle_is_refused(tmp_path, capsys):
     assert run(convert, "--from=hf", f"--input={path}", f"--output={workdir}") == 2
     assert run(convert, "--to=hf", f"--input={workdir}", f"--output={path}") == 2
     message = capsys.readouterr().err
-    assert "workdir holds checkpoints already. Name another --output" in message
+    assert "workdir already has checkpoints. Set another --output" in message
     assert "model.safetensors exists already. Name another --output" in message
     torch.save({}, tmp_path / "model.pth")
     assert run(convert, "--from=hf", f"--input={tmp_path / 'model.pth'}", f"--output={tmp_path / 'out'}") == 2

@@ -37,11 +37,11 @@ def test_a_folder_is_a_bare_word_and_the_description_is_named_last(folder, capsy
         ((), "Expected a folder; got none"),
         (("a", "b"), "and one folder; got 'a b'"),
         (("absent",), "There is no directory absent"),
-        (("mine", "--ignore_ids=seven"), r"--ignore_ids is like \(\); got 'seven'"),
-        (("mine", "--channels=x"), "--channels is like 3; got 'x'"),
+        (("mine", "--ignore_ids=seven"), r"Expected --ignore_ids like \(\); got 'seven'"),
+        (("mine", "--channels=x"), "Expected --channels like 3; got 'x'"),
     ],
 )
-def test_what_cannot_be_inspected_is_said(folder, monkeypatch, arguments, says):
+def test_wrong_folders_and_flags_are_named(folder, monkeypatch, arguments, says):
     monkeypatch.chdir(folder)
     with pytest.raises(UserError, match=says):
         inspect.run(["inspect", *arguments])

@@ -1,4 +1,4 @@
-"""experiments/papers/__init__.py: tables over shares of the labels differ in nothing but where the encoder starts."""
+"""experiments/papers: rows over label fractions differ only in the encoder's initial weights; notes agree with their tables."""
 
 import re
 
@@ -8,10 +8,21 @@ import pytest
 
 from aeseg import spec, tree
 from aeseg.training import optimiser, rates, state
+from aeseg.types import UserError
 from experiments import papers
 from experiments.console import cli
-from experiments.papers import camvid_segnet, camvid_small, camvid_tiramisu, drive, mae_ablations, scenes_labels
-from experiments.study import formats, measurements, significance, summary
+from experiments.papers import (
+    Row,
+    camvid_segnet,
+    camvid_small,
+    camvid_tiramisu,
+    drive,
+    mae_ablations,
+    reference,
+    reference_tuning,
+    scenes_labels,
+)
+from experiments.study import descriptions, formats, measurements, plan, significance, summary
 
 METHODS = {"spark": "SparK", "denoising": "denoising"}
 
@@ -21,7 +32,7 @@ def two_methods(monkeypatch):
     monkeypatch.setattr(papers, "METHODS", METHODS)
 
 
-def test_over_labels_everything_but_the_start_is_alike(two_methods):
+def test_rows_over_labels_differ_only_in_the_initial_weights(two_methods):
     shares, tuned, common = {"1/4": 0.25, "all": 1.0}, {"spark": {"steps": 7}}, {"steps": 5}
     rows = {row.name: row for row in papers.over_labels("a:{}", "b", shares, tuned, {}, common)}
     segmented = [f"{name}, {share}" for share in shares for name in ("scratch", "SparK", "denoising")]
@@ -38,14 +49,14 @@ def test_over_labels_everything_but_the_start_is_alike(two_methods):
             assert {**row.overrides, "transfer": "scratch"} == scratch.overrides
 
 
-def test_over_labels_each_may_be_segmented_at_its_own_rate(two_methods):
+def test_rows_over_labels_may_have_a_learning_rate_per_method(two_methods):
     rows = {row.name: row for row in papers.over_labels("a:{}", "b", {"all": 1.0}, {}, {"scratch": 0.006, "spark": 5e-4}, {"steps": 5})}
     assert rows["scratch, all"].overrides == {"steps": 5, "data.fraction": 1.0, "transfer": "scratch", papers.RATE: 0.006}
     assert rows["SparK, all"].overrides == {"steps": 5, "data.fraction": 1.0, papers.RATE: 5e-4}
     assert rows["denoising, all"].overrides == {"steps": 5, "data.fraction": 1.0}
 
 
-def test_each_method_and_scratch_has_four_trials_and_is_segmented_alike(two_methods):
+def test_each_method_and_scratch_has_four_trials_with_the_same_segmentation(two_methods):
     harder = {"spark": ("units of 16", {"method.unit": 16}), "denoising": ("squares of 6", {"method.noise[0].size": 6})}
     then = {"spark": ("units of 16", 0.006), "denoising": ("as it is", 0.006)}
     rows = {row.name: row for row in papers.tuning("a:{}", "b", {"steps": 5}, harder, then)}
@@ -60,7 +71,7 @@ def test_each_method_and_scratch_has_four_trials_and_is_segmented_alike(two_meth
     assert (rows["spark pretraining, as it is"].command, rows["spark pretraining, as it is"].overrides) == ("pretrain", {})
 
 
-def test_why_a_method_does_not_help_is_asked_with_the_best_pretraining_of_each(two_methods):
+def test_the_why_rows_use_the_best_pretraining_of_each_method(two_methods):
     harder = {"spark": ("units of 16", {"method.unit": 16}), "denoising": ("squares of 6", {"method.noise[0].size": 6})}
     then = {"spark": ("units of 16", 0.006), "denoising": ("as it is", 0.002)}
     given = ("a:{}", "b", {"steps": 5}, harder, then)
@@ -77,7 +88,7 @@ def test_why_a_method_does_not_help_is_asked_with_the_best_pretraining_of_each(t
     assert len(why) == 6
 
 
-def test_the_numbers_of_segnets_table_1_are_the_published_ones():
+def test_the_numbers_of_segnets_table_1_are_as_published():
     """Global accuracy, class accuracy, mIoU and BF, with median frequency balancing and without; copied once more from the paper."""
     table = """
         Bilinear-Interpolation                77.9 61.1 43.3 20.83   82.7 52.5 43.8 23.08
@@ -102,7 +113,7 @@ def test_the_numbers_of_segnets_table_1_are_the_published_ones():
 
 
 @pytest.mark.parametrize(("variant", "shifts_decay"), [("segnet_basic", True), ("fcn_basic", True), ("segnet", False)])
-def test_segnets_multipliers_are_those_of_its_prototxts(variant, shifts_decay):
+def test_segnets_multipliers_equal_its_prototxts(variant, shifts_decay):
     """lr_mult and decay_mult of Models/segnet_basic_train.prototxt and segnet_train.prototxt; solver: momentum .9, weight_decay .0005."""
     config = cli.load_config(f"camvid_segnet:{variant}")
     method, fields = spec.build(config.method), config.optimiser
@@ -120,8 +131,8 @@ def test_segnets_multipliers_are_those_of_its_prototxts(variant, shifts_decay):
         assert (rates.factor(fields.rates, name), decay) == expected, name
 
 
-def test_numbers_from_memory_are_in_no_correlation():
-    """MAE's probes between 10 and 75 % hidden, and at 90 %, have no source that we could read: they stand nowhere."""
+def test_numbers_without_a_source_are_in_no_correlation():
+    """MAE's probes between 10 and 75 % hidden, and at 90 %, have no source that we could read, so they are left out."""
     assert not re.search("memory|58.9|61.7|69.9|66.1", mae_ablations.PAPER)
     rows = {row for order in mae_ablations.ORDERS.values() for row in order}
     assert rows == {
@@ -135,12 +146,12 @@ def test_numbers_from_memory_are_in_no_correlation():
 
 
 def test_camvid_smalls_note_has_the_lead_of_its_convolutional_network():
-    """Over all pairs of a row of `convnet` and one of another encoder, with the same share of the labels."""
+    """Over all pairs of a row of `convnet` and a row of another encoder with the same label fraction."""
     rows = [row for row in camvid_small.ROWS if row.command == "segment" and not row.name.endswith("25 %")]
     found = measurements.current("camvid_small", camvid_small)
     values = {row.name: [line["numbers"]["mean_iou"] for line in found if line["row"] == row.name] for row in rows}
     if not all(values.values()):
-        pytest.skip("camvid_small is not measured with the code as it is")
+        pytest.skip("camvid_small is not measured with the present code")
     means = {name: np.mean(each) for name, each in values.items()}
     kind = {row.name: row.config.partition(",")[2] for row in rows}
     leads = [
@@ -156,7 +167,7 @@ def test_mae_ablations_note_has_the_numbers_of_its_table():
     paper = papers.at_scale(mae_ablations, "cpu")
     found = measurements.current("mae_ablations", paper)
     if not found:
-        pytest.skip("mae_ablations is not measured with the code as it is")
+        pytest.skip("mae_ablations is not measured with the present code")
     table = formats.markdown(paper, paper.METRICS, summary.lines(paper, found, {})).removesuffix(paper.NOTE)
     numbers = re.findall(r"[+-]\d+\.\d ± \d+\.\d", paper.NOTE.removesuffix(mae_ablations.PAPER))
     assert len(numbers) >= 6
@@ -186,7 +197,7 @@ def test_scenes_labels_note_has_the_gains_of_its_table():
     assert {len(each) for each in gains.values()} == {2}
 
 
-def test_the_rate_of_an_arm_is_the_best_of_its_four_trials_on_validation():
+def test_the_learning_rate_of_an_arm_is_the_best_of_its_four_trials_on_validation():
     trials = {
         line["row"]: line["numbers"]["mean_iou"] for line in measurements.lines("scenes_labels_tuning") if "mean_iou" in line["numbers"]
     }
@@ -195,7 +206,7 @@ def test_the_rate_of_an_arm_is_the_best_of_its_four_trials_on_validation():
         assert fields == {papers.RATE: max(sums, key=sums.get)}
 
 
-def test_camvid_tiramisus_note_says_what_its_configs_do():
+def test_camvid_tiramisus_note_agrees_with_its_configs():
     for scale, network, sizes in (("cpu", "small_fc_densenet", ("48x48", "72x96")), ("paper", "unet", ("368x480",))):
         crops, whole = (cli.load_config(f"camvid_tiramisu:{network}{stage}") for stage in ("", ",full"))
         note = papers.at_scale(camvid_tiramisu, scale).NOTE
@@ -209,7 +220,7 @@ def test_camvid_tiramisus_note_says_what_its_configs_do():
     assert "{}x{}".format(*cli.load_config("camvid_tiramisu:fc_densenet103,full").window) == "360x480"
 
 
-def test_drives_note_says_how_its_images_are_split():
+def test_drives_note_agrees_with_its_splits():
     config = cli.load_config("drive")
     assert [config.data[split].part for split in ("train", "validation")] == [(0.0, 0.9), (0.9, 1.0)]
     assert config.window == (96, 96)
@@ -226,3 +237,87 @@ def test_a_note_has_a_text_for_each_scale_of_its_table(table):
     paper = spec.module("experiments.papers", table)
     for scale in {row.scale for row in paper.ROWS}:
         assert isinstance(getattr(papers.at_scale(paper, scale), "NOTE", ""), str)
+
+
+def reference_rows():
+    return {row.name: row for row in papers.at_scale(reference, "cpu").ROWS}
+
+
+def reference_method(name):
+    """(parameters by name, features of the coarsest stride) of the method that a row trains, by shapes alone."""
+    config = plan.config_of(reference_rows()[name], reference_rows(), {})
+    method, encoder = spec.build(config.method), spec.build(config.method.encoder)
+    row = state.example({"image": np.zeros((1, 32, 32, 3), np.uint8), "label": np.zeros((1, 32, 32), np.int32)})
+    pyramid, _ = jax.eval_shape(lambda: encoder.init_with_output(jax.random.key(0), row["image"], train=False))
+    return jax.eval_shape(lambda: method.init(jax.random.key(0), row, train=False))["params"], pyramid[max(pyramid)]
+
+
+@pytest.mark.parametrize("data", list(reference.DATA))
+@pytest.mark.parametrize("channels", reference.CHANNELS)
+def test_a_dense_and_a_convolutional_autoencoder_have_one_code_and_as_many_parameters(data, channels):
+    code = f"code of {16 * channels}, {data}"
+    (dense, features), (convolutional, others) = (reference_method(f"{code}: {kind}") for kind in ("dense", "convolutional"))
+    assert features.size == others.size == 16 * channels
+    assert tree.count(dense) == pytest.approx(tree.count(convolutional), rel=0.02)
+
+
+def test_the_rivals_of_the_classifier_have_its_encoder_and_as_many_parameters_in_their_heads():
+    for labels in reference.LABELS:
+        rivals = (f"classifier's rival {name}, {labels} labels, scratch" for name in ("U-Net", "FCN"))
+        ours, *others = (reference_method(name)[0] for name in (f"classifier, {labels} labels, scratch", *rivals))
+        for other in others:
+            assert tree.count(other["encoder"]) == tree.count(ours["encoder"])
+            assert tree.count(other["head"]) == pytest.approx(tree.count(ours["head"]), rel=0.03)
+
+
+def test_the_rows_of_the_reference_differ_in_what_they_are_called_by():
+    rows = reference_rows()
+    wide, narrow = (reference_method(f"code of 256, CIFAR-10: {kind}")[0] for kind in ("dense, wide", "dense"))
+    assert tree.count(wide) > 25 * tree.count(narrow)
+    for row in rows.values():
+        if row.compare:
+            ours, theirs = (plan.config_of(each, rows, {}) for each in (row, rows[row.compare]))
+            assert (ours.window, ours.batch_size, ours.seed) == (theirs.window, theirs.batch_size, theirs.seed), row.name
+            if row.command == "segment":
+                assert (ours.steps, ours.optimiser) == (theirs.steps, theirs.optimiser), row.name
+    none, everything = (rows[f"data: {kind}, 128 labels"] for kind in ("none", "all"))
+    ours, theirs = (plan.config_of(each, rows, {}) for each in (none, everything))
+    assert all("transforms" in line for line in spec.differences(ours, theirs))
+
+
+def test_a_row_has_the_seeds_of_its_table_or_its_own_and_a_start_as_many():
+    paper = papers.at_scale(reference, "cpu")
+    seeds = {row.name: papers.seeds_of(row, paper) for row in paper.ROWS}
+    assert (seeds["example"], seeds["code of 256, scenes: dense"]) == (5, 10)
+    for row in paper.ROWS:
+        assert not row.init or seeds[row.init] >= seeds[row.name]
+        assert not row.compare or seeds[row.compare] >= seeds[row.name]
+    assert all(seeds[row.name] >= significance.ENOUGH for row in paper.ROWS)
+
+
+def test_rows_are_selected_by_a_pattern_with_those_that_they_start_from():
+    rows = (
+        Row("a", "pretrain", "x"),
+        Row("b", "segment", "y", init="a"),
+        Row("b, more", "segment", "y", init="b"),
+        Row("c", "segment", "y"),
+    )
+    assert [row.name for row in papers.selected(rows, "b,*")] == ["a", "b", "b, more"]
+    assert [row.name for row in papers.selected(rows, "[bc]")] == ["a", "b", "c"]
+    with pytest.raises(UserError, match=r"no row matches 'd\*'\. Set --rows to match some of a; b; b, more; c\."):
+        papers.selected(rows, "d*")
+
+
+def test_the_tuned_row_is_the_best_trial_on_validation_of_a_tuning_that_is_complete(tmp_path, monkeypatch):
+    monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
+    assert reference.winner() == {}
+    described = descriptions.described(reference_tuning.ROWS)
+    path = descriptions.config_file(measurements.RESULTS, "reference_tuning")
+    configs = {name: descriptions.store(path, each) for name, each in described.items()}
+    for index, name in enumerate(reference_tuning.TRIALS):
+        for seed in range(reference_tuning.SEEDS):
+            line = {"row": name, "seed": seed, "split": "validation", "config": configs[name]}
+            assert reference.winner() == {}
+            measurements.append("reference_tuning", {**line, "numbers": {"mean_iou": 0.5 if index == 5 else 0.4 + 0.15 * (seed == index)}})
+    assert reference.winner() == list(reference_tuning.TRIALS.values())[5]
+    assert [row.overrides[papers.RATE] for row in reference._tuned(reference.winner())] == [2e-3]

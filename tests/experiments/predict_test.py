@@ -1,4 +1,4 @@
-"""`predict` and `evaluate` on an untrained network: what they read, write, and refuse."""
+"""`predict` and `evaluate` on an untrained network: their input, output and errors."""
 
 import errno
 import json
@@ -45,7 +45,7 @@ def bayesian():
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Runs an entry point on a trained network that stands in for the workdir; returns the exit code."""
+    """Return a function that runs an entry point on a network in place of the workdir's, and returns the exit code."""
 
     def call(entry_point, trained, *flags):
         monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step: trained)
@@ -82,14 +82,14 @@ def test_every_file_gets_a_label_an_overlay_and_logits_of_its_own_size(run, segm
     assert (output / "overview.png").exists()
 
 
-def test_a_network_that_gives_no_numbers_predicts_nothing_and_says_so_of_each_image(run, segmenter, photos, tmp_path, capsys):
+def test_a_network_with_nan_outputs_predicts_nothing_and_names_each_image(run, segmenter, photos, tmp_path, capsys):
     broken = segmenter._replace(variables=jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), segmenter.variables))
     assert run(predict, broken, f"--input={photos / 'b.jpg'}", f"--output={tmp_path / 'results'}") == 1
     assert "Expected numbers for every pixel of b; " in capsys.readouterr().err
     assert not (tmp_path / "results" / "labels").exists()
 
 
-def test_a_run_that_resizes_predicts_at_that_size_and_brings_probabilities_back(run, segmenter, photos, tmp_path):
+def test_a_run_that_resizes_predicts_at_that_size_and_resizes_probabilities_back(run, segmenter, photos, tmp_path):
     output = tmp_path / "results"
     transforms = (spec(Resize, height=16, width=16), spec(CenterCrop, height=8, width=8))
     resizing = untrained.seeing(segmenter, transforms)
@@ -122,7 +122,7 @@ def test_unreadable_files_are_listed_and_the_exit_code_is_1(run, segmenter, phot
     assert f"Skipped {photos / 'broken.png'}: is not an image that can be read" in printed.err
 
 
-def test_a_large_image_is_predicted_in_strips_as_it_is_in_one_piece(run, segmenter, photos, tmp_path, monkeypatch, capsys):
+def test_a_large_image_in_strips_gives_the_same_prediction(run, segmenter, photos, tmp_path, monkeypatch, capsys):
     outputs = tmp_path / "one", tmp_path / "strips"
     assert run(predict, segmenter, f"--input={photos}", f"--output={outputs[0]}", "--batch=3") == 0
     monkeypatch.setattr(writing, "LARGE", 16 * 16)
@@ -134,7 +134,7 @@ def test_a_large_image_is_predicted_in_strips_as_it_is_in_one_piece(run, segment
     assert (outputs[1] / "overview.png").exists()
 
 
-def test_a_label_lies_on_the_earth_where_its_geotiff_does(run, segmenter, tmp_path):
+def test_a_label_has_the_georeference_of_its_geotiff(run, segmenter, tmp_path):
     scale, tie = (33550, "d", 3, (10.0, 10.0, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 5e5, 5.2e6, 0.0), True)
     tifffile.imwrite(tmp_path / "field.tif", np.zeros((20, 24, 3), np.uint8), photometric="rgb", extratags=[scale, tie])
     assert run(predict, segmenter, f"--input={tmp_path / 'field.tif'}", f"--output={tmp_path / 'out'}") == 0
@@ -144,15 +144,15 @@ def test_a_label_lies_on_the_earth_where_its_geotiff_does(run, segmenter, tmp_pa
         np.testing.assert_array_equal(file.asarray(), np.asarray(Image.open(tmp_path / "out" / "labels" / "field.png")))
 
 
-def test_what_predict_did_not_write_is_left_as_it_is(run, segmenter, photos, tmp_path, capsys):
+def test_files_that_predict_did_not_write_are_not_overwritten(run, segmenter, photos, tmp_path, capsys):
     (tmp_path / "data" / "labels").mkdir(parents=True)
     (tmp_path / "data" / "labels" / "b.png").write_bytes(b"a label that someone drew")
     assert run(predict, segmenter, f"--input={photos / 'b.jpg'}", f"--output={tmp_path / 'data'}") == 2
-    assert "exists and is not a result of predict; it is left as it is. Name another --output." in capsys.readouterr().err
+    assert "exists and is not a result of predict, so it is not overwritten. Set another --output." in capsys.readouterr().err
     assert (tmp_path / "data" / "labels" / "b.png").read_bytes() == b"a label that someone drew"
 
 
-def test_predictions_may_be_written_again_over_those_of_an_earlier_call(run, segmenter, photos, tmp_path):
+def test_a_second_call_overwrites_earlier_predictions(run, segmenter, photos, tmp_path):
     for _ in range(2):
         assert run(predict, segmenter, f"--input={photos / 'b.jpg'}", f"--output={tmp_path / 'out'}") == 0
     record = json.loads((tmp_path / "out" / "predictions.json").read_text())
@@ -173,7 +173,7 @@ def test_a_full_disk_ends_predict_with_one_sentence(run, segmenter, photos, tmp_
     ]
 
 
-def test_a_link_does_not_lead_out_of_the_output(run, segmenter, photos, tmp_path, capsys):
+def test_links_out_of_the_output_are_refused(run, segmenter, photos, tmp_path, capsys):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "labels").symlink_to(tmp_path / "elsewhere")
@@ -182,7 +182,7 @@ def test_a_link_does_not_lead_out_of_the_output(run, segmenter, photos, tmp_path
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
-def test_a_file_that_is_a_link_is_replaced_and_what_it_points_to_stays(run, segmenter, photos, tmp_path):
+def test_a_link_is_replaced_and_its_target_is_unchanged(run, segmenter, photos, tmp_path):
     output, kept = tmp_path / "out", tmp_path / "kept.png"
     assert run(predict, segmenter, f"--input={photos / 'b.jpg'}", f"--output={output}") == 0
     kept.write_bytes(b"kept")
@@ -200,7 +200,7 @@ def test_an_autoencoder_writes_reconstructions(run, autoencoder, photos, tmp_pat
     assert run(predict, autoencoder, f"--input={photos}", f"--output={output}", "--logits") == 2
 
 
-def test_results_of_an_earlier_run_are_no_input(photos):
+def test_earlier_results_are_not_read_as_input(photos):
     (photos / "out").mkdir()
     Image.new("RGB", (4, 4)).save(photos / "out" / "label.png")
     found = predict.input_files(str(photos), str(photos / "out"))
@@ -210,7 +210,7 @@ def test_results_of_an_earlier_run_are_no_input(photos):
     assert predict.input_files(str(photos / "b.jpg"), "") == [str(photos / "b.jpg")]
 
 
-def test_nothing_found_is_an_error(run, segmenter, tmp_path, capsys):
+def test_a_pattern_without_matches_is_an_error(run, segmenter, tmp_path, capsys):
     assert run(predict, segmenter, f"--input={tmp_path / 'nowhere'}") == 2
     assert "matches none. Name a file, a folder" in capsys.readouterr().err
 
@@ -243,7 +243,7 @@ def test_evaluate_writes_one_entry_for_each_split(run, segmenter, tmp_path, caps
     assert "experiments.predict" in printed
 
 
-def test_evaluate_leaves_borders_out_where_asked_and_averages_views(run, segmenter, tmp_path, capsys):
+def test_evaluate_leaves_boundaries_out_on_request_and_averages_views(run, segmenter, tmp_path, capsys):
     assert run(evaluate, segmenter, "--noboundaries", "--flip", "--scales=0.5,1") == 0
     written = json.loads((tmp_path / "metrics.json").read_text())["test"]
     assert not any("boundary" in name for name in (*written, *written["per_class"][0]))
@@ -255,7 +255,7 @@ def test_evaluate_leaves_borders_out_where_asked_and_averages_views(run, segment
     ("flags", "stride", "weights"),
     [((), (11, 11), "uniform"), (("--stride=5",), (5, 5), "uniform"), (("--stride=16,3", "--weights=gaussian"), (16, 3), "gaussian")],
 )
-def test_what_predict_writes_is_what_evaluate_scores(run, segmenter, tmp_path, monkeypatch, flags, stride, weights):
+def test_evaluate_scores_the_predictions_of_predict(run, segmenter, tmp_path, monkeypatch, flags, stride, weights):
     """Windows of 16x16 on scenes of 16x24."""
     shown = []
     monkeypatch.setattr(evaluate.draw, "panel", lambda columns, *rest: shown.append(columns))
@@ -277,7 +277,7 @@ def test_what_predict_writes_is_what_evaluate_scores(run, segmenter, tmp_path, m
 
 
 @pytest.mark.parametrize("entry_point", [evaluate, predict])
-def test_the_best_checkpoint_is_the_one_that_was_best_on_validation(segmenter, photos, tmp_path, monkeypatch, entry_point, capsys):
+def test_best_selects_the_best_checkpoint_on_validation(segmenter, photos, tmp_path, monkeypatch, entry_point, capsys):
     asked = []
     monkeypatch.setattr(workdirs, "best_step", lambda workdir: 5)
     monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step: asked.append(step) or segmenter)
@@ -289,7 +289,7 @@ def test_the_best_checkpoint_is_the_one_that_was_best_on_validation(segmenter, p
     printed = capsys.readouterr().out
     assert printed.count(f"predict --workdir={tmp_path} --best --input=") == (entry_point is evaluate)
     assert cli.guarded(entry_point.run, ["program", f"--workdir={tmp_path}", *inputs, "--best", "--step=3"]) == 2
-    assert "--best and --step=3 each name a checkpoint. Leave one of them out." in capsys.readouterr().err
+    assert "--best and --step=3 each select a checkpoint. Leave one of them out." in capsys.readouterr().err
 
 
 def test_predict_averages_views(run, segmenter, photos, tmp_path):
@@ -302,8 +302,8 @@ def test_predict_averages_views(run, segmenter, photos, tmp_path):
     np.testing.assert_allclose(found, (own + mirrored[:, ::-1]) / 2, atol=1e-5)
 
 
-def test_predict_writes_how_uncertain_a_network_with_dropout_is_and_the_same_each_time(run, bayesian, photos, tmp_path):
-    """Whatever windows share a batch: each is sampled by its own pixels."""
+def test_predict_writes_a_reproducible_uncertainty_of_a_network_with_dropout(run, bayesian, photos, tmp_path):
+    """Each window is sampled by its own pixels, whatever else is in its batch."""
     written = []
     for batch, folder in ((1, tmp_path / "one"), (3, tmp_path / "other")):
         flags = (f"--output={folder}", f"--batch={batch}", "--samples=3", "--logits", "--flip", "--scales=0.5,1")
@@ -315,10 +315,10 @@ def test_predict_writes_how_uncertain_a_network_with_dropout_is_and_the_same_eac
     assert one["uncertainty"].shape == (20, 33)
     assert one["uncertainty"].min() >= 0 < one["uncertainty"].mean()
     for name in ("logits", "uncertainty"):
-        np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-6)  # batches of other sizes round otherwise
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-6)  # batches of other sizes round differently
 
 
-def test_evaluate_draws_how_uncertain_a_network_with_dropout_is_and_scores_it_the_same_each_time(run, bayesian, tmp_path, monkeypatch):
+def test_evaluate_draws_and_scores_a_network_with_dropout_reproducibly(run, bayesian, tmp_path, monkeypatch):
     columns, found = [], []
     monkeypatch.setattr(evaluate.draw, "panel", lambda shown, *rest: columns.append(shown))
     for _ in range(2):
@@ -341,7 +341,7 @@ def test_samples_of_a_network_without_dropout_and_of_an_autoencoder_are_refused(
     assert "this run is an autoencoder. Leave out --samples." in capsys.readouterr().err
 
 
-def test_predict_takes_the_statistics_of_each_window_and_no_other_in_its_batch(run, bayesian, photos, tmp_path):
+def test_predict_normalises_each_window_of_a_batch_by_its_own_statistics(run, bayesian, photos, tmp_path):
     """The network has batch norm; 16x16 is one window."""
     for batch in (1, 3):
         flags = (f"--input={photos}", f"--output={tmp_path / str(batch)}", f"--batch={batch}", "--logits", "--batch_statistics")
@@ -354,7 +354,7 @@ def test_predict_takes_the_statistics_of_each_window_and_no_other_in_its_batch(r
     assert not np.allclose(expected, bayesian.method.apply(bayesian.variables, image, method="predict"))
 
 
-def test_evaluate_says_whose_statistics_it_took(run, bayesian, tmp_path):
+def test_evaluate_records_which_statistics_it_used(run, bayesian, tmp_path):
     for flags in ([], ["--batch_statistics"], ["--batch_statistics", "--samples=2"]):
         assert run(evaluate, bayesian, *flags) == 0
         assert json.loads((tmp_path / "metrics.json").read_text())["test"]["batch_statistics"] == bool(flags)
@@ -375,7 +375,7 @@ def test_evaluate_scores_an_autoencoder_by_psnr_and_ssim(run, autoencoder, tmp_p
     assert "dB" in capsys.readouterr().out
 
 
-def test_evaluate_draws_what_a_masked_autoencoder_predicts(run, tmp_path):
+def test_evaluate_draws_the_prediction_of_a_masked_autoencoder(run, tmp_path):
     """Its prediction is an image, not a label map."""
     assert run(evaluate, untrained.autoencoder(recipe("aeseg.methods", "masked", "tiny"))) == 0
     assert "psnr" in json.loads((tmp_path / "metrics.json").read_text())["test"]
@@ -387,30 +387,30 @@ def test_evaluate_draws_what_a_masked_autoencoder_predicts(run, tmp_path):
     [
         (["--split=tset"], "The splits are train, validation, test; got 'tset'"),
         (["--workdir="], "Expected the workdir of a run"),
-        (["--scales=1;2"], "Expected numbers between commas; got --scales='1;2'. Write --scales=0.75,1,1.25."),
-        (["--samples=1"], "Samples are 0, for none, or 2 and more, which can disagree; got --samples=1. Write --samples=40."),
+        (["--scales=1;2"], "Expected numbers between commas; got --scales='1;2'. Set --scales=0.75,1,1.25."),
+        (["--samples=1"], "Expected 0 samples (none), or at least 2; got --samples=1. Set --samples=40."),
         (["--samples=-2"], "got --samples=-2"),
         (["--scales=1,0"], "Views need one or more scales, each above 0; got (1.0, 0.0)"),
         (["--weights=bell"], 'weights is "uniform" or "gaussian"; got \'bell\'.'),
     ],
 )
-def test_wrong_flags_are_sentences(run, segmenter, flags, message, capsys):
+def test_wrong_flags_are_refused_with_one_sentence(run, segmenter, flags, message, capsys):
     assert run(evaluate, segmenter, *flags) == 2
     assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stride", ["0", "17", "-1", "8,0", "8,17", "8,8,8", "8.5", "half", ","])
 @pytest.mark.parametrize("entry_point", [evaluate, predict])
-def test_a_stride_that_misses_pixels_or_is_none_is_refused(run, segmenter, photos, entry_point, stride, capsys):
+def test_invalid_strides_are_refused(run, segmenter, photos, entry_point, stride, capsys):
     inputs = [f"--input={photos}"] if entry_point is predict else []
     assert run(entry_point, segmenter, *inputs, f"--stride={stride}") == 2
-    assert f"at least 1 and at most the window's 16,16; got --stride={stride}. Write one such as --stride=11,11" in capsys.readouterr().err
+    assert f"at least 1 and at most the window's 16,16; got --stride={stride}. Set --stride=11,11" in capsys.readouterr().err
 
 
-def test_windows_of_an_autoencoder_slide_in_predict_alone(run, autoencoder, photos, tmp_path, capsys):
+def test_windows_of_an_autoencoder_slide_only_in_predict(run, autoencoder, photos, tmp_path, capsys):
     for flag in ("--stride=8", "--weights=gaussian"):
         assert run(evaluate, autoencoder, flag) == 2
-        assert "scored on the middle window of each image; none slides. Leave out --stride and --weights." in capsys.readouterr().err
+        assert "scored on the central window of each image, without sliding. Leave out --stride and --weights." in capsys.readouterr().err
     flags = (f"--input={photos / 'b.jpg'}", "--stride=8", "--weights=gaussian")
     assert run(predict, autoencoder, *flags, f"--output={tmp_path / 'out'}") == 0
 
@@ -423,7 +423,7 @@ def test_views_of_an_autoencoder_are_refused(run, autoencoder, photos, entry_poi
         assert "this run is an autoencoder. Leave out --flip and --scales." in capsys.readouterr().err
 
 
-def test_a_data_set_with_other_classes_is_refused(run, segmenter, capsys):
+def test_a_data_set_with_another_number_of_classes_is_refused(run, segmenter, capsys):
     other = segmenter._replace(method=segmenter.method.clone(classes=3, head=segmenter.method.head.clone(classes=3)))
     assert run(evaluate, other) == 2
     assert "The model knows 3 classes; the data set has 8: background" in capsys.readouterr().err

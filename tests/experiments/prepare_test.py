@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture
 def ade(tmp_path):
-    """A tree like ADEChallengeData2016's, two images in training and one in validation."""
+    """Make a tree like ADEChallengeData2016, with two training images and one validation image."""
     root = tmp_path / "ADEChallengeData2016"
     for folder, names in (("training", ("a", "b")), ("validation", ("c",))):
         for name in names:
@@ -46,32 +46,32 @@ def test_the_semantic_labels_of_ade_are_prepared_without_tensorflow(ade, tmp_pat
         np.testing.assert_array_equal(record["label"], np.where(stored == 0, IGNORE, stored - 1))
         np.testing.assert_array_equal(record["image"], np.asarray(Image.open(ade / f"images/training/{record['name']}.jpg")))
     assert len(spec.build(dataset("scene_parse150_semantic", "validation", str(tmp_path / "tfds")))) == 1
-    assert prepare.prepare("scene_parse150_semantic", str(tmp_path / "tfds"))  # done already: wants nothing
+    assert prepare.prepare("scene_parse150_semantic", str(tmp_path / "tfds"))  # already prepared
 
 
-def test_what_is_downloaded_by_hand_is_asked_for(tmp_path):
-    with pytest.raises(UserError, match=r"cityscapes is downloaded by hand.*gtFine_trainvaltest.zip.*set --manual_dir"):
+def test_files_to_download_by_hand_are_requested(tmp_path):
+    with pytest.raises(UserError, match=r"Expected the files of cityscapes in --manual_dir.*gtFine_trainvaltest.zip.*set --manual_dir"):
         prepare.prepare("cityscapes/semantic_segmentation", str(tmp_path))
-    with pytest.raises(UserError, match="should hold images/training, annotations/training"):
+    with pytest.raises(UserError, match="should have images/training, annotations/training"):
         prepare.prepare("scene_parse150_semantic", str(tmp_path), str(tmp_path))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed")
-def test_without_tensorflow_one_sentence_says_so(tmp_path, capsys):
+def test_without_tensorflow_the_error_is_one_sentence(tmp_path, capsys):
     assert cli.guarded(prepare.run, ["prepare", "--name=oxford_iiit_pet", f"--data_dir={tmp_path}"]) == 2
     assert "TFDS needs TensorFlow to prepare oxford_iiit_pet" in capsys.readouterr().err
 
 
-def test_without_a_network_one_sentence_comes_at_once(tmp_path, monkeypatch):
+def test_without_a_network_the_error_comes_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setitem(prepare.HOSTS, "oxford_iiit_pet", "http://127.0.0.1:9")  # the discard port: refused
     start = time.perf_counter()
-    with pytest.raises(UserError, match=r"Cannot reach http://127.0.0.1:9 \(.*refused.*\); the data set is downloaded"):
+    with pytest.raises(UserError, match=r"Cannot reach http://127.0.0.1:9 \(.*refused.*\), the source of the data set"):
         prepare.prepare("oxford_iiit_pet", str(tmp_path))
     assert time.perf_counter() - start < 10
 
 
-def test_a_misspelt_name_is_mended(tmp_path, monkeypatch):
+def test_a_misspelt_name_gets_a_suggestion(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     with pytest.raises(UserError, match=r"TFDS has no data set 'oxford_iiit_pets'; did you mean oxford_iiit_pet"):
         prepare.prepare("oxford_iiit_pets", str(tmp_path))

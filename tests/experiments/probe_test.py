@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from aeseg.runs.run import Data
+from aeseg.runs.data import Data
 from experiments import pretrain, probe
 from experiments.console import cli
 from tests.experiments.bad_input_test import PRETRAIN, assert_says
@@ -28,7 +28,7 @@ def probed(*flags):
     assert cli.guarded(probe.run, ["program", *FLAGS, *flags]) == 0
 
 
-def test_each_probe_reads_a_pretrained_encoder_and_leaves_its_numbers_beside_it(pretrained, capsys):
+def test_each_probe_reads_a_pretrained_encoder_and_writes_its_numbers_into_the_workdir(pretrained, capsys):
     probed(f"--init={pretrained}", "--kind=knn", "--split=validation", "--stride=2")
     probed(f"--init={pretrained}", "--kind=logistic", "--patches=20")
     assert "Kept 20 of 128 labelled patches (--patches=20)." in capsys.readouterr().out
@@ -42,7 +42,7 @@ def test_each_probe_reads_a_pretrained_encoder_and_leaves_its_numbers_beside_it(
         assert {"mean_iou", "init", "config", "seed", "device", "commit", "versions", "seconds"} <= set(entry)
 
 
-def test_a_fresh_encoder_s_patches_are_their_own_nearest_neighbours(tmp_path):
+def test_patches_of_a_random_encoder_are_their_own_nearest_neighbours(tmp_path):
     probed(f"--workdir={tmp_path / 'fresh'}", "--split=train", "--stride=1", "--neighbours=1")
     found = entries(tmp_path / "fresh")["knn train"]
     assert found["init"] == ""
@@ -50,11 +50,11 @@ def test_a_fresh_encoder_s_patches_are_their_own_nearest_neighbours(tmp_path):
     assert found["pixel_accuracy"] > 0.95
 
 
-def test_a_split_of_other_classes_is_refused(tmp_path, monkeypatch, capsys):
+def test_a_split_with_another_number_of_classes_is_refused(tmp_path, monkeypatch, capsys):
     whole = Data.scored
     monkeypatch.setattr(Data, "scored", lambda data, split: whole(data, split) if split != "test" else Stripes())
     assert cli.guarded(probe.run, ["program", *FLAGS, f"--workdir={tmp_path / 'run'}"]) == 2
-    assert_says(capsys.readouterr().err, "The config has 8 classes; the data have 2. Set --config.method.classes")
+    assert_says(capsys.readouterr().err, "Expected 8 classes, as in the config; the data have 2. Set --config.method.classes")
 
 
 class Stripes:
@@ -76,7 +76,7 @@ class Stripes:
         (("--config.method.classes=3",), "The model has 3 classes; the training data have 8"),
     ],
 )
-def test_what_cannot_be_probed_is_refused(flags, says, tmp_path, capsys):
+def test_invalid_probes_are_refused(flags, says, tmp_path, capsys):
     assert cli.guarded(probe.run, ["program", *FLAGS, f"--workdir={tmp_path / 'run'}", *flags]) == 2
     assert_says(capsys.readouterr().err, says)
     assert not (tmp_path / "run").exists()

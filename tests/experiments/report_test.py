@@ -1,4 +1,4 @@
-"""The page in a browser: Debian's Chromium, without a window, driven by Playwright."""
+"""The page in a browser: headless Chromium, driven by Playwright."""
 
 import os
 import shutil
@@ -12,9 +12,9 @@ CHROMIUM = os.environ.get("AESEG_CHROMIUM") or shutil.which("chromium") or shuti
 
 @pytest.fixture(scope="module")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="The page is tried in a browser: pip install -e '.[test]'.")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="The test needs Playwright: pip install -e '.[test]'.")
     if not CHROMIUM:
-        pytest.skip("The page is tried in Chromium, and there is none: apt-get install chromium, or name it in AESEG_CHROMIUM.")
+        pytest.skip("The test needs Chromium: apt-get install chromium, or set AESEG_CHROMIUM.")
     with sync_api.sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield opened
@@ -30,7 +30,7 @@ def file(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, file):
-    """Opens the page; at the end of the test nothing was said on the console and nothing was asked of a network."""
+    """Return a function that opens the page; at the end, assert an empty console and no network requests."""
     contexts, said, asked = [], [], []
 
     def call(**how):
@@ -54,11 +54,11 @@ def names(page):
 
 
 def cuts(page):
-    """How far the truth and the prediction of the first card are in, from the left, in %."""
+    """Return the clip paths of the first card's truth and prediction."""
     return page.eval_on_selector_all("#run0 .card:first-child :is(.truth, .prediction)", "layers => layers.map(one => one.style.clipPath)")
 
 
-def test_the_worst_image_is_first_and_the_order_can_be_turned(opened):
+def test_the_worst_image_is_first_and_the_order_can_be_reversed(opened):
     page = opened()
     assert names(page) == [samples.EVIL, "a10", "b", "a9"]
     page.select_option("#run0 .sort", "best")
@@ -67,7 +67,7 @@ def test_the_worst_image_is_first_and_the_order_can_be_turned(opened):
     assert [name for name in names(page) if name != samples.EVIL] == ["a9", "a10", "b"], "numbers count as numbers"
 
 
-def test_a_class_shows_the_images_that_hold_it_by_its_own_iou(opened):
+def test_a_class_filters_the_images_with_it_and_sorts_them_by_its_iou(opened):
     page = opened()
     page.select_option("#run0 .filter", "2")
     assert names(page) == [samples.EVIL, "a10", "a9"]
@@ -79,7 +79,7 @@ def test_a_class_shows_the_images_that_hold_it_by_its_own_iou(opened):
     assert len(names(page)) == 4
 
 
-def test_a_part_of_a_name_finds_images_and_none_is_said(opened):
+def test_a_part_of_a_name_finds_images_and_an_empty_result_is_shown(opened):
     page = opened()
     page.fill("#run0 .search", "A1")
     assert names(page) == ["a10"]
@@ -88,7 +88,7 @@ def test_a_part_of_a_name_finds_images_and_none_is_said(opened):
     assert page.locator("#run0 .empty").is_visible()
 
 
-def test_the_slider_goes_from_the_image_over_the_truth_to_the_prediction(opened):
+def test_the_slider_moves_from_the_image_through_the_truth_to_the_prediction(opened):
     page = opened()
     slider = page.locator("#run0 .card:first-child .slider")
     assert cuts(page) == ["inset(0px 0px 0px 100%)", "inset(0px 0% 0px 0px)"], "the prediction is shown first"
@@ -101,8 +101,8 @@ def test_the_slider_goes_from_the_image_over_the_truth_to_the_prediction(opened)
     assert slider.get_attribute("aria-valuetext") == "prediction"
 
 
-def test_what_the_layers_show_is_on_the_screen(opened):
-    """Left half right, right half wrong: the truth there is green, the prediction red."""
+def test_the_screen_shows_the_layers(opened):
+    """The right half is wrong: its truth is green, its prediction red."""
     page = opened()
     page.locator("#run0 .strength").fill("1")
     stack = page.locator("#run0 .card:first-child .stack")
@@ -152,7 +152,7 @@ def test_dragging_across_an_image_moves_its_slider(opened):
     assert abs(float(page.locator("#run0 .card:first-child .slider").input_value()) - 0.5) < 0.05
 
 
-def test_names_are_text_and_nothing_else(opened):
+def test_names_are_only_text(opened):
     page = opened()
     assert page.evaluate("window.attacked") is None
     assert page.locator(f"#run0 .card .name >> text={samples.EVIL[:12]}").first.get_attribute("title") == samples.EVIL
@@ -160,7 +160,7 @@ def test_names_are_text_and_nothing_else(opened):
     assert page.evaluate("document.scripts.length") == 1
 
 
-def test_a_curve_tells_its_values_where_it_is_pointed_at(opened):
+def test_a_curve_shows_its_values_at_the_pointer(opened):
     page = opened()
     chart = page.locator("#curves .chart").first
     chart.locator("svg").hover(position={"x": 5, "y": 40})

@@ -1,7 +1,10 @@
-"""experiments/soak.py: the reduced soak finds nothing, what fails is found, and an interrupted soak goes on."""
+"""experiments/soak.py: the reduced soak has no failures, real failures are reported, and an interrupted soak resumes."""
 
 import json
 import os
+import subprocess
+import sys
+import time
 
 import cv2
 import numpy as np
@@ -12,7 +15,7 @@ from experiments import soak
 from experiments.console import cli
 from experiments.soaking import bad_files, journal, properties, runs
 from experiments.soaking.journal import Case, Outcome
-from experiments.soaking.worker import Lost, Worker
+from experiments.soaking.worker import Clock, Lost, Worker
 
 
 def lines(path):
@@ -30,10 +33,10 @@ def test_the_reduced_soak_loses_nothing(tmp_path, capsys):
     assert counts["damages"] == 6
     assert counts["full disks"] == 2
     assert counts["bad inputs"] >= 10
-    assert counts["examples"] >= 20 * len(properties.TESTS)
+    assert counts["examples"] >= properties.REDUCED * properties.examples.TIMES * len(properties.TESTS)
 
 
-def test_a_good_png_is_read_and_one_that_claims_another_size_is_not():
+def test_a_good_png_is_read_and_a_png_without_height_is_not():
     pixels = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
     decoded = cv2.imdecode(np.frombuffer(bad_files.png(pixels), np.uint8), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(decoded, pixels)
@@ -42,7 +45,7 @@ def test_a_good_png_is_read_and_one_that_claims_another_size_is_not():
     assert len(set(names)) == len(names)
 
 
-def test_cases_that_are_done_are_not_tried_again_and_failures_are_if_asked(tmp_path):
+def test_done_cases_are_not_tried_again_and_failures_only_on_request(tmp_path):
     tried, path, said = [], str(tmp_path / "cases.jsonl"), []
 
     def case(name, *failures):
@@ -63,11 +66,11 @@ def test_cases_that_are_done_are_not_tried_again_and_failures_are_if_asked(tmp_p
 
 
 def test_the_results_page_shows_the_last_full_line_of_each_part(monkeypatch):
-    told = {"seconds": 120.0, "commit": "abc", "scale": "full"}
+    common = {"seconds": 120.0, "commit": "abc", "scale": "full"}
     recorded = [
-        {**told, "part": "kills", "counts": {"kills": 1}, "failures": ["x"]},
-        {**told, "part": "kills", "counts": {"kills": 66, "while saving": 30}, "failures": []},
-        {**told, "part": "inputs", "counts": {"bad inputs": 2000}, "failures": [], "scale": "reduced"},
+        {**common, "part": "kills", "counts": {"kills": 1}, "failures": ["x"]},
+        {**common, "part": "kills", "counts": {"kills": 66, "while saving": 30}, "failures": []},
+        {**common, "part": "inputs", "counts": {"bad inputs": 2000}, "failures": [], "scale": "reduced"},
     ]
     monkeypatch.setattr(journal.measurements, "lines", lambda name: recorded)
     assert journal.table().splitlines()[-1] == "| kills | 66 kills, 30 while saving | 0 | 2.0 | abc |"
@@ -78,14 +81,14 @@ def test_an_unknown_part_is_named(tmp_path):
         soak.run(["soak", "--parts=kill", f"--workdir={tmp_path}"])
 
 
-def test_a_difference_of_two_runs_is_found():
+def test_differences_between_two_runs_are_named():
     one = {"step": 12, "state": {"a": 1, "b": 2}, "rows": [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.4}]}
     assert runs.differences(one, one) == ()
     other = {"step": 11, "state": {"a": 1, "b": 3}, "rows": one["rows"][:1]}
-    found = " ".join(runs.differences(one, other))
-    assert "last step is 11, not 12" in found
-    assert "1 leaves of the state differ, such as ['b']" in found
-    assert "has 1 rows, not 2" in found
+    sentences = " ".join(runs.differences(one, other))
+    assert "last step is 11, not 12" in sentences
+    assert "1 leaves of the state differ, such as ['b']" in sentences
+    assert "has 1 rows, not 2" in sentences
 
 
 @pytest.mark.parametrize(
@@ -98,11 +101,11 @@ def test_a_difference_of_two_runs_is_found():
         ({"code": 2, "said": "Traceback (most recent call last):\nx", "traceback": ""}, "prints a traceback"),
     ],
 )
-def test_what_is_no_refusal_is_found(answer, wrong):
+def test_a_wrong_refusal_is_named(answer, wrong):
     assert runs.refusal(answer)[: len(wrong) or None] == wrong
 
 
-def test_a_worker_that_dies_or_is_silent_is_a_result(tmp_path, monkeypatch):
+def test_the_death_or_silence_of_a_worker_raises_lost(tmp_path, monkeypatch):
     with Worker(str(tmp_path / "log")) as worker:
         worker.give({"do": "command", "module": "soak", "argv": ["--help"]})
         assert worker.answer(100)["code"] == 0
@@ -114,7 +117,7 @@ def test_a_worker_that_dies_or_is_silent_is_a_result(tmp_path, monkeypatch):
         assert worker.pid == 0
 
 
-def test_a_property_that_does_not_hold_is_a_failure_with_its_example(tmp_path, monkeypatch):
+def test_a_false_property_is_a_failure_with_its_example(tmp_path, monkeypatch):
     def small(draw, folder):
         from hypothesis import strategies as st
 
@@ -125,3 +128,18 @@ def test_a_property_that_does_not_hold_is_a_failure_with_its_example(tmp_path, m
     (case,) = properties.cases(setting)
     (failure,) = case.run().failures
     assert "500" in failure
+
+
+def test_a_process_that_waits_for_a_core_is_not_late_and_one_that_sleeps_is():
+    """Two processes share one core, and each has half of its seconds."""
+    spin = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\nwhile True: pass"
+    spinning = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(4)]
+    sleeping = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    clocks = [Clock(process.pid) for process in (*spinning, sleeping)]
+    time.sleep(3)
+    seconds = [clock.seconds() for clock in clocks]
+    for process in (*spinning, sleeping):
+        process.kill()
+        process.wait()
+    assert min(seconds[:4]) < 2
+    assert seconds[4] > 2

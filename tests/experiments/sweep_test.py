@@ -1,5 +1,6 @@
-"""experiments/sweep.py: trials are run once, picked by validation, and only the winner meets the test set."""
+"""experiments/sweep.py: trials run once, validation selects the winner, and only the winner is scored on the test set."""
 
+import contextlib
 import importlib
 import json
 import os
@@ -27,7 +28,7 @@ SCORES = {0.001: 0.2, 0.002: 0.4, 0.004: 0.3}
 
 @pytest.fixture
 def calls(monkeypatch):
-    """The commands called, none of which trains: the score is that of the learning rate, those in `failing` fail."""
+    """Record commands without training: the score depends on the learning rate; runs in `failing` fail."""
     seen = types.SimpleNamespace(trained=[], scored=[], failing=set(), score=lambda config: SCORES[config.optimiser.learning_rate])
     turn = threading.Lock()
 
@@ -61,7 +62,7 @@ def calls(monkeypatch):
 
 @pytest.fixture
 def swept(tmp_path, capsys):
-    """Sweep in a directory of the test: (exit code, what was printed, what was said of errors)."""
+    """Return a function that sweeps in a directory of the test and returns (exit code, stdout, stderr)."""
 
     def run(*flags):
         code = cli.guarded(sweep.run, ["program", *flags, f"--workdir={tmp_path / 'sweep'}"])
@@ -75,7 +76,7 @@ def lines(tmp_path):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_the_winner_of_the_validation_set_alone_meets_the_test_set(calls, swept, tmp_path, jobs):
+def test_only_the_winner_on_validation_is_scored_on_the_test_set(calls, swept, tmp_path, jobs):
     code, out, _ = swept(RATES, f"--jobs={jobs}", "--init=runs/some pretraining")
     assert code == 0
     assert calls.scored == ["001-0"]
@@ -85,12 +86,12 @@ def test_the_winner_of_the_validation_set_alone_meets_the_test_set(calls, swept,
         (2, 0.3, "none"),
     ]
     place = tmp_path / "sweep"
-    told = re.sub(r"seconds     \d+ of", "seconds     0 of", out[out.index("winner") :])  # a busy machine takes one
-    assert told.splitlines() == [
+    summary = re.sub(r"seconds     \d+ of", "seconds     0 of", out[out.index("winner") :])  # a busy machine takes one
+    assert summary.splitlines() == [
         "winner      trial 1: optimiser.learning_rate=0.002",
-        "validation  mean_iou 0.4  (one seed; by this it was picked)",
-        "test        mean_iou 0.1  (read once, of the winner alone)",
-        "seconds     0 of training, in all runs that were finished",
+        "validation  mean_iou 0.4  (one seed; selected the winner)",
+        "test        mean_iou 0.1  (read once, only for the winner)",
+        "seconds     0 of training, over all finished runs",
         f"trained     {place}/trials/001-0",
         f"config      {place}/winner.json",
         f"next        python -m experiments.segment --config={place}/winner.json '--init=runs/some pretraining' --workdir={place}/winner",
@@ -108,7 +109,7 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(calls, swept):
     assert again[again.index("winner") :] == first[first.index("winner") :]
 
 
-def test_a_sweep_that_was_cut_off_goes_on_where_it_was(calls, swept, monkeypatch):
+def test_an_interrupted_sweep_resumes(calls, swept, monkeypatch):
     run, began = commands.call, []
 
     def cut(command, *rest, **more):
@@ -124,7 +125,23 @@ def test_a_sweep_that_was_cut_off_goes_on_where_it_was(calls, swept, monkeypatch
     assert (len(calls.trained), calls.scored) == (3, ["001-0"])
 
 
-def test_a_trial_that_fails_is_marked_and_the_others_go_on(calls, swept):
+def test_a_sweep_of_an_earlier_version_resumes_if_its_trials_are_the_same(calls, swept, tmp_path):
+    """Its sweep.json describes the space with that version's classes."""
+    assert swept(RATES)[0] == 0
+    path = tmp_path / "sweep" / "sweep.json"
+    old = json.loads(path.read_text())
+    old["space"] = "Values(field='optimiser.learning_rate', values=(0.001, 0.002, 0.004))"
+    path.write_text(json.dumps(old))
+    assert "This sweep is finished" in swept(RATES)[1]
+    path.write_text(json.dumps(old))
+    (tmp_path / "sweep" / "report.json").unlink()
+    code, _, err = swept("--space=optimiser.learning_rate=1e-3,3e-3,4e-3")
+    assert code == 2
+    assert "has trial 1 with {'optimiser.learning_rate': 0.002}; the sampler gives it {'optimiser.learning_rate': 0.003}" in err
+    assert len(calls.trained) == 3
+
+
+def test_a_failed_trial_is_marked_and_the_others_continue(calls, swept):
     calls.failing = {"001-0"}
     code, out, err = swept(RATES)
     assert code == 0
@@ -133,7 +150,7 @@ def test_a_trial_that_fails_is_marked_and_the_others_go_on(calls, swept):
     assert "[sweep] trial 1, seed 0: failed: exit code 2: the loss is not finite" in err
 
 
-def test_where_all_trials_fail_the_test_set_is_not_read_and_the_same_command_tries_again(calls, swept):
+def test_if_all_trials_fail_the_test_set_is_not_read_and_the_same_command_tries_again(calls, swept):
     calls.failing = {f"00{number}-0" for number in range(3)}
     code, _, err = swept(RATES)
     assert (code, calls.scored) == (1, [])
@@ -148,7 +165,7 @@ def test_the_mean_over_seeds_decides(calls, swept, tmp_path):
     code, out, _ = swept("--space=optimiser.learning_rate=1e-3,2e-3", "--seeds=2", "--config.seed=5")
     assert code == 0
     assert calls.scored == ["001-5", "001-6"]
-    assert "validation  mean_iou 0.5 ± 0  (the mean over 2 seeds; by this it was picked)" in out
+    assert "validation  mean_iou 0.5 ± 0  (the mean over 2 seeds; selected the winner)" in out
     assert cli.load_config(str(tmp_path / "sweep" / "winner.json")).seed == 5
 
 
@@ -160,7 +177,7 @@ def test_a_loss_is_best_where_it_is_smallest(calls, swept):
     assert "test        loss 0.9  (read once" in out
 
 
-def test_a_test_set_that_is_the_validation_set_is_called_that(calls, swept):
+def test_a_test_set_equal_to_the_validation_set_is_reported(calls, swept):
     calls.score = lambda config: config.ema
     assert (
         "test        mean_iou 0.1  (not independent: this config's test"
@@ -168,7 +185,7 @@ def test_a_test_set_that_is_the_validation_set_is_called_that(calls, swept):
     )
 
 
-def test_where_the_test_set_cannot_be_read_the_winner_stands_and_the_same_command_tries_again(calls, swept, monkeypatch):
+def test_if_the_test_set_cannot_be_read_the_winner_is_kept_and_the_same_command_tries_again(calls, swept, monkeypatch):
     run = commands.call
 
     def call(command, *rest, **more):
@@ -180,13 +197,13 @@ def test_where_the_test_set_cannot_be_read_the_winner_stands_and_the_same_comman
     code, out, _ = swept(RATES)
     assert code == 1
     assert "winner      trial 1: " in out
-    assert "test        not scored: exit code 2: there is no directory; the same command tries again, and chooses no other winner" in out
+    assert "test        not scored: exit code 2: there is no directory; the same command tries again, with the same winner" in out
     monkeypatch.setattr(commands, "call", run)
     assert swept(RATES)[0] == 0
     assert (len(calls.trained), calls.scored) == (3, ["001-0"])
 
 
-def test_a_winner_that_has_met_the_test_set_stays_the_winner(calls, swept, tmp_path, monkeypatch):
+def test_a_winner_with_test_scores_stays_the_winner(calls, swept, tmp_path, monkeypatch):
     run = commands.call
 
     def call(command, *rest, **more):
@@ -204,13 +221,13 @@ def test_a_winner_that_has_met_the_test_set_stays_the_winner(calls, swept, tmp_p
     calls.failing = set()  # so that the best would be trial 2 now
     code, out, _ = swept(RATES, "--seeds=2")
     assert (code, calls.scored, len(calls.trained)) == (0, ["001-0", "001-1"], trained)
-    assert "The winner of this sweep is chosen: it alone is scored, no trial is tried again; nothing is trained." in out
+    assert "The winner of this sweep is chosen: only its runs are scored; nothing is trained." in out
     assert "winner      trial 1: " in out
     assert cli.load_config(str(tmp_path / "sweep" / "winner.json")).optimiser.learning_rate == 0.002
     assert "This sweep is finished; nothing is trained." in swept(RATES, "--seeds=2")[1]
 
 
-def test_the_winner_is_written_down_before_the_test_set_is_read(calls, swept, tmp_path, monkeypatch):
+def test_the_winner_is_saved_before_the_test_set_is_read(calls, swept, tmp_path, monkeypatch):
     run, seen = commands.call, []
 
     def call(command, *rest, **more):
@@ -224,7 +241,7 @@ def test_the_winner_is_written_down_before_the_test_set_is_read(calls, swept, tm
     assert seen == [1]
 
 
-def test_another_process_at_the_sweep_is_refused(calls, swept, tmp_path, monkeypatch):
+def test_another_process_in_the_same_sweep_is_refused(calls, swept, tmp_path, monkeypatch):
     run, codes = commands.call, []
 
     def call(command, *rest, **more):
@@ -236,7 +253,41 @@ def test_another_process_at_the_sweep_is_refused(calls, swept, tmp_path, monkeyp
     monkeypatch.setattr(commands, "call", call)
     code, _, err = swept(RATES)
     assert (code, codes, len(calls.trained)) == (0, [2], 3)
-    assert f"Expected no other process at {tmp_path / 'sweep'}; one is sweeping there. The same command goes on when it has ended" in err
+    assert f"Expected no other process in {tmp_path / 'sweep'}; another sweep is running there. Rerun the same command after it" in err
+
+
+def test_copies_run_each_trial_once_and_one_of_them_scores_the_winner(calls, tmp_path, monkeypatch, capsys):
+    """Two threads stand for two processes: a lock is of its open file."""
+    monkeypatch.setattr(commands, "ended_together", contextlib.nullcontext)  # its signals are the main thread's
+    monkeypatch.setattr(commands, "PAUSE", 0.05)
+    run, codes = commands.call, []
+
+    def call(command, *rest, **more):
+        time.sleep(0.1)
+        return run(command, *rest, **more)
+
+    def copy():
+        codes.append(cli.guarded(sweep.run, ["program", RATES, "--seeds=2", "--copies=2", f"--workdir={tmp_path / 'sweep'}"]))
+
+    monkeypatch.setattr(commands, "call", call)
+    calls.failing = {"000-1"}
+    copies = [threading.Thread(target=copy) for _ in range(2)]
+    for each in copies:
+        each.start()
+    for each in copies:
+        each.join()
+    assert codes == [0, 0]
+    tried = sorted((line["trial"], line["seed"]) for line in lines(tmp_path))
+    assert tried == sorted(set(tried)), "each run has one line"
+    assert len(calls.trained) == len(tried) == 6
+    assert sorted(calls.scored) == ["001-0", "001-1"]
+    assert capsys.readouterr().out.count("winner      trial 1") == 2
+
+
+def test_copies_share_no_trials_that_depend_on_one_another(calls, swept):
+    code, _, err = swept(RATES, "--sampler=optuna-tpe", "--trials=3", "--copies=2")
+    assert code == 2
+    assert "copies share the trials of grid and random only" in err
 
 
 def test_a_segmenter_is_scored_on_whole_images_so_that_its_window_may_vary(calls, swept):
@@ -267,7 +318,7 @@ def test_equal_fields_at_once_are_run_once(calls, swept, tmp_path, monkeypatch):
     assert sorted((line["trial"], line["value"]) for line in lines(tmp_path)) == [(0, 0.2), (1, 0.2), (2, 0.4)]
 
 
-def test_equal_fields_of_a_run_that_failed_meanwhile_are_run(calls, swept, tmp_path):
+def test_equal_fields_of_a_failed_run_are_run_again(calls, swept, tmp_path):
     calls.failing = {"000-0"}
     assert swept("--space=optimiser.learning_rate=1e-3,0.001", "--jobs=2")[0] == 0
     assert len(calls.trained) == 2
@@ -282,7 +333,7 @@ def test_a_sweep_may_grow_until_it_has_a_winner(calls, swept):
     assert swept(*random, "--trials=3")[0] == 0
     code, _, err = swept(*random, "--trials=1")
     assert code == 2
-    assert "holds a sweep whose winner is chosen:\n  sweep.trials: 3 -> 1\nName another --workdir" in err
+    assert "has a sweep whose winner is chosen:\n  sweep.trials: 3 -> 1\nSet another --workdir" in err
 
 
 def test_optuna_s_trials_are_run_and_not_run_again(calls, swept):
@@ -324,10 +375,10 @@ def test_a_run_that_stopped_early_is_not_scored(tmp_path):
         (("--space=optimiser.learning_rat=1",), "has no 'learning_rat' (did you mean 'learning_rate'?)"),
         (("--space=data.transforms[1].probability=0,1",), "config.data.transforms has no [1]; it has 1 entries, counted from 0."),
         (("--space=steps=2,many",), "Expected a value of steps of type int, such as 1600; got 'many' in the space."),
-        (("--space=transfer=uniform(0,1)",), "A range is of numbers; transfer is '0' for 0. Name its values"),
+        (("--space=transfer=uniform(0,1)",), "A range needs numbers; transfer is '0' for 0. List its values"),
         (("--space=batch_size=8,16 & steps=1",), "batch_size has 2, steps has 1"),
         ((RATES, "--sampler=bayes"), "The samplers are grid, random, optuna-tpe, optuna-cmaes; got 'bayes'"),
-        ((RATES, "--config.best=mean_io"), "got 'mean_io' (did you mean 'mean_iou'?), which would never be there"),
+        ((RATES, "--config.best=mean_io"), "got 'mean_io' (did you mean 'mean_iou'?), which is never measured"),
         ((RATES, "--config=pretrain", "--config.best=mean_iou"), "`pretrain` measures loss, psnr, squared_error, ssim; got 'mean_iou'"),
         (("--space=seed=1,2",), "over --seeds; seed changes config.seed: 0 -> 1"),
         (("--space=data.on_error=raise,skip",), 'data.on_error changes config.data.on_error: "raise" -> "skip". Leave it out'),
@@ -341,7 +392,7 @@ def test_a_run_that_stopped_early_is_not_scored(tmp_path):
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) and value else None,
 )
-def test_what_no_sweep_could_use_is_a_sentence_before_any_training(calls, swept, tmp_path, flags, says):
+def test_invalid_sweeps_are_refused_before_training(calls, swept, tmp_path, flags, says):
     code, _, err = swept(*flags)
     assert code == 2
     assert says in err
@@ -349,7 +400,7 @@ def test_what_no_sweep_could_use_is_a_sentence_before_any_training(calls, swept,
     assert not (tmp_path / "sweep").exists()
 
 
-def test_a_file_that_returns_no_space_is_a_sentence(swept, tmp_path):
+def test_a_file_that_does_not_return_a_space_is_refused(swept, tmp_path):
     path = tmp_path / "rates.py"
     path.write_text("def get_space():\n    return 'ema=0,1'\n")
     code, _, err = swept(f"--space={path}")
@@ -365,18 +416,18 @@ def test_another_sweep_in_the_directory_is_refused_with_the_differences(calls, s
     assert "threads" not in err
 
 
-def test_a_record_of_other_fields_than_the_sampler_gives_is_refused(calls, swept, tmp_path):
+def test_a_record_with_other_fields_than_the_sampler_s_is_refused(calls, swept, tmp_path):
     calls.failing = {"000-0", "001-0", "002-0"}  # so that the sweep stays open
     swept(RATES)
     stray = {"trial": 0, "seed": 0, "fields": {"optimiser.learning_rate": 0.5}, "value": 0.9, "seconds": 1.0, "workdir": "x"}
     jsonlines.write(str(tmp_path / "sweep" / "trials.jsonl"), stray)
     code, _, err = swept(RATES)
     assert code == 2
-    assert "holds trial 0 with {'optimiser.learning_rate': 0.5}; the sampler gives it {'optimiser.learning_rate': 0.001}" in err
+    assert "has trial 0 with {'optimiser.learning_rate': 0.5}; the sampler gives it {'optimiser.learning_rate': 0.001}" in err
 
 
 def test_two_trials_are_trained_and_the_winner_s_config_runs(swept, tmp_path, monkeypatch):
-    """The entry points themselves, in this process."""
+    """Runs the real commands in this process."""
 
     def call(command, share, log="", capture=False, lock=None):
         module = importlib.import_module(command[2])

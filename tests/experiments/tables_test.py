@@ -1,4 +1,4 @@
-"""experiments/tables.py: paired differences, the paper beside us, failures, and what README.md shows."""
+"""experiments/tables.py: paired differences, the paper's numbers, failures, and the results page."""
 
 import json
 
@@ -13,7 +13,7 @@ from experiments.study import descriptions, figures, measurements, plan, plot, s
 
 
 def identified(table, rows, name):
-    """The id of the recorded config of a row, which is recorded if it is not yet."""
+    """Return the id of a row's recorded config; record it if it is new."""
     return descriptions.store(descriptions.config_file(measurements.RESULTS, table), descriptions.described(rows)[name])
 
 
@@ -33,7 +33,7 @@ def results(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_differences_are_taken_seed_by_seed(results):
+def test_differences_are_paired_by_seed(results):
     table = tables.printed("scenes")
     line = next(line for line in table.splitlines() if line.startswith("| pretrained"))
     mean, half = significance.interval([0.05, 0.04, 0.06])
@@ -42,7 +42,7 @@ def test_differences_are_taken_seed_by_seed(results):
     assert "1 x cpu; commit abc" in table
 
 
-def test_lines_of_another_config_are_not_shown_and_of_each_seed_the_last_is(results):
+def test_only_lines_of_the_present_config_and_the_last_per_seed_are_shown(results):
     (results / "scenes.jsonl").write_text(
         (results / "scenes.jsonl").read_text().replace(identified("scenes", scenes.ROWS, "pretrained"), "old")
     )
@@ -52,7 +52,7 @@ def test_lines_of_another_config_are_not_shown_and_of_each_seed_the_last_is(resu
     assert [line["numbers"]["mean_iou"] for line in measurements.current("scenes", scenes)] == [0.26, 0.22, 0.27]
 
 
-def test_a_withdrawn_line_stays_in_its_file_and_is_not_shown(results):
+def test_a_withdrawn_line_is_kept_in_its_file_and_not_shown(results):
     lines = [json.loads(line) for line in (results / "scenes.jsonl").read_text().splitlines()]
     reason = [{**line, "withdrawn": "measured wrongly"} if line["row"] == "pretrained" else line for line in lines]
     (results / "scenes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in reason))
@@ -60,7 +60,7 @@ def test_a_withdrawn_line_stays_in_its_file_and_is_not_shown(results):
     assert "| pretrained" not in tables.printed("scenes")
 
 
-def test_the_table_may_be_a_bare_word(results, capsys):
+def test_the_table_may_be_given_without_a_flag(results, capsys):
     assert tables.run(["program", "scenes", "--format=csv"]) == 0
     assert capsys.readouterr().out.startswith("row,mean_iou,")
     for words in (["scenes", "drive"], ["scenes", "--table=scenes"]):
@@ -68,14 +68,14 @@ def test_the_table_may_be_a_bare_word(results, capsys):
         assert "Expected flags only (--name=value), and one table; got 'scenes" in capsys.readouterr().err
 
 
-def test_an_unknown_table_and_one_without_results_are_sentences(results, capsys):
+def test_an_unknown_table_and_a_table_without_results_are_refused(results, capsys):
     assert cli.guarded(tables.run, ["program", "--table=scene"]) == 2
     assert "did you mean 'scenes'?" in capsys.readouterr().err
-    with pytest.raises(UserError, match="Nothing of drive has been measured"):
+    with pytest.raises(UserError, match="Nothing of drive is measured yet"):
         tables.printed("drive")
 
 
-def test_of_each_network_and_form_the_last_speed_is_shown(results):
+def test_the_last_speed_of_each_network_and_form_is_shown(results):
     assert tables.speed() == ""
     common = {
         "network": "unet",
@@ -96,12 +96,12 @@ def test_of_each_network_and_form_the_last_speed_is_shown(results):
     assert [line.split(" | ")[1:3] for line in shown] == [["fast", "0.85 (0.80 to 0.90)"], ["plain", "0.30 (0.80 to 0.90)"]]
 
 
-def test_a_tables_note_stands_below_it(results, monkeypatch):
+def test_the_note_is_below_the_table(results, monkeypatch):
     monkeypatch.setattr(scenes, "NOTE", "What was tried.", raising=False)
     assert tables.printed("scenes").endswith("\n\nWhat was tried.")
 
 
-def test_what_was_drawn_of_a_table_is_linked(results):
+def test_pictures_of_a_table_are_linked(results):
     assert tables.pictures("scenes") == ""
     (results / "pictures").mkdir()
     (results / "pictures" / "scenes_reconstructions.jpg").touch()
@@ -112,7 +112,7 @@ def test_what_was_drawn_of_a_table_is_linked(results):
 
 
 def published(monkeypatch, tolerance):
-    """Give the row `pretrained`, whose mean is 28.0 here, the number that a paper would have."""
+    """Give the row `pretrained`, whose mean is 28.0, a published number."""
     rows = [row._replace(paper={"mean_iou": 30.0}, tolerance=tolerance, citation="A. 2020") if row.compare else row for row in scenes.ROWS]
     monkeypatch.setattr(scenes, "ROWS", (*rows, Row("larger", "segment", "segment", paper={"mean_iou": 50.0}, citation="B. 2021")))
 
@@ -123,7 +123,7 @@ def test_a_mean_farther_from_the_paper_than_tolerated_fails_the_check(results, m
     assert capsys.readouterr().out.splitlines() == [
         "larger, mean_iou: the paper has 50.0 (B. 2021); not measured",
         "pretrained, mean_iou: the paper has 30.0 (A. 2020); we have 28.0 over 3 of 5 seeds, 2.0 away, where 1.5 is tolerated",
-        "scenes: 0 of 1 measured numbers are as near to the paper's as they must be; 1 of 2 are not measured.",
+        "scenes: 0 of 1 measured numbers are within tolerance of the paper's; 1 of 2 are not measured.",
     ]
 
 
@@ -133,7 +133,7 @@ def test_a_mean_within_the_tolerance_passes_the_check(results, monkeypatch, caps
     assert "1 of 1 measured numbers" in capsys.readouterr().out
 
 
-def test_a_picture_and_a_plot_may_be_asked_for_at_once(results, monkeypatch, capsys):
+def test_a_picture_and_a_plot_may_be_requested_at_once(results, monkeypatch, capsys):
     done = []
     monkeypatch.setattr(figures, "write", lambda *arguments: done.append("picture") or ["here.jpg"])
     monkeypatch.setattr(plot, "write", lambda path, *arguments: done.append(path))
@@ -142,16 +142,16 @@ def test_a_picture_and_a_plot_may_be_asked_for_at_once(results, monkeypatch, cap
     assert capsys.readouterr().out == "here.jpg\n"
 
 
-def test_what_compares_nothing_fails_the_check(results, monkeypatch, capsys):
+def test_a_table_without_comparisons_fails_the_check(results, monkeypatch, capsys):
     assert cli.guarded(tables.run, ["program", "scenes", "--check"]) == 2
     assert "Expected rows with published numbers; scenes has none at this scale." in capsys.readouterr().err
     published(monkeypatch, tolerance=2.5)
     (results / "scenes.jsonl").unlink()
     assert tables.run(["program", "scenes", "--check"]) == 1
-    assert "0 of 0 measured numbers are as near to the paper's as they must be; 2 of 2 are not measured." in capsys.readouterr().out
+    assert "0 of 0 measured numbers are within tolerance of the paper's; 2 of 2 are not measured." in capsys.readouterr().out
 
 
-def test_what_is_no_number_fails_the_check(results, monkeypatch):
+def test_nan_fails_the_check(results, monkeypatch):
     published(monkeypatch, tolerance=2.5)
     (results / "scenes.jsonl").write_text((results / "scenes.jsonl").read_text().replace("0.26", "NaN"))
     assert tables.run(["program", "scenes", "--check"]) == 1
@@ -167,18 +167,27 @@ def test_a_row_that_failed_fails_the_command_and_the_check(results, monkeypatch)
         failed = {("larger", 0): "exit code 1: no space"}
 
 
-def test_results_are_recorded_of_the_rows_as_they_are(results, monkeypatch, capsys):
-    monkeypatch.setattr(measurements, "measure_missing", lambda table, paper, runs, extra, jobs: print(extra) or {})
+def test_only_unchanged_rows_are_recorded(results, monkeypatch, capsys):
+    monkeypatch.setattr(measurements, "measure_missing", lambda table, paper, runs, extra, *rest: print(extra) or {})
     assert tables.run(["program", "scenes", "--run", "--set=data.root=/data,data.threads=4"]) == 0
     assert "{'data.root': '/data', 'data.threads': '4'}" in capsys.readouterr().out
     assert cli.guarded(tables.run, ["program", "scenes", "--run", "--set=steps=1,window=(8,8)"]) == 2
-    assert "--set takes data.root, " in (told := capsys.readouterr().err)
+    assert "Expected --set to change only data.root, " in (told := capsys.readouterr().err)
     assert "got steps, window" in told
     assert cli.guarded(tables.run, ["program", "scenes", "--set=data.root"]) == 2
     assert "Expected --set=name=value,name=value; got 'data.root'" in capsys.readouterr().err
 
 
-def test_readme_stays_as_it_was_where_the_tables_cannot_be_written(results, monkeypatch, tmp_path):
+def test_rows_are_run_alone_with_those_that_they_start_from(results, monkeypatch):
+    ran = []
+    monkeypatch.setattr(measurements, "measure_missing", lambda table, paper, *rest: ran.append([row.name for row in paper.ROWS]) or {})
+    assert tables.run(["program", "scenes", "--run", "--rows=pre*"]) == 0
+    assert ran == [["denoising", "pretrained"]]
+    with pytest.raises(UserError, match=r"no row matches 'post\*'\. Set --rows to match some of denoising; scratch; pretrained\."):
+        tables.run(["program", "scenes", "--run", "--rows=post*"])
+
+
+def test_the_readme_is_unchanged_if_the_tables_cannot_be_written(results, monkeypatch, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("\n".join(["before", *tables.MARKS, "after"]))
     front = tmp_path / "front.md"
@@ -196,7 +205,7 @@ def test_readme_stays_as_it_was_where_the_tables_cannot_be_written(results, monk
     assert sorted(path.name for path in tmp_path.glob("README*")) == ["README.md"]
 
 
-def test_an_error_stands_in_the_row_that_failed_until_it_is_measured(results, tmp_path, capsys):
+def test_the_error_of_a_failed_row_is_shown_until_it_is_measured(results, tmp_path, capsys):
     runs = str(tmp_path / "runs")
     for row, seed in (("denoising", 0), ("pretrained", 2), ("pretrained", 4)):  # seed 2 has been measured since
         measurements.kept(measurements.error(measurements.workdir(runs, "scenes", scenes.ROWS, row, seed)), "exit code 1: no space")
@@ -206,7 +215,7 @@ def test_an_error_stands_in_the_row_that_failed_until_it_is_measured(results, tm
     assert "Failed: denoising, seed 0: exit code 1: no space; pretrained, seed 4: exit code 1: no space\n" in table
 
 
-def test_rows_of_the_papers_scale_stand_in_a_table_of_their_own(results, monkeypatch):
+def test_rows_of_the_papers_scale_have_their_own_table(results, monkeypatch):
     row = Row("large", "segment", "segment", scale="paper")
     monkeypatch.setattr(scenes, "ROWS", (*scenes.ROWS, row))
     monkeypatch.setattr(scenes, "SEEDS", {"cpu": 3, "paper": 1})
@@ -231,7 +240,7 @@ def test_rows_of_the_papers_scale_stand_in_a_table_of_their_own(results, monkeyp
     assert f"\n\n{large}" in tables._with_results("\n".join(tables.MARKS))
 
 
-def test_readme_folds_a_long_table_up_but_for_its_title_and_note(results, monkeypatch):
+def test_the_readme_folds_a_long_table_except_for_its_title_and_note(results, monkeypatch):
     monkeypatch.setattr(scenes, "NOTE", "What it shows.")
     there = sum(row.command == "segment" for row in scenes.ROWS)
     monkeypatch.setattr(tables, "LONGEST", there)
@@ -242,7 +251,7 @@ def test_readme_folds_a_long_table_up_but_for_its_title_and_note(results, monkey
     assert f"**{scenes.TITLE}**\n\n{folded}\n\nWhat it shows." in tables._with_results("\n".join(tables.MARKS))
 
 
-def test_readme_folds_tunings_up_below_the_others(results, monkeypatch):
+def test_the_readme_folds_tunings_below_the_other_tables(results, monkeypatch):
     tuning = "camvid_labels_tuning"
     line = json.loads((results / "scenes.jsonl").read_text().splitlines()[0])
     row = next(row for row in camvid_labels_tuning.ROWS if row.name == "scratch, rate 0.002")
@@ -266,11 +275,11 @@ def test_a_wrong_flag_is_named(flag, message):
 
 
 @pytest.mark.parametrize("table", spec.names("experiments.papers"))
-def test_a_papers_number_stands_at_the_papers_scale_alone(table):
+def test_only_rows_at_the_papers_scale_have_published_numbers(table):
     assert not any(row.paper for row in spec.module("experiments.papers", table).ROWS if row.scale == "cpu")
 
 
-def test_fc_densenets_numbers_stand_where_batch_norm_goes_by_the_image_itself_as_its_authors_has():
+def test_the_published_numbers_of_fc_densenet_belong_to_per_image_batch_norm():
     published = {row.name: row for row in camvid_tiramisu.ROWS if row.paper}
     assert {name: row.paper["mean_iou_reference"] for name, row in published.items()} == {
         "FC-DenseNet56, own statistics": 58.9,
@@ -287,7 +296,7 @@ def test_the_second_stage_of_camvid_tiramisu_continues_the_first_on_whole_images
     for row in rows.values():
         before = rows.get(row.init)
         if row.command == "evaluate":
-            assert (row.config, row.overrides, row.best) == (before.config, before.overrides, before.best), "it scores that very run"
+            assert (row.config, row.overrides, row.best) == (before.config, before.overrides, before.best), "it scores the same run"
         elif before:
             first, second = (cli.load_config(each.config) for each in (before, row))
             assert spec.differences(first.method, second.method) == []
@@ -295,12 +304,12 @@ def test_the_second_stage_of_camvid_tiramisu_continues_the_first_on_whole_images
             assert second.window > first.window
 
 
-def test_a_stage_that_is_none_is_refused():
-    with pytest.raises(UserError, match=r"The stage after the comma is full, or there is none; got 'ful'\. Write unet,full\."):
+def test_an_unknown_stage_is_refused():
+    with pytest.raises(UserError, match=r"Expected no stage, or `full`, after the comma; got 'ful'\. Write unet,full\."):
         cli.load_config("camvid_tiramisu:unet,ful")
 
 
-def test_the_rate_of_camvid_tiramisu_falls_by_its_factor_in_each_epoch_however_many_there_are():
+def test_the_learning_rate_of_camvid_tiramisu_falls_by_its_factor_per_epoch_for_any_number_of_epochs():
     config = cli.load_config("camvid_tiramisu:fc_densenet103")
     for epochs in (750, 300):
         config.given.epochs = epochs
@@ -310,7 +319,7 @@ def test_the_rate_of_camvid_tiramisu_falls_by_its_factor_in_each_epoch_however_m
             assert float(rate(epoch * 367 / 3)) == pytest.approx(1e-3 * 0.995**epoch, rel=1e-4)
 
 
-def test_an_ablation_of_mae_differs_from_the_baseline_in_what_it_is_called_by():
+def test_an_ablation_of_mae_differs_from_the_baseline_only_in_the_named_field():
     rows = {row.name: row for row in mae_ablations.ROWS}
     methods = {
         name: spec.build(plan.config_of(row, rows, {}).method)
@@ -355,7 +364,7 @@ def test_the_results_page_refuses_to_lose_a_measured_row(results, tmp_path, monk
     assert page.read_text() == written
 
 
-def test_a_note_is_printed_only_with_the_rows_that_it_speaks_of(results, monkeypatch):
+def test_a_note_is_printed_only_with_the_rows_that_it_discusses(results, monkeypatch):
     monkeypatch.setattr(scenes, "NOTE", "What both rows show.")
     assert "What both rows show." in tables.printed("scenes")
     lines = (results / "scenes.jsonl").read_text().splitlines(keepends=True)

@@ -11,12 +11,12 @@ KERNEL = RANDOM.normal(size=(4, 4, 3, 5)).astype(np.float32)
 
 
 def embedded(image, kernel):
-    """Each patch times the kernel."""
+    """Multiply each patch by the kernel."""
     size = kernel.shape[:2]
     return jax.lax.conv_general_dilated(image, kernel, size, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-def test_an_image_whose_channels_are_alike_is_seen_as_before():
+def test_an_image_with_equal_channels_gives_the_same_features():
     grey = RANDOM.normal(size=(1, 8, 8, 1)).astype(np.float32)
     before = embedded(grey.repeat(3, axis=-1), KERNEL)
     for channels in (1, 3, 6):
@@ -24,15 +24,15 @@ def test_an_image_whose_channels_are_alike_is_seen_as_before():
     np.testing.assert_array_equal(with_channels(KERNEL, 4)[..., 3, :], KERNEL[..., 0, :] * np.float32(0.75))
 
 
-def test_an_enlarged_patch_is_embedded_as_before():
-    image = RANDOM.normal(size=(1, 4, 4, 3)).astype(np.float32)  # one patch: an image's would mix with their neighbours
+def test_an_enlarged_patch_has_the_same_embedding():
+    image = RANDOM.normal(size=(1, 4, 4, 3)).astype(np.float32)  # one patch only: the patches of an image would mix with their neighbours
     before = embedded(image, KERNEL)
     for h, w in ((8, 8), (6, 10)):
         larger = jax.image.resize(jnp.asarray(image), (1, h, w, 3), "bilinear")
         np.testing.assert_allclose(embedded(larger, resized_patches(KERNEL, h, w)), before, atol=1e-4)
 
 
-def test_a_smaller_patch_is_the_least_squares_answer():
+def test_a_smaller_patch_is_the_least_squares_solution():
     smaller = resized_patches(KERNEL, 2, 2)
     assert smaller.shape == (2, 2, 3, 5)
     resizing = np.stack([np.asarray(jax.image.resize(jnp.eye(16)[i].reshape(4, 4), (2, 2), "bilinear")).ravel() for i in range(16)])
@@ -40,7 +40,7 @@ def test_a_smaller_patch_is_the_least_squares_answer():
     np.testing.assert_allclose(smaller.reshape(4, 15), expected, atol=1e-5)
 
 
-def test_each_step_is_reported_and_what_cannot_fit_is_left():
+def test_each_step_is_reported_and_tensors_that_cannot_fit_are_unchanged():
     table = np.concatenate([np.zeros((1, 5)), np.ones((16, 5))]).astype(np.float32)
     donor = {"params": {"encoder": {"patches": {"kernel": KERNEL, "bias": np.zeros(5)}, "position_table": table}}}
     model = jax.tree.map(jnp.zeros_like, donor)

@@ -1,4 +1,4 @@
-"""Made-up foreign models: a small family (toys/toy.py) found as the real ones are, and directories of it."""
+"""Invented foreign models: a small family (toys/toy.py), found like the real families, and directories of it."""
 
 import importlib
 from pathlib import Path
@@ -19,19 +19,19 @@ CONFIGS = {
 
 
 def find_toys(monkeypatch):
-    """Let the package of importers find the family of toys, too."""
+    """Let the package of importers also find the family of toys."""
     package = importlib.import_module(families.PACKAGE)
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(Path(__file__).parent / "toys")])
 
 
 def random_variables(shapes, seed=0):
-    """Random numbers in every leaf, positive ones (variances among them)."""
+    """Fill every leaf with positive random numbers; some leaves are variances."""
     random = np.random.default_rng(seed)
     return jax.tree.map(lambda leaf: random.uniform(0.1, 1, leaf.shape).astype(leaf.dtype), shapes)
 
 
 def toy_directory(directory, kind, **more):
-    """A directory with a toy of random weights, its config changed by `more`; returns (the path, its tensors)."""
+    """Write a directory with a toy of random weights and a config changed by `more`; return (path, tensors)."""
     config = {**CONFIGS[kind], **more}
     toy = families.families()["toy"]
     described = toy.spec_of(config)
@@ -42,6 +42,6 @@ def toy_directory(directory, kind, **more):
 
 
 def same(left, right):
-    """Whether two trees have the same leaves, bit for bit."""
+    """Return whether two trees have the same leaves, bit for bit."""
     left, right = tree.flatten(left), tree.flatten(right)
     return left.keys() == right.keys() and all(np.array_equal(left[name], right[name]) for name in left)

@@ -1,4 +1,4 @@
-"""ConvNeXt of both versions and ResNet, with the weights of transformers' models, do what these do."""
+"""ConvNeXt V1 and V2 with the weights of transformers' models: same features and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ CASES = {
 
 
 def randomised(model):
-    """The model with EVERY tensor random: response norms start at 0, which would test nothing."""
+    """Fill EVERY tensor of the model with random numbers: response norms start at 0, which would test nothing."""
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for tensor in model.state_dict().values():
@@ -35,7 +35,7 @@ def randomised(model):
 
 
 def prefixed(family, tensors):
-    """As importers/families does: the names that the tensors have inside a larger model."""
+    """Return the names of the tensors inside a larger model, as importers/families does."""
     inside = any(name.startswith(family.prefix) for name in tensors)
     return tensors if inside else {family.prefix + name: array for name, array in tensors.items()}
 
@@ -49,7 +49,7 @@ def nchw(array):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_features_and_gradients_are_theirs(tmp_path, case):
+def test_features_and_gradients_equal_transformers(tmp_path, case):
     family, kind, config = CASES[case]
     theirs = randomised(kind(config))
     theirs.save_pretrained(tmp_path)
@@ -116,7 +116,7 @@ def test_an_exported_encoder_loads_in_transformers_and_comes_back_exactly(tmp_pa
     }
 
 
-def test_the_other_version_and_what_it_cannot_hold_are_refused():
+def test_the_other_version_and_unsupported_options_are_refused():
     first = spec(ConvNeXtV2, response_norm=False, layer_scale=1e-6)
     with pytest.raises(UserError, match=r"has response norms and no layer scale; .* response_norm False, layer_scale 1e-06"):
         convnextv2.config_of(first)

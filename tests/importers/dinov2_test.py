@@ -1,4 +1,4 @@
-"""DINOv2, with and without registers and gates, and DINOv3, with the weights of transformers' models, do what these do."""
+"""DINOv2, with and without registers and gates, and DINOv3, with the weights of transformers' models: same outputs."""
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +18,13 @@ KINDS = {
     "dinov2 giant": ("Dinov2", {"use_swiglu_ffn": True}),
     "dinov2 with registers": ("Dinov2WithRegisters", {}),
     "dinov3": ("DINOv3ViT", {"intermediate_size": 40, "num_register_tokens": 3}),
+    "dinov3 gated": ("DINOv3ViT", {"intermediate_size": 40, "num_register_tokens": 3, "use_gated_mlp": True, "hidden_act": "silu"}),
     "dinov3 without registers, keys with bias": ("DINOv3ViT", {"intermediate_size": 40, "key_bias": True}),
 }
 
 
 def saved(kind, path):
-    """A randomised model of transformers, saved as it is."""
+    """Save a randomised model of transformers."""
     name, fields = KINDS[kind]
     config = getattr(transformers, f"{name}Config")(**SHARED, **fields)
     theirs = oracle.randomised(getattr(transformers, f"{name}Model")(config))
@@ -32,7 +33,7 @@ def saved(kind, path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_tokens_are_theirs_at_any_size_and_the_weights_come_back(kind, tmp_path):
+def test_the_tokens_equal_transformers_at_any_size_and_the_weights_survive_a_round_trip(kind, tmp_path):
     theirs = saved(kind, tmp_path / "theirs")
     model = families.load(str(tmp_path / "theirs"))
     assert "embeddings.mask_token" in model.notes[0]
@@ -52,7 +53,7 @@ def test_the_tokens_are_theirs_at_any_size_and_the_weights_come_back(kind, tmp_p
     jax.tree.map(np.testing.assert_array_equal, again.variables, model.variables)
 
 
-def test_images_are_standardised_as_the_preprocessor_says(tmp_path):
+def test_images_are_standardised_by_the_preprocessor_file(tmp_path):
     saved("dinov2", tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(
         '{"do_normalize": true, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.5, 1.0]}'
@@ -62,14 +63,14 @@ def test_images_are_standardised_as_the_preprocessor_says(tmp_path):
     assert model.notes[-1] == "Images are standardised with mean (0.1, 0.2, 0.3) and std (0.5, 0.5, 1.0)."
 
 
-def test_what_cannot_be_read_is_named(tmp_path):
-    config = transformers.DINOv3ViTConfig(**SHARED, intermediate_size=40, use_gated_mlp=True)
+def test_unsupported_models_are_named(tmp_path):
+    config = transformers.DINOv3ViTConfig(**SHARED, intermediate_size=40, use_gated_mlp=True, hidden_act="relu")
     transformers.DINOv3ViTModel(config).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"aeseg reads DINOv3 with use_gated_mlp False; this config.json has True"):
+    with pytest.raises(UserError, match=r"aeseg reads DINOv3 with hidden_act 'silu'; this config.json has 'relu'"):
         families.load(str(tmp_path))
 
 
-def test_the_features_of_dinov3_s_convnext_are_theirs_and_the_weights_come_back(tmp_path):
+def test_the_features_of_dinov3_s_convnext_equal_transformers_and_the_weights_survive_a_round_trip(tmp_path):
     config = transformers.DINOv3ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 2], layer_scale_init_value=0.5)
     theirs = oracle.randomised(transformers.DINOv3ConvNextModel(config))
     theirs.save_pretrained(tmp_path / "theirs")

@@ -1,4 +1,4 @@
-"""aeseg/importers/families.py: a foreign model whole, in and out."""
+"""aeseg/importers/families.py: import and export of complete foreign models."""
 
 import json
 
@@ -20,7 +20,7 @@ def _toys(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_there_and_back_is_exact(kind, tmp_path):
+def test_a_round_trip_is_exact(kind, tmp_path):
     path, tensors = toy_directory(tmp_path / "theirs", kind)
     model = families.load(path)
     assert families.is_encoder(model.described) == (kind == "encoder")
@@ -34,7 +34,7 @@ def test_there_and_back_is_exact(kind, tmp_path):
     assert model.size == {"autoencoder": (16, 32)}.get(kind, (16, 16))
 
 
-def test_names_may_lack_the_prefix_and_a_classifier_is_left_out_aloud(tmp_path):
+def test_names_may_lack_the_prefix_and_a_left_out_classifier_is_reported(tmp_path):
     path, tensors = toy_directory(tmp_path / "whole", "encoder")
     bare = {name.removeprefix("toy."): array for name, array in tensors.items()}
     files.write(str(tmp_path / "bare"), CONFIGS["encoder"], bare, {})
@@ -43,7 +43,7 @@ def test_names_may_lack_the_prefix_and_a_classifier_is_left_out_aloud(tmp_path):
     assert families.load(str(tmp_path / "more")).notes == ("Left out classifier.weight (9, 8).",)
 
 
-def test_images_are_standardised_as_the_directory_says_and_said_again_on_export(tmp_path):
+def test_images_are_standardised_by_the_directory_and_its_statistics_are_exported(tmp_path):
     path, tensors = toy_directory(tmp_path / "plain", "autoencoder")
     assert families.load(path).described.encoder.mean == (0.5, 0.5, 0.5)
     files.write(str(tmp_path / "said"), CONFIGS["autoencoder"], tensors, {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 2]})
@@ -55,7 +55,7 @@ def test_images_are_standardised_as_the_directory_says_and_said_again_on_export(
     assert said["image_mean"] == [0.1, 0.2, 0.3]
 
 
-def test_what_a_family_has_no_place_for_is_left_out_aloud(tmp_path):
+def test_unsupported_tensors_are_left_out_and_reported(tmp_path):
     method = recipe("aeseg.methods", "segmenter", "tiny")
     method.encoder.norm = "batch"
     variables = random_variables(families.shapes(method, (16, 16), 3))
@@ -74,7 +74,7 @@ def test_what_a_family_has_no_place_for_is_left_out_aloud(tmp_path):
         families.save(str(tmp_path), method, {})
 
 
-def test_an_unknown_architecture_lists_those_that_are_read(tmp_path):
+def test_an_unknown_architecture_lists_the_supported_architectures(tmp_path):
     path, _ = toy_directory(tmp_path / "bert", "encoder", model_type="bert")
     config = json.loads((tmp_path / "bert" / "config.json").read_text())
     (tmp_path / "bert" / "config.json").write_text(json.dumps({**config, "architectures": ["BertModel"]}))
@@ -101,7 +101,7 @@ UPERNET = {"hidden_size": 16, "auxiliary_in_channels": 12, "auxiliary_channels":
 
 
 def in_transformers(name):
-    """A small model of that class with EVERY tensor random: fresh ones hold zeros, of which a comparison says nothing."""
+    """Return a small model of that class with EVERY tensor random: initial zeros would test nothing."""
     config = {
         "ViTModel": lambda: transformers.ViTConfig(**VIT),
         "ViTMAEForPreTraining": lambda: transformers.ViTMAEConfig(**VIT, **{f"decoder_{key}": value for key, value in DECODER.items()}),
@@ -121,17 +121,17 @@ def in_transformers(name):
 
 
 POOLER = {"ViTModel": {"add_pooling_layer": False}}
-"""ViTModel's pooler, a layer on the class token, is of no use to us: neither read nor written."""
+"""ViTModel's pooler, a layer on the class token, is neither read nor written."""
 
 OTHERS = {"ConvNextV2Model": ("layernorm.",)}
-"""Tensors that are not ours: they come back as ones that change nothing."""
+"""Tensors that aeseg lacks: they are exported with values that change nothing."""
 
 
 WHOLE = ("ViTModel", "ViTMAEForPreTraining", "ConvNextV2Model", "SegformerForSemanticSegmentation", "UperNetForSemanticSegmentation")
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_transformers_reads_what_is_written_whole_and_to_the_bit(name, tmp_path):
+def test_transformers_reads_an_exported_model_completely_and_bit_for_bit(name, tmp_path):
     theirs = in_transformers(name)
     theirs.save_pretrained(tmp_path / "theirs")
     model = families.load(str(tmp_path / "theirs"))
@@ -145,6 +145,6 @@ def test_transformers_reads_what_is_written_whole_and_to_the_bit(name, tmp_path)
     assert same(families.load(str(tmp_path / "back")).variables, model.variables)
 
 
-def test_no_architecture_is_read_by_two_families():
+def test_each_architecture_belongs_to_one_family():
     names = [name for family in families.families().values() for name in family.architectures]
     assert len(names) == len(set(names))

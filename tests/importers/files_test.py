@@ -1,4 +1,4 @@
-"""aeseg/importers/files.py: directories as Hugging Face keeps them; safetensors only."""
+"""aeseg/importers/files.py: Hugging Face directories; only safetensors."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def directory(tmp_path):
     return tmp_path / "model"
 
 
-def test_what_is_written_is_read_again(directory):
+def test_written_files_are_read_back(directory):
     config, tensors = files.read(str(directory))
     assert config == {"model_type": "toy"}
     assert {name: array.tolist() for name, array in tensors.items()} == {name: array.tolist() for name, array in TENSORS.items()}
@@ -33,12 +33,12 @@ def test_what_is_written_is_read_again(directory):
 
 
 def test_an_array_that_is_not_contiguous_is_written_right(tmp_path):
-    """safetensors alone would write the memory behind it, in another order."""
+    """safetensors by itself would write the underlying memory, in another order."""
     files.write(str(tmp_path), {"model_type": "toy"}, {"a": TENSORS["a.weight"].T}, {})
     np.testing.assert_array_equal(load_file(tmp_path / "model.safetensors")["a"], TENSORS["a.weight"].T)
 
 
-def test_half_precision_comes_as_float32(tmp_path):
+def test_half_precision_is_read_as_float32(tmp_path):
     narrow = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16, "float64": np.float64}
     (tmp_path / "config.json").write_text("{}")
     arrays = {name: np.array([1.5, -2], dtype) for name, dtype in narrow.items()}
@@ -48,7 +48,7 @@ def test_half_precision_comes_as_float32(tmp_path):
     assert tensors["count"].dtype == np.int64
 
 
-def test_shards_are_joined_and_an_absent_one_is_named(tmp_path):
+def test_shards_are_joined_and_a_missing_shard_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     shards = {"model-1-of-2.safetensors": "a.weight", "model-2-of-2.safetensors": "b"}
     for file, name in shards.items():
@@ -89,21 +89,21 @@ def test_a_pickle_is_refused_with_a_line_that_converts_it(tmp_path, name):
     ],
     ids=["empty", "cut", "header that is too long", "sizes that lie", "an unknown number"],
 )
-def test_a_damaged_file_is_one_sentence(directory, spoil):
+def test_a_damaged_file_is_refused_with_one_sentence(directory, spoil):
     path = directory / "model.safetensors"
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(UserError, match=r"model.safetensors cannot be read as safetensors \(.*\). Download the file again."):
         files.read(str(directory))
 
 
-def test_what_is_absent_is_said(directory, tmp_path):
+def test_missing_files_are_named(directory, tmp_path):
     with pytest.raises(UserError, match=r"Expected weights in .*nowhere.*; there is no such file or directory"):
         files.read(str(tmp_path / "nowhere"))
     (directory / "config.json").write_text("[]")
-    with pytest.raises(UserError, match="holds a list, not an object"):
+    with pytest.raises(UserError, match=r"must hold a JSON object, .*; it holds a list. Download it again"):
         files.read(str(directory))
     (directory / "config.json").write_text("{")
-    with pytest.raises(UserError, match=r"config.json cannot be read \(Expecting"):
+    with pytest.raises(UserError, match=r"config.json is not JSON \(Expecting.*\). Download it again"):
         files.read(str(directory))
     (directory / "config.json").unlink()
     with pytest.raises(UserError, match=r"Expected .*config.json; it does not exist. It names the model"):
@@ -113,11 +113,11 @@ def test_what_is_absent_is_said(directory, tmp_path):
         files.read(str(directory))
 
 
-def test_foreign_weights_are_told_from_a_workdir(directory, tmp_path):
+def test_foreign_weights_are_distinguished_from_a_workdir(directory, tmp_path):
     assert files.is_foreign(str(directory))
     assert files.is_foreign(str(directory / "model.safetensors"))
     (directory / "model.safetensors").unlink()
-    assert files.is_foreign(str(directory)), "config.json alone says so, and reading it then says what lacks"
+    assert files.is_foreign(str(directory)), "config.json alone decides this; reading it then names what is missing"
     (directory / "config.json").write_text('{"method": {}}')
     assert not files.is_foreign(str(directory))
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What the tests against PyTorch models share: random tensors everywhere, and a model's tensors and gradients as it saves them."""
+"""Helpers of tests against PyTorch models: random tensors, and a model's tensors and gradients under their saved names."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from aeseg.importers.rules import from_foreign, to_foreign
 
 
 def randomised(model, scale=0.2, seed=0):
-    """The model with EVERY tensor random: fresh ones hold zeros (MAE's tables and tokens), which would test nothing."""
+    """Fill EVERY tensor of the model with random numbers: initial zeros (MAE's tables and tokens) would test nothing."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -19,13 +19,13 @@ def randomised(model, scale=0.2, seed=0):
 
 
 def saved(model, directory):
-    """(config, tensors) as the model writes them for the world."""
+    """Return (config, tensors) as the model saves them."""
     model.save_pretrained(directory)
     return files.read(str(directory))
 
 
 def saved_gradients(model, directory):
-    """The gradients under the names of the tensors, by saving them as if they were these; a tensor without one has 0."""
+    """Return the gradients under the saved names of their tensors; 0 for a tensor without gradient."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
@@ -33,12 +33,12 @@ def saved_gradients(model, directory):
 
 
 def torch_image(image):
-    """NHWC to torch's NCHW."""
+    """Convert NHWC to torch's NCHW."""
     return torch.from_numpy(np.asarray(image).transpose(0, 3, 1, 2).copy())
 
 
 def assert_gradients_agree(rules, ours, theirs, tolerance=2e-5):
-    """Every tensor's gradient, relative to the largest of its tensor, or of all where rounding is all there is (a key's bias)."""
+    """Compare the gradients of every tensor, relative to its largest gradient, or to the largest of all if it is only rounding."""
     ours = to_foreign(rules, ours)
     largest = max(np.abs(array).max() for array in theirs.values())
     for name, array in ours.items():
@@ -47,7 +47,7 @@ def assert_gradients_agree(rules, ours, theirs, tolerance=2e-5):
 
 
 def assert_round_trip_is_exact(rules, tensors, variables):
-    """aeseg -> foreign -> aeseg and back gives the same bits."""
+    """Assert that aeseg -> foreign -> aeseg, and back, gives the same bits."""
     written = to_foreign(rules, variables)
     assert {name: written[name].tobytes() for name in written} == {name: np.ascontiguousarray(tensors[name]).tobytes() for name in tensors}
     again = from_foreign(rules, written, variables)

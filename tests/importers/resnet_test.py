@@ -36,7 +36,7 @@ def timm_name(name):
 
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize(("kind", "h", "w"), [("basic", 24, 16), ("bottleneck", 16, 16)])
-def test_features_and_gradients_are_theirs(kind, h, w, train):
+def test_features_and_gradients_equal_transformers(kind, h, w, train):
     wide = 4 if kind == "bottleneck" else 1
     config = {"embedding_size": 6, "hidden_sizes": [6 * wide, 8 * wide], "depths": [1, 2], "layer_type": kind}
     theirs = randomised(transformers.ResNetModel(transformers.ResNetConfig(**config)))
@@ -65,14 +65,14 @@ def test_features_and_gradients_are_theirs(kind, h, w, train):
     (slopes, slope), pyramid = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(variables["params"], image)
     for stride, array in expected.items():
         near(pyramid[stride], array.detach().numpy().transpose(0, 2, 3, 1), f"stride {stride}")
-    tolerance = 2e-4 if train else 5e-5  # gradients through the statistics of few positions are small differences
+    tolerance = 2e-4 if train else 5e-5  # gradients through statistics of few positions are small differences
     near(slope, pixels.grad.numpy().transpose(0, 2, 3, 1), "image", tolerance)
     ours = to_foreign(rules, {"params": slopes, "batch_stats": variables["batch_stats"]})
     for name, parameter in theirs.named_parameters():
         near(ours[timm_name(name)], parameter.grad.numpy(), name, tolerance)
 
 
-def test_a_resnet_of_timm_comes_back_exactly_and_says_its_name_and_statistics():
+def test_a_resnet_of_timm_survives_a_round_trip_with_its_name_and_statistics():
     told = {"architecture": "resnet18", "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}
     described = importer.spec_of(told)
     assert (described.depths, described.bottleneck, described.mean) == ((2, 2, 2, 2), False, (0.5, 0.5, 0.5))

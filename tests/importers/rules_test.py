@@ -1,4 +1,4 @@
-"""aeseg/importers/rules.py: foreign tensors in and out, each used once."""
+"""aeseg/importers/rules.py: each foreign tensor is imported and exported once."""
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ RULES = (
 
 
 def foreign() -> dict[str, np.ndarray]:
-    """Tensors for every rule, in an order that sorts wrongly as text (layer.10 before layer.2)."""
+    """Return tensors for every rule, in an order that sorts wrongly as text (layer.10 before layer.2)."""
     draw = np.random.default_rng(0)
     shapes = {
         "embeddings.cls_token": (1, 1, 4),
@@ -65,14 +65,14 @@ def test_the_round_trip_is_exact_and_contiguous_and_adds_the_buffers():
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_a_form_has_its_inverse(name):
+def test_a_transformation_has_an_inverse(name):
     array = np.arange(24.0).reshape(
         {"channels": (1, 1, 1, 24), "pointwise": (4, 6, 1, 1), "linear": (4, 6), "row": (1, 24)}.get(name, (2, 1, 3, 4))
     )
     np.testing.assert_array_equal(FORMS[name].back(FORMS[name].into(array)), array)
 
 
-def test_what_does_not_fit_is_listed_with_its_shape():
+def test_tensors_that_do_not_fit_are_listed_with_their_shapes():
     tensors = foreign()
     del tensors["layer.10.query.bias"], tensors["up.weight"]
     tensors |= {"head.weight": np.zeros((2, 3)), "table": np.zeros(7), "position_ids": np.zeros(3)}
@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_listed_with_its_shape():
         (lambda t: t.update({f"more{i}": np.zeros(3) for i in range(20)}), "and 8 more"),
     ],
 )
-def test_without_the_model_the_rules_alone_are_checked(change, text):
+def test_without_the_model_only_the_rules_are_checked(change, text):
     tensors = foreign()
     change(tensors)
     with pytest.raises(UserError) as error:
@@ -106,7 +106,7 @@ def test_without_the_model_the_rules_alone_are_checked(change, text):
     assert text in str(error.value)
 
 
-def test_a_leaf_that_no_rule_takes_and_a_rule_without_a_leaf_are_errors():
+def test_a_leaf_without_a_rule_and_a_rule_without_a_leaf_are_errors():
     variables = from_foreign(RULES, foreign())
     variables["params"]["head"]["more"] = np.zeros(2)
     with pytest.raises(UserError, match=r"Unexpected:\n  params/head/more \(2,\)"):

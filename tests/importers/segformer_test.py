@@ -29,11 +29,11 @@ def theirs():
 
 
 @pytest.mark.parametrize(("size", "slopes"), [((64, 64), False), ((32, 96), True)])
-def test_logits_loss_and_gradients_are_those_of_transformers(theirs, tmp_path, size, slopes):
+def test_logits_loss_and_gradients_equal_transformers(theirs, tmp_path, size, slopes):
     segmenters.compare(theirs, segformer, tmp_path, size, slopes)
 
 
-def test_weights_and_config_come_back_as_they_were(theirs, tmp_path):
+def test_weights_and_config_survive_a_round_trip(theirs, tmp_path):
     config, tensors = oracle.saved(theirs, tmp_path)
     described = segformer.spec_of(config)
     again = to_foreign(segformer.rules(described), from_foreign(segformer.rules(described), tensors))
@@ -54,7 +54,7 @@ def test_the_encoder_of_a_classifier_is_read():
     assert {line.split(":")[0] for line in differences(described, b0)} == {"config.mean", "config.std"}
 
 
-def test_what_segformer_has_no_place_for_is_refused():
+def test_unsupported_options_are_refused():
     with pytest.raises(UserError, match=r"one ratio for all stages; config.json has 'relu' and \[4\]"):
         segformer.spec_of({"architectures": ["SegformerModel"], "hidden_act": "relu"})
     with pytest.raises(UserError, match="SegFormer needs MiT; this model has ConvNet"):
@@ -70,7 +70,7 @@ def _segmenter():
     return spec(Segmenter, encoder=encoder, head=head, classes=2)
 
 
-def test_a_folder_without_its_preprocessor_is_standardised_as_transformers_does(theirs, tmp_path):
+def test_a_folder_without_a_preprocessor_file_is_standardised_as_in_transformers(theirs, tmp_path):
     oracle.saved(theirs, tmp_path)
     assert not (tmp_path / "preprocessor_config.json").exists()
     processor = transformers.SegformerImageProcessor()

@@ -1,4 +1,4 @@
-"""A model of transformers beside ours: the same random numbers in both, their outputs, loss and gradients compared."""
+"""Compare a segmenter of transformers with ours: the same random weights, then outputs, loss and gradients."""
 
 import json
 
@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 
 
 def randomised(model):
-    """The model with random numbers in EVERY tensor, running statistics too (fresh ones are zeros and ones), and without dropout."""
+    """Fill EVERY tensor of the model with random numbers, also running statistics (initially 0 and 1), and remove dropout."""
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
@@ -31,7 +31,7 @@ def randomised(model):
 
 
 def segmentation_batch(size, classes):
-    """Two images and labels, some of them IGNORE."""
+    """Return two images and labels, some of them IGNORE."""
     random = np.random.default_rng(1)
     label = random.integers(0, classes, (2, *size))
     label[:, :5, 3:] = IGNORE
@@ -44,7 +44,7 @@ def segmentation_batch(size, classes):
 
 
 def compare(theirs, family, directory, size, slopes):
-    """Logits within 1e-5 of the largest; loss; with `slopes` the gradient of every parameter, by the name it has in a file."""
+    """Compare logits to 1e-5 of the largest, the loss, and with `slopes` the gradient of every parameter, by its name in a file."""
     config, tensors = saved(theirs, directory / "weights")
     described = family.spec_of(config)
     described.encoder.update({"mean": (0.0,), "std": (1.0,)})  # transformers standardises images elsewhere
@@ -81,7 +81,7 @@ def compare(theirs, family, directory, size, slopes):
 
 
 def slopes_by_file_name(model, directory):
-    """The gradients, written and read as if they were the weights; the model keeps its own."""
+    """Return the gradients, written and read like weights; the model's weights are unchanged."""
     kept = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     with torch.no_grad():
         for parameter in model.parameters():
@@ -93,13 +93,13 @@ def slopes_by_file_name(model, directory):
 
 
 def near(ours, expected, name, tolerance=1e-5):
-    """Within 1e-5 of the largest number; gradients that must vanish (of a bias that a softmax or norm takes out) are rounding."""
+    """Compare to 1e-5 of the largest number; gradients that must vanish (a bias before a softmax or norm) are only rounding."""
     scale = max(np.abs(expected).max(), 1e-3)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=tolerance * scale, err_msg=name)
 
 
 def loaded_in_transformers(kind, family, described, directory, size):
-    """What `from_pretrained` says of an encoder with random weights, exported."""
+    """Export an encoder with random weights; return the loading report of `from_pretrained`."""
     module = build(described)
     variables = jax.eval_shape(lambda: dict(module.init(jax.random.key(0), jnp.zeros((1, *size, 3)), train=False)))
     random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""timm's names and Hugging Face's ResNet: what transformers computes with the same weights, whose names the test maps to timm's."""
+"""timm's ViT and ConvNeXt and Hugging Face's ResNet, against transformers with the same weights under mapped names."""
 
 import json
 import re
@@ -56,7 +56,7 @@ def renamed(tensors, names):
 
 
 def loaded(path, config, tensors):
-    """What a single file beside its config gives, images in [0, 1]."""
+    """Return the output of a single file beside its config, for images in [0, 1]."""
     save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path / "weights.safetensors")
     (path / "config.json").write_text(json.dumps(config))
     model = families.load(str(path / "weights.safetensors"))
@@ -65,10 +65,12 @@ def loaded(path, config, tensors):
     return model, build(node)
 
 
-@pytest.mark.parametrize("kind", ["vit_tiny_patch16_224", "vit_small_patch14_dinov2"])
+@pytest.mark.parametrize("kind", ["vit_tiny_patch16_224", "vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2"])
 def test_a_vit_of_timm_gives_the_tokens_of_transformers(kind, tmp_path):
     fields = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "patch_size": 4, "image_size": 16}
-    if "dinov2" in kind:
+    if "reg4" in kind:
+        theirs = oracle.randomised(transformers.Dinov2WithRegistersModel(transformers.Dinov2WithRegistersConfig(**fields)))
+    elif "dinov2" in kind:
         theirs = oracle.randomised(transformers.Dinov2Model(transformers.Dinov2Config(**fields)))
     else:
         theirs = transformers.ViTModel(transformers.ViTConfig(**fields, intermediate_size=48, layer_norm_eps=1e-6), add_pooling_layer=False)
@@ -79,11 +81,15 @@ def test_a_vit_of_timm_gives_the_tokens_of_transformers(kind, tmp_path):
         for leaf in ("weight", "bias"):
             parts = [tensors.pop(f"blocks.{block}.attn.{part}.{leaf}") for part in ("query", "key", "value")]
             tensors[f"blocks.{block}.attn.qkv.{leaf}"] = np.concatenate(parts)
+    if "reg4" in kind:  # timm adds the class token's position to the token
+        tensors["reg_token"] = tensors.pop("embeddings.register_tokens")
+        tensors["cls_token"] = tensors["cls_token"] + tensors["pos_embed"][:, :1]
+        tensors["pos_embed"] = tensors["pos_embed"][:, 1:]
     tensors["head.weight"] = np.zeros((5, 12), np.float32)
     given = {"embed_dim": 12, "depth": 2, "num_heads": 3, "patch_size": 4, "img_size": 16}
     statistics = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "input_size": [3, 16, 16]}
     model, encoder = loaded(tmp_path, {"architecture": kind, "model_args": given, "pretrained_cfg": statistics}, tensors)
-    assert (model.described.mean, model.described.std) == ((0.5,) * 3, (0.25,) * 3), "images are standardised as the weights say"
+    assert (model.described.mean, model.described.std) == ((0.5,) * 3, (0.25,) * 3), "images are standardised by the weights' statistics"
     image = jnp.asarray(np.random.default_rng(1).random((2, 16, 16, 3)), jnp.float32)
     tokens = jax.jit(lambda params: encoder.apply({"params": params}, image, train=False, method="embed"))(
         model.variables["params"]["encoder"]
@@ -107,7 +113,7 @@ def test_a_convnext_of_timm_gives_the_features_of_transformers(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["basic", "bottleneck"])
-def test_hugging_face_s_resnet_gives_its_features_and_comes_back(kind, tmp_path):
+def test_hugging_face_s_resnet_gives_its_features_and_survives_a_round_trip(kind, tmp_path):
     wide = 4 if kind == "bottleneck" else 1
     config = transformers.ResNetConfig(embedding_size=6, hidden_sizes=[6 * wide, 8 * wide], depths=[1, 2], layer_type=kind)
     theirs = randomised(transformers.ResNetModel(config))

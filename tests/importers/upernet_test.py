@@ -21,11 +21,11 @@ def theirs():
 
 
 @pytest.mark.parametrize(("size", "slopes"), [((64, 64), False), ((32, 96), True)])
-def test_logits_loss_and_gradients_are_those_of_transformers(theirs, tmp_path, size, slopes):
+def test_logits_loss_and_gradients_equal_transformers(theirs, tmp_path, size, slopes):
     segmenters.compare(theirs, upernet, tmp_path, size, slopes)
 
 
-def test_weights_and_config_come_back_as_they_were(theirs, tmp_path):
+def test_weights_and_config_survive_a_round_trip(theirs, tmp_path):
     config, tensors = oracle.saved(theirs, tmp_path)
     described = upernet.spec_of(config)
     again = to_foreign(upernet.rules(described), from_foreign(upernet.rules(described), tensors))
@@ -34,7 +34,7 @@ def test_weights_and_config_come_back_as_they_were(theirs, tmp_path):
     assert differences(upernet.spec_of(upernet.config_of(described)), described) == []
 
 
-def test_what_upernet_has_no_place_for_is_refused():
+def test_unsupported_options_are_refused():
     with pytest.raises(UserError, match=r"needs backbone model_type 'convnext'; config.json has 'swin'. Use other weights"):
         upernet.spec_of({"backbone_config": {"model_type": "swin"}})
     with pytest.raises(UserError, match="UPerNet is a whole Segmenter; got ConvNet"):

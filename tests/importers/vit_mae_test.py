@@ -1,4 +1,4 @@
-"""Masked, with the weights of transformers' ViTMAEForPreTraining, does what that does."""
+"""Masked with the weights of transformers' ViTMAEForPreTraining: same loss, outputs and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +20,11 @@ FIELDS = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40, "patch_size": 4,
     "decoder_hidden_size": 8, "decoder_num_hidden_layers": 2, "decoder_num_attention_heads": 2, "decoder_intermediate_size": 32,
 }  # fmt: skip
-WHOLE = {"mean": (0.0,), "std": (1.0,)}  # theirs gets images as they are
+WHOLE = {"mean": (0.0,), "std": (1.0,)}  # transformers does not standardise images
 
 
 def models(directory, size, **fields):
-    """(theirs with random tensors, our spec, the tensors, our variables)."""
+    """Return (transformers' model with random tensors, our spec, the tensors, our variables)."""
     theirs = oracle.randomised(ViTMAEForPreTraining(ViTMAEConfig(**FIELDS, image_size=size, **fields)))
     config, tensors = oracle.saved(theirs, directory)
     described = vit_mae.spec_of(config)
@@ -38,7 +38,7 @@ def batch(h, w):
 
 
 def hidden_as_theirs(monkeypatch, h, w):
-    """Noise for theirs, and the patches that it hides (three quarters, those of the largest noise) for ours."""
+    """Return noise for transformers, and for us the patches that it hides: three quarters, with the largest noise."""
     noise = np.random.default_rng(2).random((2, h * w)).astype(np.float32)
     hidden = jnp.asarray(noise.argsort(axis=1).argsort(axis=1) >= h * w // 4).reshape(2, h, w)
     monkeypatch.setattr(masking, "hidden_units", lambda *_: hidden)
@@ -46,7 +46,7 @@ def hidden_as_theirs(monkeypatch, h, w):
 
 
 @pytest.mark.parametrize("standardised", [False, True])
-def test_loss_values_and_gradients_are_theirs(monkeypatch, tmp_path, standardised):
+def test_loss_values_and_gradients_equal_transformers(monkeypatch, tmp_path, standardised):
     theirs, described, tensors, variables = models(tmp_path / "weights", 16, norm_pix_loss=standardised)
     ours, data = build(described), batch(16, 16)
     output = theirs(oracle.torch_image(data["image"]), noise=hidden_as_theirs(monkeypatch, 4, 4))
@@ -67,10 +67,10 @@ def test_loss_values_and_gradients_are_theirs(monkeypatch, tmp_path, standardise
     oracle.assert_round_trip_is_exact(vit_mae.rules(described), tensors, variables)
 
 
-def test_a_rectangular_image_gives_what_theirs_does_where_theirs_is_right(monkeypatch, tmp_path):
-    """Their encoder takes a table as square and resizes it to 2 x 8: right.  Their decoder resizes along the flattened tokens, as if the
-    patches stood in one line, which is wrong for any grid but its own; 2 x 8 has as many patches as 4 x 4, so it resizes nothing: we give
-    our decoder the same numbers as a table for 2 x 8.
+def test_a_rectangular_image_equals_transformers_where_it_is_right(monkeypatch, tmp_path):
+    """transformers' encoder correctly resizes its square table to 2 x 8.  Its decoder resizes along the flattened tokens, which is wrong
+    for every other grid.  2 x 8 has as many patches as 4 x 4, so it resizes nothing there: our decoder gets the same numbers as a table for
+    2 x 8.
     """
     theirs, described, _, variables = models(tmp_path, 16)
     described.decoder.grid = (2, 8)
@@ -83,7 +83,7 @@ def test_a_rectangular_image_gives_what_theirs_does_where_theirs_is_right(monkey
 
 
 def test_a_larger_square_image_needs_our_resizing_of_the_decoders_positions(monkeypatch, tmp_path):
-    """Encoder alone, for theirs; the decoder's is checked against torch in tests/positions_test.py."""
+    """Only the encoder is compared; tests/positions_test.py checks the decoder's positions against torch."""
     theirs, described, _, variables = models(tmp_path, 16)
     data = batch(24, 16)
     noise = hidden_as_theirs(monkeypatch, 6, 4)
@@ -93,12 +93,12 @@ def test_a_larger_square_image_needs_our_resizing_of_the_decoders_positions(monk
     tokens = build(described).encoder.apply(
         {"params": variables["params"]["encoder"]}, data["image"], hidden, 6, train=False, method="embed_visible"
     )
-    kept = np.argsort(noise.numpy(), axis=1)[:, :6]  # theirs in the order of the noise, ours in reading order
+    kept = np.argsort(noise.numpy(), axis=1)[:, :6]  # transformers' tokens are in the order of the noise, ours in reading order
     expected = np.stack([np.concatenate([row[:1], row[1:][place.argsort()]]) for row, place in zip(found, kept, strict=True)])
     np.testing.assert_allclose(tokens, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-def test_the_config_comes_back_and_fixed_tables_are_written(tmp_path):
+def test_the_config_survives_a_round_trip_and_fixed_tables_are_written(tmp_path):
     _, described, _, _ = models(tmp_path / "theirs", 16, mask_ratio=0.5)
     config = vit_mae.config_of(described)
     again = vit_mae.spec_of(config)
@@ -125,7 +125,7 @@ def test_the_config_comes_back_and_fixed_tables_are_written(tmp_path):
         ({"encoder.layer_scale": 0.1}, "has layer_scale 0.0; got 0.1"),
     ],
 )
-def test_what_theirs_has_no_place_for_is_named(change, message):
+def test_options_that_transformers_lacks_are_named(change, message):
     described = masked.recipe("tiny")
     described.update_from_flattened_dict(change)
     with pytest.raises(UserError, match=message):

@@ -1,4 +1,4 @@
-"""ViT, with the weights of transformers' ViTModel, does what that does."""
+"""ViT with the weights of transformers' ViTModel: same tokens and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ WHOLE = {"mean": (0.0,), "std": (1.0,)}
 
 
 def prefixed(tensors):
-    """As importers/families does: the names that the tensors have inside a larger model."""
+    """Return the names of the tensors inside a larger model, as importers/families does."""
     return (
         tensors if any(name.startswith(vit.prefix) for name in tensors) else {vit.prefix + name: array for name, array in tensors.items()}
     )
@@ -27,7 +27,7 @@ def prefixed(tensors):
 
 @pytest.mark.parametrize("kind", [ViTModel, ViTForImageClassification])
 @pytest.mark.parametrize(("h", "w"), [(16, 16), (24, 12)])
-def test_tokens_and_gradients_are_theirs_at_any_size(tmp_path, kind, h, w):
+def test_tokens_and_gradients_equal_transformers_at_any_size(tmp_path, kind, h, w):
     theirs = oracle.randomised(kind(ViTConfig(**FIELDS)))
     config, tensors = oracle.saved(theirs, tmp_path / "weights")
     described = vit.spec_of(config)
@@ -50,8 +50,8 @@ def test_tokens_and_gradients_are_theirs_at_any_size(tmp_path, kind, h, w):
     oracle.assert_gradients_agree(rules, {"params": gradient}, gradients)
 
 
-def test_hidden_patches_and_their_loss_are_those_of_simmim_in_transformers(tmp_path):
-    """Their decoder is a convolution and PixelShuffle, whose outputs stand channel by channel."""
+def test_hidden_patches_and_their_loss_equal_simmim_in_transformers(tmp_path):
+    """transformers' decoder is a convolution and PixelShuffle, whose outputs are ordered by channel."""
     theirs = oracle.randomised(ViTForMaskedImageModeling(ViTConfig(**FIELDS, encoder_stride=4)))
     config, tensors = oracle.saved(theirs, tmp_path)
     described = vit.spec_of(config)
@@ -73,7 +73,7 @@ def test_hidden_patches_and_their_loss_are_those_of_simmim_in_transformers(tmp_p
     assert error.value() == pytest.approx(output.loss.item(), rel=1e-5)
 
 
-def test_the_config_comes_back_and_what_theirs_has_no_place_for_is_named():
+def test_the_config_survives_a_round_trip_and_options_that_transformers_lacks_are_named():
     described = vit.spec_of(ViTConfig(**FIELDS, architectures=["ViTModel"]).to_dict())
     assert differences(vit.spec_of(vit.config_of(described)), described) == []
     for field, value in (("layer_scale", 0.1), ("has_class_token", False)):

@@ -8,7 +8,7 @@ CLASSES = (Class("ground", (0, 0, 0)), Class("car", (200, 0, 10)))
 LABEL = np.array([[0, 1, 1], [IGNORE, 0, 1]])
 
 
-def test_a_label_file_holds_the_ids_and_shows_the_colours(tmp_path):
+def test_a_label_file_contains_the_ids_and_shows_the_colours(tmp_path):
     draw.write_label(tmp_path / "new" / "a.png", LABEL, CLASSES)
     with Image.open(tmp_path / "new" / "a.png") as read:
         assert read.mode == "P"
@@ -31,19 +31,19 @@ def test_classes_without_a_colour_get_distinct_ones():
     assert len(np.unique(draw.palette(())[:64], axis=0)) == 64
 
 
-def test_ignored_pixels_look_like_no_class():
+def test_ignored_pixels_differ_from_every_class():
     coloured = draw.colour_label(np.full((9, 9), IGNORE), CLASSES)
     assert len(np.unique(coloured.reshape(-1, 3), axis=0)) == 2
     np.testing.assert_array_equal(draw.colour_label(LABEL, CLASSES)[0, 1], (200, 0, 10))
 
 
-def test_an_uncertainty_is_black_where_certain_samples_name_all_classes_alike_and_white_where_they_agree():
+def test_an_uncertainty_is_black_where_certain_samples_are_spread_over_all_classes_and_white_where_they_agree():
     every = np.eye(4).var(axis=0).mean()
     found = draw.uncertainty_map(np.array([[0, every / 4, every]]), classes=4)
     np.testing.assert_allclose(found, [[1, 0.5, 0]])
 
 
-def test_an_overlay_mixes_by_alpha_and_leaves_ignored_pixels_bare():
+def test_an_overlay_mixes_by_alpha_and_keeps_ignored_pixels_unchanged():
     image = np.full((3, 3, 3), 100, np.uint8)
     label = np.ones((3, 3), np.int32)
     np.testing.assert_array_equal(draw.overlay(image, label, CLASSES, alpha=0.5)[1, 1], (150, 50, 55))
@@ -98,5 +98,5 @@ def test_a_panel_of_errors_adds_a_column():
     assert (errors == draw.WRONG).all(-1).any()
 
 
-def test_a_panel_of_nothing_is_an_empty_sheet():
+def test_a_panel_without_images_is_empty():
     assert draw.panel({}).shape[2] == 3

@@ -18,7 +18,7 @@ from aeseg.types import IGNORE, UserError
 
 
 def red_is_class(images):
-    """Logits whose largest is the class that the red channel names."""
+    """Return logits whose argmax is the value of the red channel."""
     return np.eye(3, dtype=np.float32)[np.minimum(images[..., 0], 2)]
 
 
@@ -54,8 +54,8 @@ def test_scores_come_from_one_confusion_matrix_over_all_pixels(window, batch):
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 @pytest.mark.parametrize("flip", [False, True])
-def test_a_network_that_gives_no_numbers_has_no_score(wrong, flip):
-    """The argmax of NaN is class 0, which is right for many pixels of many data sets."""
+def test_a_network_with_nan_outputs_has_no_score(wrong, flip):
+    """The argmax of NaN is class 0, which is often right."""
 
     def broken(images):
         logits = red_is_class(images)
@@ -69,7 +69,7 @@ def test_a_network_that_gives_no_numbers_has_no_score(wrong, flip):
 def test_boundary_f1_is_a_mean_over_images_and_boundary_iou_a_ratio_of_sums_over_all_pixels():
     found = segmentation(red_is_class, SOURCE, (), (2, 3), ("a", "b", "c"), measures=(BOUNDARIES,))
     maps = [(one["image"][..., 0].astype(np.int32), one["label"].astype(np.int32), 3) for one in SOURCE]
-    f1 = np.array([boundary_f1(*one) for one in maps])[:, :2]  # the third class is nowhere labelled
+    f1 = np.array([boundary_f1(*one) for one in maps])[:, :2]  # the third class is never labelled
     intersection, union = sum(boundary_overlap(*one) for one in maps)
     assert not np.isnan(f1).any()
     assert [entry["boundary_f1"] for entry in found["per_class"]] == [*f1.mean(axis=0), None]
@@ -79,7 +79,7 @@ def test_boundary_f1_is_a_mean_over_images_and_boundary_iou_a_ratio_of_sums_over
     assert json.loads(json.dumps(found)) == found
 
 
-def test_the_reference_rule_of_boundary_f1_averages_the_classes_of_an_image_first_and_leaves_out_images_of_void():
+def test_the_reference_rule_of_boundary_f1_averages_the_classes_of_an_image_first_and_leaves_out_void_images():
     right, half = record([[0, 0, 0, 0, 1]], [[0, 0, 0, 0, 1]]), record([[0, 0, 0, 1, 1]], [[0, 0, 0, 1, 2]])
     void = record([[IGNORE] * 5], [[0, 1, 0, 1, 2]])
     source, measures = (right, right, half, void), (BOUNDARIES, REFERENCE_BOUNDARIES)
@@ -91,24 +91,24 @@ def test_the_reference_rule_of_boundary_f1_averages_the_classes_of_an_image_firs
     assert json.loads(json.dumps(found)) == found
 
 
-def test_borders_that_nothing_speaks_of_are_none():
+def test_images_without_outlines_have_no_boundary_scores():
     found = segmentation(red_is_class, [record([[0, 0]], [[0, 0]])], (), (1, 2), ("a", "b", "c"), measures=(BOUNDARIES,))
     assert (found["mean_boundary_f1"], found["mean_boundary_iou"]) == (None, 1)
 
 
-def test_calibration_counts_labelled_pixels_alone():
+def test_calibration_counts_only_labelled_pixels():
     confidence = np.exp(1) / (np.exp(1) + 2)  # of logits 1, 0, 0; 6 of 9 labelled pixels are right
     found = segmentation(red_is_class, SOURCE, (), (2, 3), ("a", "b", "c"), measures=(CALIBRATION,))
     assert found["expected_calibration_error"] == pytest.approx(abs(6 / 9 - confidence))
 
 
-def test_processes_with_and_without_images_sum_to_the_scores_of_one(monkeypatch):
+def test_processes_with_and_without_images_sum_to_the_scores_of_one_process(monkeypatch):
     arguments = (red_is_class, SOURCE, (), (2, 3), ("a", "b", "c"))
     expected = segmentation(*arguments, measures=(BOUNDARIES, REFERENCE_BOUNDARIES, CALIBRATION))
     sent: list[list[np.ndarray]] = []
 
     def gathered(bits):
-        """What this process and those before it sent as the same leaf."""
+        """Gather the leaves that this process and earlier processes sent."""
         leaf = len(sent[-1])
         sent[-1].append(bits)
         return np.stack([leaves[leaf] for leaves in sent])
@@ -131,7 +131,7 @@ print(json.dumps(scored_in_parts()))
 
 
 def scored_in_parts():
-    """The scores of three images, and of one, and which of these this host has seen."""
+    """Return the scores of three images, of one image, and the indices that this host has seen."""
     third = record([[2, 2, 0], [1, IGNORE, 1]], [[2, 0, 0], [1, 1, 0]])
     seen, found = [], []
     for source in ((*SOURCE, third), SOURCE[:1]):
@@ -140,8 +140,8 @@ def scored_in_parts():
     return {"found": found, "seen": seen}
 
 
-def test_two_hosts_give_the_scores_of_one():
-    """Of three images one host has two; of a single one it has all, and the other must wait for its counts, and say the same."""
+def test_two_hosts_give_the_scores_of_one_host():
+    """Of three images, one host has two.  Of a single image, one host has none, and must wait for the other's counts."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         coordinator = f"localhost:{free.getsockname()[1]}"
@@ -158,13 +158,15 @@ def test_two_hosts_give_the_scores_of_one():
     assert (first["seen"], second["seen"]) == ([0, 2, 0], [1])
     assert first["found"] == second["found"]
     one = scored_in_parts()["found"]
-    rounded = jax.tree.map(lambda leaf: pytest.approx(leaf, rel=1e-12) if isinstance(leaf, float) else leaf, one)  # summed in another order
+    rounded = jax.tree.map(
+        lambda leaf: pytest.approx(leaf, rel=1e-12) if isinstance(leaf, float) else leaf, one
+    )  # the order of sums differs
     assert first["found"] == rounded
 
 
-def test_views_are_averaged_before_the_largest_is_taken():
+def test_views_are_averaged_before_the_argmax():
     def left_is_class_0(images):
-        """Class 0 is sure in the left column and class 2 likely in the others."""
+        """Class 0 is certain in the left column, and class 2 is likely in the others."""
         return np.broadcast_to(np.float32([[9, 0, 0], [0, 0, 1], [0, 0, 1]]), (*images.shape[:3], 3))
 
     source = [record([[0, 2, 0]], [[0, 0, 0]])]
@@ -189,7 +191,7 @@ def test_transforms_act_on_image_and_label_before_they_are_scored():
     assert segmentation(red_is_class, SOURCE, (left_column,), (2, 2), ("a", "b", "c"))["pixels"] == 2 + 4
 
 
-def test_a_label_without_a_class_names_the_record():
+def test_a_label_without_a_class_is_named_with_its_record():
     with pytest.raises(UserError, match="one holds the label 2; the model has classes 0 to 1, and 255"):
         segmentation(red_is_class, [record([[2]], [[0]])], (), (1, 1), ("a", "b"))
     with pytest.raises(UserError, match="one has no label"):
@@ -204,7 +206,7 @@ def test_a_perfect_prediction_scores_one():
         assert found[name] == 1.0
 
 
-def test_the_numbers_of_an_autoencoder_are_divided_once():
+def test_means_of_an_autoencoder_are_divided_once():
     batches = [{"valid": np.array([True, True]), "error": 1.0}, {"valid": np.array([True, False]), "error": 4.0}]
 
     def means(batch):

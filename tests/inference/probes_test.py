@@ -11,7 +11,7 @@ from aeseg.types import IGNORE, UserError
 
 @pytest.fixture
 def patches():
-    """Three overlapping clouds."""
+    """Return points of three overlapping clouds."""
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, 120).astype(np.int32)
     features = random.normal(size=(120, 5)).astype(np.float32) + 1.5 * np.eye(3, 5)[labels].astype(np.float32)
@@ -23,21 +23,21 @@ def queries():
     return np.random.default_rng(1).normal(size=(2, 3, 4, 5)).astype(np.float32)
 
 
-def test_nearest_neighbours_vote_as_scikit_learn_s(patches, queries):
+def test_nearest_neighbours_equal_scikit_learn(patches, queries):
     found = jax.jit(probes.nearest(patches, 3, neighbours=7, temperature=0.2))(jnp.asarray(queries))
     theirs = KNeighborsClassifier(7, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.2))
     theirs.fit(patches.features, patches.labels)
     np.testing.assert_allclose(found.reshape(-1, 3), theirs.predict_proba(queries.reshape(-1, 5)), atol=1e-5)
 
 
-def test_logistic_regression_is_scikit_learn_s(patches, queries):
+def test_logistic_regression_equals_scikit_learn(patches, queries):
     found = jax.nn.softmax(probes.logistic(patches, 3, strength=0.5, tolerance=1e-6)(jnp.asarray(queries)))
     mean, std = patches.features.mean(axis=0), patches.features.std(axis=0)
     theirs = LogisticRegression(C=0.5, tol=1e-8, max_iter=1000).fit((patches.features - mean) / std, patches.labels)
     np.testing.assert_allclose(found.reshape(-1, 3), theirs.predict_proba((queries.reshape(-1, 5) - mean) / std), atol=1e-4)
 
 
-def test_a_class_without_patches_and_features_that_say_nothing_do_no_harm(patches, queries):
+def test_classes_without_patches_and_constant_features_are_handled(patches, queries):
     silent = patches._replace(features=patches.features * np.float32([1, 1, 1, 1, 0]))
     for probe in (probes.nearest(silent, 4), probes.logistic(silent, 4)):
         scores = np.asarray(probe(jnp.asarray(queries)))
@@ -47,10 +47,10 @@ def test_a_class_without_patches_and_features_that_say_nothing_do_no_harm(patche
 
 def test_a_patch_has_the_label_of_most_of_its_pixels():
     label = np.array([[[0, 1, IGNORE, IGNORE], [1, 1, IGNORE, IGNORE], [2, 2, 1, IGNORE], [0, 0, IGNORE, 2]]])
-    np.testing.assert_array_equal(probes.patch_labels(label, 2, 3), [[[1, IGNORE], [0, 1]]])  # of equals the first
+    np.testing.assert_array_equal(probes.patch_labels(label, 2, 3), [[[1, IGNORE], [0, 1]]])  # ties: the first class
 
 
-def test_patches_are_shared_out_over_the_images_and_padding_gives_none():
+def test_patches_are_spread_over_the_images_and_padding_gives_none():
     label = np.zeros((4, 4, 4), np.int32)
     label[0, :2] = IGNORE
     image = np.arange(4 * 16).reshape(4, 4, 4, 1)
@@ -63,7 +63,7 @@ def test_patches_are_shared_out_over_the_images_and_padding_gives_none():
     assert whole.features[:, 0].tolist() == [8, 10, *[16, 18, 24, 26], *[32, 34, 40, 42]]
 
 
-def test_what_no_probe_can_be_made_of_is_refused(patches):
+def test_input_without_a_possible_probe_is_refused(patches):
     batch = {"image": np.zeros((1, 2, 2, 1)), "label": np.full((1, 2, 2), IGNORE), "valid": np.array([True])}
     with pytest.raises(UserError, match="Expected labelled patches; all pixels of the 1 training images are ignored"):
         probes.collect([batch], lambda image: image, 1, 2, 1, 10)

@@ -1,4 +1,4 @@
-"""Monte Carlo dropout on networks whose mean and variance are known."""
+"""aeseg/inference/samples.py: Monte Carlo dropout on networks with known mean and variance."""
 
 import flax.linen as nn
 import jax
@@ -18,7 +18,7 @@ IMAGE = np.random.default_rng(0).uniform(0.5, 2, (3, 4, 5, 2)).astype(np.float32
 
 
 class Dropped(nn.Module):
-    """The image's own channels as logits, dropped."""
+    """Dropout of the image's channels gives the logits."""
 
     rate: float
 
@@ -28,7 +28,7 @@ class Dropped(nn.Module):
 
 
 class Beside(nn.Module):
-    """A dropout whose result nothing reads: every draw is the plain network."""
+    """A dropout whose result is unused: every draw equals the plain network."""
 
     @nn.compact
     def __call__(self, image):
@@ -43,21 +43,21 @@ def draws(module, samples, seed=0, image=IMAGE):
     return np.asarray(jax.jit(lambda image, index: sampled(logits, image, index, seed, samples))(image, fingerprints(image)))
 
 
-def test_draws_that_agree_give_the_plain_prediction_and_exactly_no_variance():
+def test_equal_draws_give_the_plain_prediction_and_zero_variance():
     found = draws(Beside(), 7)
     np.testing.assert_allclose(found[..., :2], jax.nn.log_softmax(IMAGE), rtol=1e-6)
     np.testing.assert_array_equal(found[..., 2], 0)
 
 
-def test_mean_and_variance_converge_to_those_over_all_ways_to_drop():
-    """Of two channels each is kept and doubled, or zero: four equally likely networks."""
+def test_mean_and_variance_converge_to_the_exact_values_over_all_dropout_masks():
+    """Each of two channels is doubled or zero: four equally likely networks."""
     ways = np.array([jax.nn.softmax(2 * IMAGE * np.array(kept)) for kept in ((0, 0), (0, 1), (1, 0), (1, 1))])
     found = draws(Dropped(0.5), 4000)
     np.testing.assert_allclose(np.exp(found[..., :2]), ways.mean(axis=0), atol=0.03)  # four standard errors
     np.testing.assert_allclose(found[..., 2], ways.var(axis=0).mean(axis=-1), atol=0.01)
 
 
-def test_an_image_s_draws_depend_on_the_seed_and_its_pixels_alone():
+def test_an_image_s_draws_depend_only_on_the_seed_and_its_pixels():
     found = draws(Dropped(0.5), 5)
     np.testing.assert_array_equal(found, draws(Dropped(0.5), 5))
     np.testing.assert_array_equal(found[::-1], draws(Dropped(0.5), 5, image=IMAGE[::-1]))
@@ -65,7 +65,7 @@ def test_an_image_s_draws_depend_on_the_seed_and_its_pixels_alone():
 
 
 def drop_path():
-    """A segmenter whose encoder drops residual branches, in training alone."""
+    """A segmenter whose encoder drops residual branches only in training."""
     encoder, head = recipe("aeseg.models.encoders", "convnextv2", "tiny"), recipe("aeseg.models.heads", "linear", "tiny")
     encoder.drop_path = 0.3
     return build(spec(Segmenter, encoder=encoder, head=head, classes=head.classes))
@@ -91,6 +91,6 @@ def test_fingerprints_tell_images_apart():
 
 
 def test_the_stream_of_training_drops_nothing_in_evaluation():
-    """A frozen encoder is as in evaluation, while its head is trained with that stream."""
+    """A frozen encoder runs in evaluation mode while its head trains with that stream."""
     found = jitted.apply(Dropped(0.5), {}, jnp.asarray(IMAGE), rngs={"dropout": jax.random.key(0)})
     np.testing.assert_array_equal(found, IMAGE)

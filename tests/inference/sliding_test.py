@@ -11,7 +11,7 @@ SIZES = [(1, 1), (1, 9), (3, 2), (4, 6), (5, 6), (4, 7), (9, 5), (13, 17)]
 
 
 def per_pixel(images):
-    """Two logits that depend on nothing but the pixel."""
+    """Return two logits that depend only on the pixel."""
     values = images.astype(np.float32)[..., 0]
     return np.stack([values, 2 * values - 1], axis=-1)
 
@@ -23,19 +23,41 @@ def image(size, seed=0):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("weights", ["uniform", "gaussian"])
 @pytest.mark.parametrize(("stride", "batch"), [((3, 2), 1), ((3, 2), 3), ((1, 1), 4), ((4, 6), 2), ((0, 0), 3)])
-def test_a_model_of_single_pixels_gives_the_same_at_any_size_and_stride(size, weights, stride, batch):
+def test_a_pixelwise_model_gives_the_same_at_any_size_and_stride(size, weights, stride, batch):
     logits = sliding_logits(per_pixel, image(size), (4, 6), stride, batch, weights)
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, per_pixel(image(size)[None])[0], rtol=1e-6)  # a mean of equal floats rounds
 
 
 @pytest.mark.parametrize("weights", ["uniform", "gaussian"])
-def test_an_image_of_the_windows_size_gives_exactly_what_predict_gives(weights):
+def test_an_image_of_the_window_s_size_gives_exactly_the_output_of_predict(weights):
     noise = np.random.default_rng(1).normal(size=(1, 4, 6, 5)).astype(np.float32)
     np.testing.assert_array_equal(sliding_logits(lambda images: noise, image((4, 6)), (4, 6), weights=weights), noise[0])
 
 
-def test_where_windows_overlap_logits_are_averaged():
+def test_what_is_aligned_with_the_image_is_cut_with_it_and_what_is_not_is_repeated():
+    rng = np.random.default_rng(2)
+    scenes = [
+        {
+            "image": image(size),
+            "depth": rng.random(size).astype(np.float32),
+            "caption": np.full(3, number, np.uint8),
+            "has_depth": np.array(number == 0),
+        }
+        for number, size in enumerate([(9, 11), (3, 5)])
+    ]
+
+    def predict(batch):
+        depth = np.where(batch["has_depth"][:, None, None], batch["depth"], 0)
+        return np.stack([batch["image"][..., 0] + depth, depth + batch["caption"][:, :1, None]], axis=-1)
+
+    found = list(sliding(predict, scenes, (4, 6), (3, 4), 3))
+    for number, (scene, logits) in enumerate(zip(scenes, found, strict=True)):
+        depth = scene["depth"] if number == 0 else 0 * scene["depth"]
+        np.testing.assert_allclose(logits, np.stack([scene["image"][..., 0] + depth, depth + number], axis=-1), rtol=1e-6)
+
+
+def test_logits_of_overlapping_windows_are_averaged():
     def nth_window(images):
         return np.arange(1, 3, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 4, 1), np.float32)
 
@@ -43,16 +65,16 @@ def test_where_windows_overlap_logits_are_averaged():
     np.testing.assert_array_equal(logits[0, :, 0], [1, 1, 1.5, 1.5, 2, 2])
 
 
-def test_gaussian_weights_trust_the_middle_of_a_window():
+def test_gaussian_weights_favour_the_centre_of_a_window():
     def nth_window(images):
         return np.arange(2, dtype=np.float32)[:, None, None, None] * np.ones((1, 8, 8, 1), np.float32)
 
     logits = sliding_logits(nth_window, image((8, 12)), (8, 8), (8, 4), batch=2, weights="gaussian")[4, :, 0]
-    assert logits[4] < 0.1 < logits[5] < 0.5 < logits[6] < 0.9 < logits[7]  # the windows' middles are at 3.5 and 7.5
+    assert logits[4] < 0.1 < logits[5] < 0.5 < logits[6] < 0.9 < logits[7]  # the centres of the windows are at 3.5 and 7.5
 
 
-def test_gaussian_weights_are_nnu_net_s_down_to_a_thousandth():
-    """As its compute_gaussian makes them: a single pixel, filtered.  Where two windows overlap, the second's logits are its share."""
+def test_gaussian_weights_equal_nnu_net_s_down_to_a_thousandth():
+    """As in its compute_gaussian: a filtered single pixel.  In the overlap of two windows, the second's logits are its weight."""
 
     def nth_window(images):
         return np.arange(2, dtype=np.float32)[:, None, None, None] * np.ones((1, 33, 41, 1), np.float32)
@@ -65,7 +87,7 @@ def test_gaussian_weights_are_nnu_net_s_down_to_a_thousandth():
     np.testing.assert_allclose(logits[:, 20:41, 0], weight[:, :21] / (weight[:, 20:] + weight[:, :21]), rtol=1e-4)
 
 
-def test_every_call_has_one_shape_and_batches_hold_windows_of_several_images():
+def test_every_call_has_one_shape_and_batches_mix_windows_of_several_images():
     shapes = []
 
     def predict(images):
@@ -103,13 +125,13 @@ def test_a_stride_that_would_miss_pixels_is_refused():
         ((15, 6), 16 * 6 - 1, (8, 6)),  # 16 rows are too many: two windows of 8 rows
     ],
 )
-def test_the_window_is_a_multiple_of_the_trained_one_that_covers_the_image_or_as_large_as_it_may_be(size, largest, expected):
+def test_the_window_is_a_multiple_of_the_trained_window_that_covers_the_image_or_the_largest_allowed(size, largest, expected):
     assert enlarged(size, (4, 6), largest) == expected
 
 
 @pytest.mark.parametrize("side", range(1, 400, 7))
 def test_larger_windows_predict_at_most_a_fifth_more_pixels_than_the_best_choice(side):
-    """Over all multiples, by counting: windows of f * 8 that share 3 pixels."""
+    """Counts pixels for all multiples: windows of f * 8 with an overlap of 3 pixels."""
     totals = {f: f * 8 * max(1, -(-(side - 3) // (f * 8 - 3))) for f in FACTORS}
     chosen = enlarged((side, 8), (8, 8), 10**6, (5, 5))[0] // 8
     assert totals[chosen] <= 1.2 * min(totals.values())
@@ -118,7 +140,7 @@ def test_larger_windows_predict_at_most_a_fifth_more_pixels_than_the_best_choice
 
 @pytest.mark.parametrize("weights", ["uniform", "gaussian"])
 @pytest.mark.parametrize("largest", [0, 4 * 24, 10 * 24, 10**6])
-def test_a_model_of_single_pixels_gives_the_same_in_windows_of_any_size(weights, largest):
+def test_a_pixelwise_model_gives_the_same_in_windows_of_any_size(weights, largest):
     images = [image(size, seed) for seed, size in enumerate([*SIZES, (40, 50)])]
     for one, logits in zip(images, sliding(per_pixel, images, (4, 6), (3, 2), 8, weights, largest), strict=True):
         np.testing.assert_allclose(logits, per_pixel(one[None])[0], rtol=1e-6)
@@ -137,7 +159,7 @@ def test_larger_windows_come_in_few_shapes_and_in_batches_of_as_many_pixels():
     assert sorted(shapes) == [(2, 8, 12), (2, 8, 12), (2, 8, 12), (9, 4, 6)], "9 windows of 4x6, or 2 of 8x12, are a call"
 
 
-def test_larger_windows_overlap_by_as_many_pixels():
+def test_larger_windows_overlap_by_the_same_number_of_pixels():
     lefts = []
 
     def predict(images):
@@ -151,10 +173,10 @@ def test_larger_windows_overlap_by_as_many_pixels():
 
 @pytest.mark.parametrize("largest", [0, 8 * 12])
 @pytest.mark.parametrize("size", [*SIZES, (40, 50)])
-def test_strips_are_the_rows_of_the_whole_to_the_bit(size, largest):
+def test_strips_equal_the_rows_of_the_full_prediction_bit_for_bit(size, largest):
     noise = np.random.default_rng(2).normal(size=(4 * 6 * 8, 2)).astype(np.float32)
 
-    def predict(images):  # what a pixel gets depends on where it lies in its window
+    def predict(images):  # a pixel's logits depend on its position in the window
         places = np.arange(images[0, ..., 0].size).reshape(images.shape[1:3])
         return images[..., :2].astype(np.float32) * noise[places]
 
@@ -167,12 +189,12 @@ def test_strips_are_the_rows_of_the_whole_to_the_bit(size, largest):
         assert max(map(len, rows)) <= 8
 
 
-def test_finished_images_do_not_pile_up_behind_one_whose_batch_is_not_full(monkeypatch):
+def test_finished_images_do_not_wait_behind_an_image_whose_batch_is_not_full(monkeypatch):
     monkeypatch.setattr(module, "WAITING", 3 * 4 * 6 * 2 * 4)
     taken = []
 
     def images():
-        yield image((8, 12))  # two of these would be a call
+        yield image((8, 12))  # two of these would fill a call
         for seed in range(20):
             taken.append(seed)
             yield image((4, 6), seed)

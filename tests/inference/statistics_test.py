@@ -12,7 +12,7 @@ from aeseg.models import layers
 from aeseg.types import UserError
 
 IMAGE = np.array([[[[0.0, 5.0], [2.0, 5.0]], [[4.0, 1.0], [6.0, 1.0]]], [[[9.0, 0.0], [0.0, 0.0]], [[0.0, 8.0], [3.0, 0.0]]]], np.float32)
-"""Two images of 2x2 pixels and two channels; of the first the channels have means 3 and 3, variances 5 and 4."""
+"""Two images of 2x2 pixels and two channels; the channels of the first have means 3 and 3, variances 5 and 4."""
 SCALE, BIAS = np.array([2.0, 0.5], np.float32), np.array([1.0, -1.0], np.float32)
 VARIABLES = {
     "params": {"norm": {"scale": SCALE, "bias": BIAS}},
@@ -21,7 +21,7 @@ VARIABLES = {
 
 
 class Normed(nn.Module):
-    """Batch norm and dropout: the normed channels are the logits."""
+    """Batch norm and dropout: the normalised channels are the logits."""
 
     @nn.compact
     def predict(self, image):
@@ -33,12 +33,12 @@ def predicted(image):
     return np.asarray(jax.jit(lambda variables, image: by_own_statistics(Normed(), variables, image))(VARIABLES, image))
 
 
-def test_one_image_is_normed_by_its_own_mean_and_variance():
+def test_one_image_is_normalised_by_its_own_mean_and_variance():
     by_hand = (IMAGE[0] - 3) / np.sqrt(np.array([5, 4]) + 1e-5) * SCALE + BIAS
     np.testing.assert_allclose(predicted(IMAGE)[0], by_hand, rtol=1e-5)
 
 
-def test_each_row_is_what_torchs_batch_norm_gives_in_training_for_a_batch_of_it_alone():
+def test_each_row_equals_torchs_training_batch_norm_on_a_batch_of_that_row():
     theirs = torch.nn.BatchNorm2d(2).train()
     with torch.no_grad():
         theirs.weight.copy_(torch.tensor(SCALE))
@@ -47,12 +47,12 @@ def test_each_row_is_what_torchs_batch_norm_gives_in_training_for_a_batch_of_it_
     np.testing.assert_allclose(predicted(IMAGE), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_rows_that_fill_a_batch_up_change_nothing():
+def test_padding_rows_change_nothing():
     filled = np.concatenate([IMAGE, np.zeros_like(IMAGE)])
     np.testing.assert_array_equal(predicted(filled)[:2], predicted(IMAGE))
 
 
-def test_with_the_running_averages_it_is_another_network():
+def test_running_averages_give_other_outputs():
     by_averages = Normed().apply(VARIABLES, jnp.asarray(IMAGE), method="predict")
     np.testing.assert_allclose(by_averages, (IMAGE - 7) / np.sqrt(3 + 1e-5) * SCALE + BIAS, rtol=1e-5)
     assert not np.allclose(by_averages, predicted(IMAGE))
@@ -66,7 +66,7 @@ def test_a_network_without_batch_norm_is_refused():
 
 
 class Twice(nn.Module):
-    """An encoder of two batch norms, with a ReLU and a convolution between them."""
+    """An encoder with two batch norms, and a ReLU and a convolution between them."""
 
     @nn.compact
     def __call__(self, image, *, train):
@@ -75,8 +75,8 @@ class Twice(nn.Module):
         return {1: layers.normalise(features, "batch", train=train, dtype="float32", name="second")}
 
 
-def test_population_averages_are_the_moments_of_all_images_as_torch_sees_each_batch():
-    """At the first norm those of NumPy over the whole set; at the second those of torch's features, batch by batch, with their spread."""
+def test_population_averages_are_the_moments_of_all_images_with_torch_on_each_batch():
+    """At the first norm: NumPy's moments over all images; at the second: moments of torch's features, batch by batch."""
     random = np.random.default_rng(0)
     images = random.random((7, 6, 5, 2), np.float32)
     variables = jax.jit(lambda: Twice().init(jax.random.key(0), jnp.asarray(images[:1]), train=False))()

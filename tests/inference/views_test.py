@@ -11,13 +11,13 @@ from aeseg.types import UserError
 
 
 def per_pixel(images):
-    """Two logits that depend on nothing but the pixel."""
+    """Return two logits that depend only on the pixel."""
     values = np.float32(images)[..., 0] / 64
     return np.stack([values, 2 - values], axis=-1)
 
 
 def columns(images):
-    """Logits of the classes 0 and 1: log 1 and the logarithm of the column's number, from 1."""
+    """Return logits of the classes 0 and 1: 0, and the logarithm of the column's number, from 1."""
     for image in images:
         h, w = image.shape[:2]
         yield np.broadcast_to(np.log(np.stack([np.ones(w), 1 + np.arange(w)], axis=-1)), (h, w, 2)).astype(np.float32)
@@ -32,7 +32,7 @@ def test_the_image_alone_passes_unchanged():
     np.testing.assert_array_equal(next(averaged(slide, [image((5, 7))])), per_pixel(image((5, 7))[None])[0])
 
 
-def test_with_flip_a_pixels_probabilities_are_the_mean_of_its_own_and_its_mirror_images():
+def test_with_flip_a_pixels_probabilities_are_the_mean_over_the_image_and_its_mirror_image():
     found = np.exp(next(averaged(columns, [image((2, 3))], flip=True)))
     of_one = np.array([1 / 2, 2 / 3, 3 / 4])  # n / (n + 1) at column n
     np.testing.assert_allclose(found[..., 1], np.tile((of_one + of_one[::-1]) / 2, (2, 1)), rtol=1e-6)
@@ -52,7 +52,7 @@ def test_views_have_the_scaled_sizes_in_order_and_every_image_its_own_size():
     assert [one.shape for one in found] == [(4, 6, 2), (1, 3, 2)]
 
 
-def test_scales_are_averaged_as_torch_does_it():
+def test_scales_are_averaged_as_in_torch():
     one = image((6, 8))
     tensor = torch.from_numpy(one).permute(2, 0, 1)[None]
     views = (functional.avg_pool2d(tensor, 2), tensor, functional.interpolate(tensor, scale_factor=1.5, mode="bilinear"))
@@ -66,7 +66,7 @@ def test_scales_are_averaged_as_torch_does_it():
 
 
 @pytest.mark.parametrize("window", [(3, 4), (8, 5), (20, 20)])
-def test_windows_of_any_size_give_the_same_in_full_batches(window):
+def test_windows_of_any_size_give_the_same_with_full_batches(window):
     calls = []
 
     def predict(images):
@@ -81,11 +81,11 @@ def test_windows_of_any_size_give_the_same_in_full_batches(window):
         np.testing.assert_allclose(one, other, atol=1e-5)
     assert set(calls) == {(5, *window, 3)}
     if window == (20, 20):
-        assert len(calls) == 2  # 2 images in 4 views, a window each, by fives
+        assert len(calls) == 2  # 2 images in 4 views, one window each, in batches of five
 
 
-def test_further_planes_are_averaged_as_they_are():
-    """After two logits the column's number, as an uncertainty is."""
+def test_further_planes_are_averaged_without_softmax():
+    """Return two logits and the column's number, in place of an uncertainty."""
 
     def slide(images):
         for logits in columns(images):
@@ -101,6 +101,6 @@ def test_no_images_give_no_probabilities():
 
 
 @pytest.mark.parametrize("scales", [(), (0.0,), (1.0, -1.0), (float("nan"),), (float("inf"),)])
-def test_scales_that_no_image_can_have_are_refused(scales):
+def test_invalid_scales_are_refused(scales):
     with pytest.raises(UserError, match=r"one or more scales, each above 0; got \(.*\)\. Give \(1\.0,\)"):
         next(averaged(columns, [image((2, 2))], scales))

@@ -1,4 +1,4 @@
-"""What the tests of `variational` and `quantised` share: linear networks, every encoder before a bottleneck, and whole runs."""
+"""Helpers of the tests of `variational` and `quantised`: linear networks, every encoder before a bottleneck, and complete runs."""
 
 import functools
 from types import SimpleNamespace
@@ -33,12 +33,12 @@ class Patches(nn.Module):
 
 
 def rngs(seed=0):
-    """A key for every stream of a train step."""
+    """Return a key for every stream of a train step."""
     return {name: keys.stream(jax.random.key(seed), name, 0) for name in keys.STREAMS}
 
 
 def train_step(method, variables, batch, microbatches=1):
-    """(each microbatch's Means, the variables after the step); microbatch m holds every m-th row from the m-th on."""
+    """Return (each microbatch's Means, the variables after the step); the microbatches are strided slices of the rows."""
     found = []
     for first in range(microbatches):
         rows = {name: leaf[first::microbatches] for name, leaf in batch.items()}
@@ -57,7 +57,7 @@ def _stepped(method):
 
 
 def check_reads_encoder(make, name):
-    """The method that `make(encoder, decoder)` gives traces with the encoder of that file and a decoder at its coarsest stride."""
+    """Assert that `make(encoder, decoder)` traces with the encoder of that file and a decoder at its coarsest stride."""
     encoder = build(recipe(PACKAGES["encoder"], name, "tiny"))
     stride = max(shapes(encoder, IMAGE)[1])
     row = {"image": IMAGE, "valid": jax.ShapeDtypeStruct((2,), bool), "index": jax.ShapeDtypeStruct((2,), jnp.int32)}
@@ -68,7 +68,7 @@ def check_reads_encoder(make, name):
 
 
 def check_starts_a_segmenter(method, batch, head=None):
-    """The encoder's leaves, and no others, go to a segmenter with the same encoder."""
+    """Assert that a segmenter with the same encoder loads exactly the encoder's leaves."""
     donor = jax.jit(lambda: method.init(jax.random.key(0), batch, train=False))()
     segmenter = Segmenter(method.encoder.clone(parent=None), head or cases.Head(), cases.CLASSES)
     fresh = jax.jit(lambda: segmenter.init(jax.random.key(5), batch, train=False))()
@@ -80,7 +80,7 @@ def check_starts_a_segmenter(method, batch, head=None):
 
 
 def check_resumes_and_spreads(tmp_path, monkeypatch, method):
-    """A run killed after 4 of 6 steps ends with the same bits; devices and microbatches change rounding only, collections included.
+    """Assert that a run killed after 4 of 6 steps ends with the same bits, and that devices and microbatches only change rounding.
 
     The runs on one device share their compiled step.
     """
@@ -101,7 +101,7 @@ def check_resumes_and_spreads(tmp_path, monkeypatch, method):
     for kind in ("params", "collections"):
         left, right = (tree.flatten(getattr(each, kind)) for each in (reference, spread))
         for name, leaf in left.items():
-            if name.endswith("key/bias"):  # softmax does not depend on it: its gradient is rounding, which Adam makes whole steps of
+            if name.endswith("key/bias"):  # softmax does not depend on it: its gradient is rounding, which Adam scales to full steps
                 continue
             np.testing.assert_allclose(right[name], leaf, rtol=1e-3, atol=1e-5, err_msg=name)
 

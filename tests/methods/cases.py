@@ -1,4 +1,4 @@
-"""What the tests of methods share: a batch, tiny networks, and a batch cut into microbatches."""
+"""Helpers of the tests of methods: a batch, tiny networks, and microbatches."""
 
 import flax.linen as nn
 import jax
@@ -23,7 +23,7 @@ class Encoder(nn.Module):
 
 
 class PlainEncoder(nn.Module):
-    """Features at strides 1, 2 and 4; nothing depends on the other rows."""
+    """Features at strides 1, 2 and 4 that do not depend on other rows."""
 
     @nn.compact
     def __call__(self, image, *, train):
@@ -51,7 +51,7 @@ class Head(nn.Module):
 
 
 def batch(rows: int = 8) -> dict[str, jax.Array]:
-    """Images and labels whose labelled pixels differ from row to row; two rows are padding."""
+    """Return images and labels whose numbers of labelled pixels differ between rows; two rows are padding."""
     rng = np.random.default_rng(0)
     label = rng.integers(0, CLASSES, (rows, 12, 16))
     label[rng.random(label.shape) < np.linspace(0, 1, rows)[:, None, None]] = IGNORE
@@ -66,7 +66,7 @@ def batch(rows: int = 8) -> dict[str, jax.Array]:
 
 
 def loss_and_gradient(method, variables, batch, microbatches=1):
-    """The loss of the global batch, added up over microbatches as a train step does."""
+    """Return the loss of the global batch, summed over microbatches as in a train step."""
     denominators = method.denominators(batch)
 
     def loss(params, part):

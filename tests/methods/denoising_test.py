@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aeseg import keys, masking
+from aeseg import keys, noises
 from aeseg.methods import denoising
 from aeseg.methods.denoising import Denoising
 from aeseg.spec import build
@@ -12,7 +12,7 @@ from tests import jitted
 from tests.methods import cases
 
 BATCH = cases.batch()
-NOISE = (masking.Gaussian(0.1), masking.SaltAndPepper(0.1), masking.Blur(0.8), masking.Squares(4, 0.3))
+NOISE = (noises.Gaussian(0.1), noises.SaltAndPepper(0.1), noises.Blur(0.8), noises.Squares(4, 0.3))
 RESIDUAL = {"predicts": "noise", "output": "linear"}
 
 
@@ -34,7 +34,7 @@ def test_denominators_are_the_weights_of_the_means(fields):
     cases.assert_denominators_are_the_weights(method(**fields), BATCH)
 
 
-def test_training_draws_noise_from_its_key_and_evaluation_draws_the_same_each_time():
+def test_training_draws_noise_from_its_key_and_evaluation_is_reproducible():
     ours = method()
     variables = initial(ours)
 
@@ -56,18 +56,18 @@ def test_the_error_is_against_the_clean_image():
     assert mean.value() == pytest.approx(error[np.asarray(BATCH["valid"])].mean(), rel=1e-5)
 
 
-def test_a_network_that_predicts_no_noise_gives_the_noisy_image_back():
+def test_a_network_that_predicts_zero_noise_returns_the_noisy_image():
     ours = method(**RESIDUAL)
     variables = jax.tree.map(jnp.zeros_like, initial(ours))
     shown = jitted.apply(ours, variables, BATCH, method="show")
     np.testing.assert_array_equal(shown["reconstruction"], shown["noisy"])
-    noisy = masking.corrupted(NOISE, keys.per_row(jax.random.key(0), BATCH["index"]), BATCH["image"])
+    noisy = noises.corrupted(NOISE, keys.per_row(jax.random.key(0), BATCH["index"]), BATCH["image"])
     error = np.square(noisy - BATCH["image"]).mean(axis=(1, 2, 3))[np.asarray(BATCH["valid"])].mean()
     assert jitted.apply(ours, variables, BATCH, train=False)["squared_error"].value() == pytest.approx(error, rel=1e-5)
 
 
-def test_the_visible_weight_counts_the_pixels_that_the_noise_left():
-    squares = (masking.Squares(4, 0.3),)
+def test_the_visible_weight_applies_to_the_pixels_without_noise():
+    squares = (noises.Squares(4, 0.3),)
     plain, less = method(noise=squares), method(noise=squares, visible_weight=0.25)
     variables = initial(plain)
     shown = jitted.apply(plain, variables, BATCH, method="show")
@@ -96,13 +96,13 @@ def test_pictures_are_the_image_the_noisy_one_and_the_reconstruction_in_0_to_1()
         ({**RESIDUAL, "objective": "ssim_l1"}, "got output='linear', objective='ssim_l1'"),
     ],
 )
-def test_fields_that_do_not_go_together_are_named(fields, message):
+def test_conflicting_fields_are_named(fields, message):
     with pytest.raises(UserError, match=message):
         method(**fields)
 
 
 def test_the_recipe_builds_with_its_noise():
     ours = build(denoising.recipe("tiny"))
-    assert ours.noise == (masking.Squares(16, 0.6),)
+    assert ours.noise == (noises.Squares(16, 0.6),)
     means = jax.jit(lambda variables: ours.apply(variables, BATCH, train=False))(initial(ours))
     assert np.isfinite(means["squared_error"].value())

@@ -18,7 +18,7 @@ IMAGE = np.asarray(batch()["image"])
 
 
 class Encoder(nn.Module):
-    """Nothing."""
+    """An encoder without features."""
 
     masked_mode = "sparse"
     mean = (0.25,)
@@ -52,7 +52,7 @@ def method(visible=0.0, hidden=0.0):
 
 
 def standardised_patches():
-    """[b, 16 patches, 48 numbers], by torch's rule: unbiased variance + 1e-6."""
+    """Return [b, 16 patches, 48 numbers], standardised with torch's unbiased variance + 1e-6."""
     seen = (IMAGE - 0.25) / 0.5
     patches = seen.reshape(4, 4, 4, 4, 4, 3).transpose(0, 1, 3, 2, 4, 5).reshape(4, 16, 48)
     return (patches - patches.mean(-1, keepdims=True)) / np.sqrt(patches.var(-1, ddof=1, keepdims=True) + 1e-6)
@@ -64,7 +64,7 @@ def hidden_patches():
     return changed.reshape(4, 4, 4, 4, 4).any(axis=(2, 4)).reshape(4, 16)
 
 
-def test_the_loss_is_the_squared_error_of_hidden_standardised_units_alone():
+def test_the_loss_is_the_squared_error_of_only_the_hidden_standardised_units():
     hidden = hidden_patches()
     assert hidden.sum(axis=1).tolist() == [10] * 4  # round(0.6 * 16)
     assert np.any(hidden[0] != hidden[1])
@@ -73,13 +73,13 @@ def test_the_loss_is_the_squared_error_of_hidden_standardised_units_alone():
         np.testing.assert_allclose(means(method(visible, value))["squared_error"].value(), expected, rtol=1e-5)
 
 
-def test_training_hides_other_units_at_every_step_and_evaluation_the_same():
+def test_training_hides_other_units_at_every_step_and_evaluation_the_same_units():
     first = means(method(0, 1), train=True)["squared_error"].total
     assert float(first) != float(means(method(0, 1))["squared_error"].total)
     assert float(means(method(0, 1))["squared_error"].total) == float(means(method(0, 1))["squared_error"].total)
 
 
-def test_pictures_paste_what_is_hidden_into_the_image_and_show_the_whole_prediction():
+def test_pictures_paste_hidden_units_into_the_image_and_show_the_full_prediction():
     shown = pictures()
     assert list(shown) == ["image", "visible", "reconstruction", "prediction"]
     hidden = np.kron(hidden_patches().reshape(4, 4, 4), np.ones((4, 4), bool))
@@ -90,7 +90,7 @@ def test_pictures_paste_what_is_hidden_into_the_image_and_show_the_whole_predict
     assert np.all(np.asarray(shown["visible"])[hidden] == 0.5)
 
 
-def test_an_encoder_without_a_sparse_mode_is_refused_with_those_that_have_one():
+def test_an_encoder_without_a_sparse_mode_is_refused_with_the_sparse_encoders():
     message = r"SparseMasked needs an encoder with a masked mode \(sparse\); DenseEncoder has none.* convnet, convnextv2, resnet"
     with pytest.raises(UserError, match=message):
         SparseMasked(DenseEncoder(), Decoder(0, 0), masking.Random(0.6))
@@ -102,7 +102,7 @@ def test_units_smaller_than_the_encoders_coarsest_stride_are_refused():
         jax.eval_shape(lambda: small.init(jax.random.key(0), batch(), train=False))
 
 
-def test_the_papers_recipe_has_its_numbers():
+def test_the_recipe_has_the_papers_numbers():
     paper = build(fcmae.recipe("atto"))
     assert (paper.unit, paper.sampler, paper.decoder.width, paper.decoder.depth) == (32, masking.RandomUp(0.6), 512, 1)
     assert paper.sampler.count(7, 7) == 49 - int(49 * (1 - 0.6))

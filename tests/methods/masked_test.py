@@ -27,7 +27,7 @@ def initial(ours, batch=BATCH):
 
 @pytest.mark.parametrize("size", ["b16", "l16", "h14"])
 def test_the_papers_sizes_have_their_parameters(size):
-    """Those that are trained: tables of positions are computed here, and not counted (PAPERS: "trainable")."""
+    """Trainable parameters only: computed position tables are not counted."""
     variables, _ = contract.traced("method", "masked", size)
     counts = {part: tree.count(leaves) for part, leaves in variables["params"].items()}
     assert (sum(counts.values()), counts["encoder"], counts["decoder"]) == {
@@ -41,7 +41,7 @@ def test_the_papers_sizes_have_their_parameters(size):
 
 
 @pytest.mark.parametrize("fields", [{"standardised": True}, {"mask_token_in_encoder": True, "has_mask_token": True}])
-def test_microbatches_and_denominators_hold_for_every_way_to_train(fields):
+def test_microbatches_and_denominators_are_right_for_every_setting(fields):
     ours, sampler = method(**fields), masking.Grid(0.5)
     ours = ours.clone(sampler=sampler, encoder=ours.encoder.clone(patch=2))
     variables = initial(ours)
@@ -55,7 +55,7 @@ def test_microbatches_and_denominators_hold_for_every_way_to_train(fields):
 
 
 def test_pixels_under_hidden_patches_change_no_prediction():
-    """Standardised patches are shown with their own mean: the decoder's values alone must not know."""
+    """Only the decoder's values are compared, since pictures show standardised patches with their mean."""
     for fields in ({}, {"mask_token_in_encoder": True, "has_mask_token": True}):
         ours = method(**fields)
         variables = initial(ours)
@@ -67,7 +67,7 @@ def test_pixels_under_hidden_patches_change_no_prediction():
 
 
 @pytest.mark.parametrize("standardised", [False, True])
-def test_the_error_is_that_of_the_hidden_patches_in_the_unit_of_the_target(standardised):
+def test_the_error_is_over_hidden_patches_in_the_unit_of_the_target(standardised):
     ours = method(standardised=standardised)
     variables = initial(ours)
     hidden = np.asarray(ours._hidden(BATCH, False))
@@ -85,7 +85,7 @@ def test_the_error_is_that_of_the_hidden_patches_in_the_unit_of_the_target(stand
 
 
 @pytest.mark.parametrize("standardised", [False, True])
-def test_a_perfect_decoder_shows_the_image_again(monkeypatch, standardised):
+def test_a_perfect_decoder_reconstructs_the_image(monkeypatch, standardised):
     ours = method(standardised=standardised)
     variables = initial(ours)
     monkeypatch.setattr(Masked, "_values", lambda self, image, hidden, train: self._target(image))
@@ -110,7 +110,7 @@ def test_reconstructions_are_shown_with_visible_patches_pasted_in_and_without():
     assert np.any(shown["prediction"][~hidden] != BATCH["image"][~hidden])
 
 
-def test_training_hides_by_its_key_and_evaluation_the_same_each_time():
+def test_training_hides_by_its_key_and_evaluation_is_reproducible():
     ours = method()
     variables, call = initial(ours), jax.jit(ours.apply, static_argnames="train")
 
@@ -143,7 +143,7 @@ def test_patches_are_cut_and_put_back_and_an_image_without_hidden_ones_counts_0(
         ),
     ],
 )
-def test_what_does_not_fit_is_named(make, message):
+def test_arguments_that_do_not_fit_are_named(make, message):
     with pytest.raises(UserError, match=message):
         make()
 

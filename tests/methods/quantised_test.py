@@ -44,7 +44,7 @@ def codes_of(ours, variables):
 
 
 @pytest.mark.parametrize("quantiser", [FINITE, NEAREST])
-def test_the_loss_is_the_error_of_the_image_decoded_from_codes_alone(quantiser):
+def test_the_loss_is_the_error_of_the_image_decoded_from_only_its_codes(quantiser):
     ours = method(quantiser, output="linear")
     variables = initial(ours)
     means = evaluated(ours, variables)
@@ -71,7 +71,7 @@ def test_a_codebook_adds_its_commitment_and_finite_scalars_add_nothing():
 
 
 @pytest.mark.parametrize("quantiser", [FINITE, NEAREST])
-def test_perplexity_and_used_codes_are_those_of_the_data_set_and_not_means_over_batches(quantiser):
+def test_perplexity_and_used_codes_are_over_the_data_set_and_not_means_over_batches(quantiser):
     ours = method(quantiser)
     variables = initial(ours)
     batches = [{name: leaf[start : start + 3] for name, leaf in BATCH.items()} for start in (0, 3, 6)]
@@ -116,7 +116,7 @@ def test_microbatches_change_neither_the_gradient_nor_the_codebook(microbatches)
 
 
 @pytest.mark.parametrize("quantiser", [FINITE, NearestVector(size=6, width=2, decay=0.5)])
-def test_a_run_resumes_to_the_bit_and_does_not_depend_on_devices(tmp_path, monkeypatch, quantiser):
+def test_a_run_resumes_bit_for_bit_and_does_not_depend_on_devices(tmp_path, monkeypatch, quantiser):
     described = build(quantised.recipe("tiny"))
     bottlenecks.check_resumes_and_spreads(tmp_path, monkeypatch, described.clone(quantiser=quantiser.clone()))
 

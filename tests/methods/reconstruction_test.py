@@ -28,7 +28,7 @@ def test_denominators_are_the_weights_of_the_means(objective):
     cases.assert_denominators_are_the_weights(method(objective=objective), BATCH)
 
 
-def test_the_loss_is_the_error_of_the_images_that_are_not_padding():
+def test_the_loss_is_the_error_of_all_images_except_padding():
     ours = method(output="linear")
     variables = cases.initial(ours, BATCH)
     mean = jitted.apply(ours, variables, BATCH, train=False)["squared_error"]
@@ -37,8 +37,19 @@ def test_the_loss_is_the_error_of_the_images_that_are_not_padding():
     assert mean.value() == pytest.approx(error[np.asarray(BATCH["valid"])].mean(), rel=1e-6)
 
 
-def test_the_loss_takes_every_objective_once():
+def test_the_loss_supports_every_objective():
     assert method(objective="ssim_l1").coefficients == {"ssim_l1": 1.0}
+
+
+def test_a_binary_cross_entropy_is_evaluated_beside_its_floor():
+    variables = cases.initial(method(), BATCH)
+    crossed = method(objective="binary_cross_entropy")
+    means = jitted.apply(crossed, variables, BATCH, train=False)
+    expected = objectives.binary_entropy(BATCH["image"], BATCH["valid"]).value()
+    assert means["floor"].value() == pytest.approx(float(expected), rel=1e-6)
+    assert means["floor"].value() < means["binary_cross_entropy"].value()
+    assert "floor" not in jitted.apply(method(), variables, BATCH, train=False)
+    assert crossed.coefficients == {"binary_cross_entropy": 1.0}
 
 
 def test_pictures_are_the_image_and_its_reconstruction_in_0_to_1():

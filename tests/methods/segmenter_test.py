@@ -47,13 +47,13 @@ def test_denominators_are_the_weights_of_the_means(fields):
         ("cross_entropy_dice", {"cross_entropy": 1.0, "dice_loss": 1.0}),
     ],
 )
-def test_the_objective_says_which_means_make_the_loss_and_all_are_logged(objective, coefficients):
+def test_the_objective_selects_the_means_of_the_loss_and_all_are_logged(objective, coefficients):
     ours = method(objective=objective)
     assert ours.coefficients == coefficients
     assert set(jitted.apply(ours, initial(ours), BATCH, train=False)) == {"cross_entropy", "dice_loss", "accuracy"}
 
 
-def test_coarser_logits_join_the_loss_with_the_auxiliary_weight():
+def test_coarser_logits_have_the_auxiliary_weight_in_the_loss():
     ours = method(head=cases.Head(deep_supervision=1))
     assert ours.coefficients == {"cross_entropy": 1.0, "auxiliary_cross_entropy": 0.4}
     means = jitted.apply(ours, initial(ours), BATCH, train=False)
@@ -63,7 +63,7 @@ def test_coarser_logits_join_the_loss_with_the_auxiliary_weight():
     assert means["auxiliary_cross_entropy"].total != means["cross_entropy"].total
 
 
-def test_predictions_are_the_finest_logits_in_the_images_size():
+def test_predictions_are_the_finest_logits_at_the_image_size():
     ours = method(head=cases.Head(deep_supervision=1))
     variables = initial(ours)
     logits = ours.apply(variables, BATCH["image"], method="predict")
@@ -73,7 +73,7 @@ def test_predictions_are_the_finest_logits_in_the_images_size():
     np.testing.assert_array_equal(logits, images.resize(pyramid[2], 12, 16))
 
 
-def test_logits_at_every_pixel_stay_where_they_are_at_odd_sizes_too():
+def test_logits_at_every_pixel_keep_their_position_at_odd_sizes():
     """ENet pools an odd last row alone, which comes back as two: the second is cut, and no logit moves."""
     ours = method(encoder=build(encoders.recipe("tiny")), head=build(heads.recipe("tiny", classes=3)))
     variables, image = initial(ours), jax.random.uniform(jax.random.key(0), (1, 45, 61, 3))
@@ -83,7 +83,7 @@ def test_logits_at_every_pixel_stay_where_they_are_at_odd_sizes_too():
     np.testing.assert_array_equal(call(variables, image, method="predict"), pyramid[1][:, :45, :61])
 
 
-def test_the_logged_accuracy_is_that_of_the_confusion_matrix():
+def test_the_logged_accuracy_equals_the_confusion_matrix():
     ours = method()
     variables = initial(ours)
     prediction = jnp.argmax(jitted.apply(ours, variables, BATCH["image"], method="predict"), axis=-1)
@@ -92,7 +92,7 @@ def test_the_logged_accuracy_is_that_of_the_confusion_matrix():
     assert (found.total, found.weight) == (np.trace(counts), counts.sum())
 
 
-def test_a_frozen_encoder_runs_as_in_evaluation_and_gets_no_gradient():
+def test_a_frozen_encoder_runs_in_evaluation_mode_without_gradient():
     ours = method(encoder=cases.Encoder(), frozen_encoder=True)
     variables = initial(ours)
     means, updates = jitted.apply(ours, variables, BATCH, train=True, mutable=["batch_stats"])
@@ -131,7 +131,7 @@ def test_fields_that_do_not_fit_are_named(fields, message):
         method(**fields)
 
 
-def test_the_number_of_classes_in_a_config_sets_that_of_the_head():
+def test_the_number_of_classes_in_a_config_sets_the_head():
     config = segmenter.recipe("tiny")
     config.classes = 9
     ours = build(config)

@@ -27,7 +27,7 @@ def initial(ours):
     return jax.jit(lambda: ours.init(jax.random.key(0), BATCH, train=False))()
 
 
-def test_the_error_is_the_absolute_one_of_hidden_pixels_as_the_encoder_sees_them():
+def test_the_error_is_the_absolute_error_of_hidden_standardised_pixels():
     ours = method()
     variables = initial(ours)
     hidden = ours._hidden(BATCH, False)
@@ -41,7 +41,7 @@ def test_the_error_is_the_absolute_one_of_hidden_pixels_as_the_encoder_sees_them
     assert means["absolute_error"].weight == ours.denominators(BATCH)["absolute_error"] == 6
 
 
-def test_hidden_pixels_change_no_value_and_pictures_show_which_they_are():
+def test_hidden_pixels_change_no_value_and_pictures_mark_them():
     ours = method()
     variables = initial(ours)
     hidden = ours._hidden(BATCH, False)
@@ -65,7 +65,7 @@ def test_training_hides_by_its_key():
     assert totals[0] == totals[1] != totals[2]
 
 
-def test_an_encoder_without_a_masked_mode_is_named_with_those_that_have_one():
+def test_an_encoder_without_a_masked_mode_is_named_with_the_encoders_that_have_one():
     with pytest.raises(UserError, match=r"SimMIM needs .*PlainEncoder has none. Those of .* that have one: .*vit"):
         method(encoder=cases.PlainEncoder())
     with pytest.raises(UserError, match="units are 32 x 32 pixels; they do not tile the image of 16 x 24"):
@@ -75,5 +75,5 @@ def test_an_encoder_without_a_masked_mode_is_named_with_those_that_have_one():
 def test_the_paper_hides_six_tenths_of_units_of_32_pixels():
     ours = build(simmim.recipe("b16"))
     assert (ours.unit, ours.sampler) == (32, masking.RandomUp(0.6))
-    assert ours.sampler.count(7, 7) == 30, "of 49 units of 32 pixels, as the authors' MaskGenerator"
+    assert ours.sampler.count(7, 7) == 30, "of 49 units of 32 pixels, as in the authors' MaskGenerator"
     assert (ours.encoder.drop_path, ours.encoder.layer_scale, ours.encoder.initialiser) == (0.1, 0.1, "depth")

@@ -30,7 +30,7 @@ def test_the_papers_recipe_has_a_mask_embedding_at_each_of_four_scales():
     assert decoder["pixels"]["kernel"].shape == (1, 1, 24, 3)
 
 
-def test_the_decoder_has_as_many_parameters_as_the_authors_and_the_encoders_drop_their_branches():
+def test_the_decoder_has_as_many_parameters_as_the_authors_and_the_encoders_have_their_drop_path():
     """SparK's code at its head: LightDecoder(32) of width 768, five UNetBlocks; drop path .05, .08, .2, .3 by model."""
     blocks = [
         nn.Sequential(

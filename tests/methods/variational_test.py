@@ -1,4 +1,4 @@
-"""aeseg/methods/variational.py, against torch.distributions and a model whose evidence is known."""
+"""aeseg/methods/variational.py, against torch.distributions and a model with known evidence."""
 
 import math
 
@@ -27,7 +27,7 @@ SIGMA, LATENT = 0.1, 3
 
 
 class Exact(Gaussian):
-    """A Gaussian around the decoder's values themselves, of the image itself."""
+    """A Gaussian of the image around the decoder's values."""
 
     def target(self, key, image):
         return image
@@ -59,7 +59,7 @@ def method(**fields):
 
 
 def linear_model(shift=0.0, **fields):
-    """(method, its variables, W, b) of x = W z + b + noise; the posterior is exact, but for `shift` of its mean.
+    """Return (method, variables, W, b) of x = W z + b + noise; the posterior is exact, except for `shift` of its mean.
 
     The columns of W are orthogonal, so the posterior of each z is independent: its covariance (I + W'W / sigma^2)^-1 is diagonal.
     """
@@ -84,13 +84,13 @@ def evaluated(ours, variables):
 
 
 def evidence(weights, bias):
-    """Bits per dimension of each image under N(b, W W' + sigma^2 I), 8-bit bins as in `likelihoods`."""
+    """Return bits per dimension of each image under N(b, W W' + sigma^2 I), with 8-bit bins as in `likelihoods`."""
     patches = np.asarray(images.patches(BATCH["image"], 2), np.float64).reshape(8, -1, 12)
     density = multivariate_normal(bias, weights @ weights.T + SIGMA**2 * np.eye(12)).logpdf(patches).sum(axis=1)
     return (-density / (patches.shape[1] * 12) + math.log(256)) / math.log(2)
 
 
-def test_with_the_exact_posterior_the_importance_bound_is_the_evidence_whatever_is_drawn():
+def test_with_the_exact_posterior_the_importance_bound_equals_the_evidence_for_any_draw():
     ours, variables, weights, bias = linear_model(samples=3)
     means = evaluated(ours, variables)
     assert means["importance_bound"].value() == pytest.approx(evidence(weights, bias)[VALID].mean(), rel=1e-5)
@@ -107,7 +107,7 @@ def test_the_bound_is_the_evidence_on_average_over_draws():
     assert error < 0.01
 
 
-def test_with_another_posterior_more_samples_bring_the_bound_nearer_to_the_evidence_from_above():
+def test_with_another_posterior_the_bound_approaches_the_evidence_from_above_with_more_samples():
     """Burda et al. 2016, theorem 1; one patch of three z, for enough samples to reach the evidence."""
     one = {**BATCH, "image": BATCH["image"][:, :2, :2], "valid": jnp.ones(8, bool)}
     rows = [{**one, "index": one["index"] + 8 * number} for number in range(40)]
@@ -125,10 +125,10 @@ def test_with_another_posterior_more_samples_bring_the_bound_nearer_to_the_evide
     covariance = 1 / (1 + np.square([0.3, 0.2, 0.1]) / SIGMA**2)
     gap = np.sum(0.3**2 / covariance) / 2 / 12 / math.log(2)  # KL of the two posteriors
     assert bound == pytest.approx(exact + gap, abs=0.02)
-    assert values[1] == pytest.approx(exact + gap, abs=0.02), "one sample is the bound itself"
+    assert values[1] == pytest.approx(exact + gap, abs=0.02), "one sample gives the bound"
 
 
-def test_rate_and_distortion_are_those_of_torch():
+def test_rate_and_distortion_equal_torch():
     ours = method(likelihood=Exact(sigma=0.5))
     variables = cases.initial(ours, BATCH)
     means = evaluated(ours, variables)
@@ -149,7 +149,7 @@ def test_rate_and_distortion_are_those_of_torch():
     assert means["bound"].value() == pytest.approx((rate + distortion)[np.array(VALID)].mean().item(), rel=1e-5)
 
 
-def test_the_objective_weighs_the_rate_by_beta_and_charges_no_less_than_the_free_bits():
+def test_the_objective_weights_the_rate_by_beta_and_counts_at_least_the_free_bits():
     variables = cases.initial(method(), BATCH)
 
     def terms(**fields):
@@ -159,12 +159,12 @@ def test_the_objective_weighs_the_rate_by_beta_and_charges_no_less_than_the_free
     plain, heavy, free = terms(), terms(beta=4.0), terms(free_bits=50.0)
     assert plain["objective"] == pytest.approx(plain["distortion"] + plain["rate"], rel=1e-6)
     assert heavy["objective"] == pytest.approx(heavy["distortion"] + 4 * heavy["rate"], rel=1e-6)
-    floor = 50 * LATENT * 12 / (12 * 16 * 3)  # bits of 3 channels at 3 x 4 positions, for each number of the image
+    floor = 50 * LATENT * 12 / (12 * 16 * 3)  # bits of 3 channels at 3 x 4 positions, per number of the image
     assert free["objective"] == pytest.approx(free["distortion"] + floor, rel=1e-6)
 
 
 @pytest.mark.parametrize("microbatches", [1, 2, 4])
-def test_beta_rises_once_a_step_whatever_the_microbatches(microbatches):
+def test_beta_rises_once_per_step_for_any_number_of_microbatches(microbatches):
     ours = method(warmup=4)
     variables, seen = cases.initial(ours.clone(), {**BATCH, "index": BATCH["index"] + 99}), []
     for _ in range(6):
@@ -174,7 +174,7 @@ def test_beta_rises_once_a_step_whatever_the_microbatches(microbatches):
     np.testing.assert_allclose(seen, np.repeat([0.25, 0.5, 0.75, 1, 1, 1], microbatches), rtol=1e-3)
     assert variables["variational"]["steps"] == 6
     means = evaluated(ours, cases.initial(ours, BATCH))
-    assert means["objective"].value() == means["bound"].value(), "evaluation takes the full beta"
+    assert means["objective"].value() == means["bound"].value(), "evaluation uses the full beta"
 
 
 def test_the_optimal_variance_is_the_running_mean_squared_error_of_earlier_steps():
@@ -192,7 +192,7 @@ def test_the_optimal_variance_is_the_running_mean_squared_error_of_earlier_steps
         return float(np.asarray(squares)[VALID].mean())
 
     def distortion(means, variance):
-        """The bits of a squared error whose mean is known."""
+        """The bits of a squared error with known mean."""
         return (error_now / (2 * variance) + 0.5 * math.log(2 * math.pi * variance) + math.log(256)) / math.log(2)
 
     error_now, expected = error(variables), [1 / 12]
@@ -200,7 +200,7 @@ def test_the_optimal_variance_is_the_running_mean_squared_error_of_earlier_steps
         parts, variables = bottlenecks.train_step(ours, variables, BATCH, microbatches)
         total, weight = (sum(getattr(means["distortion"], part) for means in parts) for part in ("total", "weight"))
         assert total / weight == pytest.approx(distortion(parts, expected[-1]), rel=1e-5)
-        expected.append(error_now)  # the parameters stay as they are, so every step has the same error
+        expected.append(error_now)  # the parameters do not change, so every step has the same error
     sums = variables["variational"]["error"]
     assert (sums["pending"][0] / sums["pending"][1]) == pytest.approx(error_now, rel=1e-5)
 
@@ -237,7 +237,7 @@ def test_denominators_are_the_weights_of_the_means(fields):
     cases.assert_denominators_are_the_weights(method(**fields), BATCH)
 
 
-def test_a_run_resumes_to_the_bit_and_does_not_depend_on_devices(tmp_path, monkeypatch):
+def test_a_run_resumes_bit_for_bit_and_does_not_depend_on_devices(tmp_path, monkeypatch):
     bottlenecks.check_resumes_and_spreads(tmp_path, monkeypatch, build(variational.recipe("tiny")))
 
 
@@ -266,6 +266,6 @@ def test_bad_fields_are_named(fields, message):
         method(**fields)
 
 
-def test_a_decoder_of_other_channels_than_the_likelihood_reads_is_named():
+def test_a_decoder_with_other_channels_than_the_likelihood_needs_is_named():
     with pytest.raises(UserError, match=r"LogisticMixture reads 100 numbers .* gives 3\. Set --config.method.decoder.channels=100"):
         cases.initial(method(likelihood=LogisticMixture()), BATCH)

@@ -26,7 +26,7 @@ def layer(other, features, name, **how):
 
 
 def summed(other, main, branch):
-    """The end of a bottleneck, from what its middle convolutions give."""
+    """Return the output of a bottleneck, from the output of its middle convolutions."""
     branch = activated(other, normalised(other, branch, "middle"), "middle")
     return activated(other, main + normalised(other, other.convolved(branch, "expand"), "expand"), "sum")
 
@@ -79,6 +79,6 @@ def test_a_prelu_has_a_slope_for_each_channel():
     assert variables["params"]["slope"].shape == (2,)
 
 
-def test_channels_that_shrink_where_zeros_are_added_are_refused():
+def test_fewer_output_channels_with_zero_padding_are_refused():
     with pytest.raises(UserError, match="a width of at least the 12 channels that it reads; its width is 8"):
         Downsampling(8).init(jax.random.key(0), jnp.zeros((1, 4, 4, 12)), train=False)

@@ -80,13 +80,13 @@ def in_torch(params, given):
     return dense("values", block(values)).detach()
 
 
-def test_it_is_torchs_cross_attention_and_block():
+def test_it_equals_torchs_cross_attention_and_block():
     variables = initial()
     found = jitted.apply(OURS, variables, *inputs(), train=False)
     np.testing.assert_allclose(found, in_torch(variables["params"], inputs()), rtol=1e-4, atol=1e-5)
 
 
-def test_tokens_that_are_not_present_change_nothing():
+def test_missing_tokens_change_nothing():
     variables, given = initial(), inputs()
     other = (given[0].at[1, 5:].set(9.0), *given[1:])
     np.testing.assert_array_equal(jitted.apply(OURS, variables, *given, train=False), jitted.apply(OURS, variables, *other, train=False))

@@ -25,9 +25,9 @@ def normal(seed, *shape, dtype="float32"):
 
 
 def value_and_gradients(function, *arrays):
-    """The value, and the gradients of a weighted sum of it, of the program as XLA optimises it for users."""
+    """Return the value, and the gradients of a weighted sum of it, of the program that users compile."""
     shape = jax.eval_shape(function, *arrays).shape
-    weights = normal(9, *shape)  # drawn before: XLA takes longer to optimise random numbers than convolutions
+    weights = normal(9, *shape)  # drawn outside: XLA takes longer to optimise random numbers than convolutions
 
     def weighted(arrays, weights):
         value = function(*arrays)
@@ -63,7 +63,7 @@ def assert_near(ours, plain, tolerance=2e-5):
         (1, 2, 5, 4, 1, 1),
         (7, 2, 13, 6, 4, 2),
         (2, 1, 5, 4, 3, 2),
-        (3, 1, 2, 3, 2, 12),  # a kernel large beside the image
+        (3, 1, 2, 3, 2, 12),  # a kernel nearly as large as the image
         (3, 2, 3, 4, 2, 9),
         (7, 2, 3, 4, 2, 9),
     ],
@@ -79,13 +79,13 @@ def test_convolutions_equal_the_plain_form_in_value_and_gradients(monkeypatch, c
 
 @pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((3, 0), (0, 2))])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_any_zeros_may_stand_around_the_image(padding, stride):
+def test_any_zero_padding_is_supported(padding, stride):
     image, kernel = normal(0, 2, 7, 6, 3), normal(1, 2, 3, 3, 2)
     ours = value_and_gradients(lambda image, kernel: layers.convolve(image, kernel, stride, padding), image, kernel)
     assert_near(ours, value_and_gradients(lambda image, kernel: plain_convolve(image, kernel, stride, padding), image, kernel))
 
 
-def test_convolutions_in_bfloat16_are_near_those_in_float32():
+def test_convolutions_in_bfloat16_are_near_float32():
     image, kernel = normal(0, 2, 9, 8, 3), normal(1, 3, 3, 3, 4)
     low = [array.astype(jnp.bfloat16) for array in (image, kernel)]
     ours = value_and_gradients(layers.convolve, *low)
@@ -143,7 +143,7 @@ def test_depthwise_convolutions_equal_the_plain_form_in_value_and_gradients(monk
     assert_near(ours, value_and_gradients(plain, image, kernel))
 
 
-def test_the_depthwise_form_of_a_cpu_is_the_one_that_runs():
+def test_a_cpu_runs_the_depthwise_form_for_cpus():
     image, kernel = normal(0, 2, 8, 8, 3), normal(1, 7, 7, 3)
     program = jax.jit(jax.grad(lambda image, kernel: jnp.sum(layers.depthwise_convolve(image, kernel) ** 2), argnums=(0, 1)))
     with lanes.optimised():
@@ -190,7 +190,7 @@ def test_convolution_equals_torch():
 
 
 @pytest.mark.parametrize(("h", "w"), [(4, 4), (3, 5), (1, 1), (1, 6)])
-def test_upsampling_and_convolution_in_one_equal_the_two(h, w):
+def test_fused_upsampling_and_convolution_equal_both_in_turn(h, w):
     image, kernel = normal(0, 2, h, w, 3), normal(1, 3, 3, 3, 4)
 
     def two(image, kernel):
@@ -208,7 +208,7 @@ def test_upsampling_repeats_each_pixel():
 
 @pytest.mark.parametrize(("h", "w"), [(4, 6), (5, 7), (2, 2), (3, 2)])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_max_pooling_equals_the_plain_form_bit_for_bit_ties_included(h, w, dtype):
+def test_max_pooling_equals_the_plain_form_bit_for_bit_with_ties(h, w, dtype):
     image = jnp.round(normal(0, 2, h, w, 3)).astype(dtype)  # many ties
     ours = value_and_gradients(layers.max_pool, image)
     plain = value_and_gradients(lambda image: nn.max_pool(image, (2, 2), (2, 2)), image)
@@ -265,17 +265,17 @@ def test_the_transposed_convolution_equals_torch(size, padding, behind):
     assert_near([jitted.apply(module, variables, image)], [expected[:, :6, :10]])
 
 
-def test_the_start_of_the_kernels_is_that_of_he():
+def test_kernels_are_initialised_as_by_he():
     image = jnp.zeros((1, 8, 8, 64))
     kernel = jitted.init(layers.Convolution(256), jax.random.key(0), image)["params"]["kernel"]
     assert float(jnp.std(kernel)) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.01)
 
 
-def test_a_bilinear_start_upsamples_as_resizing_does():
+def test_a_bilinear_initialisation_upsamples_as_resizing_does():
     image = normal(0, 1, 6, 5, 3)
     for size in (4, 8):
         upsampled, _ = layers.TransposedConvolution(3, size, initialiser="bilinear").init_with_output(jax.random.key(0), image)
-        assert_near([upsampled[:, 1:-1, 1:-1]], [layers.resize(image, 12, 10)[:, 1:-1, 1:-1]])  # beyond the border it sees zeros
+        assert_near([upsampled[:, 1:-1, 1:-1]], [layers.resize(image, 12, 10)[:, 1:-1, 1:-1]])  # zeros beyond the image edge
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
@@ -292,8 +292,8 @@ def test_norms_give_zero_mean_and_unit_variance(norm):
 
 @pytest.mark.parametrize("norm", ["none", "batch", "group"])
 @pytest.mark.parametrize("train", [False, True])
-def test_norms_in_masked_mode_have_the_statistics_of_the_visible_positions(norm, train):
-    """As if the visible positions, equally many in each image, were all there is."""
+def test_norms_in_masked_mode_use_the_statistics_of_the_visible_positions(norm, train):
+    """The statistics equal those of only the visible positions, equally many per image."""
     image = 3 * normal(0, 2, 4, 6, 4) + 2
     hidden = jnp.array([[[True, False, False], [False, True, True]], [[False, True, False], [True, False, True]]])
     visible = ~np.kron(np.asarray(hidden), np.ones((1, 2, 2), bool))
@@ -316,7 +316,7 @@ def test_an_unknown_norm_is_named():
         jitted.init(layers.ConvolutionBlock(4, norm="instance"), jax.random.key(0), jnp.zeros((1, 4, 4, 1)), train=True)
 
 
-def test_dropout_of_whole_channels_drops_all_of_a_channel_or_nothing():
+def test_channel_dropout_drops_whole_channels_or_nothing():
     class Dropped(nn.Module):
         @nn.compact
         def __call__(self, features):

@@ -21,7 +21,7 @@ def made(module, features, stride=16):
     return variables, jitted.apply(module, variables, {stride: features}, train=False)
 
 
-def test_four_blocks_become_four_strides_as_in_maes_segmentation_code():
+def test_four_blocks_give_four_strides_as_in_maes_segmentation_code():
     module = PyramidNeck(blocks=4)
     variables, pyramid = made(module, jnp.concatenate([FEATURES + place for place in range(4)], axis=-1))
     assert {stride: features.shape for stride, features in pyramid.items()} == {s: (2, 64 // s, 96 // s, 8) for s in (4, 8, 16, 32)}
@@ -34,18 +34,18 @@ def test_four_blocks_become_four_strides_as_in_maes_segmentation_code():
 
     first, second = (torch.from_numpy(np.asarray(FEATURES + place).transpose(0, 3, 1, 2).copy()) for place in (0, 1))
     np.testing.assert_allclose(pyramid[8], torch_up("up8_0", second).permute(0, 2, 3, 1), atol=1e-5)
-    between = torch.nn.functional.gelu(torch_up("up4_0", first) / (1 + 1e-5) ** 0.5)  # a fresh batch norm
+    between = torch.nn.functional.gelu(torch_up("up4_0", first) / (1 + 1e-5) ** 0.5)  # an initial batch norm
     np.testing.assert_allclose(pyramid[4], torch_up("up4_1", between).permute(0, 2, 3, 1), atol=1e-5)
 
 
-def test_it_has_the_parameters_of_maes_neck():
+def test_it_has_the_parameter_count_of_maes_neck():
     """BEiT's fpn1 (two up-convolutions and a batch norm) and fpn2 (one), at ViT-B's width."""
     shape = {16: jax.ShapeDtypeStruct((2, 32, 32, 4 * 768), jnp.float32)}
     variables = jax.eval_shape(lambda pyramid: PyramidNeck(blocks=4).init(jax.random.key(0), pyramid, train=False), shape)
     assert tree.count(variables["params"]) == 3 * (4 * 768**2 + 768) + 2 * 768
 
 
-def test_one_block_serves_all_strides_down_to_the_pixels():
+def test_one_block_gives_all_strides_down_to_1():
     module = build(neck.unet(8, 32))
     _, pyramid = made(module, FEATURES, 8)
     assert {stride: features.shape[1:] for stride, features in pyramid.items()} == {
@@ -67,6 +67,6 @@ def test_one_block_serves_all_strides_down_to_the_pixels():
         (lambda: PyramidNeck().init(jax.random.key(0), {2: FEATURES, 4: FEATURES}, train=False), r"the encoder gives \[2, 4\]. Leave out"),
     ],
 )
-def test_what_does_not_fit_is_named(make, message):
+def test_arguments_that_do_not_fit_are_named(make, message):
     with pytest.raises(UserError, match=message):
         make()

@@ -11,7 +11,7 @@ from aeseg.models import norms
 
 
 def trained(module, dtype="float32"):
-    """The output, the gradients of a weighted sum of it, and the running averages of one training step."""
+    """Return the output, the gradients of a weighted sum of it, and the running averages of one training step."""
     image = (3 * jax.random.normal(jax.random.key(0), (4, 5, 3, 6)) + 2).astype(dtype)
     weights = jax.random.normal(jax.random.key(1), image.shape)
     params = {"scale": 1 + jnp.arange(6.0), "bias": -jnp.arange(6.0)}
@@ -28,7 +28,7 @@ def trained(module, dtype="float32"):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 3e-2)])
-def test_batch_norm_trains_as_linen_does(dtype, tolerance):
+def test_batch_norm_trains_as_in_linen(dtype, tolerance):
     fields = {"momentum": 0.9, "epsilon": 1e-5, "dtype": dtype}
     ours, theirs = trained(norms.BatchNorm(**fields), dtype), trained(nn.BatchNorm(**fields), dtype)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max()), ours, theirs)

@@ -1,4 +1,4 @@
-"""Networks of torch's functions on our variables: what the tests that compare whole networks with torch share."""
+"""Helpers to compare networks with torch: torch's functions on our variables."""
 
 import jax
 import numpy as np
@@ -15,11 +15,11 @@ BY_NAME = {
     "mean": lambda random, shape: 0.3 * random.normal(size=shape),
     "bias": lambda random, shape: 0.3 * random.normal(size=shape),
 }
-"""What stands for each kind of variable: none has its initial value, and features keep their size from layer to layer."""
+"""Random values of each kind of variable: none has its initial value, and features keep their scale from layer to layer."""
 
 
 class Torch:
-    """Torch's functions on the variables of one of our modules; `within` gives those of a part of it."""
+    """Torch's functions on the variables of one of our modules; `within` selects a submodule."""
 
     def __init__(self, flat, scope=""):
         self.flat, self.scope = flat, scope
@@ -28,7 +28,7 @@ class Torch:
         return Torch(self.flat, f"{self.scope}{name}/")
 
     def tensor(self, path, collection="params"):
-        """The variable of this name, or None where there is none."""
+        """Return the variable of this name, or None."""
         array = self.flat.get(f"{collection}/{self.scope}{path}")
         return None if array is None else torch.tensor(array)
 
@@ -69,12 +69,12 @@ def torch_image(array):
 
 
 def pooled(features):
-    """(2x2 maxima, an odd last row or column alone; their places)."""
+    """Return (2x2 maxima, with an odd last row or column pooled separately; their indices)."""
     return functional.max_pool2d(features, 2, ceil_mode=True, return_indices=True)
 
 
 def unpooled(features, finer):
-    """The features where the greatest of the finer ones stood."""
+    """Return the features at the positions of the finer features' maxima."""
     return functional.max_unpool2d(features, pooled(finer)[1], 2, output_size=finer.shape[2:])
 
 

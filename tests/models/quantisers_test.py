@@ -19,14 +19,14 @@ def values(seed=0, width=4, scale=2.0):
 
 
 def book(quantiser, vectors, uses):
-    """A collection with these vectors, each used as often as `uses` says."""
+    """Return a collection with these vectors and numbers of uses."""
     fresh = jitted.init(quantiser, {"params": jax.random.key(0), "sample": jax.random.key(0)}, values(), VALID, INDEX, train=False)
     state = {**fresh["codebook"]["state"], "vectors": vectors, "uses": uses, "totals": vectors * uses[:, None]}
     return {"codebook": {"state": state}}
 
 
 def step(quantiser, variables, given, microbatches=1, seed=0, valid=VALID):
-    """One training step's outputs and the collection after it; microbatch m holds every m-th row from the m-th on."""
+    """Return a training step's outputs and the collection after it; the microbatches are strided slices of the rows."""
     outputs = []
     for first in range(microbatches):
         rows = slice(first, None, microbatches)
@@ -43,8 +43,8 @@ def vectors_after(quantiser, variables):
 
 
 @pytest.mark.parametrize("levels", [(8, 5, 5, 5), (8, 6, 5, 3), (4, 4, 3, 7)])
-def test_finite_scalars_and_their_gradient_are_those_of_vector_quantize_pytorch(levels):
-    """Its epsilon has the other sign than the paper's, so it is called with minus it."""
+def test_finite_scalars_and_their_gradient_equal_vector_quantize_pytorch(levels):
+    """The library's epsilon has the opposite sign of the paper's, so it is negated."""
     given, ours, reference = values(), FiniteScalar(levels), FSQ(list(levels))
     output = jitted.apply(ours, {}, given, VALID, INDEX, train=True)
     theirs = torch.tensor(np.array(given), requires_grad=True)
@@ -65,7 +65,7 @@ def test_codebooks_have_the_sizes_of_the_papers_table_1(levels, codes):
     assert FiniteScalar(levels).size == codes
 
 
-def test_every_finite_scalar_code_has_its_own_vector_and_comes_back():
+def test_every_finite_scalar_code_has_its_own_vector_and_survives_the_round_trip():
     ours = FiniteScalar((3, 4, 5))
     vectors = jitted.apply(ours, {}, jnp.arange(60), method="vectors")
     assert len(np.unique(vectors, axis=0)) == 60
@@ -83,11 +83,11 @@ def test_the_nearest_vector_is_found():
     np.testing.assert_array_equal(nearest(jnp.asarray(given), jnp.asarray(vectors)), expected)
 
 
-def test_a_codebook_moves_as_that_of_vector_quantize_pytorch():
+def test_a_codebook_moves_as_in_vector_quantize_pytorch():
     ours = NearestVector(size=6, width=4, decay=0.8, dead=0.0)
     theirs = VectorQuantize(dim=4, codebook_size=6, decay=0.8, eps=0.0, threshold_ema_dead_code=0, commitment_weight=1.0)
     theirs.train()
-    variables = book(ours, jnp.asarray(theirs.codebook.detach().numpy()), jnp.ones(6))  # theirs starts from one use of each
+    variables = book(ours, jnp.asarray(theirs.codebook.detach().numpy()), jnp.ones(6))  # the library starts with one use of each vector
     for seed in range(4):
         given = values(seed)
         (output,), variables = step(ours, variables, given, seed=seed)
@@ -111,8 +111,8 @@ def test_the_gradient_passes_the_codebook_straight_through_and_pulls_values_to_t
     np.testing.assert_allclose(jax.grad(loss)(given, 1.0), 1 + 2 * (given - output.values) / 60, rtol=1e-4)
 
 
-def test_microbatches_move_the_codebook_as_the_whole_batch_does():
-    """To the last rounding of sums; candidates and what they replace are equal to the bit."""
+def test_microbatches_move_the_codebook_as_the_full_batch_does():
+    """Up to the rounding of sums; candidates, and the vectors that they replace, are equal bit by bit."""
     ours, given = NearestVector(size=6, width=4, dead=0.5), values()
     start = book(ours, values(5).reshape(-1, 4)[:6].at[3].set(50.0), jnp.ones(6))
     _, whole = step(ours, start, given)
@@ -129,7 +129,7 @@ def test_microbatches_move_the_codebook_as_the_whole_batch_does():
         np.testing.assert_allclose(vectors_after(ours, parts), vectors_after(ours, whole), rtol=1e-5, atol=1e-6)
 
 
-def test_a_dead_vector_becomes_a_value_of_the_last_step_and_others_stay():
+def test_a_dead_vector_becomes_a_value_of_the_last_step_and_the_others_are_unchanged():
     ours, given = NearestVector(size=6, width=4, dead=0.1, decay=0.5), values()
     start = book(ours, values(5).reshape(-1, 4)[:6].at[3].set(50.0), jnp.ones(6).at[3].set(0.0))
     _, after = step(ours, start, given)
@@ -139,7 +139,7 @@ def test_a_dead_vector_becomes_a_value_of_the_last_step_and_others_stay():
     assert np.any(np.all(np.asarray(given).reshape(-1, 4) == np.asarray(vectors[3]), axis=1))
 
 
-def test_a_fresh_codebook_takes_its_vectors_from_the_first_step():
+def test_a_new_codebook_takes_its_vectors_from_the_first_step():
     ours, given = NearestVector(size=40, width=4), values()
     fresh = jitted.init(ours, {"params": jax.random.key(0)}, given, VALID, INDEX, train=False)
     (output,), after = step(ours, fresh, given)

@@ -7,7 +7,7 @@ from aeseg.models import running
 FIRST, SECOND = jnp.array([0, 2]), jnp.array([1, 3])  # a batch of four rows in two microbatches
 
 
-def test_only_the_first_microbatch_of_a_step_holds_its_first_row():
+def test_only_the_first_microbatch_of_a_step_has_its_first_row():
     assert running.starts_step(FIRST)
     assert not running.starts_step(SECOND)
 
@@ -22,7 +22,7 @@ def test_both_microbatches_of_a_step_see_the_same_count_which_rises_once():
     assert count == 3
 
 
-def test_only_the_first_microbatch_settles_the_state():
+def test_only_the_first_microbatch_updates_the_state():
     def settle(state):
         return {"settled": state["settled"] + state["pending"], "pending": jnp.zeros(())}
 

@@ -1,4 +1,4 @@
-"""Masked mode: hidden pixels influence nothing, and what is visible is what a sparse convolution gives."""
+"""Masked mode: hidden pixels have no influence, and visible features equal a sparse convolution."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ HIDDEN = jnp.array([[[True, False, True], [False, True, False]], [[False, False,
 
 
 def random_variables(encoder, image):
-    """Every number drawn: an offset of 0 or a response norm of 0 would hide what it does."""
+    """Draw every number at random: an offset or response norm of 0 would hide errors."""
     random = np.random.default_rng(1)
     shapes = jax.eval_shape(lambda: encoder.init(jax.random.key(0), image, train=False))
     return jax.tree.map(lambda leaf: jnp.asarray(random.uniform(0.2, 1, leaf.shape), leaf.dtype), shapes)
@@ -55,7 +55,7 @@ def test_hidden_pixels_change_nothing_and_the_pyramid_is_zero_there(name, train)
 
 
 @pytest.mark.parametrize("name", SPARSE)
-def test_nothing_hidden_is_the_dense_encoder(name):
+def test_without_hidden_units_it_equals_the_dense_encoder(name):
     encoder, image = SPARSE[name], jax.random.uniform(jax.random.key(2), (2, 16, 24, 3))
     variables = random_variables(encoder, image)
     dense = jitted.apply(encoder, variables, image, train=True, mutable=["batch_stats"])
@@ -64,7 +64,7 @@ def test_nothing_hidden_is_the_dense_encoder(name):
 
 
 def sparse_convolution(features, sites, kernel, stride):
-    """By hand: at each visible site of the output, the visible sites of the input that the kernel reaches (SAME padding)."""
+    """Compute by hand: each visible output site sums the visible input sites under the kernel (SAME padding)."""
     (h, w, _), size = features.shape, kernel.shape[0]
     rows, columns = -(-h // stride), -(-w // stride)
     before = [max(0, (n - 1) * stride + size - side) // 2 for n, side in ((rows, h), (columns, w))]
@@ -82,7 +82,7 @@ def sparse_convolution(features, sites, kernel, stride):
 
 
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (7, 1), (2, 2), (3, 2)])
-def test_a_dense_convolution_between_zeros_is_the_sparse_one(size, stride):
+def test_a_dense_convolution_on_zeroed_input_equals_the_sparse_convolution(size, stride):
     random = np.random.default_rng(0)
     features, kernel = random.normal(size=(1, 8, 12, 2)), random.normal(size=(size, size, 2, 3))
     hidden = HIDDEN[:1]
@@ -103,6 +103,6 @@ def test_units_that_cut_through_positions_are_refused():
         sparse.check_hidden(image, jnp.zeros((1, 2, 2), bool), 16, "Net")
 
 
-def test_every_encoder_that_says_it_is_sparse_is_tested_here():
+def test_every_sparse_encoder_is_tested_here():
     kinds = {type(build(recipe(masked_modes.ENCODERS, name, "tiny"))) for name in names(masked_modes.ENCODERS)}
     assert {kind for kind in kinds if getattr(kind, "masked_mode", "none") == "sparse"} == {type(encoder) for encoder in SPARSE.values()}

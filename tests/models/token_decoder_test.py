@@ -12,8 +12,8 @@ TOKENS = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 6)), jnp.float3
 SMALL = TokenDecoder(width=8, depth=1, heads=2)
 
 
-def test_visible_tokens_go_back_to_their_places():
-    """Filled by hand with what the mask token stands for, the decoder has nothing to fill and does the same."""
+def test_visible_tokens_return_to_their_positions():
+    """If the mask tokens are filled in by hand, the decoder fills in nothing and gives the same."""
     variables = jitted.init(SMALL, jax.random.key(0), TOKENS, HIDDEN, 1, 5, train=False)
     stands_for = jnp.arange(6.0)
     embed = variables["params"]["embed"]

@@ -26,7 +26,7 @@ def variables(**fields):
 
 
 def plain(params, tokens):
-    """The same blocks in a loop, every layer written out."""
+    """Compute the same blocks in a loop, with every layer written out."""
 
     def norm(x, p):
         mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
@@ -49,7 +49,7 @@ def plain(params, tokens):
 
 
 @pytest.mark.parametrize("fields", [{}, {"layer_scale": 0.1, "remat": True}])
-def test_the_blocks_are_those_of_a_plain_loop(fields):
+def test_the_blocks_equal_a_plain_loop(fields):
     weights = variables(**fields)
     tokens, _ = jitted.apply(Stack(fields), weights, TOKENS[:2])
     np.testing.assert_allclose(tokens, plain(weights["params"], np.asarray(TOKENS[:2])), rtol=1e-4, atol=1e-5)
@@ -65,19 +65,19 @@ def test_remat_changes_no_gradient():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), kept, again)
 
 
-def test_collected_tokens_are_those_after_each_block():
+def test_collected_tokens_are_the_outputs_of_each_block():
     tokens, every = jitted.apply(Stack({"collects": True}), variables(), TOKENS)
     assert every.shape == (3, *TOKENS.shape)
     np.testing.assert_array_equal(every[2], tokens)
 
 
-def test_drop_path_leaves_out_branches_of_whole_images_more_often_in_later_blocks():
+def test_drop_path_drops_branches_of_whole_images_more_often_in_later_blocks():
     weights = variables()
     fields = {"drop_path": 0.8, "collects": True}
     many = jnp.tile(TOKENS, (16, 1, 1))
     _, every = jitted.apply(Stack(fields), weights, many, True, rngs={"drop_path": jax.random.key(0)})
     before = jnp.concatenate([many[None], every[:-1]])
-    untouched = np.asarray(jnp.all(every == before, axis=(2, 3)).mean(axis=1))  # both branches left out: rate^2
+    untouched = np.asarray(jnp.all(every == before, axis=(2, 3)).mean(axis=1))  # both branches dropped: rate^2
     np.testing.assert_allclose(untouched, [0, 0.16, 0.64], atol=0.05)
     evaluated, _ = jitted.apply(Stack({"drop_path": 0.8}), weights, TOKENS)
     np.testing.assert_array_equal(evaluated, jitted.apply(Stack({}), weights, TOKENS)[0])
@@ -87,7 +87,7 @@ def test_drop_path_keeps_the_mean():
     fields = {"drop_path": 0.5}
     single = Stack(fields, depth=2)
     start = jitted.init(single, jax.random.key(0), TOKENS[:1])
-    start["params"]["blocks"]["contract"] = jax.tree.map(jnp.zeros_like, start["params"]["blocks"]["contract"])  # attention alone
+    start["params"]["blocks"]["contract"] = jax.tree.map(jnp.zeros_like, start["params"]["blocks"]["contract"])  # only attention
     same = jnp.broadcast_to(TOKENS[:1], (4000, 5, 8))
     dropped, _ = jitted.apply(single, start, same, True, rngs={"drop_path": jax.random.key(0)})
     np.testing.assert_allclose(dropped.mean(axis=0), jitted.apply(single, start, TOKENS[:1])[0][0], atol=0.05)
@@ -101,7 +101,7 @@ def test_the_softmax_is_float32_in_half_precision():
     np.testing.assert_allclose(ours.astype(jnp.float32), full, atol=0.01)
 
 
-def test_the_last_layers_of_deeper_blocks_start_smaller_as_in_beit_and_simmim():
+def test_the_last_layers_of_deeper_blocks_are_initialised_smaller_as_in_beit_and_simmim():
     """SimMIM's fix_init_weight: normal with deviation .02; attn.proj and mlp.fc2 of block l, from 1, divided by sqrt(2 l)."""
     tokens = jnp.zeros((1, 5, 128))
     start = jax.jit(lambda: Stack({"initialiser": "depth"}).init(jax.random.key(0), tokens))()["params"]["blocks"]

@@ -1,4 +1,4 @@
-"""aeseg/runs/init.py: what a run starts from, of a workdir or of Hugging Face, adapted to the run's images."""
+"""aeseg/runs/init.py: initial weights from a workdir or Hugging Face, adapted to the run's images."""
 
 import contextlib
 
@@ -34,7 +34,7 @@ STILL = ("--config.optimiser.learning_rate=1e-30", "--config.optimiser.weight_de
 
 
 def fresh(config):
-    """The state of a run that has not begun."""
+    """Return the initial state of a run."""
     variables = jax.tree.map(jnp.asarray, random_variables(families.shapes(config.method, tuple(config.window), 3), seed=1))
     return TrainState(jnp.int32(0), variables.pop("params"), variables, opt_state={}, ema={})
 
@@ -45,7 +45,7 @@ def _toys(monkeypatch):
 
 
 def workdir(path, config, seed=0):
-    """A workdir whose run of the config ended with random weights; returns its path and these."""
+    """Write the workdir of a finished run of the config with random weights; return its path and the weights."""
     variables = random_variables(families.shapes(config.method, tuple(config.window), 3), seed)
     leaves = jax.tree.map(jnp.asarray, variables)
     (path / "checkpoints").mkdir(parents=True)
@@ -73,7 +73,7 @@ def test_a_segmenter_starts_from_the_encoder_of_a_foreign_model(tmp_path, capsys
     )
 
 
-def test_pretraining_goes_on_from_the_whole_of_its_own_method(tmp_path, capsys):
+def test_pretraining_continues_from_all_weights_of_its_own_method(tmp_path, capsys):
     path, tensors = toy_directory(tmp_path / "theirs", "autoencoder")
     assert run(pretrain, *PRETRAIN, *STILL, f"--init={path}", f"--workdir={tmp_path / 'warm'}") == 0
     assert "Took 6 arrays of the decoder, too." in capsys.readouterr().err
@@ -83,7 +83,7 @@ def test_pretraining_goes_on_from_the_whole_of_its_own_method(tmp_path, capsys):
     np.testing.assert_allclose(params(tmp_path / "warmer")["decoder/last/kernel"], last, rtol=1e-6)
 
 
-def test_a_decoder_that_does_not_fit_is_listed_and_keeps_its_fresh_values(tmp_path, capsys):
+def test_a_decoder_that_does_not_fit_is_listed_and_keeps_its_initial_values(tmp_path, capsys):
     path, _ = toy_directory(tmp_path / "theirs", "autoencoder")
     assert run(pretrain, *PRETRAIN, f"--init={path}", "--config.method.decoder.widths=(6,4)", f"--workdir={tmp_path / 'run'}") == 0
     said = capsys.readouterr().err
@@ -91,7 +91,7 @@ def test_a_decoder_that_does_not_fit_is_listed_and_keeps_its_fresh_values(tmp_pa
     assert "params/decoder/convolution0/bias: model (6,), checkpoint (8,)" in said
 
 
-def test_of_another_method_only_the_encoder_is_taken(tmp_path):
+def test_only_the_encoder_is_loaded_from_another_method(tmp_path):
     path, _ = toy_directory(tmp_path / "theirs", "autoencoder")
     config = cli.load_config("pretrain:denoising,tiny")
     begin = init.weights(config, {}, path, "what fits")
@@ -116,7 +116,7 @@ def test_weights_follow_the_run_s_channels_line_by_line(tmp_path, capsys):
     np.testing.assert_allclose(params(tmp_path / "run")["encoder/level0/convolution0/kernel"], expected, rtol=1e-5)
 
 
-def test_what_the_command_line_says_of_a_foreign_encoder_holds_or_is_refused(tmp_path, capsys):
+def test_the_command_line_s_fields_of_a_foreign_encoder_are_kept_or_refused(tmp_path, capsys):
     path, _ = toy_directory(tmp_path / "theirs", "encoder")
     assert run(segment, *SEGMENT, f"--init={path}", "--config.method.encoder.dtype=bfloat16", f"--workdir={tmp_path / 'run'}") == 0
     assert 'config.method.encoder.dtype: "float32" -> "bfloat16"' in capsys.readouterr().err
@@ -125,8 +125,8 @@ def test_what_the_command_line_says_of_a_foreign_encoder_holds_or_is_refused(tmp
 
 
 @pytest.mark.parametrize("described", ["segment:unet", "camvid_small:unet,vit"])
-def test_a_segmenter_goes_on_from_the_whole_of_another_at_another_window(tmp_path, described):
-    """The second has a neck; encoder, neck, head and batch statistics are taken, and the optimiser and the step are fresh."""
+def test_a_segmenter_continues_from_all_weights_of_another_at_another_window(tmp_path, described):
+    """With a neck: encoder, neck, head and batch statistics are loaded; the optimiser and the step are reset."""
     config = cli.load_config(described)
     path, variables = workdir(tmp_path / "first", config)
     config.window, config.method.objective = (64, 96), "dice"
@@ -141,7 +141,7 @@ def test_a_segmenter_goes_on_from_the_whole_of_another_at_another_window(tmp_pat
     assert "of the head, too." in lines[-1 if described == "segment:unet" else -2]
 
 
-def test_to_go_on_takes_a_segmenter_with_the_same_head_and_neck(tmp_path, capsys):
+def test_continuing_needs_a_segmenter_with_the_same_head_and_neck(tmp_path, capsys):
     path, _ = workdir(tmp_path / "autoencoder", cli.load_config("pretrain:denoising,tiny"))
     assert run(segment, *SEGMENT, "--config.transfer=continue", f"--init={path}", f"--workdir={tmp_path / 'no'}") == 2
     assert (
@@ -170,8 +170,8 @@ def test_to_go_on_takes_a_segmenter_with_the_same_head_and_neck(tmp_path, capsys
     assert "To continue there must be a trained segmenter, and there is none. Name one with --init" in capsys.readouterr().err
 
 
-def test_a_mask_token_stays_with_the_methods_that_hide(tmp_path):
-    """SimMIM's encoder learns one; a segmenter's has no use for it, and MAE's has none."""
+def test_a_mask_token_is_kept_only_by_masked_methods(tmp_path):
+    """SimMIM's encoder has a mask token; encoders of segmenters and MAE do not."""
     simmim, masked = (recipe("aeseg.methods", name, "tiny") for name in ("simmim", "masked"))
     for name, described in (("simmim", simmim), ("masked", masked)):
         config = cli.load_config("pretrain:masked,tiny")
@@ -191,7 +191,7 @@ def test_a_mask_token_stays_with_the_methods_that_hide(tmp_path):
     np.testing.assert_array_equal(started.params["encoder"]["mask_token"], before.params["encoder"]["mask_token"])
 
 
-def test_a_vision_transformer_s_positions_and_what_is_the_run_s_own_follow_the_run(tmp_path):
+def test_a_vision_transformer_s_positions_and_the_run_s_own_fields_follow_the_run(tmp_path):
     described = recipe("aeseg.methods", "masked", "tiny")
     described.encoder.update({"positions": "learned", "drop_path": 0.1})
     described.decoder.update({"positions": "learned", "depth": 2})
@@ -209,12 +209,12 @@ def test_a_vision_transformer_s_positions_and_what_is_the_run_s_own_follow_the_r
     config = cli.load_config("segment:unet")
     config.dtype = "bfloat16"
     init.weights(config, {}, str(tmp_path), "encoder")
-    assert config.method.encoder.dtype == "bfloat16", "of any encoder"
+    assert config.method.encoder.dtype == "bfloat16", "for any encoder"
 
 
 @pytest.mark.parametrize("window", [(32, 64), (16, 16)])
 def test_fixed_positions_of_a_workdir_become_parameters_resized_as_mae_s_fine_tuning_does(tmp_path, window):
-    """Of the pretraining's table, 4 x 4 patches, by MAE's `interpolate_pos_embed`: torch's bicubic interpolation, the first row kept."""
+    """As in MAE's `interpolate_pos_embed`: torch's bicubic interpolation of the pretraining's 4 x 4 table; the first row is kept."""
     pretraining = cli.load_config("pretrain:masked,tiny")
     pretraining.window = (16, 16)
     path, _ = workdir(tmp_path / "pretrained", pretraining)
@@ -234,7 +234,7 @@ def test_fixed_positions_of_a_workdir_become_parameters_resized_as_mae_s_fine_tu
     assert ("params/encoder/position_table: positions of a grid 4x4 resized to 8x16 (bicubic)." in lines) == (window == (32, 64))
 
 
-def test_positions_stay_fixed_where_the_run_keeps_them_and_where_it_pretrains(tmp_path):
+def test_positions_stay_fixed_if_the_run_keeps_them_and_in_pretraining(tmp_path):
     pretraining = cli.load_config("pretrain:masked,tiny")
     pretraining.window = (16, 16)
     path, _ = workdir(tmp_path / "pretrained", pretraining)
@@ -262,7 +262,7 @@ def test_from_scratch_a_vision_transformer_starts_at_the_sine_cosine_table_of_it
 
 
 def test_a_pretrained_u_net_decoder_becomes_the_head_but_for_its_last_layer(tmp_path):
-    """As in Brempong et al. 2022: all blocks of the denoiser's decoder, with their batch statistics; the classes' layer is fresh."""
+    """As in Brempong et al. 2022: all blocks of the denoiser's decoder and their batch statistics; the last layer is new."""
     pretraining = cli.load_config("pretrain:denoising")
     pretraining.method.decoder, pretraining.window = recipe("aeseg.models.decoders", "unet"), (16, 16)
     path, variables = workdir(tmp_path / "pretrained", pretraining)
@@ -282,15 +282,15 @@ def test_a_pretrained_u_net_decoder_becomes_the_head_but_for_its_last_layer(tmp_
         transfer.chosen(config, None)
 
 
-def test_another_decoder_becomes_no_head(tmp_path):
+def test_another_decoder_does_not_become_the_head(tmp_path):
     pretraining = cli.load_config("pretrain:denoising,tiny")
     path, _ = workdir(tmp_path / "pretrained", pretraining)
     with pytest.raises(UserError, match=r"Expected a U-Net decoder .* has aeseg\.models\.decoders\.convolutional:Conv.*transfer=fine-tune"):
         init.weights(cli.load_config("segment:unet"), {}, path, "decoder")
 
 
-def test_a_linear_probe_is_gone_on_from_with_a_free_encoder(tmp_path):
-    """LP-FT in two runs (Kumar et al. 2022): encoder, its re-estimated statistics and the head are the probe's, and all of it moves."""
+def test_a_linear_probe_continues_with_a_trainable_encoder(tmp_path):
+    """LP-FT in two runs (Kumar et al. 2022): the probe's encoder, its statistics and the head are loaded, and all train."""
     probe = cli.load_config("segment:unet")
     probe.transfer = "linear-probe"
     transfer.chosen(probe, lambda state: (state, []))

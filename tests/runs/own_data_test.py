@@ -1,4 +1,4 @@
-"""A run on the reader's own images: what follows the images, and images that lie elsewhere now."""
+"""aeseg/runs/own_data.py: config fields follow the reader's images, and moved images are found."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from PIL import Image
 from aeseg.data.sources.folder import Folder
 from aeseg.runs import own_data
 from aeseg.runs.configs import data_config, run_config, warm_adamw
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.runs.workdir import Trained
 from aeseg.spec import build, from_json, recipe, spec, to_json
 from aeseg.types import UserError
@@ -15,7 +15,7 @@ from tests.experiments import untrained
 
 
 def folder_of(root, value, names="abcdefgh"):
-    """Images of one value, half of them with a label."""
+    """Make images of one grey level, half of them with a label."""
     for folder in ("images", "labels"):
         (root / folder).mkdir(parents=True)
     for number, name in enumerate(names):
@@ -26,7 +26,7 @@ def folder_of(root, value, names="abcdefgh"):
 
 
 def trained_on(root):
-    """A segmenter that nothing trained, on a folder."""
+    """Return an untrained segmenter on a folder."""
     method = recipe("aeseg.methods", "segmenter", "tiny")
     method.classes = 2
     splits = {split: spec(Folder, root=str(root), split=split, class_table="2", only_labelled=True) for split in SPLITS}
@@ -35,7 +35,7 @@ def trained_on(root):
     return Trained(run, run.method, {}, 1)
 
 
-def test_images_that_were_moved_are_read_where_they_are_now(tmp_path):
+def test_moved_images_are_read_from_their_new_location(tmp_path):
     trained = trained_on(folder_of(tmp_path / "before", 10))
     (tmp_path / "before").rename(tmp_path / "after")
     with pytest.raises(UserError, match="There is no directory"):
@@ -45,7 +45,7 @@ def test_images_that_were_moved_are_read_where_they_are_now(tmp_path):
     assert there.run.window == trained.run.window
 
 
-def test_another_description_s_images_are_read_instead(tmp_path):
+def test_images_of_another_description_are_read_instead(tmp_path):
     trained = trained_on(folder_of(tmp_path / "one", 10))
     other = spec(Folder, root=str(folder_of(tmp_path / "two", 20)), class_table="2", only_labelled=True).to_dict()
     description = {"source": other, **{split: {"split": split} for split in SPLITS}}
@@ -54,12 +54,12 @@ def test_another_description_s_images_are_read_instead(tmp_path):
         own_data.elsewhere(trained, "somewhere", description)
 
 
-def test_a_run_without_a_root_has_none_to_move():
+def test_a_run_without_a_root_cannot_be_moved():
     with pytest.raises(UserError, match="this run's data has none"):
         own_data.elsewhere(untrained.segmenter(), "somewhere")
 
 
-def test_pretraining_by_a_description_of_labelled_images_takes_those_without_a_label_too(tmp_path):
+def test_pretraining_with_a_description_of_labelled_images_also_uses_images_without_a_label(tmp_path):
     root = folder_of(tmp_path / "own", 10)
     for split, names in zip(SPLITS, ("a", "c", "e"), strict=True):
         (tmp_path / f"{split}.txt").write_text(names)

@@ -1,4 +1,4 @@
-"""aeseg/runs/predict.py: an image from Python, as `evaluate` would predict it."""
+"""aeseg/runs/predict.py: `aeseg.predict` gives the prediction of `evaluate`."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_each_pixel_has_the_class_of_the_largest_logit(monkeypatch):
     np.testing.assert_array_equal(label, np.argmax(logits, axis=-1))
 
 
-def test_an_autoencoder_has_no_classes_to_give(monkeypatch):
+def test_an_autoencoder_has_no_classes_to_predict(monkeypatch):
     monkeypatch.setattr(predict, "load_trained", lambda workdir, step: untrained.autoencoder())
     predict._loaded.cache_clear()
     with pytest.raises(UserError, match="Expected a segmentation run; runs/other holds an autoencoder"):

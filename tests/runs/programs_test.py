@@ -1,11 +1,11 @@
-"""aeseg/runs/programs.py: runs share what was compiled, and compute what each would compute alone."""
+"""aeseg/runs/programs.py: runs share compiled programs, and compute the same as without."""
 
 import jax
 import numpy as np
 import pytest
 
 from aeseg import spec
-from aeseg.runs.programs import Programs
+from aeseg.runs.programs import Alone, Programs
 from aeseg.runs.train import train
 from aeseg.training import checkpoints as saved
 from experiments.console import cli
@@ -15,11 +15,11 @@ IMAGES = {f"data.{split}.{name}": 16 for split in ("train", "validation") for na
 
 
 def run_of(argument, **fields):
-    return spec.build(cli.with_fields(f"scenes:{argument},tiny", {**SMALL, **IMAGES, **fields}))
+    return spec.build(cli.set_fields(cli.load_config(f"scenes:{argument},tiny"), {**SMALL, **IMAGES, **fields}))
 
 
 @pytest.mark.parametrize("argument", ["denoising", "unet"])
-def test_a_run_with_shared_programs_is_the_run_alone(argument, tmp_path):
+def test_a_run_with_shared_programs_equals_the_run_without(argument, tmp_path):
     seen = []
     programs = Programs(lambda: seen.append(1))
     first = run_of(argument)
@@ -36,7 +36,7 @@ def test_a_run_with_shared_programs_is_the_run_alone(argument, tmp_path):
         assert shared.numbers[name] == pytest.approx(value, rel=1e-3)
 
 
-def test_another_architecture_compiles_programs_of_its_own():
+def test_another_architecture_compiles_its_own_programs():
     programs = Programs()
     wide = run_of("unet", **{"method.encoder.widths": (4, 12)})
     states = [programs.initial(run) for run in (run_of("unet"), wide, run_of("unet", seed=5))]
@@ -46,10 +46,38 @@ def test_another_architecture_compiles_programs_of_its_own():
     assert not np.array_equal(kernels[0], kernels[2]), "the seed is an argument"
 
 
-def test_records_that_were_read_before_take_the_place_of_the_run_s_own():
+def test_given_records_replace_the_run_s_records():
     run = run_of("unet")
     records = run.training
     again = run_of("unet", seed=1).with_records(records, records)
     assert again.training is records
     assert again.validation is records
     assert again.seed == 1
+
+
+class Counting:
+    """Images that count how often they are read."""
+
+    def __init__(self, source):
+        self.source, self.read = source, []
+        self.classes = source.classes
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, index):
+        self.read.append(int(index))
+        return self.source[index]
+
+
+@pytest.mark.parametrize("programs", [Alone, Programs])
+def test_the_first_batch_is_read_once_for_the_check_and_the_initial_state(programs):
+    run = run_of("unet")
+    counting = Counting(run.data.records("train"))
+    run = run.with_records(counting, counting)
+    chosen = programs()
+    chosen.check(run)
+    state = chosen.initial(run)
+    assert int(state.step) == 0
+    assert sorted(counting.read) == sorted(set(counting.read)), "each record of the batch is read once"
+    assert len(counting.read) == run.batch_size

@@ -1,4 +1,4 @@
-"""aeseg/runs/scores.py: what a run makes of an image is what its method does; the flags are tested with `predict`."""
+"""aeseg/runs/scores.py: a run's output equals its method's; tests of `predict` cover the flags."""
 
 import types
 
@@ -25,14 +25,14 @@ def test_a_segmenter_gives_its_logits_and_an_autoencoder_its_reconstruction():
     assert np.isfinite(found).all()
 
 
-def test_a_method_that_gives_no_image_back_is_named(monkeypatch):
+def test_a_method_without_an_output_image_is_named(monkeypatch):
     autoencoder = untrained.autoencoder()
     monkeypatch.setattr(type(autoencoder.method), "show", lambda self, batch: {"image": batch["image"], "code": batch["image"]})
     with pytest.raises(UserError, match="shows a reconstruction; Denoising shows image, code"):
         scores.predictor(*autoencoder[:3])(IMAGE)
 
 
-def test_views_are_for_those_who_average():
+def test_views_need_a_network_that_averages():
     flags = types.SimpleNamespace(scales="0.5,1", flip=True)
     assert predictors.chosen_views(flags, True) == {"scales": (0.5, 1.0), "flip": True}
     with pytest.raises(UserError, match="Leave out --flip and --scales"):

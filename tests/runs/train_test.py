@@ -1,4 +1,4 @@
-"""The main job from end to end, on a folder of images of many sizes: pretrain, segment in three ways, evaluate."""
+"""The main job on a folder of images of many sizes: pretrain, segment in three ways, evaluate."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from experiments.console import cli
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Twenty images, no two of one size, few divisible by anything; the label says where the red is strong."""
+    """Make twenty images, all of different sizes, few of them divisible; the label marks strong red."""
     folder = tmp_path_factory.mktemp("own")
     random = np.random.default_rng(0)
     for name in ("images", "labels"):
@@ -31,7 +31,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(root):
-    """An entry point on that folder with a network as small as there is."""
+    """Run an entry point on that folder with the smallest network."""
 
     def call(module, *flags):
         settings = (f"--config.data.root={root}", "--config.steps=2", "--config.batch_size=8", "--config.window=(16,16)")
@@ -58,7 +58,7 @@ def same(left, right):
     return left.keys() == right.keys() and all(np.array_equal(left[name], right[name]) for name in left)
 
 
-def test_a_run_leaves_all_that_is_promised(pretrained):
+def test_a_run_writes_all_documented_files(pretrained):
     assert {path.name for path in pretrained.iterdir()} >= {"config.json", "metrics.jsonl", "events", "checkpoints", "pictures"}
     assert (pretrained / "pictures" / "step_000002.png").stat().st_size > 1000
     rows = [json.loads(line) for line in (pretrained / "metrics.jsonl").read_text().splitlines()]
@@ -66,8 +66,8 @@ def test_a_run_leaves_all_that_is_promised(pretrained):
     assert {"validation/psnr", "validation/ssim"} <= rows[-1].keys()
 
 
-def test_a_linear_probe_leaves_the_encoder_as_it_was_and_fine_tuning_does_not(run, pretrained, tmp_path):
-    """Of a frozen one the averages of its batch norms are taken anew, of whole images, unless those of pretraining are asked for."""
+def test_a_linear_probe_keeps_the_encoder_unchanged_and_fine_tuning_does_not(run, pretrained, tmp_path):
+    """The batch norm averages of a frozen encoder are taken again, on whole images, unless pretraining's are requested."""
     ways = {"linear-probe": "re-estimated", "as pretrained": "pretrained", "fine-tune": "re-estimated"}
     before = encoder(pretrained)
     averages = {name for name in before if name.startswith("batch_stats")}
@@ -83,7 +83,7 @@ def test_a_linear_probe_leaves_the_encoder_as_it_was_and_fine_tuning_does_not(ru
         assert changed == (set() if way == "as pretrained" else averages)
 
 
-def test_from_scratch_the_architecture_is_taken_and_no_weight(run, pretrained, tmp_path, capsys):
+def test_from_scratch_only_the_architecture_is_used(run, pretrained, tmp_path, capsys):
     workdir = tmp_path / "scratch"
     assert run(segment, "--config=folder:unet", f"--init={pretrained}", "--config.transfer=scratch", f"--workdir={workdir}") == 0
     assert "Took" not in capsys.readouterr().err
@@ -92,8 +92,12 @@ def test_from_scratch_the_architecture_is_taken_and_no_weight(run, pretrained, t
     assert not same(ours, theirs)
 
 
+<<<<<<< HEAD
 @pytest.mark.spread
 def test_the_last_lines_give_numbers_pictures_and_the_next_command_which_runs(run, pretrained, tmp_path, capsys):
+=======
+def test_the_last_lines_give_numbers_pictures_and_a_next_command_that_runs(run, pretrained, tmp_path, capsys):
+>>>>>>> main
     workdir = tmp_path / "run"
     assert run(segment, "--config=folder:unet", f"--init={pretrained}", f"--workdir={workdir}") == 0
     last = capsys.readouterr().out.strip().splitlines()[-3:]
@@ -114,11 +118,16 @@ TINY = (
 )  # fmt: skip
 
 
+<<<<<<< HEAD
 FOUR_DEVICES = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=4")
 
 
 def test_two_processes_train_the_model_that_one_does(tmp_path):
     """SLURM's own variables start them; each loads its rows, and both write one checkpoint."""
+=======
+def test_two_processes_train_the_same_model_as_one(tmp_path):
+    """SLURM's variables start them; each loads its rows, and both write one checkpoint."""
+>>>>>>> main
     job = str(os.getpid())
     cluster = {"SLURM_JOB_ID": job, "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
     command = [sys.executable, "-m", "experiments.pretrain", *TINY, f"--workdir={tmp_path / 'two'}"]

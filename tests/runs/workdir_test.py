@@ -10,7 +10,7 @@ from tests.experiments.untrained import config_of
 
 @pytest.fixture
 def workdir(tmp_path):
-    """Validated at steps 2, 4, 6 and 8, of which 2, 6 and 8 are saved."""
+    """Make a workdir with validations at steps 2, 4, 6 and 8, and checkpoints at 2, 6 and 8."""
     for step in (2, 6, 8):
         (tmp_path / "checkpoints" / str(step)).mkdir(parents=True)
     measured = {2: (0.3, 0.9), 4: (0.8, 0.1), 6: (0.5, 0.2), 8: (0.4, 0.3)}
@@ -28,7 +28,7 @@ def describe(workdir, best):
 
 
 @pytest.mark.parametrize(("best", "step"), [("mean_iou", 6), ("loss", 6)])
-def test_the_best_step_is_one_that_is_saved(workdir, best, step):
+def test_the_best_step_is_a_saved_step(workdir, best, step):
     assert workdirs.best_step(describe(workdir, best)) == step
 
 

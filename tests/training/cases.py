@@ -13,7 +13,7 @@ IMAGES = Scenes(records=16, height=16, width=16)
 
 
 def batches(start, size=8):
-    """Batch n holds the records n * size ..., without end."""
+    """Yield endless batches; batch n has the records n * size ...."""
     step = start
     while True:
         yield {"image": np.stack([IMAGES[(step * size + row) % len(IMAGES)]["image"] for row in range(size)])}
@@ -21,7 +21,7 @@ def batches(start, size=8):
 
 
 def run(steps=6, devices=(), microbatches=1, method="denoising", batches=batches, **fields):
-    """What the loop reads of a run of `steps`, saving every 2."""
+    """Return a run of `steps` steps that saves every 2."""
     optimiser = build(spec(adamw, learning_rate=1e-2, steps=6, warmup=2, clip=1.0))
     parts = {
         "method": build(recipe("aeseg.methods", method, "tiny")),
@@ -36,5 +36,5 @@ def run(steps=6, devices=(), microbatches=1, method="denoising", batches=batches
 
 
 def trained(run, state, checkpoints, log, evaluate=lambda state: {}, picture=lambda state: None, **how):
-    """The outcome of the loop, by default without numbers and pictures."""
+    """Return the outcome of the loop, by default without numbers and pictures."""
     return loop.train(run, state, checkpoints, log, evaluate, picture, **how)

@@ -1,4 +1,4 @@
-"""aeseg/training/checkpoints.py: whole or refused, newest first, nothing skipped in silence."""
+"""aeseg/training/checkpoints.py: checkpoints are intact or refused, newest first, and every skip is reported."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def damage(folder, step):
         file.write(bytes([byte[0] ^ 1]))
 
 
-def test_the_newest_whole_checkpoint_is_restored_and_the_damaged_one_named(tmp_path):
+def test_the_newest_intact_checkpoint_is_restored_and_the_damaged_checkpoint_named(tmp_path):
     kept = saved(tmp_path, (2, 4), keep=3)
     damage(tmp_path, 4)
     said = []
@@ -57,7 +57,7 @@ def test_the_newest_whole_checkpoint_is_restored_and_the_damaged_one_named(tmp_p
     assert checkpoints.load_variables(str(tmp_path))[0] == 2
 
 
-def test_only_damaged_checkpoints_are_an_error_and_none_at_all_is_none(tmp_path):
+def test_only_damaged_checkpoints_are_an_error_and_no_checkpoint_gives_none(tmp_path):
     kept = saved(tmp_path / "a", (2,))
     damage(tmp_path / "a", 2)
     with pytest.raises(UserError, match="None of the checkpoints"):
@@ -67,20 +67,20 @@ def test_only_damaged_checkpoints_are_an_error_and_none_at_all_is_none(tmp_path)
         checkpoints.load_variables(str(tmp_path / "b"))
 
 
-def test_the_last_the_best_and_every_kth_are_kept_also_after_a_restart(tmp_path):
+def test_the_last_the_best_and_every_kth_checkpoint_are_kept_also_after_a_restart(tmp_path):
     saved(tmp_path, (2, 4, 6), keep=1, best="mean_iou", keep_every=6).close()
     kept = saved(tmp_path, (8, 10), keep=1, best="mean_iou", keep_every=6)
     assert kept.steps() == [4, 6, 10]
     assert kept.best_step() == 4
 
 
-def test_a_step_that_is_asked_for_and_missing_lists_those_that_exist(tmp_path):
+def test_a_missing_step_lists_the_existing_steps(tmp_path):
     kept = saved(tmp_path, (2, 4))
     with pytest.raises(UserError, match=r"No checkpoint of step 3 in .*; there are \[2, 4\]"):
         kept.restore(state(0), pytest.fail, step=3)
 
 
-def test_saving_copies_so_that_donated_memory_does_no_harm(tmp_path):
+def test_saving_copies_so_that_donated_memory_is_safe(tmp_path):
     kept = Checkpoints(str(tmp_path))
     current = state(1, 7.0)
     kept.save(current, {})
@@ -89,7 +89,7 @@ def test_saving_copies_so_that_donated_memory_does_no_harm(tmp_path):
     assert float(kept.restore(state(0), pytest.fail).params["encoder"]["kernel"].min()) == 7.0
 
 
-def test_a_graft_takes_the_encoder_and_nothing_else():
+def test_a_graft_loads_only_the_encoder():
     model = {"params": {"encoder": {"w": np.zeros((2, 3))}, "head": {"w": np.zeros(2)}}, "batch_stats": {"encoder": {"m": np.zeros(3)}}}
     donor = {"params": {"encoder": {"w": np.ones((2, 3))}, "decoder": {"w": np.ones(5)}}, "batch_stats": {"encoder": {"m": np.ones(3)}}}
     grafted, taken = checkpoints.graft(model, donor)
@@ -98,7 +98,7 @@ def test_a_graft_takes_the_encoder_and_nothing_else():
     assert grafted["params"]["head"]["w"].max() == 0
 
 
-def test_a_checkpoint_that_does_not_fit_is_listed_in_full():
+def test_a_checkpoint_that_does_not_fit_is_listed_completely():
     model = {"params": {"encoder": {"w": np.zeros((2, 3)), "new": np.zeros(1)}}}
     donor = {"params": {"encoder": {"w": np.ones((3, 3)), "old": np.ones(1)}}}
     with pytest.raises(UserError) as error:
@@ -109,7 +109,7 @@ def test_a_checkpoint_that_does_not_fit_is_listed_in_full():
     assert "params/encoder/w: model (2, 3), checkpoint (3, 3)" in text
 
 
-def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"Cannot write to .*Free some space or name another --workdir"):
         Checkpoints(str(tmp_path / "file" / "checkpoints"))
@@ -117,14 +117,14 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """Checkpoints of steps 2 and 4, both with metrics."""
+    """Save checkpoints of steps 2 and 4, both with metrics."""
     folder = tmp_path_factory.mktemp("two")
     saved(folder, (2, 4), keep=3, best="mean_iou").close()
     return folder
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_damage_of_any_file_of_one_checkpoint_leaves_the_other_usable(two, tmp_path, way):
+def test_damage_to_any_file_of_one_checkpoint_leaves_the_other_usable(two, tmp_path, way):
     for number, file in enumerate(files_of(two, 4)):
         folder = tmp_path / str(number)
         shutil.copytree(two, folder)
@@ -141,7 +141,7 @@ def test_damage_of_any_file_of_one_checkpoint_leaves_the_other_usable(two, tmp_p
         assert step == 2 or (said == [] and kept.steps() == [2, 4]), file
 
 
-def test_a_damaged_metadata_file_of_the_manager_itself_does_not_matter(two, tmp_path):
+def test_a_damaged_metadata_file_of_the_manager_is_ignored(two, tmp_path):
     shutil.copytree(two, tmp_path / "copy")
     for path in (tmp_path / "copy").iterdir():
         if path.is_file():
@@ -162,7 +162,7 @@ def test_a_step_whose_checkpoint_was_damaged_is_saved_again(tmp_path):
     assert (tmp_path / "60.damaged").is_dir()
 
 
-def test_names_that_are_no_steps_are_ignored(tmp_path):
+def test_names_that_are_not_steps_are_ignored(tmp_path):
     saved(tmp_path, (2,)).close()
     for name in ("²", "٣", "007", "-1", "1e3", "9" * 30, "60.damaged", "x" * 200, "4\n"):
         (tmp_path / name).mkdir()
@@ -177,7 +177,7 @@ def test_names_that_are_no_steps_are_ignored(tmp_path):
     assert kept.steps() == [2, 3]
 
 
-def test_a_checkpoint_under_another_step_is_not_taken_for_it(tmp_path):
+def test_a_checkpoint_under_another_step_s_name_is_not_used(tmp_path):
     saved(tmp_path, (2,)).close()
     shutil.copytree(tmp_path / "2", tmp_path / "9")
     said = []
@@ -186,7 +186,7 @@ def test_a_checkpoint_under_another_step_is_not_taken_for_it(tmp_path):
     assert checkpoints.load_variables(str(tmp_path))[0] == 2
 
 
-def test_another_models_checkpoint_is_refused_and_stays(tmp_path):
+def test_another_model_s_checkpoint_is_refused_and_kept(tmp_path):
     saved(tmp_path, (2,)).close()
     other = TrainState(jnp.int32(0), {"encoder": {"kernel": jnp.zeros((4, 5)), "bias": jnp.zeros(3)}}, {}, (), {})
     with pytest.raises(UserError, match="does not fit the model"):
@@ -194,7 +194,7 @@ def test_another_models_checkpoint_is_refused_and_stays(tmp_path):
     assert checkpoints.saved_steps(str(tmp_path)) == [2]
 
 
-def test_the_best_is_known_from_metrics_as_they_were_written_before(tmp_path):
+def test_the_best_step_is_known_from_metrics_of_earlier_versions(tmp_path):
     saved(tmp_path, (2, 4, 6), keep=5, best="mean_iou").close()
     for step in (2, 4, 6):
         meta = tmp_path / str(step) / "meta" / "metadata"
@@ -224,13 +224,13 @@ kept.close()
 
 
 def random_state(step):
-    """A state of 8 kB that nothing compresses."""
+    """Return a state of 8 kB that cannot be compressed."""
     kernel = np.random.default_rng(0).normal(size=(40, 50)).astype(np.float32)
     return state(step).replace(params={"encoder": {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(3)}})
 
 
 @pytest.mark.parametrize("limit", [0, 100, 2000])
-def test_a_full_disk_is_one_sentence_and_keeps_the_last_good_checkpoint(tmp_path, limit):
+def test_a_full_disk_gives_one_sentence_and_keeps_the_last_good_checkpoint(tmp_path, limit):
     ended = subprocess.run([sys.executable, "-c", FULL, str(tmp_path), str(limit)], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr

@@ -1,4 +1,4 @@
-"""aeseg/training/layer_decay.py: the papers' layers, and stacks against the same layers one by one."""
+"""aeseg/training/layer_decay.py: the papers' layers, and stacks against separate layers."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from aeseg.training import layer_decay
 
 
 def layers(params):
-    """{path: layer}, top = 0 downwards made upwards again: with decay 1/2 the factor is 2^-(top - layer)."""
+    """Return {path: layer}, from the factors: with decay 1/2 the factor is 2^-(top - layer)."""
     scales = tree.flatten(layer_decay.layer_scales(params, 0.5))
     depth = -min(float(np.log2(scale).min()) for scale in scales.values())
     return {name: (depth + np.log2(scale)).astype(int).ravel().tolist() for name, scale in scales.items()}
@@ -22,7 +22,7 @@ def test_layer_decay_gives_lower_layers_a_smaller_rate():
     assert layer_decay.layer_scales(params, 0.5) == scales
 
 
-def test_what_follows_the_last_layer_moves_as_the_head_does():
+def test_layers_after_the_last_encoder_layer_have_the_learning_rate_of_the_head():
     names = {"patches": 0, "position_table": 0, "class_token": 0, "block0": 0, "block1": 0, "norm": 0}
     assert layers({"encoder": names, "head": 0}) == {
         "encoder/patches": [0], "encoder/position_table": [0], "encoder/class_token": [0],
@@ -30,7 +30,7 @@ def test_what_follows_the_last_layer_moves_as_the_head_does():
     }  # fmt: skip
 
 
-def test_a_stack_moves_as_its_layers_do_one_by_one():
+def test_a_stack_moves_as_its_separate_layers():
     slopes = {"kernel": jax.random.normal(jax.random.key(0), (3, 4, 5)), "scale": jax.random.normal(jax.random.key(1), (3, 4))}
     stacked = {"encoder": {"patches": jnp.ones((2, 2)), "blocks": slopes}, "head": jnp.ones(2)}
     single = {f"block{number}": jax.tree.map(lambda leaf, n=number: leaf[n], slopes) for number in range(3)}
@@ -43,8 +43,8 @@ def test_a_stack_moves_as_its_layers_do_one_by_one():
     np.testing.assert_array_equal(one["encoder"]["patches"], other["encoder"]["patches"])
 
 
-def test_a_convnext_has_the_twelve_layers_of_its_paper():
-    """Liu et al. 2022: the third stage's 27 blocks are nine layers of three, every other stage is one."""
+def test_a_convnext_has_the_paper_s_twelve_layers():
+    """Liu et al. 2022: the third stage's 27 blocks are nine layers of three blocks; every other stage is one layer."""
     depths = (3, 3, 27, 3)
     encoder = {"stem": {"kernel": 0}, "norm": {"scale": 0}, "stem_norm": {"scale": 0}, "output_norm4": {"scale": 0}}
     for stage, depth in enumerate(depths):
@@ -58,7 +58,7 @@ def test_a_convnext_has_the_twelve_layers_of_its_paper():
     assert [found[name] for name in ("encoder/norm/scale", "encoder/output_norm4/scale", "head")] == [[13], [13], [13]]
 
 
-def test_a_stage_may_hold_a_stack():
+def test_a_stage_may_be_a_stack():
     encoder = {f"stage{stage}": {"blocks": {"kernel": np.zeros((depth, 2, 2))}} for stage, depth in enumerate((3, 6, 2))}
     found = layers({"encoder": {"stem": 0, **encoder}})
     assert [found[f"encoder/stage{stage}/blocks/kernel"] for stage in range(3)] == [[1] * 3, [2] * 3 + [3] * 3, [4] * 2]

@@ -1,4 +1,4 @@
-"""aeseg/training/lock.py: one run at a time, and a dead one holds nothing."""
+"""aeseg/training/lock.py: one run at a time, and a dead run has no lock."""
 
 import errno
 import fcntl
@@ -26,7 +26,7 @@ with lock.held(sys.argv[1]):
 
 @pytest.fixture
 def other(tmp_path):
-    """Another process that holds the workdir."""
+    """Start another process that locks the workdir."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
     yield process
@@ -34,7 +34,7 @@ def other(tmp_path):
     process.communicate()
 
 
-def test_a_second_run_is_refused_in_a_sentence_that_names_host_and_process_until_the_first_is_dead(tmp_path, other):
+def test_a_second_run_is_refused_with_host_and_process_until_the_first_is_dead(tmp_path, other):
     expected = rf"in use by process {other.pid} on host '{re.escape(socket.gethostname())}' .*name another --workdir"
     with pytest.raises(UserError, match=expected), lock.held(str(tmp_path)):
         pass
@@ -44,14 +44,14 @@ def test_a_second_run_is_refused_in_a_sentence_that_names_host_and_process_until
         assert json.loads((tmp_path / "lock").read_text())["process"] == os.getpid()
 
 
-def test_a_lock_is_let_go_of_and_taken_again(tmp_path):
+def test_a_lock_is_released_and_taken_again(tmp_path):
     for _ in range(2):
         with lock.held(str(tmp_path / "new")), pytest.raises(UserError, match=f"process {os.getpid()}"), lock.held(str(tmp_path / "new")):
             pass
 
 
 @pytest.mark.parametrize("contents", [b"", b"\0\0", b"3", b'{"host": 1}', b"[" * 2000])
-def test_a_lock_signed_by_nobody_holds_all_the_same(tmp_path, contents):
+def test_an_unsigned_lock_is_respected(tmp_path, contents):
     (tmp_path / "lock").write_bytes(contents)
     with open(tmp_path / "lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -59,7 +59,7 @@ def test_a_lock_signed_by_nobody_holds_all_the_same(tmp_path, contents):
             pass
 
 
-def test_what_stands_in_the_locks_place_is_neither_followed_nor_waited_for(tmp_path):
+def test_links_and_pipes_in_place_of_the_lock_are_not_followed_or_waited_for(tmp_path):
     (tmp_path / "precious").write_text("precious")
     for name in ("link", "folder", "file"):
         (tmp_path / name).mkdir()
@@ -71,7 +71,7 @@ def test_what_stands_in_the_locks_place_is_neither_followed_nor_waited_for(tmp_p
     assert (tmp_path / "precious").read_text() == "precious"
 
 
-def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
     def refuse(file, how):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
@@ -82,7 +82,7 @@ def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("workdir", ["gs://bucket/run", "s3://bucket/run", "file:///tmp/run", "gs:/bucket/run"])
-def test_a_remote_workdir_is_refused_and_nothing_made(tmp_path, monkeypatch, workdir):
+def test_a_remote_workdir_is_refused_and_nothing_is_created(tmp_path, monkeypatch, workdir):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"Expected a folder of this machine; got .*Mount the store"), lock.held(workdir):
         pass

@@ -1,4 +1,4 @@
-"""aeseg/training/log.py: each step stands once, and what a crash left of the files is repaired or moved aside, and said."""
+"""aeseg/training/log.py: each step is logged once, and damaged files are repaired or moved aside with a message."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def rows_of(workdir):
 
 
 def again(workdir, step):
-    """The log of a run that goes on after a step."""
+    """Return the log of a run that resumes after a step."""
     log = Log(str(workdir), 10, start=step)
     log.rewind(step)
     return log
@@ -36,7 +36,7 @@ def curve(workdir):
     return [(point.step, round(point.value, 3)) for point in events.Scalars("loss")]
 
 
-def test_a_run_that_falls_back_to_an_older_checkpoint_has_each_step_once(tmp_path):
+def test_a_run_from_an_older_checkpoint_logs_each_step_once(tmp_path):
     first(tmp_path)
     log = again(tmp_path, 4)
     log.write(6, {"loss": 9.0})
@@ -59,7 +59,7 @@ DAMAGE = (
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_torn_metrics_file_keeps_what_can_be_read_and_moves_the_rest_aside(tmp_path, capsys, damage):
+def test_a_damaged_metrics_file_keeps_its_readable_lines_and_moves_the_rest_aside(tmp_path, capsys, damage):
     first(tmp_path)
     with open(tmp_path / "metrics.jsonl", "ab") as file:
         file.write(damage)
@@ -81,7 +81,7 @@ def test_a_last_line_without_its_end_is_kept(tmp_path, capsys):
     assert "Moved" not in capsys.readouterr().err
 
 
-def test_folders_and_files_that_are_in_the_way_are_moved_aside(tmp_path, capsys):
+def test_folders_and_files_in_the_way_are_moved_aside(tmp_path, capsys):
     (tmp_path / "metrics.jsonl").mkdir()
     for name in ("events", "pictures"):
         (tmp_path / name).write_text("mine")
@@ -99,7 +99,7 @@ def test_a_pipe_in_the_way_does_not_hang(tmp_path):
 
 
 @pytest.mark.parametrize("file", ["metrics", "events"])
-def test_a_full_disk_is_one_sentence_and_leaves_no_half_row(tmp_path, file):
+def test_a_full_disk_gives_one_sentence_and_leaves_no_partial_row(tmp_path, file):
     log = Log(str(tmp_path), 10)
     for step in (2, 4, 6, 8):
         log.write(step, {"loss": 1.0})

@@ -1,4 +1,4 @@
-"""aeseg/training/loop.py: exact on resume, the same on any number of devices, stopped by what is not finite."""
+"""aeseg/training/loop.py: exact after resuming, equal on any number of devices, and stopped by values that are not finite."""
 
 import contextlib
 import itertools
@@ -53,7 +53,7 @@ def one_device():
 
 @pytest.mark.optimised
 @pytest.mark.parametrize("method", ["denoising", "reconstruction"])
-def test_a_run_that_stopped_and_went_on_equals_one_that_did_not_to_the_bit(tmp_path, one_device, method):
+def test_a_resumed_run_equals_an_uninterrupted_run_bit_for_bit(tmp_path, one_device, method):
     whole = trained(tmp_path / "whole", run(6, one_device, method=method, ema=0.9))
 
     def interrupted(start):
@@ -73,7 +73,7 @@ def test_a_run_that_stopped_and_went_on_equals_one_that_did_not_to_the_bit(tmp_p
     assert [row["step"] for row in rows] == [2, 3, 4, 6]
 
 
-def test_a_run_whose_minutes_are_over_saves_its_step_and_goes_on(tmp_path, one_device):
+def test_a_run_saves_when_its_minutes_are_over_and_continues(tmp_path, one_device):
     stopped = trained(tmp_path, run(6, one_device), deadline=0.0)
     assert (int(stopped.state.step), stopped.finished, stopped.signal) == (1, False, 0)
     resumed = trained(tmp_path, run(6, one_device), deadline=float("inf"))
@@ -90,7 +90,7 @@ def test_devices_and_microbatches_change_rounding_only(tmp_path):
 
 
 @pytest.mark.spread
-def test_parameters_cut_over_fsdp_devices_train_the_same(tmp_path):
+def test_parameters_sharded_over_fsdp_devices_train_the_same(tmp_path):
     reference = trained(tmp_path / "1", run(2, jax.devices()[:1])).state.params
     cut = run(2, mesh=mesh.create(fsdp=4))
     params = trained(tmp_path / "8", cut).state.params
@@ -98,7 +98,7 @@ def test_parameters_cut_over_fsdp_devices_train_the_same(tmp_path):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), reference, jax.device_get(params))
 
 
-def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_checkpoint_before_it(tmp_path, one_device):
+def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_previous_checkpoint(tmp_path, one_device):
     def poisoned(start):
         for step, batch in enumerate(batches(start), start):
             image = batch["image"].astype(np.float32) / 255
@@ -109,13 +109,13 @@ def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_checkpoint_befor
     assert Checkpoints(str(tmp_path / "checkpoints")).steps() == [2]
 
 
-def test_rows_after_the_last_checkpoint_are_forgotten(tmp_path):
+def test_rows_after_the_last_checkpoint_are_removed(tmp_path):
     first = Log(str(tmp_path), 10)
     for step in (2, 4, 6):
         first.write(step, {"loss": 1.0 / step})
     first.close()
     again = Log(str(tmp_path), 10, start=4)
-    assert len(rows_of(tmp_path)) == 3  # until it is rewound nothing is touched
+    assert len(rows_of(tmp_path)) == 3  # nothing changes until it is rewound
     again.rewind(4)
     again.write(6, {"loss": float("nan")})
     again.close()
@@ -124,7 +124,7 @@ def test_rows_after_the_last_checkpoint_are_forgotten(tmp_path):
     assert rows[-1]["loss"] is None
 
 
-def test_a_run_whose_newest_checkpoint_was_damaged_does_its_steps_again_and_each_stands_once(tmp_path, one_device):
+def test_a_run_with_a_damaged_newest_checkpoint_repeats_its_steps_and_logs_each_once(tmp_path, one_device):
     whole = trained(tmp_path, run(6, one_device, evaluate_every=2))
     before = (tmp_path / "metrics.jsonl").read_text()
     for path in (tmp_path / "checkpoints" / "6" / "state").rglob("*"):
@@ -139,16 +139,16 @@ def test_a_run_whose_newest_checkpoint_was_damaged_does_its_steps_again_and_each
     assert (tmp_path / "checkpoints" / "6.damaged").is_dir()
 
 
-def test_a_killed_loader_process_is_one_sentence():
+def test_a_killed_loader_process_gives_one_sentence():
     with contextlib.closing(Loader(cases.IMAGES, (), 4, workers=1).batches()) as loaded:
         next(loaded)
         (worker,) = multiprocessing.active_children()
         os.kill(worker.pid, signal.SIGKILL)
         with pytest.raises(UserError, match=r"ended with exit code -9 \(it was killed.*lower --config.data.workers"):
-            [loop._next(loaded) for _ in range(50)]  # the first few it had made before
+            [loop._next(loaded) for _ in range(50)]  # it had made the first few before
 
 
-def test_a_running_mean_holds_batch_statistics_as_torch_s_averages_buffers(one_device):
+def test_a_running_mean_includes_batch_statistics_as_torch_averages_buffers(one_device):
     """torch.optim.swa_utils' exponential average, over parameters and statistics of three steps."""
     ours = run(3, one_device, method="spark", ema=0.8)
     state, advance = loop.initial_state(ours, next(batches(0))), steps.train_step(ours.method, ours.optimiser, ours.mesh, 1, 0, 0.8)

@@ -1,4 +1,4 @@
-"""aeseg/training/mesh.py: who holds what."""
+"""aeseg/training/mesh.py: sharding of arrays and rows."""
 
 import jax
 import numpy as np
@@ -10,7 +10,7 @@ from aeseg.types import UserError
 pytestmark = pytest.mark.spread
 
 
-def test_an_array_is_cut_along_its_largest_divisible_axis():
+def test_an_array_is_sharded_along_its_largest_divisible_axis():
     mesh = meshes.create(fsdp=4)
     assert dict(mesh.shape) == {"data": 2, "fsdp": 4}
     assert tuple(meshes.parameter_sharding(mesh, (3, 3, 8, 16)).spec) == (None, None, None, "fsdp")
@@ -24,12 +24,12 @@ def test_rows_are_spread_over_all_devices():
     assert {shard.data.shape for shard in batch["image"].addressable_shards} == {(2, 4, 4, 3)}
 
 
-def test_what_does_not_divide_is_refused():
+def test_sizes_that_do_not_divide_are_refused():
     with pytest.raises(UserError, match="fsdp must divide the number of devices, 8; got 3"):
         meshes.create(fsdp=3)
     with pytest.raises(UserError, match=r"8 devices x 2 microbatches; got batch_size 24. Use a multiple of 16"):
         meshes.check_batch(meshes.create(), 24, 2)
 
 
-def test_the_devices_may_be_chosen():
+def test_the_devices_can_be_chosen():
     assert meshes.create(devices=jax.devices()[:2]).size == 2

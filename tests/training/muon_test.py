@@ -1,4 +1,4 @@
-"""aeseg/training/muon.py: what is a matrix, and what becomes of it."""
+"""aeseg/training/muon.py: which parameters are matrices, and how they move."""
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,11 @@ NO_MATRIX = [
 
 
 @pytest.mark.parametrize(("name", "shape"), NO_MATRIX)
-def test_norms_tables_and_single_filters_are_no_matrices(name, shape):
+def test_norms_tables_and_single_filters_are_not_matrices(name, shape):
     assert muon.matrix_axes(name, shape) is None
 
 
-def test_kernels_are_matrices_and_stacks_batches_of_them():
+def test_kernels_are_matrices_and_stacks_are_batches_of_matrices():
     assert muon.matrix_axes("head/kernel", (3, 4)) == ((0,), (1,))
     assert muon.matrix_axes("encoder/blocks/query/kernel", (12, 3, 4)) == ((1,), (2,))
     assert muon.matrix_axes("encoder/convolution/kernel", (3, 3, 8, 4)) == ((0, 1, 2), (3,))
@@ -39,7 +39,7 @@ def test_every_direction_of_a_matrix_moves_about_equally():
     assert values.max() < 1.25
 
 
-def test_a_stack_and_a_convolution_move_as_their_matrices_do():
+def test_a_stack_and_a_convolution_move_as_their_separate_matrices():
     kernel = jax.random.normal(jax.random.key(0), (3, 2, 2, 4, 6))
     stack = moved({"blocks": {"kernel": kernel}})["blocks"]["kernel"]
     for layer in range(3):

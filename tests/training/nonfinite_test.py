@@ -1,4 +1,4 @@
-"""aeseg/training/nonfinite.py: what is not finite stops the run or is skipped, is named, and leaves nothing behind."""
+"""aeseg/training/nonfinite.py: steps that are not finite stop the run or are skipped, are named, and leave no trace."""
 
 import contextlib
 import itertools
@@ -16,7 +16,7 @@ from tests.training import cases
 
 
 def trained(workdir, bad, policy, steps=6):
-    """A run whose batches of the steps in `bad` hold NaN; (outcome, what was said)."""
+    """Train with NaN in the batches of the steps in `bad`; return (outcome, messages)."""
 
     def poisoned(start):
         for step, batch in zip(itertools.count(start), cases.batches(start), strict=False):
@@ -35,7 +35,7 @@ def named(step):
     return [f"{step}-{row}\n" for row in range(20)]
 
 
-def test_stopping_names_the_step_the_records_the_parts_and_the_last_good_step(tmp_path):
+def test_stopping_names_the_step_and_the_records_and_the_parts_and_the_last_good_step(tmp_path):
     with pytest.raises(UserError) as error:
         trained(tmp_path, {3}, nonfinite.Policy(names=named))
     message = str(error.value)
@@ -48,7 +48,7 @@ def test_stopping_names_the_step_the_records_the_parts_and_the_last_good_step(tm
 
 
 @pytest.mark.optimised
-def test_a_skipped_step_changes_nothing_but_its_number_and_is_told(tmp_path):
+def test_a_skipped_step_changes_only_its_number_and_is_reported(tmp_path):
     plain, _ = trained(tmp_path / "plain", set(), nonfinite.Policy(), steps=2)
     skipped, said = trained(tmp_path / "skipped", {3, 4}, nonfinite.Policy("skip", names=named), steps=4)
     assert int(skipped.state.step) == 4
@@ -60,7 +60,7 @@ def test_a_skipped_step_changes_nothing_but_its_number_and_is_told(tmp_path):
 
 
 @pytest.mark.optimised
-def test_skipping_without_a_bad_step_trains_the_same_to_the_bit(tmp_path):
+def test_skipping_without_a_bad_step_trains_the_same_bit_for_bit(tmp_path):
     plain, _ = trained(tmp_path / "plain", set(), nonfinite.Policy(), steps=3)
     skipping, _ = trained(tmp_path / "skipping", set(), nonfinite.Policy("skip"), steps=3)
     jax.tree.map(np.testing.assert_array_equal, skipping.state, plain.state)
@@ -75,7 +75,7 @@ def test_too_many_in_a_row_end_the_run(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"), [({"do": "ignore"}, "nonfinite is one of stop, skip"), ({"in_a_row": 0}, "at least 1; got 0")]
 )
-def test_a_policy_that_there_is_not_is_refused(fields, message):
+def test_an_unknown_policy_is_refused(fields, message):
     with pytest.raises(UserError, match=message):
         nonfinite.Policy(**fields)
 

@@ -1,4 +1,4 @@
-"""aeseg/training/optimiser.py, against torch.optim, and where torch has none against the paper's formulas."""
+"""aeseg/training/optimiser.py, against torch.optim, or against the paper's formulas if torch lacks the optimiser."""
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +25,12 @@ def stepped(optimiser, gradient_of, weights, steps):
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "rmsprop"])
-def test_the_steps_are_those_of_torch(name):
+def test_the_steps_equal_torch(name):
     start = np.array([0.5, -1.0, 2.0], np.float32)
     if name == "adamw":
         ours = optimisers.adamw(0.1, steps=5, schedule="constant", b1=0.9, b2=0.95, weight_decay=0.2)
         theirs = lambda p: torch.optim.AdamW([p], lr=0.1, betas=(0.9, 0.95), weight_decay=0.2)  # noqa: E731
-    elif name == "rmsprop":  # without epsilon, which torch adds elsewhere
+    elif name == "rmsprop":  # without epsilon, which torch adds at another position
         ours = optimisers.rmsprop(0.1, steps=5, decay=0.8, epsilon=0.0, weight_decay=0.2)
         theirs = lambda p: torch.optim.RMSprop([p], lr=0.1, alpha=0.8, eps=0.0, weight_decay=0.2)  # noqa: E731
     else:
@@ -45,8 +45,8 @@ def test_the_steps_are_those_of_torch(name):
     np.testing.assert_allclose(moved["kernel"], weight.detach(), rtol=2e-6)
 
 
-def test_rmsprops_epsilon_stands_below_the_root_as_in_lasagne():
-    """From 0 the mean square of a first gradient 3 is 0.1 * 9; a tenth of 3 / sqrt(0.9 + 0.1) is the change."""
+def test_rmsprops_epsilon_is_inside_the_root_as_in_lasagne():
+    """The mean square of a first gradient 3 is 0.1 * 9; the change is a tenth of 3 / sqrt(0.9 + 0.1)."""
     moved = stepped(optimisers.rmsprop(0.1, steps=1, epsilon=0.1), lambda t, n: {"kernel": jnp.full(1, 3.0)}, {"kernel": jnp.ones(1)}, 1)
     np.testing.assert_allclose(moved["kernel"], [0.7], rtol=1e-6)
 
@@ -67,8 +67,8 @@ def test_the_weight_decay_of_a_recipe_grows():
     np.testing.assert_allclose(moved["kernel"], np.prod(1 - 0.1 * rates), rtol=1e-6)
 
 
-def test_muon_moves_matrices_as_torch_does():
-    """torch orthogonalises in bfloat16, and does not correct its Nesterov momentum for starting at 0: hence plain momentum here."""
+def test_muon_moves_matrices_as_in_torch():
+    """torch orthogonalises in bfloat16, and lacks the bias correction of Nesterov momentum, so the test uses plain momentum."""
     start = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
     slopes = np.random.default_rng(1).normal(size=(3, 6, 4)).astype(np.float32)
     ours = optimisers.muon(0.1, steps=3, schedule="constant", nesterov=False, weight_decay=0.2)
@@ -82,7 +82,7 @@ def test_muon_moves_matrices_as_torch_does():
     np.testing.assert_allclose(change, weight.detach().numpy() - start, atol=0.03 * np.abs(change).max())
 
 
-def test_what_is_no_hidden_matrix_moves_as_in_adamw():
+def test_all_parameters_except_hidden_matrices_move_as_in_adamw():
     start = {
         "encoder": {"stem": {"kernel": jnp.ones((2, 2, 3, 4))}, "blocks": {"norm": {"scale": jnp.ones((3, 5))}}},
         "head": {"logits": {"kernel": jnp.ones((4, 2))}, "bias": jnp.ones(2)},
@@ -93,14 +93,14 @@ def test_what_is_no_hidden_matrix_moves_as_in_adamw():
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-def test_what_is_frozen_does_not_move_at_all():
+def test_frozen_parameters_do_not_move():
     frozen = optimisers.adamw(0.1, steps=3, schedule="constant", weight_decay=0.5, freeze=("encoder/*",))
     moved = stepped(frozen, lambda t, n: jax.tree.map(jnp.ones_like, t), params(), 3)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), moved["encoder"], params()["encoder"]))
     assert float(moved["head"]["kernel"][0]) < 2.0
 
 
-def test_the_rate_falls_towards_the_image():
+def test_the_learning_rate_falls_towards_the_image():
     plain = optimisers.sgd(1.0, steps=1, momentum=0.0, layer_decay=0.5)
     moved = stepped(plain, lambda t, n: jax.tree.map(jnp.ones_like, t), params(), 1)
     assert float(moved["encoder"]["level0"]["kernel"][0, 0]) == 0.5
@@ -114,15 +114,15 @@ def test_clipping_bounds_the_gradients_norm():
     assert float(optax.tree.norm(change)) == pytest.approx(1.0)
 
 
-def test_freezing_all_or_nothing_by_mistake_is_refused():
+def test_patterns_that_freeze_all_or_nothing_are_refused():
     with pytest.raises(UserError, match="leaves nothing to train"):
         optimisers.sgd(1.0, steps=1, freeze=("*",)).init(params())
     with pytest.raises(UserError, match="matches no parameter"):
         optimisers.sgd(1.0, steps=1, freeze=("encode/*",)).init(params())
 
 
-def test_rates_by_path_and_weight_decay_are_those_of_torch_s_parameter_groups():
-    """Caffe's multipliers in SegNet's prototxt: kernels decay, biases have twice the rate and no decay, norms' shifts the plain rate."""
+def test_learning_rates_by_path_and_weight_decay_equal_torch_s_parameter_groups():
+    """Caffe's multipliers in SegNet's prototxt: kernels decay; biases have twice the rate and no decay; shifts have the plain rate."""
     start = {
         "level": {"kernel": jnp.array([0.5, -1.0]), "bias": jnp.array([2.0])},
         "norm": {"scale": jnp.array([1.0]), "bias": jnp.array([0.3])},
@@ -145,8 +145,8 @@ def test_rates_by_path_and_weight_decay_are_those_of_torch_s_parameter_groups():
         np.testing.assert_allclose(leaf, theirs[name].detach(), rtol=2e-6, err_msg=name)
 
 
-def test_the_encoder_stands_still_first_and_then_warms_up():
-    """LP-FT in one run: of rate 1 at momentum 0, the encoder's changes are 0 for three steps, then 0, 1/2, 1 of the gradient."""
+def test_the_encoder_is_frozen_first_and_then_warms_up():
+    """LP-FT in one run: with rate 1 and momentum 0, the encoder changes by 0 for three steps, then by 0, 1/2, 1 of the gradient."""
     ours = optimisers.sgd(1.0, steps=6, warmup=0, momentum=0.0, freeze=("encoder/*",), thaw=(3, 3))
     warmed = optimisers.sgd(1.0, steps=6, warmup=2, momentum=0.0, freeze=("encoder/*",), thaw=(3, 5))
     ones = lambda t, n: jax.tree.map(jnp.ones_like, t)  # noqa: E731
@@ -159,7 +159,7 @@ def test_the_encoder_stands_still_first_and_then_warms_up():
             weights = optax.apply_updates(weights, updates)
 
 
-def test_an_encoder_may_have_its_own_rate_and_what_rates_cannot_mean_is_refused():
+def test_an_encoder_may_have_its_own_learning_rate_and_invalid_rates_are_refused():
     moved = stepped(
         optimisers.sgd(1.0, steps=1, momentum=0.0, rates=(("encoder/*", 0.1),)), lambda t, n: jax.tree.map(jnp.ones_like, t), params(), 1
     )

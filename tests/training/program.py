@@ -1,6 +1,6 @@
-"""The smallest run as a program of its own: python -m tests.training.program WORKDIR [name=value ...].  For tests that end processes.
+"""The smallest run as a separate program, for tests that end processes: python -m tests.training.program WORKDIR [name=value ...].
 
-It does what an entry point does: signals, lock, resume, train, exit code.
+Like an entry point, it handles signals, locks, resumes, trains and returns an exit code.
 """
 
 import itertools
@@ -10,7 +10,7 @@ import time
 
 import jax
 
-from aeseg.training import cluster, lock, loop, signals
+from aeseg.training import cluster, lock, loop, mesh, signals
 from aeseg.training.checkpoints import Checkpoints
 from aeseg.training.log import Log
 from aeseg.types import UserError
@@ -18,9 +18,12 @@ from tests.training import cases
 
 
 def train(workdir, options):
-    """Train; returns the exit code."""
+    """Train; return the exit code."""
     rank, ranks = int(options.get("rank", 0)), int(options.get("ranks", 1))
-    if ranks > 1:
+    if "slurm" in options:
+        rank, ranks = int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_NTASKS"])
+        cluster.join(lost_after=int(options.get("lost_after", 30)), start_within=int(options.get("within", 60)))
+    elif ranks > 1:
         address = {"coordinator_address": f"127.0.0.1:{options['port']}", "num_processes": ranks, "process_id": rank}
         cluster.join(lost_after=int(options.get("lost_after", 30)), start_within=int(options.get("within", 60)), **address)
     pause = float(options.get("pause", 0))
@@ -38,7 +41,15 @@ def train(workdir, options):
         return {"score": 1.0}
 
     every = {"evaluate_every": int(options.get("evaluate_every", 1000))}
-    run = cases.run(int(options.get("steps", 1000)), batches=batches, save_every=1000, **every)
+    every["log_every"] = int(options.get("log_every", 2))
+    run = cases.run(
+        int(options.get("steps", 1000)),
+        batches=batches,
+        save_every=int(options.get("save_every", 1000)),
+        mesh=mesh.create(int(options.get("fsdp", 1))),
+        ema=float(options.get("ema", 0)),
+        **every,
+    )
     with lock.held(workdir):
         state = loop.initial_state(run, next(cases.batches(0)))
         kept = Checkpoints(os.path.join(workdir, "checkpoints"))
@@ -52,7 +63,7 @@ def train(workdir, options):
 
 
 def main(argv):
-    """Run; UserError is a sentence and exit code 2."""
+    """Run; UserError prints a sentence and gives exit code 2."""
     with signals.listening():
         try:
             code = train(argv[0], dict(word.split("=", 1) for word in argv[1:]))

@@ -1,4 +1,4 @@
-"""aeseg/training/schedules.py, at steps whose value can be said by hand."""
+"""aeseg/training/schedules.py, at steps with values known by hand."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ FALLS = [("constant", 1.0, 1.0), ("cosine", 0.5, 0.0), ("polynomial", 0.5**0.9, 
 
 
 @pytest.mark.parametrize(("shape", "middle", "last"), FALLS)
-def test_the_rate_warms_up_and_falls(shape, middle, last):
+def test_the_learning_rate_warms_up_and_falls(shape, middle, last):
     rate = schedules.learning_rate_schedule(1.0, steps=12, warmup=4, shape=shape, end=0.0, power=0.9)
     np.testing.assert_allclose([rate(0), rate(2), rate(4), rate(8), rate(12)], [0, 0.5, 1, middle, last], atol=1e-6)
 
 
-def test_an_exponential_rate_falls_by_the_same_factor_in_each_epoch_as_torchs():
+def test_an_exponential_learning_rate_falls_by_the_same_factor_per_epoch_as_in_torch():
     epochs, steps_of_one = 6, 5
     ours = schedules.learning_rate_schedule(1e-3, epochs * steps_of_one, 0, "exponential", end=0.995**epochs, power=0.9)
     optimiser = torch.optim.RMSprop([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
@@ -28,7 +28,7 @@ def test_an_exponential_rate_falls_by_the_same_factor_in_each_epoch_as_torchs():
     np.testing.assert_allclose([ours(epoch * steps_of_one) for epoch in range(epochs)], rates, rtol=1e-6)
 
 
-def test_an_exponential_rate_begins_after_the_warm_up():
+def test_an_exponential_schedule_begins_after_the_warm_up():
     rate = schedules.learning_rate_schedule(1.0, steps=12, warmup=4, shape="exponential", end=0.25, power=0.9)
     np.testing.assert_allclose([rate(0), rate(2), rate(4), rate(8), rate(12)], [0, 0.5, 1, 0.5, 0.25], rtol=1e-6)
 
@@ -39,7 +39,7 @@ def test_the_weight_decay_grows_along_half_a_cosine():
     assert schedules.weight_decay_schedule(0.04, growth=1.0, steps=8) == 0.04
 
 
-def test_a_schedule_that_cannot_be_is_refused():
+def test_an_invalid_schedule_is_refused():
     with pytest.raises(UserError, match="warmup must lie between 0 and steps"):
         schedules.learning_rate_schedule(1.0, steps=5, warmup=9, shape="cosine", end=0.0, power=0.9)
     with pytest.raises(UserError, match="schedule must be one of"):

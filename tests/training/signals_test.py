@@ -1,4 +1,4 @@
-"""aeseg/training/signals.py and the loop under it: saved where there is something to save, ended in seconds, 143 or 130."""
+"""aeseg/training/signals.py and the loop: a signal saves if there is something to save, and ends the run in seconds."""
 
 import os
 import re
@@ -19,7 +19,7 @@ CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
 def script(body):
-    """A process that listens and then does `body`; it prints `ready` itself."""
+    """Start a process that listens for signals and runs `body`, which prints `ready`."""
     text = f"""
 import sys, time, math
 from aeseg.training import signals
@@ -44,7 +44,7 @@ def wait_for(process, line):
 
 
 def ended(process, within):
-    """(exit code, stderr), after checking how long it took."""
+    """Return (exit code, stderr), after checking the time."""
     began = time.monotonic()
     errors = process.communicate(timeout=60)[1]
     assert time.monotonic() - began < within
@@ -53,15 +53,15 @@ def ended(process, within):
 
 
 @pytest.mark.parametrize("number", CODES)
-def test_a_signal_ends_what_waits_at_once(number):
+def test_a_signal_ends_a_waiting_process_at_once(number):
     process = script("print('ready', flush=True); time.sleep(100)")
     wait_for(process, "ready")
     process.send_signal(number)
     assert ended(process, within=5) == (CODES[number], "")
 
 
-def test_what_does_not_react_is_ended_after_its_limit_and_says_so():
-    """A compilation holds the main thread as this digest does: no handler of Python's runs."""
+def test_a_process_that_does_not_react_is_ended_after_its_limit_with_a_message():
+    """Like a compilation, this digest blocks the main thread, so no Python signal handler runs."""
     process = script("import hashlib; print('ready', flush=True); hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)")
     wait_for(process, "ready")
     time.sleep(0.5)
@@ -84,7 +84,7 @@ def test_a_second_interrupt_ends_at_once_without_a_traceback_even_while_saving()
     assert "Interrupted twice" in errors
 
 
-def test_the_echo_of_an_interrupt_is_not_a_second_one():
+def test_the_echo_of_an_interrupt_is_not_a_second_interrupt():
     process = script("with_ = signals.unhurried(); with_.__enter__(); print('ready', flush=True); time.sleep(2)")
     wait_for(process, "ready")
     process.send_signal(signal.SIGINT)
@@ -93,7 +93,7 @@ def test_the_echo_of_an_interrupt_is_not_a_second_one():
     assert ended(process, within=10) == (130, "")
 
 
-def test_handlers_are_as_before_afterwards():
+def test_handlers_are_restored_afterwards():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with signals.listening(), signals.listening():
         assert signal.getsignal(signal.SIGTERM) != before[0]
@@ -110,8 +110,8 @@ def program(workdir, *options):
     return Forked(main, [str(workdir), *options], ENVIRONMENT)
 
 
-def test_a_run_stops_in_a_step_in_an_evaluation_and_while_it_waits_for_data_and_goes_on_from_there(tmp_path):
-    """One run, stopped three times and finished: what the loop and all that it uses leave behind."""
+def test_a_run_stops_in_a_step_and_in_an_evaluation_and_while_waiting_for_data_and_resumes(tmp_path):
+    """Stop one run three times, then finish it."""
     moments = (
         ("batch 3", signal.SIGTERM, "pause=0.3"),
         ("evaluating", signal.SIGINT, "evaluation=60"),
@@ -141,7 +141,7 @@ def port():
 
 @pytest.fixture
 def ranks(tmp_path):
-    """Two processes that train one model, at their third step."""
+    """Start two processes that train one model, and wait for their third step."""
     started, free = [], port()
     for rank in (0, 1):
         started.append(program(tmp_path, "ranks=2", f"rank={rank}", f"port={free}", "pause=0.2", "lost_after=5"))
@@ -154,7 +154,7 @@ def ranks(tmp_path):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_all_processes_save_one_step_and_end_with_143_whichever_heard_the_signal(ranks, tmp_path, rank):
+def test_all_processes_save_the_same_step_and_end_with_143_whichever_got_the_signal(ranks, tmp_path, rank):
     ranks[rank].send_signal(signal.SIGTERM)
     printed = [process.communicate(timeout=60) for process in ranks]
     assert [process.returncode for process in ranks] == [143, 143], printed
@@ -172,14 +172,14 @@ def test_a_lost_process_ends_the_others_in_bounded_time_and_is_named(ranks, lost
     assert f"Process {lost} of 2 is lost" in errors.strip().splitlines()[-1]
 
 
-def test_a_process_that_never_comes_ends_those_that_wait(tmp_path):
+def test_a_process_that_never_starts_ends_the_waiting_processes(tmp_path):
     process = program(tmp_path, "ranks=2", "rank=0", f"port={port()}", "within=3")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1, errors
     assert "Process 1 of 2 did not come within 3 s" in errors.strip().splitlines()[-1]
 
 
-def test_those_that_have_come_are_not_named(tmp_path):
+def test_processes_that_have_started_are_not_named(tmp_path):
     free = port()
     first = roll_call.RollCall(f"127.0.0.1:{free}", 4, 0)
     others = [roll_call.RollCall(f"127.0.0.1:{free}", 4, process) for process in (1, 3)]
@@ -193,7 +193,7 @@ def test_those_that_have_come_are_not_named(tmp_path):
         call.close()
 
 
-def test_a_first_process_that_never_comes_is_named_by_the_others():
+def test_a_first_process_that_never_starts_is_named_by_the_others():
     call = roll_call.RollCall(f"127.0.0.1:{port()}", 2, 1)
     assert "Process 0 of 2 did not come within 9 s (no answer from 127.0.0.1)" in roll_call.told(call, 9)
     call.close()

@@ -1,4 +1,4 @@
-"""aeseg/training/trace.py: products are counted as XLA counts them, and every turn of a loop, which XLA does not."""
+"""aeseg/training/trace.py: products are counted as by XLA; unlike in XLA, every iteration of a loop counts."""
 
 import jax
 import jax.numpy as jnp
@@ -27,13 +27,13 @@ def slopes(image, kernel):
     return jax.grad(lambda image, kernel: convolved(image, kernel).sum(), (0, 1))(image, kernel)
 
 
-def test_a_product_takes_two_for_each_multiplication():
+def test_a_product_counts_two_operations_per_multiplication():
     assert flops(jnp.matmul, A, B) == 2 * 8 * 16 * 32
     assert flops(lambda a: a + 1, A) == 0
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_convolution_is_counted_as_xla_counts_it(stride):
+def test_a_convolution_is_counted_as_by_xla(stride):
     def function(image, kernel):
         return convolved(image, kernel, stride)
 
@@ -41,9 +41,9 @@ def test_a_convolution_is_counted_as_xla_counts_it(stride):
     assert flops(function, IMAGE, KERNEL) == expected
 
 
-def test_a_convolutions_gradients_take_as_much_each_as_itself():
+def test_each_gradient_of_a_convolution_costs_as_much_as_the_convolution():
     forward = flops(convolved, IMAGE, KERNEL)
-    assert forward + flops(slopes, IMAGE, KERNEL) == pytest.approx(4 * forward, rel=0.4)  # the images' zero border is counted
+    assert forward + flops(slopes, IMAGE, KERNEL) == pytest.approx(4 * forward, rel=0.4)  # the zero padding of the images is counted
 
 
 def test_every_turn_of_a_scan_counts():
@@ -53,12 +53,12 @@ def test_every_turn_of_a_scan_counts():
     assert flops(turns, A) == 5 * 2 * 8 * 16 * 16
 
 
-def test_of_branches_the_cheapest_counts():
+def test_the_cheapest_branch_counts():
     branches = (lambda a: a @ jnp.ones((16, 4)), lambda a: a @ jnp.ones((16, 8)) @ jnp.ones((8, 4)))
     assert flops(lambda i, a: lax.switch(i, branches, a), 0, A) == 2 * 8 * 16 * 4
 
 
-def test_the_fullest_moment_holds_what_is_still_needed():
+def test_the_peak_memory_includes_all_arrays_that_are_still_needed():
     size = 4 * 8 * 16
     assert most_bytes(lambda a: jnp.sin(jnp.sin(jnp.sin(a))), A) == 2 * size
     assert most_bytes(lambda a: (b := jnp.sin(a)) + jnp.cos(jnp.sin(b)), A) == 3 * size

@@ -1,4 +1,4 @@
-"""aeseg/training/trust_ratio.py, through the optimisers: the papers' algorithms written out, layer by layer, for three steps."""
+"""aeseg/training/trust_ratio.py, through the optimisers, against the papers' algorithms, layer by layer, for three steps."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def slope(weights, number):
 
 
 def lamb(weights, rate, b1, b2, epsilon, decay, steps):
-    """You et al. 2020, algorithm 2, in its own symbols; a bias is neither decayed nor brought to a ratio."""
+    """You et al. 2020, algorithm 2, in its symbols; a bias has no decay and no trust ratio."""
     x = {name: weight.copy() for name, weight in weights.items()}
     m, v = (dict.fromkeys(x, 0.0) for _ in range(2))
     for t in range(1, steps + 1):
@@ -34,7 +34,7 @@ def lamb(weights, rate, b1, b2, epsilon, decay, steps):
 
 
 def lars(weights, rate, momentum, trust, decay, steps):
-    """You et al. 2017, algorithm 1, in its own symbols; the rate is constant, so it may stand before or after the momentum."""
+    """You et al. 2017, algorithm 1, in its symbols; the learning rate is constant, so it may come before or after the momentum."""
     w = {name: weight.copy() for name, weight in weights.items()}
     v = dict.fromkeys(w, 0.0)
     for t in range(steps):
@@ -49,7 +49,7 @@ def lars(weights, rate, momentum, trust, decay, steps):
 
 
 @pytest.mark.parametrize("name", ["lamb", "lars"])
-def test_the_steps_are_those_of_the_paper(name):
+def test_the_steps_equal_the_paper(name):
     if name == "lamb":
         ours = optimisers.lamb(0.1, steps=5, schedule="constant", weight_decay=0.2)
         expected = lamb(START, 0.1, 0.9, 0.95, 1e-6, 0.2, steps=3)
@@ -77,7 +77,7 @@ def slope_of_all(weights, number):
 
 
 @pytest.mark.parametrize("transform", [trust_ratio.scale_by_lamb_ratio(()), trust_ratio.scale_by_lars_ratio(0.001, 0.0, ())])
-def test_what_starts_at_zero_can_leave_it(transform):
+def test_parameters_that_start_at_zero_can_change(transform):
     updates, _ = transform.update({"kernel": jnp.ones((2, 2))}, transform.init({}), {"kernel": jnp.zeros((2, 2))})
     np.testing.assert_array_equal(updates["kernel"], np.ones((2, 2)))
     still, _ = transform.update({"kernel": jnp.zeros((2, 2))}, transform.init({}), {"kernel": jnp.ones((2, 2))})

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aeseg import spec
+from aeseg import files, spec
 from aeseg.data.files import shown, text
 from aeseg.data.groups import SPLITS
 from aeseg.data.sources.folder import Folder
@@ -26,7 +26,7 @@ def of(root: str, fields: Mapping[str, Any], splits: Mapping[str, Mapping[str, A
 
 def write(path: Path, description: Mapping[str, Any]) -> None:
     """Write a description as JSON."""
-    path.write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    files.write(str(path), json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aeseg.data import groups
-from aeseg.data.checks import Counts, described, judged
+from aeseg.data.checks import Counts, described, judged, summed
 from aeseg.data.files import few, shown
 from aeseg.data.inspection import description, duplicates, layout, meaning, scan, sheet, splitting, suggestions
 from aeseg.data.inspection.layout import Layout
@@ -210,7 +210,7 @@ def _classes(sources: Mapping[str, Folder], progress: Callable[[str], None]) -> 
             questions.append(f"labels cannot be read as they are described: {error}")
             continue
         pixels = rows[:, : len(names)]
-        counts = Counts(pixels.sum(axis=0), int(rows[:, IGNORE].sum()), (pixels > 0).sum(axis=0), len(rows), len(source))
+        counts = summed(rows, len(names), len(source))
         lines.append(f"{split or 'all'}: {described(counts, names)}")
         stops, warns = judged(split or "all", counts, names)
         lines += [f"Warning: {text}" for text in (*stops, *warns)]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from aeseg import files
 from aeseg.data import groups, lists
 from aeseg.data.inspection import duplicates
 from aeseg.data.sources.folder import Folder
@@ -21,8 +22,8 @@ def made(source: Folder, pairs: Sequence[tuple[str, str]], output: str, seed: in
 
     `pairs` are files that look alike.  If a list cannot hold some names, `Folder` draws the splits with the same seed.
     """
-    names = [files.name for files in source.records]
-    name_of = {files.image: files.name for files in source.records}
+    names = [record.name for record in source.records]
+    name_of = {record.image: record.name for record in source.records}
     of, said = chosen_groups(names, [(name_of[one], name_of[other]) for one, other in pairs])
     lines = [f"{len(set(of))} groups of {len(names)} images: {said}"]
     listed = all(lists.stands_for_itself(name) for name in names)
@@ -37,7 +38,7 @@ def made(source: Folder, pairs: Sequence[tuple[str, str]], output: str, seed: in
             return {}, [*lines, str(error)]
         path = Path(output, f"{split}.txt").absolute()
         if listed:
-            path.write_text("".join(f"{names[index]}\n" for index in chosen), encoding="utf-8")
+            files.write(str(path), "".join(f"{names[index]}\n" for index in chosen))
         splits[split] = {"list_file": str(path)} if listed else {"split": split, "split_seed": seed}
         lines.append(f"{split}: {len(chosen)} images, drawn by seed {seed}")
     return splits, lines

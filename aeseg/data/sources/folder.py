@@ -1,7 +1,7 @@
 """Your own images: two folders matched by name, a list file, or only images.
 
 <root>/images/a.jpg       <root>/labels/a.png
-<root>/images/b/c.tif     <root>/labels/b/c.gif
+<root>/images/b/c.tif     <root>/labels/b/c.gif     <root>/thermal/b/c.png
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, SupportsIndex
 import numpy as np
 from ml_collections import ConfigDict
 
-from aeseg.data import decode, groups, labels, picking, survey
+from aeseg.data import decode, groups, labels, narration, picking, survey
 from aeseg.data.annotations import coco
 from aeseg.data.classes import Table, table
 from aeseg.data.files import IMAGES, shown
@@ -22,6 +22,8 @@ from aeseg.data.images import check_size, read_image
 from aeseg.data.labels import Meaning
 from aeseg.data.listing import passed_over
 from aeseg.data.matching import Files, Matched, Places, image_files, images_alone, label_files, matched
+from aeseg.data.modalities import aligned, audio, captions
+from aeseg.data.names import stem_of
 from aeseg.data.reading import Reading
 from aeseg.spec import spec
 from aeseg.types import IGNORE, Class, UserError
@@ -63,6 +65,9 @@ class Folder:
     Images  `channels`, `bands`, `value_range`, `pages`, `orientation`, `pixels_limit`: data/reading.py.  16-bit images that use fewer bits
             are read in the range of these bits, unless `value_range` is set.  Images are uint8, or uint16 if the first image has
             more than 8 bits; `bits` (8 or 16) overrides this.
+    Further modalities (data/modalities), matched by name as labels are; a record without a file has zeros, and `has_<key>` is False.
+            `aligned` names folders of planes (thermal, depth), which become entries of the same names; `captions` is a folder of .txt
+            or one .csv or .json, of at most `caption_bytes` each; of the sounds in the folder `audio`, `audio_seconds` are read.
 
     The constructor lists folders and opens no image; files that do not match raise a UserError there.  A faulty file raises a UserError
     when its record is read.  `notes` lists inferred settings.
@@ -71,6 +76,7 @@ class Folder:
     SHARED: ClassVar = (
         *("class_table", "ignore_ids", "binary_threshold", "coding", "snap", "overlap"),
         *("channels", "bands", "value_range", "pages", "orientation", "bits"),
+        *("caption_bytes", "audio_seconds"),
     )
     """Fields that define the meaning of pixels and labels: one value for all splits."""
 
@@ -104,6 +110,11 @@ class Folder:
     bits: int = 0
     images_only: bool = False
     apart_from: tuple[str, ...] = ()
+    aligned: tuple[str, ...] = ()
+    captions: str = ""
+    caption_bytes: int = narration.CAPTION
+    audio: str = ""
+    audio_seconds: float | int = 1.0
 
     def __post_init__(self) -> None:
         if not Path(self.root or "?").is_dir():
@@ -126,7 +137,7 @@ class Folder:
                 "commas, or the number of classes), or binary_threshold (say 128) or coding='mask' for masks; or labels='' for images."
             )
         # Evaluated here, so that errors appear when the source is built, not at its first record.
-        _ = self._reading, self.records, self.classes
+        _ = self._reading, self.records, self.classes, self._further
 
     @property
     def classes(self) -> tuple[Class, ...]:
@@ -164,7 +175,8 @@ class Folder:
     def notes(self) -> tuple[str, ...]:
         """Return inferred facts about files and labels, a sentence each; reads a sample."""
         coding = self._meaning.coding.notes if self._labelled and self._meaning.coding else ()
-        return (*self._matched[0].notes, *coding, *self._ranged[1])
+        further = (note for reader in self._further for note in reader.notes)
+        return (*self._matched[0].notes, *coding, *self._ranged[1], *further)
 
     @property
     def image_files(self) -> tuple[str, ...]:
@@ -175,6 +187,11 @@ class Folder:
     def reading(self) -> Reading:
         """Return the settings for reading images, including the range of 16-bit images; reads a sample."""
         return self._ranged[0]
+
+    @property
+    def planes(self) -> dict[str, int]:
+        """Return the number of planes of each folder in `aligned`, by name; reads their first files."""
+        return {reader.key: reader.channels for reader in self._further if isinstance(reader, aligned.Aligned)}
 
     @property
     def coding_key(self) -> tuple[Any, ...]:
@@ -198,6 +215,8 @@ class Folder:
             inside = decode.mask(Path(self.root, files.roi), reading=self._reading.of_labels)
             check_size(self.root, self._reading, files.image, image, files.roi, inside)
             record["label"] = np.where(inside, record["label"], np.uint8(IGNORE))
+        for reader in self._further:
+            record |= reader.read(files, image)
         return record
 
     def label(self, index: int) -> np.ndarray:
@@ -212,7 +231,8 @@ class Folder:
     def _places(self) -> Places:
         table = self.class_table
         names = tuple(item.name for item in self._table.classes) if self._labelled and table else ()
-        return Places(self.root, self.images, self.labels, self.roi, self.label_suffix, self.image_name, self.label_name, names)
+        aligned = tuple(folder.rpartition("=")[2] for folder in self.aligned)
+        return Places(self.root, self.images, self.labels, self.roi, self.label_suffix, self.image_name, self.label_name, names, aligned)
 
     @property
     def _labelled(self) -> bool:
@@ -225,6 +245,16 @@ class Folder:
         if self.images_only:
             return images_alone(self._places, self.list_file, self.list_prefix)
         return matched(self._places, self.list_file, self.list_prefix, self.only_labelled), frozenset()
+
+    @cached_property
+    def _further(self) -> tuple[Any, ...]:
+        """Return the readers of further modalities."""
+        stems = {files.name: (files.name, stem_of(files.image, self.images)) for files in self._matched[0].records}
+        all_there = not self.list_file
+        planes = [aligned.reader(self.root, folder, stems, self._reading.of_labels, all_there) for folder in self.aligned]
+        words = [captions.reader(self.root, self.captions, self.caption_bytes, stems, all_there)] if self.captions else []
+        sounds = [audio.reader(self.root, self.audio, self.audio_seconds, stems, all_there)] if self.audio else []
+        return (*planes, *words, *sounds)
 
     def _listed(self, list_file: str) -> tuple[Files, ...]:
         """Return the images of a list."""

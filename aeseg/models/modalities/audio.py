@@ -20,11 +20,13 @@ class Audio(nn.Module):
 
     A patch covers some frames of 10 ms and some bands (Huang et al. 2022, "Masked autoencoders that listen", section 3).
 
-    patch   (frames, bands), divisors of the spectrogram's size
+    patch      (frames, bands), divisors of the spectrogram's size
+    channels   of the sound
     """
 
     key: str = "sound"
     patch: tuple[int, int] = (10, 16)
+    channels: int = 2
 
     term = "squared_error"
 
@@ -54,10 +56,16 @@ class Audio(nn.Module):
     def picture(self, values: Float[Array, "b n p"], visible: Bool[Array, "b n"], batch: Batch) -> None:
         return None
 
+    def example(self, h: int, w: int) -> np.ndarray:
+        """Return the silence of one record, as long as a patch."""
+        return np.zeros((1, self.patch[0] * HOP, self.channels), np.float32)
+
     def _patches(self, batch: Batch) -> Float[Array, "b n p"]:
         (rows, columns), (frames, bands) = self.grid(batch), self.patch
         sound = tokens.read(batch, self.key, "Audio").astype(jnp.float32)
         sound = sound.reshape(*sound.shape[:2], -1)  # b t c
+        if sound.shape[-1] != self.channels:
+            raise UserError(f"Audio reads {self.channels} channels of {self.key}; the batch has {sound.shape[-1]}. Set channels.")
         spectrogram = jnp.stack([log_mel(sound[..., channel]) for channel in range(sound.shape[-1])], axis=-1)
         squares = spectrogram.reshape(sound.shape[0], rows, frames, columns, bands, -1).transpose(0, 1, 3, 2, 4, 5)
         return squares.reshape(sound.shape[0], rows * columns, -1)

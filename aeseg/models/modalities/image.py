@@ -52,5 +52,13 @@ class Image(nn.Module):
             values = (values[:, None] * deviation + mean)[:, 0]
         return layers.unstandardise(tokens.pasted(values, own, visible, self.grid(batch), self.patch), self.mean, self.std)
 
+    def pixels(self, batch: Batch) -> Float[Array, "b h w c"]:
+        """Return the image, which its encoder standardises."""
+        return jnp.asarray(batch["image"])
+
+    def seen(self, batch: Batch) -> Float[Array, "b h w c"]:
+        """Return the image."""
+        return jnp.asarray(batch["image"])
+
     def _patches(self, batch: Batch) -> Float[Array, "b n p"]:
         return tokens.patches(layers.standardise(batch["image"], self.mean, self.std), self.patch)

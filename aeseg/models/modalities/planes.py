@@ -2,22 +2,28 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from aeseg import images
 from aeseg.models import tokens
-from aeseg.types import Batch
+from aeseg.types import Batch, UserError
 
 
 class Planes(nn.Module):
     """Patches of `key`, [b h w] or [b h w c]; absolute error (Bachmann et al. 2022, section 3.3, for depth).
 
+    uint8 and uint16 planes are read in [0, 1], as images are.
+
     mean, std   standardise the values, one number for all planes
+    channels    number of planes
     """
 
     key: str = "depth"
     patch: int = 16
     mean: float = 0.0
     std: float = 1.0
+    channels: int = 1
 
     term = "absolute_error"
 
@@ -38,11 +44,30 @@ class Planes(nn.Module):
     def error(self, values: Float[Array, "b n p"], batch: Batch) -> Float[Array, "b n"]:
         return jnp.mean(jnp.abs(values - self._patches(batch)), axis=-1)
 
-    def picture(self, values: Float[Array, "b n p"], visible: Bool[Array, "b n"], batch: Batch) -> Float[Array, "b h w 1"]:
-        """Return the first plane with predicted hidden patches, in grey: 0 is black, 1 white."""
+    def picture(self, values: Float[Array, "b n p"], visible: Bool[Array, "b n"], batch: Batch) -> Float[Array, "b h w _"]:
+        """Return three planes in colours, or the first in grey (0 is black, 1 white), with predicted hidden patches."""
         pasted = tokens.pasted(values, self._patches(batch), visible, self.grid(batch), self.patch)
-        return pasted[..., :1] * self.std + self.mean
+        return pasted[..., : self._shown] * self.std + self.mean
+
+    def pixels(self, batch: Batch) -> Float[Array, "b h w c"]:
+        """Return the standardised planes."""
+        planes = tokens.read(batch, self.key, "Planes")
+        planes = planes.reshape(*planes.shape[:3], -1)
+        if planes.shape[-1] != self.channels:
+            raise UserError(f"Planes reads {self.channels} planes of {self.key}; the batch has {planes.shape[-1]}. Set channels.")
+        return (images.as_float(planes) - self.mean) / self.std
+
+    def seen(self, batch: Batch) -> Float[Array, "b h w _"]:
+        """Return the planes that pictures show."""
+        return (self.pixels(batch)[..., : self._shown] * self.std + self.mean).clip(0, 1)
+
+    def example(self, h: int, w: int) -> np.ndarray:
+        """Return the zeros of one record."""
+        return np.zeros((1, h, w, self.channels) if self.channels > 1 else (1, h, w), np.float32)
+
+    @property
+    def _shown(self) -> int:
+        return 3 if self.channels == 3 else 1
 
     def _patches(self, batch: Batch) -> Float[Array, "b n p"]:
-        planes = tokens.read(batch, self.key, "Planes").astype(jnp.float32)
-        return tokens.patches((planes - self.mean) / self.std, self.patch)
+        return tokens.patches(self.pixels(batch), self.patch)

@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from aeseg import positions
@@ -41,6 +42,10 @@ class Text(nn.Module):
 
     def picture(self, values: Float[Array, "b n p"], visible: Bool[Array, "b n"], batch: Batch) -> None:
         return None
+
+    def example(self, h: int, w: int) -> np.ndarray:
+        """Return the shortest text of one record, without a byte."""
+        return np.zeros((1, 1), np.uint8)
 
     def _bytes(self, batch: Batch) -> Int[Array, "b n"]:
         return tokens.read(batch, self.key, "Text").astype(jnp.int32)

@@ -30,7 +30,7 @@ def item(category, outline, area=1, image=0):
 
 
 def runs(mask):
-    """Run lengths of a mask, column by column, zeros first."""
+    """Return the run lengths of a mask, column by column, zeros first."""
     flat = mask.T.ravel().astype(int)
     edges = np.flatnonzero(np.diff(flat)) + 1
     return [0] * int(flat[0]) + np.diff([0, *edges, len(flat)]).tolist()
@@ -56,7 +56,7 @@ def test_smaller_objects_lie_on_larger_ones(tmp_path):
     assert (label[25, 25], label[40, 50]) == (1, 2)
 
 
-def test_images_that_are_not_listed_are_named_or_left_out(tmp_path):
+def test_images_without_an_entry_are_named_or_left_out(tmp_path):
     written(tmp_path, [], ("a.png", "b.png"))
     (tmp_path / "images/c.png").write_bytes((tmp_path / "images/a.png").read_bytes())
     with pytest.raises(UserError, match=r"1 of 3 images are not in all.json: c. Add them, or set only_labelled"):
@@ -80,7 +80,7 @@ def test_an_object_that_cannot_be_read_is_named(tmp_path, outline, category, say
         source[0]
 
 
-def test_a_file_that_is_not_cocos_is_named(tmp_path):
+def test_a_file_of_another_format_is_named(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "all.json").write_text("[]")
     with pytest.raises(UserError, match=r"all.json is not COCO's: expected images, categories and annotations"):

@@ -26,7 +26,7 @@ def overlap(found, expected):
     return np.count_nonzero(found & expected) / np.count_nonzero(found | expected)
 
 
-def test_shapes_fill_what_scikit_image_fills(tmp_path):
+def test_shapes_fill_the_same_pixels_as_in_scikit_image(tmp_path):
     corners = np.array([[10.0, 8.0], [90.0, 20.0], [70.0, 80.0], [15.0, 60.0]])
     path = written(tmp_path / "a.json", [shape("leaf", corners.tolist())])
     expected = polygon2mask((100, 120), corners[:, ::-1] - 0.5)

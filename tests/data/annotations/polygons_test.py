@@ -15,6 +15,6 @@ def test_corners_are_edges_of_pixels_and_may_lie_outside():
 
 
 @pytest.mark.parametrize("corners", [np.zeros((2, 2)), np.full((3, 2), np.nan)])
-def test_what_is_no_polygon_is_refused(corners):
+def test_invalid_polygons_are_refused(corners):
     with pytest.raises(UserError, match="at least 3 pairs of finite numbers"):
         painted(np.zeros((4, 4), np.uint8), corners, 1, "a")

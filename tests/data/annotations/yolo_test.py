@@ -8,7 +8,7 @@ from aeseg.data.sources.folder import Folder
 from aeseg.types import UserError
 
 
-def test_fractions_of_the_image_fill_what_scikit_image_fills(tmp_path):
+def test_polygons_in_fractions_fill_the_same_pixels_as_in_scikit_image(tmp_path):
     (tmp_path / "a.txt").write_text("1 0.1 0.1 0.9 0.1 0.5 0.9\n\n0 0.0 0.0 0.1 0.0 0.1 0.1 0.0 0.1\n")
     label = yolo.label(tmp_path / "a.txt", 3, (100, 200))
     expected = polygon2mask((100, 200), np.array([[10, 20], [10, 180], [90, 100]]) - 0.5)

@@ -8,7 +8,7 @@ from aeseg.data.sources.scenes import Scenes
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """12 scenes; three of them again: as bytes, as a JPEG of 70, at 1.5 times the size."""
+    """Make 12 scenes, and three of them again: as the same bytes, as a JPEG of quality 70, and at 1.5 times the size."""
     root = tmp_path_factory.mktemp("scenes")
     source = Scenes(records=12, height=96, width=96)
     for index in range(12):
@@ -30,7 +30,7 @@ def looked_at(root, seconds=60.0, **fields):
     return files, scan.pictures(str(root), files, seconds, **fields)
 
 
-def test_copies_and_look_alikes_are_found_and_nothing_else(folder):
+def test_only_copies_and_near_duplicates_are_found(folder):
     files, pictures = looked_at(folder)
     assert duplicates.same(str(folder), files) == [("01.png", "copy.png")]
     assert sorted(duplicates.near(pictures)) == [("01.png", "copy.png"), ("02.png", "jpeg.jpg"), ("03.png", "large.png")]
@@ -42,11 +42,11 @@ def test_hashes_are_the_signs_of_differences():
     assert np.bitwise_count(codes).sum(axis=1).tolist() == [240, 0]
 
 
-def test_clusters_join_what_pairs_join():
+def test_clusters_are_the_connected_pairs():
     assert duplicates.clusters(["a", "b", "c", "d"], [("b", "c"), ("c", "d"), ("x", "a")]) == ["a", "b", "b", "b"]
 
 
-def test_a_time_limit_is_kept_and_unreadable_files_are_told(folder, tmp_path):
+def test_the_time_limit_holds_and_unreadable_files_are_reported(folder, tmp_path):
     files, pictures = looked_at(folder, 0.0, clock=iter(range(999)).__next__)
     assert pictures == {}
     (tmp_path / "bad.png").write_text("junk")
@@ -59,7 +59,7 @@ def test_a_time_limit_is_kept_and_unreadable_files_are_told(folder, tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png"])
-def test_a_small_picture_is_the_image_made_small(tmp_path, ending):
+def test_a_thumbnail_is_the_resized_image(tmp_path, ending):
     image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (512, 512), dtype=np.uint8), (0, 0), 40)
     image = cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX)
     cv2.imwrite(str(tmp_path / f"a.{ending}"), image)

@@ -79,7 +79,7 @@ def test_lists_of_splits_are_found(tmp_path):
     }
 
 
-def test_published_layouts_are_known(tmp_path):
+def test_published_layouts_are_recognised(tmp_path):
     files(tmp_path / "nn", "imagesTr/a_0000.png", "imagesTr/a_0001.png", "labelsTr/a.png")
     (tmp_path / "nn/dataset.json").write_text(json.dumps({"labels": {"background": 0, "leaf": 1}}))
     found = guess(str(tmp_path / "nn"))
@@ -93,7 +93,7 @@ def test_published_layouts_are_known(tmp_path):
     assert (found.table, sorted(found.splits)) == ("data.yaml", ["train", "validation"])
 
 
-def test_a_folder_without_images_says_what_is_there(tmp_path):
+def test_a_folder_without_images_lists_its_files(tmp_path):
     files(tmp_path, "notes.txt")
     with pytest.raises(UserError, match=r"There is no image in .*; its files end in .txt"):
         guess(str(tmp_path))

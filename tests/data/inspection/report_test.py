@@ -20,7 +20,7 @@ def saved(path, pixels):
 
 @pytest.fixture
 def masks(tmp_path):
-    """Twelve scenes with masks of 0 and 255; the last is the first again."""
+    """Make twelve scenes with masks of 0 and 255; the last equals the first."""
     for index in range(12):
         record = SCENES[index % 11]
         saved(tmp_path / f"data/images/{index:02d}.png", record["image"])
@@ -36,7 +36,7 @@ def test_a_folder_becomes_a_description_with_three_disjoint_splits(masks):
     sources = {split: description.built(described, split) for split in ("train", "validation", "test")}
     names = {split: {record.name for record in source.records} for split, source in sources.items()}
     assert sum(map(len, names.values())) == len(set.union(*names.values())) == 12
-    assert sum({"00", "11"} <= members for members in names.values()) == 1, "copies lie in one split"
+    assert sum({"00", "11"} <= members for members in names.values()) == 1, "copies are in one split"
     assert [item.name for item in sources["test"].classes] == ["background", "foreground"]
     assert set(np.unique(sources["train"][0]["label"])) == {0, 1}
     images = np.stack([Image.fromarray(sources["train"][index]["image"]) for index in range(len(sources["train"]))]) / 255
@@ -82,7 +82,7 @@ def test_one_mask_for_each_object_needs_no_answer(tmp_path):
     np.testing.assert_array_equal(source[0]["label"], SCENES[int(name[1:])]["label"] > 0)
 
 
-def test_images_alone_and_few_images_are_described(tmp_path):
+def test_unlabelled_images_and_few_images_are_described(tmp_path):
     saved(tmp_path / "data/a.png", SCENES[0]["image"])
     found = report.inspect(str(tmp_path / "data"), str(tmp_path / "out"), {}, **QUIET)
     assert len(description.built(found.description, "train")) == 1
@@ -92,20 +92,20 @@ def test_images_alone_and_few_images_are_described(tmp_path):
     assert any("1 images or groups cannot make 3 splits" in line for line in found.sections["Splits"])
 
 
-def test_files_that_cannot_be_read_are_counted_and_the_others_described(masks):
+def test_unreadable_files_are_counted_and_the_others_described(masks):
     (masks / "data/images/03.png").write_bytes((masks / "data/images/03.png").read_bytes()[:10])
     found = report.inspect(str(masks / "data"), str(masks / "out"), {}, **QUIET)
     assert any("1 files cannot be read: images/03.png" in line for line in found.sections["Files"])
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "x", '{"source": {}, "train": {}, "validation": {}, "test": {}}', "[" * 99_999])
-def test_what_is_no_description_is_refused(tmp_path, text):
+def test_an_invalid_description_is_refused(tmp_path, text):
     (tmp_path / "data.json").write_text(text)
     with pytest.raises(UserError, match="Write it with: inspect <folder>"):
         description.read(tmp_path / "data.json")
 
 
-def test_suggestions_carry_their_reason():
+def test_suggestions_have_a_reason():
     found = suggested([(400, 600)] * 5, 100, None, [])
     assert [(item.name, item.value) for item in found] == [("window", "(256, 256)"), ("batch_size", "4"), ("steps", "5500")]
     assert all(item.reason for item in found)

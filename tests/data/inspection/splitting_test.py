@@ -18,7 +18,7 @@ from aeseg.data.inspection.splitting import chosen_groups
         (["a", "b"], [], 2, "one by one"),
     ],
 )
-def test_groups_are_the_first_kind_that_is_small_enough(names, alike, count, says):
+def test_the_first_kind_of_group_that_is_small_enough_is_used(names, alike, count, says):
     group, said = chosen_groups(names, alike)
     assert (len(set(group)), len(group)) == (count, len(names))
     assert says in said

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import wavfile
 
 from aeseg import spec
+from aeseg.data.loader import stacked
 from aeseg.data.sources.folder import Folder, camvid, drive, recipe
+from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomResizedCrop, RandomRotate, RandomScale, VerticalFlip
 from aeseg.types import IGNORE, UserError
 from tests.contract import check_source
 
@@ -42,6 +45,67 @@ def tree(tmp_path):
 
 def folder(root, **fields):
     return Folder(root=str(root), **{"class_table": "3", **fields})
+
+
+@pytest.fixture
+def senses(tree):
+    """The tree with thermal images and captions of two, and the sound of one."""
+    for name in ("a", "sub/c"):
+        write(tree / f"thermal/{name}.png", picture())
+        (tree / f"captions/{name}.txt").parent.mkdir(parents=True, exist_ok=True)
+        (tree / f"captions/{name}.txt").write_text(f"image {name}")
+    (tree / "audio").mkdir()
+    wavfile.write(tree / "audio/b.wav", 16_000, np.full(80, 2**14, np.int16))
+    return tree
+
+
+SENSES = {"aligned": ("thermal",), "captions": "captions", "audio": "audio", "audio_seconds": 0.01}
+
+
+def test_further_modalities_are_matched_as_labels_are_and_missing_ones_are_marked(senses):
+    source = folder(senses, **SENSES)
+    check_source(source)
+    records = [source[index] for index in range(3)]
+    assert [[bool(record[f"has_{key}"]) for key in ("thermal", "caption", "sound")] for record in records] == [
+        [True, True, False],
+        [False, False, True],
+        [True, True, False],
+    ]
+    np.testing.assert_array_equal(records[2]["thermal"], np.asarray(Image.open(senses / "thermal/sub/c.png")))
+    assert bytes(records[2]["caption"]).rstrip(b"\0") == b"image sub/c"
+    assert records[1]["sound"][:80].tolist() == [[0.5]] * 80
+    assert source.notes[-1] == f"2 of 3 images have no entry in {senses}/audio, and count as missing it: a, sub/c"
+    alone = folder(senses, **SENSES, images_only=True)
+    assert alone[0].keys() == records[0].keys() - {"label"}
+    (senses / "list.txt").write_text("sub/c\na\n")
+    listed = folder(senses, **{key: value for key, value in SENSES.items() if key != "audio"}, list_file="list.txt")
+    assert [record["name"] for record in (listed[0], listed[1])] == ["sub/c", "a"]
+    np.testing.assert_array_equal(listed[1]["thermal"], records[0]["thermal"])
+
+
+def test_aligned_planes_go_through_every_transform_with_their_image(senses):
+    """Where the planes are a copy of the label, they stay one: crops, flips, scales and rotations move both alike."""
+    for name in ("a", "b", "sub/c"):
+        write(senses / f"copy/{name}.png", np.asarray(Image.open(senses / f"labels/{name}.png")))
+    source = folder(senses, aligned=("copy", "thermal"))
+    changes = (RandomScale(1.2, 2.0), RandomCrop(5, 6), HorizontalFlip(), VerticalFlip(), RandomRotate(20.0), RandomResizedCrop(4, 4))
+    for seed in range(20):
+        record, rng = source[seed % 3], np.random.default_rng(seed)
+        for change in changes:
+            record = change(record, rng)
+        assert record["thermal"].shape == (4, 4, 3)
+        inside = record["label"] != IGNORE
+        np.testing.assert_array_equal(record["copy"][inside], record["label"][inside])
+        assert not record["copy"][~inside].any()
+        assert record["has_thermal"] == (seed % 3 != 1)
+    batch = stacked([source[0], source[1]])
+    assert batch["has_thermal"].tolist() == [True, False]
+    assert batch["thermal"].shape == (2, 6, 8, 3)
+
+
+def test_folders_of_planes_hold_no_images_of_their_own(senses):
+    source = Folder(root=str(senses), images=".", labels="labels", class_table="3", aligned=("thermal",), only_labelled=True)
+    assert not [files.image for files in source.records if files.image.startswith("thermal")]
 
 
 def test_the_contract_of_a_source(tree):

@@ -1,4 +1,4 @@
-"""What loading costs is the share that the same steps take longer."""
+"""experiments/benches/loading.py: the cost of loading is how much longer the same steps take."""
 
 from experiments.benches import loading
 from experiments.console import cli

@@ -1,4 +1,4 @@
-"""experiments/comparison/arms.py: which arms there are, and that arms of one encoder differ in their weights alone."""
+"""experiments/comparison/arms.py: the arms of a comparison; arms of an encoder differ only in their weights."""
 
 from types import SimpleNamespace
 
@@ -33,7 +33,7 @@ def images(channels=3):
     return SimpleNamespace(classes=("a", "b"), train=range(10), described=described, bare=own_data.images_alone(described))
 
 
-def test_each_encoder_comes_with_its_scratch_and_a_longer_one():
+def test_each_encoder_has_a_scratch_arm_and_a_longer_scratch_arm():
     found = arms_of.chosen("denoising spark masked", [], STATISTICS, 3)
     assert [arm.name for arm in found] == [
         *("scratch, convnet", "longer scratch, convnet", "denoising, convnet", "spark, convnet"),
@@ -48,16 +48,16 @@ def test_encoders_of_two_sizes_are_two_encoders():
     assert {arm.encoder for arm in found} == {"convnet", "convnet 2"}
 
 
-def test_public_weights_are_an_arm_as_they_are_and_one_pretrained_further(weights):
+def test_public_weights_make_an_arm_unchanged_and_an_arm_pretrained_further(weights):
     found = arms_of.chosen("", [weights], STATISTICS, 3)
     assert [arm.name for arm in found] == [
         *("scratch, tiny-vit", "longer scratch, tiny-vit", "public, tiny-vit", "public then masked, tiny-vit")
     ]
-    assert all(tuple(arm.node.mean) == (0.5, 0.5, 0.5) for arm in found), "images are standardised as the weights' preprocessor says"
+    assert all(tuple(arm.node.mean) == (0.5, 0.5, 0.5) for arm in found), "images are standardised by the weights' preprocessor"
     assert compare.window(0, 70, arms_of.units(found)) == 64
 
 
-def test_arms_of_one_encoder_have_one_network_whatever_their_weights(weights):
+def test_arms_of_an_encoder_differ_only_in_their_weights(weights):
     for words, public in (("simmim masked", []), ("", [weights])):
         described = set()
         for arm in arms_of.chosen(words, public, STATISTICS, 3):
@@ -75,7 +75,7 @@ def test_a_pretraining_has_the_images_channels_and_no_labels():
     assert config.data.source.images_only
 
 
-def test_images_of_the_folder_without_a_label_are_pretrained_on_too():
+def test_pretraining_also_uses_images_without_a_label():
     described = images().described
     described["source"]["only_labelled"] = True
     described |= {split: {"list_file": f"{split}.txt"} for split in ("train", "validation", "test")}
@@ -99,7 +99,7 @@ class Listed:
         return {"name": self.image_files[index]}
 
 
-def test_heads_and_nothing_at_all_are_refused():
+def test_heads_and_an_empty_list_are_refused():
     with pytest.raises(UserError, match=r"Expected autoencoders; 'upernet,vit' is a head\. Set --arms"):
         arms_of.chosen("upernet,vit", [], STATISTICS, 3)
     with pytest.raises(UserError, match="Expected something to compare"):

@@ -24,7 +24,7 @@ def test_the_effective_rank_of_equally_strong_dimensions_is_their_number(rank):
     assert health.effective_rank(features) == pytest.approx(rank, rel=1e-3)
 
 
-def test_features_that_tell_the_classes_apart_are_probed_higher_than_noise():
+def test_features_that_separate_the_classes_have_a_higher_probe_than_noise():
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, (8, 6, 6))
     labels[0, 0, 0] = IGNORE

@@ -1,4 +1,4 @@
-"""experiments/comparison/plan.py: what was asked for is lowered by a stated rule until it fits the minutes."""
+"""experiments/comparison/plan.py: requests are lowered by a fixed rule until they fit the minutes."""
 
 import itertools
 
@@ -24,12 +24,12 @@ def total(plan):
     return plans.MARGIN * sum(plans.seconds(plan, COSTS).values()) + plans.RESERVE
 
 
-def test_with_time_enough_nothing_is_lowered():
+def test_with_enough_time_nothing_is_lowered():
     assert plans.fitted(WANTED, COSTS, 1e6) == WANTED
 
 
 @pytest.mark.parametrize("minutes", [6, 15, 30, 60, 120, 300, 900])
-def test_what_is_planned_fits_the_minutes_and_what_was_lowered_is_said(minutes):
+def test_the_plan_fits_the_minutes_and_names_its_reductions(minutes):
     plan = plans.fitted(WANTED, COSTS, 60 * minutes)
     assert total(plan) <= 60 * minutes
     assert total(plan._replace(steps=plan.steps + 2)) > 60 * minutes or plan.steps == 2000
@@ -41,25 +41,25 @@ def test_what_is_planned_fits_the_minutes_and_what_was_lowered_is_said(minutes):
     assert plan.labels[-1] == 100, "all labels are always kept"
 
 
-def test_more_minutes_never_give_less():
+def test_more_minutes_never_lower_the_plan():
     found = [plans.fitted(WANTED, COSTS, 60 * minutes) for minutes in (6, 15, 30, 60, 120, 300, 900)]
     sizes = [(len(plan.arms), len(plan.labels), plan.seeds, plan.trials) for plan in found]
     assert all(one <= other for before, after in itertools.pairwise(sizes) for one, other in zip(before, after, strict=True))
 
 
-def test_too_few_minutes_are_refused_with_the_minutes_that_are_needed():
-    with pytest.raises(UserError, match=r"--minutes leaves 0\.5, and \d+\.\d are needed: .* Set --minutes"):
+def test_too_few_minutes_are_refused_with_the_needed_minutes():
+    with pytest.raises(UserError, match=r"--minutes leaves 0\.5, and \d+\.\d are needed\. .* Set --minutes"):
         plans.fitted(WANTED, COSTS, 30)
 
 
-def test_an_arm_that_goes_takes_a_scratch_along_that_nothing_is_compared_with():
+def test_removing_an_arm_also_removes_its_unneeded_scratch_arm():
     plan = plans.fitted(WANTED, COSTS, 60 * 6)
     names = {arm.name for arm in plan.arms}
     assert all(arm.against in names for arm in plan.arms if arm.against)
     assert all(any(other.against == arm.name for other in plan.arms) for arm in plan.arms if not arm.against)
 
 
-def test_arms_that_were_not_timed_are_left_out_and_said():
+def test_arms_without_timings_are_left_out_and_named():
     costs = COSTS._replace(step={"a": 0.05}, pretrain={"spark, a": 0.1})
     plan = plans.fitted(WANTED, costs, 1e6)
     assert [arm.name for arm in plan.arms] == ["scratch, a", "longer scratch, a", "spark, a"]

@@ -1,4 +1,4 @@
-"""experiments/comparison/verdict.py: what is said of a comparison follows from its lines, and no interval says otherwise."""
+"""experiments/comparison/verdict.py: the verdict follows from the lines, and the intervals support it."""
 
 import numpy as np
 import pytest
@@ -15,11 +15,11 @@ def line(arm, labels, seed, miou, against="", method="", seconds=10.0):
 
 
 def comparison(gains, seeds=5, noise=0.003, counts=COUNTS):
-    """Lines of a scratch whose mIoU rises with the labels, and of arms with these true gains."""
+    """Return lines of a scratch arm whose mIoU rises with the labels, and of arms with these true gains."""
     random, found = np.random.default_rng(0), []
     for labels in counts:
         for seed in range(1, seeds + 1):
-            drawn = 0.4 + 0.1 * np.log2(labels) / 2 + 0.02 * random.standard_normal()  # the seed's labelled images, alike for all arms
+            drawn = 0.4 + 0.1 * np.log2(labels) / 2 + 0.02 * random.standard_normal()  # the seed's labelled images, equal for all arms
             found.append(line("scratch", labels, seed, drawn))
             for arm, gain in gains.items():
                 found.append(line(arm, labels, seed, drawn + gain + noise * random.standard_normal(), "scratch", "spark"))
@@ -30,7 +30,7 @@ def entry(found, arm):
     return next(each for each in found["arms"] if each["arm"] == arm)
 
 
-def test_an_arm_that_is_better_gains_and_one_that_is_worse_loses():
+def test_a_better_arm_gains_and_a_worse_arm_loses():
     found = verdicts.verdict(comparison({"good": 0.05, "same": 0.0, "bad": -0.05}))
     assert [entry(found, arm)["overall"]["verdict"] for arm in ("good", "same", "bad")] == ["gains", "not shown", "loses"]
     assert found["headline"].startswith("good gains +5.")
@@ -41,7 +41,7 @@ def test_an_arm_that_is_better_gains_and_one_that_is_worse_loses():
     assert any("same: no difference shown" in text and "with probability 0.8" in text for text in found["sentences"])
 
 
-def test_no_verdict_is_said_that_its_interval_does_not_bear_out():
+def test_every_verdict_is_supported_by_its_interval():
     random = np.random.default_rng(1)
     for _ in range(200):
         gains = {f"arm {number}": random.normal(0, 0.01) for number in range(4)}
@@ -52,14 +52,14 @@ def test_no_verdict_is_said_that_its_interval_does_not_bear_out():
                     assert (each["gain"] > 0) == (each["verdict"] == "gains")
 
 
-def test_one_seed_says_nothing():
+def test_one_seed_gives_no_verdict():
     found = verdicts.verdict(comparison({"good": 0.2}, seeds=1))
-    assert found["headline"] == "Nothing can be said yet: an interval needs at least two seeds."
+    assert found["headline"] == "No verdict yet: an interval needs at least two seeds."
     assert entry(found, "good")["overall"]["verdict"] == "not shown"
     assert entry(found, "good")["overall"]["low"] is None
 
 
-def test_the_interval_and_p_are_those_of_a_paired_t_test():
+def test_the_interval_and_p_equal_a_paired_t_test():
     ours, theirs = [0.5, 0.56, 0.61, 0.52], [0.48, 0.5, 0.6, 0.51]
     found = verdicts.difference(ours, theirs)
     expected = stats.ttest_rel(ours, theirs)
@@ -68,30 +68,30 @@ def test_the_interval_and_p_are_those_of_a_paired_t_test():
     assert found["p"] == pytest.approx(expected.pvalue)
 
 
-def test_holm_corrects_as_r_does():
+def test_holm_equals_the_correction_of_r():
     assert verdicts.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # p.adjust(c(...), "holm")
 
 
-def test_pairs_without_partner_are_left_out():
+def test_unpaired_runs_are_left_out():
     lines = [each for each in comparison({"good": 0.05}) if (each["arm"], each["seed"]) != ("good", 5)]
     assert entry(verdicts.verdict(lines), "good")["overall"]["seeds"] == 4
 
 
-def test_a_run_that_was_scored_again_counts_once():
+def test_a_run_scored_twice_counts_once():
     lines = comparison({"good": 0.05})
     assert verdicts.verdict([*lines, lines[0]]) == verdicts.verdict(lines)
 
 
-def test_a_gain_is_worth_so_many_labels_as_lift_scratch_as_high():
+def test_a_gain_is_worth_the_labels_that_lift_scratch_to_the_same_score():
     scratch, gain = {1: 0.4, 4: 0.5, 16: 0.6}, {"labels": 1, "gain": 0.1, "low": 0.05, "high": 0.15}
     assert verdicts.worth(scratch, gain) == {"labels": 3, "low": 1, "high": 7}  # 0.45 is reached with 2, 0.5 with 4, 0.55 with 8
 
 
-def test_what_a_gain_is_worth_is_said_only_if_scratch_s_curve_says_it():
+def test_the_worth_of_a_gain_needs_a_rising_curve_of_scratch():
     falling, gain = {1: 0.5, 4: 0.45, 16: 0.6}, {"labels": 1, "gain": 0.1, "low": 0.05, "high": 0.15}
     assert verdicts.worth(falling, gain) is None
     assert verdicts.worth({1: 0.4, 4: 0.45}, gain) is None, "scratch never reaches the value"
-    assert verdicts.worth({1: 0.4, 4: 0.51}, gain)["high"] is None, "the upper end lies above the curve"
+    assert verdicts.worth({1: 0.4, 4: 0.51}, gain)["high"] is None, "the upper end is above the curve"
     assert verdicts.worth({1: 0.4}, gain) is None
 
 
@@ -106,7 +106,7 @@ def test_the_interval_covers_the_true_gain_in_95_of_100_simulated_comparisons():
     random, inside, draws = np.random.default_rng(0), 0, 2_000
     for _ in range(draws):
         gain, seeds = random.normal(0, 0.05), int(random.integers(2, 9))
-        images = 0.6 + 0.05 * random.standard_normal(seeds)  # which images are labelled matters to both arms
+        images = 0.6 + 0.05 * random.standard_normal(seeds)  # the choice of labelled images affects both arms
         theirs = images + 0.02 * random.standard_normal(seeds)
         found = verdicts.difference(images + gain + 0.01 * random.standard_normal(seeds), theirs)
         inside += found["low"] <= gain <= found["high"]
@@ -123,7 +123,7 @@ def test_if_nothing_differs_a_gain_or_loss_is_claimed_in_5_of_100_comparisons_at
     assert claimed / draws <= 0.05 + 0.02
 
 
-def test_an_arm_is_compared_with_scratch_that_had_the_pretraining_s_seconds_too():
+def test_an_arm_is_compared_with_scratch_trained_for_the_pretraining_s_seconds():
     lines = comparison({"good": 0.05})
     lines += [line("longer", each["labels"], each["seed"], each["metrics"]["miou"] + 0.05, "scratch", "longer") for each in lines
               if each["arm"] == "scratch"]  # fmt: skip

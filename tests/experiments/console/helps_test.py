@@ -1,10 +1,11 @@
-"""experiments/console/helps.py: --help says of each field what it is, its value and its default."""
+"""experiments/console/helps.py: --help shows the meaning, value and default of each field."""
 
 import dataclasses
 
 import pytest
 
-from aeseg.runs.run import Data, Run
+from aeseg.runs.data import Data
+from aeseg.runs.run import Run
 from experiments import segment
 from experiments.console import cli, helps
 
@@ -21,7 +22,7 @@ def test_help_shows_a_line_for_each_flag_and_field(capsys):
     assert "!!python" not in printed
 
 
-def test_a_field_that_was_set_is_shown_as_set():
+def test_help_shows_the_value_of_a_changed_field():
     config = cli.parse(["segment", "--config.transfer=scratch"], "", config="segment").config
     assert "--config.transfer = scratch" in helps.fields(config)
 

@@ -1,4 +1,4 @@
-"""experiments/commands.py: a command has its share of the machine, and its errors and seconds are kept."""
+"""experiments/machine/commands.py: a command gets its share of the machine, and its errors and seconds are kept."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def test_more_runs_than_devices_are_refused(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system knows no affinity")
-def test_a_process_can_hold_itself_to_the_share_of_one_run(monkeypatch):
+def test_a_process_can_limit_itself_to_the_share_of_one_run(monkeypatch):
     monkeypatch.setattr(commands, "_gpus", lambda: ["3", "4"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
     seen = []
@@ -56,14 +56,14 @@ def test_a_command_runs_on_its_cores_and_its_gpu_and_its_output_is_in_the_log(tm
         ),
     ],
 )
-def test_an_error_says_what_the_command_said_last(code, error, capfd):
+def test_an_error_has_the_last_message_of_the_command(code, error, capfd):
     with pytest.raises(UserError) as caught:
         commands.call([sys.executable, "-c", f"import sys; {code}"], {})
     assert str(caught.value) == error
     assert "This failed: " in capfd.readouterr().err
 
 
-def test_the_seconds_of_a_run_that_was_cut_off_count_too(tmp_path):
+def test_the_seconds_of_an_interrupted_run_are_included(tmp_path):
     path = tmp_path / "seconds.txt"
     path.write_text("100.0\n")
 
@@ -84,14 +84,14 @@ with commands.held(sys.argv[1]) as lock:
 """
 
 
-def test_a_command_that_outlives_its_caller_keeps_others_out(tmp_path):
+def test_a_command_that_outlives_its_caller_keeps_the_lock(tmp_path):
     path = str(tmp_path / "row.lock")
     caller = subprocess.Popen([sys.executable, "-c", CALLS, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with caller:
         assert caller.stdout.readline() == "begun\n"
         caller.kill()
         caller.wait()
-        with pytest.raises(commands.Busy, match="another process is at it"), commands.held(path):
+        with pytest.raises(commands.Busy, match="another process is running this"), commands.held(path):
             pass
         caller.stdin.write("\n")  # the command ends
         caller.stdin.flush()
@@ -110,7 +110,7 @@ with commands.ended_together(), ThreadPoolExecutor(1) as pool:
 """
 
 
-def test_sigterm_ends_a_command_with_its_caller_and_its_seconds_are_written_down(tmp_path):
+def test_sigterm_ends_the_command_of_its_caller_and_records_its_seconds(tmp_path):
     path = tmp_path / "seconds.txt"
     with subprocess.Popen([sys.executable, "-c", TIMES, str(path)], stdout=subprocess.PIPE, text=True) as caller:
         assert caller.stdout.readline() == "begun\n"

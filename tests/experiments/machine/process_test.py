@@ -1,4 +1,4 @@
-"""experiments/process.py: memory that was freed is used again, without asking the system for it."""
+"""experiments/machine/process.py: freed memory is reused without returning it to the system."""
 
 import platform
 import subprocess
@@ -20,7 +20,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives each large buffer back to the system")
-def test_freed_memory_is_used_again_without_new_pages():
+def test_freed_memory_is_reused_without_new_pages():
     faults = {
         how: int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
         for how in ("kept", "given back")

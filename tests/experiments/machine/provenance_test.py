@@ -1,4 +1,4 @@
-"""What stands beside every number: the commit is that of the code."""
+"""experiments/machine/provenance.py: every number has the commit of its code."""
 
 import subprocess
 
@@ -24,7 +24,7 @@ def test_the_commit_is_marked_when_the_code_differs_from_it(repository):
     clean = provenance.commit()
     assert len(clean) >= 7
     assert not clean.endswith("+")
-    (repository / "experiments/results/table.jsonl").write_text("{}\n{}\n")  # results were added: the code is the same
+    (repository / "experiments/results/table.jsonl").write_text("{}\n{}\n")  # only results were added; the code is the same
     (repository / "experiments/results/table.png").write_text("drawn")
     assert provenance.commit() == clean
     (repository / "aeseg/code.py").write_text("two")

@@ -1,4 +1,4 @@
-"""What the pages are made of."""
+"""experiments/pages: the parts of a page."""
 
 import base64
 import io
@@ -33,7 +33,7 @@ def test_text_and_attributes_are_escaped_and_markup_is_not():
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.13, 0.87), (-3, 12345), (1e-6, 2e-6), (5, 5), (0, 0)])
-def test_ticks_are_round_and_hold_all_values(low, high):
+def test_ticks_are_round_and_cover_all_values(low, high):
     marks = charts.ticks(low, high, 5)
     assert marks[0] <= low <= high <= marks[-1]
     assert 2 <= len(marks) <= 13
@@ -49,7 +49,7 @@ def test_long_curves_are_thinned_and_keep_their_ends():
     assert (thin[0], thin[-1]) == (points[0], points[-1])
 
 
-def test_the_interval_of_iou_is_scipys_bootstrap():
+def test_the_interval_of_iou_equals_scipys_bootstrap():
     random = np.random.default_rng(0)
     images = [random.multinomial(500, weights).reshape(2, 2) for weights in random.dirichlet([8, 2, 1, 5], 40)]
 
@@ -72,7 +72,7 @@ def test_a_class_that_never_occurs_has_no_interval_and_one_image_has_none():
     assert np.isnan(intervals.of_iou(matrix[:1])[0]).all()
 
 
-def test_the_layers_are_the_maps_themselves():
+def test_the_layers_decode_to_the_label_maps():
     classes = (Class("ground", (0, 0, 0)), Class("leaf", (255, 255, 255)), Class("stem", (10, 20, 30)))
     label = np.array([[0, 1, 2], [IGNORE, 1, 1]])
     prediction = np.array([[0, 1, 1], [2, 1, 0]])
@@ -100,7 +100,7 @@ def test_the_page_is_one_file_without_a_network(tmp_path):
     assert len(text) < page.LARGEST
 
 
-def test_a_comparison_is_summed_up_by_student_s_interval(tmp_path):
+def test_means_of_a_comparison_have_student_s_intervals(tmp_path):
     gathered = comparisons.gather(str(samples.write_comparison(tmp_path / "c")))
     assert gathered.arms == ("scratch", samples.EVIL)
     rows = comparisons.by_labels(gathered, "scratch")
@@ -110,7 +110,7 @@ def test_a_comparison_is_summed_up_by_student_s_interval(tmp_path):
     assert comparisons.class_iou(gathered, samples.EVIL, 16) == {"sky": pytest.approx(0.76)}
 
 
-def test_the_winner_of_a_comparison_is_shown_only_from_inside_it(tmp_path):
+def test_the_winner_is_shown_only_from_inside_the_comparison(tmp_path):
     folder = samples.write_comparison(tmp_path / "c")
     told = json.loads((folder / "verdict.json").read_text())
     for place, expected in (("arms/a", True), ("../elsewhere", False), (str(tmp_path / "elsewhere"), False), ("arms/gone", False)):
@@ -121,7 +121,7 @@ def test_the_winner_of_a_comparison_is_shown_only_from_inside_it(tmp_path):
         assert bool(comparisons.winner(comparisons.gather(str(folder)))) == expected
 
 
-def test_runs_of_one_name_are_told_apart(workdir, tmp_path):
+def test_runs_with_the_same_name_get_longer_names(workdir, tmp_path):
     path = workdir(untrained.segmenter())
     (tmp_path / "other" / "run").mkdir(parents=True)
     for name in ("config.json", "metrics.jsonl"):
@@ -131,7 +131,7 @@ def test_runs_of_one_name_are_told_apart(workdir, tmp_path):
     assert "Settings in which they differ" not in text
 
 
-def test_a_comparison_that_is_not_over_has_a_page(tmp_path):
+def test_an_unfinished_comparison_has_a_page(tmp_path):
     folder = samples.write_comparison(tmp_path / "c")
     for name in ("verdict.json", "plan.json", "health.jsonl"):
         (folder / name).unlink()
@@ -148,7 +148,7 @@ def _page_of(tmp_path, *words):
 
 @pytest.fixture
 def workdir(tmp_path, monkeypatch):
-    """Puts a trained network in the place of a workdir."""
+    """Return a function that puts a network in place of a workdir's."""
     monkeypatch.setattr(process, "start", lambda: None)
 
     def call(trained):
@@ -161,7 +161,7 @@ def workdir(tmp_path, monkeypatch):
     return call
 
 
-def test_the_scores_of_a_page_are_those_of_evaluate(workdir, tmp_path):
+def test_the_scores_of_a_page_equal_evaluate(workdir, tmp_path):
     trained = untrained.segmenter()
     path = workdir(trained)
     gathered = runs.gather(path, "test", 200, 2**20)
@@ -176,14 +176,14 @@ def test_the_scores_of_a_page_are_those_of_evaluate(workdir, tmp_path):
     assert text.count('<figure class="card"') == 3
 
 
-def test_an_autoencoder_s_images_stand_beside_what_it_gave_back(workdir, tmp_path):
+def test_an_autoencoder_s_images_are_shown_with_their_outputs(workdir, tmp_path):
     text = _page_of(tmp_path, workdir(untrained.autoencoder()))
     for title in ("input", "seen", "output", "error"):
         assert f"<small>{title}</small>" in text
     assert text.count("dB</b>") == 3
 
 
-def test_a_run_whose_images_are_gone_has_a_page_without_pictures(workdir, tmp_path, monkeypatch, capsys):
+def test_a_run_without_its_images_has_a_page_without_pictures(workdir, tmp_path, monkeypatch, capsys):
     path = workdir(untrained.segmenter())
 
     def gone(*arguments):
@@ -196,7 +196,7 @@ def test_a_run_whose_images_are_gone_has_a_page_without_pictures(workdir, tmp_pa
     assert "has no pictures: There is no directory" in capsys.readouterr().out
 
 
-def test_more_pictures_than_fit_are_left_out_from_the_best_on():
+def test_if_the_pictures_do_not_fit_the_best_are_left_out():
     cards = [samples.segmented(f"image{number}", (number / 20, 0.5, 0.5)) for number in range(20)]
     each = cards[0].layers.bytes
     kept = runs._within(runs._worst_first(cards, 3), 5 * each)
@@ -214,12 +214,12 @@ def test_a_table_has_a_page(tmp_path):
     ("words", "message"),
     [
         ([], "Expected workdirs, comparisons or tables; got none."),
-        (["nowhere"], "nowhere is none of them. Name a folder with a config.json"),
+        (["nowhere"], "nowhere is none of these. Name a folder with a config.json"),
         (["scenes", "--split=tset"], "The splits are train, validation, test; got 'tset'."),
-        (["scenes", "--most=-1"], "--most is a number of images"),
+        (["scenes", "--most=-1"], "Expected a number of images, or 0 for all; got --most=-1"),
     ],
 )
-def test_wrong_words_are_sentences(words, message, capsys):
+def test_wrong_words_are_refused_with_one_sentence(words, message, capsys):
     assert cli.guarded(report.run, ["report", *words]) == 2
     assert message in capsys.readouterr().err
 
@@ -227,7 +227,7 @@ def test_wrong_words_are_sentences(words, message, capsys):
 def test_a_page_that_is_too_large_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(page, "LARGEST", 1000)
     assert cli.guarded(report.run, ["report", "scenes", f"--output={tmp_path / 'page.html'}"]) == 2
-    assert "Name fewer at once." in capsys.readouterr().err
+    assert "Give fewer runs, or lower --most." in capsys.readouterr().err
     assert not (tmp_path / "page.html").exists()
 
 

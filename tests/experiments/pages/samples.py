@@ -1,4 +1,4 @@
-"""A page about a run and a comparison that no one trained, with names that attack it."""
+"""A page of an invented run and comparison, with names that try to inject code."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from aeseg.data.sources.scenes import Scenes
 from aeseg.runs.configs import data_config, run_config, warm_adamw
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.spec import plain, recipe, spec
 from aeseg.types import Class
 from experiments.pages import comparison_sections, comparisons, page, pictures, run_sections, runs
@@ -18,7 +18,7 @@ SCORES = {"b": (0.9, 0.2, None), "a10": (0.5, 0.5, 0.5), "a9": (0.4, None, 0.8),
 
 
 def segmented(name, iou):
-    """A card: an image whose right half is wrong."""
+    """Return a card of an image whose right half is wrong."""
     label = np.zeros((24, 32), np.int32)
     label[:, 20:] = 2
     label[0] = 255
@@ -39,7 +39,7 @@ def judged():
 
 
 def run_page(name="run", **fields):
-    """A segmenter's page."""
+    """Return a segmenter's page."""
     scenes = {split: spec(Scenes, split=split) for split in SPLITS}
     method = recipe("aeseg.methods", "segmenter", "tiny")
     config = run_config(method, data_config(scenes), steps=9, batch_size=2, window=(16, 16), optimiser=warm_adamw(1e-3, 9), next=EVIL)
@@ -49,7 +49,7 @@ def run_page(name="run", **fields):
 
 
 def write_comparison(folder):
-    """The files of a comparison: two arms, three seeds, two numbers of labels."""
+    """Write the files of a comparison: two arms, three seeds, two numbers of labels."""
     gains = {
         "labels": 4,
         "seeds": 3,
@@ -90,7 +90,7 @@ def write_comparison(folder):
 
 
 def whole(folder):
-    """The text of a page with two runs and a comparison."""
+    """Return the text of a page with two runs and a comparison."""
     pages = [run_page("run"), run_page("other", missing=EVIL)]
     sections = [("runs", "Runs", run_sections.compared(pages)), ("curves", "Curves", run_sections.overlaid(pages))]
     sections += [(f"run{number}", one.name, run_sections.run(one, f"run{number}")) for number, one in enumerate(pages)]

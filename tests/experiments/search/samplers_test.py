@@ -1,4 +1,4 @@
-"""experiments/samplers.py: what is proposed depends on the seed and the number alone, and Optuna's study goes on where it was."""
+"""experiments/search/samplers.py: proposals depend only on the seed and the number, and Optuna's study resumes."""
 
 import sys
 
@@ -20,7 +20,7 @@ def test_a_grid_is_every_point_in_order():
     assert asked(sampler("", FINITE, 0, 0, "", True)) == space.points(FINITE)
 
 
-def test_random_points_of_a_finite_space_come_once_each():
+def test_random_trials_of_a_finite_space_are_all_different():
     found = asked(sampler("random", FINITE, 0, 0, "", True))
     assert found != space.points(FINITE)
     assert sorted(map(str, found)) == sorted(map(str, space.points(FINITE)))
@@ -35,7 +35,7 @@ def test_random_draws_are_functions_of_seed_and_number():
 
 
 @pytest.mark.parametrize("name", ["optuna-tpe", "optuna-cmaes"])
-def test_optuna_s_study_goes_on_where_it_was(name, tmp_path):
+def test_optuna_s_study_resumes(name, tmp_path):
     pytest.importorskip("optuna")
     pytest.importorskip("cmaes")
     whole, first = (sampler(name, RANGES, trials, 0, str(tmp_path / place), False) for trials, place in ((6, "whole"), (3, "cut")))
@@ -52,7 +52,7 @@ def test_optuna_s_study_goes_on_where_it_was(name, tmp_path):
 
 @pytest.mark.parametrize("fields", [0, 1], ids=["before its first field", "between two fields"])
 @pytest.mark.parametrize("name", ["optuna-tpe", "optuna-cmaes"])
-def test_optuna_s_trial_whose_draw_was_cut_off_is_drawn_on(name, fields, tmp_path, monkeypatch):
+def test_an_interrupted_draw_of_an_optuna_trial_is_completed(name, fields, tmp_path, monkeypatch):
     pytest.importorskip("optuna")
     pytest.importorskip("cmaes")
     whole, cut = (sampler(name, RANGES, 4, 0, str(tmp_path / place), False) for place in ("whole", "cut"))
@@ -79,10 +79,10 @@ def test_optuna_s_trial_whose_draw_was_cut_off_is_drawn_on(name, fields, tmp_pat
         assert drawn == whole.ask(2)
     after.tell(2, drawn["rate"])
     assert asked(after) == asked(sampler(name, RANGES, 4, 0, str(tmp_path / "cut"), False))
-    assert len(after._study.trials) == 4
+    assert len(samplers.Optuna(name, RANGES, 0, str(tmp_path / "cut"), False)._study.trials) == 4
 
 
-def test_optuna_s_tpe_draws_nearer_to_what_was_good(tmp_path):
+def test_optuna_s_tpe_draws_nearer_to_good_values(tmp_path):
     pytest.importorskip("optuna")
     found = sampler("optuna-tpe", space.uniform("x", 0.0, 1.0), 40, 0, str(tmp_path), True)
     drawn = []
@@ -97,17 +97,17 @@ def test_optuna_s_tpe_draws_nearer_to_what_was_good(tmp_path):
     [
         ("optuna-tpo", FINITE, 3, "The samplers are grid, random, optuna-tpe, .*did you mean 'optuna-tpe'"),
         ("grid", RANGES, 0, "rate is a range"),
-        ("grid", FINITE, 3, "here 6 trials; got --trials=3"),
-        ("", RANGES, 0, "how many trials random shall draw; got --trials=0"),
-        ("optuna-tpe", FINITE, 0, "how many trials optuna-tpe shall draw"),
+        ("grid", FINITE, 3, "all its 6 trials; got --trials=3"),
+        ("", RANGES, 0, "the number of trials for random; got --trials=0"),
+        ("optuna-tpe", FINITE, 0, "the number of trials for optuna-tpe"),
     ],
 )
-def test_a_sampler_that_does_not_go_with_the_space_is_a_sentence(name, of, trials, says):
+def test_a_sampler_that_does_not_fit_the_space_is_refused(name, of, trials, says):
     with pytest.raises(UserError, match=says):
         sampler(name, of, trials, 0, "", True)
 
 
-def test_without_optuna_a_sentence_says_what_to_install(monkeypatch):
+def test_without_optuna_the_error_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UserError, match=r"--sampler=optuna-tpe needs optuna, which is not installed\. Run pip install -e '\.\[sweep\]'"):
         sampler("optuna-tpe", FINITE, 3, 0, "", True)

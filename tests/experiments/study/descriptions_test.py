@@ -1,4 +1,4 @@
-"""experiments/study/descriptions.py: recorded results outlive a refactoring, and a changed row keeps none of them."""
+"""experiments/study/descriptions.py: recorded results survive a refactoring, but not a changed row."""
 
 import json
 import sys
@@ -27,7 +27,7 @@ TABLES = [
 
 
 def recorded():
-    """The rows and seeds that each table shows."""
+    """Return the rows and seeds that each table shows."""
     shown = {}
     for table, scale in TABLES:
         paper = papers.at_scale(spec.module("experiments.papers", table), scale)
@@ -37,7 +37,7 @@ def recorded():
 
 @pytest.fixture
 def refactored(monkeypatch):
-    """A default is added to Segmenter, UNetHead moves to another module, and a field of Run is called otherwise."""
+    """Refactor: add a default to Segmenter, move UNetHead to another module, and rename a field of Run."""
 
     class Segmenter(segmenter.Segmenter):
         sharpen: float = 0.0
@@ -56,7 +56,7 @@ def refactored(monkeypatch):
     monkeypatch.setitem(renames.TARGETS, "aeseg.models.heads.unet:UNetHead", "aeseg.models.heads.contracting:UNetHead")
     descriptions.forget()
     yield
-    descriptions.forget()  # what it holds is of the refactored code
+    descriptions.forget()  # it has cached the refactored code
 
 
 def test_every_recorded_row_of_every_table_is_still_shown_after_a_refactoring(refactored):
@@ -69,8 +69,8 @@ def test_every_recorded_row_of_every_table_is_still_shown_after_a_refactoring(re
     assert shown == {table: len({(line["row"], line["seed"]) for line in measurements.lines(table)}) for table in shown}
 
 
-def test_a_workdir_from_before_a_refactoring_is_of_the_same_run(tmp_path, refactored):
-    """Its config.json is one that an earlier version wrote: without targets at the top, with `freeze`, each split described whole."""
+def test_a_workdir_from_before_a_refactoring_belongs_to_the_same_run(tmp_path, refactored):
+    """An earlier version wrote its config.json: no target at the top, `freeze`, and complete data fields in each split."""
     old = json.loads((ROOT / "tests/golden/configs/segment-unet.json").read_text())
     assert "target" not in old
     assert "freeze" in old
@@ -82,8 +82,8 @@ def test_a_workdir_from_before_a_refactoring_is_of_the_same_run(tmp_path, refact
         workdir.check_workdir(str(tmp_path), config)
 
 
-def test_an_absent_field_has_the_value_that_the_code_meant_when_it_was_written(monkeypatch):
-    """A default that changes what is computed is written down once; without that, old results would pass for new ones."""
+def test_an_absent_field_has_the_default_of_its_time(monkeypatch):
+    """A default that changes results is recorded once; otherwise old results would count as new results."""
     config = cli.load_config("segment")
     old = spec.plain(config)
     del old["method"]["frozen_encoder"]
@@ -93,7 +93,7 @@ def test_an_absent_field_has_the_value_that_the_code_meant_when_it_was_written(m
     assert workdir.comparable(old) != workdir.comparable(config)
 
 
-def test_a_description_is_stored_once_with_what_it_starts_from(tmp_path):
+def test_a_description_is_stored_once_with_its_starting_row(tmp_path):
     rows = (Row("denoising", "pretrain", "pretrain"), Row("pretrained", "segment", "segment", init="denoising"))
     path = str(tmp_path / "configs" / "table.jsonl")
     described = descriptions.described(rows)
@@ -105,9 +105,23 @@ def test_a_description_is_stored_once_with_what_it_starts_from(tmp_path):
     assert stored[name]["init"]["command"] == "pretrain"
 
 
-def test_where_the_files_are_and_how_they_are_read_means_nothing():
-    """Roots, threads, workers, caches, and what is logged and printed change no number."""
+def test_paths_and_loading_settings_do_not_change_the_meaning():
+    """Roots, threads, workers, caches, logs and messages change no number."""
     row = Row("scratch", "segment", "camvid_small:unet")
     fields = {"data.root": "/elsewhere", "data.threads": 7, "data.cache_gib": 0.0, "log_every": 3, "keep": 5, "next": "segment"}
     meanings = {descriptions.meaning(descriptions.described([row._replace(overrides=each)])["scratch"]) for each in ({}, fields)}
     assert len(meanings) == 1
+
+
+def test_configs_and_rows_are_matched_once_until_the_file_of_configs_changes(tmp_path, monkeypatch):
+    rows = (Row("scratch", "segment", "segment"), Row("longer", "segment", "segment", {"steps": 3200}))
+    path, loaded, load = str(tmp_path / "table.jsonl"), [], cli.load_config
+    monkeypatch.setattr(cli, "load_config", lambda name: loaded.append(name) or load(name))
+    descriptions.forget()
+    assert descriptions.matching(path, rows) == {"scratch": set(), "longer": set()}
+    name = descriptions.store(path, descriptions.described(rows)["longer"])
+    first = descriptions.matching(path, rows)
+    assert first == {"scratch": set(), "longer": {name}}
+    assert descriptions.matching(path, rows) is first
+    assert loaded == ["segment"], "both rows are of one config"
+    assert descriptions.described(rows)["scratch"]["config"]["steps"] == 1600

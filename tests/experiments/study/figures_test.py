@@ -1,4 +1,4 @@
-"""experiments/study/figures.py: the pictures of a table, from the workdirs of its first seed."""
+"""experiments/study/figures.py: pictures of a table, from the workdirs of its first seed."""
 
 import os
 import types
@@ -12,7 +12,7 @@ from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.methods import masked
 from aeseg.runs import workdir as workdirs
-from aeseg.runs.run import Data
+from aeseg.runs.data import Data
 from aeseg.types import IGNORE, UserError
 from experiments import papers
 from experiments.papers import camvid_segnet, camvid_tiramisu
@@ -22,7 +22,7 @@ from tests.experiments import untrained
 
 @pytest.fixture
 def drawn(tmp_path, monkeypatch):
-    """The columns of each picture drawn, by its path; the runs are untrained networks."""
+    """Return the columns of each drawn picture, by path; the runs are untrained networks."""
     trained = {
         "scratch-0": untrained.segmenter(),
         "denoising-0": untrained.autoencoder(),
@@ -35,7 +35,7 @@ def drawn(tmp_path, monkeypatch):
         seen[path] = columns, names
         return panel(columns, path, classes, names)
 
-    monkeypatch.setattr(measurements, "workdir", lambda runs, table, rows, name, seed: measurements.place(runs, table, name, seed))
+    monkeypatch.setattr(measurements, "workdir", lambda runs, table, rows, name, seed: measurements.path_prefix(runs, table, name, seed))
     monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step=-1: trained[os.path.basename(workdir)])
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     monkeypatch.setattr(draw, "panel", kept)
@@ -46,10 +46,10 @@ ROW = papers.Row("scratch", "segment", "segment")
 
 
 @pytest.mark.parametrize("networks", [1, 3])
-def test_the_best_and_the_worst_images_are_drawn_with_what_is_wrong_in_them(drawn, monkeypatch, networks):
-    """Three images, of which the first is predicted as it is labelled and the last has nothing right: they are its first and last.
+def test_the_best_and_the_worst_images_are_drawn_with_their_errors(drawn, monkeypatch, networks):
+    """Of three images, the prediction of the first is right everywhere and of the last nowhere: they are drawn first and last.
 
-    What is wrong stands beside the predictions of one network, and below those of three.
+    Errors are drawn beside the predictions of one network, and below the predictions of three.
     """
     source = untrained.segmenter().run.data.scored("test")
     labels = [source[index]["label"] for index in range(3)]
@@ -93,7 +93,7 @@ def test_few_images_are_drawn_once_each(drawn, monkeypatch, records, shown):
         np.testing.assert_array_equal(prediction[label == IGNORE], IGNORE)
 
 
-def test_a_row_that_is_scored_at_its_best_step_is_drawn_at_it(drawn, monkeypatch):
+def test_a_row_scored_at_its_best_step_is_drawn_at_that_step(drawn, monkeypatch):
     steps = []
     load = workdirs.load_trained
     monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step=-1: steps.append(step) or load(workdir))
@@ -103,7 +103,7 @@ def test_a_row_that_is_scored_at_its_best_step_is_drawn_at_it(drawn, monkeypatch
     assert steps == [-1, 3]
 
 
-def test_reconstructions_stand_beside_what_their_autoencoders_were_shown(drawn):
+def test_reconstructions_are_drawn_beside_the_visible_inputs(drawn):
     rows = (ROW, ROW._replace(name="denoising"), ROW._replace(name="masked"))
     paper = types.SimpleNamespace(
         SPLIT="test", PICTURE={"scratch": "scratch"}, ROWS=rows, RECONSTRUCTIONS={"denoising": "denoising", "MAE": "masked"}
@@ -117,8 +117,14 @@ def test_reconstructions_stand_beside_what_their_autoencoders_were_shown(drawn):
     assert os.path.basename(path) == "table_reconstructions.jpg"
 
 
+def test_a_table_of_autoencoders_alone_has_no_predictions_to_draw(drawn):
+    paper = types.SimpleNamespace(ROWS=(papers.Row("denoising", "pretrain", "pretrain"),), PICTURE={}, RECONSTRUCTIONS={"a": "denoising"})
+    paper.SPLIT = "test"
+    assert [os.path.basename(path) for path in figures.write("table", paper, "runs")] == ["table_reconstructions.jpg"]
+
+
 def test_a_table_that_names_no_rows_to_draw_is_refused():
-    message = r"^Expected a table that names in PICTURE .* trials names none\. Add PICTURE to experiments/papers/trials\.py, or "
+    message = r"^Expected rows to draw in PICTURE; trials has no PICTURE\. Add PICTURE to experiments/papers/trials\.py, or "
     with pytest.raises(UserError, match=message):
         figures.write("trials", types.SimpleNamespace(SPLIT="test", ROWS=(ROW,)), "runs")
 
@@ -131,13 +137,13 @@ def test_a_table_that_names_no_rows_to_draw_is_refused():
     ],
 )
 def test_rows_of_another_scale_are_not_drawn(table, paper, name):
-    message = rf"^Expected the rows that {table} draws among those of this scale; got {name}; .*, of another\. Draw them with .*--scale"
+    message = rf"^Expected the rows that {table} draws to have this scale; got {name}; .*, of another scale\. Set their --scale"
     with pytest.raises(UserError, match=message):
         figures.write(table, papers.at_scale(paper, "paper"), "runs")
 
 
 def test_reconstructions_of_another_scale_are_refused_before_anything_is_drawn(drawn):
     paper = types.SimpleNamespace(SPLIT="test", PICTURE={"scratch": "scratch"}, ROWS=(ROW,), RECONSTRUCTIONS={"denoising": "denoising"})
-    with pytest.raises(UserError, match="got denoising, of another"):
+    with pytest.raises(UserError, match="got denoising, of another scale"):
         figures.write("table", paper, "runs")
     assert not drawn

@@ -1,4 +1,4 @@
-"""A table's rows trained in shared programs: what they start from first, each once, until the minutes are over."""
+"""experiments/study/fleets.py: shared programs train a table's rows, pretrainings first, each once, until the minutes are over."""
 
 import json
 import types
@@ -31,7 +31,7 @@ def small(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_rows_are_trained_after_what_they_start_from_once_each_and_recorded(small):
+def test_each_row_is_trained_once_after_its_pretraining_and_recorded(small):
     said = []
     workshop = fleets.Workshop(str(small / "runs"), said.append, members=4)
     groups = fleets.missing("table", PAPER, workshop)

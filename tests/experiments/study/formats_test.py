@@ -1,4 +1,4 @@
-"""experiments/formats.py: the same lines as Markdown, LaTeX and CSV."""
+"""experiments/study/formats.py: the same lines as Markdown, LaTeX and CSV."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ def line(differences=(0.01, 0.02, 0.03), row=PUBLISHED, values=(0.40, 0.42, 0.44
     return Line(row, {"mean_iou": list(values)}, list(differences), len(values), 10.0, ("1 x cpu",), ("abc",), failures)
 
 
-def test_the_papers_number_stands_beside_ours():
+def test_the_papers_number_is_beside_our_number():
     text = formats.markdown(PAPER, ["mean_iou"], [line(), line(row=Row("other", "segment", "segment"))])
     assert "| | mean iou | the paper's | difference of the first | seeds | seconds |" in text
     assert "| ours_1 | 42.0 ± 5.0 | 41.6 | +2.0 ± 2.5 | 3 | 10 |" in text
@@ -45,14 +45,14 @@ def test_five_pairs_have_a_bootstrap_and_a_p_value_and_three_have_none():
     assert "bootstrap" not in formats.markdown(PAPER, ["mean_iou"], [line()])
 
 
-def test_below_a_table_stands_how_far_its_tests_carry():
-    """By the number of seeds and of comparisons: with 6 seeds and 30 of them the numbers are others."""
+def test_the_limits_of_the_tests_are_below_a_table():
+    """The limits depend on the number of seeds and of comparisons: 6 seeds and 30 comparisons give other numbers."""
     five = formats.markdown(PAPER, ["mean_iou"], [line(differences=())] + [line((0.01,) * 5)] * 20)
-    assert "With 5 seeds p is never below 0.0625, and a bootstrap interval of 95 % holds the mean of normal differences" in five
+    assert "With 5 seeds p is never below 0.0625, and a bootstrap interval of 95 % contains the mean of normal differences" in five
     assert "differences in about 84 % of cases" in five
     assert "The 20 comparisons are not corrected for their number: if nothing differed, about 1.0 of their intervals" in five
     six = formats.markdown(PAPER, ["mean_iou"], [line((0.01,) * 6)] * 30)
-    assert "With 6 seeds p is never below 0.0312, and a bootstrap interval of 95 % holds the mean of normal differences" in six
+    assert "With 6 seeds p is never below 0.0312, and a bootstrap interval of 95 % contains the mean of normal differences" in six
     assert "differences in about 85 % of cases" in six
     assert "The 30 comparisons are not corrected for their number: if nothing differed, about 1.5 of their intervals" in six
     three = formats.markdown(PAPER, ["mean_iou"], [line(), line(), line((0.01,))])
@@ -62,13 +62,13 @@ def test_below_a_table_stands_how_far_its_tests_carry():
     assert r"With 5 seeds p is never below 0.0625" in formats.latex(PAPER, ["mean_iou"], [line((0.01,) * 5)])
 
 
-def test_what_latex_would_read_as_its_own_is_text():
+def test_special_characters_of_latex_are_escaped():
     text = formats.latex(PAPER, ["mean_iou"], [line(row=Row("a|b <c> ~^\\ 5 % {d}", "segment", "segment"))])
     assert r"a\textbar{}b \textless{}c\textgreater{} \textasciitilde{}\textasciicircum{}\textbackslash{} 5 \% \{d\}" in text
 
 
-def test_whose_seconds_they_are_is_said_where_a_row_starts_from_another():
-    said = "Seconds are those of a row's own run, without the pretraining that it starts from."
+def test_a_table_with_pretrained_rows_explains_its_seconds():
+    said = "Seconds are of the row's run, without its pretraining."
     assert said in formats.markdown(PAPER, ["mean_iou"], [line(), line(row=Row("other", "segment", "segment", init="denoising"))])
     assert said not in formats.markdown(PAPER, ["mean_iou"], [line()])
 
@@ -78,7 +78,7 @@ def test_a_pipe_in_a_name_does_not_begin_a_cell():
     assert r"| a\|b | 42.0 ± 5.0 | +2.0 ± 2.5 | 3 | 10 |" in text
 
 
-def test_a_papers_order_is_compared_where_its_numbers_are_not():
+def test_a_papers_order_is_compared_if_its_numbers_are_not_comparable():
     """Spearman by hand: ranks 1 2 3 4 against 2 1 3 4 differ by 1 twice, 1 - 6 * 2 / (4 * 15) = 0.8."""
     rows = [line(row=Row(name, "segment", "segment"), values=(value,)) for name, value in zip("abcd", (0.1, 0.2, 0.3, 0.4), strict=True)]
     numbers = {"width": {"a": 55.0, "b": 50.0, "c": 60.0, "d": 70.0}, "depth": {"a": 1.0, "b": 2.0}, "other": {"x": 1.0}}
@@ -90,7 +90,7 @@ def test_a_papers_order_is_compared_where_its_numbers_are_not():
     assert "other" not in text
 
 
-def test_an_order_of_many_rows_says_that_its_p_value_is_an_approximation():
+def test_the_p_value_of_an_order_of_many_rows_is_marked_as_an_approximation():
     names = "abcdefghi"
     rows = [line(row=Row(name, "segment", "segment"), values=(place / 10,)) for place, name in enumerate(names)]
     order = {name: {"mean_iou": float(place if place > 1 else 1 - place)} for place, name in enumerate(names)}
@@ -114,7 +114,7 @@ def test_latex_escapes_its_own_characters():
     assert r"\begin{tabular}{lrrrrr}" in text
 
 
-def test_csv_has_each_number_in_a_column_of_its_own():
+def test_csv_has_each_number_in_its_own_column():
     (row,) = csv.DictReader(io.StringIO(formats.comma_separated(PAPER, ["mean_iou"], [line((0.01,) * 5)])))
     assert float(row["mean_iou"]) == pytest.approx(42)
     numbers = {
@@ -127,3 +127,28 @@ def test_csv_has_each_number_in_a_column_of_its_own():
     assert (
         row.items() >= (numbers | {"seeds": "3", "seconds": "10.0", "device": "1 x cpu", "commit": "abc", "compared_with": "other"}).items()
     )
+
+
+def test_a_metric_that_is_no_fraction_has_its_unit_in_every_format():
+    row = Row("autoencoder", "pretrain", "pretrain", compare="other")
+    numbers = {"psnr": [20.0, 22.0, 24.0], "binary_cross_entropy": [0.55, 0.56, 0.57]}
+    lines = [Line(row, numbers, [1.0, 2.0, 3.0], 3, 10.0, ("1 x cpu",), ("abc",), (), "psnr")]
+    paper = types.SimpleNamespace(TITLE="A", METRICS=("psnr", "binary_cross_entropy"), ROWS=(row,), SEEDS=5)
+    text = formats.markdown(paper, paper.METRICS, lines)
+    assert "| | psnr, dB | binary cross entropy, nats | difference of the first | seeds | seconds |" in text
+    assert "| autoencoder | 22.00 ± 4.97 | 0.5600 ± 0.0248 | +2.00 ± 2.48 | 3 | 10 |" in text
+    assert "in % or the unit named" in text
+    assert "\n\nNot measured: autoencoder (2 of 5 seeds)." in text, "a table of PSNR scores its autoencoders"
+    [read] = csv.DictReader(io.StringIO(formats.comma_separated(paper, paper.METRICS, lines)))
+    assert (read["psnr"], read["difference_psnr"], read["binary_cross_entropy"]) == ("22.0000", "2.0000", "0.5600")
+
+
+def test_a_row_of_fewer_seeds_misses_only_those():
+    paper = types.SimpleNamespace(TITLE="A", ROWS=(PUBLISHED._replace(seeds=3), Row("other", "segment", "segment")), SEEDS=4)
+    text = formats.markdown(paper, ["mean_iou"], [line(), line(row=paper.ROWS[1])])
+    assert "Not measured: other (1 of 4 seeds)." in text
+
+
+def test_the_opening_of_a_table_stands_before_its_rows():
+    paper = types.SimpleNamespace(TITLE="A", OPENING=("Nine lines.",))
+    assert formats.markdown(paper, ["mean_iou"], [line()]).startswith("**A**\n\nNine lines.\n\n| | mean iou |")

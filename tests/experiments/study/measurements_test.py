@@ -1,5 +1,6 @@
-"""experiments/study/measurements.py: no row twice, each after the one it starts from, and a failure stops none but those that need it."""
+"""experiments/study/measurements.py: each row runs once, after the row it starts from; a failure stops only rows that need it."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -30,7 +31,7 @@ PAPER = types.SimpleNamespace(
 
 @pytest.fixture
 def calls(tmp_path, monkeypatch):
-    """The commands called, none of which trains; those whose row and seed are in `failing` fail, those in `cut` stop early."""
+    """Record commands without training; commands of rows and seeds in `failing` fail, in `cut` they stop early."""
     seen = types.SimpleNamespace(commands=[], shares=[], failing=set(), cut=set(), commit="abc", most=0)
     turn, running = threading.Lock(), []
 
@@ -48,7 +49,7 @@ def calls(tmp_path, monkeypatch):
             raise UserError("exit code 3: no space")
         for flag in command:
             if flag.startswith("--init="):
-                assert os.path.isdir(flag.split("=", 1)[1]), "it was started before what it starts from"
+                assert os.path.isdir(flag.split("=", 1)[1]), "it was started before its predecessor"
         if command[2] != "experiments.evaluate" and os.path.basename(place)[:-13] not in seen.cut:
             os.makedirs(os.path.join(place, "checkpoints", "5"), exist_ok=True)
         os.makedirs(place, exist_ok=True)
@@ -67,6 +68,20 @@ def calls(tmp_path, monkeypatch):
 
 def measure(tmp_path, jobs=1):
     return measurements.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, jobs)
+
+
+def test_iou_by_light_and_without_modalities_has_a_name_of_its_own():
+    light = {"dark": {"mean_iou": 0.2, "iou": {"disc": 0.3}}}
+    every = {"present": ["image", "depth"], "missing": [], "mean_iou": 0.5, "iou": {"disc": 0.25}, "light": light}
+    without = {**every, "present": ["image"], "missing": ["depth"], "iou": {"disc": 0.1}}
+    scores = {"per_class": [{"name": "disc", "iou": 0.25, "dice": 0.4}], "light": light, "subsets": [every, without]}
+    assert measurements.numbers(scores) == {
+        "iou_disc": 0.25,
+        "dice_disc": 0.4,
+        "iou_disc_dark": 0.3,
+        "iou_disc_without_depth": 0.1,
+        "iou_disc_dark_without_depth": 0.3,
+    }
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -96,7 +111,7 @@ def test_a_row_that_fails_stops_only_those_that_start_from_it(calls, tmp_path):
     assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
 
 
-def test_an_error_is_not_told_of_a_row_that_has_changed_since(calls, tmp_path, monkeypatch):
+def test_the_error_of_a_changed_row_is_not_reported(calls, tmp_path, monkeypatch):
     calls.failing = {"scratch-0"}
     measure(tmp_path)
     assert list(measurements.failures("table", PAPER, str(tmp_path / "runs"))) == [("scratch", 0)]
@@ -104,16 +119,16 @@ def test_an_error_is_not_told_of_a_row_that_has_changed_since(calls, tmp_path, m
     assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
 
 
-def test_what_another_process_is_at_is_left_to_it(calls, tmp_path):
-    """The lock is taken by a process that is killed later: then the row is free again."""
+def test_rows_that_another_process_runs_are_left_to_it(calls, tmp_path):
+    """Another process takes the lock and is killed later; then the row is free again."""
     place = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "denoising", 0)
     code = f"from experiments.machine import commands\nwith commands.held({place + '.lock'!r}): print('held', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
         left = measure(tmp_path)
         assert {which: error.partition(";")[0] for which, error in left.items()} == {
-            ("denoising", 0): "another process is at it",
-            ("pretrained", 0): "another process is at it",
+            ("denoising", 0): "another process is running this",
+            ("pretrained", 0): "another process is running this",
         }
         assert not any(place in part for command in calls.commands for part in command)
         other.kill()
@@ -122,7 +137,35 @@ def test_what_another_process_is_at_is_left_to_it(calls, tmp_path):
     assert len(measurements.lines("table")) == 6
 
 
-def test_what_another_process_has_measured_meanwhile_is_not_run_again(calls, tmp_path, monkeypatch):
+def test_copies_measure_each_row_once_and_wait_for_what_a_row_starts_from(calls, tmp_path, monkeypatch):
+    """Two threads stand for two processes: a lock is of its open file."""
+    monkeypatch.setattr(commands, "ended_together", contextlib.nullcontext)  # its signals are the main thread's
+    monkeypatch.setattr(commands, "PAUSE", 0.05)
+    run, failed, both, begun = commands.call, [], threading.Barrier(2), set()
+
+    def call(command, *rest, **more):
+        if threading.get_ident() not in begun:
+            begun.add(threading.get_ident())
+            both.wait(timeout=60)  # each copy is in a row of its own, or nothing is shared
+        return run(command, *rest, **more)
+
+    def copy():
+        failed.append(measurements.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, shared=True))
+
+    monkeypatch.setattr(commands, "call", call)
+    calls.failing = {"scratch-1"}
+    copies = [threading.Thread(target=copy) for _ in range(2)]
+    for each in copies:
+        each.start()
+    for each in copies:
+        each.join()
+    assert failed == [{("scratch", 1): "exit code 3: no space"}] * 2
+    assert len(measurements.lines("table")) == 5
+    trained = [command for command in calls.commands if command[2] != "experiments.evaluate"]
+    assert len(trained) == 6, "a row that failed in one copy is not tried by the other"
+
+
+def test_rows_that_another_process_measured_meanwhile_are_not_run_again(calls, tmp_path, monkeypatch):
     measure(tmp_path)
     before = len(calls.commands)
     monkeypatch.setattr(measurements, "missing", lambda table, paper: [(row, 1) for row in PAPER.ROWS])
@@ -144,17 +187,17 @@ def test_a_row_that_evaluates_scores_the_run_it_names_and_trains_nothing(calls, 
     assert sorted(os.listdir(tmp_path / "runs" / "table")) == [os.path.basename(scratch), os.path.basename(scratch) + ".lock"]
     first, second = measurements.lines("table")
     assert (second["row"], second["config"]) == ("otherwise", *measurements.matching("table", PAPER.ROWS)["otherwise"])
-    assert second["seconds"] == pytest.approx(first["seconds"], abs=0.1), "those of the run that is scored"
+    assert second["seconds"] == pytest.approx(first["seconds"], abs=0.1), "the seconds of the scored run"
 
 
-def test_a_row_has_a_place_of_its_own():
+def test_each_row_has_its_own_path():
     names = ("scratch, 1/16", "SparK, 1/16", "spark", "rate 0.0005", "rate 0.002", "pretrain:spark")
-    places = [measurements.place("runs", "table", name, 3) for name in names]
+    places = [measurements.path_prefix("runs", "table", name, 3) for name in names]
     assert places[0] == os.path.join("runs", "table", "scratch-1-16-3")
     assert len({place.lower() for place in places}) == len(names)
 
 
-def test_where_a_workdir_is_gone_it_is_trained_again_for_those_that_start_from_it(calls, tmp_path):
+def test_a_missing_workdir_is_trained_again_for_the_rows_that_start_from_it(calls, tmp_path):
     calls.failing = {"pretrained-1"}
     measure(tmp_path)
     shutil.rmtree(tmp_path / "runs")
@@ -166,11 +209,11 @@ def test_where_a_workdir_is_gone_it_is_trained_again_for_those_that_start_from_i
 
 
 def changed(monkeypatch, name, **fields):
-    """One row of the paper is another from now on."""
+    """Replace a row of the paper."""
     monkeypatch.setattr(PAPER, "ROWS", tuple(row._replace(**fields) if row.name == name else row for row in PAPER.ROWS))
 
 
-def test_another_version_of_the_code_trains_and_measures_every_row_anew(calls, tmp_path, monkeypatch):
+def test_another_revision_trains_and_measures_every_row_again(calls, tmp_path, monkeypatch):
     measure(tmp_path)
     monkeypatch.setattr(descriptions, "CODE", 2)
     assert measurements.current("table", PAPER) == []
@@ -178,12 +221,12 @@ def test_another_version_of_the_code_trains_and_measures_every_row_anew(calls, t
     assert measure(tmp_path) == {}
     assert len(calls.commands) == 12
     assert len(measurements.current("table", PAPER)) == 6
-    assert len(os.listdir(tmp_path / "runs" / "table")) == 24, "a workdir and a lock each: those of the first version are left alone"
+    assert len(os.listdir(tmp_path / "runs" / "table")) == 24, "each has a workdir and a lock; the files of the first version are unchanged"
     monkeypatch.setattr(descriptions, "CODE", 1)
     assert measurements.missing("table", PAPER) == []
 
 
-def test_a_changed_row_is_measured_anew_and_so_is_what_starts_from_it(calls, tmp_path, monkeypatch):
+def test_a_changed_row_and_the_rows_that_start_from_it_are_measured_again(calls, tmp_path, monkeypatch):
     measure(tmp_path)
     changed(monkeypatch, "denoising", overrides={"steps": 7})
     assert {row.name for row, _ in measurements.missing("table", PAPER)} == {"denoising", "pretrained"}
@@ -192,7 +235,7 @@ def test_a_changed_row_is_measured_anew_and_so_is_what_starts_from_it(calls, tmp
     assert len(calls.commands) == 8
     assert measurements.missing("table", PAPER) == []
     changed(monkeypatch, "denoising", overrides={})
-    assert measurements.missing("table", PAPER) == [], "the lines of before are still there"
+    assert measurements.missing("table", PAPER) == [], "the earlier lines are kept"
 
 
 def test_rows_that_run_something_else_mean_something_else():
@@ -204,10 +247,10 @@ def test_rows_that_run_something_else_mean_something_else():
     others = [key(), key(overrides={"transfer": "none"}), key(config="drive"), *(key(**{name: True}) for name in descriptions.SCORED)]
     others.append(key(revision=1))
     assert key() == key()
-    assert len(set(others)) == len(others) == 7
+    assert len(set(others)) == len(others)
 
 
-def test_a_row_that_is_scored_otherwise_is_scored_anew_and_not_trained(calls, tmp_path, monkeypatch):
+def test_a_row_with_other_scoring_is_scored_again_and_not_trained(calls, tmp_path, monkeypatch):
     measure(tmp_path)
     changed(monkeypatch, "scratch", best=True)
     calls.commands.clear()
@@ -225,15 +268,15 @@ def test_lines_of_another_split_are_not_current(calls, tmp_path, monkeypatch):
 def test_a_run_that_was_stopped_before_its_last_step_is_not_scored(calls, tmp_path):
     calls.cut = {"denoising-0"}
     failed = measure(tmp_path)
-    assert failed["denoising", 0] == "it was stopped before its last step; the same command goes on from there"
+    assert failed["denoising", 0] == "it was stopped before its last step; the same command continues from there"
     assert failed["pretrained", 0].startswith("left out")
     assert ("denoising", 0) not in {(line["row"], line["seed"]) for line in measurements.lines("table")}
     calls.cut = set()
     assert measure(tmp_path) == {}
 
 
-def test_what_a_row_starts_from_is_trained_to_its_end_again_however_far_back(calls, tmp_path, monkeypatch):
-    """A chain of three, of which the last alone is not measured, and the first was cut off."""
+def test_all_unfinished_predecessors_of_a_row_are_trained_to_their_end(calls, tmp_path, monkeypatch):
+    """In a chain of three rows, only the last is not measured, and the first was interrupted."""
     third = Row("third", "segment", "segment", init="pretrained")
     measure(tmp_path)
     monkeypatch.setattr(PAPER, "ROWS", (*PAPER.ROWS, third))
@@ -257,8 +300,8 @@ def test_a_finished_run_that_is_scored_again_keeps_its_seconds_and_its_commit(ca
     assert measurements.lines("table") == [{**line, "scored": "def"} for line in before]
 
 
-def test_a_run_that_outlived_its_table_has_the_commit_that_it_was_started_with(calls, tmp_path, monkeypatch):
-    """The table's process is killed while it trains; the run goes on to its last step, and a later commit scores it."""
+def test_a_run_that_outlives_its_table_has_the_commit_of_its_start(calls, tmp_path, monkeypatch):
+    """The table's process is killed during training; the run continues to its last step, and a later commit scores it."""
     calls.cut = {"scratch-0"}
     measure(tmp_path)
     trained = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "scratch", 0)
@@ -269,7 +312,7 @@ def test_a_run_that_outlived_its_table_has_the_commit_that_it_was_started_with(c
     assert (last["row"], last["seed"], last["commit"], last["scored"]) == ("scratch", 0, "abc", "def")
 
 
-def test_an_error_of_ours_is_told_and_the_other_rows_go_on(calls, tmp_path, monkeypatch, capsys):
+def test_a_bug_is_reported_and_the_other_rows_continue(calls, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measurements, "scoring", lambda row: [][0] if row.name == "scratch" else [])
     failed = measure(tmp_path)
     assert failed == {("scratch", seed): "IndexError: list index out of range" for seed in (0, 1)}
@@ -277,7 +320,38 @@ def test_an_error_of_ours_is_told_and_the_other_rows_go_on(calls, tmp_path, monk
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_provenance_is_printed_by_a_process_of_its_own():
-    """So that the process that starts the runs never takes a GPU's memory from them."""
+def test_a_separate_process_prints_the_provenance():
+    """The process that starts the runs must not use a GPU's memory."""
     done = subprocess.run([sys.executable, "-m", "experiments.machine.provenance"], capture_output=True, text=True, check=True)
     assert {"device", "commit", "versions"} <= json.loads(done.stdout).keys()
+
+
+def test_a_row_has_as_many_seeds_as_it_says(calls, tmp_path, monkeypatch):
+    rows = [row._replace(seeds=1) if row.name == "pretrained" else row for row in PAPER.ROWS]
+    monkeypatch.setattr(PAPER, "ROWS", tuple(rows))
+    assert measure(tmp_path) == {}
+    measured = [line["row"] for line in measurements.lines("table")]
+    assert {name: measured.count(name) for name in measured} == {"denoising": 2, "scratch": 2, "pretrained": 1}
+    monkeypatch.setattr(PAPER, "ROWS", tuple(row._replace(seeds=3) if row.name == "scratch" else row for row in rows))
+    assert [(row.name, seed) for row, seed in measurements.missing("table", PAPER)] == [("scratch", 2)]
+
+
+def test_a_line_keeps_the_validation_curve_that_its_table_asks_for(calls, tmp_path, monkeypatch):
+    monkeypatch.setattr(PAPER, "CURVES", {"denoising": "loss"}, raising=False)
+    monkeypatch.setattr(measurements, "curve", lambda workdir, metric: [(5, metric, os.path.isdir(workdir))])
+    assert measure(tmp_path) == {}
+    assert {line["row"]: line.get("curve") for line in measurements.lines("table")} == {
+        "denoising": [[5, "loss", True]],
+        "scratch": None,
+        "pretrained": None,
+    }
+
+
+def test_a_curve_is_what_the_run_logged_of_its_validation(tmp_path):
+    rows = [
+        {"step": 1, "train/loss": 0.9},
+        {"step": 5, "validation/loss": 0.7, "validation/psnr": 20.0},
+        {"step": 9, "validation/loss": 0.6},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert measurements.curve(str(tmp_path), "loss") == [(5, 0.7), (9, 0.6)]

@@ -1,4 +1,4 @@
-"""experiments/plan.py: what a run will take is known without its data, and its minutes from the runs that were measured here."""
+"""experiments/study/plan.py: the cost of a run is known without its data, and its minutes from runs measured on this device."""
 
 import types
 
@@ -18,7 +18,7 @@ def line(row, seconds, **other):
     return {"row": row, "seed": 0, "split": "test", "seconds": seconds, "device": "here", "config": key, **other}
 
 
-def test_what_a_step_takes_is_known_without_the_data():
+def test_the_cost_of_a_step_is_known_without_the_data():
     one, two = (plan.needed(plan.config_of(ROW._replace(overrides=TINY | {"batch_size": size}), {}, {})) for size in (4, 8))
     assert one.steps == 600
     assert two.flops == pytest.approx(2 * one.flops, rel=0.01)
@@ -37,8 +37,8 @@ def test_a_row_has_the_encoder_of_the_row_it_starts_from():
     assert probe.method.frozen_encoder
 
 
-def test_the_rate_is_that_of_the_same_row_on_the_same_device_where_there_is_one(planned):
-    unknown = line("a", 0.0)  # its process was killed, and the run went on without
+def test_the_rate_comes_from_the_same_row_on_the_same_device_if_measured(planned):
+    unknown = line("a", 0.0)  # its process was killed, and the run continued
     found = [line("a", 2.0), line("a", 4.0), line("a", 1.0, device="elsewhere"), line("a", 1.0, config="old"), unknown]
     rates = plan.recorded_rates(measurements.matching("table", tuple(ROWS.values())), NEEDS, found, "here")
     assert rates == {"a": [30.0, 15.0]}
@@ -47,7 +47,7 @@ def test_the_rate_is_that_of_the_same_row_on_the_same_device_where_there_is_one(
     assert plan.rate("b", {}) == 0
 
 
-def test_what_a_missing_row_starts_from_is_planned_again_where_it_is_gone(planned, monkeypatch):
+def test_a_missing_predecessor_of_a_row_is_planned_again(planned, monkeypatch):
     planned.ROWS = (ROWS["a"], ROWS["b"]._replace(init="a"))
     for seed in (0, 1):
         measurements.append("table", line("a", 60.0, seed=seed))
@@ -56,7 +56,7 @@ def test_what_a_missing_row_starts_from_is_planned_again_where_it_is_gone(planne
     assert "| a |" not in plan.markdown("table", planned, {}, 1, "nowhere")
 
 
-def test_what_only_evaluates_is_not_planned(planned, monkeypatch):
+def test_evaluation_rows_are_not_planned(planned, monkeypatch):
     monkeypatch.setattr(measurements, "finished", lambda workdir: True)
     planned.ROWS += (Row("c", "evaluate", "segment", init="a"),)
     assert "| c |" not in plan.markdown("table", planned, {}, 1, "nowhere")
@@ -68,7 +68,7 @@ def test_what_only_evaluates_is_not_planned(planned, monkeypatch):
 
 @pytest.fixture
 def planned(tmp_path, monkeypatch):
-    """A table of two rows on one device, none of which is measured yet."""
+    """A table of two unmeasured rows on one device."""
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     monkeypatch.setattr(plan, "provenance", lambda: {"device": "here"})
     monkeypatch.setattr(plan, "config_of", lambda row, *_: row.name)
@@ -77,13 +77,13 @@ def planned(tmp_path, monkeypatch):
     return types.SimpleNamespace(ROWS=tuple(ROWS.values()), SEEDS=2, SPLIT="test")
 
 
-def test_where_nothing_was_measured_a_product_of_matrices_gives_the_minutes(planned):
+def test_without_measurements_a_matrix_product_gives_the_minutes(planned):
     text = plan.markdown("table", planned, {}, 1, "nowhere")
     assert "| a | 0, 1 | 10 | 0.0 | 1 | 0.00 | 2.0 |" in text
     assert text.endswith("0.2 hours in all, 1 at once, on here; minutes by a product of matrices here (0 GFLOP/s): no run is faster.")
 
 
-def test_only_what_is_still_to_run_is_planned(planned):
+def test_only_remaining_rows_are_planned(planned):
     for row in NEEDS:
         measurements.append("table", line(row, 60.0))
     measurements.append("table", line("a", 60.0, seed=1))

@@ -1,4 +1,4 @@
-"""experiments/plot.py: curves over the share of the labels, bars for other tables, and matplotlib only when it draws."""
+"""experiments/study/plot.py: curves over the label fraction, bars for other tables; matplotlib is imported only to draw."""
 
 import sys
 import types
@@ -22,7 +22,7 @@ PAPER = {"mean_iou": 44.5}
 
 
 def measured(rows, seeds=2):
-    """A table of these rows and its measurements: means of 40.5, 50.5, ... % over two seeds, 1 point apart."""
+    """Return a table of these rows and its measurements: means of 40.5, 50.5, ... % over two seeds, 1 point apart."""
     common = {"seconds": 1.0, "device": "cpu", "commit": "abc"}
     found = [
         {"row": row.name, "seed": seed, "numbers": {"mean_iou": 0.4 + 0.01 * seed + 0.1 * place}, **common}
@@ -45,7 +45,7 @@ def drawn(rows, path, seeds=2):
 
 
 def curves_of(axes):
-    """By its label in the legend, (points, ends of the intervals) of each curve."""
+    """Return {label in the legend: (points, ends of the intervals)} of the curves."""
     found = {}
     for container in axes.containers:
         data, _, (bars,) = container
@@ -53,7 +53,7 @@ def curves_of(axes):
     return found
 
 
-def test_rows_that_differ_in_their_labels_alone_are_one_curve():
+def test_rows_that_differ_only_in_their_labels_are_one_curve():
     assert plot.curves(SHARES) == {
         "scratch, small": {0.1: "scratch, small, 10 %", 1.0: "scratch, small, 100 %"},
         "denoising": {0.1: "denoising, 10 %", 1.0: "denoising, 100 %"},
@@ -61,13 +61,13 @@ def test_rows_that_differ_in_their_labels_alone_are_one_curve():
     assert plot.curves(BARS) == {}
 
 
-def test_curves_are_drawn_over_the_share_of_the_labels(tmp_path):
+def test_curves_are_drawn_over_the_label_fraction(tmp_path):
     text = drawn(SHARES, tmp_path / "a.svg").read_text()
     for words in ("share of the labelled images", "scratch, small", "denoising", "10 %"):
         assert f"<!-- {words} -->" in text
 
 
-def test_beside_the_curves_of_compared_rows_stand_their_differences(tmp_path):
+def test_differences_are_drawn_beside_the_curves_of_compared_rows(tmp_path):
     compared = tuple(row._replace(compare=SHARES[place % 2].name if place > 1 else "") for place, row in enumerate(SHARES))
     words = "<!-- difference to scratch, seed by seed, points -->"
     assert words in drawn(compared, tmp_path / "a.svg").read_text()
@@ -79,7 +79,7 @@ def test_other_tables_are_drawn_as_bars(tmp_path):
     assert drawn(BARS, tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_curves_show_the_means_and_their_intervals_at_their_shares():
+def test_curves_show_the_means_and_their_intervals_at_their_fractions():
     """Of 40 and 41 % the interval is 40.5 ± 12.7062 * 0.5; SHARES has 100 % first of each name."""
     (axes,) = figure_of(SHARES).axes
     lines = [line for line in axes.lines if line.get_label() in ("scratch, small", "denoising")]
@@ -89,7 +89,7 @@ def test_curves_show_the_means_and_their_intervals_at_their_shares():
         assert corners == {(x, round(mean + sign * 6.3531, 3)) for x, mean in zip((0.1, 1.0), means, strict=True) for sign in (-1, 1)}
 
 
-def test_differences_are_those_to_the_compared_row():
+def test_differences_are_from_the_compared_row():
     compared = tuple(row._replace(compare=SHARES[place % 2].name if place > 1 else "") for place, row in enumerate(SHARES))
     _, differs = figure_of(compared).axes
     ((points, ends),) = curves_of(differs).values()
@@ -97,7 +97,7 @@ def test_differences_are_those_to_the_compared_row():
     np.testing.assert_allclose(ends, [(20, 20)] * 2)
 
 
-def test_bars_stand_downwards_in_the_tables_order():
+def test_bars_are_drawn_downwards_in_the_order_of_the_table():
     (axes,) = figure_of(BARS).axes
     bars = [patch for patch in axes.patches if patch.get_width()]
     assert [(label.get_text(), place) for label, place in zip(axes.get_yticklabels(), axes.get_yticks(), strict=True)] == [
@@ -108,8 +108,19 @@ def test_bars_stand_downwards_in_the_tables_order():
     assert axes.yaxis_inverted()
 
 
+def test_a_metric_that_is_no_fraction_is_drawn_in_its_unit():
+    paper, found = measured(BARS)
+    paper.METRICS = ("psnr",)
+    found = [{**line, "numbers": {"psnr": 20.0 + line["seed"]}} for line in found]
+    figure = pytest.importorskip("matplotlib.figure").Figure(layout="constrained")
+    plot.draw(figure, paper, found)
+    [axes] = figure.axes
+    assert axes.get_xlabel() == "psnr, dB"
+    assert [bar.get_width() for bar in axes.patches] == [20.5, 20.5]
+
+
 @pytest.mark.parametrize("rows", [SHARES, BARS])
-def test_one_seed_has_no_interval_and_the_picture_says_so(rows):
+def test_the_picture_of_one_seed_has_no_interval_and_a_note(rows):
     figure = figure_of(rows, seeds=1)
     (axes,) = figure.axes
     assert axes.collections, "bands, or the lines of bars"
@@ -128,7 +139,7 @@ def test_one_seed_has_no_interval_and_the_picture_says_so(rows):
         ((1,), "one seed, no intervals"),
     ],
 )
-def test_the_picture_says_over_how_many_seeds_its_intervals_are(numbers, said):
+def test_the_picture_has_the_number_of_seeds_of_its_intervals(numbers, said):
     assert plot._seeds([[0.5] * number for number in numbers]) == said
 
 
@@ -143,8 +154,8 @@ def test_the_papers_number_is_a_hollow_marker(rows):
     assert not any("paper" in text.get_text() for legend in figure_of(rows).legends for text in legend.get_texts())
 
 
-def test_many_curves_and_long_names_stay_inside_the_figure_and_hide_nothing():
-    """Nine curves, each compared with one of three: the legend stands below the axes, and the label of the differences in the figure."""
+def test_many_curves_and_long_names_fit_the_figure_without_overlap():
+    """Of nine curves, each is compared with one of three: the legend is below the axes, and the label is inside the figure."""
     names = [f"scratch with encoder {number}" for number in range(3)] + [f"method of a long name {number}" for number in range(6)]
     rows = tuple(
         Row(f"{name}, {share}", "segment", "segment", {"data.fraction": share, "seed": place}, compare=f"{names[place % 3]}, {share}")
@@ -166,12 +177,12 @@ def test_many_curves_and_long_names_stay_inside_the_figure_and_hide_nothing():
     assert below.y1 <= min(left.y0, right.y0)
 
 
-def test_a_path_of_another_kind_is_refused(tmp_path):
+def test_a_path_with_another_suffix_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"Expected a path that ends in \.png, \.svg or \.pdf; got .*a\.doc"):
         drawn(BARS, tmp_path / "a.doc")
 
 
-def test_without_matplotlib_it_says_what_to_install(monkeypatch):
+def test_without_matplotlib_the_error_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UserError, match=r"needs matplotlib, which is not installed. Install it: pip install -e '.\[plot\]'"):
         plot.write("a.png", None, [])

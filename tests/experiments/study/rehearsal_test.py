@@ -1,4 +1,4 @@
-"""experiments/rehearsal.py: every row is trained a few steps, those that start from another after it; nothing is recorded."""
+"""experiments/study/rehearsal.py: every row trains for a few steps, after the row it starts from; nothing is recorded."""
 
 import os
 import types
@@ -24,7 +24,7 @@ ROWS = (
 PAPER = types.SimpleNamespace(ROWS=ROWS, SPLIT="test", SEEDS=3)
 
 
-def test_a_short_config_is_the_rows_own_but_for_its_length_and_size():
+def test_a_shortened_config_differs_only_in_length_and_size():
     config = rehearsal.shortened(ROWS[1], {"batch_size": "2"}, 20, (144, 192))
     assert (config.steps, config.optimiser.steps, config.optimiser.warmup, config.evaluate_every, config.save_every) == (20, 20, 1, 20, 20)
     assert (config.batch_size, config.data.fraction, config.window) == (2, 0.5, (144, 192))
@@ -37,7 +37,7 @@ def test_a_short_config_is_the_rows_own_but_for_its_length_and_size():
     assert masked.encoder.grid == (96 // masked.encoder.patch, 128 // masked.encoder.patch)
 
 
-def test_every_row_is_tried_and_those_that_need_a_failed_one_are_left_out(tmp_path, monkeypatch):
+def test_every_row_is_tried_except_rows_that_start_from_a_failed_row(tmp_path, monkeypatch):
     seen = []
 
     def call(command, share, log=""):
@@ -67,7 +67,7 @@ def test_every_row_is_tried_and_those_that_need_a_failed_one_are_left_out(tmp_pa
 
 
 def test_a_row_runs(tmp_path):
-    """A tiny one of the scenes, through its entry point."""
+    """A tiny row of the scenes runs through its command."""
     row = Row("denoising", "pretrain", "pretrain:denoising,tiny", {"data.train.records": 8, "data.validation.records": 8})
     extra = {"batch_size": "8", "data.threads": "1"}
     told, whole = rehearsal.rehearse("scenes", types.SimpleNamespace(ROWS=(row,)), str(tmp_path), extra, 1, 2, (32, 48))
@@ -78,17 +78,17 @@ def test_a_row_runs(tmp_path):
     again, whole = rehearsal.rehearse("scenes", types.SimpleNamespace(ROWS=(row,)), str(tmp_path), extra, 1, 2, (32, 48))
     assert whole, again
     losses = told.splitlines()[0].removeprefix("denoising: ").rpartition(",")[0]
-    assert again.splitlines()[0].startswith(f"denoising: was there already, {losses}, ")
+    assert again.splitlines()[0].startswith(f"denoising: had run before, {losses}, ")
     assert again.splitlines()[-1] == "0 of 1 rows ran 2 steps, 1 had run before."
 
 
 @pytest.mark.parametrize("size", ["144", "144x", "0x5", "a"])
-def test_a_size_that_is_none_is_refused(size):
+def test_an_invalid_size_is_refused(size):
     with pytest.raises(UserError, match="height x width"):
         tables._size(size)
     assert tables._size("") == ()
 
 
-def test_no_steps_are_refused(tmp_path):
+def test_zero_steps_are_refused(tmp_path):
     with pytest.raises(UserError, match="at least one step"):
         rehearsal.rehearse("table", PAPER, str(tmp_path), {}, 1, 0)

@@ -1,4 +1,4 @@
-"""experiments/study/significance.py beside scipy.stats and counts by hand."""
+"""experiments/study/significance.py, against scipy.stats and counts by hand."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ from experiments.study import significance
 OURS, THEIRS = np.array([0.40, 0.36, 0.47, 0.41, 0.39]), np.array([0.37, 0.37, 0.41, 0.36, 0.35])
 
 
-def test_the_interval_is_that_of_student():
+def test_the_interval_equals_students_t_interval():
     values = [0.2, 0.25, 0.4, 0.3]
     mean, half = significance.interval(values)
     low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
@@ -29,7 +29,7 @@ def test_the_bootstrap_is_the_percentiles_of_the_means_of_resamples():
 
 
 @pytest.mark.parametrize("seeds", [3, 4, 5])
-def test_the_p_value_is_the_share_of_all_sign_patterns_that_are_as_far_from_0(seeds):
+def test_the_p_value_is_the_fraction_of_sign_patterns_with_a_mean_as_far_from_0(seeds):
     differences = (OURS - THEIRS)[:seeds]
     means = [np.mean(differences * signs) for signs in itertools.product((-1, 1), repeat=seeds)]
     expected = np.mean(np.abs(means) >= abs(differences.mean()) - 1e-12)
@@ -43,19 +43,19 @@ def test_the_smallest_p_value_of_n_seeds_is_2_of_2_to_the_n():
 
 
 @pytest.mark.parametrize("seeds", [5, 8])
-def test_the_bootstrap_of_few_seeds_holds_the_mean_less_often_than_95_times_in_100(seeds):
+def test_the_bootstrap_of_few_seeds_contains_the_mean_in_fewer_than_95_of_100_cases(seeds):
     samples = np.random.default_rng(3).standard_normal((1500, seeds))
     intervals = np.array([significance.bootstrap(sample) for sample in samples[:300]])
     held = np.mean((intervals[:, 0] <= 0) & (intervals[:, 1] >= 0))
     found = significance.bootstrap_coverage(seeds)
     assert found == pytest.approx(held, abs=0.06)
-    by_t = 2 * stats.t.cdf(stats.norm.ppf(0.975) * np.sqrt((seeds - 1) / seeds), seeds - 1) - 1  # were resampled means normal
+    by_t = 2 * stats.t.cdf(stats.norm.ppf(0.975) * np.sqrt((seeds - 1) / seeds), seeds - 1) - 1  # if resampled means were normal
     assert found == pytest.approx(by_t, abs=0.015)
     assert found < 0.90
 
 
 @pytest.mark.parametrize("things", [3, 4, 6])
-def test_the_p_value_of_few_ranks_is_scipys_over_all_orders(things):
+def test_the_p_value_of_few_ranks_equals_scipy_over_all_orders(things):
     one, other = np.random.default_rng(things).random((2, things))
     found = stats.permutation_test(
         (one,), lambda each: stats.spearmanr(each, other).statistic, permutation_type="pairings", n_resamples=np.inf
@@ -68,7 +68,7 @@ def test_the_p_value_of_few_ranks_is_scipys_over_all_orders(things):
 @pytest.mark.parametrize(
     ("ours", "theirs", "rho", "p"),
     [
-        ((1, 2, 3), (10, 20, 30), 1, 2 / 6),  # of 6 orders this and its opposite
+        ((1, 2, 3), (10, 20, 30), 1, 2 / 6),  # 2 of 6 orders: this order and its opposite
         ((3, 2, 1), (10, 20, 30), -1, 2 / 6),
         ((0.1, 0.2, 0.3, 0.4), (55, 50, 60, 70), 0.8, 8 / 24),  # as far: the identity, three swaps of neighbours, and their opposites
         ((1, 1, 2), (5, 5, 9), 1, 2 / 6),  # the third stays last in 2 of 6; no order gives -1
@@ -85,7 +85,7 @@ def test_equal_ranks_are_counted_with_all_orders():
     np.testing.assert_allclose(significance.rank_correlation(ours, theirs), (rho, np.mean(np.abs(every) >= rho - 1e-9)))
 
 
-def test_of_many_ranks_the_p_value_is_by_t_and_of_none_that_differ_there_is_none():
+def test_many_ranks_have_a_p_value_by_t_and_equal_ranks_have_none():
     ours, theirs = np.random.default_rng(0).random((2, significance.EXACT + 1))
     found = stats.spearmanr(ours, theirs)
     np.testing.assert_allclose(significance.rank_correlation(ours, theirs), (found.statistic, found.pvalue))

@@ -1,4 +1,4 @@
-"""experiments/summary.py: a difference is of the seeds of which both rows have the table's first metric."""
+"""experiments/study/summary.py: a difference uses the seeds for which both rows have the table's first metric."""
 
 import types
 
@@ -17,7 +17,7 @@ def found(row, *numbers):
 
 
 @pytest.mark.parametrize("lacks", ["scratch", "ours"])
-def test_where_one_of_two_rows_lacks_the_first_metric_there_is_no_difference(lacks):
+def test_rows_without_the_first_metric_have_no_difference(lacks):
     with_all, without = ({"mean_iou": 0.5}, {"mean_iou": 0.6}), ({"dice": 0.7}, {"mean_iou": 0.4})
     measured = [line for row in ("scratch", "ours") for line in found(row, *(without if row == lacks else with_all))]
     _, ours = summary.lines(PAPER, measured, {})

@@ -1,4 +1,4 @@
-"""A family as small as there is: `ConvNet` alone, in an autoencoder, and in a segmenter, under PyTorch's names."""
+"""The smallest family: `ConvNet` as an encoder, in an autoencoder, and in a segmenter, under PyTorch's names."""
 
 from aeseg.importers.rules import Rule
 from aeseg.methods.reconstruction import Reconstruction

@@ -10,7 +10,7 @@ from aeseg.types import UserError
 from tests import jitted
 
 
-def test_it_equals_its_layers_written_out_plainly():
+def test_it_equals_a_plain_sequence_of_its_layers():
     features = jax.random.normal(jax.random.key(0), (2, 3, 2, 5))
     decoder = ConvolutionalDecoder(widths=(6, 4), channels=3)
     image, variables = decoder.init_with_output(jax.random.key(1), {4: features}, train=False)
@@ -23,6 +23,6 @@ def test_it_equals_its_layers_written_out_plainly():
     assert float(image.min()) < 0  # unbounded: the method applies the sigmoid
 
 
-def test_a_stride_that_the_encoder_lacks_is_named_with_those_it_has():
+def test_a_stride_that_the_encoder_lacks_is_named_with_its_strides():
     with pytest.raises(UserError, match=r"ConvolutionalDecoder reads stride 8; the encoder gives \[2, 4\]. Set"):
         jitted.init(ConvolutionalDecoder(), jax.random.key(0), {2: jnp.zeros((1, 4, 4, 3)), 4: jnp.zeros((1, 2, 2, 3))}, train=False)

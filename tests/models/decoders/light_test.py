@@ -1,4 +1,4 @@
-"""SparK's decoder against torch's layers, put together as its paper says."""
+"""SparK's decoder against torch's layers, as in the paper."""
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def torch_norm(image, variables, name):
     return torch.nn.functional.batch_norm(image, *(torch.tensor(np.asarray(value)) for value in values), eps=1e-5)
 
 
-def test_it_is_what_torchs_layers_give():
+def test_it_equals_torchs_layers():
     decoder, pyramid = LightDecoder(width=16), features()
     variables = randomised(jitted.init(decoder, jax.random.key(0), pyramid, train=False))
     params, image = variables["params"], 0
@@ -53,7 +53,7 @@ def test_it_is_what_torchs_layers_give():
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])
-def test_hidden_features_are_mask_embeddings_at_every_stride_that_is_read(norm):
+def test_hidden_features_are_mask_embeddings_at_every_stride(norm):
     decoder = LightDecoder(width=16, strides=(4, 8), densify_norm=norm)
     pyramid, hidden = features(), jnp.array([[[True, False, False], [False, True, True]]] * 2)
     variables = randomised(jitted.init(decoder, jax.random.key(0), pyramid, train=False, hidden=hidden))

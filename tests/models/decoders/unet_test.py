@@ -6,7 +6,7 @@ from aeseg.models.heads.unet import UNetHead
 from tests import jitted
 
 
-def test_it_is_the_head_with_channels_for_classes():
+def test_it_equals_the_head_with_channels_instead_of_classes():
     pyramid = {stride: jax.random.normal(jax.random.key(stride), (1, 8 // stride, 8 // stride, 3 + stride)) for stride in (1, 2, 4)}
     decoder = UNetDecoder(convolutions=1, channels=3)
     image, variables = decoder.init_with_output(jax.random.key(0), pyramid, train=False)

@@ -15,24 +15,24 @@ def pyramid_shapes(encoder, h, w, channels=3):
     return {stride: features.shape for stride, features in pyramid.items()}
 
 
-def test_the_pyramid_holds_each_level_before_its_pooling_and_the_last_pooled():
+def test_the_pyramid_has_each_level_before_its_pooling_and_the_last_pooled_level():
     shapes = {1: (2, 24, 40, 64), 2: (2, 12, 20, 128), 4: (2, 6, 10, 256), 8: (2, 3, 5, 256)}
     assert pyramid_shapes(convnet.ConvNet(), 24, 40) == shapes
 
 
-def test_a_bottleneck_stands_at_the_last_stride():
+def test_a_bottleneck_is_at_the_last_stride():
     shapes = pyramid_shapes(build(convnet.recipe("unet")), 32, 32)
     assert shapes == {1: (2, 32, 32, 64), 2: (2, 16, 16, 128), 4: (2, 8, 8, 256), 8: (2, 4, 4, 512), 16: (2, 2, 2, 1024)}
 
 
-def test_features_at_the_last_stride_are_the_pooled_ones_of_the_level_above():
+def test_features_at_the_last_stride_are_the_pooled_features_of_the_level_above():
     image = jax.random.uniform(jax.random.key(0), (1, 8, 4, 3))
     pyramid, _ = build(convnet.recipe("tiny")).init_with_output(jax.random.key(1), image, train=False)
     np.testing.assert_array_equal(pyramid[4][0, 1, 0], np.max(pyramid[2][0, 2:4, 0:2], axis=(0, 1)))
     assert float(pyramid[1].min()) >= 0
 
 
-def test_a_size_that_the_poolings_do_not_divide_is_refused_with_the_nearest_that_they_do():
+def test_a_size_that_the_poolings_do_not_divide_is_refused_with_the_nearest_divisible_size():
     message = r"ConvNet with 3 poolings takes sizes divisible by 8; the image is 30 x 64. Resize or pad it to 32 x 64, or give"
     with pytest.raises(UserError, match=message):
         pyramid_shapes(convnet.ConvNet(), 30, 64)
@@ -47,12 +47,12 @@ def test_the_image_is_standardised_before_the_first_convolution():
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-6)
 
 
-def test_a_mean_for_other_channels_is_refused():
+def test_a_mean_for_another_number_of_channels_is_refused():
     with pytest.raises(UserError, match=r"standardises 3 channels; the image has 1. Give mean one number, or one for each"):
         pyramid_shapes(convnet.ConvNet(mean=(0.1, 0.2, 0.3)), 8, 8, channels=1)
 
 
-def test_batch_norm_keeps_running_averages_only_in_training():
+def test_batch_norm_updates_running_averages_only_in_training():
     image = jax.random.uniform(jax.random.key(0), (2, 8, 8, 3))
     encoder = convnet.ConvNet(widths=(4, 8), norm="batch")
     variables = jitted.init(encoder, jax.random.key(1), image, train=True)
@@ -62,6 +62,6 @@ def test_batch_norm_keeps_running_averages_only_in_training():
     jitted.apply(encoder, variables, image, train=False)  # nothing is mutable: this would raise
 
 
-def test_an_unknown_size_of_recipe_lists_those_that_exist():
+def test_an_unknown_size_of_a_recipe_lists_the_known_sizes():
     with pytest.raises(UserError, match=r"no size 'huge'; it has tiny, small, reference, unet"):
         convnet.recipe("huge")

@@ -37,7 +37,7 @@ CLASSIFIERS = {
 
 
 @pytest.mark.parametrize("size", CLASSIFIERS)
-def test_the_papers_counts(size):
+def test_it_has_the_papers_parameter_counts(size):
     encoder = build(convnextv2.recipe(size))
     count = tree.count(shapes(encoder, 32, 32)["params"])
     assert count == BACKBONES.get(size, count)
@@ -53,7 +53,7 @@ def test_the_pyramid_has_the_strides_of_stem_and_stages():
     }
 
 
-def test_drop_path_leaves_out_whole_branches_of_rows_and_only_in_training():
+def test_drop_path_drops_whole_branches_of_rows_and_only_in_training():
     encoder = ConvNeXtV2(widths=(8,), depths=(2,), stem=2, drop_path=0.5)
     image = jnp.broadcast_to(jax.random.uniform(jax.random.key(0), (1, 4, 4, 3)), (200, 4, 4, 3))
     variables = jitted.init(encoder, jax.random.key(1), image[:1], train=False)
@@ -75,12 +75,12 @@ def test_drop_path_leaves_out_whole_branches_of_rows_and_only_in_training():
         ({"normed": (4, 64)}, r"ConvNeXtV2 gives strides \[4, 8, 16, 32\]; normed names \[64\]. Name strides that it gives"),
     ],
 )
-def test_fields_that_do_not_go_together_are_named(fields, message):
+def test_conflicting_fields_are_named(fields, message):
     with pytest.raises(UserError, match=message):
         ConvNeXtV2(**fields)
 
 
-def test_a_size_that_its_strides_do_not_divide_is_refused_with_the_nearest_that_they_do():
+def test_a_size_that_its_strides_do_not_divide_is_refused_with_the_nearest_divisible_size():
     message = "ConvNeXtV2 with coarsest stride 32 takes sizes divisible by 32; the image is 100 x 64. Resize or pad it to 96 x 64"
     with pytest.raises(UserError, match=message):
         pyramid_shapes(ConvNeXtV2(), 100, 64)

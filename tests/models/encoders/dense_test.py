@@ -8,7 +8,7 @@ from aeseg.types import UserError
 from tests import jitted
 
 
-def test_every_feature_sees_every_pixel():
+def test_every_feature_depends_on_every_pixel():
     image = jax.random.uniform(jax.random.key(0), (1, 8, 12, 1))
     encoder = DenseEncoder(hidden=(64,), width=16, stride=4)
     pyramid, variables = encoder.init_with_output(jax.random.key(1), image, train=False)
@@ -22,7 +22,7 @@ def test_one_cell_may_be_the_whole_image():
     assert pyramid[8].shape == (2, 1, 1, 16)
 
 
-def test_an_image_of_another_size_than_at_its_start_is_refused():
+def test_an_image_of_another_size_than_at_initialisation_is_refused():
     encoder = DenseEncoder(hidden=(4,), width=2, stride=4)
     variables = jitted.init(encoder, jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
     with pytest.raises(UserError, match=r"dense0 was made for 192 numbers in and 4 out; this image needs 384 and 4. Give it"):

@@ -20,7 +20,7 @@ def test_the_paper_s_sizes_have_the_published_number_of_parameters(size, count):
     assert {stride: features.shape[1:3] for stride, features in pyramid.items()} == {4: (16, 24), 8: (8, 12), 16: (4, 6), 32: (2, 3)}
 
 
-def test_drop_path_leaves_out_whole_branches_of_some_images():
+def test_drop_path_drops_whole_branches_of_some_images():
     block = mit.Block(heads=1, reduction=1, ratio=1, drops=True, dtype="float32")
     image = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (1, 2, 2, 4)), (16, 2, 2, 4))
     keys = {"params": jax.random.key(1), "drop_path": jax.random.key(2)}
@@ -40,6 +40,6 @@ def test_drop_path_leaves_out_whole_branches_of_some_images():
         ({"heads": (3, 1, 1, 1)}, (32, 32), "must be divisible by its heads; got 32 and 3"),
     ],
 )
-def test_what_does_not_fit_is_refused(fields, size, message):
+def test_arguments_that_do_not_fit_are_refused(fields, size, message):
     with pytest.raises(UserError, match=message):
         jax.eval_shape(lambda: mit.MiT(**fields).init(jax.random.key(0), jnp.zeros((1, *size, 3)), train=False))

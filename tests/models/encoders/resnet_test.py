@@ -22,7 +22,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_it_has_as_many_parameters_as_that_of_transformers(size):
+def test_it_has_as_many_parameters_as_transformers(size):
     with torch.device("meta"):
         theirs = transformers.ResNetModel(transformers.ResNetConfig(**SIZES[size]))
     ours = shapes(build(resnet.recipe(size)), 64, 64)
@@ -30,7 +30,7 @@ def test_it_has_as_many_parameters_as_that_of_transformers(size):
     assert tree.count(ours["batch_stats"]) == sum(buffer.numel() for buffer in theirs.buffers() if buffer.ndim)
 
 
-def test_the_pyramid_holds_the_stem_and_each_stage():
+def test_the_pyramid_has_the_stem_and_each_stage():
     expected = {2: (2, 32, 48, 8), 4: (2, 16, 24, 16), 8: (2, 8, 12, 32)}
     assert pyramid_shapes(ResNet(widths=(4, 8), depths=(1, 2), stem=8), 64, 96) == expected
     assert pyramid_shapes(ResNet(widths=(4, 8), depths=(1, 2), stem=8, bottleneck=False), 64, 96)[8] == (2, 8, 12, 8)
@@ -41,7 +41,7 @@ def test_widths_without_depths_are_refused():
         ResNet(widths=(4,))
 
 
-def test_batch_norm_keeps_running_averages_of_visible_positions_in_masked_training():
+def test_batch_norm_averages_visible_positions_in_masked_training():
     encoder, image = ResNet(widths=(4,), depths=(1,), stem=4), jax.random.uniform(jax.random.key(0), (2, 16, 16, 3))
     variables = jitted.init(encoder, jax.random.key(1), image, train=False)
     hidden = jnp.array([[[True, False], [False, True]]] * 2)
@@ -50,8 +50,8 @@ def test_batch_norm_keeps_running_averages_of_visible_positions_in_masked_traini
     assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool(jnp.any(a != b)), dense, sparse)))
 
 
-def test_convolutions_start_as_torchvisions_and_blocks_as_their_shortcuts():
-    """Kaiming's normal with fan-out, deviation sqrt(2 / (k k out)), as timm's init_weights; the last norm of a block scales by 0."""
+def test_convolutions_are_initialised_as_in_torchvision_and_blocks_start_as_their_shortcuts():
+    """Kaiming's normal with fan-out, deviation sqrt(2 / (k k out)), as in timm's init_weights; the last norm of a block has scale 0."""
     encoder = ResNet(widths=(64,), depths=(2,), stem=64)
     image = jnp.asarray(np.random.default_rng(0).random((2, 16, 16, 3)), jnp.float32)
     variables = jax.jit(lambda: encoder.init(jax.random.key(0), image, train=False))()
@@ -66,15 +66,15 @@ def test_convolutions_start_as_torchvisions_and_blocks_as_their_shortcuts():
     np.testing.assert_array_equal(same, other)
 
 
-def test_a_saved_config_without_these_fields_starts_as_the_code_did_then():
+def test_a_saved_config_without_these_fields_is_initialised_as_the_code_was_then():
     old = {"target": "aeseg.models.encoders.resnet:ResNet", "widths": [4], "depths": [1], "stem": 4}
     assert (build(old).initialiser, build(old).zero_last) == ("he", False)
     with pytest.raises(UserError, match="initialiser is he_out or he; got 'xavier'"):
         ResNet(initialiser="xavier")
 
 
-def test_in_training_a_dropped_branch_leaves_the_shortcut():
-    """With rates 0 and .99: of the second block almost only the shortcut is left, of whole images."""
+def test_in_training_a_dropped_branch_keeps_only_the_shortcut():
+    """With rates 0 and .99, nearly all images keep only the shortcut of the second block."""
     encoder = ResNet(widths=(4,), depths=(2,), stem=4, bottleneck=False, zero_last=False)
     image = jnp.asarray(np.random.default_rng(0).random((64, 8, 8, 3)), jnp.float32)
     variables = jax.jit(lambda: encoder.init(jax.random.key(0), image[:1], train=False))()

@@ -13,7 +13,7 @@ from tests.models import oracle
 
 
 def encoded(other, image, convolutions):
-    """In torch: what each level gives before its pooling, fine to coarse, and what was pooled last."""
+    """Return, with torch, the outputs of each level before its pooling, fine to coarse, and the last pooled features."""
     levels, features = [], image
     for level, number in enumerate(convolutions):
         for place in range(number):
@@ -24,7 +24,7 @@ def encoded(other, image, convolutions):
     return levels, features
 
 
-def test_an_odd_last_row_or_column_is_pooled_alone():
+def test_an_odd_last_row_or_column_is_pooled_separately():
     image = jax.random.uniform(jax.random.key(0), (1, 5, 6, 3))
     pyramid, _ = build(vgg.recipe("tiny")).init_with_output(jax.random.key(1), image, train=False)
     assert {stride: features.shape[1:3] for stride, features in pyramid.items()} == {1: (5, 6), 2: (3, 3), 4: (2, 2)}
@@ -32,7 +32,7 @@ def test_an_odd_last_row_or_column_is_pooled_alone():
     np.testing.assert_array_equal(pyramid[4][0, 0, 0], pyramid[2][0, :2, :2].max(axis=(0, 1)))
 
 
-def test_the_image_s_local_contrast_is_what_it_sees():
+def test_it_reads_the_local_contrast_of_the_image():
     image = jax.random.uniform(jax.random.key(0), (2, 16, 16, 3))
     seeing = build(vgg.recipe("tiny")).clone(contrast=2.0)
     variables = jitted.init(seeing, jax.random.key(1), image, train=False)

@@ -34,7 +34,7 @@ def test_the_papers_sizes_have_their_parameters(size, count):
     assert tree.count(variables) == count
 
 
-def test_any_image_that_the_patch_divides_gives_one_stride():
+def test_any_image_that_the_patch_divides_gives_features_at_one_stride():
     encoder = ViT(**SMALL)
     variables = initial(encoder)
     for h, w in ((4, 4), (8, 20)):
@@ -53,7 +53,7 @@ def test_the_tokens_of_visible_patches_are_those_of_an_encoder_that_hides_nothin
     np.testing.assert_array_equal(features.reshape(2, 24, 8), jitted.apply(encoder, variables, IMAGE, train=False, method="embed")[:, 1:])
 
 
-def test_hidden_pixels_influence_nothing_to_the_bit():
+def test_hidden_pixels_change_no_bit_of_the_output():
     encoder = ViT(**SMALL, has_mask_token=True)
     variables = initial(encoder, hidden=HIDDEN)
     pixels = np.repeat(np.repeat(HIDDEN, 8, axis=1), 8, axis=2)[..., None]
@@ -67,7 +67,7 @@ def test_hidden_pixels_influence_nothing_to_the_bit():
     np.testing.assert_array_equal(first, second)
 
 
-def test_a_visible_pixel_and_its_place_matter():
+def test_a_visible_pixel_and_its_position_matter():
     encoder = ViT(**SMALL)
     variables = initial(encoder)
     hidden = jnp.ones((2, 4, 6), bool).at[:, 0, 0].set(False)
@@ -87,7 +87,7 @@ def test_learned_positions_are_resized_for_another_grid():
     np.testing.assert_allclose(jitted.apply(encoder, variables, IMAGE, train=False)[4], large[4], atol=1e-6)
 
 
-def test_chosen_blocks_stand_side_by_side_and_the_last_is_what_none_chosen_gives():
+def test_outputs_of_chosen_blocks_are_joined_and_the_last_block_is_the_default():
     encoder = ViT(**SMALL)
     variables = initial(encoder)
     chosen = jitted.apply(encoder.clone(outputs=(0, 2)), variables, IMAGE, train=False)[4]
@@ -127,10 +127,10 @@ def test_every_head_reads_it_through_a_neck(head, strides, blocks):
         ),
     ],
 )
-def test_fields_that_do_not_fit_are_named(make, message):
+def test_conflicting_fields_are_named(make, message):
     with pytest.raises(UserError, match=message):
         make()
 
 
-def test_the_recipes_name_their_patch():
+def test_the_recipes_have_the_right_patch():
     assert {size: build(vit.recipe(size)).patch for size in ("small", "s16", "h14")} == {"small": 8, "s16": 16, "h14": 14}

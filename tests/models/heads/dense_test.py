@@ -15,7 +15,7 @@ def test_every_pixel_or_square_of_pixels_is_classified(output_stride, shape):
     assert variables["params"]["logits"]["kernel"].shape == (2 * 4 * 2, shape[1] * shape[2] * 3)
 
 
-def test_another_size_of_image_than_at_its_start_is_refused():
+def test_another_image_size_than_at_initialisation_is_refused():
     head = DenseHead(classes=3, width=2, stride=4)
     variables = jitted.init(head, jax.random.key(0), {4: jnp.ones((1, 2, 2, 5))}, train=False)
     with pytest.raises(UserError, match=r"DenseHead has fully connected layers for one size of image: logits was made for 8"):
@@ -27,6 +27,6 @@ def test_an_output_stride_that_does_not_divide_the_image_is_refused():
         jitted.init(DenseHead(classes=3, stride=4, output_stride=3), jax.random.key(0), {4: jnp.ones((1, 2, 2, 5))}, train=False)
 
 
-def test_a_stride_that_the_encoder_lacks_is_named_with_those_it_has():
+def test_a_stride_that_the_encoder_lacks_is_named_with_its_strides():
     with pytest.raises(UserError, match=r"DenseHead reads stride 8; the encoder gives \[4\]. Set"):
         jitted.init(DenseHead(classes=2), jax.random.key(0), {4: jnp.zeros((1, 4, 4, 3))}, train=False)

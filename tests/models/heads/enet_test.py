@@ -17,13 +17,13 @@ from tests.models.heads.unet_test import Network, pyramid
 
 REGULAR, ASYMMETRIC = ((3, 3),), ((5, 1), (1, 5))
 SECTION = [(REGULAR, 1), (REGULAR, 2), (ASYMMETRIC, 1), (REGULAR, 4), (REGULAR, 1), (REGULAR, 8), (ASYMMETRIC, 1), (REGULAR, 16)]
-"""Bottlenecks 2.1 to 2.8 of table 1, and 3.1 to 3.8: the kernels and the dilation of each."""
+"""Kernels and dilation of bottlenecks 2.1 to 2.8 and 3.1 to 3.8 of table 1."""
 
 
 @pytest.mark.parametrize(
     ("size", "classes", "count"), [("enet", 11, 363_434), ("enet", 12, 363_499), ("enet", 20, 364_019), ("authors", 12, 363_163)]
 )
-def test_with_its_encoder_it_has_the_published_number_of_parameters_to_2_percent(size, classes, count):
+def test_with_its_encoder_it_has_the_published_number_of_parameters_within_2_percent(size, classes, count):
     """Published: 0.37 M."""
     network = Network(build(encoders.recipe("enet")), build(heads.recipe(size, classes=classes)))
     image = jax.ShapeDtypeStruct((1, 360, 480, 3), jnp.float32)
@@ -33,7 +33,7 @@ def test_with_its_encoder_it_has_the_published_number_of_parameters_to_2_percent
 
 
 @pytest.mark.parametrize(("size", "decoder"), [("enet", (0.1, "prelu")), ("authors", (0.0, "relu"))])
-def test_the_bottlenecks_are_those_of_table_1(size, decoder):
+def test_the_bottlenecks_are_as_in_table_1(size, decoder):
     network, found = Network(build(encoders.recipe("enet")), build(heads.recipe(size))), []
 
     def note(method, arguments, keywords, context):
@@ -54,7 +54,7 @@ def test_the_bottlenecks_are_those_of_table_1(size, decoder):
 
 @pytest.mark.parametrize("fields", [{}, {"activation": "relu"}], ids=["prelu", "relu"])
 def test_the_network_equals_torch_on_a_size_that_the_poolings_do_not_divide(fields):
-    """Initial block, a section with all kinds of bottleneck, and the way up; 22 x 28 pixels are 11 x 14, 6 x 7 and 3 x 4."""
+    """Initial block, a section with all kinds of bottleneck, and the upsampling path; sizes 22 x 28, 11 x 14, 6 x 7 and 3 x 4."""
     encoder = encoders.ENet(widths=(5, 8, 12), first=1, section=(1, 2, 0), sections=1)
     image = oracle.image(2, 22, 28, 3)
     found, other = oracle.with_variables(Network(encoder, heads.ENetHead(4, bottlenecks=1, **fields)), image)
@@ -76,7 +76,7 @@ def test_the_network_equals_torch_on_a_size_that_the_poolings_do_not_divide(fiel
     oracle.assert_equals(found[1], head.transposed(features, "logits"))
 
 
-def test_the_pyramid_holds_what_is_pooled_at_sizes_that_the_poolings_do_not_divide_too():
+def test_the_pyramid_has_the_pooled_features_also_at_sizes_that_the_poolings_do_not_divide():
     encoder = build(encoders.recipe("enet"))
     image = jax.ShapeDtypeStruct((1, 45, 62, 3), jnp.float32)
     found, _ = jax.eval_shape(lambda image: encoder.init_with_output(jax.random.key(0), image, train=False), image)
@@ -84,7 +84,7 @@ def test_the_pyramid_holds_what_is_pooled_at_sizes_that_the_poolings_do_not_divi
 
 
 @pytest.mark.parametrize("strides", [(2, 4, 8), (1, 2, 4)])
-def test_logits_stand_at_half_the_finest_stride_where_it_is_not_1(strides):
+def test_logits_are_at_half_the_finest_stride_unless_it_is_1(strides):
     logits, _ = jax.eval_shape(lambda: heads.ENetHead(3).init_with_output(jax.random.key(0), pyramid(*strides), train=False))
     assert {stride: found.shape for stride, found in logits.items()} == {1: (1, 16, 16, 3)}
 

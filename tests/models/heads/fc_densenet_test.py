@@ -23,7 +23,7 @@ def network_shapes(size, h=360, w=480):
     ("size", "count", "published", "percent"),
     [("56", 1_376_795, 1.5, 8.5), ("67", 3_463_243, 3.5, 1.5), ("103", 9_322_091, 9.4, 1.0)],
 )
-def test_with_its_encoder_it_has_fewer_parameters_than_published_by_less_than_these_percent(size, count, published, percent):
+def test_with_its_encoder_it_has_fewer_parameters_than_published_by_less_than_a_few_percent(size, count, published, percent):
     """Published in table 3, without a second digit; the layers and channels are those of table 2 (below)."""
     logits, variables = network_shapes(size)
     assert tree.count(variables["params"]) == count < 1e6 * published
@@ -32,7 +32,7 @@ def test_with_its_encoder_it_has_fewer_parameters_than_published_by_less_than_th
 
 
 def test_the_network_equals_torch_on_a_size_that_the_poolings_do_not_divide():
-    """Section 3, tables 1 and 2: 11 x 14 pixels are 6 x 7 and 3 x 4, and upsampled features are cut to what stands beside them."""
+    """Section 3, tables 1 and 2: sizes are 11 x 14, 6 x 7 and 3 x 4; upsampled features are cropped to the size of their skip."""
     encoder, head = encoders.FCDenseNet(depths=(1, 2, 2), growth=3, width=5), heads.FCDenseNetHead(4, depths=(2, 1), growth=3)
     image = oracle.image(2, 11, 14, 3)
     found, other = oracle.with_variables(Network(encoder, head), image)
@@ -60,7 +60,7 @@ def test_the_network_equals_torch_on_a_size_that_the_poolings_do_not_divide():
 
 
 def test_the_blocks_have_the_channels_of_the_paper_s_table():
-    """Table 2 with the authors' correction: after each block going down, and what each block going up reads and ends with."""
+    """Table 2 with the authors' correction: channels after each block down, and before and after each block up."""
     _, variables = network_shapes("103")
     encoder, head = variables["params"]["encoder"], variables["params"]["head"]
     assert [encoder[f"down{level}"]["norm"]["scale"].shape[0] for level in range(5)] == [112, 192, 304, 464, 656]
@@ -70,14 +70,14 @@ def test_the_blocks_have_the_channels_of_the_paper_s_table():
     assert head["logits"]["kernel"].shape == (1, 1, 256, 11)
 
 
-def test_the_bottleneck_s_input_is_left_behind():
+def test_the_bottleneck_s_input_is_not_concatenated_to_its_output():
     encoder = encoders.FCDenseNet(depths=(1, 2), growth=4, width=6)
     image = jax.ShapeDtypeStruct((1, 7, 10, 3), jnp.float32)
     found, _ = jax.eval_shape(lambda image: encoder.init_with_output(jax.random.key(0), image, train=False), image)
     assert {stride: features.shape for stride, features in found.items()} == {1: (1, 7, 10, 10), 2: (1, 4, 5, 8)}
 
 
-def test_logits_stand_at_the_finest_stride_and_depend_on_every_stride():
+def test_logits_are_at_the_finest_stride_and_depend_on_every_stride():
     shapes, read_at = read(heads.FCDenseNetHead(3, depths=(1,), growth=4), pyramid(2, 4, 8))
     assert shapes == {2: (1, 8, 8, 3)}
     assert read_at == {2: [2, 4, 8]}

@@ -19,16 +19,16 @@ from tests.models.heads.unet_test import Network, pyramid, read
     ("fields", "strides"),
     [({}, [1, 4]), ({"addition": False}, [4]), ({"reduction": False}, [1, 4]), ({"addition": False, "learnt": False}, [4])],
 )
-def test_logits_stand_at_the_finest_stride_and_depend_on_what_is_added(fields, strides):
-    """At stride 2 what is pooled of stride 1; at 1 nothing."""
+def test_logits_are_at_the_finest_stride_and_depend_on_the_added_features(fields, strides):
+    """Stride 2 adds the pooled features of stride 1; stride 1 adds nothing."""
     shapes, read_at = read(fcn_basic.FCNBasicHead(3, **fields), pyramid(1, 2, 4))
     assert shapes == {1: (1, 16, 16, 3)}
     assert read_at == {1: strides}
 
 
 @pytest.mark.parametrize("head", [fcn_basic.recipe("small"), fcn_basic.recipe("unreduced"), segnet.recipe("addition")])
-def test_of_the_encoder_s_features_what_was_pooled_is_added_and_nothing_at_the_finest_stride(head):
-    """Badrinarayanan et al. 2017, figure 3: what pooling left out reaches no logits."""
+def test_only_pooled_features_of_the_encoder_are_added_and_none_at_the_finest_stride(head):
+    """Badrinarayanan et al. 2017, figure 3: pixels that pooling leaves out do not affect the logits."""
     features = pyramid(1, 2, 4)
     variables = jitted.init(build(head), jax.random.key(0), features, train=False)
     logits = jitted.apply(build(head), variables, features, train=False)
@@ -69,6 +69,6 @@ def test_bilinear_interpolation_upsamples_the_coarsest_scores():
     np.testing.assert_allclose(logits[1], twice, rtol=1e-5, atol=1e-6)
 
 
-def test_one_stride_is_refused():
+def test_a_single_stride_is_refused():
     with pytest.raises(UserError, match=r"FCNBasicHead joins features whose strides double .*; the encoder gives \[8\]. Take such"):
         jitted.init(fcn_basic.FCNBasicHead(2), jax.random.key(0), pyramid(8), train=False)

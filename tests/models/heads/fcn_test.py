@@ -13,7 +13,7 @@ def test_one_stride_gives_logits_at_that_stride():
     assert {stride: found.shape for stride, found in logits.items()} == {8: (1, 2, 3, 3)}
 
 
-def test_scores_of_finer_strides_are_added_to_the_upsampled_ones():
+def test_scores_of_finer_strides_are_added_to_the_upsampled_scores():
     features = {stride: jax.random.normal(jax.random.key(stride), (1, 8 // stride, 8 // stride, 5)) for stride in (2, 4)}
     head = FCNHead(classes=3, width=4, strides=(4, 2))
     logits, variables = head.init_with_output(jax.random.key(0), features, train=False)
@@ -23,11 +23,11 @@ def test_scores_of_finer_strides_are_added_to_the_upsampled_ones():
     assert logits[2].shape == (1, 4, 4, 3)
 
 
-def test_a_stride_that_the_encoder_lacks_is_named_with_those_it_has():
+def test_a_stride_that_the_encoder_lacks_is_named_with_its_strides():
     with pytest.raises(UserError, match=r"FCNHead reads stride 2; the encoder gives \[4\]. Set"):
         jitted.init(FCNHead(classes=2, strides=(4, 2)), jax.random.key(0), {4: jnp.zeros((1, 4, 4, 3))}, train=False)
 
 
-def test_no_strides_are_refused():
+def test_an_empty_list_of_strides_is_refused():
     with pytest.raises(UserError, match=r"FCNHead reads at least one stride; its strides are \(\). Name strides"):
         jitted.init(FCNHead(classes=2, strides=()), jax.random.key(0), {4: jnp.zeros((1, 4, 4, 3))}, train=False)

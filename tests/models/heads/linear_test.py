@@ -28,6 +28,6 @@ def test_the_scale_of_the_features_does_not_matter_in_training():
     np.testing.assert_allclose(large[4], logits[4], atol=1e-3)
 
 
-def test_a_stride_that_the_encoder_lacks_is_named_with_those_it_has():
+def test_a_stride_that_the_encoder_lacks_is_named_with_its_strides():
     with pytest.raises(UserError, match=r"LinearHead reads stride 8; the encoder gives \[2, 4\]. Set the stride of LinearHead"):
         jitted.init(LinearHead(classes=2), jax.random.key(0), {2: jnp.zeros((1, 4, 4, 3)), 4: jnp.zeros((1, 2, 2, 3))}, train=False)

@@ -29,7 +29,7 @@ def test_with_its_encoder_it_has_the_published_number_of_parameters(size):
         assert tree.count(jax.eval_shape(lambda image, network=network: network.init(keys, image), image)["params"]) == count
 
 
-def test_it_reads_the_coarsest_four_strides_or_those_it_is_told():
+def test_it_reads_the_four_coarsest_strides_or_the_given_strides():
     five = pyramid(1, 2, 4, 8, 16)
     for strides, seen in (((), [2, 4, 8, 16]), ((8, 4), [4, 8])):
         head = segformer.SegFormerHead(2, width=4, strides=strides)

@@ -32,8 +32,8 @@ from tests.models.heads.unet_test import Network, pyramid, read
         ("basic", fcn_basic.recipe("plain", classes=11), 1_661_835, 1.625),
     ],
 )
-def test_with_its_encoder_each_variant_has_the_published_number_of_parameters_to_2_5_percent(encoder, head, count, published):
-    """Published to 25,000 (table 1); without reduction ours is 2.3 % more, and no kernel of whole pixels gives the paper's number."""
+def test_with_its_encoder_each_variant_has_the_published_number_of_parameters_within_2_5_percent(encoder, head, count, published):
+    """Published to 25,000 (table 1); without reduction ours has 2.3 % more, and no integer kernel size gives the paper's number."""
     image = jax.ShapeDtypeStruct((1, 360, 480, 3), jnp.float32)
     network = Network(build(vgg.recipe(encoder)), build(head))
     logits, variables = jax.eval_shape(lambda image: network.init_with_output(jax.random.key(0), image), image)
@@ -43,7 +43,7 @@ def test_with_its_encoder_each_variant_has_the_published_number_of_parameters_to
 
 @pytest.mark.parametrize("variant", ["vgg16", "basic", "addition", "single"])
 def test_each_variant_equals_torch_on_a_size_that_the_poolings_do_not_divide(variant):
-    """The recipes of the paper, in narrow: section 3, and 3.1 with two of its variants."""
+    """The paper's recipes, with fewer channels: section 3, and two variants of section 3.1."""
     deep = variant == "vgg16"
     encoder = vgg.recipe("vgg16" if deep else "basic")
     encoder.widths = (3, 4, 5, 6, 6) if deep else (5, 5, 5, 5)
@@ -64,7 +64,7 @@ def test_each_variant_equals_torch_on_a_size_that_the_poolings_do_not_divide(var
 
 
 @pytest.mark.parametrize("fields", [{}, {"depthwise": True}, {"addition": True}])
-def test_it_climbs_to_the_finest_stride_of_encoders_whose_channels_differ(fields):
+def test_it_upsamples_to_the_finest_stride_of_encoders_with_other_channels(fields):
     features = {stride: jnp.tile(array, stride) for stride, array in pyramid(2, 4, 8).items()}
     shapes, read_at = read(segnet.SegNetHead(3, **fields), features)
     assert shapes == {2: (1, 8, 8, 3)}
@@ -72,7 +72,7 @@ def test_it_climbs_to_the_finest_stride_of_encoders_whose_channels_differ(fields
 
 
 @pytest.mark.parametrize(("size", "strides"), [("bayesian", [8, 16, 32, 16, 8, 4]), ("bayesian_basic", [8, 16, 8, 4])])
-def test_bayesian_segnet_drops_half_of_what_its_central_encoders_and_decoders_give(size, strides):
+def test_bayesian_segnet_drops_half_of_the_outputs_of_its_central_encoders_and_decoders(size, strides):
     """Where the authors' prototxts have their dropout layers: encdrop3 to 5 and decdrop5 to 3, encdrop3 and 4 and decdrop4 and 3."""
     network, dropped = Network(build(vgg.recipe(size)), build(segnet.recipe(size))), []
 

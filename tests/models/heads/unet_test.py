@@ -44,7 +44,7 @@ def test_with_its_encoder_it_has_the_published_number_of_parameters(channels, cl
 
 @pytest.mark.parametrize("fields", [{}, {"norm": "batch", "use_bias": False}, {"norm": "batch"}])
 def test_the_network_equals_torch(fields):
-    """Ronneberger et al. 2015, figure 1, in narrow, with and without batch norm."""
+    """Ronneberger et al. 2015, figure 1, with fewer channels, with and without batch norm."""
     encoder = convnet.ConvNet(widths=(3, 5), convolutions=2, bottleneck=6, **fields)
     image = oracle.image(2, 12, 16, 3)
     found, other = oracle.with_variables(Network(encoder, unet.UNetHead(4, **fields)), image)
@@ -69,7 +69,7 @@ def pyramid(*strides, side=16, width=4):
 
 
 def read(head, features):
-    """({stride: logits' shape}, {stride of logits: strides whose features they depend on})."""
+    """Return ({stride: logits' shape}, {stride of logits: strides whose features they depend on})."""
 
     variables = jax.tree.map(jnp.asarray, oracle.variables_of(head, features))
 
@@ -85,13 +85,13 @@ def read(head, features):
     return shapes, {at: [stride for stride, slope in found[at].items() if np.any(slope)] for at in shapes}
 
 
-def test_logits_stand_at_the_finest_stride_and_depend_on_every_stride():
+def test_logits_are_at_the_finest_stride_and_depend_on_every_stride():
     shapes, seen = read(unet.UNetHead(classes=3), pyramid(2, 4, 8))
     assert shapes == {2: (1, 8, 8, 3)}
     assert seen == {2: [2, 4, 8]}
 
 
-def test_deep_supervision_gives_logits_at_coarser_strides_too():
+def test_deep_supervision_also_gives_logits_at_coarser_strides():
     shapes, _ = read(unet.UNetHead(classes=3, deep_supervision=1), pyramid(1, 2, 4))
     assert shapes == {1: (1, 16, 16, 3), 2: (1, 8, 8, 3)}
 
@@ -105,6 +105,6 @@ def test_deep_supervision_gives_logits_at_coarser_strides_too():
         (unet.UNetHead(2, deep_supervision=2), (1, 2, 4), r"deep_supervision is at most 1; it is 2. Lower it, or give"),
     ],
 )
-def test_what_does_not_fit_the_pyramid_is_refused(head, strides, message):
+def test_arguments_that_do_not_fit_the_pyramid_are_refused(head, strides, message):
     with pytest.raises(UserError, match=message):
         jitted.init(head, jax.random.key(0), pyramid(*strides), train=False)

@@ -38,19 +38,19 @@ def test_on_vit_b_with_a_neck_it_has_the_published_number_of_parameters(width, c
 
 
 @pytest.mark.parametrize(("size", "cells"), [((7, 10), 3), ((6, 6), 6), ((2, 5), 6), ((9, 4), 1)])
-def test_pooling_into_cells_is_torch_s_whatever_the_size(size, cells):
+def test_pooling_into_cells_equals_torch_at_any_size(size, cells):
     features = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
     theirs = torch.nn.AdaptiveAvgPool2d(cells)(torch.tensor(features).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     np.testing.assert_allclose(upernet.adaptive_average_pool(jnp.asarray(features), cells), theirs, atol=1e-6)
 
 
-def test_logits_stand_at_the_finest_stride_and_depend_on_every_stride():
+def test_logits_are_at_the_finest_stride_and_depend_on_every_stride():
     shapes, seen = read(upernet.UPerNetHead(classes=3, width=4, pools=(1, 2)), pyramid(2, 4, 8))
     assert shapes == {2: (1, 8, 8, 3)}
     assert seen == {2: [2, 4, 8]}
 
 
-def test_the_auxiliary_head_reads_the_second_coarsest_stride_alone():
+def test_the_auxiliary_head_reads_only_the_second_coarsest_stride():
     head = upernet.UPerNetHead(classes=3, width=4, pools=(1,), deep_supervision=1, auxiliary_width=4)
     shapes, seen = read(head, pyramid(1, 2, 4))
     assert shapes == {1: (1, 16, 16, 3), 2: (1, 8, 8, 3)}
@@ -65,6 +65,6 @@ def test_the_auxiliary_head_reads_the_second_coarsest_stride_alone():
         ({"strides": (16,)}, r"UPerNetHead reads stride 16; the encoder gives \[4, 8\]"),
     ],
 )
-def test_what_does_not_fit_the_pyramid_is_refused(fields, message):
+def test_arguments_that_do_not_fit_the_pyramid_are_refused(fields, message):
     with pytest.raises(UserError, match=message):
         jitted.init(upernet.UPerNetHead(classes=2, **fields), jax.random.key(0), pyramid(4, 8), train=False)

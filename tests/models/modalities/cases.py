@@ -1,4 +1,4 @@
-"""What the tests of modalities share: a batch with all of them, and their contract."""
+"""Helpers of the tests of modalities: a batch with all modalities, and their contract."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from tests import jitted
 
 
 def batch(rows=4):
-    """16 x 16 pixels, 0.1 s of stereo sound, captions of 5 to 8 bytes."""
+    """Return a batch of 16 x 16 pixels, 0.1 s of stereo sound, and captions of 5 to 8 bytes."""
     rng = np.random.default_rng(0)
     label = rng.integers(0, 3, (rows, 16, 16))
     label[:, :4, :8] = IGNORE
@@ -31,7 +31,7 @@ def batch(rows=4):
 
 
 def check_tokens(modality, inputs, count):
-    """Tokens are `count`, each from its own part of the input, and from the record's own input."""
+    """Assert that there are `count` tokens, each from its own part of the input and only from its record."""
     variables = jitted.init(modality, jax.random.key(0), inputs, 8, "float32")
     found = jitted.apply(modality, variables, inputs, 8, "float32")
     assert found.shape == (4, count, 8)

@@ -22,7 +22,7 @@ def test_every_second_pixel_is_read_and_patches_of_ignored_pixels_are_missing():
     np.testing.assert_array_equal(np.any(np.asarray(other != found), axis=(0, 2)), np.arange(16) == 5)
 
 
-def test_the_error_is_torchs_cross_entropy_over_labelled_pixels():
+def test_the_error_equals_torchs_cross_entropy_over_labelled_pixels():
     rng = np.random.default_rng(1)
     values = rng.normal(size=(4, 16, 12)).astype(np.float32)
     labels = np.asarray(BATCH["label"])[:, ::2, ::2].reshape(4, 4, 2, 4, 2).transpose(0, 1, 3, 2, 4).reshape(4, 16, 4)
@@ -38,7 +38,7 @@ def test_the_error_is_torchs_cross_entropy_over_labelled_pixels():
     np.testing.assert_array_equal(found[:, :2], 0)
 
 
-def test_pictures_are_label_maps_with_hidden_patches_predicted():
+def test_pictures_are_label_maps_with_predicted_hidden_patches():
     values = jnp.tile(jnp.array([0.0, 0.0, 1.0]), (4, 16, 4))  # class 2 everywhere
     picture = OURS.picture(values, jnp.tile(jnp.arange(16) < 8, (4, 1)), BATCH)
     assert picture.shape == (4, 16, 16)
@@ -46,6 +46,6 @@ def test_pictures_are_label_maps_with_hidden_patches_predicted():
     np.testing.assert_array_equal(picture[:, :8:2, ::2], BATCH["label"][:, :8:2, ::2])
 
 
-def test_a_patch_that_is_no_multiple_of_the_stride_is_refused():
+def test_a_patch_that_is_not_a_multiple_of_the_stride_is_refused():
     with pytest.raises(UserError, match="multiple of its stride, 4; got 6"):
         Label(classes=3, patch=6)

@@ -18,12 +18,12 @@ def test_every_byte_is_a_token_and_zeros_are_missing():
     assert np.argwhere(np.any(np.asarray(other != found), axis=2)).tolist() == [[2, 4]]
 
 
-def test_the_same_byte_at_another_place_is_another_token():
+def test_the_same_byte_at_another_position_is_another_token():
     _, found = cases.check_tokens(Text(), {**BATCH, "caption": jnp.full((4, 8), ord("a"), jnp.uint8)}, 8)
     assert len(np.unique(found[0], axis=0)) == 8
 
 
-def test_the_error_is_torchs_cross_entropy():
+def test_the_error_equals_torchs_cross_entropy():
     values = np.random.default_rng(1).normal(size=(4, 8, 256)).astype(np.float32)
     target = torch.tensor(np.array(BATCH["caption"])).long().reshape(-1)
     expected = torch.nn.functional.cross_entropy(torch.tensor(values).reshape(-1, 256), target, reduction="none")

@@ -1,0 +1,37 @@
+"""An example of the input of a config's network, and the channels of its images: known without building the network or reading data."""
+
+from typing import Any
+
+import numpy as np
+
+from aeseg import spec
+from aeseg.data import narration
+from aeseg.data.planes import stacked
+from aeseg.runs.data import split_config
+
+
+def config_example(config: Any) -> dict[str, Any]:
+    """Return a row of zeros of the window's size, with everything that a method may read."""
+    h, w = config.window
+    row = {"image": np.zeros((1, h, w, image_channels(config)), np.uint8), "label": np.zeros((1, h, w), np.int32)}
+    beside = {"caption": np.zeros((1, narration.CAPTION), np.uint8), "sound": np.zeros((1, narration.RATE, 2), np.float32)}
+    modalities = spec.build(config.method.get("modalities", ()))
+    further = {each.key: each.example(h, w) for each in modalities if hasattr(each, "example")}
+    return {**row, "depth": np.zeros((1, h, w), np.float32), **beside, **further}
+
+
+def image_channels(config: Any) -> int:
+    """Return the channels of the images that a config's network reads, known from its decoder or else from its training data.
+
+    Each `Stack` adds its channels to the images of the data.
+    """
+    given = config.method.get("decoder", {}).get("channels", 0)
+    if given:
+        return next(channels for channels in range(1, given + 1) if decoder_channels(config.method, channels) >= given)
+    further = stacked(spec.build(config.data.get("evaluation_transforms", ())))
+    return int(split_config(spec.plain(config.data), "train").get("channels", 3)) + sum(further.values())
+
+
+def decoder_channels(method: Any, channels: int) -> int:
+    """Return the channels that the decoder of a method's config must return for images of so many: the numbers of its likelihood."""
+    return int(spec.build(method.likelihood).numbers(channels)) if "likelihood" in method else channels

@@ -1,0 +1,123 @@
+"""Networks of the table `reference`: autoencoders and segmenters of scenes of 32x32, and fully connected networks of CIFAR-10.
+
+Command   python -m experiments.tables reference --run --rows="code*"
+          python -m experiments.pretrain --config=reference:example --workdir=runs/example
+          python -m experiments.segment --config=reference:classifier --init=runs/example
+Cost      not yet measured      Expected  not yet measured
+"""
+
+from ml_collections import ConfigDict
+
+from aeseg.data.colours import PhotometricJitter
+from aeseg.data.sources.folder import Folder
+from aeseg.data.sources.scenes import CLASSES, Scenes
+from aeseg.data.transforms import HorizontalFlip, RandomResizedCrop
+from aeseg.methods.reconstruction import Reconstruction
+from aeseg.models.decoders.convolutional import ConvolutionalDecoder
+from aeseg.models.decoders.dense import DenseDecoder
+from aeseg.models.encoders.convnet import ConvNet
+from aeseg.models.encoders.dense import DenseEncoder
+from aeseg.models.heads.dense import DenseHead
+from aeseg.models.heads.fcn import FCNHead
+from aeseg.models.heads.unet import UNetHead
+from aeseg.noises import Squares
+from aeseg.runs.configs import data_config, number, run_config, segmenter_config, warm_adamw
+from aeseg.spec import choose, recipe, spec
+from aeseg.training.optimiser import adamw
+
+SIDE = 32
+IMAGES = 16_384
+"""Scenes for training; `data.fraction` says how many of them are unlabelled or have labels."""
+UNLABELLED, LABELLED = 4_096, 128
+WIDTHS = (32, 64, 128)
+"""Channels of the convolutional autoencoder with a code: half of the example's."""
+ARGUMENTS = (
+    *("convolutional", "dense", "convolutional,cifar10", "dense,cifar10", "example", "denoising"),
+    *("code", "classifier", "unet", "fcn", "small", "small,none", "small,crops", "small,all"),
+)
+
+
+def get_config(argument: str = "example") -> ConfigDict:
+    """Return the config of an autoencoder (pretrains) or a segmenter.
+
+    `convolutional`, `dense`     autoencoders with a code of 4x4 cells at 32x32; `,cifar10`: of CIFAR-10's images in data/cifar10
+    `example`                    the reference example's network, of scenes
+    `denoising`                  a small convolutional network that fills in squares of 8 pixels
+    `code`                       a segmenter with one head for the encoder of either code
+    `classifier`, `unet`, `fcn`  segmenters on the example's encoder whose heads have equally many parameters: fully connected, with
+                                 skips, and convolutional at stride 8
+    `small[,augmentation]`       a small U-Net, trained with none, flips (default), crops and flips, or all augmentations
+    """
+    name, _, rest = argument.partition(",")
+    if name in ("convolutional", "dense", "example", "denoising"):
+        return _pretraining(_autoencoder(name), cifar10=rest == "cifar10")
+    return _segmentation(name, rest or "flips")
+
+
+def _autoencoder(name: str) -> ConfigDict:
+    """Return the method of a name; all but `denoising` minimise the example's objective."""
+    if name == "denoising":
+        method = recipe("aeseg.methods", "denoising")
+        method.noise = (spec(Squares, size=8, share=0.6),)
+        return method
+    example = {
+        "encoder": recipe("aeseg.models.encoders", "convnet", "reference"),
+        "decoder": recipe("aeseg.models.decoders", "convolutional", "reference"),
+    }
+    convolutional = {"encoder": spec(ConvNet, widths=WIDTHS, bottleneck=16), "decoder": spec(ConvolutionalDecoder, widths=WIDTHS[::-1])}
+    dense = {"encoder": spec(DenseEncoder, width=16), "decoder": spec(DenseDecoder)}
+    return spec(Reconstruction, objective="binary_cross_entropy", **choose(name, example=example, convolutional=convolutional, dense=dense))
+
+
+def _pretraining(method: ConfigDict, cifar10: bool) -> ConfigDict:
+    """Return the run of an autoencoder, with the example's optimiser and batches."""
+    splits = {name: spec(Folder, root="data/cifar10", images=name, labels="") for name in ("train", "test")}
+    data = data_config({**splits, "validation": splits["test"]}) if cifar10 else _scenes(UNLABELLED, (spec(HorizontalFlip),))
+    steps = number(390)
+    return run_config(
+        method,
+        data,
+        steps=steps,
+        batch_size=32,
+        window=(SIDE, SIDE),
+        optimiser=spec(adamw, learning_rate=1e-3, steps=steps, schedule="constant", weight_decay=0.0),
+        evaluate_every=steps,
+        save_every=steps,
+        keep=1,
+        next="reference:small" if "noise" in method else "reference:classifier",
+    )
+
+
+def _segmentation(name: str, augmentation: str) -> ConfigDict:
+    """Return the run of a segmenter."""
+    example = recipe("aeseg.models.encoders", "convnet", "reference")
+    parts = choose(
+        name,
+        code={"encoder": _autoencoder("convolutional").encoder, "head": spec(FCNHead, classes=8, width=64)},
+        classifier={"encoder": example, "head": spec(DenseHead, classes=8, width=15)},
+        unet={"encoder": example, "head": spec(UNetHead, classes=8, convolutions=1)},
+        fcn={"encoder": example, "head": spec(FCNHead, classes=8, width=358)},
+        small={"encoder": recipe("aeseg.models.encoders", "convnet"), "head": recipe("aeseg.models.heads", "unet")},
+    )
+    crops = (spec(RandomResizedCrop, height=SIDE, width=SIDE, smallest=0.4), spec(HorizontalFlip))
+    augmentations = {"none": (), "flips": crops[1:], "crops": crops, "all": (*crops, spec(PhotometricJitter))}
+    transforms = choose(augmentation, **{name: {"are": each} for name, each in augmentations.items()})["are"]
+    steps = number(400)
+    return run_config(
+        segmenter_config(parts["head"], parts["encoder"], len(CLASSES)),
+        _scenes(LABELLED, transforms),
+        steps=steps,
+        batch_size=16,
+        window=(SIDE, SIDE),
+        optimiser=warm_adamw(2e-3 if name == "small" else 1e-3, steps),
+        evaluate_every=steps,
+        save_every=steps,
+        keep=1,
+    )
+
+
+def _scenes(images: int, transforms: tuple[ConfigDict, ...]) -> ConfigDict:
+    """Return the data of scenes, of which so many train."""
+    sizes = {"train": IMAGES, "validation": 256, "test": 512}
+    splits = {split: spec(Scenes, split=split, records=records, height=SIDE, width=SIDE) for split, records in sizes.items()}
+    return data_config(splits, transforms=transforms, fraction=images / IMAGES)

@@ -1,0 +1,145 @@
+"""The statements of the text that aeseg began with, each with the comparisons of `experiments.papers.reference` and other tables."""
+
+from collections.abc import Iterator
+
+from ..papers import METHODS, scenes_labels
+from ..papers.reference import CELLS, CHANNELS, DATA, LABELS, MIDDLE, MOST
+from ..papers.reference_tuning import TRIALS
+from ..study.claims import Claim, Comparison
+
+
+def _over(table: str, ours: str, theirs: str, shares: tuple[str, ...], name: str) -> Comparison:
+    """Return a method's difference to another row, averaged over the shares of another table's labels."""
+    pairs = tuple((ours.format(share), theirs.format(share)) for share in shares)
+    return Comparison(name, pairs, "dice_vessel" if table.startswith("drive") else "mean_iou", 0.01, table=table)
+
+
+def _gains() -> Iterator[Comparison]:
+    """Yield one comparison for each method and network over labels: those of this table, then those of others."""
+    pairs = tuple((f"classifier, {labels} labels, pretrained", f"classifier, {labels} labels, scratch") for labels in LABELS)
+    yield Comparison("the example, classifier, scenes 32x32", pairs, "mean_iou", 0.01)
+    yield Comparison("denoising, U-Net, scenes 64x64, 128 labels", (("pretrained", "scratch"),), "mean_iou", 0.01, table="scenes")
+    for table, shares, data in (
+        ("camvid_labels", ("1/60", "1/16", "1/8", "1/4", "all"), "CamVid 72x96, 6 to 367 labels"),
+        ("drive_labels", ("1 image", "2 images", "4 images", "all"), "DRIVE, 1 to 18 labels"),
+    ):
+        for method in METHODS.values():
+            yield _over(table, f"{method}, {{}}", "scratch, {}", shares, f"{method}, U-Net, {data}")
+    labels = tuple(str(each) for each in scenes_labels.LABELS)
+    mae = _over("scenes_labels", "MAE, {} labels", "ViT scratch, {} labels", labels, "MAE, U-Net on a ViT, scenes 64x64, 8 to 2,048 labels")
+    yield mae._replace(scale="gpu")
+    for method, network in (("denoising", "convnet"), ("SparK", "convnet"), ("MAE", "vit"), ("SimMIM", "vit"), ("FCMAE", "convnextv2")):
+        name = f"{method}, U-Net on {network}, CamVid 96x128, 37 and 367 labels, 3 seeds"
+        yield _over("camvid_small", f"{method}, {{}}", f"scratch {network}, {{}}", ("10 %", "100 %"), name)._replace(primary=False)
+
+
+CLAIMS = (
+    Claim(
+        "A convolutional autoencoder (64-128-256, sigmoid, binary cross-entropy, Adam, batch 32, 50 epochs) learns CIFAR-10.",
+        (Comparison("50 epochs against one", (("example", "example, 1 epoch"),), "psnr", 1.0),),
+        rows="example*",
+    ),
+    Claim(
+        "Its objective is the mean of squared norms of x - D(E(x)).",
+        (
+            Comparison(
+                "squared error against binary cross-entropy",
+                (("objective: squared error, 5 epochs", "objective: binary cross-entropy, 5 epochs"),),
+                "psnr",
+                0.5,
+            ),
+        ),
+        rows="objective*",
+    ),
+    Claim(
+        "Convolutions suit images better than fully connected layers.",
+        (
+            *(
+                Comparison(
+                    f"code of {CELLS * channels}, {data}",
+                    ((f"code of {CELLS * channels}, {data}: convolutional", f"code of {CELLS * channels}, {data}: dense"),),
+                    "psnr",
+                    0.5,
+                    primary=channels == 16,
+                )
+                for data in DATA
+                for channels in CHANNELS
+            ),
+            Comparison(
+                "as the start of a segmenter",
+                (("code of 256, segmented: convolutional, pretrained", "code of 256, segmented: dense, pretrained"),),
+                "mean_iou",
+                0.01,
+            ),
+        ),
+        rows="code*",
+    ),
+    Claim(
+        "A CNN encoder, a convolution and a fully connected classifier with cross-entropy segment images.",
+        tuple(
+            Comparison(
+                f"as good as {rival}, {labels} labels",
+                ((f"classifier, {labels} labels, scratch", f"classifier's rival {rival}, {labels} labels, scratch"),),
+                "mean_iou",
+                0.02,
+                bar=-0.02,
+                primary=labels == MIDDLE,
+            )
+            for labels in LABELS
+            for rival in ("U-Net", "FCN")
+        ),
+        rows="classifier*",
+    ),
+    Claim("An autoencoder raises the accuracy of segmentation.", tuple(_gains()), rows="classifier*"),
+    Claim(
+        "Data augmentation and larger data sets raise it.",
+        (
+            Comparison(
+                "all augmentations against none", ((f"data: all, {MIDDLE} labels", f"data: none, {MIDDLE} labels"),), "mean_iou", 0.01
+            ),
+            Comparison("2,048 labels against 128", ((f"data: flips, {MOST} labels", f"data: flips, {MIDDLE} labels"),), "mean_iou", 0.01),
+            Comparison(
+                "16,384 unlabelled images against 256",
+                ((f"data: flips, {MIDDLE} labels, after 16,384 images", f"data: flips, {MIDDLE} labels, after 256 images"),),
+                "mean_iou",
+                0.01,
+            ),
+            Comparison(
+                "all augmentations, with 2,048 labels",
+                ((f"data: all, {MOST} labels", f"data: none, {MOST} labels"),),
+                "mean_iou",
+                0.01,
+                primary=False,
+            ),
+        ),
+        rows="data*",
+    ),
+    Claim(
+        "Tuning the model and its parameters raises it.",
+        (
+            Comparison(
+                f"the best of {len(TRIALS)} trials against the default", (("tuned", f"data: flips, {MIDDLE} labels"),), "mean_iou", 0.01
+            ),
+        ),
+        rows="tuned",
+    ),
+    Claim(
+        "Several modalities raise it.",
+        tuple(
+            Comparison(
+                f"cracks: {ours} against {theirs}", ((ours, theirs),), "iou_crack", 0.01, table="cracks", primary=ours == "all, vote"
+            )
+            for ours, theirs in (
+                ("all, vote", "RGB"),
+                ("all, stacked", "RGB"),
+                ("RGB + depth, stacked", "RGB"),
+                ("RGB + thermal, stacked", "RGB"),
+                ("all, fusion", "RGB, ViT"),
+            )
+        ),
+    ),
+    Claim(
+        "The same features serve generation, compression and restoration.",
+        lacking="no table of generation, compression or restoration is recorded",
+    ),
+)
