@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Shapes checked at every call, no silent broadcasting; warnings are errors (pyproject.toml).
-=======
-"""Tests run on eight virtual CPU devices; shapes are checked at every call; rank promotion and warnings are errors.
->>>>>>> main
+"""Shapes are checked at every call; rank promotion and warnings are errors.
 
 XLA barely optimises, except in tests marked `optimised`, and there is one device, except in tests marked `spread`, which have
 eight virtual ones (tests/lanes.py).
@@ -76,19 +72,12 @@ LONG = {
     "tests/methods/quantised_test.py": 35,
     "tests/training/nonfinite_test.py": 35,
 }
-"""Seconds, roughly, of what takes long: it starts first, so that no worker is idle while another is at it in the end."""
+"""Approximate seconds of the longest groups.  They start first, so that no worker is idle at the end."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-<<<<<<< HEAD
-    """Give all that is tested of one part to one worker, and all other tests of one file: what they share is made once.
-
-    The longest begin.
-    """
-=======
-    """Give all tests of a part to one worker, and all other tests of a file, so that they share fixtures and programs."""
->>>>>>> main
+    """Give all tests of a part to one worker, and all other tests of a file, so that they share fixtures and programs; the longest first."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByPart(LoadScopeScheduling):

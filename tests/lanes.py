@@ -1,15 +1,8 @@
-<<<<<<< HEAD
-"""Lanes: nearly all tests run programs that XLA barely optimises, on one device; some as users compile them, some on eight devices.
-
-XLA optimises a tiny network for longer than the network computes.  The optimised lane keeps what is claimed of users'
-programs: golden losses, equality to the bit, and the fast forms of layers.  Eight devices on one core wait for one another, and
-programs that are cut compile for longer.  The spread lane keeps what is claimed of several devices.
-=======
-"""Two lanes: for most tests XLA barely optimises; tests in the optimised lane compile programs as users do.
+"""Lanes: for most tests XLA barely optimises and there is one device; some compile programs as users do, some have eight devices.
 
 XLA takes longer to optimise a tiny network than the network takes to compute.  The optimised lane is for claims about users' programs:
-golden losses, bit equality, and the fast forms of layers.
->>>>>>> main
+golden losses, bit equality, and the fast forms of layers.  Eight devices on one core wait for each other, and sharded programs take
+longer to compile.  The spread lane is for claims about several devices.
 """
 
 import contextlib

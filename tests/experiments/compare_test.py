@@ -29,13 +29,7 @@ def own(tmp_path_factory):
 @pytest.fixture(scope="module")
 def compared(own, tmp_path_factory):
     """The folder of a comparison with a broken pretraining: weight decay leaves nothing of its kernels, and its units are dead."""
-<<<<<<< HEAD
     output, patch = tmp_path_factory.mktemp("compared"), pytest.MonkeyPatch()
-=======
-    output, patch, one = tmp_path_factory.mktemp("compared"), pytest.MonkeyPatch(), jax.devices()[:1]
-    for name in ("devices", "local_devices"):  # eight virtual devices on a few cores wait for each other
-        patch.setattr(jax, name, lambda: one)
->>>>>>> main
     sound = settings.pretraining
 
     def broken(*arguments):

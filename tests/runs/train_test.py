@@ -92,12 +92,8 @@ def test_from_scratch_only_the_architecture_is_used(run, pretrained, tmp_path, c
     assert not same(ours, theirs)
 
 
-<<<<<<< HEAD
 @pytest.mark.spread
-def test_the_last_lines_give_numbers_pictures_and_the_next_command_which_runs(run, pretrained, tmp_path, capsys):
-=======
 def test_the_last_lines_give_numbers_pictures_and_a_next_command_that_runs(run, pretrained, tmp_path, capsys):
->>>>>>> main
     workdir = tmp_path / "run"
     assert run(segment, "--config=folder:unet", f"--init={pretrained}", f"--workdir={workdir}") == 0
     last = capsys.readouterr().out.strip().splitlines()[-3:]
@@ -118,16 +114,11 @@ TINY = (
 )  # fmt: skip
 
 
-<<<<<<< HEAD
 FOUR_DEVICES = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=4")
 
 
-def test_two_processes_train_the_model_that_one_does(tmp_path):
-    """SLURM's own variables start them; each loads its rows, and both write one checkpoint."""
-=======
 def test_two_processes_train_the_same_model_as_one(tmp_path):
     """SLURM's variables start them; each loads its rows, and both write one checkpoint."""
->>>>>>> main
     job = str(os.getpid())
     cluster = {"SLURM_JOB_ID": job, "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
     command = [sys.executable, "-m", "experiments.pretrain", *TINY, f"--workdir={tmp_path / 'two'}"]

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -13,9 +11,12 @@ from aeseg import tree
 from aeseg.training import loop, mesh
 from aeseg.training.checkpoints import Checkpoints
 from aeseg.training.log import Log
+from tests.forked import Forked
 from tests.training import cases
+from tests.training.program import main
 from tests.training.signals_test import ENVIRONMENT, port
 
+pytestmark = pytest.mark.spread
 STEPS = 6
 
 
@@ -68,10 +69,11 @@ def test_a_run_goes_on_on_other_devices_sharded_or_not(tmp_path, whole, before, 
 
 def two_processes(workdir, steps, fsdp):
     """Train or resume in two processes with two devices each."""
-    environment = {**ENVIRONMENT, "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"}
-    command = [sys.executable, "-m", "tests.training.program", str(workdir), f"steps={steps}", "ranks=2", f"port={port()}", "log_every=1"]
-    ranks = [subprocess.Popen([*command, f"rank={rank}", f"fsdp={fsdp}", "ema=0.9"], env=environment) for rank in (0, 1)]
-    assert [rank.wait(timeout=200) for rank in ranks] == [0, 0]
+    environment = {**ENVIRONMENT, "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=2")}
+    options = [str(workdir), f"steps={steps}", "ranks=2", f"port={port()}", "log_every=1", f"fsdp={fsdp}", "ema=0.9"]
+    ranks = [Forked(main, [*options, f"rank={rank}"], environment) for rank in (0, 1)]
+    printed = [rank.communicate(timeout=200) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], printed
 
 
 @pytest.mark.parametrize("fsdp", [1, 4])
