@@ -77,7 +77,7 @@ LONG = {
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Give all tests of a part to one worker, and all other tests of a file, so that they share fixtures and programs; the longest first."""
+    """Give all tests of a part to one worker, and all other tests of a file: they share fixtures and programs.  The longest start first."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByPart(LoadScopeScheduling):
