@@ -4,8 +4,6 @@ import functools
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -15,9 +13,12 @@ from aeseg import tree
 from aeseg.training import loop, mesh
 from aeseg.training.checkpoints import Checkpoints
 from aeseg.training.log import Log
+from tests.forked import Forked
 from tests.training import cases
+from tests.training.program import main
 from tests.training.signals_test import ENVIRONMENT, port
 
+pytestmark = pytest.mark.spread
 STEPS, RESUMED = 6, 4
 """Every second step is saved; what follows RESUMED is removed."""
 
@@ -41,10 +42,10 @@ def trained(workdir, devices, fsdp):
 def two_processes(workdir, fsdp):
     """Train or resume in two processes with two devices each."""
     environment = {**ENVIRONMENT, "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"}
-    command = [sys.executable, "-m", "tests.training.program", str(workdir), f"steps={STEPS}", "ranks=2", f"port={port()}", f"fsdp={fsdp}"]
-    more = ["log_every=1", "save_every=2", "ema=0.9"]
-    ranks = [subprocess.Popen([*command, *more, f"rank={rank}"], env=environment) for rank in (0, 1)]
-    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    options = [str(workdir), f"steps={STEPS}", "ranks=2", f"port={port()}", "log_every=1", "save_every=2", f"fsdp={fsdp}", "ema=0.9"]
+    ranks = [Forked(main, [*options, f"rank={rank}"], environment) for rank in (0, 1)]
+    printed = [rank.communicate(timeout=300) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], printed
 
 
 @pytest.fixture(scope="module")
