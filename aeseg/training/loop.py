@@ -138,7 +138,11 @@ def train(
 
 
 def _save(state: TrainState, numbers: dict[str, float], checkpoints: Checkpoints) -> None:
-    """Save without a time limit."""
+    """Save without a time limit, and without an exception for a signal.
+
+    An exception inside Orbax's save can leave a thread that waits for a sign of the main thread, up to 20 minutes; the end of the process
+    waits for that thread.
+    """
     with signals.unhurried():
         checkpoints.save(state, numbers)
 
