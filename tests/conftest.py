@@ -37,6 +37,7 @@ if worker and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
+import submitit  # noqa: F401  (before absl: its import closes all handlers of logging, and absl closes the stream, which is pytest's)
 from jaxtyping import install_import_hook
 
 install_import_hook("aeseg", "beartype.beartype")

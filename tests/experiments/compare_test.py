@@ -124,7 +124,7 @@ def test_copies_share_a_comparison_and_wait_for_what_another_is_at(own, compared
     assert (compared / "results.jsonl").read_text() == before
     with commands.held(str(compared / "lock"), shared=True):
         assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={compared}", *FLAGS]) == 2
-    assert "another process is at it" in capsys.readouterr().err
+    assert "another process is running this" in capsys.readouterr().err
 
 
 def test_other_settings_in_the_same_folder_are_refused(own, compared, capsys):
