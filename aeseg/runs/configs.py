@@ -92,12 +92,12 @@ def method_config(argument: str, classes: int = 2, encoder: ConfigDict | None = 
 
 
 def segmenter_config(
-    head: ConfigDict, encoder: ConfigDict, classes: int, method: Callable[..., Any] = Segmenter, **fields: Any
+    head: ConfigDict, encoder: ConfigDict, classes: int, method: Callable[..., Any] | None = None, **fields: Any
 ) -> ConfigDict:
     """Return a segmenter; an encoder with features of one stride (a vision transformer) gets a neck for the other strides."""
     if "patch" in encoder and "neck" not in fields:
         fields["neck"] = (necks.unet(encoder.patch, encoder.width),)
-    return spec.spec(method, encoder=encoder, head=head, classes=classes, **fields)
+    return spec.spec(method or Segmenter, encoder=encoder, head=head, classes=classes, **fields)
 
 
 def autoencoders() -> list[str]:

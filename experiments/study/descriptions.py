@@ -104,7 +104,7 @@ def assignments(fields: Mapping[str, object]) -> list[str]:
 def matching(path: str, rows: Sequence[Row]) -> dict[str, set[str]]:
     """Return, by the row's name, the ids of the configs with the row's meaning in a file of results/configs; cached, so never change it."""
     changed = os.stat(path) if os.path.exists(path) else None
-    key = repr((path, changed and (changed.st_mtime_ns, changed.st_size), rows))
+    key = repr((path, changed and (changed.st_mtime_ns, changed.st_size), rows, CODE))
     if key not in _MATCHING:
         recorded = {name: meaning(each) for name, each in stored(path).items()}
         wanted = {name: meaning(each) for name, each in described(rows).items()}

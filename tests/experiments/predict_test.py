@@ -169,7 +169,7 @@ def test_a_full_disk_ends_predict_with_one_sentence(run, segmenter, photos, tmp_
     monkeypatch.setattr(writing, "LARGE", 1 if large else 10**9)
     assert run(predict, segmenter, f"--input={photos}", f"--output={tmp_path / 'out'}") == 2
     assert capsys.readouterr().err.strip().splitlines() == [
-        f"Cannot write to {tmp_path / 'out'}: No space left on device. Free space or name another --output."
+        f"Cannot write to {tmp_path / 'out'}: No space left on device. Free some space, or set another --output."
     ]
 
 
@@ -212,7 +212,7 @@ def test_earlier_results_are_not_read_as_input(photos):
 
 def test_a_pattern_without_matches_is_an_error(run, segmenter, tmp_path, capsys):
     assert run(predict, segmenter, f"--input={tmp_path / 'nowhere'}") == 2
-    assert "matches none. Name a file, a folder" in capsys.readouterr().err
+    assert "matches none. Set --input to a file, a folder" in capsys.readouterr().err
 
 
 def test_no_two_files_share_a_name():

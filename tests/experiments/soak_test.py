@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
+from aeseg.importers import vit
+from aeseg.spec import build
 from aeseg.types import UserError
 from experiments import soak
 from experiments.console import cli
-from experiments.soaking import bad_files, journal, properties, runs
+from experiments.soaking import bad_configs, bad_files, journal, properties, runs
 from experiments.soaking.journal import Case, Outcome
 from experiments.soaking.worker import Clock, Lost, Worker
 
@@ -63,6 +65,12 @@ def test_done_cases_are_not_tried_again_and_failures_only_on_request(tmp_path):
     journal.forget_failures(path)
     journal.tried(cases, path, float("inf"), said.append)
     assert tried == ["a", "b", "b"]
+
+
+def test_what_is_damaged_is_valid_before():
+    assert build(vit.spec_of(bad_configs.VIT)).width == 8
+    assert set(bad_configs.HARMLESS) <= set(bad_configs.FLAGS)
+    assert len(set(bad_configs.FLAGS)) == len(bad_configs.FLAGS)
 
 
 def test_the_results_page_shows_the_last_full_line_of_each_part(monkeypatch):

@@ -67,7 +67,7 @@ def test_predictions_are_the_finest_logits_at_the_image_size():
     ours = method(head=cases.Head(deep_supervision=1))
     variables = initial(ours)
     logits = ours.apply(variables, BATCH["image"], method="predict")
-    pyramid = ours.apply(variables, BATCH["image"], method=lambda module, image: module._logits(image, False))
+    pyramid = ours.apply(variables, BATCH, method=lambda module, batch: module._logits(batch, False))
     assert sorted(pyramid) == [2, 4]
     assert (logits.shape, logits.dtype) == ((8, 12, 16, 3), jnp.float32)
     np.testing.assert_array_equal(logits, images.resize(pyramid[2], 12, 16))
