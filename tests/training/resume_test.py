@@ -18,13 +18,13 @@ from aeseg.training.log import Log
 from tests.training import cases
 from tests.training.signals_test import ENVIRONMENT, port
 
-STEPS, RESUMED = 6, 4
-"""Every second step is saved; what follows RESUMED is removed."""
+STEPS, RESUMED = 6, 5
+"""Every step is saved; the last is removed, and done again."""
 
 
 def trained(workdir, devices, fsdp):
     """Train or resume on so many devices; return the state at the start."""
-    run = cases.run(STEPS, mesh=mesh.create(fsdp, jax.devices()[:devices]), ema=0.9, log_every=1)
+    run = cases.run(STEPS, mesh=mesh.create(fsdp, jax.devices()[:devices]), ema=0.9, log_every=1, save_every=1)
     kept = Checkpoints(os.path.join(workdir, "checkpoints"), keep=5)
     state = loop.initial_state(run, next(cases.batches(0)))
     state = kept.restore(state, say=pytest.fail) or state
@@ -42,7 +42,7 @@ def two_processes(workdir, fsdp):
     """Train or resume in two processes with two devices each."""
     environment = {**ENVIRONMENT, "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"}
     command = [sys.executable, "-m", "tests.training.program", str(workdir), f"steps={STEPS}", "ranks=2", f"port={port()}", f"fsdp={fsdp}"]
-    more = ["log_every=1", "save_every=2", "ema=0.9"]
+    more = ["log_every=1", "save_every=1", "ema=0.9"]
     ranks = [subprocess.Popen([*command, *more, f"rank={rank}"], env=environment) for rank in (0, 1)]
     assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
 
@@ -61,7 +61,8 @@ def whole(tmp_path_factory):
 
 
 def losses(workdir):
-    return {row["step"]: row["train/loss"] for row in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())}
+    rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return {row["step"]: row["train/loss"] for row in rows if "train/loss" in row}
 
 
 @pytest.mark.parametrize(
@@ -87,5 +88,5 @@ def test_a_run_goes_on_on_other_devices_and_processes_sharded_or_not(tmp_path, w
         assert tree.count(start.params) > 1000
     wanted, resumed = losses(whole(*before)), losses(tmp_path / "run")
     assert resumed.keys() == wanted.keys() == set(range(1, STEPS + 1))
-    assert resumed[RESUMED + 1] == pytest.approx(wanted[RESUMED + 1], rel=1e-6)
-    assert resumed[STEPS] == pytest.approx(wanted[STEPS], rel=1e-4)  # Adam makes a step of a gradient that is rounding
+    print(before, after, resumed[STEPS] / wanted[STEPS] - 1)
+    assert resumed[STEPS] == pytest.approx(wanted[STEPS], rel=1e-6)
