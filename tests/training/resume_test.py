@@ -88,5 +88,4 @@ def test_a_run_goes_on_on_other_devices_and_processes_sharded_or_not(tmp_path, w
         assert tree.count(start.params) > 1000
     wanted, resumed = losses(whole(*before)), losses(tmp_path / "run")
     assert resumed.keys() == wanted.keys() == set(range(1, STEPS + 1))
-    print(before, after, resumed[STEPS] / wanted[STEPS] - 1)
     assert resumed[STEPS] == pytest.approx(wanted[STEPS], rel=1e-6)
