@@ -13,6 +13,7 @@ from aeseg.training import mesh, state, step
 SCENES = Scenes(records=10, height=32, width=32)
 
 
+@pytest.mark.spread
 @pytest.mark.parametrize("method", ["denoising", "masked"])
 def test_validation_depends_neither_on_batches_nor_on_devices_nor_on_processes(method):
     ours = build(recipe("aeseg.methods", method, "tiny"))

@@ -1,12 +1,13 @@
-"""Two lanes: for most tests XLA barely optimises; tests in the optimised lane compile programs as users do.
+"""Lanes: for most tests XLA barely optimises and there is one device; some compile programs as users do, some have eight devices.
 
 XLA takes longer to optimise a tiny network than the network takes to compute.  The optimised lane is for claims about users' programs:
-golden losses, bit equality, and the fast forms of layers.
+golden losses, bit equality, and the fast forms of layers.  Eight devices on one core wait for each other, and sharded programs take
+longer to compile.  The spread lane is for claims about several devices.
 """
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
@@ -17,15 +18,20 @@ _optimises = jax.make_user_context(False)
 """Part of the key of jax's caches, so that the lanes do not share programs."""
 
 _NO_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
-_plain_options = compiler.get_compile_options
+_given = compiler.get_compile_options
 
 
-def _options_with_emitters(*arguments: Any, env_options_overrides: Any = None, **named: Any) -> Any:
-    overrides = {"xla_cpu_use_fusion_emitters": True, **(env_options_overrides or {})}
-    return _plain_options(*arguments, env_options_overrides=overrides, **named)
+def _options(**lane: Any) -> Callable[..., Any]:
+    """Compile with the options of a lane, whatever the program itself asks for."""
+
+    def options(*arguments: Any, env_options_overrides: Any = None, **named: Any) -> Any:
+        return _given(*arguments, env_options_overrides={**(env_options_overrides or {}), **lane}, **named)
+
+    return options
 
 
-_options = _options_with_emitters if _NO_EMITTERS in os.environ["XLA_FLAGS"] else _plain_options
+_optimised_options = _options(xla_cpu_use_fusion_emitters=True) if _NO_EMITTERS in os.environ["XLA_FLAGS"] else _given
+compiler.get_compile_options = _options(xla_backend_optimization_level=0)
 
 
 @contextlib.contextmanager
@@ -35,10 +41,28 @@ def optimised() -> Iterator[None]:
     os.environ["XLA_FLAGS"] = flags.replace(_NO_EMITTERS, "")
     jax.config.update("jax_disable_most_optimizations", False)
     try:
-        with _optimises(True), mock.patch.object(compiler, "get_compile_options", _options):
+        with _optimises(True), mock.patch.object(compiler, "get_compile_options", _optimised_options):
             yield
     finally:
         os.environ["XLA_FLAGS"] = flags
         if plain:  # otherwise the lane was already entered
             jax.config.update("jax_disable_most_optimizations", True)
             os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = plain
+
+
+_devices = {name: getattr(jax, name) for name in ("devices", "local_devices")}
+
+
+def _first(devices: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments, **named: devices(*arguments, **named)[:1]
+
+
+for _name in _devices:
+    setattr(jax, _name, _first(_devices[_name]))
+
+
+@contextlib.contextmanager
+def spread() -> Iterator[None]:
+    """Find all eight devices, as the mark `spread` does for a whole test."""
+    with mock.patch.multiple(jax, **_devices):
+        yield

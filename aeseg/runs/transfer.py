@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from aeseg import objectives, spec
 from aeseg.data import checks
-from aeseg.data.sources.folder import SEGNET_WEIGHTS
+from aeseg.data.published import SEGNET_WEIGHTS
 from aeseg.runs.run import TRANSFERS, freezes_encoder
 from aeseg.runs.train import Init
 from aeseg.types import UserError

@@ -8,7 +8,7 @@ Cost      not yet measured      Expected  not yet measured (test split, 11 class
 from ml_collections import ConfigDict
 
 from aeseg.data.colours import PhotometricJitter
-from aeseg.data.sources.folder import camvid_splits
+from aeseg.data.published import camvid_splits
 from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomScale
 from aeseg.models.decoders.convolutional import ConvolutionalDecoder
 from aeseg.models.encoders.convnet import ConvNet

@@ -13,7 +13,7 @@ Cost      see experiments/results/README.md      Expected  see experiments/resul
 
 from ml_collections import ConfigDict
 
-from aeseg.data.sources.folder import camvid_splits
+from aeseg.data.published import camvid_splits
 from aeseg.data.transforms import HorizontalFlip, RandomResizedCrop, Resize
 from aeseg.models.decoders.convnext import ConvNeXtDecoder
 from aeseg.models.decoders.convolutional import ConvolutionalDecoder

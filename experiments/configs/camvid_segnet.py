@@ -29,7 +29,7 @@ Expected  82.7 global, 62.0 class, 47.7 mIoU (table 1, median frequency; test sp
 
 from ml_collections import ConfigDict
 
-from aeseg.data.sources.folder import camvid_splits
+from aeseg.data.published import camvid_splits
 from aeseg.data.transforms import Resize
 from aeseg.runs.configs import data_config, number, run_config, segmenter_config
 from aeseg.spec import choose, recipe, spec

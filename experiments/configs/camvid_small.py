@@ -8,7 +8,7 @@ Cost      see experiments/results/README.md      Expected  see experiments/resul
 
 from ml_collections import ConfigDict
 
-from aeseg.data.sources.folder import camvid_splits
+from aeseg.data.published import camvid_splits
 from aeseg.data.transforms import HorizontalFlip, RandomResizedCrop, Resize
 from aeseg.runs.configs import data_config, file_of, method_config, number, run_config, warm_adamw
 from aeseg.spec import spec

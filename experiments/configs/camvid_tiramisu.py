@@ -20,7 +20,7 @@ Expected  66.9 mIoU, 91.5 global (table 3, FC-DenseNet103; test split)
 
 from ml_collections import ConfigDict
 
-from aeseg.data.sources.folder import camvid_splits
+from aeseg.data.published import camvid_splits
 from aeseg.data.transforms import HorizontalFlip, PadToMultiple, RandomCrop, Resize
 from aeseg.runs.configs import data_config, number, run_config, segmenter_config
 from aeseg.spec import choose, recipe, spec

@@ -6,7 +6,8 @@ accepts any size divisible by 8). An epoch is the complete batches of one pass; 
 
 Command   python -m experiments.prepare --name=cifar10 && python -m experiments.pretrain --config=cifar10
           python -m experiments.pretrain --config=cifar10:folder --config.data.root=<train/ and test/ folders of images>
-Cost      not yet measured      Expected  not yet measured
+Cost      0.21 s a step on one core (AMD EPYC, avx512f): about 30 minutes for 5,000 images, 5 hours for 50,000
+Expected  5,000 and 1,000 images, one seed, after the first epoch: loss 0.594 (floor 0.549), 18.1 dB; after 50 epochs not yet measured
 """
 
 import os

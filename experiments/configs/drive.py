@@ -10,7 +10,7 @@ Cost      see experiments/results/README.md      Expected  Dice of the vessels i
 from ml_collections import ConfigDict
 
 from aeseg.data.colours import PhotometricJitter
-from aeseg.data.sources.folder import drive_splits
+from aeseg.data.published import drive_splits
 from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomRotate, VerticalFlip
 from aeseg.models.heads.unet import UNetHead
 from aeseg.runs.configs import data_config, number, run_config, segmenter_config, warm_adamw

@@ -11,7 +11,7 @@ Cost      15 to 40 minutes of one core, then 1.5      Expected  see experiments/
 
 from ml_collections import ConfigDict
 
-from aeseg.data.sources.folder import camvid_splits
+from aeseg.data.published import camvid_splits
 from aeseg.data.transforms import HorizontalFlip, RandomResizedCrop, Resize
 from aeseg.models.heads.linear import LinearHead
 from aeseg.runs.configs import data_config, number, run_config, segmenter_config, warm_adamw

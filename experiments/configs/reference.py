@@ -3,7 +3,7 @@
 Command   python -m experiments.tables reference --run --rows="code*"
           python -m experiments.pretrain --config=reference:example --workdir=runs/example
           python -m experiments.segment --config=reference:classifier --init=runs/example
-Cost      not yet measured      Expected  not yet measured
+Cost      0.01 (dense) to 0.39 s (unet) a step on one core (AMD EPYC, avx512f); 400 steps      Expected  not yet measured
 """
 
 from ml_collections import ConfigDict

@@ -14,6 +14,7 @@ from aeseg.methods.segmenter import Segmenter
 from aeseg.models.decoders.linear import LinearDecoder
 from aeseg.spec import build, names, recipe
 from aeseg.training import checkpoints, step
+from tests import lanes
 from tests.contract import PACKAGES, shapes, training_shapes
 from tests.methods import cases
 from tests.training.cases import run
@@ -91,12 +92,12 @@ def check_resumes_and_spreads(tmp_path, monkeypatch, method):
         chosen = {**vars(run(steps, jax.devices()[:devices], microbatches)), "method": method}
         return jax.device_get(trained(tmp_path / workdir, SimpleNamespace(**chosen)).state)
 
-    whole = state("whole", 6)
-    state("parts", 4)
+    whole, reference = state("whole", 6), state("parts", 4)
     resumed = tree.flatten(state("parts", 6))
     for name, leaf in tree.flatten(whole).items():
         np.testing.assert_array_equal(resumed[name], leaf, err_msg=name)
-    reference, spread = state("one", 3), state("spread", 3, devices=4, microbatches=2)
+    with lanes.spread():
+        spread = state("spread", 4, devices=4, microbatches=2)
     for kind in ("params", "collections"):
         left, right = (tree.flatten(getattr(each, kind)) for each in (reference, spread))
         for name, leaf in left.items():

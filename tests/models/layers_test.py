@@ -1,5 +1,7 @@
 """The layers against their plain forms in jax and in PyTorch."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -36,6 +38,12 @@ def value_and_gradients(function, *arrays):
     return (value, *gradients)
 
 
+@functools.cache
+def of_the_plain_form(size, stride, h, w, c, d):
+    image, kernel = normal(0, 2, h, w, c), normal(1, size, size, c, d)
+    return value_and_gradients(lambda image, kernel: plain_convolve(image, kernel, stride), image, kernel)
+
+
 def assert_near(ours, plain, tolerance=2e-5):
     for our, their in zip(ours, plain, strict=True):
         our, their = np.asarray(our, np.float32), np.asarray(their, np.float32)
@@ -66,7 +74,7 @@ def test_convolutions_equal_the_plain_form_in_value_and_gradients(monkeypatch, c
     monkeypatch.setattr(fast_cpu, "convolves_without_copies", lambda: not copies)
     image, kernel = normal(0, 2, h, w, c), normal(1, size, size, c, d)
     ours = value_and_gradients(lambda image, kernel: layers.convolve(image, kernel, stride), image, kernel)
-    assert_near(ours, value_and_gradients(lambda image, kernel: plain_convolve(image, kernel, stride), image, kernel))
+    assert_near(ours, of_the_plain_form(size, stride, h, w, c, d))
 
 
 @pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((3, 0), (0, 2))])
@@ -93,10 +101,11 @@ def test_convolutions_work_under_vmap_remat_and_a_second_derivative(function):
     def error(image, kernel):
         return jnp.sum(function(image, kernel) ** 2)
 
-    alone = jnp.stack([jax.grad(error, argnums=1)(image, kernel) for image in images])
+    slope = jax.jit(jax.grad(error, argnums=1))
+    alone = jnp.stack([slope(image, kernel) for image in images])
     mapped = jax.jit(jax.vmap(jax.grad(jax.checkpoint(error), argnums=1), in_axes=(0, None)))(images, kernel)
     assert_near([mapped], [alone])
-    _, change = jax.jvp(jax.grad(error, argnums=1), (images[0], kernel), (jnp.zeros_like(images[0]), kernel))
+    _, change = jax.jit(lambda *along: jax.jvp(slope, (images[0], kernel), along))(jnp.zeros_like(images[0]), kernel)
     assert_near([change], [alone[0]])  # the error is quadratic in the kernel
 
 

@@ -8,7 +8,7 @@ from aeseg.data.sources.folder import Folder
 from aeseg.data.statistics import planes_statistics
 from aeseg.runs import own_data, own_modalities
 from aeseg.runs.configs import data_config, run_config, warm_adamw
-from aeseg.runs.run import SPLITS
+from aeseg.runs.data import SPLITS
 from aeseg.spec import build, recipe, spec, to_json
 from aeseg.types import UserError
 

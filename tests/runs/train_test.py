@@ -92,6 +92,7 @@ def test_from_scratch_only_the_architecture_is_used(run, pretrained, tmp_path, c
     assert not same(ours, theirs)
 
 
+@pytest.mark.spread
 def test_the_last_lines_give_numbers_pictures_and_a_next_command_that_runs(run, pretrained, tmp_path, capsys):
     workdir = tmp_path / "run"
     assert run(segment, "--config=folder:unet", f"--init={pretrained}", f"--workdir={workdir}") == 0
@@ -108,8 +109,12 @@ def test_the_last_lines_give_numbers_pictures_and_a_next_command_that_runs(run, 
 
 TINY = (
     "--config=pretrain:reconstruction,tiny", "--config.steps=3", "--config.evaluate_every=3", "--config.batch_size=8",
-    "--config.data.train.records=16", "--config.data.validation.records=8",
+    *(f"--config.data.{split}.{field}=16" for split in ("train", "validation") for field in ("height", "width", "records")),
+    "--config.window=(16,16)",
 )  # fmt: skip
+
+
+FOUR_DEVICES = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=4")
 
 
 def test_two_processes_train_the_same_model_as_one(tmp_path):
@@ -119,7 +124,7 @@ def test_two_processes_train_the_same_model_as_one(tmp_path):
     command = [sys.executable, "-m", "experiments.pretrain", *TINY, f"--workdir={tmp_path / 'two'}"]
     runs = []
     for rank in ("0", "1"):
-        devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "SLURM_PROCID": rank, "SLURM_LOCALID": rank}
+        devices = {"XLA_FLAGS": FOUR_DEVICES, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}
         runs.append(subprocess.Popen(command, env={**os.environ, **cluster, **devices}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
     printed = [run.communicate(timeout=900)[0].decode() for run in runs]
     assert [run.returncode for run in runs] == [0, 0], printed

@@ -81,13 +81,15 @@ def test_a_run_saves_when_its_minutes_are_over_and_continues(tmp_path, one_devic
     assert [row["step"] for row in rows_of(tmp_path)] == [1, 2, 4, 6]
 
 
+@pytest.mark.spread
 def test_devices_and_microbatches_change_rounding_only(tmp_path):
     reference = trained(tmp_path / "1", run(3, jax.devices()[:1])).state.params
-    for devices, microbatches in ((8, 1), (4, 2), (1, 4), (2, 4)):
+    for devices, microbatches in ((8, 1), (2, 4)):
         params = trained(tmp_path / f"{devices}-{microbatches}", run(3, jax.devices()[:devices], microbatches)).state.params
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), reference, params)
 
 
+@pytest.mark.spread
 def test_parameters_sharded_over_fsdp_devices_train_the_same(tmp_path):
     reference = trained(tmp_path / "1", run(2, jax.devices()[:1])).state.params
     cut = run(2, mesh=mesh.create(fsdp=4))

@@ -7,6 +7,8 @@ import pytest
 from aeseg.training import mesh as meshes
 from aeseg.types import UserError
 
+pytestmark = pytest.mark.spread
+
 
 def test_an_array_is_sharded_along_its_largest_divisible_axis():
     mesh = meshes.create(fsdp=4)

@@ -11,7 +11,8 @@ from scipy.io import wavfile
 
 from aeseg import spec
 from aeseg.data.loader import stacked
-from aeseg.data.sources.folder import Folder, camvid, drive, recipe
+from aeseg.data.published import camvid, drive
+from aeseg.data.sources.folder import Folder, recipe
 from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomResizedCrop, RandomRotate, RandomScale, VerticalFlip
 from aeseg.types import IGNORE, UserError
 from tests.contract import check_source
