@@ -140,12 +140,12 @@ def test_several_modalities_are_pretrained_trained_and_scored_by_command_lines(t
         code = cli.guarded(module.run, ["program", *map(str, flags)])
         told = capsys.readouterr()
         assert code == 0, told.err
-        return told.out
+        return told.out + told.err
 
     said = call(pretrain, "--config=cracks:multimodal", *small, *tiny, "--config.method.visible=4", f"--workdir={pretrained}")
     assert "segment --config=cracks:fusion --init=" in said
     said = call(segment, "--config=cracks:fusion", *small, f"--init={pretrained}", f"--workdir={workdir}")
-    assert all(f"arrays of the adapters_{key}, too." in said for key in ("thermal", "depth"))
+    assert all(f"arrays of the adapters_{key}, too." in said for key in ("thermal", "depth")), said
     assert f"1 of 6 images have no entry in {root}/thermal, and count as missing it: 03." in said
     said = call(evaluate, f"--workdir={workdir}", "--lighting")
     found = json.loads((workdir / "metrics.json").read_text())["test"]
