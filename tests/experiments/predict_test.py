@@ -46,6 +46,7 @@ def bayesian():
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """Return a function that runs an entry point on a network in place of the workdir's, and returns the exit code."""
+    monkeypatch.chdir(tmp_path)  # the default output is predictions/
 
     def call(entry_point, trained, *flags):
         monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step: trained)
