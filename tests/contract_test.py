@@ -298,6 +298,6 @@ def test_an_existing_golden_file_is_never_overwritten(tmp_path, monkeypatch):
     monkeypatch.setenv("AESEG_GOLDEN", "write")
     assert_golden("new.txt", "2", "It changed.")
     assert (tmp_path / "new.txt").read_text() == "2"
-    with pytest.raises(AssertionError, match=r"It changed\. If that is meant, remove .*new\.txt"):
+    with pytest.raises(AssertionError, match=r"It changed\. If this is intended, remove .*new\.txt"):
         assert_golden("new.txt", "3", "It changed.")
     assert (tmp_path / "new.txt").read_text() == "2"

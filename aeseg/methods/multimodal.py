@@ -171,7 +171,7 @@ class Multimodal(nn.Module):
         return {name: picture for name, picture in views.items() if picture is not None}
 
 
-def shared_out(key: Array, present: list[Bool[Array, "_"]] | tuple[Bool[Array, "_"], ...], visible: int, alpha: float) -> Seen:
+def shared_out(key: Array, present: list[Bool[Array, "_"]] | tuple[Bool[Array, "_"], ...], visible: int, alpha: float | Array) -> Seen:
     """Divide `visible` tokens of one record among its modalities (Bachmann et al. 2022, section 3.3, "symmetric Dirichlet").
 
     The number of tokens per modality is a Dirichlet(alpha) draw over the `present` modalities, times `visible`, rounded.  That many

@@ -40,6 +40,7 @@ def test_without_a_repository_the_commit_is_unknown(tmp_path, monkeypatch):
     assert provenance.commit() == "unknown"
 
 
+@pytest.mark.spread
 def test_device_and_versions():
     found = provenance.provenance(("jax", "numpy"))
     assert found["device"].startswith("8 x ")
