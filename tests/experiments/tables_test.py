@@ -11,6 +11,9 @@ from experiments.console import cli
 from experiments.papers import Row, camvid_labels_tuning, camvid_tiramisu, mae_ablations, scenes
 from experiments.study import descriptions, figures, measurements, plan, plot, significance
 
+for _name in spec.names("experiments.papers"):  # some read recorded tunings when they are imported: before RESULTS is another folder
+    spec.module("experiments.papers", _name)
+
 
 def identified(table, rows, name):
     """Return the id of a row's recorded config; record it if it is new."""
