@@ -1,6 +1,5 @@
 """experiments/sweep.py: trials run once, validation selects the winner, and only the winner is scored on the test set."""
 
-import contextlib
 import importlib
 import json
 import os
@@ -18,6 +17,7 @@ from experiments import sweep
 from experiments.console import cli
 from experiments.machine import commands
 from experiments.search import trials
+from tests.experiments import two_copies
 
 SPLITS = ("train", "validation", "test")
 TINY = ("--config.window=(16,16)", "--config.batch_size=8", "--config.steps=2", "--config.log_every=1")
@@ -257,9 +257,6 @@ def test_another_process_in_the_same_sweep_is_refused(calls, swept, tmp_path, mo
 
 
 def test_copies_run_each_trial_once_and_one_of_them_scores_the_winner(calls, tmp_path, monkeypatch, capsys):
-    """Two threads stand for two processes: a lock is of its open file."""
-    monkeypatch.setattr(commands, "ended_together", contextlib.nullcontext)  # its signals are the main thread's
-    monkeypatch.setattr(commands, "PAUSE", 0.05)
     run, codes = commands.call, []
 
     def call(command, *rest, **more):
@@ -269,13 +266,8 @@ def test_copies_run_each_trial_once_and_one_of_them_scores_the_winner(calls, tmp
     def copy():
         codes.append(cli.guarded(sweep.run, ["program", RATES, "--seeds=2", "--copies=2", f"--workdir={tmp_path / 'sweep'}"]))
 
-    monkeypatch.setattr(commands, "call", call)
     calls.failing = {"000-1"}
-    copies = [threading.Thread(target=copy) for _ in range(2)]
-    for each in copies:
-        each.start()
-    for each in copies:
-        each.join()
+    two_copies.run(monkeypatch, copy, call)
     assert codes == [0, 0]
     tried = sorted((line["trial"], line["seed"]) for line in lines(tmp_path))
     assert tried == sorted(set(tried)), "each run has one line"

@@ -1,6 +1,5 @@
 """experiments/study/measurements.py: each row runs once, after the row it starts from; a failure stops only rows that need it."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from aeseg.types import UserError
 from experiments.machine import commands
 from experiments.papers import Row
 from experiments.study import descriptions, measurements
+from tests.experiments import two_copies
 
 PAPER = types.SimpleNamespace(
     SEEDS=2,
@@ -138,9 +138,6 @@ def test_rows_that_another_process_runs_are_left_to_it(calls, tmp_path):
 
 
 def test_copies_measure_each_row_once_and_wait_for_what_a_row_starts_from(calls, tmp_path, monkeypatch):
-    """Two threads stand for two processes: a lock is of its open file."""
-    monkeypatch.setattr(commands, "ended_together", contextlib.nullcontext)  # its signals are the main thread's
-    monkeypatch.setattr(commands, "PAUSE", 0.05)
     run, failed, both, begun = commands.call, [], threading.Barrier(2), set()
 
     def call(command, *rest, **more):
@@ -152,13 +149,8 @@ def test_copies_measure_each_row_once_and_wait_for_what_a_row_starts_from(calls,
     def copy():
         failed.append(measurements.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, shared=True))
 
-    monkeypatch.setattr(commands, "call", call)
     calls.failing = {"scratch-1"}
-    copies = [threading.Thread(target=copy) for _ in range(2)]
-    for each in copies:
-        each.start()
-    for each in copies:
-        each.join()
+    two_copies.run(monkeypatch, copy, call)
     assert failed == [{("scratch", 1): "exit code 3: no space"}] * 2
     assert len(measurements.lines("table")) == 5
     trained = [command for command in calls.commands if command[2] != "experiments.evaluate"]
