@@ -82,12 +82,13 @@ def run(argv: Sequence[str]) -> int:
     if segments:
         boundaries = ((BOUNDARIES, flags.boundaries), (REFERENCE_BOUNDARIES, flags.reference_boundaries))
         measures = (CALIBRATION, *(measure for measure, asked in boundaries if asked))
-        how = {"batch": batch, "measures": measures, "light": flags.lighting, **windows, **views}
+        dark = conditions.is_dark(source) if flags.lighting else []
+        how = {"batch": batch, "measures": measures, "dark": dark, **windows, **views}
         scores, columns, names = segmentation_scores(trained, source, samples, statistics, **how)
         scores |= {name: getattr(flags, name) for name in predictors.DATA if getattr(flags, name)}
         scores |= {"windows": windows, "views": views, "samples": samples, "batch_statistics": statistics}
         if flags.subsets and len(conditions.modalities(trained.run)) > 1:
-            scores["subsets"] = subset_scores(trained, source, flags.lighting, batch=batch, **windows)
+            scores["subsets"] = subset_scores(trained, source, dark, batch=batch, **windows)
     else:
         scores, columns, names = autoencoder_scores(trained, source, batch)
     if jax.process_index() != 0:
@@ -111,12 +112,12 @@ def run(argv: Sequence[str]) -> int:
 
 
 def segmentation_scores(
-    trained: workdirs.Trained, source: Any, samples: int = 0, batch_statistics: bool = False, light: bool = False, **how: Any
+    trained: workdirs.Trained, source: Any, samples: int = 0, batch_statistics: bool = False, dark: Sequence[bool] = (), **how: Any
 ) -> Found:
     """Score a segmenter; return scores, columns and names of six images spread over the source; `how`: see `scoring.scored`.
 
     The columns are image, label, prediction and, with `samples`, uncertainty; for `samples` and `batch_statistics` see `scoring.predictor`.
-    `light` adds scores of lit and of dark images.
+    `dark`, from `conditions.is_dark`, adds scores of lit and of dark images.
     """
     if len(source.classes) != trained.method.classes:
         raise UserError(
@@ -125,13 +126,13 @@ def segmentation_scores(
         )
     chosen = set(np.linspace(0, len(source) - 1, min(PICTURES, len(source))).round().astype(int).tolist())
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ("image", *further_planes(trained.run), "label", "prediction")}
-    by_light = conditions.ByLight(conditions.is_dark(source) if light else [], len(source.classes))
+    by_light = conditions.ByLight(dark, len(source.classes))
     names: list[str] = []
     with Progress("evaluating", len(source)) as progress:
 
         def seen(index: int, record: evaluation.Record, prediction: np.ndarray, further: np.ndarray) -> None:
             progress.at(index + 1)
-            if light:
+            if dark:
                 by_light.add(index, record, prediction, further)
             if index in chosen:
                 labelled = record["label"] != draw.IGNORE
@@ -145,13 +146,13 @@ def segmentation_scores(
                     columns.setdefault(column, []).append(array)
 
         scores = scoring.scored(*trained[:3], source, samples, batch_statistics, seen=seen, **how)
-    return {**scores, **({"light": by_light.scores(source.classes)} if light else {})}, columns, names
+    return {**scores, **({"light": by_light.scores(source.classes)} if dark else {})}, columns, names
 
 
-def subset_scores(trained: workdirs.Trained, source: Any, light: bool, **how: Any) -> list[dict[str, Any]]:
+def subset_scores(trained: workdirs.Trained, source: Any, dark: Sequence[bool], **how: Any) -> list[dict[str, Any]]:
     """Score a segmenter for each subset of its modalities."""
     predict = scoring.predictor(*trained[:3])
-    return conditions.of_subsets(trained.run, predict, source, light, **how)
+    return conditions.of_subsets(trained.run, predict, source, dark, **how)
 
 
 def autoencoder_scores(trained: workdirs.Trained, source: Any, batch: int) -> Found:

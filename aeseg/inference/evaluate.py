@@ -66,7 +66,7 @@ def segmentation(
         values = checked(values, str(record.get("name", f"image {number}")))
         logits, planes = np.split(values, [classified], axis=-1)
         prediction = np.argmax(logits, axis=-1).astype(np.int32)
-        confusion += _confusion(prediction, record["label"], len(classes), window[0] * window[1])
+        confusion += counted_pixels(prediction, record["label"], len(classes), window[0] * window[1])
         counted = jax.tree.map(np.add, counted, [measure.counts(logits, prediction, record["label"]) for measure in measures])
         images, ignored = images + 1, ignored + int(np.sum(record["label"] == IGNORE))
         seen(jax.process_index() + number * jax.process_count(), record, prediction, planes)
@@ -187,8 +187,11 @@ def _check_label(record: Record, classes: int) -> None:
         )
 
 
-def _confusion(prediction: np.ndarray, label: np.ndarray, classes: int, pixels: int) -> np.ndarray:
-    """Count in pieces of equal length, the last padded with IGNORE: one compilation serves images of all sizes."""
+def counted_pixels(prediction: np.ndarray, label: np.ndarray, classes: int, pixels: int) -> np.ndarray:
+    """Return the confusion matrix of an image, int64 [classes classes].
+
+    It is counted in pieces of `pixels`, the last padded with IGNORE: one compilation serves images of all sizes.
+    """
     counts = np.zeros((classes, classes), np.int64)
     for start in range(0, label.size, pixels):
         piece = np.full((2, pixels), IGNORE, np.int32)

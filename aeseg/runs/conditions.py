@@ -14,12 +14,14 @@ from aeseg.inference import evaluate as evaluation
 from aeseg.inference.sliding import Predict
 from aeseg.runs import scores as scoring
 from aeseg.runs.run import Run
-from aeseg.types import IGNORE
 
 DARK = 0.1
 """Mean of an image, in 0..1, below which it is dark."""
 
 LIGHTS = ("lit", "dark")
+
+PIECE = 2**16
+"""Pixels that are counted at once."""
 
 
 def modalities(run: Run) -> tuple[str, ...]:
@@ -44,16 +46,18 @@ def without(run: Run, missing: Sequence[str]) -> Run:
     return dataclasses.replace(run, data=dataclasses.replace(run.data, evaluation_transforms=changes))
 
 
-def of_subsets(run: Run, predict: Predict, source: Any, light: bool = False, **how: Any) -> list[dict[str, Any]]:
-    """Return the scores for each subset of the modalities: `present`, `missing`, the `short` scores, and with `light` those by light."""
+def of_subsets(run: Run, predict: Predict, source: Any, dark: Sequence[bool] = (), **how: Any) -> list[dict[str, Any]]:
+    """Return the scores for each subset of the modalities: `present`, `missing`, the `short` scores.
+
+    `dark`, from `is_dark`, adds the `short` scores by light.
+    """
     keys, every = modalities(run), []
-    dark = is_dark(source) if light else []
     for present in subsets(keys):
         missing = [key for key in keys if key not in present]
         by_light = ByLight(dark, len(source.classes))
-        scores = scoring.segmentation(without(run, missing), predict, source, seen=by_light.add if light else _unseen, **how)
+        scores = scoring.segmentation(without(run, missing), predict, source, seen=by_light.add if dark else _unseen, **how)
         entry = {"present": list(present), "missing": missing, **short(scores)}
-        every.append({**entry, "light": by_light.scores(source.classes)} if light else entry)
+        every.append({**entry, "light": by_light.scores(source.classes)} if dark else entry)
     return every
 
 
@@ -77,10 +81,7 @@ class ByLight:
 
     def add(self, index: int, record: Record, prediction: np.ndarray, further: np.ndarray) -> None:
         """Count an image's pixels."""
-        label = record["label"].astype(np.int64)
-        known = label != IGNORE
-        cells = np.bincount(label[known] * self.classes + prediction[known], minlength=self.classes**2)
-        self.confusion[int(self.dark[index])] += cells.reshape(self.classes, self.classes)
+        self.confusion[int(self.dark[index])] += evaluation.counted_pixels(prediction, record["label"], self.classes, PIECE)
 
     def scores(self, classes: Sequence[Any]) -> dict[str, Any]:
         """Return the `short` scores of lit and of dark images; without a pixel, none."""

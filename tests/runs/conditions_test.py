@@ -68,7 +68,7 @@ def test_every_subset_is_scored_as_if_the_others_were_not_there():
     method = run.method
     variables = jax.jit(lambda: method.init(jax.random.key(0), batch(), train=False))()
     assert conditions.modalities(run) == ("image", "depth")
-    found = conditions.of_subsets(run, scores.predictor(run, method, variables), Night(), light=True, batch=2)
+    found = conditions.of_subsets(run, scores.predictor(run, method, variables), Night(), conditions.is_dark(Night()), batch=2)
     assert [(each["present"], each["missing"]) for each in found] == [
         (["image", "depth"], []),
         (["image"], ["depth"]),
