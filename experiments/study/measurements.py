@@ -116,11 +116,17 @@ def measure_missing(
     before = {(row.name, seed): _written(error(where(row.name, seed))) for row, seed in todo}
 
     def run(row: Row, seed: int, share: dict[str, Any]) -> None:
+        trained = where(row.init if row.command == "evaluate" else row.name, seed)
         path = error(where(row.name, seed))
-        if shared and _written(path) not in (0, before[row.name, seed]):
-            with open(path, encoding="utf-8") as file:
-                raise UserError(file.read().strip())
-        _measure(table, paper, row, seed, runs, extra, share)
+        with commands.held(f"{trained}.lock") as lock:
+            if shared and _written(path) not in (0, before[row.name, seed]):
+                with open(path, encoding="utf-8") as file:
+                    raise UserError(file.read().strip())
+            try:
+                _measure(table, paper, row, seed, runs, extra, share, trained, lock)
+            except Exception as reason:  # written under the lock: another copy sees it before it takes the row
+                kept(path, str(_sentence(reason)))
+                raise
 
     return run_all(todo, jobs, where, run, shared)
 
@@ -134,19 +140,17 @@ def run_all(
 ) -> dict[tuple[str, int], str]:
     """Call `run` with each row, seed and share of the machine, `jobs` at once, each after the row it starts from; return the errors.
 
-    `where` returns the workdir of a row's name and seed; an error is kept beside it.  `waits`: see `commands.run_all`.
+    `where` returns the workdir of a row's name and seed; beside it stands why a row was left out.  `waits`: see `commands.run_all`.
     """
     todo = list(todo)
     failed: dict[tuple[str, int], UserError] = {}
 
-    def leave(row: Row, seed: int, reason: UserError, text: str) -> None:
-        failed[row.name, seed] = reason
-        if not isinstance(reason, commands.Busy):
-            failed[row.name, seed] = UserError(kept(error(where(row.name, seed)), text))
-
     def following(running: Sequence[tuple[Row, int]]) -> tuple[Row, int] | None:
         for row, seed in [each for each in todo if (each[0].init, each[1]) in failed]:
-            leave(row, seed, failed[row.init, seed], f"left out, because {row.init} failed")
+            reason = failed[row.init, seed]
+            if not isinstance(reason, commands.Busy):
+                reason = UserError(kept(error(where(row.name, seed)), f"left out, because {row.init} failed"))
+            failed[row.name, seed] = reason
             todo.remove((row, seed))
         waits = {(row.name, seed) for row, seed in (*running, *todo)}
         ready = next((each for each in todo if (each[0].init, each[1]) not in waits), None)
@@ -160,11 +164,15 @@ def run_all(
             return
         if not isinstance(reason, UserError):  # a bug: print its traceback; the other rows continue
             traceback.print_exception(reason)
-            reason = UserError(f"{type(reason).__name__}: {reason}")
-        leave(*task, reason, str(reason))
+        row, seed = task
+        failed[row.name, seed] = _sentence(reason)
 
     commands.run_all(jobs, following, lambda task, share: run(*task, share), settle, waits)
     return {which: str(reason) for which, reason in failed.items()}
+
+
+def _sentence(reason: BaseException) -> UserError:
+    return reason if isinstance(reason, UserError) else UserError(f"{type(reason).__name__}: {reason}")
 
 
 def scoring(row: Row) -> list[str]:
@@ -177,46 +185,56 @@ def _every(paper: Any) -> list[tuple[Row, int]]:
     return [(row, seed) for seed in range(most) for row in paper.ROWS if seed < seeds_of(row, paper)]
 
 
-def _measure(table: str, paper: Any, row: Row, seed: int, runs: str, extra: dict[str, object], share: dict[str, Any]) -> None:
+def _measure(
+    table: str,
+    paper: Any,
+    row: Row,
+    seed: int,
+    runs: str,
+    extra: dict[str, object],
+    share: dict[str, Any],
+    trained: str,
+    lock: int,
+) -> None:
     """Train and score one row and seed, and append its line; a row that only evaluates gets the seconds of the run that it scores.
 
-    The line has the device, commit and packages of the training, and also the commit of the scoring if it differs.  Raises Busy if another
-    process is running it.
+    The line has the device, commit and packages of the training, and also the commit of the scoring if it differs.
+
+    trained  the workdir of the training
+    lock     descriptor of its lock, which the commands inherit
     """
-    trained = workdir(runs, table, paper.ROWS, row.init if row.command == "evaluate" else row.name, seed)
     begun = os.path.join(trained, "provenance.jsonl")
-    with commands.held(f"{trained}.lock") as lock:
-        measured = any((line["row"], line["seed"]) == (row.name, seed) for line in current(table, paper))
-        if measured and finished(trained):
-            return  # another process measured it
-        forget(workdir(runs, table, paper.ROWS, row.name, seed))
-        commands.say(f"[{table}] {row.name}, seed {seed}: begins")
-        log = f"{trained}.log" if share["jobs"] > 1 else ""
-        now = json.loads(commands.call([sys.executable, "-m", module("machine.provenance")], share, capture=True))
+    measured = any((line["row"], line["seed"]) == (row.name, seed) for line in current(table, paper))
+    if measured and finished(trained):
+        return  # another process measured it
+    forget(workdir(runs, table, paper.ROWS, row.name, seed))
+    commands.say(f"[{table}] {row.name}, seed {seed}: begins")
+    log = f"{trained}.log" if share["jobs"] > 1 else ""
+    now = json.loads(commands.call([sys.executable, "-m", module("machine.provenance")], share, capture=True))
+    if not finished(trained):
+        command = [sys.executable, "-m", module(row.command), f"--config={row.config}", f"--workdir={trained}"]
+        command += assignments({"seed": seed, **row.overrides, **extra})
+        if row.init:
+            command.append(f"--init={workdir(runs, table, paper.ROWS, row.init, seed)}")
+        jsonlines.write(begun, now)  # written before, because the command may outlive this process
+        files.write(os.path.join(trained, "row.json"), json.dumps(described(paper.ROWS, scored=False)[row.name]))
+        commands.timed(lambda: commands.call(command, share, log, lock=lock), os.path.join(trained, "seconds.txt"))
         if not finished(trained):
-            command = [sys.executable, "-m", module(row.command), f"--config={row.config}", f"--workdir={trained}"]
-            command += assignments({"seed": seed, **row.overrides, **extra})
-            if row.init:
-                command.append(f"--init={workdir(runs, table, paper.ROWS, row.init, seed)}")
-            jsonlines.write(begun, now)  # written before, because the command may outlive this process
-            files.write(os.path.join(trained, "row.json"), json.dumps(described(paper.ROWS, scored=False)[row.name]))
-            commands.timed(lambda: commands.call(command, share, log, lock=lock), os.path.join(trained, "seconds.txt"))
-            if not finished(trained):
-                raise UserError("it was stopped before its last step; the same command continues from there")
-        if measured:
-            return
-        score = [sys.executable, "-m", module("evaluate"), f"--workdir={trained}", f"--split={paper.SPLIT}", *scoring(row)]
-        commands.call(score, share, log, lock=lock)
-        scores = evaluations.read(trained).last[paper.SPLIT]
-        seconds = commands.seconds(os.path.join(trained, "seconds.txt"))
-        line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers(scores), "seconds": round(seconds, 1)}
-        if metric := getattr(paper, "CURVES", {}).get(row.name):
-            line["curve"] = curve(trained, metric)
-        then = [now, *jsonlines.read(begun)][-1]
-        scored = {} if then["commit"] == now["commit"] else {"scored": now["commit"]}
-        config = descriptions.store(descriptions.config_file(RESULTS, table), described(paper.ROWS)[row.name])
-        append(table, {**line, "config": config, **then, **scored})
-        commands.say(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s")
+            raise UserError("it was stopped before its last step; the same command continues from there")
+    if measured:
+        return
+    score = [sys.executable, "-m", module("evaluate"), f"--workdir={trained}", f"--split={paper.SPLIT}", *scoring(row)]
+    commands.call(score, share, log, lock=lock)
+    scores = evaluations.read(trained).last[paper.SPLIT]
+    seconds = commands.seconds(os.path.join(trained, "seconds.txt"))
+    line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers(scores), "seconds": round(seconds, 1)}
+    if metric := getattr(paper, "CURVES", {}).get(row.name):
+        line["curve"] = curve(trained, metric)
+    then = [now, *jsonlines.read(begun)][-1]
+    scored = {} if then["commit"] == now["commit"] else {"scored": now["commit"]}
+    config = descriptions.store(descriptions.config_file(RESULTS, table), described(paper.ROWS)[row.name])
+    append(table, {**line, "config": config, **then, **scored})
+    commands.say(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s")
 
 
 def numbers(scores: Mapping[str, Any]) -> dict[str, float]:

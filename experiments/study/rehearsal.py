@@ -44,7 +44,6 @@ def rehearse(
         else:
             files.write(f"{workdir}.json", to_json(shortened(row, extra, steps, size)))
             command = [row.command, f"--config={workdir}.json", f"--workdir={workdir}", *([f"--init={of}"] if row.init else [])]
-        measurements.forget(workdir)
         commands.say(f"[{name}] {row.name}: begins")
         if row.command != "evaluate" and steps in saved.saved_steps(os.path.join(workdir, "checkpoints")):
             existing.add(row.name)
