@@ -17,7 +17,7 @@ from aeseg.runs import workdir
 from aeseg.training import checkpoints as saved
 from aeseg.types import IGNORE, UserError
 
-from ..papers import Row
+from ..recorded.rows import Row
 from ..study import formats, plot, summary
 from . import verdict as verdicts
 from .data import Spread
