@@ -30,7 +30,7 @@ def run(argv: Sequence[str]) -> int:
         data=("", "data description that `inspect` wrote; replaces the config's data"),
         init=("", "initial weights of the encoder, and of the decoder if the method is the same: a workdir or a Hugging Face directory"),
     )
-    process.start()
+    process.start(trains=True)
     weights = init.weights(flags.config, flags.overrides, flags.init, "what fits") if flags.init else None
     pretraining = spec.build(flags.config)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
