@@ -56,7 +56,7 @@ def write(work: Work, commands: Mapping[str, str], following: str) -> dict[str, 
     try:
         plot.write(os.path.join(work.folder, "plot.png"), paper, measured(lines))
     except UserError as error:  # matplotlib is an extra
-        work.bar.say(str(error))
+        work.clock.bar.say(str(error))
     return verdict
 
 

@@ -23,6 +23,7 @@ from experiments.papers import (
     scenes_labels,
 )
 from experiments.recorded import descriptions, measurements
+from experiments.recorded.rows import seeds_of
 from experiments.study import formats, plan, significance, summary
 
 METHODS = {"spark": "SparK", "denoising": "denoising"}
@@ -288,7 +289,7 @@ def test_the_rows_of_the_reference_differ_in_what_they_are_called_by():
 
 def test_a_row_has_the_seeds_of_its_table_or_its_own_and_a_start_as_many():
     paper = papers.at_scale(reference, "cpu")
-    seeds = {row.name: papers.seeds_of(row, paper) for row in paper.ROWS}
+    seeds = {row.name: seeds_of(row, paper) for row in paper.ROWS}
     assert (seeds["example"], seeds["code of 256, scenes: dense"]) == (5, 10)
     for row in paper.ROWS:
         assert not row.init or seeds[row.init] >= seeds[row.name]
