@@ -19,7 +19,6 @@ Images of more than 16 million pixels are predicted in strips.  If files cannot 
 with 1.  It overwrites only results of an earlier run, and follows no link out of --output.
 """
 
-import contextlib
 import functools
 import os
 import sys
@@ -47,7 +46,7 @@ from .console import cli, predictors
 from .console.progress import Progress
 from .machine import process
 from .predictions.inputs import input_files, output_names
-from .predictions.outputs import Outputs
+from .predictions.outputs import OutputRefused, Outputs
 from .predictions.writing import Item, in_strips, is_large, reconstructed, segmented
 
 ONE_VIEW = {"scales": (1.0,), "flip": False}
@@ -124,7 +123,7 @@ def predict(
                     else:
                         strips = sliding.strips(network, image, **windows)
                         at = functools.partial(_inside, progress, len(failed) + finished[0], path)
-                        with _names_output(flags.output):
+                        with out.writing():
                             done({"name": name} | in_strips(item, strips, classes, out, at))
                         finished[0] += 1
                         continue
@@ -146,7 +145,7 @@ def predict(
             except UserError as error:
                 failed.append((path, str(error)))
                 continue
-            with _names_output(flags.output):
+            with out.writing():
                 made = segmented(item, values, classes, out, flags.logits, bool(samples)) if segments else reconstructed(item, values, out)
             finished[0] += 1
             done({"name": item.name, "image": item.image} | made)
@@ -186,23 +185,6 @@ def _read(run: Run, path: str, name: str, changes: Sequence[Any]) -> tuple[Item,
     for change in changes:
         record = change(record, np.random.default_rng(0))
     return Item(name, image, georeference.tags(path)), record["image"]
-
-
-class OutputRefused(UserError):
-    """Results cannot be written, so the command stops."""
-
-
-@contextlib.contextmanager
-def _names_output(output: str) -> Iterator[None]:
-    """Turn an operating system's error in writing into a message that names --output."""
-    try:
-        yield
-    except UserError as error:
-        if isinstance(error.__cause__, OSError):
-            raise OutputRefused(
-                f"Cannot write to {output}: {error.__cause__.strerror}. Free some space, or set another --output."
-            ) from error
-        raise
 
 
 def _inside(progress: Progress, done: int, path: str, fraction: float) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
@@ -62,7 +61,7 @@ def inputs(one: Degraded, noise: Noise) -> Shaped[np.ndarray, "_ _ c"]:
     if holes := [each for each in noise if isinstance(each, noises.Squares)]:
         if one.hidden is None:
             raise UserError("Expected the pixels to fill in; got an image alone. Set --masks to a folder of masks.")
-        return np.where(one.hidden[..., None], np.float32(holes[0].fill), np.asarray(images.as_float(jnp.asarray(one.image))))
+        return np.where(one.hidden[..., None], np.float32(holes[0].fill), _unit(one.image))
     if factor(noise) > 1:
         h, w, c = one.image.shape
         checks.check_memory(16 * factor(noise) ** 2 * h * w * c, f"An enlarged image of {h}x{w}", REMEDY)
@@ -97,14 +96,19 @@ def restored(
 
 
 def difference(one: Shaped[np.ndarray, "h w c"], other: Shaped[np.ndarray, "h w c"]) -> Float[np.ndarray, "h w"]:
-    """Return the mean over channels of the absolute difference of two images of the same bits, for images in [0, 1]."""
-    largest = np.float32(np.iinfo(one.dtype).max)
-    return np.abs(one.astype(np.float32) - other.astype(np.float32)).mean(axis=-1) / largest
+    """Return the mean over channels of the absolute difference of two images, in [0, 1]."""
+    return np.abs(_unit(one) - _unit(other)).mean(axis=-1)
 
 
 def _in_bits(values: Shaped[np.ndarray, "*n"], dtype: Any) -> Shaped[np.ndarray, "*n"]:
     """Return values in [0, 1], clipped, or an image of other bits, as uint8 or uint16."""
     if values.dtype == dtype:
         return values
-    largest = np.iinfo(dtype).max
-    return np.rint(np.clip(np.asarray(images.as_float(jnp.asarray(values))), 0, 1) * largest).astype(dtype)
+    return np.rint(np.clip(_unit(values), 0, 1) * np.iinfo(dtype).max).astype(dtype)
+
+
+def _unit(values: Shaped[np.ndarray, "*n"]) -> Shaped[np.ndarray, "*n"]:
+    """Return an image in [0, 1]; floats are there already."""
+    if values.dtype.kind == "f":
+        return values
+    return values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)

@@ -12,6 +12,7 @@ import numpy as np
 from aeseg import calibration, files, metrics, spec
 from aeseg.data import wrappers
 from aeseg.data.survey import spread
+from aeseg.inference import draw
 from aeseg.inference.measures import Measure
 from aeseg.runs import evaluations
 from aeseg.runs import scores as scoring
@@ -187,7 +188,7 @@ def _restored(name: str, shown: Mapping[str, np.ndarray]) -> Restored:
     if output is not None and output.shape == shown["image"].shape:
         error = np.abs(output.astype(np.float64) - shown["image"])
         score = -10 * math.log10(max(float(np.mean(np.square(error))), 1e-10))
-        columns["error"] = pictures.photo(pictures.heat(error.mean(axis=-1) / 0.5), 256)
+        columns["error"] = pictures.photo(draw.heat(error.mean(axis=-1) / 0.5), 256)
     return Restored(name, score, columns)
 
 
