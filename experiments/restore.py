@@ -6,15 +6,15 @@ python -m experiments.restore --init=runs/restoration-superresolve --task=superr
 python -m experiments.restore --init=runs/restoration-denoise --task=denoise --table   degrade the run's test images and restore them
 python -m experiments.restore --init=runs/restoration-deblur --task=deblur --input=photos --table   ... or other clean images
 
-A network undoes what it was trained to undo (config restoration: noise, blur, holes, shrinking), which its workdir records.  Below --output:
-restored/<name>.png, or .tif for a TIFF, in the bits of the file, with its transparency, EXIF, colour profile, and georeference;
+A network undoes what it was trained to undo (config restoration: noise, blur, holes, shrinking), as its workdir records.  Below --output:
+restored/<name>.png, or .tif for a TIFF, in the bits of the file, with its transparency, EXIF, colour profile and georeference;
 overview.png; restorations.json (restored and failed files).  For inpaint, --masks has a mask for each image (white: fill in); other pixels
 stay as they are.  If files cannot be read or restored, the command lists them and exits with 1.  It overwrites only results of an earlier
 restore, and follows no link out of --output.
 
---table degrades clean images as in training, drawn by --seed and rounded to 8 bits, and prints PSNR and SSIM beside non-local means, Wiener
-filters, Telea's inpainting and bicubic enlargement; settings of these are the best of several on four of the images.  It adds the numbers to
-restore.json of the workdir, for `report`.
+--table degrades clean images as in training, drawn by --seed and rounded to 8 bits, and prints PSNR and SSIM beside non-local means,
+Wiener filters, Telea's inpainting and bicubic enlargement.  Their settings are the best of several on four of the images.  The numbers go
+to restore.json in the workdir, for `report`.
 """
 
 import functools
@@ -111,10 +111,9 @@ def checked_task(trained: workdirs.Trained, flags: Any) -> str:
     noise = getattr(trained.method, "noise", ())
     task = noises.task(noise)
     if not task:
-        kind = type(trained.method).__name__
+        kind = type(trained.method).__name__ + (" without noise" if hasattr(trained.method, "noise") else "")
         raise UserError(
-            f"Expected a network that removes noise; {flags.init} holds a {kind}{' without noise' if hasattr(trained.method, 'noise') else ''}. "
-            "Train one: pretrain --config=restoration:denoise."
+            f"Expected a network that removes noise; {flags.init} holds a {kind}. Train one: pretrain --config=restoration:denoise."
         )
     if flags.task not in ("", task):
         raise UserError(

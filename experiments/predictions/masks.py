@@ -35,7 +35,6 @@ def read_mask(mask: str, path: str, size: tuple[int, ...]) -> Bool[np.ndarray, "
         raise UserError(f"{shown(path)} has no mask. Add a file of its name to --masks; an empty (black) mask marks nothing.")
     marked = decode.mask(mask)
     if marked.shape != size[:2]:
-        raise UserError(
-            f"{shown(path)} has {size[0]}x{size[1]} pixels, its mask {shown(mask)} {marked.shape[0]}x{marked.shape[1]}. Draw it on the image."
-        )
+        h, w = marked.shape
+        raise UserError(f"{shown(path)} has {size[0]}x{size[1]} pixels, its mask {shown(mask)} {h}x{w}. Draw the mask on the image.")
     return marked
