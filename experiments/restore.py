@@ -80,11 +80,9 @@ def run(argv: Sequence[str]) -> int:
         rivals.check_installed()
     elif unread := [name for name in ("seed", "most", "record", *predictors.DATA) if getattr(flags, name)]:
         raise UserError(f"--{unread[0]} is of a table. Add --table, or leave it out.")
-    if flags.best and flags.step != -1:
-        raise UserError(f"--best and --step={flags.step} each select a checkpoint. Leave one of them out.")
     process.start()
     began = time.perf_counter()
-    trained = workdirs.load_trained(flags.init, workdirs.best_step(flags.init) if flags.best else flags.step)
+    trained = workdirs.load_trained(flags.init, predictors.chosen_step(flags, flags.init))
     task = checked_task(trained, flags)
     restore = restorer(trained, flags)
     if flags.table:

@@ -4,6 +4,7 @@ import json
 import sys
 
 import cv2
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tifffile
@@ -87,8 +88,8 @@ def test_every_file_is_restored_in_its_size_bits_and_kind_with_its_metadata(run,
 def test_the_result_is_the_methods_own_output(run, networks, photos, tmp_path):
     trained = networks["denoise"]
     assert run(trained, f"--input={photos / 'a.png'}", "--output=out", "--largest=0", "--stride=16", "--weights=uniform") == 0
-    window = BLOCKS[None, :16, :16].astype(np.float32) / 255
-    batch = {"image": window, "valid": np.ones(1, bool), "index": np.zeros(1, np.int32)}
+    window = jnp.float32(BLOCKS[None, :16, :16]) / 255
+    batch = {"image": window, "valid": jnp.ones(1, bool), "index": jnp.zeros(1, jnp.int32)}
     shown = trained.method.clone(noise=()).apply(trained.variables, batch, method="show")["reconstruction"][0]
     restored = np.asarray(Image.open(tmp_path / "out/restored/a.png"))[:16, :16]
     np.testing.assert_allclose(restored, np.rint(shown * 255), atol=1)
