@@ -76,6 +76,7 @@ class RunPage:
     judged: Judged | None
     missing: str = ""
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    restorations: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def segments(self) -> bool:
@@ -99,7 +100,18 @@ def gather(
     config = spec.plain(workdirs.stored_config(path))
     origin = files.json_object(os.path.join(path, "row.json"))
     measured = evaluations.read(path).every
-    page = RunPage(os.path.basename(os.path.abspath(path)), path, config, curves(path), measured, 0, None, "", origin)
+    page = RunPage(
+        os.path.basename(os.path.abspath(path)),
+        path,
+        config,
+        curves(path),
+        measured,
+        0,
+        None,
+        "",
+        origin,
+        evaluations.read(path, "restore.json").last,
+    )
     try:
         trained = look(workdirs.load_trained(path, workdirs.best_step(path) if best else -1))
         page = dataclasses.replace(page, step=trained.step)
