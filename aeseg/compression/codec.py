@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Array, Float, Int64, UInt8
 
 from aeseg import checks, files, images, spec, tree
 from aeseg.compression import coding, container, scales, tables
@@ -87,7 +87,7 @@ class Codec:
         self.identity = identity(self.integers, decoder, self._decoded)
         self.channels = int(decoder.channels)
         self._analysis = jax.jit(lambda variables, image: method.apply(variables, images.as_float(image), method="latent"))
-        self._hyper_analysis = jax.jit(lambda variables, latent: method.apply(variables, latent, method=lambda self, y: self.hyper_encoder(y)))
+        self._hyper_analysis = jax.jit(lambda variables, latent: method.apply(variables, latent, method=_hyper_encoded))
         self._synthesis = jax.jit(lambda variables, latent: self._decoder.apply(variables, {self.stride: latent}, train=False))
 
     @functools.cached_property
@@ -96,6 +96,11 @@ class Codec:
         square = jax.ShapeDtypeStruct((1, 64, 64, self.channels), jnp.float32)
         latent = jax.eval_shape(lambda image: self._method.apply(self._variables, image, method="latent"), square)
         return 64 // latent.shape[1]
+
+    @functools.cached_property
+    def _least_bits(self) -> float:
+        """Return a lower bound of the bits of a number of y, with a margin for the coder's rounding."""
+        return -0.5 * math.log2(max(int(table.counts.max()) for table in self.integers.scale_tables) / tables.TOTAL)
 
     def compress(self, image: UInt8[np.ndarray, "h w c"], coarser: int = 0) -> Compressed:
         """Return the file of an image.  `coarser` steps of scale (12 % each) round y more coarsely than in training, or more finely."""
@@ -121,7 +126,11 @@ class Codec:
                 "Set --init to the workdir that compressed it, at the same --step."
             )
         size = tuple(-(-side // self.stride) for side in (header.height, header.width))
-        numbers = math.prod(size) * (len(self.integers.layers[-1].bias) + len(self.integers.hyper_tables))
+        numbers = math.prod(size) * len(self.integers.layers[-1].bias)
+        if numbers * self._least_bits > 32 * len(words) + 64:
+            raise UserError(
+                f"{name} has {4 * len(words)} bytes, too few for {header.height:,} x {header.width:,} pixels. Compress it again."
+            )
         checks.check_memory(32 * numbers + 2 * header.height * header.width * header.channels, name, "Decompress it on a larger machine.")
         decoder = coding.Decoder(words)
         try:
@@ -166,7 +175,7 @@ def derived(method: nn.Module, variables: Any) -> Integers:
     grid = jnp.arange(-tables.FURTHEST, tables.FURTHEST + 1, dtype=jnp.float32).reshape(1, 1, -1, 1)
     width: int = method.width  # type: ignore[attr-defined]
     values = jnp.broadcast_to(grid, (*grid.shape[:3], width))
-    mass = np.asarray(method.apply(variables, values, method=lambda self, z: self.prior(z)))[0, 0]
+    mass = np.asarray(method.apply(variables, values, method=_prior))[0, 0]
     hyper_tables = [tables.of_density(mass[:, channel]) for channel in range(width)]
     return Integers(hyper_tables, tables.of_scales(), scales.layers(variables["params"]["hyper_decoder"]))
 
@@ -196,6 +205,14 @@ def identity(integers: Integers, decoder: nn.Module, variables: Any) -> bytes:
         array = np.ascontiguousarray(leaf)
         total.update(f"{name} {array.shape} ".encode() + array.astype(array.dtype.newbyteorder("<")).tobytes())
     return total.digest()
+
+
+def _hyper_encoded(method: Any, latent: Float[Array, "b h w d"]) -> Float[Array, "b _ _ _"]:
+    return method.hyper_encoder(latent)
+
+
+def _prior(method: Any, values: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
+    return method.prior(values)
 
 
 def _integers(values: Any, step: float) -> Int64[np.ndarray, "h w d"]:

@@ -110,9 +110,7 @@ class Hyperprior(nn.Module):
         pyramid = self.encoder(image, train=False)
         return pyramid[max(pyramid)].astype(jnp.float32)
 
-    def _coded(
-        self, batch: Batch, train: bool
-    ) -> tuple[Float[Array, "b y x c"], Float[Array, "b h w d"], Float[Array, "b i j e"]]:
+    def _coded(self, batch: Batch, train: bool) -> tuple[Float[Array, "b y x c"], Float[Array, "b h w d"], Float[Array, "b i j e"]]:
         """Return (reconstruction, bits of y, bits of z)."""
         pyramid = self.encoder(batch["image"], train=train)
         stride = max(pyramid)
@@ -138,4 +136,6 @@ def _noisy(key: Array, values: Float[Array, "b h w d"], batch: Batch) -> Float[A
 def recipe(size: str = "small") -> ConfigDict:
     """Return the hyperprior of a size: tiny (tests), small (CPU), reference (the paper's for low rates)."""
     fields = choose(size, tiny={"width": 4}, small={"width": 48}, reference={"width": 128})
-    return spec(Hyperprior, encoder=part("aeseg.models.encoders", "gdn", size), decoder=part("aeseg.models.decoders", "gdn", size), **fields)
+    return spec(
+        Hyperprior, encoder=part("aeseg.models.encoders", "gdn", size), decoder=part("aeseg.models.decoders", "gdn", size), **fields
+    )

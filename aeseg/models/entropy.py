@@ -1,5 +1,6 @@
 """Entropy models of quantised features: the probability of a value is the mass of the bin of width 1 around it."""
 
+import itertools
 import math
 
 import flax.linen as nn
@@ -36,7 +37,7 @@ class FactorisedPrior(nn.Module):
         ends = jnp.concatenate([flat - 0.5, flat + 0.5], axis=-1)
         sizes = (1, *self.widths, 1)
         spread = self.spread ** (1 / (len(sizes) - 1))
-        for layer, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
             start = math.log(math.expm1(1 / (spread * outputs)))
             matrix = self.param(f"matrix{layer}", nn.initializers.constant(start), (channels, outputs, inputs))
             bias = self.param(f"bias{layer}", _centred, (channels, outputs, 1))

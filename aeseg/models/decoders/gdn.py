@@ -32,6 +32,4 @@ class GDNDecoder(nn.Module):
 
 def recipe(size: str = "small") -> ConfigDict:
     """Return the decoder of a size: tiny (tests; stride 4), small (CPU), reference (the paper's for low rates); both of stride 16."""
-    return spec(
-        GDNDecoder, **choose(size, tiny={"widths": (6,)}, small={"widths": (64, 48, 32)}, reference={"widths": (128, 128, 128)})
-    )
+    return spec(GDNDecoder, **choose(size, tiny={"widths": (6,)}, small={"widths": (64, 48, 32)}, reference={"widths": (128, 128, 128)}))
