@@ -51,7 +51,7 @@ def read(content: bytes, name: str) -> tuple[Header, UInt32[np.ndarray, "n"]]:
     """Return (header, words) of a file; raise UserError if it is foreign, damaged, of another version, or of an impossible size."""
     if content[:4] != MAGIC:
         raise UserError(
-            f"{name} is not a compressed image of aeseg (those begin with {MAGIC.decode()}). Give a file that `compress` wrote."
+            f"{name} is not a compressed image of aeseg, which begins with {MAGIC.decode()}. Give a file that `compress` wrote."
         )
     if len(content) < SIZE or zlib.crc32(content[:-4]) != _SUM.unpack(content[-4:])[0]:
         raise UserError(f"{name} is damaged: its checksum does not fit its {len(content):,} bytes. Copy or compress it again.")

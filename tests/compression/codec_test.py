@@ -24,6 +24,7 @@ def variables_of(seed):
     """Return an untrained network whose features have several bits."""
     row = {"image": jnp.zeros((1, 16, 16, 3)), "valid": jnp.ones(1, bool), "index": jnp.zeros(1, jnp.int32)}
     variables = jax.device_get(jitted.init(METHOD, jax.random.key(seed), row, train=False))
+    variables = jax.tree.map(np.array, variables)
     variables["params"]["encoder"]["convolution1"]["kernel"] *= 30
     variables["params"]["decoder"]["last"]["kernel"] *= 0.1
     return variables
@@ -89,9 +90,7 @@ def test_a_coarser_quantiser_gives_smaller_files_and_a_finer_one_larger_files(co
 
 def test_files_of_another_network_are_refused_by_name(codec, file):
     other = Codec(METHOD, variables_of(1))
-    with pytest.raises(
-        UserError, match=f"a.aeseg was compressed with the network {codec.identity.hex()}; --init holds.*Set --init to the workdir"
-    ):
+    with pytest.raises(UserError, match=rf"compressed with the network {codec.identity.hex()}; --init holds.*Set --init to the workdir"):
         other.decompress(file.content, "a.aeseg")
 
 
@@ -106,7 +105,7 @@ def test_integers_are_saved_once_and_read_again(codec, variables, tmp_path):
     for name, array in codec.integers.arrays().items():
         np.testing.assert_array_equal(again.integers.arrays()[name], array)
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError, match="codec-7.npz is damaged .*or remove it: it is derived from the checkpoint again"):
+    with pytest.raises(UserError, match=r"codec-7.npz is damaged .*or remove it: it is derived from the checkpoint again"):
         codecs.saved(str(tmp_path), 7, METHOD, variables, writes=False)
     path.unlink()
     codecs.saved(str(tmp_path), 7, METHOD, variables, writes=False)
@@ -124,19 +123,19 @@ def test_integers_that_differ_by_one_make_another_codec(codec, variables):
 def test_a_changed_payload_with_a_correct_checksum_is_refused(codec, file):
     """The second checksum, of the decoded numbers: what a file of other levels of scale would meet."""
     for place in range(container.SIZE - 4, len(file.content) - 4, 97):
-        with pytest.raises(UserError, match="a.aeseg cannot be decoded: its codes do not fit their checksum. Compress it again."):
+        with pytest.raises(UserError, match=r"a.aeseg cannot be decoded: its codes do not fit their checksum. Compress it again."):
             codec.decompress(resealed(file.content, place, bytes([file.content[place] ^ 0x10])), "a.aeseg")
 
 
 def test_a_changed_header_with_a_correct_checksum_is_refused_or_told(codec, file):
+    accepted = []
     for place in range(4, container.SIZE - 4):
         wrong = resealed(file.content, place, bytes([file.content[place] ^ 0x41]))
         try:
-            result = codec.decompress(wrong, "a.aeseg")
-        except UserError as error:
-            assert str(error).startswith("a.aeseg ")
-        else:
-            assert not result.exact, "the checksum of the pixels was changed"
+            accepted.append(codec.decompress(wrong, "a.aeseg").exact)
+        except UserError:
+            continue
+    assert accepted == [False] * 4, "only the four bytes of the pixels' checksum"
 
 
 def test_a_size_that_the_words_cannot_fill_is_refused_before_it_is_allocated(codec, file):

@@ -29,18 +29,18 @@ def test_every_flipped_bit_and_every_cut_is_refused():
     for place in range(len(CONTENT)):
         wrong = bytearray(CONTENT)
         wrong[place] ^= 1 << (place % 8)
-        with pytest.raises(UserError, match="a.aeseg (is damaged|is not a compressed image)"):
+        with pytest.raises(UserError, match=r"a.aeseg (is damaged|is not a compressed image)"):
             container.read(bytes(wrong), "a.aeseg")
-        with pytest.raises(UserError, match="a.aeseg (is damaged|is not a compressed image)"):
+        with pytest.raises(UserError, match=r"a.aeseg (is damaged|is not a compressed image)"):
             container.read(CONTENT[:place], "a.aeseg")
-    with pytest.raises(UserError, match="is damaged: its checksum does not fit its 61 bytes. Copy or compress it again."):
+    with pytest.raises(UserError, match=r"is damaged: its checksum does not fit its 61 bytes. Copy or compress it again."):
         container.read(CONTENT + b"x", "a.aeseg")
 
 
 def test_another_version_and_a_foreign_file_are_named():
-    with pytest.raises(UserError, match="has version 9; this aeseg reads version 1. Use the aeseg that wrote it."):
+    with pytest.raises(UserError, match=r"has version 9; this aeseg reads version 1. Use the aeseg that wrote it."):
         container.read(resealed(CONTENT[:4] + b"\x09" + CONTENT[5:]), "a.aeseg")
-    with pytest.raises(UserError, match="is not a compressed image of aeseg, which begins with AESG. Give a file that `compress` wrote."):
+    with pytest.raises(UserError, match=r"is not a compressed image of aeseg, which begins with AESG. Give a file that `compress` wrote."):
         container.read(b"\x89PNG\r\n", "a.aeseg")
 
 
@@ -48,7 +48,7 @@ def test_another_version_and_a_foreign_file_are_named():
     "fields", [{"height": 2**32 - 1, "width": 2**32 - 1}, {"height": 0}, {"channels": 0}, {"words": 2**32 - 1}, {"words": 4}]
 )
 def test_a_header_that_lies_is_refused_before_anything_is_allocated(fields):
-    with pytest.raises(UserError, match="a.aeseg has an impossible header: "):
+    with pytest.raises(UserError, match=r"a.aeseg has an impossible header: "):
         container.read(container.written(HEADER._replace(**fields), WORDS), "a.aeseg")
 
 

@@ -45,9 +45,8 @@ def test_the_order_of_sums_changes_nothing(params):
 def test_sums_of_the_largest_weights_and_values_do_not_overflow():
     largest = {"kernel": np.full((4, 4, 1, 1), 2**15 / 16 - 1, np.float32), "bias": np.full(1, 2**15 - 1, np.float32)}
     last = {"kernel": np.full((3, 3, 1, 1), 400.0, np.float32), "bias": np.zeros(1, np.float32)}
-    found = scales.levels(
-        np.full((2, 2, 1), 2**30), scales.layers({"convolution0": largest, "convolution1": largest, "last": last}), (8, 8)
-    )
+    layers = scales.layers({"convolution0": largest, "convolution1": largest, "last": last})
+    found = scales.levels(np.full((2, 2, 1), 2**30), layers, (8, 8))
     assert (found == LEVELS - 1).all()
 
 

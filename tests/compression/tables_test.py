@@ -35,7 +35,7 @@ def test_scales_run_from_the_least_to_the_largest_and_their_tables_are_torchs_no
         normal = torch.distributions.Normal(0.0, torch.tensor(scale, dtype=torch.float64))
         mass = (normal.cdf(values + 0.5) - normal.cdf(values - 0.5)).numpy()
         entropy, cost = bits(mass, table.counts[:-1])
-        assert cost - entropy < 0.02
+        assert cost - entropy < 0.03
         assert table.counts.sum() == tables.TOTAL
 
 

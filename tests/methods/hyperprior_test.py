@@ -41,14 +41,19 @@ def torch_bits(values, scales):
 def parts(variables, latent, hyper):
     """Return (scales of y, bits of z)."""
     params = variables["params"]
-    logs = HyperDecoder(3).apply({"params": params["hyper_decoder"]}, hyper, 6)[:, : latent.shape[1], : latent.shape[2]]
-    mass = np.asarray(FactorisedPrior().apply({"params": params["prior"]}, hyper), np.float64)
+    logs = jitted.apply(HyperDecoder(3), {"params": params["hyper_decoder"]}, hyper, 6)[:, : latent.shape[1], : latent.shape[2]]
+    mass = np.asarray(jitted.apply(FactorisedPrior(), {"params": params["prior"]}, hyper), np.float64)
     return np.exp(np.clip(logs, math.log(0.11), math.log(256))), -np.log2(mass).sum(axis=(1, 2, 3))
 
 
 def features(variables):
-    latent = OURS.apply(variables, BATCH["image"], method="latent")
-    return latent, OURS.apply(variables, latent, method=lambda method, latent: method.hyper_encoder(latent))
+    """Return (y, z), not rounded."""
+
+    def both(method, image):
+        latent = method.latent(image)
+        return latent, method.hyper_encoder(latent)
+
+    return jitted.apply(OURS, variables, BATCH["image"], method=both)
 
 
 def test_bits_in_evaluation_are_those_of_torchs_distributions_for_rounded_features(variables):
@@ -63,13 +68,13 @@ def test_bits_in_evaluation_are_those_of_torchs_distributions_for_rounded_featur
 
 def test_the_training_loss_is_bits_of_noisy_features_by_torch_plus_lambda_of_the_squared_error_of_the_decoded_rounded_ones(variables):
     rngs = bottlenecks.rngs()
-    means = OURS.apply(variables, BATCH, train=True, rngs=rngs)
+    means = jitted.apply(OURS, variables, BATCH, train=True, rngs=rngs)
     latent, hyper = features(variables)
     noisy = [each + noise(each, root) for each, root in zip((latent, hyper), roots(variables, rngs), strict=True)]
     scales, hyper_bits = parts(variables, *noisy)
     bits = (torch_bits(noisy[0], scales) + hyper_bits) / (12 * 16)
     assert means["bits"].value() == pytest.approx(bits[VALID].mean(), rel=1e-3)
-    decoded = OURS.decoder.apply({"params": variables["params"]["decoder"]}, {4: jnp.round(latent)}, train=True)
+    decoded = jitted.apply(OURS.decoder, {"params": variables["params"]["decoder"]}, {4: jnp.round(latent)}, train=True)
     error = np.square(decoded - BATCH["image"]).mean(axis=(1, 2, 3))[VALID].mean()
     assert means["squared_error"].value() == pytest.approx(error, rel=1e-4)
     loss = sum(weight * means[name].value() for name, weight in OURS.coefficients.items())

@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,7 @@ def test_it_is_torchs_transposed_convolutions_and_inverse_normalisation():
         kernel, bias = (torch.tensor(np.asarray(params[name][leaf])) for leaf in ("kernel", "bias"))
         features = torch.nn.functional.conv_transpose2d(features, kernel.permute(2, 3, 0, 1), bias, stride=2, padding=1)
         if name != "last":
-            normed = GDN(inverse=True).apply({"params": params["gdn0"]}, features.permute(0, 2, 3, 1).numpy())
+            normed = jitted.apply(GDN(inverse=True), {"params": params["gdn0"]}, jnp.asarray(features.permute(0, 2, 3, 1).numpy()))
             features = torch.tensor(np.asarray(normed)).permute(0, 3, 1, 2)
     found = jitted.apply(decoder, variables, PYRAMID, train=False)
     np.testing.assert_allclose(found, features.permute(0, 2, 3, 1), rtol=1e-4, atol=1e-4)

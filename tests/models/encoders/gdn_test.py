@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 
@@ -19,7 +20,7 @@ def test_its_strides_are_torchs_convolutions_and_divisive_normalisation():
         padded = torch.nn.functional.pad(features, (1, 2, 1, 2))  # SAME
         features = torch.nn.functional.conv2d(padded, kernel.permute(3, 2, 0, 1), bias, stride=2)
         if level == 0:
-            normed = GDN().apply({"params": params["gdn0"]}, features.permute(0, 2, 3, 1).numpy())
+            normed = jitted.apply(GDN(), {"params": params["gdn0"]}, jnp.asarray(features.permute(0, 2, 3, 1).numpy()))
             features = torch.tensor(np.asarray(normed)).permute(0, 3, 1, 2)
         np.testing.assert_allclose(found[2 ** (level + 1)], features.permute(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
     assert sorted(found) == [2, 4]
