@@ -30,7 +30,7 @@ LAYERS = (
     ),
     ("aeseg.models", "aeseg.data"),
     ("aeseg.methods", "aeseg.importers"),
-    ("aeseg.training", "aeseg.inference"),
+    ("aeseg.training", "aeseg.inference", "aeseg.compression"),
     ("aeseg.runs",),
     ("experiments",),
 )
