@@ -9,6 +9,7 @@ from aeseg import tree
 from . import charts
 from .elements import percent, scrolled, section, spelled
 from .gallery import gallery
+from .generated import generated
 from .markup import Markup, joined, tag
 from .runs import Judged, RunPage
 
@@ -97,7 +98,7 @@ def run(page: RunPage, name: str) -> Markup:
         parts.append(gallery(judged))
     if page.missing:
         parts.append(tag("p", "No pictures: ", page.missing, class_="note"))
-    parts += [_evaluations(page), settings(page), _origin(page)]
+    parts += [generated(page.path), _evaluations(page), settings(page), _origin(page)]
     return section(name, page.name, *parts)
 
 
