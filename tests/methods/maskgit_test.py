@@ -1,5 +1,6 @@
 """aeseg/methods/maskgit.py, against the paper's schedule, torch's cross entropy and a record of its decoding."""
 
+import itertools
 import math
 
 import flax.linen as nn
@@ -85,7 +86,7 @@ def test_decoding_hides_by_the_schedule_and_decodes_every_code_exactly_once(step
     for count, wanted, most in zip(counts, formula, limit, strict=True):
         np.testing.assert_array_equal(count, min(wanted, most))
     states = [*seen, (final, np.zeros_like(seen[0][1]))]
-    for (codes, hidden), (later, still) in zip(states, states[1:], strict=False):
+    for (codes, hidden), (later, still) in itertools.pairwise(states):
         assert not np.any(still & ~hidden), "a visible code stays visible"
         np.testing.assert_array_equal(later[~hidden], codes[~hidden], err_msg="a visible code keeps its value")
     assert final.min() >= 0
