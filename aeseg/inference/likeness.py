@@ -23,7 +23,7 @@ def frechet_distance(first: Float[np.ndarray, "n d"], second: Float[np.ndarray, 
 def _moments(features: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "_ d"]]:
     """Return the mean, and R' of at most d rows with covariance R R'."""
     mean = features.mean(axis=0)
-    return mean, np.linalg.qr((features - mean) / np.sqrt(len(features) - 1), mode="r")
+    return mean, np.asarray(np.linalg.qr((features - mean) / np.sqrt(len(features) - 1), mode="r"))
 
 
 class Nearest:
