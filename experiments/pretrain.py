@@ -7,6 +7,7 @@ python -m experiments.pretrain --config=pretrain:masked --init=vit-mae  warm sta
 python -m experiments.pretrain --config=pretrain:maskgit --init=runs/scenes-quantised  a prior over the codes of a quantised autoencoder
 """
 
+import shlex
 from collections.abc import Sequence
 
 import jax
@@ -34,7 +35,7 @@ def run(argv: Sequence[str]) -> int:
             "maskgit: the workdir of the quantised autoencoder",
         ),
     )
-    process.start()
+    process.start(trains=True)
     if prior.is_prior(flags.config):
         weights = prior.weights(flags.config, flags.init)
     else:
@@ -43,9 +44,11 @@ def run(argv: Sequence[str]) -> int:
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
     outcome = train(pretraining, workdir, weights, minutes=flags.minutes)
     if jax.process_index() == 0:
-        segments = f"segment --config={pretraining.next or 'segment'} --init={workdir}"
-        following = process.launcher() + (f"generate --workdir={workdir}" if prior.is_prior(flags.config) else segments)
-        print(report(pretraining, workdir, outcome, following), flush=True)
+        if prior.is_prior(flags.config):
+            following = shlex.join(["generate", f"--workdir={workdir}"])
+        else:
+            following = shlex.join(["segment", f"--config={pretraining.next or 'segment'}", *cli.data_flags(flags), f"--init={workdir}"])
+        print(report(pretraining, workdir, outcome, f"{process.launcher()}{following}"), flush=True)
     return 128 + outcome.signal if outcome.signal else 0
 
 

@@ -16,7 +16,6 @@ line of the results file.  Finished rows do not run again; interrupted rows resu
 of rows for a laptop; a table never mixes both.
 """
 
-import importlib
 import os
 import re
 import sys
@@ -32,8 +31,9 @@ from aeseg.types import UserError
 from . import papers
 from .console import cli
 from .machine import commands, copies, process
+from .recorded import measurements
 from .soaking import journal
-from .study import curves, figures, formats, measurements, plan, plot, rehearsal, statements, summary
+from .study import curves, figures, formats, plan, plot, rehearsal, statements, summary, training
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 README = os.path.join(HERE, "results", "README.md")
@@ -101,7 +101,7 @@ def run(argv: Sequence[str]) -> int:
             raise UserError("--cluster starts copies of --run; set --run, too.")
         line = cli.taken(argv[1:], "cluster", "")[1]
         return copies.submit("tables", line, flags.cluster, flags.copies, os.path.join(flags.runs, flags.table))
-    failed = measurements.measure_missing(flags.table, paper, flags.runs, extra, flags.jobs, flags.copies > 1) if flags.run else {}
+    failed = training.measure_missing(flags.table, paper, flags.runs, extra, flags.jobs, flags.copies > 1) if flags.run else {}
     if failed:
         print("\nSome rows are not measured; the same command tries them again.\n", file=sys.stderr)
     if flags.check:
@@ -111,7 +111,7 @@ def run(argv: Sequence[str]) -> int:
     if flags.plot:
         plot.write(flags.plot, paper, measurements.current(flags.table, paper))
     if not (flags.picture or flags.plot):
-        print(printed(flags.table, flags.format, flags.scale, measurements.failures(flags.table, paper, flags.runs)))
+        print(printed(flags.table, flags.format, flags.scale, training.failures(flags.table, paper, flags.runs)))
         print(f"\nAs a page: {process.launcher()}report {flags.table}", file=sys.stderr)
     return 1 if failed else 0
 
@@ -126,9 +126,7 @@ def _together(flags: Any) -> int:
     for table, tiers in stages:
         fleets.missing(table, papers.at_scale(spec.module(papers.__name__, table), flags.scale), workshop, tiers)
     for table, tiers in stages:
-        paper = papers.at_scale(
-            importlib.reload(spec.module(papers.__name__, table)), flags.scale
-        )  # its learning rates may just have been measured
+        paper = papers.at_scale(spec.module(papers.__name__, table), flags.scale)  # its learning rates may just have been measured
         fleets.measure(table, paper, workshop, deadline, tiers)
         fleets.record(table, paper, workshop.folder)
     print(printed(flags.table, flags.format, flags.scale))

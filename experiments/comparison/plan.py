@@ -78,8 +78,8 @@ class Plan(NamedTuple):
 
     @property
     def tuned(self) -> int:
-        """Return the number of labels in the trials: the middle count."""
-        return self.labels[(len(self.labels) - 1) // 2]
+        """Return the number of labels in the trials: the middle count, or the larger of the middle two."""
+        return self.labels[len(self.labels) // 2]
 
 
 def seconds(plan: Plan, costs: Costs) -> dict[str, float]:

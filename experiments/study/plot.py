@@ -11,7 +11,7 @@ from typing import Any
 from aeseg.types import UserError
 
 from ..console import cli
-from ..papers import Row
+from ..recorded.rows import Row
 from . import summary
 from .significance import interval
 

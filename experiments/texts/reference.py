@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ..papers import METHODS, scenes_labels
 from ..papers.reference import CELLS, CHANNELS, DATA, LABELS, MIDDLE, MOST
 from ..papers.reference_tuning import TRIALS
-from ..study.claims import Claim, Comparison
+from . import Claim, Comparison
 
 
 def _over(table: str, ours: str, theirs: str, shares: tuple[str, ...], name: str) -> Comparison:

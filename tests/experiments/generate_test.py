@@ -77,7 +77,8 @@ def test_a_sample_of_variational_is_the_decoded_draw_of_its_key(runs, made):
     trained = workdirs.load_trained(str(runs["variational"]))
     rows = keys.per_row(jax.random.key(0), jax.numpy.arange(6))
     blank = jax.numpy.zeros((6, 16, 16, 3))
-    drawn = jax.jit(lambda rows: trained.method.apply(trained.variables, rows, blank, temperature=1.0, method="sample"))(rows)
+    draw = jax.jit(lambda variables, rows: trained.method.apply(variables, rows, blank, temperature=1.0, method="sample"))
+    drawn = draw(trained.variables, rows)
     for number in range(6):
         image = png(made["variational"][0] / f"samples/{number:04}.png").astype(float)
         assert np.abs(image - 255 * np.asarray(drawn[number])).max() <= 0.51

@@ -51,9 +51,10 @@ def test_public_weights_give_features_of_images_resized_to_their_patches(tmp_pat
     trained = untrained.autoencoder(masked.recipe("tiny"))
     families.save(str(tmp_path / "public"), trained.run.config.method, trained.variables)
     extract = features.pooled(features.encoder_of(str(tmp_path / "public")))
-    encoder = families.load(str(tmp_path / "public")).described.encoder
-    own = {"params": trained.variables["params"]["encoder"]}
+    encoder, own = trained.run.config.method.encoder, {"params": trained.variables["params"]["encoder"]}
     np.testing.assert_allclose(extract(IMAGES), expected(encoder, own, jnp.asarray(IMAGES) / 255), rtol=1e-4, atol=1e-5)
+    public = families.load(str(tmp_path / "public"))
+    encoder, own = public.described.encoder, {"params": jax.device_put(public.variables["params"]["encoder"])}
     side = encoder.patch * round(15 / encoder.patch)
     resized = jax.image.resize(jnp.asarray(IMAGES[:, :15, :15]) / 255, (3, side, side, 3), "bilinear", antialias=False)
     np.testing.assert_allclose(extract(IMAGES[:, :15, :15]), expected(encoder, own, resized), rtol=1e-4, atol=1e-5)

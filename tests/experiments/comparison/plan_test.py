@@ -72,8 +72,11 @@ def test_a_longer_scratch_trains_for_its_pretraining_s_seconds_too():
     assert extra * COSTS.step["a"] == pytest.approx(WANTED.pretraining * COSTS.pretrain["spark, a"], rel=1e-3)
 
 
-def test_every_arm_has_equally_many_trials_and_the_middle_label_count():
+def test_every_arm_has_equally_many_trials_with_the_middle_label_count():
     trials = plans.seconds(WANTED._replace(arms=ARMS[:1]), COSTS)["trials"]
     assert plans.seconds(WANTED._replace(arms=ARMS[:3]), COSTS)["trials"] == pytest.approx(2 * trials), "a longer scratch has its scratch's"
-    assert WANTED.tuned == 4
+    assert WANTED._replace(labels=(1, 4, 100)).tuned == 4
+    assert WANTED.tuned == 16, "the larger of the middle two"
     assert WANTED._replace(labels=(100,)).tuned == 100
+    assert WANTED._replace(labels=(1, 100)).tuned == 100, "with one label, trials would select by chance"
+    assert "3 trials per arm with 100 labels; " in plans.told(WANTED._replace(labels=(1, 100)), COSTS, 6000.0)
