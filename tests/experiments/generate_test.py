@@ -12,8 +12,9 @@ from aeseg import keys
 from aeseg.runs import workdir as workdirs
 from experiments import generate, pretrain, report
 from experiments.console import cli
-from experiments.generating import compared, pictures
+from experiments.generating import compared, pictures, results
 from experiments.machine import process
+from experiments.recorded import measurements
 
 SPLITS = ("train", "validation", "test")
 SCENES = tuple(f"--config.data.{split}.{field}=16" for split in SPLITS for field in ("height", "width", "records"))
@@ -190,3 +191,15 @@ def test_a_grid_is_as_square_as_possible():
     assert picture.shape == (2 * 48 + 2, 3 * 96 + 4, 3)
     assert np.all(picture[:48, :96] == 7)
     assert np.all(picture[-48:, -96:] == 255)
+
+
+def test_recorded_numbers_are_on_the_results_page(runs, made, monkeypatch, tmp_path):
+    monkeypatch.setattr(generate, "RECORD", str(tmp_path / "generate.jsonl"))
+    monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
+    assert results.table() == ""
+    numbers = generated(runs["variational"], tmp_path / "a", "--record")
+    assert "samples" not in json.loads((tmp_path / "generate.jsonl").read_text())
+    row = next(line for line in results.table().splitlines() if line.startswith("| variational | own encoder |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[2:5] == [f"{numbers['frechet']['samples']:.4g}", f"{numbers['frechet']['floor']:.4g}", "6"]
+    assert cells[5:7] == [f"{numbers['nearest']['pixels'][of]:.4g}" for of in ("samples", "held_out")]
