@@ -391,7 +391,7 @@ def test_evaluate_draws_the_prediction_of_a_masked_autoencoder(run, tmp_path):
         (["--scales=1;2"], "Expected numbers above 0 between commas; got --scales='1;2'. Set --scales=0.75,1,1.25."),
         (["--samples=1"], "Expected 0 samples (none), or at least 2; got --samples=1. Set --samples=40."),
         (["--samples=-2"], "got --samples=-2"),
-        (["--scales=1,0"], "Views need one or more scales, each above 0; got (1.0, 0.0)"),
+        (["--scales=1,0"], "Expected numbers above 0 between commas; got --scales='1,0'."),
         (["--weights=bell"], 'weights is "uniform" or "gaussian"; got \'bell\'.'),
     ],
 )
