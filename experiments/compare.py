@@ -69,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
     output = flags.output or os.path.join("comparisons", named(flags.data))
     if flags.cluster:
         return copies.submit("compare", cli.taken(argv[1:], "cluster", "")[1], flags.cluster, flags.copies, output)
-    process.start()
+    process.start(trains=True)
     with commands.held(os.path.join(output, "lock"), shared=flags.copies > 1):
         with alone(output):
             described = data.described(flags.data, output, lambda text: print(text, file=sys.stderr))

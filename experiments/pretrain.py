@@ -6,6 +6,7 @@ python -m experiments.pretrain --config.optimiser.learning_rate=3e-4   any field
 python -m experiments.pretrain --config=pretrain:masked --init=vit-mae  warm start from another run or a Hugging Face directory
 """
 
+import shlex
 from collections.abc import Sequence
 
 import jax
@@ -29,14 +30,14 @@ def run(argv: Sequence[str]) -> int:
         data=("", "data description that `inspect` wrote; replaces the config's data"),
         init=("", "initial weights of the encoder, and of the decoder if the method is the same: a workdir or a Hugging Face directory"),
     )
-    process.start()
+    process.start(trains=True)
     weights = init.weights(flags.config, flags.overrides, flags.init, "what fits") if flags.init else None
     pretraining = spec.build(flags.config)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
     outcome = train(pretraining, workdir, weights, minutes=flags.minutes)
     if jax.process_index() == 0:
-        following = f"{process.launcher()}segment --config={pretraining.next or 'segment'} --init={workdir}"
-        print(report(pretraining, workdir, outcome, following), flush=True)
+        following = shlex.join([f"--config={pretraining.next or 'segment'}", *cli.data_flags(flags), f"--init={workdir}"])
+        print(report(pretraining, workdir, outcome, f"{process.launcher()}segment {following}"), flush=True)
     return 128 + outcome.signal if outcome.signal else 0
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from aeseg.training import cluster, nonfinite, signals
+from aeseg.training import cluster, memory, nonfinite, signals
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
 from aeseg.training import step as steps
@@ -108,6 +108,8 @@ def train(
                     batch = _next(batches)
                 with signals.reacting(raises=False, limit=signals.PATIENCE if at == first else slow):  # the first step compiles
                     state, terms = step_function(state, meshes.place(run.mesh, batch))
+                if at == first:
+                    memory.keep_freed()
                 at += 1
                 unread.append((at, terms))
                 over = OVER if time.monotonic() > deadline else 0
@@ -153,7 +155,8 @@ def _is_due(run: Trainable, at: int) -> bool:
 
 
 def _evaluated(run: Trainable, state: TrainState, log: Log, evaluate: Evaluate) -> dict[str, float]:
-    at, numbers = int(state.step), evaluate(state)
+    with memory.returned():
+        at, numbers = int(state.step), evaluate(state)
     if numbers:
         log.write(at, numbers, "validation/")
     log.say(f"step {at}/{run.steps}  validation  " + "  ".join(f"{k} {v:.4g}" for k, v in numbers.items()))

@@ -56,7 +56,7 @@ class Arm(NamedTuple):
     @property
     def part(self) -> Part:
         """Return the arm's fields that the plan needs."""
-        return Part(self.name, self.encoder, self.against, bool(self.pretraining), self.method == "longer")
+        return Part(self.name, self.encoder, self.against, bool(self.pretraining), self.method == "longer", bool(self.public))
 
 
 def chosen(methods: str, public: Sequence[str], statistics: dict[str, Any], channels: int) -> list[Arm]:

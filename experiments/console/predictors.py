@@ -37,11 +37,11 @@ def chosen_data(flags: Any, trained: workdir.Trained) -> workdir.Trained:
     return own_data.elsewhere(trained, flags.root, description.read(flags.data) if flags.data else None)
 
 
-def chosen_step(flags: Any) -> int:
-    """Return the step of the checkpoint that the flags select; -1 is the newest."""
+def chosen_step(flags: Any, path: str = "") -> int:
+    """Return the step of the checkpoint of --workdir, or of the workdir `path`, that the flags select; -1 is the newest."""
     if flags.best and flags.step != -1:
         raise UserError(f"--best and --step={flags.step} each select a checkpoint. Leave one of them out.")
-    return workdir.best_step(flags.workdir) if flags.best else flags.step
+    return workdir.best_step(path or flags.workdir) if flags.best else flags.step
 
 
 def chosen_windows(flags: Any, window: tuple[int, int], slides: bool = True, largest: int = 0) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from . import charts
 from .elements import percent, scrolled, section, spelled
 from .gallery import gallery
 from .markup import Markup, joined, tag
+from .restorations import restorations
 from .runs import Judged, RunPage
 
 CURVES = {
@@ -97,7 +98,7 @@ def run(page: RunPage, name: str) -> Markup:
         parts.append(gallery(judged))
     if page.missing:
         parts.append(tag("p", "No pictures: ", page.missing, class_="note"))
-    parts += [_evaluations(page), settings(page), _origin(page)]
+    parts += [restorations(page.restorations), _evaluations(page), settings(page), _origin(page)]
     return section(name, page.name, *parts)
 
 

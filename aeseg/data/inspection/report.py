@@ -13,7 +13,7 @@ import numpy as np
 from aeseg.data import groups
 from aeseg.data.checks import Counts, described, judged, summed
 from aeseg.data.files import few, shown
-from aeseg.data.inspection import description, duplicates, layout, meaning, scan, sheet, splitting, suggestions
+from aeseg.data.inspection import companions, description, duplicates, layout, meaning, scan, sheet, splitting, suggestions
 from aeseg.data.inspection.layout import Layout
 from aeseg.data.inspection.scan import Seen
 from aeseg.data.matching import Locations, label_files
@@ -91,6 +91,7 @@ def inspect(
     sizes = [(file.header.height, file.header.width) for file in seen if file.header]
     if sizes:
         advice = suggestions.suggested(sizes, len(train), counts, [item.name for item in source.classes])
+        advice += companions.suggested(train)
         sections["Suggestions"] = [f"{item.name} = {item.value}: {item.reason}" for item in advice]
     described = description.of(root, fields, splits)
     description.write(Path(output, "data.json"), described)
