@@ -123,7 +123,8 @@ def _of_csv(content: str, where: str) -> list[Entry]:
     for index, row in enumerate(rows):
         if "name" not in header or len(row) != len(header):
             raise UserError(
-                f"In {where}, line {shown(','.join(row))!r} does not fit; expected a header with name and id, colour, or r, g, b. Correct it."
+                f"In {where}, line {shown(','.join(row))!r} does not fit; expected a header with name and id, "
+                "colour, or r, g, b. Correct it."
             )
         cells = dict(zip(header, row, strict=True))
         entry: Entry = {"id": cells.get("id", index), "name": cells["name"], "numbered": "id" in cells}

@@ -65,7 +65,9 @@ def _read(path: str, changed: int) -> Annotations:
         for item in annotations["annotations"]:
             objects[names[item["image_id"]]].append(item)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{shown(path)} is not COCO's: expected images, categories and annotations ({shown(error)!r}). Correct it.") from error
+        raise UserError(
+            f"{shown(path)} is not COCO's: expected images, categories and annotations ({shown(error)!r}). Correct it."
+        ) from error
     return Annotations(categories, {name: tuple(items) for name, items in objects.items()})
 
 
