@@ -114,7 +114,7 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
 
 
 def alone(output: str) -> contextlib.AbstractContextManager[int]:
-    """Inside, no other copy of this comparison inspects, plans or writes tables; wait for one that does."""
+    """Lock the comparison inside the block, so that only one copy inspects, plans or writes tables; wait for a copy that does."""
     return commands.held(os.path.join(output, "alone.lock"), wait=True)
 
 

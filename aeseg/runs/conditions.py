@@ -30,7 +30,7 @@ def modalities(run: Run) -> tuple[str, ...]:
 
 
 def subsets(keys: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return all subsets that are not empty, the largest first.
+    """Return all non-empty subsets, the largest first.
 
     >>> subsets(("image", "depth"))
     [('image', 'depth'), ('image',), ('depth',)]
@@ -53,13 +53,13 @@ def of_subsets(
 
     `dark`, from `is_dark`, adds the `short` scores by light. `known` are the scores with all modalities, if they are measured already.
     """
-    keys, every = modalities(run), []
+    keys, entries = modalities(run), []
     for present in subsets(keys):
         missing = [key for key in keys if key not in present]
         scores = known if known and not missing else _scored(without(run, missing), predict, source, dark, **how)
         light = {"light": scores["light"]} if dark else {}
-        every.append({"present": list(present), "missing": missing, **short(scores), **light})
-    return every
+        entries.append({"present": list(present), "missing": missing, **short(scores), **light})
+    return entries
 
 
 def _scored(run: Run, predict: Predict, source: Any, dark: Sequence[bool], **how: Any) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class ByLight:
         self.confusion[int(self.dark[index])] += evaluation.counted_pixels(prediction, record["label"], self.classes, PIECE)
 
     def scores(self, classes: Sequence[Any]) -> dict[str, Any]:
-        """Return the `short` scores of lit and of dark images; without a pixel, none."""
+        """Return the `short` scores of lit and of dark images; leave out a light without labelled pixels."""
         summed = evaluation.summed(self.confusion)
         names = [name for name, _ in classes]
         return {
@@ -101,4 +101,4 @@ class ByLight:
 
 
 def _unseen(index: int, record: Record, prediction: np.ndarray, further: np.ndarray) -> None:
-    """Look at no image."""
+    """Ignore the image."""

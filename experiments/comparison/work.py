@@ -40,9 +40,9 @@ class Work:
 
     folder    folder of the comparison
     window, batch   window and batch size of every run
-    where     device, commit and versions, added to every line
-    shared    other processes do this work, too
-    most_seeds   seeds that were asked for; the plan may have fewer
+    provenance   device, commit and versions, added to every line
+    shared    other processes share this work
+    most_seeds   requested seeds; the plan may have fewer
     """
 
     folder: str
@@ -53,7 +53,7 @@ class Work:
     window: tuple[int, int]
     batch: int
     clock: Clock
-    where: dict[str, Any]
+    provenance: dict[str, Any]
     shared: bool = False
     most_seeds: int = 0
     programs: Programs = dataclasses.field(default_factory=Programs)
@@ -147,7 +147,7 @@ class Work:
 
         with self.clock.task(f"{arm.name}: pretraining", needed / steps):
             outcome = self.trained(run, path, start, evaluate)
-            self._write("pretraining", {"arm": arm.name, "steps": steps, "seconds": round(outcome.seconds, 2), **self.where})
+            self._write("pretraining", {"arm": arm.name, "steps": steps, "seconds": round(outcome.seconds, 2), **self.provenance})
 
     def trial(self, arm: Arm, number: int) -> None:
         """Train an arm on the tuning seed's labels with the learning rate and length of a trial, and score it on validation."""
@@ -163,7 +163,7 @@ class Work:
             outcome = self.trained(run, path, start)
             line = {"arm": arm.name, "trial": number, "learning_rate": rate, "length": length, "steps": steps}
             line |= {"validation_miou": outcome.numbers["mean_iou"], "seconds": round(outcome.seconds, 2)}
-            self._write("trials", {**line, **self.where})
+            self._write("trials", {**line, **self.provenance})
         shutil.rmtree(path)
 
     def score(self, arm: Arm, labels: int, seed: int) -> None:
@@ -196,7 +196,7 @@ class Work:
             line["metrics"]["pixel_accuracy"] = tested["pixel_accuracy"]
             line |= {"validation_miou": outcome.numbers["mean_iou"], "images": tested["images"]}
             line |= {"seconds": round(outcome.seconds + time.perf_counter() - began, 2)}
-            line |= {"pretraining_seconds": self._pretraining_seconds(arm), **self._standardised(config), **self.where}
+            line |= {"pretraining_seconds": self._pretraining_seconds(arm), **self._standardised(config), **self.provenance}
             self._write("results", {**line, "workdir": os.path.relpath(path, self.folder)})
         if labels != self.plan.labels[-1]:
             shutil.rmtree(os.path.join(path, "checkpoints"))

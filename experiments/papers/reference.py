@@ -48,7 +48,7 @@ DATA = {"CIFAR-10": ",cifar10", "scenes": ""}
 
 
 def labelled(images: int) -> dict[str, object]:
-    """Return the field that trains on so many of the scenes."""
+    """Return the field that trains on `images` scenes."""
     return {"data.fraction": images / SCENES}
 
 

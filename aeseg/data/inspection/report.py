@@ -16,7 +16,7 @@ from aeseg.data.files import few, shown
 from aeseg.data.inspection import companions, description, duplicates, layout, meaning, scan, sheet, splitting, suggestions
 from aeseg.data.inspection.layout import Layout
 from aeseg.data.inspection.scan import Seen
-from aeseg.data.matching import Places, label_files
+from aeseg.data.matching import Locations, label_files
 from aeseg.data.sources.folder import Folder
 from aeseg.data.statistics import channel_statistics
 from aeseg.data.survey import spread
@@ -106,9 +106,9 @@ class _Said(NamedTuple):
 def _source(root: str, guessed: Layout, answers: dict[str, Any]) -> tuple[Folder, dict[str, Any], list[str], list[str]]:
     """Build the source of a layout and its labels' meaning; return the source, its fields, notes and questions."""
     fields = {**guessed.fields, **answers}
-    places = Places(root, fields["images"], fields["labels"], fields.get("roi", ""), fields.get("label_suffix", ""))
-    places = places._replace(image_name=fields.get("image_name", ""), label_name=fields.get("label_name", ""))
-    files = label_files(places)
+    locations = Locations(root, fields["images"], fields["labels"], fields.get("roi", ""), fields.get("label_suffix", ""))
+    locations = locations._replace(image_name=fields.get("image_name", ""), label_name=fields.get("label_name", ""))
+    files = label_files(locations)
     meant = meaning.of_labels(root, guessed._replace(fields=fields), files) if fields["labels"] else meaning.Meaning({}, (), ())
     fields = {**guessed.fields, **meant.fields, **answers}
     questions = [question for question in meant.questions if not any(f"--{name}" in question for name in answers)]
