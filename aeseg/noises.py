@@ -1,10 +1,12 @@
 """Noises, the corruptions of a denoising autoencoder's input.
 
-A noise is a frozen dataclass called with a key and one image [h w c] in [0, 1]; it returns an image of the same shape.
+A noise is a frozen dataclass called with a key and one image [h w c] in [0, 1]; it returns an image of the same shape.  Its `task` is
+the restoration that undoes it.
 """
 
 import dataclasses
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +14,17 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from aeseg import images
 from aeseg.checks import check_field
+from aeseg.types import UserError
+
+TASKS = ("denoise", "deblur", "inpaint", "superresolve")
+"""Restorations, from the noise that hides least: a network that undoes several noises is named by the last."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian:
     """Adds normal noise of standard deviation `sigma`, unclipped (Vincent et al. 2010, section 3.3)."""
 
+    task: ClassVar[str] = "denoise"
     sigma: float = 0.1
 
     def __post_init__(self) -> None:
@@ -34,6 +41,7 @@ class SaltAndPepper:
     Deviation: all channels of a pixel change together.
     """
 
+    task: ClassVar[str] = "denoise"
     share: float = 0.1
 
     def __post_init__(self) -> None:
@@ -48,6 +56,7 @@ class SaltAndPepper:
 class Blur:
     """Blurs with a Gaussian of `sigma` pixels. Deterministic: the key is ignored."""
 
+    task: ClassVar[str] = "deblur"
     sigma: float = 2.0
 
     def __post_init__(self) -> None:
@@ -64,6 +73,7 @@ class Squares:
     Squares may overlap each other and the edge of the image, so every pixel is covered with the same probability.
     """
 
+    task: ClassVar[str] = "inpaint"
     size: int = 8
     share: float = 0.5
     fill: float = 0.5
@@ -92,7 +102,64 @@ class Squares:
         return ((pixel >= start[:, None]) & (pixel < start[:, None] + self.size)).astype(jnp.float32)
 
 
-Noise = Gaussian | SaltAndPepper | Blur | Squares
+@dataclasses.dataclass(frozen=True)
+class Downsampled:
+    """Shrinks by `factor`, rounds to 8 bits as a file of the small image does, and enlarges again; bicubic both ways.
+
+    Deterministic: the key is ignored. The kernel (Keys 1981, a = -0.5; antialiased when it shrinks) and the treatment of edges are
+    Pillow's. Height and width must be multiples of `factor`.
+    """
+
+    task: ClassVar[str] = "superresolve"
+    factor: int = 2
+
+    def __post_init__(self) -> None:
+        check_field("Downsampled", "factor", self.factor, self.factor >= 2, "2 or more")
+
+    def __call__(self, key: Key[Array, ""], image: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+        return self.enlarged(Rounded()(key, self.small(image)))
+
+    def small(self, image: Float[Array, "h w c"]) -> Float[Array, "_ _ c"]:
+        """Return the image shrunk by `factor`, unrounded."""
+        h, w, c = image.shape
+        if h % self.factor or w % self.factor:
+            raise UserError(
+                f"Expected an image whose sides {self.factor} divides; got {h} x {w}. Crop it, or change --config.window or the factor."
+            )
+        return jax.image.resize(image, (h // self.factor, w // self.factor, c), "cubic")
+
+    def enlarged(self, image: Float[Array, "h w c"]) -> Float[Array, "_ _ c"]:
+        """Return the image enlarged by `factor`; values may leave [0, 1] by a little."""
+        h, w, c = image.shape
+        return jax.image.resize(image, (h * self.factor, w * self.factor, c), "cubic")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounded:
+    """Clips to [0, 1] and rounds to `bits`, as an image file does. Deterministic: the key is ignored."""
+
+    task: ClassVar[str] = ""
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        check_field("Rounded", "bits", self.bits, 1 <= self.bits <= 16, "1 to 16")
+
+    def __call__(self, key: Key[Array, ""], image: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+        largest = 2**self.bits - 1
+        return jnp.round(jnp.clip(image, 0, 1) * largest) / largest
+
+
+Noise = Gaussian | SaltAndPepper | Blur | Squares | Downsampled | Rounded
+
+
+def task(noise: tuple[Noise, ...]) -> str:
+    """Return the restoration that undoes these noises, one of TASKS, or "" if there is none.
+
+    >>> task((Blur(1.6), Gaussian(0.01), Rounded()))
+    'deblur'
+    """
+    undone = {each.task for each in noise}
+    return next((name for name in reversed(TASKS) if name in undone), "")
 
 
 def corrupted(noise: tuple[Noise, ...], key: Key[Array, "b"], image: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:

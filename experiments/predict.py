@@ -19,7 +19,6 @@ Images of more than 16 million pixels are predicted in strips.  If files cannot 
 with 1.  It overwrites only results of an earlier run, and follows no link out of --output.
 """
 
-import contextlib
 import functools
 import os
 import sys
@@ -32,25 +31,23 @@ import numpy as np
 from flax import linen as nn
 
 from aeseg import checks
-from aeseg.data import decode, georeference, reading, transforms
+from aeseg.data import transforms
 from aeseg.data.files import shown as printable
 from aeseg.inference import draw, sliding
 from aeseg.inference.samples import PLANES
 from aeseg.inference.views import averaged, checked
 from aeseg.runs import scores as scoring
 from aeseg.runs import workdir as workdirs
-from aeseg.runs.run import Run
 from aeseg.runs.train import PICTURES
 from aeseg.types import Class, UserError
 
 from .console import cli, predictors
 from .console.progress import Progress
 from .machine import process
-from .predictions.inputs import input_files, output_names
-from .predictions.outputs import Outputs
+from .predictions.inputs import input_files, kept_transforms, output_names, read_item
+from .predictions.outputs import OutputRefused, Outputs
 from .predictions.writing import Item, in_strips, is_large, reconstructed, segmented
 
-ONE_VIEW = {"scales": (1.0,), "flip": False}
 REMEDY = "Cut the image into tiles, or leave out --logits, --samples, --scales and --flip: then it is predicted in strips."
 
 
@@ -67,6 +64,8 @@ def run(argv: Sequence[str]) -> int:
     )
     if not flags.workdir:
         raise UserError("Expected the workdir of a run; got none. Set --workdir=runs/<name>.")
+    if flags.batch < 1:
+        raise UserError(f"Expected at least one window per call; got --batch={flags.batch}. Set --batch.")
     process.start()
     began = time.perf_counter()
     paths = input_files(flags.input, flags.output)
@@ -101,8 +100,8 @@ def predict(
     views, samples = predictors.chosen_views(flags, segments), predictors.chosen_samples(flags, segments)
     statistics, window = predictors.chosen_statistics(flags, segments), tuple(run.window)
     windows = {"window": window, "batch": flags.batch, **predictors.chosen_windows(flags, window, largest=run.largest_window)}
-    changes = [change for change in run.data.evaluation_transforms if not _cuts(change)]
-    needs_all = flags.logits or samples or views != ONE_VIEW or any(isinstance(change, transforms.Resize) for change in changes)
+    changes = kept_transforms(run)
+    needs_all = flags.logits or samples or views != predictors.ONE_VIEW or any(isinstance(change, transforms.Resize) for change in changes)
     names, out = output_names(paths), Outputs(flags.output, paths)
     out.claim(_kinds(flags, segments), names)
     network = scoring.predictor(run, _without_noise(trained.method), trained.variables, samples, statistics)
@@ -117,14 +116,14 @@ def predict(
     def images() -> Iterator[np.ndarray]:
         for path, name in zip(paths, names, strict=True):
             try:
-                item, image = _read(run, path, name, changes)
+                item, image = read_item(run, path, name, changes)
                 if is_large(image):
                     if needs_all:
                         checks.check_memory(16 * image.shape[0] * image.shape[1] * max(3, len(classes)), path, REMEDY)
                     else:
                         strips = sliding.strips(network, image, **windows)
                         at = functools.partial(_inside, progress, len(failed) + finished[0], path)
-                        with _names_output(flags.output):
+                        with out.writing():
                             done({"name": name} | in_strips(item, strips, classes, out, at))
                         finished[0] += 1
                         continue
@@ -146,7 +145,7 @@ def predict(
             except UserError as error:
                 failed.append((path, str(error)))
                 continue
-            with _names_output(flags.output):
+            with out.writing():
                 made = segmented(item, values, classes, out, flags.logits, bool(samples)) if segments else reconstructed(item, values, out)
             finished[0] += 1
             done({"name": item.name, "image": item.image} | made)
@@ -178,33 +177,6 @@ def known_classes(trained: workdirs.Trained) -> tuple[Class, ...]:
     return tuple(Class(str(index), tuple(colours[index])) for index in range(trained.method.classes))
 
 
-def _read(run: Run, path: str, name: str, changes: Sequence[Any]) -> tuple[Item, np.ndarray]:
-    """Read a file; return the stored image, and the image for the network."""
-    description = run.data.described("test")
-    image = decode.image(path, description.get("channels", 3), reading=reading.of_description(description))
-    record = {"image": image, "name": name}
-    for change in changes:
-        record = change(record, np.random.default_rng(0))
-    return Item(name, image, georeference.tags(path)), record["image"]
-
-
-class OutputRefused(UserError):
-    """Results cannot be written, so the command stops."""
-
-
-@contextlib.contextmanager
-def _names_output(output: str) -> Iterator[None]:
-    """Turn an operating system's error in writing into a message that names --output."""
-    try:
-        yield
-    except UserError as error:
-        if isinstance(error.__cause__, OSError):
-            raise OutputRefused(
-                f"Cannot write to {output}: {error.__cause__.strerror}. Free some space, or set another --output."
-            ) from error
-        raise
-
-
 def _inside(progress: Progress, done: int, path: str, fraction: float) -> None:
     progress.at(done, fraction, os.path.basename(path))
 
@@ -215,11 +187,6 @@ def _kinds(flags: Any, segments: bool) -> list[tuple[str, str]]:
         return [("reconstructions", ".png")]
     more = [("logits", ".npz")] * flags.logits + [("uncertainties", ".png")] * bool(flags.samples)
     return [("labels", ".png"), ("labels", ".tif"), ("overlays", ".png"), *more]
-
-
-def _cuts(change: Any) -> bool:
-    """Return whether a transform crops or moves the image; resizing and colour transforms do not."""
-    return type(change).__module__ == transforms.__name__ and not isinstance(change, transforms.Resize)
 
 
 def _without_noise(method: nn.Module) -> nn.Module:

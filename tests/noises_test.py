@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from aeseg import images, keys, noises
 from aeseg.spec import build, from_json, spec, to_json
@@ -9,7 +10,14 @@ from aeseg.types import UserError
 
 KEY = jax.random.key(0)
 IMAGE = jnp.asarray(np.random.default_rng(0).uniform(0.2, 0.8, (64, 48, 3)), jnp.float32)
-NOISES = (noises.Gaussian(0.2), noises.SaltAndPepper(0.3), noises.Blur(1.5), noises.Squares(8, 0.5))
+NOISES = (
+    noises.Gaussian(0.2),
+    noises.SaltAndPepper(0.3),
+    noises.Blur(1.5),
+    noises.Squares(8, 0.5),
+    noises.Downsampled(2),
+    noises.Rounded(6),
+)
 
 
 @pytest.mark.parametrize("noise", NOISES)
@@ -64,6 +72,40 @@ def test_squares_have_their_size_and_value():
     assert 0 < hidden.sum() <= 2 * 4 * 4
 
 
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_shrinking_and_enlarging_are_bicubic_as_in_pillow(factor):
+    image = IMAGE[: 64 - 64 % factor, : 48 - 48 % factor]
+    h, w = image.shape[0] // factor, image.shape[1] // factor
+
+    def by_pillow(pixels, size):
+        return np.stack([Image.fromarray(np.asarray(pixels[..., c])).resize(size, Image.Resampling.BICUBIC) for c in range(3)], axis=-1)
+
+    noise = noises.Downsampled(factor)
+    small = noise.small(image)
+    np.testing.assert_allclose(small, by_pillow(image, (w, h)), atol=1e-5)
+    file = np.float32(np.rint(np.clip(small, 0, 1) * 255) / 255)
+    np.testing.assert_allclose(noise(KEY, image), by_pillow(file, image.shape[1::-1]), atol=1e-5)
+
+
+def test_sides_that_the_factor_does_not_divide_are_refused():
+    with pytest.raises(UserError, match=r"an image whose sides 5 divides; got 64 x 48\. Crop it, or change --config.window"):
+        noises.Downsampled(5)(KEY, IMAGE)
+
+
+def test_rounded_values_are_those_of_a_file():
+    rounded = noises.Rounded(8)(KEY, IMAGE * 3 - 1)
+    np.testing.assert_allclose(rounded, np.rint(np.clip(np.asarray(IMAGE) * 3 - 1, 0, 1) * 255) / 255, atol=1e-6)
+    assert (rounded.min(), rounded.max()) == (0, 1)
+
+
+def test_a_network_is_named_by_the_noise_that_hides_most():
+    gaussian, rounded = noises.Gaussian(), noises.Rounded()
+    tasks = {(gaussian, rounded): "denoise", (noises.Blur(), gaussian): "deblur", (noises.Squares(), gaussian): "inpaint", (rounded,): ""}
+    assert {noise: noises.task(noise) for noise in tasks} == tasks
+    assert noises.task((noises.Downsampled(), gaussian)) == "superresolve"
+    assert noises.task(()) == ""
+
+
 def test_noises_are_applied_in_their_order_each_with_its_own_key():
     key = keys.per_row(KEY, jnp.arange(1))
     both = noises.corrupted((noises.Gaussian(0.1), noises.Gaussian(0.1)), key, IMAGE[None])
@@ -92,6 +134,8 @@ def test_without_noise_the_image_is_unchanged():
         (lambda: noises.SaltAndPepper(1.5), "SaltAndPepper takes a share of 0 to 1; got 1.5"),
         (lambda: noises.Blur(0.0), "Blur takes a sigma of more than 0; got 0.0"),
         (lambda: noises.Squares(0), "Squares takes a size of 1 or more; got 0"),
+        (lambda: noises.Downsampled(1), "Downsampled takes a factor of 2 or more; got 1"),
+        (lambda: noises.Rounded(17), "Rounded takes a bits of 1 to 16; got 17"),
         (lambda: noises.Squares(8, 1.0), "Squares takes a share of 0 or more and less than 1; got 1.0"),
     ],
 )

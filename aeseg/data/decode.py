@@ -47,6 +47,8 @@ def image(file: bytes | str | Path, channels: int = 3, name: str = "", reading: 
         head = _checked(handle, name, reading)
         chosen = _page(head, reading, name)
         plain = channels in (1, 3) and head.plain and chosen == 0 and not reading.bands
+        # Pillow, which reads turned TIFFs, has 8 bits for colours.
+        plain = plain and not (head.kind == "TIFF" and head.orientation != 1 and head.dtype == "uint16" and head.channels >= 3)
         if plain and head.dtype in ("bool", "uint8", "uint16"):
             pixels = _plain(handle.read(), head, channels, name)
         else:

@@ -72,6 +72,13 @@ def uncertainty_map(variance: Float[np.ndarray, "h w"], classes: int) -> Float[n
     return 1 - np.sqrt(np.clip(variance / largest, 0, 1))
 
 
+def heat(values: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Map values in 0..1 to colours, from black through red to pale yellow."""
+    stops = np.array([(0, 4, 9, 23), (0.3, 92, 22, 92), (0.6, 214, 72, 62), (0.85, 250, 168, 70), (1, 252, 248, 200)], float)
+    clipped = np.clip(np.nan_to_num(values), 0, 1)
+    return np.stack([np.interp(clipped, stops[:, 0], stops[:, channel]) for channel in (1, 2, 3)], axis=-1).astype(np.uint8)
+
+
 def as_rgb(image: Any) -> UInt8[np.ndarray, "h w 3"]:
     """Convert an array [h w] or [h w c], uint8, uint16 or float in [0, 1], to RGB: grey or the first three channels; NaN is black."""
     array = np.asarray(image)

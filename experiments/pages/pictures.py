@@ -78,13 +78,6 @@ def fitted(size: Sequence[int], side: int) -> tuple[int, int]:
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def heat(values: np.ndarray) -> np.ndarray:
-    """Map values in 0..1 to colours, from black through red to pale yellow."""
-    stops = np.array([(0, 4, 9, 23), (0.3, 92, 22, 92), (0.6, 214, 72, 62), (0.85, 250, 168, 70), (1, 252, 248, 200)], float)
-    clipped = np.clip(np.nan_to_num(values), 0, 1)
-    return np.stack([np.interp(clipped, stops[:, 0], stops[:, channel]) for channel in (1, 2, 3)], axis=-1).astype(np.uint8)
-
-
 def file(path: str) -> str:
     """Return a picture file as a data URL, unchanged."""
     kind = {"jpg": "jpeg"}.get(path.rpartition(".")[2].lower(), path.rpartition(".")[2].lower())

@@ -12,6 +12,7 @@ import numpy as np
 from aeseg import calibration, files, metrics, spec
 from aeseg.data import wrappers
 from aeseg.data.survey import spread
+from aeseg.inference import draw
 from aeseg.inference.measures import Measure
 from aeseg.runs import evaluations
 from aeseg.runs import scores as scoring
@@ -75,6 +76,7 @@ class RunPage:
     judged: Judged | None
     missing: str = ""
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    restorations: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def segments(self) -> bool:
@@ -98,7 +100,18 @@ def gather(
     config = spec.plain(workdirs.stored_config(path))
     origin = files.json_object(os.path.join(path, "row.json"))
     measured = evaluations.read(path).every
-    page = RunPage(os.path.basename(os.path.abspath(path)), path, config, curves(path), measured, 0, None, "", origin)
+    page = RunPage(
+        os.path.basename(os.path.abspath(path)),
+        path,
+        config,
+        curves(path),
+        measured,
+        0,
+        None,
+        "",
+        origin,
+        evaluations.read(path, "restore.json").last,
+    )
     try:
         trained = look(workdirs.load_trained(path, workdirs.best_step(path) if best else -1))
         page = dataclasses.replace(page, step=trained.step)
@@ -187,7 +200,7 @@ def _restored(name: str, shown: Mapping[str, np.ndarray]) -> Restored:
     if output is not None and output.shape == shown["image"].shape:
         error = np.abs(output.astype(np.float64) - shown["image"])
         score = -10 * math.log10(max(float(np.mean(np.square(error))), 1e-10))
-        columns["error"] = pictures.photo(pictures.heat(error.mean(axis=-1) / 0.5), 256)
+        columns["error"] = pictures.photo(draw.heat(error.mean(axis=-1) / 0.5), 256)
     return Restored(name, score, columns)
 
 

@@ -1,1 +1,1 @@
-"""Input and output files of `predict`."""
+"""Input and output files of `predict`, `restore` and `anomalies`."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..papers import Row
-from . import descriptions
+from ..recorded import descriptions
+from ..recorded.rows import Row
 
 UNTUNED = "Settings are those of the rows' configs; no row was tuned for this table."
 """The text of a paper without the field CHOSEN, which says where its rows' settings were chosen."""

@@ -32,3 +32,28 @@ def test_files_without_a_georeference_have_no_tags(tmp_path):
     (tmp_path / "bad.tif").write_bytes(b"II*\0\xff\xff\xff\x7f")
     with pytest.raises(UserError, match=r"bad.tif is damaged"):
         georeference.tags(tmp_path / "bad.tif")
+
+
+@pytest.mark.parametrize("raster", [1, 2])
+def test_an_enlarged_grid_covers_the_same_area(raster):
+    keys = georeference.Tag(34735, "H", (1, 1, 0, 1, 1025, 0, 1, raster))
+    scale, tie = georeference.Tag(33550, "d", (10.0, 20.0, 0.0)), georeference.Tag(33922, "d", (2.0, 3.0, 0.0, 500.0, 900.0, 0.0))
+    matrix = georeference.Tag(34264, "d", (10.0, 1.0, 0.0, 500.0, 2.0, -20.0, 0.0, 900.0, *(0.0,) * 7, 1.0))
+
+    def by_tie(tags, u, v):
+        """Map corner coordinates of the raster to the ground, as GeoTIFF 1.1, section 7.1.2.5.1, does."""
+        (sx, sy, _), (i, j, _, x, y, _) = tags[1].values, tags[2].values
+        half = 0.5 if raster == 2 else 0.0
+        return x + (u - half - i) * sx, y - (v - half - j) * sy
+
+    def by_matrix(tags, u, v):
+        a, b, _, d, e, f, _, h = tags[3].values[:8]
+        half = 0.5 if raster == 2 else 0.0
+        return a * (u - half) + b * (v - half) + d, e * (u - half) + f * (v - half) + h
+
+    before = (keys, scale, tie, matrix)
+    after = georeference.enlarged(before, 3)
+    assert after[0] == keys
+    for ground in (by_tie, by_matrix):
+        for u, v in ((0, 0), (7, 5), (2.5, 3.25)):
+            np.testing.assert_allclose(ground(after, 3 * u, 3 * v), ground(before, u, v))

@@ -12,7 +12,8 @@ from scipy import stats
 from aeseg import spec
 from experiments import papers
 from experiments.papers import Row
-from experiments.study import measurements, primary
+from experiments.recorded import measurements
+from experiments.study import primary
 
 ROWS = tuple(
     Row(f"{name}, {labels}", "segment", "segment", compare="" if name == "scratch" else f"scratch, {labels}")

@@ -1,0 +1,1 @@
+"""Parts of `restore`: its table, and the usual methods that it compares with."""
