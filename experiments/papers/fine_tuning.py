@@ -30,6 +30,7 @@ METRICS = ("mean_iou", "pixel_accuracy")
 SEEDS = 5
 SPLIT = "test"
 REGISTERED = ""
+PICTURE = {"from scratch": "DRIVE, 1 label: scratch", "LP-FT, decoder": "DRIVE, 1 label: LP-FT, decoder"}
 CHOSEN = "Learning rate and squares are the best of earlier trials on validation (drive_labels_tuning, camvid_labels_tuning)."
 
 
