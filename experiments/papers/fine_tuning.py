@@ -29,7 +29,7 @@ TITLE = "Fine-tuning a denoising autoencoder: DRIVE with 1 and 4 labels, CamVid 
 METRICS = ("mean_iou", "pixel_accuracy")
 SEEDS = 5
 SPLIT = "test"
-REGISTERED = ""
+REGISTERED = "4804442"
 PICTURE = {"from scratch": "DRIVE, 1 label: scratch", "LP-FT, decoder": "DRIVE, 1 label: LP-FT, decoder"}
 CHOSEN = "Learning rate and squares are the best of earlier trials on validation (drive_labels_tuning, camvid_labels_tuning)."
 

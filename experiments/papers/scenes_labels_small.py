@@ -26,7 +26,7 @@ SEEDS = 5
 MORE = 10
 """Seeds of the primary contrasts."""
 SPLIT = "test"
-REGISTERED = ""
+REGISTERED = "4804442"
 PRIMARY = {
     "SparK on the convnet": (("SparK, 128 labels", "scratch, 128 labels"),),
     "MAE on the ViT": (("MAE, 128 labels", "ViT scratch, 128 labels"),),
