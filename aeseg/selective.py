@@ -38,8 +38,8 @@ class Selective(masking.Random):
     def by_error(self, key: Key[Array, "b"], h: int, w: int, error: Error) -> Bool[Array, "b {h} {w}"]:
         """Return the hidden units of each image: those of the highest error, then random units up to `count`."""
         units, count = h * w, self.count(h, w)
-        order, chance = (jax.vmap(lambda key, part=part: _numbers(key, part, units))(key) for part in (0, 1))
-        rank = _ranks(order)
+        rank = _ranks(jax.vmap(lambda row: _numbers(row, 0, units))(key))
+        chance = jax.vmap(lambda row: _numbers(row, 1, units))(key)
         total = times = jnp.zeros((len(key), h, w))
         for part in range(math.ceil(units / count)):
             first = min(part * count, units - count)
