@@ -6,7 +6,7 @@ alike. Cracks: train.txt, val.txt, test.txt.
 
 Command   python -m experiments.pretrain --config=crops:spark,nuclei --config.data.root=nuclei
           python -m experiments.segment --config=crops:unet,nuclei --init=runs/crops-spark-nuclei --config.data.fraction=0.017
-Cost      about a minute of one core each      Expected  see experiments/results/nuclei_labels.jsonl (test split)
+Cost      aimed at one to two minutes of one core      Expected  not yet measured
 """
 
 from typing import Any
