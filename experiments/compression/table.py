@@ -23,7 +23,7 @@ from aeseg.types import UserError
 from ..console.progress import Progress
 from ..machine.provenance import provenance
 from ..predictions.outputs import Outputs
-from ..study import measurements
+from ..recorded import measurements
 from . import codecs, drawing, measures
 from .measures import Coder, Point
 
