@@ -51,6 +51,10 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
         encoder = given if families.is_encoder(given) else given.encoder
     else:
         stored, donor = of_workdir(path)
+        if "encoder" not in stored.method:
+            raise UserError(
+                f"{path} trains {stored.method.target.rpartition(':')[2]}, which has no encoder. Name its autoencoder's workdir."
+            )
         given, encoder, notes = stored.method, stored.method.encoder, []
         _refuse_another_encoder(encoder, config.method.encoder, overrides, path)
     if taken == "all":

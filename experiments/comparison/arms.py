@@ -71,6 +71,8 @@ def chosen(methods: str, public: Sequence[str], statistics: dict[str, Any], chan
         method = configs.method_config(word)
         if "head" in method:
             raise UserError(f"Expected autoencoders; {word!r} is a head. Set --arms, for example --arms={DEFAULT!r}.")
+        if "encoder" not in method:
+            raise UserError(f"Expected autoencoders; {word!r} trains no encoder. Set --arms, for example --arms={DEFAULT!r}.")
         method.encoder.update({name: value for name, value in statistics.items() if name in method.encoder})
         if "channels" in method.get("decoder", {}):
             method.decoder.channels = decoder_channels(method, channels)

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from ..study.significance import CHANCE, POWER, interval, smallest
+from ..study.significance import CHANCE, POWER, holm, paired
 
 Line = Mapping[str, Any]
 
@@ -43,27 +42,21 @@ def difference(ours: Sequence[float], theirs: Sequence[float], arms: int = 1) ->
 
     `smallest` is at CHANCE / arms, the first level of Holm's correction.  One pair has no interval.
     """
-    paired = np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)
-    entry: dict[str, Any] = {"seeds": len(paired), "scratch": _rounded(np.mean(theirs)), "value": _rounded(np.mean(ours))}
-    entry |= {"gain": _rounded(paired.mean()), "low": None, "high": None, "p": None, "holm": None, "smallest": None, "verdict": "not shown"}
-    if len(paired) < 2:
+    differences = np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)
+    entry: dict[str, Any] = {"seeds": len(differences), "scratch": _rounded(np.mean(theirs)), "value": _rounded(np.mean(ours))}
+    entry |= {
+        "gain": _rounded(differences.mean()),
+        "low": None,
+        "high": None,
+        "p": None,
+        "holm": None,
+        "smallest": None,
+        "verdict": "not shown",
+    }
+    if len(differences) < 2:
         return entry
-    error, (_, half) = float(paired.std(ddof=1) / np.sqrt(len(paired))), interval(paired)
-    if error > 1e-12:
-        p = 2 * float(stats.t.sf(abs(paired.mean()) / error, len(paired) - 1))
-    else:
-        p = 0.0 if paired.mean() else 1.0
-    low, high = paired.mean() - half, paired.mean() + half
-    return {**entry, "low": _rounded(low), "high": _rounded(high), "p": p, "smallest": _rounded(smallest(error, len(paired), arms))}
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Return p-values corrected by Holm (1979): a level bounds the probability of any false rejection among them."""
-    order, corrected, largest = np.argsort(values, kind="stable"), [0.0] * len(values), 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
-        corrected[index] = largest
-    return corrected
+    mean, half, p, could = paired(differences, arms)
+    return {**entry, "low": _rounded(mean - half), "high": _rounded(mean + half), "p": p, "smallest": _rounded(could)}
 
 
 def worth(scratch: Mapping[int, float], entry: Mapping[str, Any]) -> dict[str, Any] | None:

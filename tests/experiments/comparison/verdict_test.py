@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from experiments.comparison import verdict as verdicts
+from experiments.study import significance
 
 COUNTS = (1, 4, 16)
 
@@ -68,10 +69,6 @@ def test_the_interval_and_p_equal_a_paired_t_test():
     assert found["p"] == pytest.approx(expected.pvalue)
 
 
-def test_holm_equals_the_correction_of_r():
-    assert verdicts.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # p.adjust(c(...), "holm")
-
-
 def test_unpaired_runs_are_left_out():
     lines = [each for each in comparison({"good": 0.05}) if (each["arm"], each["seed"]) != ("good", 5)]
     assert entry(verdicts.verdict(lines), "good")["overall"]["seeds"] == 4
@@ -97,7 +94,7 @@ def test_the_worth_of_a_gain_needs_a_rising_curve_of_scratch():
 
 def test_the_smallest_difference_is_shown_in_four_of_five_draws():
     random, seeds, deviation = np.random.default_rng(0), 5, 0.02
-    true = verdicts.smallest(deviation / np.sqrt(seeds), seeds)
+    true = significance.smallest(deviation / np.sqrt(seeds), seeds)
     drawn = true + deviation * random.standard_normal((4_000, seeds))
     assert np.mean(stats.ttest_1samp(drawn, 0, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.02)
 
