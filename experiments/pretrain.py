@@ -35,7 +35,8 @@ def run(argv: Sequence[str]) -> int:
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
     outcome = train(pretraining, workdir, weights, minutes=flags.minutes)
     if jax.process_index() == 0:
-        following = f"{process.launcher()}segment --config={pretraining.next or 'segment'} --init={workdir}"
+        after = pretraining.next or "segment"
+        following = f"{process.launcher()}{after if ' ' in after else f'segment --config={after}'} --init={workdir}"
         print(report(pretraining, workdir, outcome, following), flush=True)
     return 128 + outcome.signal if outcome.signal else 0
 
