@@ -77,7 +77,7 @@ def _written(path: str) -> float:
 
 
 def _intact(path: str) -> bool:
-    """True if a file passes zlib's checksum.  What another compressor wrote has none, and so does not pass."""
+    """Return whether a file passes zlib's checksum; files of other compressors have none, and fail."""
     with open(path, "rb") as file:
         content = file.read()
     try:

@@ -18,7 +18,7 @@ def read(path: str) -> list[dict[str, Any]]:
             try:
                 rows.append(json.loads(line))
             except ValueError as error:
-                raise UserError(f"Line {number} of {path} is not JSON ({error}). Mend it or remove it.") from error
+                raise UserError(f"Line {number} of {path} is not JSON ({error}). Correct it or remove it.") from error
     return rows
 
 

@@ -7,9 +7,9 @@ python -m experiments.compare --data=my_images --arms="spark masked,vit" --label
 
 Each encoder has an arm from scratch, an arm per method that pretrains it on your training images without labels, and arms with public
 weights. All arms have the same head, steps, augmentation and, per seed, labelled images. Validation chooses learning rate and length, with
-the same number of trials for every arm, also from scratch. Each run is scored once on the test images. `compare` first times the parts; it
-lowers what does not fit --minutes, and prints it. The same command continues an interrupted comparison. experiments/comparison lists
-the files.
+the same number of trials for every arm, also from scratch; the trials use the middle label count, or the larger of the middle two. Each run
+is scored once on the test images. `compare` first times the parts; it lowers what does not fit --minutes, and prints it. The same command
+continues an interrupted comparison. experiments/comparison lists the files.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from aeseg.types import UserError
 
 from .comparison import arms as arms_of
 from .comparison import data, health, plan, records
+from .comparison.clock import Clock
 from .comparison.plan import Costs, Part, Plan
 from .comparison.timing import measured
 from .comparison.work import Work
@@ -68,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
     output = flags.output or os.path.join("comparisons", named(flags.data))
     if flags.cluster:
         return copies.submit("compare", cli.taken(argv[1:], "cluster", "")[1], flags.cluster, flags.copies, output)
-    process.start()
+    process.start(trains=True)
     with commands.held(os.path.join(output, "lock"), shared=flags.copies > 1):
         with alone(output):
             described = data.described(flags.data, output, lambda text: print(text, file=sys.stderr))
@@ -89,7 +90,7 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
     asked = {"arms": list(arms), "labels": list(counts), "trials": flags.trials, "steps": flags.steps, "window": side, "batch": flags.batch}
     with Progress("compare", 100, unit="%") as bar:
         shared = flags.copies > 1
-        work = Work(output, images, arms, wanted, Costs({}, {}, {}, 0.0, 0.0), (side, side), flags.batch, 0.0, provenance(), bar, shared)
+        work = Work(output, images, arms, wanted, Costs({}, {}, {}, 0.0, 0.0), (side, side), flags.batch, Clock(bar), provenance(), shared)
         with alone(output):
             known = kept_plan(output, asked, flags.seeds)
             if known is None:
@@ -97,8 +98,8 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
                 budget = 60 * flags.minutes - (time.monotonic() - began)
                 known = plan.fitted(wanted, costs, budget), costs
                 write_plan(output, asked, flags.seeds, *known)
-        deadline = began + 60 * flags.minutes - plan.RESERVE
-        work = dataclasses.replace(work, plan=known[0], costs=known[1], deadline=deadline, most_seeds=flags.seeds)
+        clock = Clock(bar, began + 60 * flags.minutes - plan.RESERVE, sum(plan.seconds(*known).values()))
+        work = dataclasses.replace(work, plan=known[0], costs=known[1], clock=clock, most_seeds=flags.seeds)
         bar.restart()
         bar.say(plan.told(*known, 60 * flags.minutes - (time.monotonic() - began)))
         work.all()
@@ -113,7 +114,7 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
 
 
 def alone(output: str) -> contextlib.AbstractContextManager[int]:
-    """Inside, no other copy of this comparison inspects, plans or writes tables; wait for one that does."""
+    """Lock the comparison inside the block, so that only one copy inspects, plans or writes tables; wait for a copy that does."""
     return commands.held(os.path.join(output, "alone.lock"), wait=True)
 
 

@@ -12,7 +12,7 @@ A segmenter of several modalities is also scored for every subset of them.
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -88,7 +88,8 @@ def run(argv: Sequence[str]) -> int:
         scores |= {name: getattr(flags, name) for name in predictors.DATA if getattr(flags, name)}
         scores |= {"windows": windows, "views": views, "samples": samples, "batch_statistics": statistics}
         if flags.subsets and len(conditions.modalities(trained.run)) > 1:
-            scores["subsets"] = subset_scores(trained, source, dark, batch=batch, **windows)
+            known = scores if views == predictors.ONE_VIEW and not (samples or statistics) else None
+            scores["subsets"] = subset_scores(trained, source, dark, known, batch=batch, **windows)
     else:
         scores, columns, names = autoencoder_scores(trained, source, batch)
     if jax.process_index() != 0:
@@ -149,10 +150,12 @@ def segmentation_scores(
     return {**scores, **({"light": by_light.scores(source.classes)} if dark else {})}, columns, names
 
 
-def subset_scores(trained: workdirs.Trained, source: Any, dark: Sequence[bool], **how: Any) -> list[dict[str, Any]]:
-    """Score a segmenter for each subset of its modalities."""
+def subset_scores(
+    trained: workdirs.Trained, source: Any, dark: Sequence[bool], known: Mapping[str, Any] | None, **how: Any
+) -> list[dict[str, Any]]:
+    """Score a segmenter for each subset of its modalities, without views and samples; `known` are such scores with all modalities."""
     predict = scoring.predictor(*trained[:3])
-    return conditions.of_subsets(trained.run, predict, source, dark, **how)
+    return conditions.of_subsets(trained.run, predict, source, dark, known, **how)
 
 
 def autoencoder_scores(trained: workdirs.Trained, source: Any, batch: int) -> Found:

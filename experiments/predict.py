@@ -48,7 +48,6 @@ from .predictions.inputs import input_files, kept_transforms, output_names, read
 from .predictions.outputs import OutputRefused, Outputs
 from .predictions.writing import Item, in_strips, is_large, reconstructed, segmented
 
-ONE_VIEW = {"scales": (1.0,), "flip": False}
 REMEDY = "Cut the image into tiles, or leave out --logits, --samples, --scales and --flip: then it is predicted in strips."
 
 
@@ -65,6 +64,8 @@ def run(argv: Sequence[str]) -> int:
     )
     if not flags.workdir:
         raise UserError("Expected the workdir of a run; got none. Set --workdir=runs/<name>.")
+    if flags.batch < 1:
+        raise UserError(f"Expected at least one window per call; got --batch={flags.batch}. Set --batch.")
     process.start()
     began = time.perf_counter()
     paths = input_files(flags.input, flags.output)
@@ -100,7 +101,7 @@ def predict(
     statistics, window = predictors.chosen_statistics(flags, segments), tuple(run.window)
     windows = {"window": window, "batch": flags.batch, **predictors.chosen_windows(flags, window, largest=run.largest_window)}
     changes = kept_transforms(run)
-    needs_all = flags.logits or samples or views != ONE_VIEW or any(isinstance(change, transforms.Resize) for change in changes)
+    needs_all = flags.logits or samples or views != predictors.ONE_VIEW or any(isinstance(change, transforms.Resize) for change in changes)
     names, out = output_names(paths), Outputs(flags.output, paths)
     out.claim(_kinds(flags, segments), names)
     network = scoring.predictor(run, _without_noise(trained.method), trained.variables, samples, statistics)

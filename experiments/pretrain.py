@@ -4,14 +4,16 @@ python -m experiments.pretrain                                        generated 
 python -m experiments.pretrain --config=camvid_small --workdir=runs/x  another config file (experiments/configs/*.py)
 python -m experiments.pretrain --config.optimiser.learning_rate=3e-4   any field of the config
 python -m experiments.pretrain --config=pretrain:masked --init=vit-mae  warm start from another run or a Hugging Face directory
+python -m experiments.pretrain --config=pretrain:maskgit --init=runs/scenes-quantised  a prior over the codes of a quantised autoencoder
 """
 
+import shlex
 from collections.abc import Sequence
 
 import jax
 
 from aeseg import spec
-from aeseg.runs import init
+from aeseg.runs import init, prior
 from aeseg.runs.train import report, train
 
 from .console import cli
@@ -27,17 +29,28 @@ def run(argv: Sequence[str]) -> int:
         workdir=("", "folder of the run; default runs/<config>"),
         minutes=(0.0, "minutes of training, after which the run saves and stops; 0: no limit"),
         data=("", "data description that `inspect` wrote; replaces the config's data"),
-        init=("", "initial weights of the encoder, and of the decoder if the method is the same: a workdir or a Hugging Face directory"),
+        init=(
+            "",
+            "initial weights of the encoder, and of the decoder if the method is the same: a workdir or a Hugging Face directory; of "
+            "maskgit: the workdir of the quantised autoencoder",
+        ),
     )
-    process.start()
-    weights = init.weights(flags.config, flags.overrides, flags.init, "what fits") if flags.init else None
+    process.start(trains=True)
+    if prior.is_prior(flags.config):
+        weights = prior.weights(flags.config, flags.init)
+    else:
+        weights = init.weights(flags.config, flags.overrides, flags.init, "what fits") if flags.init else None
     pretraining = spec.build(flags.config)
     workdir = flags.workdir or f"runs/{cli.run_name(flags.config_name)}"
     outcome = train(pretraining, workdir, weights, minutes=flags.minutes)
     if jax.process_index() == 0:
-        after = pretraining.next or "segment"
-        following = f"{process.launcher()}{after if ' ' in after else f'segment --config={after}'} --init={workdir}"
-        print(report(pretraining, workdir, outcome, following), flush=True)
+        if prior.is_prior(flags.config):
+            following = shlex.join(["generate", f"--workdir={workdir}"])
+        elif " " in pretraining.next:
+            following = f"{pretraining.next} {shlex.join([f'--init={workdir}'])} --input=photos --output=restored"
+        else:
+            following = shlex.join(["segment", f"--config={pretraining.next or 'segment'}", *cli.data_flags(flags), f"--init={workdir}"])
+        print(report(pretraining, workdir, outcome, f"{process.launcher()}{following}"), flush=True)
     return 128 + outcome.signal if outcome.signal else 0
 
 

@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
             "initial weights of the encoder (transfer=continue: all weights): a workdir, its checkpoints, or a Hugging Face directory",
         ),
     )
-    process.start()
+    process.start(trains=True)
     config = flags.config
     weights = init.weights(config, flags.overrides, flags.init, transfer.taken(config.transfer)) if flags.init else None
     weights = transfer.chosen(config, weights)

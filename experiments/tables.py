@@ -16,7 +16,6 @@ line of the results file.  Finished rows do not run again; interrupted rows resu
 of rows for a laptop; a table never mixes both.
 """
 
-import importlib
 import os
 import re
 import sys
@@ -31,9 +30,12 @@ from aeseg.types import UserError
 
 from . import papers
 from .console import cli
+from .generating import results as generated
 from .machine import commands, copies, process
+from .recorded import measurements
+from .restorations import results as restored
 from .soaking import journal
-from .study import curves, figures, formats, measurements, plan, plot, rehearsal, statements, summary
+from .study import curves, figures, formats, plan, plot, rehearsal, statements, summary, training
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 README = os.path.join(HERE, "results", "README.md")
@@ -101,7 +103,7 @@ def run(argv: Sequence[str]) -> int:
             raise UserError("--cluster starts copies of --run; set --run, too.")
         line = cli.taken(argv[1:], "cluster", "")[1]
         return copies.submit("tables", line, flags.cluster, flags.copies, os.path.join(flags.runs, flags.table))
-    failed = measurements.measure_missing(flags.table, paper, flags.runs, extra, flags.jobs, flags.copies > 1) if flags.run else {}
+    failed = training.measure_missing(flags.table, paper, flags.runs, extra, flags.jobs, flags.copies > 1) if flags.run else {}
     if failed:
         print("\nSome rows are not measured; the same command tries them again.\n", file=sys.stderr)
     if flags.check:
@@ -111,7 +113,7 @@ def run(argv: Sequence[str]) -> int:
     if flags.plot:
         plot.write(flags.plot, paper, measurements.current(flags.table, paper))
     if not (flags.picture or flags.plot):
-        print(printed(flags.table, flags.format, flags.scale, measurements.failures(flags.table, paper, flags.runs)))
+        print(printed(flags.table, flags.format, flags.scale, training.failures(flags.table, paper, flags.runs)))
         print(f"\nAs a page: {process.launcher()}report {flags.table}", file=sys.stderr)
     return 1 if failed else 0
 
@@ -126,9 +128,7 @@ def _together(flags: Any) -> int:
     for table, tiers in stages:
         fleets.missing(table, papers.at_scale(spec.module(papers.__name__, table), flags.scale), workshop, tiers)
     for table, tiers in stages:
-        paper = papers.at_scale(
-            importlib.reload(spec.module(papers.__name__, table)), flags.scale
-        )  # its learning rates may just have been measured
+        paper = papers.at_scale(spec.module(papers.__name__, table), flags.scale)  # its learning rates may just have been measured
         fleets.measure(table, paper, workshop, deadline, tiers)
         fleets.record(table, paper, workshop.folder)
     print(printed(flags.table, flags.format, flags.scale))
@@ -250,7 +250,7 @@ def _with_results(text: str) -> str:
     drawn = dict(reversed(measured))  # the pictures show the first scale's rows
     written = [printed(name, scale=scale, longest=LONGEST) + (pictures(name) if scale == drawn[name] else "") for name, scale in others]
     folded = [formats.folded(title.strip("*"), rest) for title, _, rest in tunings]
-    tables = "\n\n".join([*written, *filter(None, [speed(), journal.table()]), *folded])
+    tables = "\n\n".join([*written, *filter(None, [speed(), journal.table(), generated.table(), restored.table()]), *folded])
     pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
     if not re.search(pattern, text, re.DOTALL):
         raise UserError(f"Expected these lines in {README}:\n{MARKS[0]}\n{MARKS[1]}")

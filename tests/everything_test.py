@@ -18,8 +18,9 @@ from aeseg.runs.example import config_example
 from aeseg.runs.run import Run
 from experiments import papers, tables
 from experiments.console import cli
-from experiments.study import measurements
-from experiments.study.descriptions import assignments
+from experiments.recorded import measurements
+from experiments.recorded.descriptions import assignments
+from experiments.study import training
 from tests.contract import GOLDEN, PACKAGES, assert_golden
 from tests.imports_test import ROOT, files, imported
 
@@ -105,15 +106,16 @@ def test_a_saved_config_still_builds(path):
 @pytest.mark.parametrize("table", spec.names("experiments.papers"))
 def test_the_rows_of_a_table_are_valid_runs(table):
     paper = spec.module("experiments.papers", table)
-    rows = [row.name for row in paper.ROWS]
+    every = paper.ROWS
+    rows = [row.name for row in every]
     assert len(set(rows)) == len(rows)
-    assert len({measurements.path_prefix("runs", table, row, 0).lower() for row in rows}) == len(rows), "two rows would be one run"
+    assert len({training.path_prefix("runs", table, row, 0).lower() for row in rows}) == len(rows), "two rows would be one run"
     drawn = {**getattr(paper, "PICTURE", {}), **getattr(paper, "RECONSTRUCTIONS", {})}
     assert set(drawn.values()) <= set(rows)
     assert drawn or paper.SPLIT == "validation", "one picture of each table but a tuning"
-    for place, row in enumerate(paper.ROWS):
+    for index, row in enumerate(every):
         assert hasattr(importlib.import_module(f"experiments.{row.command}"), "run")
-        above = {other.name for other in paper.ROWS[:place] if other.scale == row.scale}
+        above = {other.name for other in every[:index] if other.scale == row.scale}
         assert row.scale in papers.SCALES
         assert {row.init, row.compare} - {""} <= above, "a row starts from, and is compared with, earlier rows of its scale"
         assert row.paper.keys() <= set(paper.METRICS)

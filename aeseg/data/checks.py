@@ -91,7 +91,7 @@ def check_labels(sources: Mapping[str, Source], counts: Mapping[str, Counts], st
         problems += stops
         warnings += warns
     if problems and strict:
-        raise UserError(f"{' '.join(problems)} Mend the data, or let it pass with {flag}.")
+        raise UserError(f"{' '.join(problems)} Correct the data, or let it pass with {flag}.")
     return [*lines, *(f"Warning: {text}" for text in (*problems, *warnings))]
 
 

@@ -146,13 +146,13 @@ class _Pass:
         return -(-len(self.source) // self.batch_size)
 
     def __getitem__(self, index: int) -> Arrays:
-        places = [index * self.batch_size + row for row in self.rows]
+        positions = [index * self.batch_size + row for row in self.rows]
         # A process whose rows are all padding learns their size from the last record.
-        here = [row for row in places if row < len(self.source)] or [len(self.source) - 1]
+        here = [row for row in positions if row < len(self.source)] or [len(self.source) - 1]
         batch = stacked([self.chain(self.source[row], np.random.default_rng((0, row))) for row in here])
-        valid = np.array([row < len(self.source) for row in places])
+        valid = np.array([row < len(self.source) for row in positions])
         filled = {key: _filled(value, valid, IGNORE if key == "label" else 0) for key, value in batch.items()}
-        return {**filled, "index": np.array(places, np.int32)}
+        return {**filled, "index": np.array(positions, np.int32)}
 
 
 def _filled(array: np.ndarray, valid: np.ndarray, value: int) -> np.ndarray:

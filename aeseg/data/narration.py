@@ -31,7 +31,9 @@ def shapes(label: UInt8[np.ndarray, "h w"], depth: Float32[np.ndarray, "h w"]) -
     visible = []
     for near in np.unique(depth[label > 0]):
         rows, columns = np.nonzero((depth == near) & (label > 0))
-        middle = (np.sum(2 * places + 1) / (2 * places.size * side) for places, side in ((rows, label.shape[0]), (columns, label.shape[1])))
+        middle = (
+            np.sum(2 * indices + 1) / (2 * indices.size * side) for indices, side in ((rows, label.shape[0]), (columns, label.shape[1]))
+        )
         visible.append(Shape(int(label[rows[0], columns[0]]), rows.size / label.size, *map(float, middle)))
     return visible
 

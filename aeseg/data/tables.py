@@ -70,7 +70,7 @@ def _parsed(content: str, path: Path) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"The class table {shown(path)} is not JSON ({error}). Mend it.") from error
+        raise UserError(f"The class table {shown(path)} is not JSON ({error}). Correct it.") from error
 
 
 def _yaml(content: str, path: Path) -> Any:
@@ -79,7 +79,7 @@ def _yaml(content: str, path: Path) -> Any:
     try:
         return yaml.safe_load(content)
     except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"The class table {shown(path)} is not YAML ({shown(error)}). Mend it.") from error
+        raise UserError(f"The class table {shown(path)} is not YAML ({shown(error)}). Correct it.") from error
 
 
 def _of_json(content: Any, where: str) -> list[Entry]:
@@ -101,7 +101,7 @@ def _of_pair(index: int, key: Any, value: Any, where: str) -> Entry:
         return {"id": value, "name": str(key), "numbered": True, "ignore": str(key) == "ignore"}
     if isinstance(value, str | list) and not str(key).isdecimal():
         return {"id": index, "name": str(key), "colour": value}
-    raise UserError(f"In {where}, expected id and name, name and id, or name and colour; got {_few(key, value)}. Mend it.")
+    raise UserError(f"In {where}, expected id and name, name and id, or name and colour; got {_few(key, value)}. Correct it.")
 
 
 def _of_csv(content: str, where: str) -> list[Entry]:
@@ -123,7 +123,8 @@ def _of_csv(content: str, where: str) -> list[Entry]:
     for index, row in enumerate(rows):
         if "name" not in header or len(row) != len(header):
             raise UserError(
-                f"In {where}, line {shown(','.join(row))!r} does not fit; expected a header with name and id, colour, or r, g, b. Mend it."
+                f"In {where}, line {shown(','.join(row))!r} does not fit; expected a header with name and id, "
+                "colour, or r, g, b. Correct it."
             )
         cells = dict(zip(header, row, strict=True))
         entry: Entry = {"id": cells.get("id", index), "name": cells["name"], "numbered": "id" in cells}

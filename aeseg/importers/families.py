@@ -186,7 +186,7 @@ def _channels(value: Any, name: str, path: str) -> tuple[float, ...]:
         numbers = ()
     if len(numbers) not in (1, 3) or not np.isfinite(numbers).all() or (name == "image_std" and min(numbers) <= 0):
         kind = "numbers above 0" if name == "image_std" else "numbers"
-        raise UserError(f"{name} of {path} must be 1 or 3 {kind}; got {ascii(value)[:60]}. Mend the file.")
+        raise UserError(f"{name} of {path} must be 1 or 3 {kind}; got {ascii(value)[:60]}. Correct the file.")
     return numbers
 
 

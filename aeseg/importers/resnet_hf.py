@@ -55,9 +55,9 @@ def rules(node: ConfigDict) -> list[Rule | Buffer]:
     entries: list[Rule | Buffer] = _layer("embedder.embedder", "encoder/stem", "encoder/stem_norm")
     for number in range(1, len(node.widths) + 1):
         theirs, ours = f"encoder.stages.{number - 1}.layers.{{j}}", f"encoder/stage{number}/block{{j}}"
-        for place in range(3 if node.bottleneck else 2):
+        for index in range(3 if node.bottleneck else 2):
             entries += _layer(
-                f"{theirs}.layer.{place}", f"{ours}/convolution{place + 1}", f"{ours}/norm{place + 1}", node.depths[number - 1]
+                f"{theirs}.layer.{index}", f"{ours}/convolution{index + 1}", f"{ours}/norm{index + 1}", node.depths[number - 1]
             )
         if number > 1 or node.widths[0] * (EXPANSION if node.bottleneck else 1) != node.stem:
             entries += _layer(

@@ -23,7 +23,7 @@ class Fusion(Segmenter):
     modalities   the modalities to read, the image first: modules of aeseg/models/modalities, without `label`
 
     The encoder sees all tokens that a record has.  At each position, the features are the mean over the tokens of the record's aligned
-    modalities (image, planes); text and sound reach them by attention.  So any subset may be missing, and a record without an aligned
+    modalities (image, planes); text and sound reach the features by attention.  So any subset may be missing; a record without an aligned
     modality has features of 0.  Deviation: the authors concatenate the tokens of their main modalities.  Train with `DropModalities`
     (aeseg/data/planes.py) for subsets that the training records do not have.
     """

@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from aeseg import metrics, objectives
@@ -89,6 +89,16 @@ class QuantisedAutoencoder(nn.Module):
             "reconstruction": objectives.as_prediction(values, self.output).clip(0, 1),
             "tokens": grey[..., None].astype(jnp.float32),
         }
+
+    def encode(self, image: Float[Array, "b y x c"]) -> Int[Array, "b h w"]:
+        """Return the codes of images, in evaluation mode."""
+        rows = len(image)
+        return self._quantised({"image": image, "valid": jnp.ones(rows, bool), "index": jnp.arange(rows)}, train=False)[1].codes
+
+    def decode(self, codes: Int[Array, "b h w"], stride: int) -> Float[Array, "b y x c"]:
+        """Return the images in [0, 1] of codes; `stride` is the encoder's coarsest."""
+        values = self.decoder({stride: self.quantiser.vectors(codes)}, train=False)
+        return objectives.as_prediction(values, self.output).clip(0, 1)
 
     def _quantised(self, batch: Batch, train: bool) -> tuple[int, Quantised]:
         """Return (stride of the codes, result of the quantiser)."""

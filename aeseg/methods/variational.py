@@ -77,6 +77,11 @@ class Variational(nn.Module):
         """Coefficients of the Means in the loss; others are only logged."""
         return {"objective": 1.0}
 
+    @property
+    def sampling(self) -> dict[str, float]:
+        """Defaults of the options of `sample`."""
+        return {"temperature": 1.0}
+
     def __call__(self, batch: Batch, *, train: bool) -> dict[str, Mean]:
         image, valid = batch["image"], batch["valid"]
         stride, mean, log_variance = self._posterior(image, train)
@@ -126,11 +131,30 @@ class Variational(nn.Module):
         """Return the columns of the run's pictures: image, reconstruction, and an image decoded from a sample of the prior."""
         image = batch["image"]
         stride, mean, _ = self._posterior(image, train=False)
-        decoded = {"reconstruction": mean, "sample": _normal(self._keys(batch, train=False)[0], mean)}
-        pictures = {
-            name: self.likelihood.mean(self._values({stride: z}, image, train=False), image.shape[-1]) for name, z in decoded.items()
-        }
-        return {"image": image, **{name: picture.clip(0, 1) for name, picture in pictures.items()}}
+        sample = self.sample(self._keys(batch, train=False)[0], image, **self.sampling)
+        return {"image": image, "reconstruction": self._decoded({stride: mean}, image), "sample": sample}
+
+    def sample(self, key: Key[Array, "b"], image: Float[Array, "b y x c"], temperature: float) -> Float[Array, "b y x c"]:
+        """Return the mean of p(x|z) for z of the prior with standard deviation `temperature`, of the size of `image`, by each row's key."""
+        stride, mean, _ = self._posterior(image, train=False)
+        return self._decoded({stride: temperature * _normal(key, mean)}, image)
+
+    def between(
+        self,
+        key: Key[Array, "b"],
+        first: Float[Array, "b y x c"],
+        second: Float[Array, "b y x c"],
+        fraction: Float[Array, "b"],
+        temperature: float,
+    ) -> Float[Array, "b y x c"]:
+        """Return the images of z on the line between the means of q(z|x) of two images, at a fraction in [0, 1]; nothing is drawn."""
+        (stride, start, _), (_, end, _) = (self._posterior(image, train=False) for image in (first, second))
+        fraction = fraction[:, None, None, None]
+        return self._decoded({stride: (1 - fraction) * start + fraction * end}, first)
+
+    def _decoded(self, latent: Pyramid, image: Float[Array, "b y x c"]) -> Float[Array, "b y x c"]:
+        """Return the mean of p(x|z), in [0, 1]."""
+        return self.likelihood.mean(self._values(latent, image, train=False), image.shape[-1]).clip(0, 1)
 
     def _posterior(self, image: Float[Array, "b _ _ c"], train: bool) -> tuple[int, Float[Array, "b h w d"], Float[Array, "b h w d"]]:
         """Return (stride of z, mean, log variance) of q(z|x)."""

@@ -25,7 +25,7 @@ class Vote(Segmenter):
     modalities   the modalities, the image first, all aligned with it: modules of aeseg/models/modalities
 
     Encoder, necks and head are copied for each modality.  The loss is the sum of the networks' losses, each over the records that have
-    its modality, so each network learns as on its own, except that gradients are clipped together.  Batch norms see missing planes as 0.
+    its modality, so each network learns as if alone, except that gradients are clipped together.  Batch norms see missing planes as 0.
     A record without a modality gets equal probabilities.
     """
 
@@ -35,7 +35,7 @@ class Vote(Segmenter):
         check_modalities(self.modalities, "Vote")
         if further := [modality.key for modality in self.modalities if not hasattr(modality, "pixels")]:
             raise UserError(
-                f"Vote takes modalities that are aligned with the image; {further} are not. Take them out of method.modalities."
+                f"Vote needs modalities that are aligned with the image; {further} are not. Remove them from method.modalities."
             )
         super().__post_init__()
 
@@ -82,9 +82,9 @@ class Vote(Segmenter):
         """Return the logarithm of the mean probability of the networks whose modality a record has, float32."""
         total, votes = jnp.zeros(()), jnp.zeros(())
         for modality in self.modalities:
-            voice = tokens.recorded(batch, modality.key)[:, None, None, None]
-            total = total + jnp.where(voice, jax.nn.softmax(self.networks[modality.key].predict(modality.pixels(batch)), axis=-1), 0)
-            votes = votes + voice.astype(jnp.float32)
+            present = tokens.recorded(batch, modality.key)[:, None, None, None]
+            total = total + jnp.where(present, jax.nn.softmax(self.networks[modality.key].predict(modality.pixels(batch)), axis=-1), 0)
+            votes = votes + present.astype(jnp.float32)
         mean = jnp.where(votes > 0, total / jnp.maximum(votes, 1), 1 / self.classes)
         return jnp.log(jnp.maximum(mean, jnp.finfo(jnp.float32).tiny))
 

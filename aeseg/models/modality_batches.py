@@ -12,7 +12,7 @@ def check_modalities(modalities: tuple[nn.Module, ...], reader: str) -> None:
     named = [modality.key for modality in modalities]
     if named[:1] != ["image"] or len(set(named)) < len(named) or "label" in named:
         raise UserError(
-            f"{reader} takes modalities with the image first, every key once, and no label; got {named}. Change method.modalities."
+            f"{reader} needs modalities with the image first, every key once, and no label; got {named}. Change method.modalities."
         )
 
 

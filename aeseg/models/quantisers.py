@@ -65,8 +65,8 @@ class FiniteScalar(nn.Module):
     def vectors(self, codes: Int[Array, "*n"]) -> Float[Array, "*n d"]:
         """Return the quantised values of codes."""
         levels = np.asarray(self.levels).reshape((1,) * codes.ndim + (-1,))
-        places = codes[..., None] // self._basis().reshape(levels.shape) % levels
-        return (places - levels // 2).astype(jnp.float32) / (levels // 2).astype(np.float32)
+        digits = codes[..., None] // self._basis().reshape(levels.shape) % levels
+        return (digits - levels // 2).astype(jnp.float32) / (levels // 2).astype(np.float32)
 
     def _basis(self) -> np.ndarray:
         return np.cumprod([1, *self.levels[:-1]]).astype(np.int32)

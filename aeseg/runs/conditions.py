@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ def modalities(run: Run) -> tuple[str, ...]:
 
 
 def subsets(keys: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return all subsets that are not empty, the largest first.
+    """Return all non-empty subsets, the largest first.
 
     >>> subsets(("image", "depth"))
     [('image', 'depth'), ('image',), ('depth',)]
@@ -46,22 +46,30 @@ def without(run: Run, missing: Sequence[str]) -> Run:
     return dataclasses.replace(run, data=dataclasses.replace(run.data, evaluation_transforms=changes))
 
 
-def of_subsets(run: Run, predict: Predict, source: Any, dark: Sequence[bool] = (), **how: Any) -> list[dict[str, Any]]:
+def of_subsets(
+    run: Run, predict: Predict, source: Any, dark: Sequence[bool] = (), known: Mapping[str, Any] | None = None, **how: Any
+) -> list[dict[str, Any]]:
     """Return the scores for each subset of the modalities: `present`, `missing`, the `short` scores.
 
-    `dark`, from `is_dark`, adds the `short` scores by light.
+    `dark`, from `is_dark`, adds the `short` scores by light. `known` are the scores with all modalities, if they are measured already.
     """
-    keys, every = modalities(run), []
+    keys, entries = modalities(run), []
     for present in subsets(keys):
         missing = [key for key in keys if key not in present]
-        by_light = ByLight(dark, len(source.classes))
-        scores = scoring.segmentation(without(run, missing), predict, source, seen=by_light.add if dark else _unseen, **how)
-        entry = {"present": list(present), "missing": missing, **short(scores)}
-        every.append({**entry, "light": by_light.scores(source.classes)} if dark else entry)
-    return every
+        scores = known if known and not missing else _scored(without(run, missing), predict, source, dark, **how)
+        light = {"light": scores["light"]} if dark else {}
+        entries.append({"present": list(present), "missing": missing, **short(scores), **light})
+    return entries
 
 
-def short(scores: dict[str, Any]) -> dict[str, Any]:
+def _scored(run: Run, predict: Predict, source: Any, dark: Sequence[bool], **how: Any) -> dict[str, Any]:
+    """Return the scores of a run, with `light` if there is `dark`."""
+    by_light = ByLight(dark, len(source.classes))
+    scores = scoring.segmentation(run, predict, source, seen=by_light.add if dark else _unseen, **how)
+    return {**scores, "light": by_light.scores(source.classes)}
+
+
+def short(scores: Mapping[str, Any]) -> dict[str, Any]:
     """Return the mean IoU and the IoU of each class."""
     return {"mean_iou": scores["mean_iou"], "iou": {each["name"]: each["iou"] for each in scores["per_class"]}}
 
@@ -84,7 +92,7 @@ class ByLight:
         self.confusion[int(self.dark[index])] += evaluation.counted_pixels(prediction, record["label"], self.classes, PIECE)
 
     def scores(self, classes: Sequence[Any]) -> dict[str, Any]:
-        """Return the `short` scores of lit and of dark images; without a pixel, none."""
+        """Return the `short` scores of lit and of dark images; leave out a light without labelled pixels."""
         summed = evaluation.summed(self.confusion)
         names = [name for name, _ in classes]
         return {
@@ -93,4 +101,4 @@ class ByLight:
 
 
 def _unseen(index: int, record: Record, prediction: np.ndarray, further: np.ndarray) -> None:
-    """Look at no image."""
+    """Ignore the image."""

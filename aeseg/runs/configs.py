@@ -82,6 +82,8 @@ def method_config(argument: str, classes: int = 2, encoder: ConfigDict | None = 
         known = [*autoencoders(), *names(HEADS)]
         raise UserError(f"Expected an autoencoder or a head, {', '.join(known)}; got {name!r}{spec.suggestion(name, known)}.")
     method = recipe(METHODS, name, "small" if kind else size)
+    if kind and "encoder" not in method:
+        raise UserError(f"{name} takes its encoder from --init; got {argument!r}. Write {name}.")
     if "head" in method:
         method.classes = classes
     if encoder is not None and (kind or _takes(method, encoder)):
@@ -103,6 +105,11 @@ def segmenter_config(
 def autoencoders() -> list[str]:
     """Return the file names of the methods that pretrain; the others are segmenters."""
     return [name for name in names(METHODS) if "head" not in recipe(METHODS, name)]
+
+
+def encoder_of(method: ConfigDict) -> ConfigDict:
+    """Return the encoder of a method's config; of a prior over codes, the encoder of its autoencoder."""
+    return method.encoder if "encoder" in method else method.autoencoder.encoder
 
 
 def file_of(part: ConfigDict) -> str:

@@ -46,7 +46,7 @@ class Data:
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:
             raise UserError(
-                f"fraction is the fraction of the training records, above 0 and at most 1; got {self.fraction}. Set --config.data.fraction."
+                f"Expected a fraction of the training records above 0 and at most 1; got {self.fraction}. Set --config.data.fraction."
             )
         if self.on_error not in ("raise", "skip"):
             raise UserError(f"on_error must be 'raise' or 'skip'; got {self.on_error!r}. Set --config.data.on_error.")
@@ -60,7 +60,7 @@ class Data:
         return split_config(spec.plain({name: getattr(self, name) for name in ("source", split)}), split)
 
     def records(self, split: str) -> Any:
-        """Return the source of a split as on disk; UserError if it has no record."""
+        """Return the complete source of a split; UserError if it has no record."""
         source = spec.build(self.described(split))
         if len(source) == 0:
             kind = self.described(split)["target"].partition(":")[2]
@@ -93,8 +93,7 @@ class Data:
         for name in shared:
             if name in fields and fields[name] != self.source[name]:
                 raise UserError(
-                    f"{name} holds for all splits; config.data.{split} sets it to {fields[name]!r} for one of them. "
-                    f"Set --config.data.source.{name}."
+                    f"Expected one {name} for all splits; config.data.{split} sets it to {fields[name]!r}. Set --config.data.source.{name}."
                 )
 
 

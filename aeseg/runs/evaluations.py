@@ -28,15 +28,15 @@ def read(workdir: str, name: str = FILE) -> Evaluations:
     """Return the evaluations in a file of a workdir."""
     entries = files.json_object(os.path.join(workdir, name))
     every = entries.pop("evaluations", [])
-    whole = isinstance(every, list) and all(isinstance(scores, dict) for scores in (*entries.values(), *every))
-    return Evaluations(entries, every) if whole else Evaluations({}, [])
+    valid = isinstance(every, list) and all(isinstance(scores, dict) for scores in (*entries.values(), *every))
+    return Evaluations(entries, every) if valid else Evaluations({}, [])
 
 
 def add(workdir: str, split: str, scores: Scores, name: str = FILE) -> str:
     """Add an evaluation to a file of a workdir; return the file's path."""
     path, before = os.path.join(workdir, name), read(workdir, name)
     if os.path.lexists(path) and before == ({}, []):
-        print(f"{path} holds no scores; it is kept as {files.move_aside(path)}.", file=sys.stderr)
+        print(f"{path} holds no scores; it is moved to {files.move_aside(path)}.", file=sys.stderr)
     measured = {"split": split, "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **scores}
     files.write(path, json.dumps({**before.last, split: scores, "evaluations": [*before.every, measured]}, indent=1) + "\n")
     return path

@@ -1,4 +1,4 @@
-"""An example of the input of a config's network, and the channels of its images: known without building the network or reading data."""
+"""Example input and image channels of a config's network, without building the network or reading data."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from aeseg.runs.data import split_config
 
 
 def config_example(config: Any) -> dict[str, Any]:
-    """Return a row of zeros of the window's size, with everything that a method may read."""
+    """Return one record of zeros, of the window's size, with all entries that a method may read."""
     h, w = config.window
     row = {"image": np.zeros((1, h, w, image_channels(config)), np.uint8), "label": np.zeros((1, h, w), np.int32)}
     beside = {"caption": np.zeros((1, narration.CAPTION), np.uint8), "sound": np.zeros((1, narration.RATE, 2), np.float32)}
@@ -21,7 +21,7 @@ def config_example(config: Any) -> dict[str, Any]:
 
 
 def image_channels(config: Any) -> int:
-    """Return the channels of the images that a config's network reads, known from its decoder or else from its training data.
+    """Return the image channels that a config's network reads, from its decoder or else from its training data.
 
     Each `Stack` adds its channels to the images of the data.
     """
@@ -33,5 +33,5 @@ def image_channels(config: Any) -> int:
 
 
 def decoder_channels(method: Any, channels: int) -> int:
-    """Return the channels that the decoder of a method's config must return for images of so many: the numbers of its likelihood."""
+    """Return the channels that a method's decoder must return for images of `channels` channels; its likelihood may need several each."""
     return int(spec.build(method.likelihood).numbers(channels)) if "likelihood" in method else channels

@@ -1,4 +1,4 @@
-"""Initial weights of a run (`--init`), from a workdir of ours or a directory of Hugging Face.
+"""Initial weights of a run (`--init`), from a workdir or a Hugging Face directory.
 
 All of the encoder's weights are loaded, or an error is raised.  Pretraining also loads other parts of the same method if they fit;
 parts that do not fit keep their initial values, and a message names each with the reason.  A segmenter that continues is loaded
@@ -35,8 +35,8 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
     taken   "encoder": only the encoder; "decoder": also a U-Net decoder, except its last layer, into a segmenter's U-Net head, or
             UserError; "what fits": also each other part of the same method that fits; "all": the complete method, or UserError
 
-    Workdirs: if the command line describes another encoder, a UserError is raised, since the weights would not fit it.
-    Foreign weights: the config also gets their decoder if the method is the same.  The command line overrides both parts (patch,
+    Raises UserError if the command line describes another encoder than the workdir's, since the weights would not fit it.
+    From foreign weights, the config also gets the decoder if the method is the same.  The command line overrides both parts (patch,
     grid), and the weights are adapted.
     The run keeps its dtype and the fields that an encoder lists as `adjustable`.  With "all", another method, head or neck raises a
     UserError; the run keeps its window, loss and optimiser.  If `position_tables` asks for it, a segmenter gets the fixed positions of a
@@ -51,8 +51,12 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
         encoder = given if families.is_encoder(given) else given.encoder
     else:
         stored, donor = of_workdir(path)
+        if "encoder" not in stored.method:
+            raise UserError(
+                f"{path} trains {stored.method.target.rpartition(':')[2]}, which has no encoder. Name its autoencoder's workdir."
+            )
         given, encoder, notes = stored.method, stored.method.encoder, []
-        _refuse_others(encoder, config.method.encoder, overrides, path)
+        _refuse_another_encoder(encoder, config.method.encoder, overrides, path)
     if taken == "all":
         _refuse_another_model(given, config.method, path)
     if "modalities" in config.method and "modalities" in given:
@@ -65,16 +69,16 @@ def weights(config: ConfigDict, overrides: Mapping[str, Any], path: str, taken: 
         "encoder": encoder,
         **({"decoder": given.decoder} if foreign and taken in ("what fits", "all") and "decoder" in given else {}),
     }
-    grids = {part: tuple(described.grid) for part, described in parts.items() if "grid" in described}
+    grids = {part: tuple(node.grid) for part, node in parts.items() if "grid" in node}
     channels = image_channels(config)
-    for part, described in parts.items():
-        before = described.copy_and_resolve_references()
-        _follow(described, config.method[part], part, overrides, path)
+    for part, node in parts.items():
+        before = node.copy_and_resolve_references()
+        _follow(node, config.method[part], part, overrides, path)
         if foreign:
-            _fit(described, parts["encoder"], tuple(config.window), channels)
-        notes += spec.differences(before, described, f"config.method.{part}")
+            _fit(node, parts["encoder"], tuple(config.window), channels)
+        notes += spec.differences(before, node, f"config.method.{part}")
         with config.unlocked():
-            config.method[part] = described
+            config.method[part] = node
     if (
         not foreign
         and taken in ("encoder", "decoder")
@@ -100,10 +104,10 @@ def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids:
     """
     variables = {"params": state.params, **state.collections}
     given, lines = adapt.adapted({name: leaves for name, leaves in donor.items() if name in variables}, variables, grids or {})
-    encoder, said = _with_token(given["params"]["encoder"], state.params["encoder"])
+    encoder, messages = _with_token(given["params"]["encoder"], state.params["encoder"])
     given = {**given, "params": {**given["params"], "encoder": encoder}}
     started, paths = saved.graft(variables, given)
-    lines += said
+    lines += messages
     lines.append(f"Took {len(paths)} arrays ({tree.count(given['params']['encoder']):,} numbers) of the encoder from the checkpoint.")
     others = {part for leaves in variables.values() for part in leaves} - {"encoder"}
     if taken not in ("what fits", "all"):
@@ -111,7 +115,7 @@ def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids:
     if taken == "decoder":
         blocks = tuple(f"head/{block}/*" for block in given["params"]["head"])
         started, paths = saved.graft(started, given, blocks)
-        lines.append(f"Took {len(paths)} arrays of the decoder into the head; its last layer keeps its fresh values.")
+        lines.append(f"Took {len(paths)} arrays of the decoder into the head; its last layer keeps its initial values.")
     for part in sorted(others):
         try:
             started, paths = saved.graft(started, given, (part, f"{part}/*"))
@@ -119,7 +123,7 @@ def with_weights(state: TrainState, donor: Mapping[str, Any], taken: str, grids:
         except UserError as error:
             if taken == "all":
                 raise
-            lines.append(f"The {part} keeps its fresh values. " + "\n".join(str(error).splitlines()[:-1]))
+            lines.append(f"The {part} keeps its initial values. " + "\n".join(str(error).splitlines()[:-1]))
     placed = jax.tree.map(lambda leaf, old: jax.device_put(leaf, old.sharding), started, variables)
     params = placed.pop("params")
     ema = jax.tree.map(lambda leaf: leaf.copy(), states.averaged(params, placed)) if state.ema else {}
@@ -141,7 +145,7 @@ def _with_head(donor: Mapping[str, Any], saved_spec: ConfigDict, wanted: ConfigD
     if not decoder.endswith(".unet:UNetDecoder") or not head.endswith(".unet:UNetHead"):
         raise UserError(
             f"Expected a U-Net decoder to become a U-Net head; {path} has {decoder}, and the run has {head}. Pretrain with a decoder of "
-            "aeseg/models/decoders/unet.py and segment with the head unet, or take the encoder alone with --config.transfer=fine-tune."
+            "aeseg/models/decoders/unet.py and segment with the head unet, or take only the encoder with --config.transfer=fine-tune."
         )
     heads = {
         name: {block: leaf for block, leaf in leaves["decoder"]["path"].items() if not block.startswith("logits")}
@@ -151,9 +155,9 @@ def _with_head(donor: Mapping[str, Any], saved_spec: ConfigDict, wanted: ConfigD
     return {name: {**leaves, **({"head": heads[name]} if name in heads else {})} for name, leaves in donor.items()}
 
 
-def _with_table(donor: Mapping[str, Any], described: ConfigDict, grid: tuple[int, int]) -> dict[str, Any]:
+def _with_table(donor: Mapping[str, Any], node: ConfigDict, grid: tuple[int, int]) -> dict[str, Any]:
     """Return the donor with the sine-cosine table of its grid as a parameter of the encoder."""
-    table = positions.sine_cosine(*grid, described.width, int(described.has_class_token))
+    table = positions.sine_cosine(*grid, node.width, int(node.has_class_token))
     params = donor["params"]
     return {**donor, "params": {**params, "encoder": {**params["encoder"], "position_table": table}}}
 
@@ -168,13 +172,13 @@ def of_workdir(path: str, step: int = -1) -> tuple[ConfigDict, dict[str, Any]]:
     return config, variables
 
 
-def _with_token(given: Mapping[str, Any], fresh: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return a donor's encoder with a `mask_token` (for hidden patches) exactly if `fresh` has one, and a line if that differs."""
+def _with_token(given: Mapping[str, Any], initial: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return a donor's encoder with a `mask_token` (for hidden patches) exactly if `initial` has one, and a line if that differs."""
     rest = {name: leaves for name, leaves in given.items() if name != TOKEN}
-    if TOKEN in given and TOKEN not in fresh:
-        return rest, [f"Left out the encoder's {TOKEN}: nothing is hidden from it here."]
-    if TOKEN in fresh and TOKEN not in given:
-        return {**rest, TOKEN: fresh[TOKEN]}, [f"The encoder's {TOKEN} keeps its fresh value: the checkpoint holds none."]
+    if TOKEN in given and TOKEN not in initial:
+        return rest, [f"Left out the encoder's {TOKEN}: this run hides nothing from it."]
+    if TOKEN in initial and TOKEN not in given:
+        return {**rest, TOKEN: initial[TOKEN]}, [f"The encoder's {TOKEN} keeps its initial value: the checkpoint has none."]
     return dict(given), []
 
 
@@ -182,8 +186,8 @@ def _refuse_another_model(saved_spec: ConfigDict, wanted: ConfigDict, path: str)
     """Raise UserError if `saved_spec` is another method than `wanted`, or has another head or neck."""
     if saved_spec.get("target") != wanted.target:
         raise UserError(
-            f"Expected a model to go on from as a whole, {wanted.target}; {path} holds {saved_spec.get('target', 'an encoder alone')}. "
-            "Name a workdir of `segment`, or take the encoder alone with --config.transfer=fine-tune."
+            f"Expected a complete model to continue, {wanted.target}; {path} holds {saved_spec.get('target', 'only an encoder')}. "
+            "Name a workdir of `segment`, or take only the encoder with --config.transfer=fine-tune."
         )
     lines = _unlike(saved_spec.head, wanted.head, "config.method.head")
     necks = saved_spec.get("neck", ()), wanted.get("neck", ())
@@ -193,51 +197,51 @@ def _refuse_another_model(saved_spec: ConfigDict, wanted: ConfigDict, path: str)
         lines += _unlike(old, new, f"config.method.neck[{number}]")
     if lines:
         raise UserError(
-            f"Expected a model to go on from as a whole; the one of {path} differs from this run's:\n  " + "\n  ".join(lines) + "\n"
-            "Give the run this head and neck, or take the encoder alone with --config.transfer=fine-tune."
+            f"Expected a model like this run's to continue; the model of {path} differs:\n  " + "\n  ".join(lines) + "\n"
+            "Give the run this head and neck, or take only the encoder with --config.transfer=fine-tune."
         )
 
 
 def _unlike(saved_spec: Any, wanted: Any, where: str) -> list[str]:
-    """Return a line for each field in which two descriptions of a part differ, except adjustable fields."""
+    """Return a line for each field in which two configs of a part differ, except adjustable fields."""
     free = tuple(f"{where}.{name}:" for name in _adjustable(saved_spec))
     return [line for line in spec.differences(saved_spec, wanted, where) if not line.startswith(free)]
 
 
-def _refuse_others(encoder: ConfigDict, described: ConfigDict, overrides: Mapping[str, Any], path: str) -> None:
-    lines = _unlike(encoder, described, "config.method.encoder")
+def _refuse_another_encoder(encoder: ConfigDict, node: ConfigDict, overrides: Mapping[str, Any], path: str) -> None:
+    lines = _unlike(encoder, node, "config.method.encoder")
     asked = [name for name in overrides if name.startswith("method.encoder") and name.split(".")[2] not in _adjustable(encoder)]
     if asked and lines:
         raise UserError(
-            f"The encoder of {path} differs from the one that the command line describes:\n  " + "\n  ".join(lines) + "\n"
-            f"Leave out {', '.join(f'--config.{name}' for name in asked)}: the encoder of --init is taken as it is."
+            f"The encoder of {path} differs from the encoder that the command line describes:\n  " + "\n  ".join(lines) + "\n"
+            f"Leave out {', '.join(f'--config.{name}' for name in asked)}: the run uses the encoder of --init unchanged."
         )
 
 
-def _follow(described: ConfigDict, of_run: ConfigDict, part: str, overrides: Mapping[str, Any], path: str) -> None:
+def _follow(node: ConfigDict, of_run: ConfigDict, part: str, overrides: Mapping[str, Any], path: str) -> None:
     """Override fields in the description of the weights: the adjustable fields by the run's, and fields of the command line."""
     asked = {name.removeprefix(f"method.{part}."): value for name, value in overrides.items() if name.startswith(f"method.{part}.")}
-    alike = described.target == of_run.target
+    alike = node.target == of_run.target
     if asked.keys() - {"dtype"} and not alike:
         raise UserError(
-            f"{path} holds {described.target}; the command line describes {of_run.target}. "
+            f"{path} holds {node.target}; the command line describes {of_run.target}. "
             f"Leave out {', '.join(f'--config.method.{part}.{name}' for name in asked)}, or name a config with that {part}."
         )
-    for name in (*_adjustable(described), "channels") if alike else ("dtype",):
-        if name in described and name in of_run:
-            described[name] = of_run[name]
+    for name in (*_adjustable(node), "channels") if alike else ("dtype",):
+        if name in node and name in of_run:
+            node[name] = of_run[name]
     if alike:
-        described.update_from_flattened_dict(asked)
+        node.update_from_flattened_dict(asked)
 
 
-def _adjustable(described: Any) -> tuple[str, ...]:
+def _adjustable(node: Any) -> tuple[str, ...]:
     """Return the fields that another use of the same weights may change: dtype, and the class's `adjustable`."""
-    return ("dtype", *getattr(type(spec.build(described)), "adjustable", ()))
+    return ("dtype", *getattr(type(spec.build(node)), "adjustable", ()))
 
 
-def _fit(described: ConfigDict, encoder: ConfigDict, window: tuple[int, int], channels: int) -> None:
+def _fit(node: ConfigDict, encoder: ConfigDict, window: tuple[int, int], channels: int) -> None:
     """Adapt a part's description to the run's images: the grid of learned positions, and mean and std if the channels differ."""
-    if described.get("positions") == "learned" and not any(side % encoder.patch for side in window):
-        described.grid = tuple(side // encoder.patch for side in window)
-    if {"mean", "std"} <= set(described) and not {len(described.mean), len(described.std)} <= {1, channels}:
-        described.mean, described.std = ((sum(values) / len(values),) for values in (described.mean, described.std))
+    if node.get("positions") == "learned" and not any(side % encoder.patch for side in window):
+        node.grid = tuple(side // encoder.patch for side in window)
+    if {"mean", "std"} <= set(node) and not {len(node.mean), len(node.std)} <= {1, channels}:
+        node.mean, node.std = ((sum(values) / len(values),) for values in (node.mean, node.std))

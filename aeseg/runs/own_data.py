@@ -65,7 +65,7 @@ def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistic
     train = spec.build(split_config(spec.plain(config.data), "train"))
     if is_segmenter(config) and "method.classes" not in overrides:
         config.method.classes = len(train.classes)
-    encoder, decoder = config.method.encoder, config.method.get("decoder", {})
+    encoder, decoder = config.method.get("encoder", {}), config.method.get("decoder", {})
     if {"mean", "std"} <= set(encoder) and not {"method.encoder.mean", "method.encoder.std"} & set(overrides):
         encoder.update(statistics or statistics_of(wrappers.Tolerant(train) if config.data.on_error == "skip" else train))
     if hasattr(train, "reading") and {"bits", "value_range"} <= set(config.data.source):

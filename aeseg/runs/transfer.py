@@ -31,12 +31,12 @@ def chosen(config: ConfigDict, weights: Init | None) -> Init | None:
     if config.transfer == "scratch":
         return None
     if config.transfer == "fine-tune-decoder" and weights is None:
-        raise UserError("A decoder is taken from an autoencoder, and there is none. Name one with --init=<workdir of `pretrain`>.")
+        raise UserError("transfer=fine-tune-decoder needs an autoencoder with a decoder; got none. Set --init=<workdir of `pretrain`>.")
     if config.transfer == "continue" and weights is None:
-        raise UserError("To continue there must be a trained segmenter, and there is none. Name one with --init=<workdir of `segment`>.")
+        raise UserError("transfer=continue needs a trained segmenter; got none. Set --init=<workdir of `segment`>.")
     if config.transfer == "linear-probe":
         if weights is None:
-            raise UserError("A linear probe reads a pretrained encoder, and there is none. Name one with --init=<workdir>.")
+            raise UserError("transfer=linear-probe needs a pretrained encoder; got none. Set --init=<workdir>.")
         config.method.frozen_encoder = True
         config.optimiser.freeze = ("encoder/*", *(("adapters_*",) if "modalities" in config.method else ()))
     return weights
@@ -48,7 +48,7 @@ def taken(transfer: str) -> str:
 
 
 def train_positions(config: ConfigDict, encoder: ConfigDict) -> bool:
-    """Make a described encoder's fixed positions parameters for the run's window, if the run asks for it; return whether they are."""
+    """Make the fixed positions of an encoder's config parameters of the run's grid, if the run trains them; return whether it did."""
     trained = config.position_tables == "trained" and encoder.get("positions") == "fixed"
     if trained and not any(side % encoder.patch for side in config.window):
         encoder.positions, encoder.grid = "trained", tuple(side // encoder.patch for side in config.window)
@@ -59,7 +59,8 @@ def train_positions(config: ConfigDict, encoder: ConfigDict) -> bool:
 def check_labels(config: ConfigDict) -> list[str]:
     """Read the labels of training and validation: check them, and set the method's class weights; return lines to print.
 
-    All labels are read if weights depend on them, and each once; a drawn fraction of the training labels is counted by itself.
+    Reads each label at most once, and all labels if the class weights depend on them.  Counts a drawn fraction of the training labels
+    separately.
     """
     if config.class_weights not in ("none", "segnet", *RULES):
         raise UserError(f"class_weights must be one of none, segnet, {', '.join(RULES)}; got {config.class_weights!r}.")
@@ -71,18 +72,18 @@ def check_labels(config: ConfigDict) -> list[str]:
             f"The model has {config.method.classes} classes; the training data have {len(names)}: "
             f"{', '.join(names) or 'no labels'}. Set --config.method.classes, or the data's class_table."
         )
-    weighs, part = config.class_weights in RULES, data.fraction < 1
-    limit = math.inf if weighs else checks.LIMIT_SECONDS
+    counted, drawn = config.class_weights in RULES, data.fraction < 1
+    limit = math.inf if counted else checks.LIMIT_SECONDS
     counts = checks.counted(sources, limit)
     lines = checks.check_labels(sources, counts, data.strict, FLAG)
-    if part or (weighs and (data.on_error == "skip" or "train" not in counts)):
+    if drawn or (counted and (data.on_error == "skip" or "train" not in counts)):
         counts["train"] = checks.count(data.training(config.seed), len(names), limit)
     learned = counts.get("train")
     if learned and learned.all_read and not np.any(learned.pixels):
         raise UserError("Expected labels; every pixel of the training labels is ignored. Check the class table and the ignore ids.")
     if config.class_weights == "segnet":
         config.method.class_weights = published_weights(names)
-    elif weighs and learned:
+    elif counted and learned:
         weights = RULES[config.class_weights](learned.pixels, learned.presence)
         config.method.class_weights = tuple(round(float(weight), 6) for weight in weights)
     return lines
@@ -91,5 +92,7 @@ def check_labels(config: ConfigDict) -> list[str]:
 def published_weights(names: Sequence[str]) -> tuple[float, ...]:
     """Return the class weights published with SegNet; UserError if the classes are not CamVid's."""
     if list(names) != list(SEGNET_WEIGHTS):
-        raise UserError(f"The weights published with SegNet are of CamVid's classes, {', '.join(SEGNET_WEIGHTS)}; the data have {names}.")
+        raise UserError(
+            f"The class weights published with SegNet are for CamVid's classes, {', '.join(SEGNET_WEIGHTS)}; the data have {names}."
+        )
     return tuple(SEGNET_WEIGHTS.values())

@@ -1,8 +1,8 @@
-"""Several processes that train one model: how they find one another, and what becomes of them when one is lost.
+"""Several processes that train one model: they join, and all end if one is lost.
 
-jax.distributed notices a lost process, too, but then aborts with a stack of C++ and names nobody.  So each process here writes a
-number that counts up into the job's key-value store, and a thread reads the others'; and each holds a connection to the first,
-which ends when either of them does.
+jax.distributed also detects a lost process, but aborts with a C++ stack trace that does not name it.  So each process counts up in the
+job's key-value store, its heartbeat, and a thread reads the heartbeats of the others.  Each process also has a connection to the first,
+which closes when either process ends.
 """
 
 import atexit
@@ -24,41 +24,41 @@ from aeseg.training import roll_call, signals
 from aeseg.types import UserError
 
 LOST_AFTER = 30
-"""Seconds without a sign of life after which a process counts as lost."""
+"""Seconds without a heartbeat after which a process counts as lost."""
 
 PERIOD = 1.0
-"""Seconds between two signs of life."""
+"""Seconds between two heartbeats."""
 
 ALIVE = "aeseg/alive/"
-"""Where the signs of life stand in the store."""
+"""Prefix of the heartbeats' keys in the store."""
 
-LINE = "aeseg/line"
-"""Where the first process says which port it listens at, and the token that the others give there."""
+ADDRESS = "aeseg/line"
+"""Key of the first process's port, and of the token that the others send to it."""
 
-AT_ONCE = 0.5
-"""Seconds between the end of a connection and the end of this process, for one that parts in order meanwhile."""
+GRACE = 0.5
+"""Seconds from the end of a connection to the end of this process, unless the other process announces its end meanwhile."""
+
+PARTED = "parted"
+"""Last heartbeat of a process that ends normally."""
 
 _parting = False
 _waits = LOST_AFTER
 
-PARTED = "parted"
-"""The last sign of a process that ends in order."""
-
 
 def join(lost_after: int = LOST_AFTER, start_within: int = 300, **address: Any) -> None:
-    """Join the other processes of this job; `address` is what jax.distributed.initialize takes where no cluster says it.
+    """Join the other processes of this job; `address` has the arguments of jax.distributed.initialize that no cluster gives.
 
-    A process that is lost ends the others within about `lost_after` seconds, with exit code 1 and one sentence that names it.  So
-    does one that never comes, after `start_within` seconds.  The environment variables AESEG_LOST_AFTER and AESEG_START_WITHIN override
-    both.
+    If a process is lost, the others exit with 1 within about `lost_after` seconds, with a message that names it.  If a process does not
+    start, the others exit likewise after `start_within` seconds.  The environment variables AESEG_LOST_AFTER and AESEG_START_WITHIN
+    override both numbers.
     """
     lost_after = int(os.environ.get("AESEG_LOST_AFTER", lost_after))
-    # jax's own handler of SIGTERM would take the place of ours (aeseg/training/signals.py).
+    # jax's handler of SIGTERM would replace ours (aeseg/training/signals.py).
     jax.config.update("jax_enable_preemption_service", False)
     start_within = int(os.environ.get("AESEG_START_WITHIN", start_within))
     call = roll_call.begin(address)
-    # jax would abort with a stack of C++.
-    late = threading.Timer(start_within, lambda: signals.leave(1, roll_call.told(call, start_within)))
+    # jax would abort with a C++ stack trace.
+    late = threading.Timer(start_within, lambda: signals.leave(1, roll_call.message(call, start_within)))
     late.daemon = True
     late.start()
     jax.distributed.initialize(
@@ -71,16 +71,16 @@ def join(lost_after: int = LOST_AFTER, start_within: int = 300, **address: Any) 
     if call is not None:
         call.close()
     _abort_late()
-    lines = _lines(lost_after)
+    connections = _connections(lost_after)
     atexit.register(part)
     threading.Thread(target=_watch, args=(lost_after,), name="aeseg-cluster", daemon=True).start()
-    for process, line in lines:
-        threading.Thread(target=_listen, args=(process, line, lost_after), name=f"aeseg-cluster-{process}", daemon=True).start()
+    for process, connection in connections:
+        threading.Thread(target=_listen, args=(process, connection, lost_after), name=f"aeseg-cluster-{process}", daemon=True).start()
 
 
 @contextlib.contextmanager
 def losses_explained() -> Iterator[None]:
-    """Inside, an error of the device waits for a lost process to be noticed, which ends this one and says why; else it is raised."""
+    """After a device error inside the block, wait: if a process is lost, this one ends with the reason; else the error is raised."""
     try:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:  # dispatching raises a failed collective as a ValueError
@@ -90,7 +90,7 @@ def losses_explained() -> Iterator[None]:
 
 
 def part() -> None:
-    """Let go of the other processes in order; waits for them to do so, too."""
+    """Leave the other processes normally; wait until they leave, too."""
     global _parting
     if jax.distributed.is_initialized() and not _parting:
         _parting = True
@@ -100,21 +100,21 @@ def part() -> None:
 
 
 def _watch(lost_after: int) -> None:
-    """The thread: counts up, and ends the process when another has not for so many seconds or the store is gone."""
+    """Thread: send heartbeats; end this process if another has sent none for `lost_after` seconds, or the store is gone."""
     state: Any = distributed.global_state
     seen: dict[int, tuple[str | None, float]] = {}
     began, number = time.monotonic(), 0
     while state.client is not None and not _parting:
         try:
             state.client.key_value_set(f"{ALIVE}{state.process_id}", str(number), allow_overwrite=True)
-            signs = dict(state.client.key_value_dir_get(ALIVE))
+            heartbeats = dict(state.client.key_value_dir_get(ALIVE))
         except (RuntimeError, AttributeError):
             if _parting:
                 return
             _end(0, lost_after)
         now, number = time.monotonic(), number + 1
         for process in range(state.num_processes):
-            value = signs.get(f"{ALIVE}{process}")
+            value = heartbeats.get(f"{ALIVE}{process}")
             if process not in seen or seen[process][0] != value:
                 seen[process] = value, now
             elif now - max(began, seen[process][1]) > lost_after:
@@ -122,10 +122,10 @@ def _watch(lost_after: int) -> None:
         time.sleep(PERIOD)
 
 
-def _lines(lost_after: int) -> list[tuple[int, socket.socket]]:
-    """(process, connection) of those that this one is connected with: the first with all, the others with the first.
+def _connections(lost_after: int) -> list[tuple[int, socket.socket]]:
+    """Return (process, connection): the first process has one to each other process, and the others one to the first.
 
-    A connection ends when its process does, at once.  Where none can be made (a firewall), signs of life alone are left.
+    A connection closes as soon as its process ends.  Without connections (a firewall), only heartbeats detect a lost process.
     """
     global _waits
     _waits = lost_after
@@ -134,41 +134,41 @@ def _lines(lost_after: int) -> list[tuple[int, socket.socket]]:
     if state.process_id == 0:
         server = socket.create_server(("", 0))
         token = secrets.token_hex(16)
-        state.client.key_value_set(LINE, f"{server.getsockname()[1]} {token}")
+        state.client.key_value_set(ADDRESS, f"{server.getsockname()[1]} {token}")
         server.settimeout(10)
         return list(_accepted(server, token, state.num_processes - 1))
-    port, token = state.client.blocking_key_value_get(LINE, 10_000).split()
+    port, token = state.client.blocking_key_value_get(ADDRESS, 10_000).split()
     try:
-        line = socket.create_connection((host.strip("[]"), int(port)), timeout=10)
-        line.sendall(f"{token} {state.process_id:08d}".encode())
+        connection = socket.create_connection((host.strip("[]"), int(port)), timeout=10)
+        connection.sendall(f"{token} {state.process_id:08d}".encode())
     except OSError:
         return []
-    return [(0, line)]
+    return [(0, connection)]
 
 
 def _accepted(server: socket.socket, token: str, expected: int) -> Iterator[tuple[int, socket.socket]]:
-    """The connections of those that know the token."""
+    """Yield (process, connection) of each process that sends the token."""
     with server:
         while expected:
             try:
-                line, _ = server.accept()
-                line.settimeout(5)
-                given, _, process = line.recv(41, socket.MSG_WAITALL).decode(errors="replace").partition(" ")
-            except OSError:  # nobody more comes
+                connection, _ = server.accept()
+                connection.settimeout(5)
+                given, _, process = connection.recv(41, socket.MSG_WAITALL).decode(errors="replace").partition(" ")
+            except OSError:  # no further process connects
                 return
             if secrets.compare_digest(given.encode(), token.encode()) and process.isdecimal():
                 expected -= 1
-                yield int(process), line
+                yield int(process), connection
 
 
-def _listen(process: int, line: socket.socket, lost_after: int) -> None:
-    """The thread: ends the process when a connection ends that was not said to."""
-    line.settimeout(None)
+def _listen(process: int, connection: socket.socket, lost_after: int) -> None:
+    """Thread: end this process if a connection closes before the other process has announced its end."""
+    connection.settimeout(None)
     with contextlib.suppress(OSError):
-        line.recv(1)
-    if process == 0 and not _parting:  # it holds the store: no more may be asked there, and it parts only when all do
+        connection.recv(1)
+    if process == 0 and not _parting:  # process 0 holds the store, which is gone, and leaves only after all others
         _end(process, lost_after)
-    time.sleep(AT_ONCE)  # both may be ending in order
+    time.sleep(GRACE)  # both processes may be ending normally
     if not _parting and not _has_parted(process):
         _end(process, lost_after)
 
@@ -184,16 +184,16 @@ def _end(lost: int, lost_after: int) -> None:
     state = distributed.global_state
     signals.leave(
         1,
-        f"Process {lost} of {state.num_processes} is lost (its connection ended, or no sign of life for {lost_after} s), so process "
-        f"{state.process_id} ends, too. Start all again: the run goes on from its last checkpoint.",
+        f"Process {lost} of {state.num_processes} is lost (its connection ended, or no heartbeat for {lost_after} s), so process "
+        f"{state.process_id} ends, too. Start all processes again: the run continues from its last checkpoint.",
     )
 
 
 def _abort_late() -> None:
-    """Delay this process's abort() by six seconds, so that `_watch` can say why.
+    """Delay this process's abort() by six seconds, so that `_watch` can print the reason.
 
-    The store lives in the first process.  When that is killed, jax's client in the others aborts at once.  The handler of SIGABRT is
-    made libc's sleep, which the system calls with the signal's number, 6, and which needs nothing of Python.
+    The first process holds the store.  When it is killed, jax's client aborts the other processes at once.  So libc's sleep handles
+    SIGABRT: the system calls it with the signal's number, 6, and it needs no Python.
     """
     libc = ctypes.CDLL(None)
     libc.signal.argtypes, libc.signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p

@@ -1,8 +1,8 @@
 """One run at a time in a workdir.
 
-Relies on flock(2): the kernel drops it when its owner dies, however it dies.  On NFS, Linux sends it to the server as a lock of the
-whole file (since 2.6.12), so it holds among hosts; a host that dies keeps it until its lease ends (NFSv4: about 90 s).  A file system
-without locks (Lustre mounted without `-o flock`) is said, and then nothing keeps a second run out.
+The lock is flock(2): the kernel releases it when its owner dies, for any reason.  On NFS, Linux sends it to the server as a lock of the
+complete file (since 2.6.12), so it works across hosts; a host that dies keeps it until its lease ends (NFSv4: about 90 s).  On a file
+system without locks (Lustre mounted without `-o flock`), a message says so, and nothing stops a second run.
 """
 
 import contextlib
@@ -23,19 +23,18 @@ from aeseg import files
 from aeseg.types import UserError
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-"""What a file system without locks says."""
-
+"""Errors of a file system without locks."""
 
 LONGEST_PATH = 3000
-"""Characters of a workdir's path: systems allow 4,096 bytes, of which the names of checkpoints need some hundreds."""
+"""Longest path of a workdir, in characters: systems allow 4,096 bytes, and names of checkpoints need some hundreds."""
 
 
 @contextlib.contextmanager
 def held(workdir: str, say: Callable[[str], None] = lambda text: print(text, file=sys.stderr)) -> Iterator[None]:
-    """Inside, the workdir is this run's alone; made if it is not there.
+    """Lock a workdir for one run inside the block; create it if necessary.
 
-    Raises UserError if another run holds it, naming its host and process.  Of several processes the first takes the lock for all, and
-    all raise if it cannot.
+    Raises UserError if another run has locked it, with its host and process.  The first of several processes locks it for all; all raise
+    if it cannot.
     """
     check_local(workdir)
     file, error, lost = None, None, False
@@ -49,7 +48,7 @@ def held(workdir: str, say: Callable[[str], None] = lambda text: print(text, fil
 
         lost = bool(multihost_utils.broadcast_one_to_all(np.int32(error is not None)))
     if lost and error is None:
-        error = UserError(f"The first process could not take {workdir}; it says why.")
+        error = UserError(f"The first process could not lock {workdir}; its message gives the reason.")
     if error is not None:
         raise error
     try:
@@ -60,7 +59,7 @@ def held(workdir: str, say: Callable[[str], None] = lambda text: print(text, fil
 
 
 def check_local(workdir: str) -> None:
-    """Raise UserError unless `workdir` can name a folder here. A remote store is refused: a run needs locks and renames."""
+    """Raise UserError unless `workdir` can be a local folder: a run needs locks and renames, which remote stores lack."""
     if "\0" in workdir or len(os.path.abspath(workdir)) > LONGEST_PATH:
         raise UserError(
             f"Expected the path of a folder, without zero bytes and of at most {LONGEST_PATH:,} characters; got {ascii(workdir)[:60]}. "
@@ -74,7 +73,7 @@ def check_local(workdir: str) -> None:
 
 
 def _taken(workdir: str, say: Callable[[str], None]) -> int:
-    """The descriptor of the locked file, which says who holds it."""
+    """Lock a workdir's lock file, and write the owner into it; return its descriptor."""
     path = os.path.join(workdir, "lock")
     try:
         os.makedirs(workdir, exist_ok=True)
@@ -90,21 +89,21 @@ def _taken(workdir: str, say: Callable[[str], None]) -> int:
             if isinstance(error, BlockingIOError):
                 raise UserError(
                     f"Expected a workdir that no other run is using; {workdir} is in use by {owner}. "
-                    "Wait until it ends, end it, or name another --workdir."
+                    "Wait until it ends, stop it, or name another --workdir."
                 ) from None
             raise files.refusal(path, error) from error
-        say(f"The file system of {workdir} has no locks ({error.strerror}): see to it that no second run uses it.")
-    with contextlib.suppress(OSError):  # a full disk: the lock holds, unsigned
+        say(f"The file system of {workdir} has no locks ({error.strerror}): make sure that no second run uses it.")
+    with contextlib.suppress(OSError):  # on a full disk, the lock holds without its owner's name
         os.ftruncate(file, 0)
-        signed = {"host": socket.gethostname(), "process": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        os.pwrite(file, json.dumps(signed).encode(), 0)
+        signature = {"host": socket.gethostname(), "process": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        os.pwrite(file, json.dumps(signature).encode(), 0)
     return file
 
 
 def _owner(file: int) -> str:
-    """Who signed a lock's file."""
+    """Return the owner that a lock file names."""
     try:
-        signed = json.loads(os.pread(file, 1000, 0))
-        return f"process {int(signed['process'])} on host {str(signed['host'])[:80]!r} (since {str(signed['since'])[:20]})"
+        signature = json.loads(os.pread(file, 1000, 0))
+        return f"process {int(signature['process'])} on host {str(signature['host'])[:80]!r} (since {str(signature['since'])[:20]})"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"

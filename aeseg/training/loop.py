@@ -13,7 +13,7 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from aeseg.training import cluster, nonfinite, signals
+from aeseg.training import cluster, memory, nonfinite, signals
 from aeseg.training import mesh as meshes
 from aeseg.training import state as states
 from aeseg.training import step as steps
@@ -64,7 +64,7 @@ class Outcome:
 
 
 OVER = int(signal.SIGALRM)
-"""Number of a deadline among the signals that processes agree on."""
+"""Signal number that stands for the deadline where processes agree on a signal."""
 
 
 def train(
@@ -108,6 +108,8 @@ def train(
                     batch = _next(batches)
                 with signals.reacting(raises=False, limit=signals.PATIENCE if at == first else slow):  # the first step compiles
                     state, terms = step_function(state, meshes.place(run.mesh, batch))
+                if at == first:
+                    memory.keep_freed()
                 at += 1
                 unread.append((at, terms))
                 over = OVER if time.monotonic() > deadline else 0
@@ -153,7 +155,8 @@ def _is_due(run: Trainable, at: int) -> bool:
 
 
 def _evaluated(run: Trainable, state: TrainState, log: Log, evaluate: Evaluate) -> dict[str, float]:
-    at, numbers = int(state.step), evaluate(state)
+    with memory.returned():
+        at, numbers = int(state.step), evaluate(state)
     if numbers:
         log.write(at, numbers, "validation/")
     log.say(f"step {at}/{run.steps}  validation  " + "  ".join(f"{k} {v:.4g}" for k, v in numbers.items()))
@@ -169,7 +172,7 @@ def _next(batches: Iterator[Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarra
             raise
         why = "it was killed, as systems do when memory runs out" if killed[1] == "-9" else "its own error is above"
         raise UserError(
-            f"A process that loads data ended with exit code {killed[1]} ({why}). The same command goes on from the last checkpoint; "
+            f"A process that loads data ended with exit code {killed[1]} ({why}). The same command continues from the last checkpoint; "
             "lower --config.data.workers or --config.data.cache_gib."
         ) from error
 
@@ -216,10 +219,10 @@ class _Report:
 
     def _message(self, at: int, bad: list[str], state: TrainState) -> str:
         last = at - max(1, self._in_a_row)
-        what = f"{', '.join(bad)} is not finite" if bad else f"not finite, number {self._in_a_row} in a row"
+        reason = f"{', '.join(bad)} is not finite" if bad else f"not finite, number {self._in_a_row} in a row"
         return (
-            f"Step {at}: {what}. The checkpoints from before it are kept; step {last} was the last good one."
+            f"Step {at}: {reason}. The checkpoints from before it are kept; step {last} was the last good one."
             f"{nonfinite.names_of(self._policy.names(at - 1))} Norms of the parameters by step {int(state.step)}: "
             f"{nonfinite.norms(state.params)}. Lower --config.optimiser.learning_rate, or set --config.optimiser.clip=1.0, "
-            "and run in another --workdir; --config.nonfinite=skip passes over such steps."
+            "and run in another --workdir; --config.nonfinite=skip skips such steps."
         )

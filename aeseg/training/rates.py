@@ -51,7 +51,7 @@ def released(thaw: Sequence[int]) -> optax.Schedule:
     """
 
     if len(thaw) != 2 or not 0 <= thaw[0] <= thaw[1]:
-        raise UserError(f"thaw names the step up to which paths stand still and the step of their whole rate; got {tuple(thaw)}.")
+        raise UserError(f"thaw needs two ascending steps, the last frozen one and the first at the full learning rate; got {tuple(thaw)}.")
     first, last = thaw
 
     def schedule(count: Any) -> Any:
@@ -61,7 +61,7 @@ def released(thaw: Sequence[int]) -> optax.Schedule:
 
 
 def labels(params: Any, patterns: Sequence[str]) -> Any:
-    """Label each parameter "still" if a pattern matches, else "moving"; UserError if all or none would be."""
+    """Label each parameter "still" if a pattern matches, else "moving"; UserError if all or none match."""
     marks = tree.map_with_name(lambda name, _: "still" if tree.matches(name, patterns) else "moving", params)
     if "moving" not in jax.tree.leaves(marks):
         raise UserError(f"freeze={tuple(patterns)} leaves nothing to train. Name fewer paths.")

@@ -1,7 +1,7 @@
-"""Name the processes of a job that never come.
+"""Roll call: names the processes of a job that do not start.
 
-jax waits for all processes without saying for which.  So each tells the first one that it has come, at a port that follows from the
-coordinator's, while jax waits.  Without that port (a firewall, another user) the missing ones stay unnamed.
+jax waits for all processes and names none.  So while jax waits, each process reports to the first, at a port computed from the
+coordinator's.  Without this port (a firewall, another user), missing processes stay unnamed.
 """
 
 import contextlib
@@ -13,11 +13,11 @@ import time
 from typing import Any
 
 DISTANCE = 4096
-"""Ports between jax's coordinator and the roll call; SLURM's coordinators use the last 4096 ports."""
+"""Difference between the ports of jax's coordinator and of the roll call; SLURM's coordinators use the last 4096 ports."""
 
 
 class RollCall:
-    """The roll call of one process, from now until it is closed."""
+    """The roll call of one process; it runs until it is closed."""
 
     def __init__(self, address: str, processes: int, process: int):
         self._host, _, port = address.rpartition(":")
@@ -27,13 +27,13 @@ class RollCall:
         threading.Thread(target=self._listen if process == 0 else self._tell, name="aeseg-roll-call", daemon=True).start()
 
     def absent(self) -> list[int]:
-        """Return the processes that have not come, as far as this one knows."""
+        """Return the processes that have not reported, as far as this process knows."""
         if self._process:
             return [] if self._works else [0]
         return [process for process in range(self._processes) if process not in self._came] if self._works else []
 
     def close(self) -> None:
-        """Let go of the port."""
+        """Release the port."""
         self._open = False
 
     def _listen(self) -> None:
@@ -58,11 +58,11 @@ class RollCall:
 
 
 def begin(address: Any) -> RollCall | None:
-    """Return the roll call of this job; None if its cluster does not say who is first.
+    """Return the roll call of this job; None if its cluster does not name the first process.
 
-    `address` is what jax.distributed.initialize takes; what it lacks is read from the cluster, as jax does.
+    `address` has arguments of jax.distributed.initialize; missing ones are read from the cluster, as jax does.
     """
-    from jax._src import clusters  # jax has no public way to what it finds
+    from jax._src import clusters  # jax has no public function that detects a cluster
 
     given = [address.get(name) for name in ("coordinator_address", "num_processes", "process_id")]
     given[0] = given[0] or os.environ.get("JAX_COORDINATOR_ADDRESS")
@@ -71,15 +71,15 @@ def begin(address: Any) -> RollCall | None:
             detect: Any = clusters.ClusterEnv.auto_detect_unset_distributed_params  # its arguments differ between versions of jax
             given = list(detect(*given, None, None, 10))[:3]
         return RollCall(*given) if None not in given else None
-    except Exception:  # jax tries the same next, and says what is wrong
+    except Exception:  # jax tries the same next, and reports the error
         return None
 
 
-def told(call: RollCall | None, seconds: int) -> str:
-    """Return the sentence about a job that did not gather within so many seconds."""
+def message(call: RollCall | None, seconds: int) -> str:
+    """Return the message about processes that did not start within so many seconds."""
     if not (absent := call.absent() if call else []):
-        return f"Not all processes of the job came within {seconds} s. See which did not start, and start all again."
+        return f"Not all processes of the job started within {seconds} s. Find those that did not, and start all again."
     assert call is not None
-    many, names = ("Processes", ", ".join(map(str, absent))) if len(absent) > 1 else ("Process", str(absent[0]))
+    noun, names = ("Processes", ", ".join(map(str, absent))) if len(absent) > 1 else ("Process", str(absent[0]))
     where = f" (no answer from {call._host})" if absent == [0] else ""
-    return f"{many} {names} of {call._processes} did not come within {seconds} s{where}. See why, and start all again."
+    return f"{noun} {names} of {call._processes} did not start within {seconds} s{where}. Find the cause, and start all again."

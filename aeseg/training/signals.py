@@ -61,10 +61,10 @@ class _Listener:
                     if not heard:
                         heard, self.when = number, time.monotonic()
                     elif number == signal.SIGINT and time.monotonic() - self.when > AT_ONCE:
-                        leave(128 + heard, "Interrupted twice: ended at once. The same command goes on from the last checkpoint.")
+                        leave(128 + heard, "Interrupted twice: ended at once. The same command continues from the last checkpoint.")
             if heard and time.monotonic() - max(self.when, self.since) > self.limit:
                 text = f"Ended {self.limit:.0f} s after {signal.Signals(heard).name}, during something long (compiling, loading)."
-                leave(128 + heard, f"{text} The same command goes on from the last checkpoint.")
+                leave(128 + heard, f"{text} The same command continues from the last checkpoint.")
 
 
 _listener: _Listener | None = None

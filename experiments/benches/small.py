@@ -79,8 +79,8 @@ def twin(torch: Any, name: str, weights: dict[str, np.ndarray], arrays: dict[str
         kernel = held[f"{path}/kernel"]
         return functional.conv2d(features, kernel, held[f"{path}/bias"], padding=kernel.shape[-1] // 2)
 
-    def block(features: Any, path: str, place: int) -> Any:
-        features, norm = convolve(features, f"{path}convolution{place}"), f"{path}norm{place}"
+    def block(features: Any, path: str, index: int) -> Any:
+        features, norm = convolve(features, f"{path}convolution{index}"), f"{path}norm{index}"
         return functional.batch_norm(features, None, None, held[f"{norm}/scale"], held[f"{norm}/bias"], training=True).relu()
 
     def encoded() -> tuple[dict[int, Any], Any]:
@@ -92,8 +92,8 @@ def twin(torch: Any, name: str, weights: dict[str, np.ndarray], arrays: dict[str
 
     def denoiser() -> Any:
         features = encoded()[1]
-        for place in range(3):
-            features = functional.interpolate(block(features, "reader/", place), scale_factor=2, mode="nearest")
+        for index in range(3):
+            features = functional.interpolate(block(features, "reader/", index), scale_factor=2, mode="nearest")
         return (weight * (convolve(features, "reader/last").sigmoid() - image) ** 2).mean()
 
     def segmenter() -> Any:

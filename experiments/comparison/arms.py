@@ -56,7 +56,7 @@ class Arm(NamedTuple):
     @property
     def part(self) -> Part:
         """Return the arm's fields that the plan needs."""
-        return Part(self.name, self.encoder, self.against, bool(self.pretraining), self.method == "longer")
+        return Part(self.name, self.encoder, self.against, bool(self.pretraining), self.method == "longer", bool(self.public))
 
 
 def chosen(methods: str, public: Sequence[str], statistics: dict[str, Any], channels: int) -> list[Arm]:
@@ -71,6 +71,8 @@ def chosen(methods: str, public: Sequence[str], statistics: dict[str, Any], chan
         method = configs.method_config(word)
         if "head" in method:
             raise UserError(f"Expected autoencoders; {word!r} is a head. Set --arms, for example --arms={DEFAULT!r}.")
+        if "encoder" not in method:
+            raise UserError(f"Expected autoencoders; {word!r} trains no encoder. Set --arms, for example --arms={DEFAULT!r}.")
         method.encoder.update({name: value for name, value in statistics.items() if name in method.encoder})
         if "channels" in method.get("decoder", {}):
             method.decoder.channels = decoder_channels(method, channels)

@@ -25,13 +25,19 @@ RESERVE = 20.0
 
 
 class Part(NamedTuple):
-    """An arm in the plan; `trained`: pretrained here; `longer`: scratch with its pretraining's seconds as further steps."""
+    """An arm in the plan.
+
+    trained   pretrained here
+    longer    scratch with its pretraining's seconds as further steps
+    public    starts from public weights
+    """
 
     name: str
     encoder: str
     against: str
     trained: bool
     longer: bool
+    public: bool = False
 
 
 class Costs(NamedTuple):
@@ -78,8 +84,8 @@ class Plan(NamedTuple):
 
     @property
     def tuned(self) -> int:
-        """Return the number of labels in the trials: the middle count."""
-        return self.labels[(len(self.labels) - 1) // 2]
+        """Return the number of labels in the trials: the middle count, or the larger of the middle two."""
+        return self.labels[len(self.labels) // 2]
 
 
 def seconds(plan: Plan, costs: Costs) -> dict[str, float]:
@@ -134,7 +140,7 @@ def fitted(wanted: Plan, costs: Costs, budget: float) -> Plan:
         steps = min(wanted.steps, _most_steps(plan, costs, allowed))
         if steps >= min(fewest, wanted.steps):
             plan = plan._replace(steps=steps)
-            return plan._replace(lowered=tuple(lowered(wanted, plan)))
+            return plan._replace(lowered=tuple(lowered(wanted, plan, costs)))
     least = MARGIN * sum(seconds(plan._replace(steps=fewest), costs).values()) + RESERVE
     slowest = max((arm.encoder for arm in plan.arms), key=lambda encoder: costs.step[encoder])
     raise UserError(
@@ -162,7 +168,7 @@ def ladder(wanted: Plan) -> Iterator[tuple[Plan, int]]:
     yield plan, 120
     plan = _limited(plan, trials=2, test=30, validation=10)
     yield plan, 80
-    while len(compared := [arm for arm in plan.arms if arm.against]) > 1:
+    while len(compared := by_worth(plan.arms)) > 1:
         plan = _with(plan, [arm for arm in plan.arms if arm != compared[-1]])
         yield plan, 80
     plan = _limited(_fewer_labels(plan, 1), test=20)
@@ -170,7 +176,18 @@ def ladder(wanted: Plan) -> Iterator[tuple[Plan, int]]:
     yield plan, 30
 
 
-def lowered(wanted: Plan, plan: Plan) -> Iterator[str]:
+def by_worth(arms: Sequence[Part]) -> list[Part]:
+    """Return the compared arms, the last to leave out first.
+
+    These are public weights, which the user names; then the first method that pretrains here; then public weights pretrained further; then
+    the other methods.
+    """
+    compared = [arm for arm in arms if arm.against and not arm.longer]
+    first = next((arm for arm in compared if arm.trained and not arm.public), None)
+    return sorted(compared, key=lambda arm: (arm.trained or not arm.public, arm != first, not arm.public))
+
+
+def lowered(wanted: Plan, plan: Plan, costs: Costs) -> Iterator[str]:
     """Yield a phrase for each request that the plan reduces."""
     words = {"steps": "steps", "seeds": "seeds", "trials": "trials", "validation": "validation images", "test": "test images"}
     for name, word in words.items():
@@ -180,7 +197,7 @@ def lowered(wanted: Plan, plan: Plan) -> Iterator[str]:
         yield f"only {', '.join(map(str, plan.labels))} labelled images"
     for arm in wanted.arms:
         if arm not in plan.arms:
-            yield f"without {arm.name}"
+            yield f"without {arm.name}" + (f", {1000 * costs.step[arm.encoder]:.0f} ms per step" if arm.encoder in costs.step else "")
 
 
 def _most_steps(plan: Plan, costs: Costs, allowed: float) -> int:

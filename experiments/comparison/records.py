@@ -17,7 +17,7 @@ from aeseg.runs import workdir
 from aeseg.training import checkpoints as saved
 from aeseg.types import IGNORE, UserError
 
-from ..papers import Row
+from ..recorded.rows import Row
 from ..study import formats, plot, summary
 from . import verdict as verdicts
 from .data import Spread
@@ -56,7 +56,7 @@ def write(work: Work, commands: Mapping[str, str], following: str) -> dict[str, 
     try:
         plot.write(os.path.join(work.folder, "plot.png"), paper, measured(lines))
     except UserError as error:  # matplotlib is an extra
-        work.bar.say(str(error))
+        work.clock.bar.say(str(error))
     return verdict
 
 

@@ -30,7 +30,7 @@ def measured(work: Work, arms: dict[str, Arm], until: float) -> Costs:
         if costs.pretrain and time.monotonic() > until:
             break
         if not arm.against:
-            work.bar.at(0, task=f"compiling and timing {arm.encoder}")
+            work.clock.bar.at(0, task=f"compiling and timing {arm.encoder}")
             config = work.segmentation(arm, 4, arm.rate, len(work.images.train), TUNING_SEED)
             run = work.segmenter(arm, config)[0].with_records(work.images.train, Spread(work.images.validation, 2))
             shutil.rmtree(path, ignore_errors=True)
@@ -48,7 +48,7 @@ def measured(work: Work, arms: dict[str, Arm], until: float) -> Costs:
                 beside = time.perf_counter() - began - 4 * costs.step[arm.encoder] - 2 * costs.image[arm.encoder]
                 costs = costs._replace(run=max(0.1, beside), probe=0.5 + max(0.1, beside) / 4)
         elif arm.pretraining:
-            work.bar.at(0, task=f"compiling and timing {arm.name}")
+            work.clock.bar.at(0, task=f"compiling and timing {arm.name}")
             config = settings.pretraining(work.images, arm, work.window, work.batch, 4)
             run = work.run_of(config, work.images.unlabelled, Spread(work.images.unlabelled, work.batch))
             work.programs.check(run)

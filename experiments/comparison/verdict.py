@@ -13,7 +13,7 @@ Line = Mapping[str, Any]
 
 
 def verdict(lines: Sequence[Line], warnings: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the numbers and sentences of a comparison (see the docstring of the package), without winner and commands."""
+    """Return the numbers and sentences of a comparison (see the package), without winner and commands."""
     last = {(line["arm"], line["labels"], line["seed"]): line for line in lines}
     compared = {line["arm"]: line for line in last.values() if line["against"]}
     counts = sorted({line["labels"] for line in last.values()})

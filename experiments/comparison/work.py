@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import math
 import os
 import shutil
 import time
@@ -23,21 +22,16 @@ from aeseg.training import signals
 from aeseg.training.stored import saved_steps
 from aeseg.types import UserError
 
-from ..console.progress import Progress
 from ..machine import copies
 from . import health, settings
 from .arms import Arm
+from .clock import Clock, OutOfTimeError
 from .data import Images, Spread
 from .plan import TRIALS, Costs, Plan, pretraining_seconds, run_seconds, run_steps, trial_seconds
-from .plan import seconds as plan_seconds
 from .verdict import labelled
 
 TUNING_SEED = 0
 """Seed of the trials.  Scored runs have seeds from 1 on, so the trials do not select on the labelled images of scored runs."""
-
-
-class OutOfTimeError(Exception):
-    """The minutes are over, or the next run would exceed them."""
 
 
 @dataclasses.dataclass
@@ -46,10 +40,9 @@ class Work:
 
     folder    folder of the comparison
     window, batch   window and batch size of every run
-    deadline  end, on the clock of `time.monotonic`
-    where     device, commit and versions, added to every line
-    shared    other processes do this work, too
-    most_seeds   seeds that were asked for; the plan may have fewer
+    provenance   device, commit and versions, added to every line
+    shared    other processes share this work
+    most_seeds   requested seeds; the plan may have fewer
     """
 
     folder: str
@@ -59,20 +52,16 @@ class Work:
     costs: Costs
     window: tuple[int, int]
     batch: int
-    deadline: float
-    where: dict[str, Any]
-    bar: Progress
+    clock: Clock
+    provenance: dict[str, Any]
     shared: bool = False
     most_seeds: int = 0
     programs: Programs = dataclasses.field(default_factory=Programs)
     warnings: list[str] = dataclasses.field(default_factory=list)
     failed: set[str] = dataclasses.field(default_factory=set)
-    done: float = 0.0
-    each: float = 0.0
 
     def __post_init__(self) -> None:
-        self.total = sum(plan_seconds(self.plan, self.costs).values()) if self.costs.run else math.inf
-        self.programs.seen = lambda: self._passed(self.each)
+        self.programs.seen = self.clock.stepped
         self.validation = Spread(self.images.validation, self.plan.validation)
         self.test = Spread(self.images.test, self.plan.test)
 
@@ -85,7 +74,7 @@ class Work:
             for stage in self._stages():
                 self._run(stage)
             for seed in range(self.plan.seeds + 1, self.most_seeds + 1):
-                if time.monotonic() + self._seed_seconds() > self.deadline:
+                if not self.clock.fits(self._seed_seconds()):
                     return
                 self.plan = self.plan._replace(seeds=seed)
                 self._run(self._seed(seed))
@@ -128,7 +117,7 @@ class Work:
         """Print a warning, and keep it for the verdict."""
         if text not in self.warnings:
             self.warnings.append(text)
-            self.bar.say(f"! {text}")
+            self.clock.bar.say(f"! {text}")
 
     def is_warned(self, arm: str) -> bool:
         """Return whether an arm's pretraining has a warning."""
@@ -139,9 +128,9 @@ class Work:
         path, needed = self._workdir(arm, "pretraining"), pretraining_seconds(self.plan, self.costs, arm.part)
         steps = self.plan.pretraining
         if saved_steps(os.path.join(path, "checkpoints"))[-1:] == [steps] and self._pretraining_seconds(arm):
-            self._passed(needed)
+            self.clock.advance(needed)
             return
-        self._in_time(needed)
+        self.clock.check(needed)
         config = settings.pretraining(self.images, arm, self.window, self.batch, steps)
         start = init.weights(config, {}, arm.public, "what fits") if arm.public else None
         run = self.run_of(config, self.images.unlabelled, Spread(self.images.unlabelled, self.batch))
@@ -156,40 +145,40 @@ class Work:
                 self.warn(text)
             return {"probe_mean_iou": now.probe, "effective_rank": now.rank}
 
-        with self._task(f"{arm.name}: pretraining", needed / steps):
+        with self.clock.task(f"{arm.name}: pretraining", needed / steps):
             outcome = self.trained(run, path, start, evaluate)
-            self._write("pretraining", {"arm": arm.name, "steps": steps, "seconds": round(outcome.seconds, 2), **self.where})
+            self._write("pretraining", {"arm": arm.name, "steps": steps, "seconds": round(outcome.seconds, 2), **self.provenance})
 
     def trial(self, arm: Arm, number: int) -> None:
         """Train an arm on the tuning seed's labels with the learning rate and length of a trial, and score it on validation."""
         needed, (factor, length) = trial_seconds(self.plan, self.costs, arm.part, number), TRIALS[number]
         if any((line["arm"], line["trial"]) == (arm.name, number) for line in self.lines("trials")):
-            self._passed(needed)
+            self.clock.advance(needed)
             return
-        self._in_time(needed)
+        self.clock.check(needed)
         steps, rate, path = max(1, round(length * self.plan.steps)), factor * arm.rate, self._workdir(arm, f"trial-{number}")
         config = self.segmentation(arm, steps, rate, self.plan.tuned, TUNING_SEED)
         run, start = self.segmenter(arm, config)
-        with self._task(f"{arm.name}: trial {number + 1} of {self.plan.trials}", needed / steps):
+        with self.clock.task(f"{arm.name}: trial {number + 1} of {self.plan.trials}", needed / steps):
             outcome = self.trained(run, path, start)
             line = {"arm": arm.name, "trial": number, "learning_rate": rate, "length": length, "steps": steps}
             line |= {"validation_miou": outcome.numbers["mean_iou"], "seconds": round(outcome.seconds, 2)}
-            self._write("trials", {**line, **self.where})
+            self._write("trials", {**line, **self.provenance})
         shutil.rmtree(path)
 
     def score(self, arm: Arm, labels: int, seed: int) -> None:
         """Train an arm with the learning rate and length of its best trial, and score it once on the test images."""
         needed = run_seconds(self.plan, self.costs, arm.part)
         if any((line["arm"], line["labels"], line["seed"]) == (arm.name, labels, seed) for line in self.lines("results")):
-            self._passed(needed)
+            self.clock.advance(needed)
             return
-        self._in_time(needed)
+        self.clock.check(needed)
         best = self.best_trial(arm)
         longer = run_steps(self.plan, self.costs, arm.part) - self.plan.steps
         steps, path = best["steps"] + longer, self._workdir(arm, f"{labels}-{seed}")
         config = self.segmentation(arm, steps, best["learning_rate"], labels, seed)
         run, start = self.segmenter(arm, config)
-        with self._task(f"{arm.name}: {labelled(labels)}, seed {seed}", needed / steps):
+        with self.clock.task(f"{arm.name}: {labelled(labels)}, seed {seed}", needed / steps):
             outcome = self.trained(run, path, start)
             began = time.perf_counter()
             variables = saved.load_variables(os.path.join(path, "checkpoints"))[1]
@@ -207,7 +196,7 @@ class Work:
             line["metrics"]["pixel_accuracy"] = tested["pixel_accuracy"]
             line |= {"validation_miou": outcome.numbers["mean_iou"], "images": tested["images"]}
             line |= {"seconds": round(outcome.seconds + time.perf_counter() - began, 2)}
-            line |= {"pretraining_seconds": self._pretraining_seconds(arm), **self._standardised(config), **self.where}
+            line |= {"pretraining_seconds": self._pretraining_seconds(arm), **self._standardised(config), **self.provenance}
             self._write("results", {**line, "workdir": os.path.relpath(path, self.folder)})
         if labels != self.plan.labels[-1]:
             shutil.rmtree(os.path.join(path, "checkpoints"))
@@ -246,10 +235,9 @@ class Work:
 
         Raises OutOfTimeError at the deadline; the run is saved, and the next call continues it.  Raises Stopped after a signal.
         """
-        minutes = max(1e-3, self.deadline - time.monotonic()) / 60 if self.deadline else 0.0
         with open(os.path.join(self.folder, "compare.log"), "a", encoding="utf-8") as log, contextlib.redirect_stderr(log):
             print(f"--- {path}", file=log)
-            outcome = train(run, path, start, self.programs, evaluate, minutes)
+            outcome = train(run, path, start, self.programs, evaluate, self.clock.minutes)
         if not outcome.finished:
             self._write("unfinished", {"workdir": os.path.relpath(path, self.folder), "seconds": round(outcome.seconds, 2)})
             raise signals.Stopped(outcome.signal) if outcome.signal else OutOfTimeError
@@ -293,24 +281,3 @@ class Work:
         except UserError as error:
             self.failed.add(name)
             self.warn(f"{name}: failed. {' '.join(str(error).split())}")
-
-    def _in_time(self, needed: float) -> None:
-        if time.monotonic() + needed > self.deadline:
-            raise OutOfTimeError
-
-    def _passed(self, seconds: float) -> None:
-        self.done += seconds
-        self.bar.at(self._percent)
-
-    @property
-    def _percent(self) -> int:
-        """Return the planned seconds of finished work, in %."""
-        return min(100, round(100 * self.done / self.total))
-
-    @contextlib.contextmanager
-    def _task(self, text: str, each: float) -> Iterator[None]:
-        """Name the current task on the bar; each train step advances the bar by `each` planned seconds."""
-        self.bar.at(self._percent, task=text)
-        self.each = each
-        yield
-        self.each = 0.0

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from aeseg.data.sources.folder import MASK_CLASSES, Folder
 from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomScale
 from aeseg.runs import own_data
-from aeseg.runs.configs import data_config, file_of, method_config, number, run_config, warm_adamw
+from aeseg.runs.configs import data_config, encoder_of, file_of, method_config, number, run_config, warm_adamw
 from aeseg.runs.data import SPLITS
 from aeseg.spec import recipe, spec
 
@@ -34,7 +34,7 @@ FIXED = ("vit", "dense")
 def get_config(argument: str = "denoising") -> ConfigDict:
     """Return the config of an autoencoder (pretrains) or a head (segments); see `method_config`."""
     method = method_config(argument, classes=2, encoder=recipe("aeseg.models.encoders", "convnet"))
-    segments, encoder = "head" in method, file_of(method.encoder)
+    segments, encoder = "head" in method, file_of(encoder_of(method))
     labels = {"class_table": MASK_CLASSES, "images_only": not segments}
     splits = {split: spec(Folder, root="data/folder", split=split, **labels) for split in SPLITS}
     crops = (spec(RandomScale, low=0.8, high=1.25), spec(RandomCrop, height=128, width=128))  # at the images' own scale

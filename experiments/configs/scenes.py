@@ -10,11 +10,11 @@ from ml_collections import ConfigDict
 from aeseg.data.planes import DropModalities
 from aeseg.data.sources.scenes import CLASSES, Scenes
 from aeseg.data.transforms import HorizontalFlip
-from aeseg.runs.configs import data_config, method_config, number, run_config, warm_adamw
+from aeseg.runs.configs import data_config, encoder_of, method_config, number, run_config, warm_adamw
 from aeseg.spec import spec
 
 ARGUMENTS = (
-    *("denoising", "reconstruction", "masked", "simmim", "variational", "quantised", "multimodal"),
+    *("denoising", "reconstruction", "masked", "simmim", "variational", "quantised", "maskgit", "multimodal"),
     *("denoising,tiny", "multimodal,senses", "unet", "linear", "fcn", "unet,vit", "fusion", "vote"),
 )
 LABELLED = 128 / 4096
@@ -42,6 +42,6 @@ def get_config(argument: str = "denoising") -> ConfigDict:
             evaluate_every=400,
             save_every=400,
         )
-    following = "scenes:unet,vit" if method.encoder.target.endswith(":ViT") else "segment"
+    following = "scenes:unet,vit" if encoder_of(method).target.endswith(":ViT") else "segment"
     following = "scenes:fusion" if argument == "multimodal" else following
     return run_config(method, data, steps=steps, batch_size=16, window=(64, 64), optimiser=warm_adamw(2e-3, steps, b2=0.95), next=following)

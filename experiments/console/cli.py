@@ -162,6 +162,12 @@ def _module(path: str) -> Any:
     return module
 
 
+def data_flags(flags: SimpleNamespace) -> list[str]:
+    """Return the flags of a command line that name its data, for the next command: --data and --config.data fields."""
+    fields = [f"--config.{name}={value}" for name, value in flags.overrides.items() if name.startswith("data.")]
+    return [*([f"--data={flags.data}"] if flags.data else []), *fields]
+
+
 def run_name(config_name: str) -> str:
     """Return the last part of the default workdir: `camvid-denoising` for `experiments/configs/camvid.py:denoising`."""
     path, _, argument = config_name.partition(":")

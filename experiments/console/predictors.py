@@ -1,9 +1,10 @@
 """Flags that `evaluate` and `predict` share: they select a checkpoint and how it predicts."""
 
+import math
 from typing import Any
 
 from aeseg.data.inspection import description
-from aeseg.inference.windows import two_thirds
+from aeseg.inference.windows import two_thirds, weight
 from aeseg.runs import own_data, workdir
 from aeseg.types import UserError
 
@@ -21,6 +22,8 @@ FLAGS = {
 }
 """Flags that select a network and how it predicts.  Both commands share the defaults, so `evaluate` scores what `predict` writes."""
 
+ONE_VIEW = {"scales": (1.0,), "flip": False}
+"""Views of the default flags: each image as it is."""
 
 DATA = {
     "root": ("", "new location of the run's images, if they were moved"),
@@ -47,6 +50,7 @@ def chosen_windows(flags: Any, window: tuple[int, int], slides: bool = True, lar
         raise UserError("An autoencoder is scored on the central window of each image, without sliding. Leave out --stride and --weights.")
     if flags.largest < -1:
         raise UserError(f"Expected a number of pixels, or 0 for the trained window; got --largest={flags.largest}. Set --largest=1048576.")
+    weight(window, flags.weights)
     further = {"weights": flags.weights, "largest": largest if flags.largest == -1 else flags.largest}
     if not flags.stride:
         return {"stride": two_thirds(window), **further}
@@ -69,7 +73,9 @@ def chosen_views(flags: Any, averages: bool) -> dict[str, Any]:
     try:
         scales = tuple(float(scale) for scale in flags.scales.split(","))
     except ValueError:
-        raise UserError(f"Expected numbers between commas; got --scales={flags.scales!r}. Set --scales=0.75,1,1.25.") from None
+        scales = ()
+    if not scales or not all(0 < scale < math.inf for scale in scales):
+        raise UserError(f"Expected numbers above 0 between commas; got --scales={flags.scales!r}. Set --scales=0.75,1,1.25.")
     if not averages and (flags.flip or scales != (1,)):
         raise UserError(
             "Only a segmenter's probabilities are averaged over views; this run is an autoencoder. Leave out --flip and --scales."

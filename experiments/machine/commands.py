@@ -22,7 +22,7 @@ _running: set[subprocess.Popen[str]] = set()
 
 
 PAUSE = 2.0
-"""Seconds between two looks at a task that another process is at."""
+"""Seconds between two tries of a task that another process is running."""
 
 
 class Busy(UserError):

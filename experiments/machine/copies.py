@@ -1,7 +1,7 @@
 """Copies of a command that share its work, and the job array that starts them on a cluster.
 
-Each copy takes a row, trial or run that no other copy is at, under a lock that falls with its owner, and waits for results of the others
-that it needs.  `submit` starts all copies with submitit, which writes one SLURM job array.
+Each copy takes a row, trial or run that no other copy runs, under a lock that the system releases when its owner ends, and waits for
+results of other copies that it needs.  `submit` starts all copies with submitit, which writes one SLURM job array.
 """
 
 import contextlib
@@ -21,31 +21,34 @@ from . import commands
 CLUSTERS = ("slurm", "local", "debug")
 
 OPTIONS = {
-    "copies": (1, "processes that share the work: run this command so often, on machines that see the same folders, or set --cluster"),
+    "copies": (
+        1,
+        "number of processes that share the work: run this command as often, on machines that see the same folders, or set --cluster",
+    ),
     "cluster": ("", f"start the copies on a cluster of submitit: {', '.join(CLUSTERS)}; then its parameters, as timeout_min=240 mem_gb=16"),
 }
 """Flags of commands whose work copies can share."""
 
 MINUTES = 60
-"""Time limit of a job of the array, by default; a job that meets it saves and is queued again."""
+"""Default time limit of a job of the array; a job that reaches it saves and is queued again."""
 
 QUEUED_AGAIN = 10_000
-"""Times that a job may meet its time limit."""
+"""Number of times that a job may reach its time limit."""
 
 
-DEAF = 'trap "" USR2; exec "$@"'
-"""Runs a command that ignores submitit's signal: SLURM sends it to every process of a job, and it would end those that do not know it."""
+IGNORING_USR2 = 'trap "" USR2; exec "$@"'
+"""Runs a command that ignores submitit's signal: SLURM sends it to every process of a job, and it ends processes without a handler."""
 
 
 class Copy:
-    """The task of a job: run a command line; before the time limit, let it save, and be queued again."""
+    """The task of a job: run a command line; before the time limit, let it save, and queue it again."""
 
     def __init__(self, line: Sequence[str]):
         self.line = tuple(line)
 
     def __call__(self, number: int) -> None:
         """Run the command line; UserError if it fails."""
-        self.process = subprocess.Popen(["sh", "-c", DEAF, "sh", *self.line])
+        self.process = subprocess.Popen(["sh", "-c", IGNORING_USR2, "sh", *self.line])
         while (code := self.process.poll()) is None:
             time.sleep(0.2)
         if code:
@@ -83,7 +86,7 @@ def submit(command: str, line: Sequence[str], cluster: str, number: int, folder:
         task = Copy([sys.executable, "-m", module(command), *line])
         jobs = executor.map_array(task, range(number))
     except (NameError, RuntimeError, TypeError, submitit.core.utils.FailedJobError) as error:
-        raise UserError(f"{name} did not take the jobs: {error}. Mend --cluster.") from error
+        raise UserError(f"{name} refused the jobs: {error}. Change --cluster.") from error
     ids = jobs[0].job_id.partition("_")[0] if name == "slurm" else " ".join(job.job_id for job in jobs)
     commands.say(f"Submitted {number} copies of {command}: {name} {ids}; their logs: {executor.folder}")
     return 0 if name == "slurm" else ended(jobs)
@@ -104,7 +107,7 @@ def ended(jobs: Sequence[Any]) -> int:
 
 
 def each(tasks: Iterable[tuple[str, Callable[[], None]]], shared: bool) -> None:
-    """Do tasks, (path of its lock, function), in order; if `shared`, leave those that another copy is at for later, until all are done."""
+    """Do all tasks, (path of its lock, function), in order; if `shared`, try tasks of other copies again later."""
     left = list(tasks)
     while left:
         busy = []

@@ -9,6 +9,7 @@ from aeseg import tree
 from . import charts
 from .elements import percent, scrolled, section, spelled
 from .gallery import gallery
+from .generated import generated
 from .markup import Markup, joined, tag
 from .restorations import restorations
 from .runs import Judged, RunPage
@@ -98,7 +99,7 @@ def run(page: RunPage, name: str) -> Markup:
         parts.append(gallery(judged))
     if page.missing:
         parts.append(tag("p", "No pictures: ", page.missing, class_="note"))
-    parts += [restorations(page.restorations), _evaluations(page), settings(page), _origin(page)]
+    parts += [restorations(page.restorations), generated(page.path), _evaluations(page), settings(page), _origin(page)]
     return section(name, page.name, *parts)
 
 

@@ -8,7 +8,8 @@ from aeseg import spec
 from aeseg.types import UserError
 
 from .. import papers
-from ..study import formats, measurements, summary
+from ..recorded import measurements
+from ..study import formats, summary
 from . import pictures
 from .elements import scrolled, section
 from .markup import Markup, joined, tag

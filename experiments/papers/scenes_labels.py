@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import papers
-from ..study import measurements
+from ..recorded import measurements
 from . import Row
 from .scenes_labels_tuning import ARMS, RATES, TRIALS, Arm, pretraining, segmented
 
@@ -58,7 +58,12 @@ def _rows(arm: Arm, rate: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-ROWS = tuple(row for arm in ARMS for row in _rows(arm, chosen().get(arm.name, {})))
+def __getattr__(name: str) -> tuple[Row, ...]:
+    """Return ROWS when asked for, with the recorded learning rates."""
+    if name != "ROWS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    rates = chosen()
+    return tuple(row for arm in ARMS for row in _rows(arm, rates.get(arm.name, {})))
 
 
 def _tier(*arms: str, ending: str = "") -> tuple[str, ...]:

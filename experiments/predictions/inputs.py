@@ -15,7 +15,7 @@ from aeseg.types import UserError
 from .writing import Item
 
 
-def input_files(pattern: str, output: str) -> list[str]:
+def input_files(pattern: str, output: str, kinds: tuple[str, ...] = decode.KINDS) -> list[str]:
     """Return the files that --input means, sorted: the file itself, the images in a folder and below it, or the matches of a glob.
 
     Skips earlier results (anything below `output`).
@@ -24,14 +24,14 @@ def input_files(pattern: str, output: str) -> list[str]:
         return [pattern]
     if os.path.isdir(pattern):
         matches = [os.path.join(folder, name) for folder, _, names in os.walk(pattern) for name in names]
-        matches = [path for path in matches if path.lower().endswith(decode.KINDS)]
+        matches = [path for path in matches if path.lower().endswith(kinds)]
     else:
         matches = [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
     results = os.path.join(os.path.realpath(output), "")
     matches = sorted(path for path in matches if not os.path.realpath(path).startswith(results))
     if not matches:
         raise UserError(
-            f"Expected images; --input={pattern!r} matches none. Set --input to a file, a folder with {', '.join(decode.KINDS)}, "
+            f"Expected images; --input={pattern!r} matches none. Set --input to a file, a folder with {', '.join(kinds)}, "
             "or a glob in quotes, such as 'photos/**/*.jpg'."
         )
     return matches

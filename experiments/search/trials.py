@@ -14,7 +14,7 @@ from aeseg.types import UserError
 
 from .. import module
 from ..machine import commands
-from ..study.descriptions import assignments
+from ..recorded.descriptions import assignments
 from ..study.significance import interval
 from .samplers import Sampler
 from .space import Fields

@@ -7,7 +7,7 @@ from aeseg.runs.run import is_segmenter
 from aeseg.types import UserError
 
 from ..console import cli
-from ..study.descriptions import assignments
+from ..recorded.descriptions import assignments
 from .space import Axis, Range, Space
 
 FIXED = ("seed", "best", "data.source", "data.validation", "data.test", "data.evaluation_transforms", "data.on_error")

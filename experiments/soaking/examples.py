@@ -172,11 +172,11 @@ def plain_json(draw: Any, folder: str) -> None:
     for number in range(TIMES):  # nest the same names and values in another way each time
         node: dict[str, Any] = {}
         here = node
-        for place, name in enumerate(inner):
-            if (number >> place % 4) & 1:
+        for position, name in enumerate(inner):
+            if (number >> position % 4) & 1:
                 here[name] = here = {}  # type: ignore[assignment]
             else:
-                here[name] = leaves[place % len(leaves)]
+                here[name] = leaves[position % len(leaves)]
         again = spec.from_json(spec.to_json(ConfigDict(node)))
         assert spec.plain(again) == node
         assert spec.to_json(again) == spec.to_json(ConfigDict(node))
@@ -229,13 +229,13 @@ def _palette() -> np.ndarray:
 def config_json(draw: Any, folder: str) -> None:
     """A config.json with random values is built, or refused with a sentence."""
     given = _strategies()
-    text, places = _configs()[draw(given["kind"])]
+    text, paths = _configs()[draw(given["kind"])]
     values, dice = draw(given["values"]), np.random.default_rng(draw(given["seed"]))
     file = os.path.join(folder, "config.json")
     for _ in range(TIMES):
         node = json.loads(text)
         for value in values:
-            here, path = node, places[dice.integers(len(places))]
+            here, path = node, paths[dice.integers(len(paths))]
             try:
                 for name in path[:-1]:
                     here = here[name]

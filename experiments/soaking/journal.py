@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from aeseg import files, jsonlines
 
 from ..machine.provenance import provenance
-from ..study import measurements
+from ..recorded import measurements
 
 RESULTS = "soak"
 """Name of the results file below experiments/results."""

@@ -56,7 +56,7 @@ def snapshots(worker: Worker, run: runs.Whole, number: int, dice: random.Random,
             break
         copies.append(os.path.join(folder, f"copy-{index}"))
         shutil.rmtree(copies[-1], ignore_errors=True)
-        with worker.standing_still():
+        with worker.paused():
             saving += _is_saving(path)
             os.makedirs(path, exist_ok=True)
             shutil.copytree(path, copies[-1], symlinks=True)

@@ -1,7 +1,7 @@
 """Property tests with hypothesis: properties that must be true for every example (examples.py).
 
 Hypothesis draws settings (a transform, a window, values), which takes milliseconds.  Each draw is tried on several examples (images,
-orders, places), which take less.
+orders, positions), which take less.
 """
 
 import zlib

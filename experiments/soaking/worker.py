@@ -36,7 +36,7 @@ class Lost(Exception):
 
 
 class Clock:
-    """Seconds that a process had, from now on: without those in which it waited for a core, so that a busy machine is no failure."""
+    """Seconds of a process from now on, without its waits for a core, so that a busy machine causes no failure."""
 
     def __init__(self, pid: int):
         self._pid, self._began, self._waited = pid, time.monotonic(), _waited(pid)
@@ -47,7 +47,7 @@ class Clock:
 
 
 def _waited(pid: int) -> float:
-    """Return the longest wait for a core of a process's threads, in seconds; 0 where the system does not say."""
+    """Return the longest wait for a core of a process's threads, in seconds; 0 if the system does not report it."""
     waits = [0.0]
     for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
         with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
@@ -71,7 +71,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The id of the process, 0 if it does not run."""
+        """Return the id of the process, or 0 if it does not run."""
         return self._process.pid if self._process else 0
 
     def ask(self, job: Mapping[str, Any], seconds: float) -> Answer:
@@ -112,7 +112,7 @@ class Worker:
         return dict(json.loads(line))
 
     @contextlib.contextmanager
-    def standing_still(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """Stop the process inside the block: the disk is as kill -9 would leave it at this moment."""
         os.kill(self.pid, signal.SIGSTOP)
         try:

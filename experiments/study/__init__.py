@@ -1,1 +1,1 @@
-"""Tables of results: rows, measurements, printing and drawing."""
+"""Tables of results: training, plans, statistics, printing and drawing."""

@@ -12,39 +12,6 @@ HOLDS, FAILS, UNTOLD, UNMEASURED = "holds", "does not hold", "cannot be told at 
 """The three verdicts, and the absence of numbers."""
 
 
-class Comparison(NamedTuple):
-    """Rows whose metric, seed by seed, is expected to exceed the metric of other rows.
-
-    pairs     (row, row to compare with); a seed's difference is the mean over the pairs
-    matters   smallest difference that matters, in the unit of the metric: dB, or a fraction of 1
-    bar       what the difference must exceed: 0, or -matters if the rows need only be as good
-    table     table of the rows; "" is the table of the claim
-    primary   decides the claim; other comparisons are exploratory
-    """
-
-    name: str
-    pairs: tuple[tuple[str, str], ...]
-    metric: str
-    matters: float
-    bar: float = 0.0
-    table: str = ""
-    scale: str = "cpu"
-    primary: bool = True
-
-
-class Claim(NamedTuple):
-    """A statement of a text, and the comparisons that test it.
-
-    rows      pattern of the names of the rows that the claim's own table measures for it
-    lacking   what must be measured first, if there is nothing to compare
-    """
-
-    says: str
-    comparisons: tuple[Comparison, ...] = ()
-    rows: str = ""
-    lacking: str = ""
-
-
 class Finding(NamedTuple):
     """The mean of paired differences, half of its interval, the smallest difference that the seeds could show, and the verdict.
 

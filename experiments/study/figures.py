@@ -16,7 +16,8 @@ from aeseg.runs import workdir as workdirs
 from aeseg.types import IGNORE, UserError
 
 from ..console.progress import Progress
-from . import measurements
+from ..recorded import measurements
+from . import training
 
 EACH = 2
 """Number of the best and of the worst images to draw, unless the table sets EACH."""
@@ -69,7 +70,7 @@ def predictions(table: str, paper: Any, runs: str) -> str:
     chosen = {row.name: row.best for row in paper.ROWS}
     by_title, classes = {}, ()
     for title, row in paper.PICTURE.items():
-        folder = measurements.workdir(runs, table, paper.ROWS, row, 0)
+        folder = training.workdir(runs, table, paper.ROWS, row, 0)
         trained = workdirs.load_trained(folder, workdirs.best_step(folder) if chosen[row] else -1)
         by_title[title], classes = predicted(trained, paper.SPLIT)
     images = list(zip(*by_title.values(), strict=True))
@@ -123,7 +124,7 @@ def reconstructions(table: str, paper: Any, runs: str) -> str:
     columns: dict[str, Any] = {}
     names: list[str] = []
     for title, row in paper.RECONSTRUCTIONS.items():
-        trained = workdirs.load_trained(measurements.workdir(runs, table, paper.ROWS, row, 0))
+        trained = workdirs.load_trained(training.workdir(runs, table, paper.ROWS, row, 0))
         chosen = _chosen(trained, paper.SPLIT)
         batch = next(iter(scoring.windows(trained.run, chosen, len(chosen))))
         shown = jax.device_get(scoring.shower(trained.method)(trained.variables, batch))

@@ -18,9 +18,11 @@ from aeseg.runs import programs
 from aeseg.runs.run import Run
 
 from ..machine.provenance import provenance
-from ..papers import RATE, Row
-from . import descriptions, measurements
-from .descriptions import configured
+from ..papers import RATE
+from ..recorded import descriptions, measurements
+from ..recorded.descriptions import configured
+from ..recorded.rows import Row
+from . import training
 from .together import CHUNK, SCORED_AT_ONCE, Member, Program, Records, Scorer, load, on_device, variables_of
 
 MEMBERS = 25
@@ -119,7 +121,7 @@ def measure(table: str, paper: Any, workshop: Workshop, deadline: float, tiers: 
         for index, (row, seed) in enumerate(members):
             if row.command == "pretrain":
                 workshop.keep(row.name, seed, jax.tree.map(lambda leaf, index=index: leaf[index], jax.device_get(variables_of(state))))
-            numbers, curve = measurements.numbers(scores[index]), [float(f"{loss[index]:.4g}") for loss in losses]
+            numbers, curve = training.numbers(scores[index]), [float(f"{loss[index]:.4g}") for loss in losses]
             line = {"row": row.name, "seed": seed, "split": paper.SPLIT, "numbers": numbers, "seconds": round(seconds / len(members), 2)}
             jsonlines.write(raw, {**line, "losses": curve, "together": len(members), **_provenance()})
         metric = "mean_iou" if "mean_iou" in scores[0] else "loss"

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..papers import seeds_of
+from ..recorded.rows import seeds_of
 from .significance import CHANCE, ENOUGH, EXACT, bootstrap, bootstrap_coverage, interval, rank_correlation, sign_flip, smallest_p
 from .summary import Line, scores_images, unit
 

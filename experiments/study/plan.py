@@ -20,9 +20,10 @@ from aeseg.training import step, trace
 
 from ..machine import commands
 from ..machine.provenance import provenance
-from ..papers import Row
-from . import measurements
-from .descriptions import configured
+from ..recorded import measurements
+from ..recorded.descriptions import configured
+from ..recorded.rows import Row
+from . import training
 
 SIDE = 2048
 """Side of the matrices whose product is timed if no run was measured."""
@@ -44,7 +45,7 @@ class Needs(NamedTuple):
 
 def markdown(table: str, paper: Any, extra: Mapping[str, object], jobs: int, runs: str) -> str:
     """Format each row with remaining seeds: the cost of a step, the minutes of a run, and the total."""
-    missing = measurements.wanted(table, paper, runs)
+    missing = training.wanted(table, paper, runs)
     todo = [(row, seed) for row, seed in missing if row.command != "evaluate"]
     if not todo:
         return f"{table}: {'every row is trained; what is left is to score' if missing else 'every row and seed is measured'}."

@@ -11,7 +11,7 @@ from typing import Any
 from aeseg.types import UserError
 
 from ..console import cli
-from ..papers import Row
+from ..recorded.rows import Row
 from . import summary
 from .significance import interval
 
@@ -132,10 +132,12 @@ def _bars(figure: Any, lines: Mapping[str, summary.Line], metric: str, label: st
     axes = figure.add_subplot()
     means, halves = _means([line.values[metric] for line in lines.values()], metric)
     common = set.intersection(*(set(name.split(", ")[1:]) for name in lines)) if len(lines) > 1 else set()
-    places = range(len(lines))
-    axes.barh(places, means, xerr=halves, capsize=3)
-    axes.set_yticks(places, [", ".join(part for part in name.split(", ") if part not in common) for name in lines])
-    published = [(line.row.paper[metric], height) for height, line in zip(places, lines.values(), strict=True) if metric in line.row.paper]
+    positions = range(len(lines))
+    axes.barh(positions, means, xerr=halves, capsize=3)
+    axes.set_yticks(positions, [", ".join(part for part in name.split(", ") if part not in common) for name in lines])
+    published = [
+        (line.row.paper[metric], height) for height, line in zip(positions, lines.values(), strict=True) if metric in line.row.paper
+    ]
     if published:
         axes.plot(*zip(*published, strict=True), label="paper", color="black", **HOLLOW)
         figure.legend(loc="outside lower center")

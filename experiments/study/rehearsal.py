@@ -17,9 +17,9 @@ from aeseg.types import UserError
 
 from .. import module
 from ..machine import commands
-from ..papers import Row
-from . import measurements
-from .descriptions import configured
+from ..recorded.descriptions import configured
+from ..recorded.rows import Row
+from . import training
 
 
 def rehearse(
@@ -33,14 +33,14 @@ def rehearse(
     if steps < 1:
         raise UserError(f"Expected at least one step of each row; got --rehearse={steps}.")
     name, results, existing = f"{table}-rehearsal", {}, set()
-    where = functools.partial(measurements.path_prefix, runs, name)
+    where = functools.partial(training.path_prefix, runs, name)
 
     def run(row: Row, seed: int, share: dict[str, Any]) -> None:
         workdir = where(row.name, seed)
         os.makedirs(os.path.dirname(workdir), exist_ok=True)
         of = where(row.init, seed)
         if row.command == "evaluate":
-            command = ["evaluate", f"--workdir={of}", "--split=validation", *measurements.scoring(row)]
+            command = ["evaluate", f"--workdir={of}", "--split=validation", *training.scoring(row)]
         else:
             files.write(f"{workdir}.json", to_json(shortened(row, extra, steps, size)))
             command = [row.command, f"--config={workdir}.json", f"--workdir={workdir}", *([f"--init={of}"] if row.init else [])]
@@ -55,7 +55,7 @@ def rehearse(
 
     first = {_but_for_labels(row): row for row in reversed(paper.ROWS)}
     alike = {row.name: first[_but_for_labels(row)].name for row in paper.ROWS}
-    failed = measurements.run_all([(row, 0) for row in paper.ROWS if alike[row.name] == row.name], jobs, where, run)
+    failed = training.run_all([(row, 0) for row in paper.ROWS if alike[row.name] == row.name], jobs, where, run)
     lines = []
     for row in paper.ROWS:
         of = alike[row.name]

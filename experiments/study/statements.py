@@ -8,8 +8,10 @@ from typing import NamedTuple
 from aeseg import spec
 
 from .. import papers, texts
-from . import claims, measurements
-from .claims import Claim, Comparison, Finding
+from ..recorded import measurements
+from ..texts import Claim, Comparison
+from . import claims
+from .claims import Finding
 from .formats import number
 from .summary import unit
 

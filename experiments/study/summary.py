@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..papers import Row
+from ..recorded.rows import Row
 from . import significance
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ..papers import METHODS, scenes_labels
 from ..papers.reference import CELLS, CHANNELS, DATA, LABELS, MIDDLE, MOST
 from ..papers.reference_tuning import TRIALS
-from ..study.claims import Claim, Comparison
+from . import Claim, Comparison
 
 
 def _over(table: str, ours: str, theirs: str, shares: tuple[str, ...], name: str) -> Comparison:
@@ -15,7 +15,7 @@ def _over(table: str, ours: str, theirs: str, shares: tuple[str, ...], name: str
 
 
 def _gains() -> Iterator[Comparison]:
-    """Yield one comparison for each method and network over labels: those of this table, then those of others."""
+    """Yield one comparison for each method and network over labels: first this table's, then other tables'."""
     pairs = tuple((f"classifier, {labels} labels, pretrained", f"classifier, {labels} labels, scratch") for labels in LABELS)
     yield Comparison("the example, classifier, scenes 32x32", pairs, "mean_iou", 0.01)
     yield Comparison("denoising, U-Net, scenes 64x64, 128 labels", (("pretrained", "scratch"),), "mean_iou", 0.01, table="scenes")

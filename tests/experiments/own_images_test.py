@@ -69,6 +69,7 @@ def test_every_line_of_the_readme_s_section_runs_as_it_stands(own, tmp_path, mon
     pretraining = json.loads((tmp_path / "runs/folder/config.json").read_text())
     assert len(pretraining["method"]["encoder"]["mean"]) == 3, "mean and std are the images' own, by channel"
     assert pretraining["data"]["source"]["images_only"]
+    assert shlex.join(lines[3][1:]) in said["pretrain"], "it prints the next line, with the data"
     assert "train: " in said["segment"], "the classes' shares are printed before the first step"
     assert json.loads((tmp_path / "comparisons/my_images/verdict.json").read_text())["headline"] in said["compare"]
     scores = json.loads((tmp_path / "runs/folder-unet/metrics.json").read_text())

@@ -22,7 +22,9 @@ from experiments.papers import (
     reference_tuning,
     scenes_labels,
 )
-from experiments.study import descriptions, formats, measurements, plan, significance, summary
+from experiments.recorded import descriptions, measurements
+from experiments.recorded.rows import seeds_of
+from experiments.study import formats, plan, significance, summary
 
 METHODS = {"spark": "SparK", "denoising": "denoising"}
 
@@ -287,7 +289,7 @@ def test_the_rows_of_the_reference_differ_in_what_they_are_called_by():
 
 def test_a_row_has_the_seeds_of_its_table_or_its_own_and_a_start_as_many():
     paper = papers.at_scale(reference, "cpu")
-    seeds = {row.name: papers.seeds_of(row, paper) for row in paper.ROWS}
+    seeds = {row.name: seeds_of(row, paper) for row in paper.ROWS}
     assert (seeds["example"], seeds["code of 256, scenes: dense"]) == (5, 10)
     for row in paper.ROWS:
         assert not row.init or seeds[row.init] >= seeds[row.name]
@@ -311,6 +313,7 @@ def test_rows_are_selected_by_a_pattern_with_those_that_they_start_from():
 def test_the_tuned_row_is_the_best_trial_on_validation_of_a_tuning_that_is_complete(tmp_path, monkeypatch):
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     assert reference.winner() == {}
+    assert "tuned" not in {row.name for row in reference.ROWS}
     described = descriptions.described(reference_tuning.ROWS)
     path = descriptions.config_file(measurements.RESULTS, "reference_tuning")
     configs = {name: descriptions.store(path, each) for name, each in described.items()}
@@ -320,4 +323,17 @@ def test_the_tuned_row_is_the_best_trial_on_validation_of_a_tuning_that_is_compl
             assert reference.winner() == {}
             measurements.append("reference_tuning", {**line, "numbers": {"mean_iou": 0.5 if index == 5 else 0.4 + 0.15 * (seed == index)}})
     assert reference.winner() == list(reference_tuning.TRIALS.values())[5]
-    assert [row.overrides[papers.RATE] for row in reference._tuned(reference.winner())] == [2e-3]
+    assert [row.overrides[papers.RATE] for row in reference.ROWS if row.name == "tuned"] == [2e-3], "rows are read when asked for"
+
+
+def test_rows_follow_the_trials_that_are_recorded_when_they_are_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
+    rates = lambda: {row.overrides.get(papers.RATE) for row in scenes_labels.ROWS if row.name == "scratch, 32 labels"}  # noqa: E731
+    assert rates() == {None}
+    for labels in scenes_labels.TRIALS:
+        for rate in scenes_labels.RATES:
+            numbers = {"mean_iou": 0.3 if rate == 4e-3 else 0.2}
+            measurements.append("scenes_labels_tuning", {"row": f"scratch, {labels} labels, rate {rate:g}", "numbers": numbers})
+    assert rates() == {4e-3}
+    with pytest.raises(AttributeError, match="has no attribute 'ROW'"):
+        scenes_labels.ROW  # noqa: B018

@@ -388,16 +388,23 @@ def test_evaluate_draws_the_prediction_of_a_masked_autoencoder(run, tmp_path):
     [
         (["--split=tset"], "The splits are train, validation, test; got 'tset'"),
         (["--workdir="], "Expected the workdir of a run"),
-        (["--scales=1;2"], "Expected numbers between commas; got --scales='1;2'. Set --scales=0.75,1,1.25."),
+        (["--scales=1;2"], "Expected numbers above 0 between commas; got --scales='1;2'. Set --scales=0.75,1,1.25."),
         (["--samples=1"], "Expected 0 samples (none), or at least 2; got --samples=1. Set --samples=40."),
         (["--samples=-2"], "got --samples=-2"),
-        (["--scales=1,0"], "Views need one or more scales, each above 0; got (1.0, 0.0)"),
+        (["--scales=1,0"], "Expected numbers above 0 between commas; got --scales='1,0'."),
         (["--weights=bell"], 'weights is "uniform" or "gaussian"; got \'bell\'.'),
     ],
 )
 def test_wrong_flags_are_refused_with_one_sentence(run, segmenter, flags, message, capsys):
     assert run(evaluate, segmenter, *flags) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--stride=17", "--stride=half", "--weights=triangle", "--batch=0", "--scales=0", "--scales=1,inf"])
+def test_flags_that_cannot_be_used_leave_no_folder(run, segmenter, photos, tmp_path, flag, capsys):
+    assert run(predict, segmenter, f"--input={photos}", f"--output={tmp_path / 'results'}", flag) == 2
+    assert flag.partition("=")[0].lstrip("-") in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize("stride", ["0", "17", "-1", "8,0", "8,17", "8,8,8", "8.5", "half", ","])

@@ -9,10 +9,8 @@ from aeseg.types import UserError
 from experiments import papers, tables
 from experiments.console import cli
 from experiments.papers import Row, camvid_labels_tuning, camvid_tiramisu, mae_ablations, scenes
-from experiments.study import descriptions, figures, measurements, plan, plot, significance
-
-for _name in spec.names("experiments.papers"):  # some read recorded tunings when they are imported: before RESULTS is another folder
-    spec.module("experiments.papers", _name)
+from experiments.recorded import descriptions, measurements
+from experiments.study import figures, plan, plot, significance, training
 
 
 def identified(table, rows, name):
@@ -163,7 +161,7 @@ def test_nan_fails_the_check(results, monkeypatch):
 def test_a_row_that_failed_fails_the_command_and_the_check(results, monkeypatch):
     published(monkeypatch, tolerance=2.5)
     failed = {}
-    monkeypatch.setattr(measurements, "measure_missing", lambda *arguments: failed)
+    monkeypatch.setattr(training, "measure_missing", lambda *arguments: failed)
     for code in (0, 1):
         assert tables.run(["program", "scenes", "--run"]) == code
         assert tables.run(["program", "scenes", "--run", "--check"]) == code
@@ -171,7 +169,7 @@ def test_a_row_that_failed_fails_the_command_and_the_check(results, monkeypatch)
 
 
 def test_only_unchanged_rows_are_recorded(results, monkeypatch, capsys):
-    monkeypatch.setattr(measurements, "measure_missing", lambda table, paper, runs, extra, *rest: print(extra) or {})
+    monkeypatch.setattr(training, "measure_missing", lambda table, paper, runs, extra, *rest: print(extra) or {})
     assert tables.run(["program", "scenes", "--run", "--set=data.root=/data,data.threads=4"]) == 0
     assert "{'data.root': '/data', 'data.threads': '4'}" in capsys.readouterr().out
     assert cli.guarded(tables.run, ["program", "scenes", "--run", "--set=steps=1,window=(8,8)"]) == 2
@@ -183,7 +181,7 @@ def test_only_unchanged_rows_are_recorded(results, monkeypatch, capsys):
 
 def test_rows_are_run_alone_with_those_that_they_start_from(results, monkeypatch):
     ran = []
-    monkeypatch.setattr(measurements, "measure_missing", lambda table, paper, *rest: ran.append([row.name for row in paper.ROWS]) or {})
+    monkeypatch.setattr(training, "measure_missing", lambda table, paper, *rest: ran.append([row.name for row in paper.ROWS]) or {})
     assert tables.run(["program", "scenes", "--run", "--rows=pre*"]) == 0
     assert ran == [["denoising", "pretrained"]]
     with pytest.raises(UserError, match=r"no row matches 'post\*'\. Set --rows to match some of denoising; scratch; pretrained\."):
@@ -211,7 +209,7 @@ def test_the_readme_is_unchanged_if_the_tables_cannot_be_written(results, monkey
 def test_the_error_of_a_failed_row_is_shown_until_it_is_measured(results, tmp_path, capsys):
     runs = str(tmp_path / "runs")
     for row, seed in (("denoising", 0), ("pretrained", 2), ("pretrained", 4)):  # seed 2 has been measured since
-        measurements.kept(measurements.error(measurements.workdir(runs, "scenes", scenes.ROWS, row, seed)), "exit code 1: no space")
+        training.kept(training.error(training.workdir(runs, "scenes", scenes.ROWS, row, seed)), "exit code 1: no space")
     assert tables.run(["program", "--table=scenes", f"--runs={tmp_path / 'runs'}"]) == 0
     table = capsys.readouterr().out
     assert "| denoising | failed | failed |" in table

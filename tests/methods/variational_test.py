@@ -269,3 +269,30 @@ def test_bad_fields_are_named(fields, message):
 def test_a_decoder_with_other_channels_than_the_likelihood_needs_is_named():
     with pytest.raises(UserError, match=r"LogisticMixture reads 100 numbers .* gives 3\. Set --config.method.decoder.channels=100"):
         cases.initial(method(likelihood=LogisticMixture()), BATCH)
+
+
+def test_a_sample_is_the_decoded_draw_of_the_prior_and_depends_only_on_its_key():
+    ours = method()
+    variables = jitted.init(ours, jax.random.key(0), BATCH, train=False)
+    rows = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(3), jnp.arange(8))
+    drawn = jitted.apply(ours, variables, rows, BATCH["image"], temperature=0.7, method="sample")
+    latent = jnp.stack([0.7 * jax.random.normal(row, (3, 4, LATENT)) for row in rows])
+    values = jitted.apply(StrideFourDecoder(), {"params": variables["params"]["decoder"]}, {4: latent}, train=False)
+    np.testing.assert_allclose(drawn, ours.likelihood.mean(values, 3).clip(0, 1), rtol=1e-5, atol=1e-6)
+    again = jitted.apply(ours, variables, rows[2:4], jnp.zeros_like(BATCH["image"][:2]), temperature=0.7, method="sample")
+    np.testing.assert_allclose(drawn[2:4], again, rtol=1e-5, atol=1e-6)
+
+
+def test_between_two_images_z_moves_on_a_line_and_ends_at_their_reconstructions():
+    ours = method()
+    variables = jitted.init(ours, jax.random.key(0), BATCH, train=False)
+    image, rows = BATCH["image"], jax.random.split(jax.random.key(3), 8)
+    shown = jitted.apply(ours, variables, BATCH, method="show")["reconstruction"]
+    fractions = jnp.array([0.0, 1.0, 0.25, 0.5, 0.75, 0.5, 0.5, 0.5])
+    drawn = jitted.apply(ours, variables, rows, image, image[::-1], fractions, temperature=1.0, method="between")
+    np.testing.assert_allclose(drawn[0], shown[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(drawn[1], shown[-2], rtol=1e-5, atol=1e-6)
+    _, mean, _ = jitted.apply(ours, variables, image, False, method="_posterior")
+    latent = 0.75 * mean[2] + 0.25 * mean[5]
+    values = jitted.apply(StrideFourDecoder(), {"params": variables["params"]["decoder"]}, {4: latent[None]}, train=False)
+    np.testing.assert_allclose(drawn[2:3], ours.likelihood.mean(values, 3).clip(0, 1), rtol=1e-5, atol=1e-6)

@@ -85,7 +85,7 @@ def test_microbatches_add_up_to_the_batch():
 @pytest.mark.parametrize(
     ("modalities", "message"),
     [
-        ((Image(), Text()), r"Vote takes modalities that are aligned with the image; \['caption'\] are not"),
+        ((Image(), Text()), r"Vote needs modalities that are aligned with the image; \['caption'\] are not"),
         ((Planes(),), r"Vote takes modalities with the image first.*got \['depth'\]"),
     ],
 )

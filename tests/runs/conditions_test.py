@@ -82,6 +82,23 @@ def test_every_subset_is_scored_as_if_the_others_were_not_there():
         assert_iou(each["light"]["lit"]["iou"], predictions[::2], RECORDS[::2])
 
 
+def test_known_scores_of_all_modalities_are_not_measured_again():
+    run, calls = run_of(segmenter.recipe("tiny"), (spec(Stack),)), []
+
+    def predict(image):
+        calls.append(image[..., :3].any() and image[..., 3].any())
+        return np.eye(len(CLASSES), dtype=np.float32)[image[..., 0] % len(CLASSES)]
+
+    dark = conditions.is_dark(Night())
+    measured = conditions.of_subsets(run, predict, Night(), dark, batch=1)
+    assert calls == [True] * 3 + [False] * 6
+    calls.clear()
+    per_class = [{"name": name, "iou": iou} for name, iou in measured[0]["iou"].items()]
+    known = {"mean_iou": measured[0]["mean_iou"], "per_class": per_class, "light": measured[0]["light"]}
+    assert conditions.of_subsets(run, predict, Night(), dark, known, batch=1) == measured
+    assert calls == [False] * 6
+
+
 def test_stacked_planes_that_are_missing_are_channels_of_0():
     run = run_of(segmenter.recipe("tiny"), (spec(Stack),))
     assert conditions.modalities(run) == ("image", "depth")

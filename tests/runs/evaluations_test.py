@@ -46,7 +46,7 @@ def test_a_file_with_other_content_has_no_evaluations_and_is_moved_aside(text, t
     assert path.read_text() == text, "reading changes nothing"
     evaluations.add(str(tmp_path), "test", {"mean_iou": 0.1})
     assert (tmp_path / "metrics.json.damaged").read_text() == text
-    assert "metrics.json holds no scores; it is kept as " in capsys.readouterr().err
+    assert "metrics.json holds no scores; it is moved to " in capsys.readouterr().err
     assert evaluations.read(str(tmp_path)).last == {"test": {"mean_iou": 0.1}}
 
 

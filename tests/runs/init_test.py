@@ -87,7 +87,7 @@ def test_a_decoder_that_does_not_fit_is_listed_and_keeps_its_initial_values(tmp_
     path, _ = toy_directory(tmp_path / "theirs", "autoencoder")
     assert run(pretrain, *PRETRAIN, f"--init={path}", "--config.method.decoder.widths=(6,4)", f"--workdir={tmp_path / 'run'}") == 0
     said = capsys.readouterr().err
-    assert "The decoder keeps its fresh values." in said
+    assert "The decoder keeps its initial values." in said
     assert "params/decoder/convolution0/bias: model (6,), checkpoint (8,)" in said
 
 
@@ -145,8 +145,8 @@ def test_continuing_needs_a_segmenter_with_the_same_head_and_neck(tmp_path, caps
     path, _ = workdir(tmp_path / "autoencoder", cli.load_config("pretrain:denoising,tiny"))
     assert run(segment, *SEGMENT, "--config.transfer=continue", f"--init={path}", f"--workdir={tmp_path / 'no'}") == 2
     assert (
-        f"Expected a model to go on from as a whole, aeseg.methods.segmenter:Segmenter; {path} holds aeseg.methods.denoising:Denoising. "
-        "Name a workdir of `segment`, or take the encoder alone with --config.transfer=fine-tune." in capsys.readouterr().err
+        f"Expected a complete model to continue, aeseg.methods.segmenter:Segmenter; {path} holds aeseg.methods.denoising:Denoising. "
+        "Name a workdir of `segment`, or take only the encoder with --config.transfer=fine-tune." in capsys.readouterr().err
     )
     first = cli.load_config("camvid_small:unet,vit")
     path, _ = workdir(tmp_path / "segmenter", first)
@@ -167,7 +167,7 @@ def test_continuing_needs_a_segmenter_with_the_same_head_and_neck(tmp_path, caps
     config.dtype = "bfloat16"
     init.weights(config, {}, path, "all")
     assert run(segment, *SEGMENT, "--config.transfer=continue", f"--workdir={tmp_path / 'no'}") == 2
-    assert "To continue there must be a trained segmenter, and there is none. Name one with --init" in capsys.readouterr().err
+    assert "transfer=continue needs a trained segmenter; got none. Set --init" in capsys.readouterr().err
 
 
 def test_a_mask_token_is_kept_only_by_masked_methods(tmp_path):
@@ -187,7 +187,7 @@ def test_a_mask_token_is_kept_only_by_masked_methods(tmp_path):
     begin = init.weights(hiding, {}, str(tmp_path / "masked"), "what fits")
     before = fresh(hiding)
     started, lines = begin(before)
-    assert "The encoder's mask_token keeps its fresh value: the checkpoint holds none." in lines
+    assert "The encoder's mask_token keeps its initial value: the checkpoint has none." in lines
     np.testing.assert_array_equal(started.params["encoder"]["mask_token"], before.params["encoder"]["mask_token"])
 
 
@@ -277,8 +277,8 @@ def test_a_pretrained_u_net_decoder_becomes_the_head_but_for_its_last_layer(tmp_
     assert same(ours["logits1"], before.params["head"]["logits1"])
     assert same(started.collections["batch_stats"]["head"], variables["batch_stats"]["decoder"]["path"])
     assert same(started.params["encoder"], variables["params"]["encoder"])
-    assert "of the decoder into the head; its last layer keeps its fresh values." in lines[-1]
-    with pytest.raises(UserError, match="A decoder is taken from an autoencoder, and there is none"):
+    assert "of the decoder into the head; its last layer keeps its initial values." in lines[-1]
+    with pytest.raises(UserError, match="transfer=fine-tune-decoder needs an autoencoder with a decoder; got none"):
         transfer.chosen(config, None)
 
 

@@ -176,7 +176,7 @@ def test_a_process_that_never_starts_ends_the_waiting_processes(tmp_path):
     process = program(tmp_path, "ranks=2", "rank=0", f"port={port()}", "within=3")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1, errors
-    assert "Process 1 of 2 did not come within 3 s" in errors.strip().splitlines()[-1]
+    assert "Process 1 of 2 did not start within 3 s" in errors.strip().splitlines()[-1]
 
 
 def test_processes_that_have_started_are_not_named(tmp_path):
@@ -187,7 +187,7 @@ def test_processes_that_have_started_are_not_named(tmp_path):
     while first.absent() != [2] and time.monotonic() < late:
         time.sleep(0.05)
     assert first.absent() == [2]
-    assert "Process 2 of 4 did not come within 9 s." in roll_call.told(first, 9)
+    assert "Process 2 of 4 did not start within 9 s." in roll_call.message(first, 9)
     assert [other.absent() for other in others] == [[], []]
     for call in (first, *others):
         call.close()
@@ -195,6 +195,6 @@ def test_processes_that_have_started_are_not_named(tmp_path):
 
 def test_a_first_process_that_never_starts_is_named_by_the_others():
     call = roll_call.RollCall(f"127.0.0.1:{port()}", 2, 1)
-    assert "Process 0 of 2 did not come within 9 s (no answer from 127.0.0.1)" in roll_call.told(call, 9)
+    assert "Process 0 of 2 did not start within 9 s (no answer from 127.0.0.1)" in roll_call.message(call, 9)
     call.close()
-    assert "Not all processes" in roll_call.told(None, 9)
+    assert "Not all processes" in roll_call.message(None, 9)

@@ -65,7 +65,9 @@ def _read(path: str, changed: int) -> Annotations:
         for item in annotations["annotations"]:
             objects[names[item["image_id"]]].append(item)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{shown(path)} is not COCO's: expected images, categories and annotations ({shown(error)!r}). Mend it.") from error
+        raise UserError(
+            f"{shown(path)} is not COCO's: expected images, categories and annotations ({shown(error)!r}). Correct it."
+        ) from error
     return Annotations(categories, {name: tuple(items) for name, items in objects.items()})
 
 
@@ -91,7 +93,7 @@ def _region(item: Mapping[str, Any], size: tuple[int, int], path: Path) -> np.nd
                 raise ValueError("run lengths do not fill the image")
             return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(w, h).T
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{shown(path)} has an object that cannot be read ({shown(error)}). Mend it.") from error
+        raise UserError(f"{shown(path)} has an object that cannot be read ({shown(error)}). Correct it.") from error
     raise UserError(
         f"{shown(path)} has an object without a segmentation of {h}x{w} pixels (height x width). Export polygons or run lengths."
     )

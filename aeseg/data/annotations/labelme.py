@@ -32,14 +32,14 @@ def shapes(path: Path, size: tuple[int, int] = (0, 0)) -> list[Mapping[str, Any]
     try:
         content = json.loads(text(path, "annotation"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{shown(path)} is not JSON ({error}). Mend it or take it out.") from error
+        raise UserError(f"{shown(path)} is not JSON ({error}). Correct it or remove it.") from error
     listed = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(listed, list) or not all(isinstance(shape, dict) for shape in listed):
         raise UserError(f"{shown(path)} is not LabelMe's: expected a list of 'shapes'. For COCO set labels to the file itself.")
     stated = content.get("imageHeight"), content.get("imageWidth")
     if size != (0, 0) and None not in stated and stated != size:
         raise UserError(
-            f"{shown(path)} is for an image of {stated[0]}x{stated[1]} (height x width); its image is {size[0]}x{size[1]}. Mend one."
+            f"{shown(path)} is for an image of {stated[0]}x{stated[1]} (height x width); its image is {size[0]}x{size[1]}. Correct one."
         )
     return listed
 
@@ -49,7 +49,7 @@ def _corners(shape: Mapping[str, Any], path: Path) -> np.ndarray:
     try:
         points = np.array(shape.get("points"), np.float64).reshape(-1, 2)
     except (ValueError, TypeError) as error:
-        raise UserError(f"{shown(path)} has a shape without pairs of numbers ({shown(error)}). Mend it.") from error
+        raise UserError(f"{shown(path)} has a shape without pairs of numbers ({shown(error)}). Correct it.") from error
     if kind == "rectangle" and len(points) == 2:
         (left, top), (right, bottom) = points
         return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])

@@ -36,12 +36,12 @@ def polygons(path: Path) -> list[tuple[int, np.ndarray]]:
         try:
             values = [float(word) for word in words]
         except ValueError as error:
-            raise UserError(f"Line {number} of {shown(path)} is not a class and numbers: {shown(line[:60])!r}. Mend it.") from error
+            raise UserError(f"Line {number} of {shown(path)} is not a class and numbers: {shown(line[:60])!r}. Correct it.") from error
         if len(values) == 5:
             raise UserError(f"Line {number} of {shown(path)} is a box; a segmentation has polygons: class x y x y x y ... Export those.")
         if len(values) < 7 or len(values) % 2 == 0 or values[0] != int(values[0]):
             raise UserError(
-                f"Line {number} of {shown(path)} has {len(values)} numbers; expected a class and at least 3 pairs x y. Mend it."
+                f"Line {number} of {shown(path)} has {len(values)} numbers; expected a class and at least 3 pairs x y. Correct it."
             )
         lines.append((int(values[0]), np.array(values[1:]).reshape(-1, 2)))
     return lines

@@ -13,10 +13,10 @@ import numpy as np
 from aeseg.data import groups
 from aeseg.data.checks import Counts, described, judged, summed
 from aeseg.data.files import few, shown
-from aeseg.data.inspection import description, duplicates, layout, meaning, scan, sheet, splitting, suggestions
+from aeseg.data.inspection import companions, description, duplicates, layout, meaning, scan, sheet, splitting, suggestions
 from aeseg.data.inspection.layout import Layout
 from aeseg.data.inspection.scan import Seen
-from aeseg.data.matching import Places, label_files
+from aeseg.data.matching import Locations, label_files
 from aeseg.data.sources.folder import Folder
 from aeseg.data.statistics import channel_statistics
 from aeseg.data.survey import spread
@@ -91,6 +91,7 @@ def inspect(
     sizes = [(file.header.height, file.header.width) for file in seen if file.header]
     if sizes:
         advice = suggestions.suggested(sizes, len(train), counts, [item.name for item in source.classes])
+        advice += companions.suggested(train)
         sections["Suggestions"] = [f"{item.name} = {item.value}: {item.reason}" for item in advice]
     described = description.of(root, fields, splits)
     description.write(Path(output, "data.json"), described)
@@ -105,9 +106,9 @@ class _Said(NamedTuple):
 def _source(root: str, guessed: Layout, answers: dict[str, Any]) -> tuple[Folder, dict[str, Any], list[str], list[str]]:
     """Build the source of a layout and its labels' meaning; return the source, its fields, notes and questions."""
     fields = {**guessed.fields, **answers}
-    places = Places(root, fields["images"], fields["labels"], fields.get("roi", ""), fields.get("label_suffix", ""))
-    places = places._replace(image_name=fields.get("image_name", ""), label_name=fields.get("label_name", ""))
-    files = label_files(places)
+    locations = Locations(root, fields["images"], fields["labels"], fields.get("roi", ""), fields.get("label_suffix", ""))
+    locations = locations._replace(image_name=fields.get("image_name", ""), label_name=fields.get("label_name", ""))
+    files = label_files(locations)
     meant = meaning.of_labels(root, guessed._replace(fields=fields), files) if fields["labels"] else meaning.Meaning({}, (), ())
     fields = {**guessed.fields, **meant.fields, **answers}
     questions = [question for question in meant.questions if not any(f"--{name}" in question for name in answers)]

@@ -83,8 +83,8 @@ def reader(root: str, described: str, stems: Stems, reading: Reading, complete: 
             f"aligned names folders by words other than {', '.join(RESERVED)} and has_...; got {shown(described)!r}. Write it as "
             "name=folder, such as thermal=sensors/t."
         )
-    found = matching.of_folder(root, folder, "aligned", IMAGES, stems, complete)
-    return Aligned(root, key, found.of, found.first, reading, found.notes)
+    matches = matching.of_folder(root, folder, "aligned", IMAGES, stems, complete)
+    return Aligned(root, key, matches.of, matches.first, reading, matches.notes)
 
 
 def _said(channels: tuple[int, ...], dtype: np.dtype[Any]) -> str:

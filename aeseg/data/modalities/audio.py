@@ -58,8 +58,8 @@ def reader(root: str, folder: str, seconds: float | int, stems: Stems, complete:
     """Return the reader of a folder."""
     if not 0 < round(seconds * RATE) < 2**31:
         raise UserError(f"A sound has at least one sample of {RATE} in a second; got audio_seconds={seconds}. Set audio_seconds.")
-    found = matching.of_folder(root, folder, "audio", KINDS, stems, complete)
-    return Audio(root, found.of, found.first, seconds, found.notes)
+    matches = matching.of_folder(root, folder, "audio", KINDS, stems, complete)
+    return Audio(root, matches.of, matches.first, seconds, matches.notes)
 
 
 def decoded(path: Path) -> tuple[Float64[np.ndarray, "t c"], int]:

@@ -53,18 +53,18 @@ class Captions:
         return {self.key: narration.as_bytes(words.strip(), self.length), f"has_{self.key}": np.array(has)}
 
 
-def reader(root: str, place: str, length: int, stems: Stems, complete: bool = True) -> Captions:
+def reader(root: str, name: str, length: int, stems: Stems, complete: bool = True) -> Captions:
     """Return the reader of a folder or a table."""
     if length < 1:
         raise UserError(f"A caption has at least 1 byte; got caption_bytes={length}. Set caption_bytes.")
-    if not place.lower().endswith(TABLES):
-        found = matching.of_folder(root, place, "captions", (".txt",), stems, complete)
-        return Captions(root, {}, found.of, length, found.notes)
-    path = Path(root, place)
+    if not name.lower().endswith(TABLES):
+        matches = matching.of_folder(root, name, "captions", (".txt",), stems, complete)
+        return Captions(root, {}, matches.of, length, matches.notes)
+    path = Path(root, name)
     content = text(path, "captions")
-    entries = _of_csv(content, path) if place.lower().endswith(".csv") else _of_json(content, path)
-    found = matching.of_table(entries, shown(path), "captions", stems, complete)
-    return Captions(root, found.of, {}, length, found.notes)
+    entries = _of_csv(content, path) if name.lower().endswith(".csv") else _of_json(content, path)
+    matches = matching.of_table(entries, shown(path), "captions", stems, complete)
+    return Captions(root, matches.of, {}, length, matches.notes)
 
 
 def _of_csv(content: str, path: Path) -> list[tuple[str, str]]:
@@ -96,7 +96,7 @@ def _of_json(content: str, path: Path) -> list[tuple[str, str]]:
         problem = f"{type(error).__name__}: {error}"
     raise UserError(
         f"{shown(path)} should hold captions by image name, a list of objects with image and caption, or COCO's captions; got "
-        f"{shown(problem)}. Mend it."
+        f"{shown(problem)}. Correct it."
     )
 
 

@@ -15,7 +15,7 @@ Stems = Mapping[str, Sequence[str]]
 """The names that a record's further files may have (paths below their folder, without ending), by the record's name."""
 
 
-class Found(NamedTuple):
+class Matches(NamedTuple):
     """The further file, or text, of each record that has one, by the record's name; `first` of all; and notes."""
 
     of: dict[str, str]
@@ -23,7 +23,7 @@ class Found(NamedTuple):
     notes: tuple[str, ...]
 
 
-def of_folder(root: str, folder: str, field: str, kinds: Collection[str], stems: Stems, complete: bool) -> Found:
+def of_folder(root: str, folder: str, field: str, kinds: Collection[str], stems: Stems, complete: bool) -> Matches:
     """Return the file of each record below `folder`, by its path without ending, or without affixes that all names share.
 
     Set `complete` if the records are all images there are: then files without an image are noted.
@@ -44,10 +44,12 @@ def of_folder(root: str, folder: str, field: str, kinds: Collection[str], stems:
             notes = [f"names in {where} are matched as {image_name} and {name}"]
             files = {part.stem: part.path for part in names.matches(name, paths, folder)}
             keys = _keys({record: _short(image_name, each) for record, (each, *_) in stems.items()}, files)
-    return Found({record: files[key] for record, key in keys.items()}, paths[0], _notes(keys, files, stems, where, field, complete, notes))
+    return Matches(
+        {record: files[key] for record, key in keys.items()}, paths[0], _notes(keys, files, stems, where, field, complete, notes)
+    )
 
 
-def of_table(entries: Sequence[tuple[str, str]], where: str, field: str, stems: Stems, complete: bool) -> Found:
+def of_table(entries: Sequence[tuple[str, str]], where: str, field: str, stems: Stems, complete: bool) -> Matches:
     """Return the text of each record in a table of (image name, text); names may have the images' endings, texts of one image are joined
     by line breaks."""
     known = {name for each in stems.values() for name in each}
@@ -56,8 +58,8 @@ def of_table(entries: Sequence[tuple[str, str]], where: str, field: str, stems: 
         key = normal(name) if normal(name) in known else os.path.splitext(normal(name))[0]
         texts[key] = f"{texts[key]}\n{text}" if key in texts else text
     keys = _keys(stems, texts)
-    found = {record: texts[key] for record, key in keys.items()}
-    return Found(found, next(iter(texts.values()), ""), _notes(keys, texts, stems, where, field, complete, []))
+    by_record = {record: texts[key] for record, key in keys.items()}
+    return Matches(by_record, next(iter(texts.values()), ""), _notes(keys, texts, stems, where, field, complete, []))
 
 
 def _keys(stems: Stems, entries: Collection[str]) -> dict[str, str]:

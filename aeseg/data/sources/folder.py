@@ -21,7 +21,7 @@ from aeseg.data.headers import PIXELS_LIMIT
 from aeseg.data.images import check_size, read_image
 from aeseg.data.labels import Meaning
 from aeseg.data.listing import passed_over
-from aeseg.data.matching import Files, Matched, Places, image_files, images_alone, label_files, matched
+from aeseg.data.matching import Files, Locations, Matched, image_files, images_alone, label_files, matched
 from aeseg.data.modalities import aligned, audio, captions
 from aeseg.data.names import stem_of
 from aeseg.data.reading import Reading
@@ -118,7 +118,7 @@ class Folder:
             )
         if self.bits not in (0, 8, 16):
             raise UserError(f"bits is 8 or 16, or 0 for what the first image has; got {self.bits}.")
-        says_nothing = not (self.class_table or self.binary_threshold or "*" in self.label_name or self._places.labels_in_one_file)
+        says_nothing = not (self.class_table or self.binary_threshold or "*" in self.label_name or self._locations.labels_in_one_file)
         if self._labelled and says_nothing and self.coding not in ("mask", "alpha"):
             raise UserError(
                 "Folder needs to know what the labels mean; got class_table=''. Set it (a .json, .csv or .txt file, names separated by "
@@ -216,11 +216,11 @@ class Folder:
         return labels.label(self.root, files, self._meaning, (0, 0))
 
     @property
-    def _places(self) -> Places:
+    def _locations(self) -> Locations:
         table = self.class_table
         names = tuple(item.name for item in self._table.classes) if self._labelled and table else ()
         aligned = tuple(folder.rpartition("=")[2] for folder in self.aligned)
-        return Places(self.root, self.images, self.labels, self.roi, self.label_suffix, self.image_name, self.label_name, names, aligned)
+        return Locations(self.root, self.images, self.labels, self.roi, self.label_suffix, self.image_name, self.label_name, names, aligned)
 
     @property
     def _labelled(self) -> bool:
@@ -231,8 +231,8 @@ class Folder:
     def _matched(self) -> tuple[Matched, frozenset[str]]:
         """Return the records and, if labels are not read, the names of the labelled records."""
         if self.images_only:
-            return images_alone(self._places, self.list_file, self.list_prefix)
-        return matched(self._places, self.list_file, self.list_prefix, self.only_labelled), frozenset()
+            return images_alone(self._locations, self.list_file, self.list_prefix)
+        return matched(self._locations, self.list_file, self.list_prefix, self.only_labelled), frozenset()
 
     @cached_property
     def _further(self) -> tuple[Any, ...]:
@@ -246,7 +246,7 @@ class Folder:
 
     def _listed(self, list_file: str) -> tuple[Files, ...]:
         """Return the images of a list."""
-        return images_alone(self._places, list_file, self.list_prefix)[0].records
+        return images_alone(self._locations, list_file, self.list_prefix)[0].records
 
     @cached_property
     def _table(self) -> Table:
@@ -263,7 +263,7 @@ class Folder:
     def _meaning(self) -> Meaning:
         coding = None
         if not self._is_coco and not any(files.masks for files in self._matched[0].records[:1]):
-            files = label_files(self._places) or [files.label for files in self._matched[0].records]
+            files = label_files(self._locations) or [files.label for files in self._matched[0].records]
             paths = [Path(self.root, file) for file in files if file.lower().endswith(IMAGES)]
             if paths:
                 coding = survey.coding(paths, self._table, self.coding, self.binary_threshold, self.snap, self._reading.of_labels)
@@ -282,7 +282,7 @@ class Folder:
         if not self.bits:
             reading = dataclasses.replace(reading, bits=survey.bits(Path(self.root, files[0])))
         if self.list_file and survey.is_ranged(Path(self.root, files[0]), reading):
-            files = image_files(self._places) or files  # one range for all splits
+            files = image_files(self._locations) or files  # one range for all splits
         return survey.ranged([Path(self.root, file) for file in files], reading)
 
 

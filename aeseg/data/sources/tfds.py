@@ -86,7 +86,7 @@ class Tfds:
         if self.label_key:
             outside = [value for value in self.label_map if value >= len(self.classes) and value != IGNORE]
             if outside:
-                raise UserError(f"label_map gives classes below {len(self.classes)}, or {IGNORE}; got {outside[:5]}. Mend it.")
+                raise UserError(f"label_map gives classes below {len(self.classes)}, or {IGNORE}; got {outside[:5]}. Correct it.")
 
     @property
     def classes(self) -> tuple[Class, ...]:

@@ -83,7 +83,7 @@ class ViT(nn.Module):
 
     @property
     def leading(self) -> int:
-        """The number of tokens before those of the patches."""
+        """Return the number of tokens before the tokens of the patches."""
         return int(self.has_class_token) + self.registers
 
     def embed(self, image: Float[Array, "b h w c"], hidden: Bool[Array, "b _ _"] | None = None, *, train: bool) -> Float[Array, "b _ d"]:
@@ -108,9 +108,9 @@ class ViT(nn.Module):
         *,
         train: bool,
     ) -> Float[Array, "b _ d"]:
-        """The normed tokens at the places `order` of all patches and then `others`, after the class token's (Bachmann et al. 2022).
+        """Return the normed tokens `order` of the patches followed by `others`, after the class token (Bachmann et al. 2022).
 
-        Nothing attends to those after an image's first `present` ones.
+        No token attends to tokens after an image's first `present` tokens.
         """
         return self._tokens(image, None, 0, train, (), (others, order, present))
 

@@ -8,9 +8,9 @@ A modality is a module with
   __call__(batch, width, dtype)   the tokens, positions included: [b n width]
   numbers(batch)    the number of values that a decoder returns for a token
   error(values, batch)            the error of each token: [b n]
-  picture(values, visible, batch) the modality as an image or label map, hidden tokens predicted; None if it cannot be shown
+  picture(values, visible, batch) an image or label map with predicted hidden tokens; None if it cannot be shown
 Modalities beside the image and the label also have
-  example(h, w)     the zeros of one record, so that a network can be made without data
+  example(h, w)     zeros of one record, to initialise a network without data
 and those that are aligned with the image
   pixels(batch)     what a convolutional encoder reads: [b h w c]
   seen(batch)       what pictures show

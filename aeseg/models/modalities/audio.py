@@ -11,7 +11,7 @@ from aeseg.types import Batch, UserError
 
 RATE = 16_000
 WINDOW, HOP = 400, 160
-"""25 and 10 ms."""
+"""25 and 10 ms, in samples."""
 BANDS = 80
 
 
@@ -21,7 +21,7 @@ class Audio(nn.Module):
     A patch covers some frames of 10 ms and some bands (Huang et al. 2022, "Masked autoencoders that listen", section 3).
 
     patch      (frames, bands), divisors of the spectrogram's size
-    channels   of the sound
+    channels   number of channels of the sound
     """
 
     key: str = "sound"
@@ -34,8 +34,8 @@ class Audio(nn.Module):
         frames = tokens.read(batch, self.key, "Audio").shape[1] // HOP
         if frames % self.patch[0] or BANDS % self.patch[1] or not frames:
             raise UserError(
-                f"Audio has patches of {self.patch[0]} frames x {self.patch[1]} bands; {self.key} has {frames} frames and {BANDS} bands, "
-                "which they do not fill. Cut the sound, or set patch to divisors."
+                f"Audio needs patches that divide the spectrogram; {self.key} has {frames} frames and {BANDS} bands, and a patch has "
+                f"{self.patch[0]} frames and {self.patch[1]} bands. Crop the sound, or set patch to divisors."
             )
         return frames // self.patch[0], BANDS // self.patch[1]
 

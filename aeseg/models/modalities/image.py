@@ -13,7 +13,7 @@ class Image(nn.Module):
     """Patches of the image; squared error of the pixels that the encoder sees (Bachmann et al. 2022, section 3.3).
 
     standardised   the target is each patch with mean 0 and variance 1 (the paper's second head for RGB)
-    mean, std      of the image, equal to the encoder's
+    mean, std      statistics of the images, equal to the encoder's
     """
 
     patch: int = 16

@@ -15,7 +15,7 @@ class Label(nn.Module):
     Every `stride`-th pixel of the map is read.  IGNORE pixels have a zero embedding and no error; a patch with only IGNORE pixels is
     missing.
 
-    embedding   numbers of each class
+    embedding   size of the embedding of a class
     """
 
     classes: int
@@ -28,7 +28,7 @@ class Label(nn.Module):
 
     def __post_init__(self) -> None:
         if self.patch % self.stride:
-            raise UserError(f"The patch of Label is a multiple of its stride, {self.stride}; got {self.patch}. Change one of them.")
+            raise UserError(f"Label needs a patch that is a multiple of its stride, {self.stride}; got {self.patch}. Change one of them.")
         super().__post_init__()
 
     def grid(self, batch: Batch) -> tuple[int, int]:

@@ -15,7 +15,7 @@ class Planes(nn.Module):
 
     uint8 and uint16 planes are read in [0, 1], as images are.
 
-    mean, std   standardise the values, one number for all planes
+    mean, std   standardise the values: one number each for all planes
     channels    number of planes
     """
 

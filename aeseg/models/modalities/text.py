@@ -16,7 +16,7 @@ BYTES = 256
 class Text(nn.Module):
     """One token per byte of `key`, uint8 [b n] in UTF-8, padded with 0; cross-entropy of hidden bytes (ByT5, Xue et al. 2022).
 
-    Zeros are missing tokens.
+    Zeros count as missing tokens.
     """
 
     key: str = "caption"
@@ -44,7 +44,7 @@ class Text(nn.Module):
         return None
 
     def example(self, h: int, w: int) -> np.ndarray:
-        """Return the shortest text of one record, without a byte."""
+        """Return an empty text: one record with one padding byte."""
         return np.zeros((1, 1), np.uint8)
 
     def _bytes(self, batch: Batch) -> Int[Array, "b n"]:

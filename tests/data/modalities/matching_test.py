@@ -18,7 +18,7 @@ def of_folder(root, complete=True, stems=cases.STEMS):
 def test_files_belong_to_the_images_of_their_names_whatever_their_ending(tmp_path):
     placed(tmp_path, "t/a.tif", "t/b.png", "t/sub/c.png")
     found = of_folder(tmp_path)
-    assert found == matching.Found({"a": "t/a.tif", "b": "t/b.png", "sub/c": "t/sub/c.png"}, "t/a.tif", ())
+    assert found == matching.Matches({"a": "t/a.tif", "b": "t/b.png", "sub/c": "t/sub/c.png"}, "t/a.tif", ())
 
 
 def test_what_has_no_partner_is_noted(tmp_path):

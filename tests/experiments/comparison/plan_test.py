@@ -59,6 +59,18 @@ def test_removing_an_arm_also_removes_its_unneeded_scratch_arm():
     assert all(any(other.against == arm.name for other in plan.arms) for arm in plan.arms if not arm.against)
 
 
+def test_arms_are_left_out_by_their_worth_and_named_with_their_cost():
+    """Public weights stay the longest, then the first method, then public weights pretrained further."""
+    public = (Part("scratch, p", "p", "", False, False), Part("public, p", "p", "scratch, p", False, False, True))
+    further = Part("public then masked, p", "p", "scratch, p", True, False, True)
+    arms = (*ARMS, *public, further)
+    assert [arm.name for arm in plans.by_worth(arms)] == ["public, p", "spark, a", "public then masked, p", "masked, b"]
+    costs = COSTS._replace(step={**COSTS.step, "p": 0.3}, pretrain={**COSTS.pretrain, further.name: 0.1}, image={**COSTS.image, "p": 0.3})
+    plan = plans.fitted(WANTED._replace(arms=arms), costs, 60 * 20)
+    assert [arm.name for arm in plan.arms if arm.against] == ["spark, a", "public, p"]
+    assert "without public then masked, p, 300 ms per step" in plan.lowered
+
+
 def test_arms_without_timings_are_left_out_and_named():
     costs = COSTS._replace(step={"a": 0.05}, pretrain={"spark, a": 0.1})
     plan = plans.fitted(WANTED, costs, 1e6)
@@ -72,8 +84,11 @@ def test_a_longer_scratch_trains_for_its_pretraining_s_seconds_too():
     assert extra * COSTS.step["a"] == pytest.approx(WANTED.pretraining * COSTS.pretrain["spark, a"], rel=1e-3)
 
 
-def test_every_arm_has_equally_many_trials_and_the_middle_label_count():
+def test_every_arm_has_equally_many_trials_with_the_middle_label_count():
     trials = plans.seconds(WANTED._replace(arms=ARMS[:1]), COSTS)["trials"]
     assert plans.seconds(WANTED._replace(arms=ARMS[:3]), COSTS)["trials"] == pytest.approx(2 * trials), "a longer scratch has its scratch's"
-    assert WANTED.tuned == 4
+    assert WANTED._replace(labels=(1, 4, 100)).tuned == 4
+    assert WANTED.tuned == 16, "the larger of the middle two"
     assert WANTED._replace(labels=(100,)).tuned == 100
+    assert WANTED._replace(labels=(1, 100)).tuned == 100, "with one label, trials would select by chance"
+    assert "3 trials per arm with 100 labels; " in plans.told(WANTED._replace(labels=(1, 100)), COSTS, 6000.0)

@@ -105,7 +105,7 @@ def test_slurm_is_asked_once_for_an_array_that_is_queued_again(copied, tmp_path,
         ("local minutes", 2, "got --cluster='local minutes'"),
         (" ", 2, "Expected slurm, local, debug"),
         ("local", 0, "Expected --copies >= 1; got 0"),
-        ("local hours=3", 2, "local did not take the jobs"),
+        ("local hours=3", 2, "local refused the jobs"),
     ],
 )
 def test_a_cluster_that_is_none_is_refused(tmp_path, cluster, number, says):

@@ -16,7 +16,8 @@ from aeseg.runs.data import Data
 from aeseg.types import IGNORE, UserError
 from experiments import papers
 from experiments.papers import camvid_segnet, camvid_tiramisu
-from experiments.study import figures, measurements
+from experiments.recorded import measurements
+from experiments.study import figures, training
 from tests.experiments import untrained
 
 
@@ -35,7 +36,7 @@ def drawn(tmp_path, monkeypatch):
         seen[path] = columns, names
         return panel(columns, path, classes, names)
 
-    monkeypatch.setattr(measurements, "workdir", lambda runs, table, rows, name, seed: measurements.path_prefix(runs, table, name, seed))
+    monkeypatch.setattr(training, "workdir", lambda runs, table, rows, name, seed: training.path_prefix(runs, table, name, seed))
     monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step=-1: trained[os.path.basename(workdir)])
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     monkeypatch.setattr(draw, "panel", kept)

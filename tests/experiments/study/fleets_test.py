@@ -8,7 +8,8 @@ import pytest
 
 from experiments import papers
 from experiments.papers import Row
-from experiments.study import fleets, measurements, together
+from experiments.recorded import measurements
+from experiments.study import fleets, together
 
 SIZES = {f"data.{split}.{name}": 16 for split in ("train", "validation", "test") for name in ("height", "width", "records")}
 SHARED = {**SIZES, **papers.FIXED_POSITIONS, "window": (16, 16), "batch_size": 4, "optimiser.warmup": 0}

@@ -5,7 +5,8 @@ import types
 import pytest
 
 from experiments.papers import Row, scenes
-from experiments.study import descriptions, measurements, plan
+from experiments.recorded import descriptions, measurements
+from experiments.study import plan, training
 
 TINY = {"window": (16, 16), "batch_size": 4, "data.root": "/nowhere"}
 ROW = Row("U-Net", "segment", "camvid_small:unet", TINY)
@@ -52,12 +53,12 @@ def test_a_missing_predecessor_of_a_row_is_planned_again(planned, monkeypatch):
     for seed in (0, 1):
         measurements.append("table", line("a", 60.0, seed=seed))
     assert "| a | 0, 1 |" in plan.markdown("table", planned, {}, 1, "nowhere")
-    monkeypatch.setattr(measurements, "finished", lambda workdir: True)
+    monkeypatch.setattr(training, "finished", lambda workdir: True)
     assert "| a |" not in plan.markdown("table", planned, {}, 1, "nowhere")
 
 
 def test_evaluation_rows_are_not_planned(planned, monkeypatch):
-    monkeypatch.setattr(measurements, "finished", lambda workdir: True)
+    monkeypatch.setattr(training, "finished", lambda workdir: True)
     planned.ROWS += (Row("c", "evaluate", "segment", init="a"),)
     assert "| c |" not in plan.markdown("table", planned, {}, 1, "nowhere")
     for row in NEEDS:

@@ -12,7 +12,8 @@ from aeseg.types import UserError
 from experiments import tables
 from experiments.machine import commands
 from experiments.papers import Row
-from experiments.study import measurements, rehearsal
+from experiments.recorded import measurements
+from experiments.study import rehearsal
 
 ROWS = (
     Row("MAE", "pretrain", "mae", {"data.on_error": "skip"}),

@@ -8,7 +8,8 @@ import pytest
 from aeseg import spec
 from experiments import papers
 from experiments.papers import reference, scenes
-from experiments.study import descriptions, measurements, statements
+from experiments.recorded import descriptions, measurements
+from experiments.study import statements
 from experiments.study.claims import FAILS, HOLDS, UNMEASURED
 from experiments.texts import reference as text
 

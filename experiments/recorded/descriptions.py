@@ -19,7 +19,7 @@ from aeseg import jsonlines, spec
 from aeseg.runs.workdir import comparable
 
 from ..console import cli
-from ..papers import Row
+from .rows import Row
 
 SCORED = ("best", "batch_statistics", "reference_boundaries", "lighting")
 """Fields of a row that are flags of `evaluate`; a description lists the fields that are set."""

@@ -1,4 +1,4 @@
-"""experiments/study/descriptions.py: recorded results survive a refactoring, but not a changed row."""
+"""experiments/recorded/descriptions.py: recorded results survive a refactoring, but not a changed row."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ from aeseg.types import UserError
 from experiments import papers
 from experiments.console import cli
 from experiments.papers import Row
-from experiments.study import descriptions, measurements
+from experiments.recorded import descriptions, measurements
 from tests.imports_test import ROOT
 
 TABLES = [

@@ -1,4 +1,4 @@
-"""experiments/machine/process.py: freed memory is reused without returning it to the system."""
+"""aeseg/training/memory.py: freed memory is reused without returning it to the system."""
 
 import platform
 import subprocess
@@ -8,13 +8,14 @@ import pytest
 
 FAULTS = """
 import resource, sys
-from experiments.machine import process
+from aeseg.training import memory
 if sys.argv[1] == "kept":
-    process.keep_freed_memory()
+    memory.share_heap()
+    memory.keep_freed()
 for _ in range(2):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    memory = b"x" * 2**26  # larger than what glibc keeps by itself
-    del memory
+    block = b"x" * 2**26  # larger than what glibc keeps by itself
+    del block
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 

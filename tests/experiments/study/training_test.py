@@ -1,4 +1,4 @@
-"""experiments/study/measurements.py: each row runs once, after the row it starts from; a failure stops only rows that need it."""
+"""experiments/study/training.py: each row runs once, after the row it starts from; a failure stops only rows that need it."""
 
 import json
 import os
@@ -15,7 +15,8 @@ from aeseg import spec
 from aeseg.types import UserError
 from experiments.machine import commands
 from experiments.papers import Row
-from experiments.study import descriptions, measurements
+from experiments.recorded import descriptions, measurements
+from experiments.study import training
 from tests.experiments import two_copies
 
 PAPER = types.SimpleNamespace(
@@ -67,7 +68,7 @@ def calls(tmp_path, monkeypatch):
 
 
 def measure(tmp_path, jobs=1):
-    return measurements.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, jobs)
+    return training.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, jobs)
 
 
 def test_iou_by_light_and_without_modalities_has_a_name_of_its_own():
@@ -75,7 +76,7 @@ def test_iou_by_light_and_without_modalities_has_a_name_of_its_own():
     every = {"present": ["image", "depth"], "missing": [], "mean_iou": 0.5, "iou": {"disc": 0.25}, "light": light}
     without = {**every, "present": ["image"], "missing": ["depth"], "iou": {"disc": 0.1}}
     scores = {"per_class": [{"name": "disc", "iou": 0.25, "dice": 0.4}], "light": light, "subsets": [every, without]}
-    assert measurements.numbers(scores) == {
+    assert training.numbers(scores) == {
         "iou_disc": 0.25,
         "dice_disc": 0.4,
         "iou_disc_dark": 0.3,
@@ -104,24 +105,24 @@ def test_a_row_that_fails_stops_only_those_that_start_from_it(calls, tmp_path):
     failed = measure(tmp_path)
     assert failed == {("denoising", 0): "exit code 3: no space", ("pretrained", 0): "left out, because denoising failed"}
     assert len(measurements.lines("table")) == 4
-    assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == failed
+    assert training.failures("table", PAPER, str(tmp_path / "runs")) == failed
     calls.failing = set()
     assert measure(tmp_path) == {}
     assert len(measurements.lines("table")) == 6
-    assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
+    assert training.failures("table", PAPER, str(tmp_path / "runs")) == {}
 
 
 def test_the_error_of_a_changed_row_is_not_reported(calls, tmp_path, monkeypatch):
     calls.failing = {"scratch-0"}
     measure(tmp_path)
-    assert list(measurements.failures("table", PAPER, str(tmp_path / "runs"))) == [("scratch", 0)]
+    assert list(training.failures("table", PAPER, str(tmp_path / "runs"))) == [("scratch", 0)]
     changed(monkeypatch, "scratch", overrides={"transfer": "none"})
-    assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
+    assert training.failures("table", PAPER, str(tmp_path / "runs")) == {}
 
 
 def test_rows_that_another_process_runs_are_left_to_it(calls, tmp_path):
     """Another process takes the lock and is killed later; then the row is free again."""
-    place = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "denoising", 0)
+    place = training.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "denoising", 0)
     code = f"from experiments.machine import commands\nwith commands.held({place + '.lock'!r}): print('held', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
@@ -132,7 +133,7 @@ def test_rows_that_another_process_runs_are_left_to_it(calls, tmp_path):
         }
         assert not any(place in part for command in calls.commands for part in command)
         other.kill()
-    assert measurements.failures("table", PAPER, str(tmp_path / "runs")) == {}
+    assert training.failures("table", PAPER, str(tmp_path / "runs")) == {}
     assert measure(tmp_path) == {}
     assert len(measurements.lines("table")) == 6
 
@@ -147,7 +148,7 @@ def test_copies_measure_each_row_once_and_wait_for_what_a_row_starts_from(calls,
         return run(command, *rest, **more)
 
     def copy():
-        failed.append(measurements.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, shared=True))
+        failed.append(training.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, shared=True))
 
     calls.failing = {"scratch-1"}
     two_copies.run(monkeypatch, copy, call)
@@ -160,7 +161,7 @@ def test_copies_measure_each_row_once_and_wait_for_what_a_row_starts_from(calls,
 def test_rows_that_another_process_measured_meanwhile_are_not_run_again(calls, tmp_path, monkeypatch):
     measure(tmp_path)
     before = len(calls.commands)
-    monkeypatch.setattr(measurements, "missing", lambda table, paper: [(row, 1) for row in PAPER.ROWS])
+    monkeypatch.setattr(training, "missing", lambda table, paper: [(row, 1) for row in PAPER.ROWS])
     assert measure(tmp_path) == {}
     assert len(calls.commands) == before
     assert len(measurements.lines("table")) == 6
@@ -171,7 +172,7 @@ def test_a_row_that_evaluates_scores_the_run_it_names_and_trains_nothing(calls, 
     monkeypatch.setattr(PAPER, "ROWS", (PAPER.ROWS[1], once_more))
     monkeypatch.setattr(PAPER, "SEEDS", 1)
     assert measure(tmp_path) == {}
-    scratch = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "scratch", 0)
+    scratch = training.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "scratch", 0)
     trained, scored, again = [command[2:] for command in calls.commands]
     assert trained[0] == "experiments.segment"
     assert scored == ["experiments.evaluate", f"--workdir={scratch}", "--split=test"]
@@ -184,7 +185,7 @@ def test_a_row_that_evaluates_scores_the_run_it_names_and_trains_nothing(calls, 
 
 def test_each_row_has_its_own_path():
     names = ("scratch, 1/16", "SparK, 1/16", "spark", "rate 0.0005", "rate 0.002", "pretrain:spark")
-    places = [measurements.path_prefix("runs", "table", name, 3) for name in names]
+    places = [training.path_prefix("runs", "table", name, 3) for name in names]
     assert places[0] == os.path.join("runs", "table", "scratch-1-16-3")
     assert len({place.lower() for place in places}) == len(names)
 
@@ -215,19 +216,19 @@ def test_another_revision_trains_and_measures_every_row_again(calls, tmp_path, m
     assert len(measurements.current("table", PAPER)) == 6
     assert len(os.listdir(tmp_path / "runs" / "table")) == 24, "each has a workdir and a lock; the files of the first version are unchanged"
     monkeypatch.setattr(descriptions, "CODE", 1)
-    assert measurements.missing("table", PAPER) == []
+    assert training.missing("table", PAPER) == []
 
 
 def test_a_changed_row_and_the_rows_that_start_from_it_are_measured_again(calls, tmp_path, monkeypatch):
     measure(tmp_path)
     changed(monkeypatch, "denoising", overrides={"steps": 7})
-    assert {row.name for row, _ in measurements.missing("table", PAPER)} == {"denoising", "pretrained"}
+    assert {row.name for row, _ in training.missing("table", PAPER)} == {"denoising", "pretrained"}
     calls.commands.clear()
     assert measure(tmp_path) == {}
     assert len(calls.commands) == 8
-    assert measurements.missing("table", PAPER) == []
+    assert training.missing("table", PAPER) == []
     changed(monkeypatch, "denoising", overrides={})
-    assert measurements.missing("table", PAPER) == [], "the earlier lines are kept"
+    assert training.missing("table", PAPER) == [], "the earlier lines are kept"
 
 
 def test_rows_that_run_something_else_mean_something_else():
@@ -254,7 +255,7 @@ def test_a_row_with_other_scoring_is_scored_again_and_not_trained(calls, tmp_pat
 def test_lines_of_another_split_are_not_current(calls, tmp_path, monkeypatch):
     measure(tmp_path)
     monkeypatch.setattr(PAPER, "SPLIT", "validation")
-    assert len(measurements.missing("table", PAPER)) == 6
+    assert len(training.missing("table", PAPER)) == 6
 
 
 def test_a_run_that_was_stopped_before_its_last_step_is_not_scored(calls, tmp_path):
@@ -296,7 +297,7 @@ def test_a_run_that_outlives_its_table_has_the_commit_of_its_start(calls, tmp_pa
     """The table's process is killed during training; the run continues to its last step, and a later commit scores it."""
     calls.cut = {"scratch-0"}
     measure(tmp_path)
-    trained = measurements.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "scratch", 0)
+    trained = training.workdir(str(tmp_path / "runs"), "table", PAPER.ROWS, "scratch", 0)
     os.makedirs(os.path.join(trained, "checkpoints", "5"))
     calls.commit = "def"
     assert measure(tmp_path) == {}
@@ -305,7 +306,7 @@ def test_a_run_that_outlives_its_table_has_the_commit_of_its_start(calls, tmp_pa
 
 
 def test_a_bug_is_reported_and_the_other_rows_continue(calls, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(measurements, "scoring", lambda row: [][0] if row.name == "scratch" else [])
+    monkeypatch.setattr(training, "scoring", lambda row: [][0] if row.name == "scratch" else [])
     failed = measure(tmp_path)
     assert failed == {("scratch", seed): "IndexError: list index out of range" for seed in (0, 1)}
     assert len(measurements.lines("table")) == 4
@@ -325,12 +326,12 @@ def test_a_row_has_as_many_seeds_as_it_says(calls, tmp_path, monkeypatch):
     measured = [line["row"] for line in measurements.lines("table")]
     assert {name: measured.count(name) for name in measured} == {"denoising": 2, "scratch": 2, "pretrained": 1}
     monkeypatch.setattr(PAPER, "ROWS", tuple(row._replace(seeds=3) if row.name == "scratch" else row for row in rows))
-    assert [(row.name, seed) for row, seed in measurements.missing("table", PAPER)] == [("scratch", 2)]
+    assert [(row.name, seed) for row, seed in training.missing("table", PAPER)] == [("scratch", 2)]
 
 
 def test_a_line_keeps_the_validation_curve_that_its_table_asks_for(calls, tmp_path, monkeypatch):
     monkeypatch.setattr(PAPER, "CURVES", {"denoising": "loss"}, raising=False)
-    monkeypatch.setattr(measurements, "curve", lambda workdir, metric: [(5, metric, os.path.isdir(workdir))])
+    monkeypatch.setattr(training, "curve", lambda workdir, metric: [(5, metric, os.path.isdir(workdir))])
     assert measure(tmp_path) == {}
     assert {line["row"]: line.get("curve") for line in measurements.lines("table")} == {
         "denoising": [[5, "loss", True]],
@@ -346,4 +347,4 @@ def test_a_curve_is_what_the_run_logged_of_its_validation(tmp_path):
         {"step": 9, "validation/loss": 0.6},
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert measurements.curve(str(tmp_path), "loss") == [(5, 0.7), (9, 0.6)]
+    assert training.curve(str(tmp_path), "loss") == [(5, 0.7), (9, 0.6)]

@@ -19,41 +19,17 @@ from aeseg.types import UserError
 
 from .. import module
 from ..machine import commands
-from ..papers import Row, seeds_of
-from . import descriptions
-from .descriptions import SCORED, assignments, described, identity, meaning
-
-RESULTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "results")
-
-
-def lines(table: str) -> list[dict[str, Any]]:
-    """Return the results of a table, oldest first.
-
-    A wrong measurement stays in the file, with the reason in its field `withdrawn`, but is left out here.
-    """
-    return [line for line in jsonlines.read(os.path.join(RESULTS, f"{table}.jsonl")) if "withdrawn" not in line]
-
-
-def current(table: str, paper: Any) -> list[dict[str, Any]]:
-    """Return the results of the table's present rows on its split: the last line of each row and seed.
-
-    A line belongs to a row if its recorded config has the row's meaning (`descriptions`); other lines are left out.
-    """
-    ids = matching(table, paper.ROWS)
-    matched = [line for line in lines(table) if line["config"] in ids.get(line["row"], ()) and line["split"] == paper.SPLIT]
-    return list({(line["row"], line["seed"]): line for line in matched}.values())
-
-
-def matching(table: str, rows: Sequence[Row]) -> dict[str, set[str]]:
-    """Return, by the row's name, the ids of the table's recorded configs with the row's meaning."""
-    return descriptions.matching(descriptions.config_file(RESULTS, table), rows)
+from ..recorded import descriptions, measurements
+from ..recorded.descriptions import SCORED, assignments, described, identity, meaning
+from ..recorded.measurements import current
+from ..recorded.rows import Row, seeds_of
 
 
 def workdir(runs: str, table: str, rows: Sequence[Row], name: str, seed: int) -> str:
     """Return the workdir of a row and seed: an existing workdir with the row's meaning, or a new path of this row only."""
     wanted = described(rows, scored=False)[name]
     prefix = path_prefix(runs, table, name, seed)
-    recorded = descriptions.stored(descriptions.config_file(RESULTS, table))
+    recorded = descriptions.stored(descriptions.config_file(measurements.RESULTS, table))
     for path in sorted(glob.glob(f"{glob.escape(prefix)}-*{os.sep}")):
         path = path.rstrip(os.sep)
         description = files.json_object(os.path.join(path, "row.json")) or recorded.get(path.rpartition("-")[2])
@@ -94,11 +70,6 @@ def failures(table: str, paper: Any, runs: str) -> dict[tuple[str, int], str]:
             with open(path, encoding="utf-8") as file:
                 errors[row.name, seed] = file.read().strip()
     return errors
-
-
-def append(table: str, line: dict[str, Any]) -> None:
-    """Append a line to the results of a table."""
-    jsonlines.write(os.path.join(RESULTS, f"{table}.jsonl"), line)
 
 
 def measure_missing(
@@ -232,8 +203,8 @@ def _measure(
         line["curve"] = curve(trained, metric)
     then = [now, *jsonlines.read(begun)][-1]
     scored = {} if then["commit"] == now["commit"] else {"scored": now["commit"]}
-    config = descriptions.store(descriptions.config_file(RESULTS, table), described(paper.ROWS)[row.name])
-    append(table, {**line, "config": config, **then, **scored})
+    config = descriptions.store(descriptions.config_file(measurements.RESULTS, table), described(paper.ROWS)[row.name])
+    measurements.append(table, {**line, "config": config, **then, **scored})
     commands.say(f"[{table}] {row.name}, seed {seed}: measured after {seconds:.0f} s")
 
 

@@ -1,0 +1,47 @@
+"""Reuse of the memory that a step frees."""
+
+import contextlib
+import ctypes
+import sys
+from collections.abc import Iterator
+
+ONE_HEAP = {-8: 1}
+"""glibc's M_ARENA_MAX (malloc.h): all threads share one heap."""
+
+KEPT = {-4: 0, -1: 2**31 - 1}
+"""glibc's M_MMAP_MAX and M_TRIM_THRESHOLD: large buffers lie in a heap that never shrinks."""
+
+RETURNED = {-4: 65536, -1: 2**17}
+"""Their defaults: the system gets large buffers back at once, and the free end of the heap."""
+
+
+def share_heap() -> None:
+    """Let all threads share one heap; call it before they start."""
+    _set(ONE_HEAP)
+
+
+def keep_freed() -> None:
+    """Reuse the memory that a step frees, instead of returning it to the system.
+
+    XLA allocates large buffers in each step.  By default glibc returns them to the system, so every page is mapped and zeroed again in each
+    step.  Call it after the programs are compiled: what the compiler has freed returns to the system now, and the peak stays lower.
+    """
+    _set(KEPT)
+
+
+@contextlib.contextmanager
+def returned() -> Iterator[None]:
+    """Return freed memory to the system inside the block, which may compile programs; then keep it again."""
+    _set(RETURNED)
+    try:
+        yield
+    finally:
+        keep_freed()
+
+
+def _set(parameters: dict[int, int]) -> None:
+    """Return freed memory to the system and set parameters of malloc, on Linux with glibc; elsewhere do nothing."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
+        libc.malloc_trim(0)
+        for parameter, value in parameters.items():
+            libc.mallopt(parameter, value)

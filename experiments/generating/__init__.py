@@ -1,0 +1,1 @@
+"""Parts of `generate`: draws of a model, comparisons with real images, pictures."""

@@ -1,0 +1,24 @@
+"""Recorded numbers of `generate`, for the results page."""
+
+from ..recorded import measurements
+
+RESULTS = "generate"
+PICTURE = "pictures/generate.jpg"
+
+
+def table() -> str:
+    """Return the last line of each run and encoder as a Markdown table with a link to the picture, "" if none is recorded."""
+    last = {(line["workdir"], line["features"], line["number"]): line for line in measurements.lines(RESULTS)}
+    if not last:
+        return ""
+    title = "**Generated images: distances to held-out and to training images, beside those of real images**"
+    head = ("run", "features", "Fréchet distance", "floor", "images", "nearest by pixels", "of real", "by features", "of real", "seconds")
+    rows = [title, "", f"| {' | '.join([*head, 'commit'])} |", "|---" * (len(head) + 1) + "|"]
+    for line in last.values():
+        frechet, nearest = line["frechet"], line["nearest"]
+        distances = [f"{frechet['samples']:.4g}", f"{frechet['floor']:.4g}", str(frechet["images"])]
+        medians = [f"{nearest[measure][of]:.4g}" for measure in ("pixels", "features") for of in ("samples", "held_out")]
+        cells = [line["workdir"], line["features"], *distances, *medians, f"{line['seconds']:.0f}", line["commit"]]
+        rows.append(f"| {' | '.join(cells)} |")
+    notes = "The floor is the distance of two halves of the held-out images; nearest images are medians, by pixels in grey levels of 255."
+    return "\n".join([*rows, "", f"{notes} [Pictures]({PICTURE})."])
