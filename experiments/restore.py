@@ -44,10 +44,9 @@ from .machine.provenance import provenance
 from .predictions.inputs import input_files, output_names
 from .predictions.masks import mask_paths, read_mask
 from .predictions.outputs import OutputRefused, Outputs
-from .restorations import rivals, table
+from .recorded import measurements
+from .restorations import results, rivals, table
 from .restorations.clean import Clean
-
-RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "restore.jsonl")
 
 FLAGS = {name: predictors.FLAGS[name] for name in ("step", "best", "stride", "largest")}
 
@@ -197,7 +196,7 @@ def tabulate(trained: workdirs.Trained, task: str, restore: Any, flags: Any, beg
     }
     path = evaluations.add(flags.init, task, entry, "restore.json")
     if flags.record:
-        jsonlines.write(RESULTS, entry)
+        jsonlines.write(os.path.join(measurements.RESULTS, f"{results.RESULTS}.jsonl"), entry)
     print(f"\n{', '.join(map(str, noise))}; seed {flags.seed}, {len(clean)} images\n\n{table.text(means, settings)}")
     print(f"\n{entry['seconds']:.0f} s.\nnumbers     {path}\npictures    {picture}", flush=True)
 
