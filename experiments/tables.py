@@ -261,9 +261,7 @@ def _with_results(text: str) -> str:
     written = [printed(name, scale=scale, longest=LONGEST) + (pictures(name) if scale == drawn[name] else "") for name, scale in others]
     folded = [formats.folded(title.strip("*"), rest) for title, _, rest in tunings]
     further = (speed(), journal.table(), restored.table(), compressed.table(), generated.table())
-    tables = "
-
-".join([*written, *filter(None, further), *folded])
+    tables = "\n\n".join([*written, *filter(None, further), *folded])
     pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
     if not re.search(pattern, text, re.DOTALL):
         raise UserError(f"Expected these lines in {README}:\n{MARKS[0]}\n{MARKS[1]}")
