@@ -46,6 +46,8 @@ def run(argv: Sequence[str]) -> int:
     if jax.process_index() == 0:
         if prior.is_prior(flags.config):
             following = shlex.join(["generate", f"--workdir={workdir}"])
+        elif " " in pretraining.next:
+            following = f"{pretraining.next} {shlex.join([f'--init={workdir}'])} --input=photos --output=restored"
         else:
             following = shlex.join(["segment", f"--config={pretraining.next or 'segment'}", *cli.data_flags(flags), f"--init={workdir}"])
         print(report(pretraining, workdir, outcome, f"{process.launcher()}{following}"), flush=True)

@@ -44,9 +44,9 @@ from .machine.provenance import provenance
 from .predictions.inputs import input_files, output_names
 from .predictions.masks import mask_paths, read_mask
 from .predictions.outputs import OutputRefused, Outputs
-from .restorations import rivals, table
-
-RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "restore.jsonl")
+from .recorded import measurements
+from .restorations import results, rivals, table
+from .restorations.clean import Clean
 
 FLAGS = {name: predictors.FLAGS[name] for name in ("step", "best", "stride", "largest")}
 
@@ -174,7 +174,7 @@ def photographs(
 def tabulate(trained: workdirs.Trained, task: str, restore: Any, flags: Any, began: float) -> None:
     """Print, draw and store the table."""
     noise = trained.method.noise
-    clean = _Clean(trained, flags)
+    clean = Clean(trained, flags)
     with Progress("comparing", len(clean)) as progress:
         scores, settings, columns, names = table.compared(clean, noise, flags.seed, restore, progress.at)
     means = table.summary(scores)
@@ -185,10 +185,10 @@ def tabulate(trained: workdirs.Trained, task: str, restore: Any, flags: Any, beg
         "task": task,
         "noise": [str(each) for each in noise],
         "images": len(clean),
-        "of": flags.input or "test split",
+        "data": clean.title,
         "seed": flags.seed,
-        "training_seed": trained.run.seed,
         "step": trained.step,
+        "training": {"seed": trained.run.seed, "steps": trained.run.steps, "batch_size": trained.run.batch_size},
         "methods": means,
         "settings": settings,
         "seconds": round(time.perf_counter() - began, 1),
@@ -196,37 +196,9 @@ def tabulate(trained: workdirs.Trained, task: str, restore: Any, flags: Any, beg
     }
     path = evaluations.add(flags.init, task, entry, "restore.json")
     if flags.record:
-        jsonlines.write(RESULTS, entry)
+        jsonlines.write(os.path.join(measurements.RESULTS, f"{results.RESULTS}.jsonl"), entry)
     print(f"\n{', '.join(map(str, noise))}; seed {flags.seed}, {len(clean)} images\n\n{table.text(means, settings)}")
     print(f"\n{entry['seconds']:.0f} s.\nnumbers     {path}\npictures    {picture}", flush=True)
-
-
-class _Clean(Sequence[tuple[str, np.ndarray]]):
-    """The clean images of a table, (name, uint8 image): --input, or the run's test split; read when asked for."""
-
-    def __init__(self, trained: workdirs.Trained, flags: Any):
-        self.channels = trained.run.data.described("test").get("channels", 3)
-        self.source: Any = None
-        if flags.input:
-            paths = input_files(flags.input, flags.output)
-            self.keys: Sequence[Any] = paths
-        else:
-            self.source = predictors.chosen_data(flags, trained).run.data.records("test")
-            self.keys = range(len(self.source))
-        if flags.most:
-            self.keys = [
-                self.keys[index] for index in np.linspace(0, len(self.keys) - 1, min(flags.most, len(self.keys))).round().astype(int)
-            ]
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __getitem__(self, index: Any) -> Any:
-        key = self.keys[index]
-        if self.source is None:
-            return os.path.basename(key), copies.read(key, self.channels).image
-        record = self.source[key]
-        return str(record.get("name", key)), record["image"]
 
 
 def _pictures(one: Degraded, image: np.ndarray) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from .console import cli
 from .generating import results as generated
 from .machine import commands, copies, process
 from .recorded import measurements
+from .restorations import results as restored
 from .soaking import journal
 from .study import curves, figures, formats, origins, plan, plot, primary, rehearsal, statements, summary, training
 
@@ -259,7 +260,8 @@ def _with_results(text: str) -> str:
     drawn = dict(reversed(measured))  # the pictures show the first scale's rows
     written = [printed(name, scale=scale, longest=LONGEST) + (pictures(name) if scale == drawn[name] else "") for name, scale in others]
     folded = [formats.folded(title.strip("*"), rest) for title, _, rest in tunings]
-    tables = "\n\n".join([*written, *filter(None, [speed(), journal.table(), generated.table(), compressed.table()]), *folded])
+    further = (speed(), journal.table(), restored.table(), compressed.table(), generated.table())
+    tables = "\n\n".join([*written, *filter(None, further), *folded])
     pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
     if not re.search(pattern, text, re.DOTALL):
         raise UserError(f"Expected these lines in {README}:\n{MARKS[0]}\n{MARKS[1]}")

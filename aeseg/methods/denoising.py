@@ -18,7 +18,8 @@ PREDICTIONS = ("image", "noise")
 class Denoising(nn.Module):
     """Denoising autoencoder: the input is corrupted, the target is the clean image (Vincent et al. 2008, section 2.3).
 
-    noise           corruptions, applied in order: dataclasses of aeseg/noises.py
+    noise           corruptions, applied in order: dataclasses of aeseg/noises.py; with blur, holes or shrinking, the network learns
+                    to deblur, fill in or enlarge (`noises.task`)
     objective       squared_error | absolute_error | binary_cross_entropy | ssim_l1
     output          sigmoid | linear
     predicts        image | noise: the added noise, to be subtracted (residual learning, DnCNN, Zhang et al. 2017, equation 1);

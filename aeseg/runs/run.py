@@ -72,7 +72,7 @@ class Run:
     log_every, evaluate_every, save_every   in steps
     keep, keep_every   keep the last `keep` checkpoints, and those at a multiple of `keep_every`
     best         validation metric whose best checkpoint is also kept; "" is the method's own metric
-    next         config that the printed next command names
+    next         config that the printed next command names, or another command with flags (`restore --task=denoise`)
     given        numbers from which other fields were computed, such as epochs; not read
     """
 

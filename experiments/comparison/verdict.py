@@ -10,6 +10,9 @@ from ..study.significance import CHANCE, POWER, holm, paired
 
 Line = Mapping[str, Any]
 
+CHANCE_IOU = 0.01
+"""IoU below which a class is not predicted."""
+
 
 def verdict(lines: Sequence[Line], warnings: Sequence[str] = ()) -> dict[str, Any]:
     """Return the numbers and sentences of a comparison (see the package), without winner and commands."""
@@ -29,12 +32,26 @@ def verdict(lines: Sequence[Line], warnings: Sequence[str] = ()) -> dict[str, An
     return {
         "headline": headline(arms, counts),
         "sentences": [sentence for arm in arms for sentence in sentences(arm, len(arms))],
-        "warnings": list(warnings),
+        "warnings": [*warnings, *unlearned(list(last.values()))],
         "metric": "miou",
         "labels": counts,
         "seeds": sorted({line["seed"] for line in last.values()}),
         "arms": arms,
     }
+
+
+def unlearned(lines: Sequence[Line]) -> list[str]:
+    """Return a warning if every network predicts only one class with some number of labels: then the scores do not compare the arms."""
+    known = [line for line in lines if len(line["metrics"].get("iou", ())) > 1]
+    learned = {line["labels"] for line in known if sum(iou > CHANCE_IOU for iou in line["metrics"]["iou"].values()) > 1}
+    counts = sorted({line["labels"] for line in known} - learned)
+    if not counts:
+        return []
+    steps = max(line["steps"] for line in known)
+    return [
+        f"With {' and '.join(labelled(count) for count in counts)}, every network predicts only one class after {steps} steps; the "
+        "scores do not compare the arms. Set --minutes higher, or compare smaller networks."
+    ]
 
 
 def difference(ours: Sequence[float], theirs: Sequence[float], arms: int = 1) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def get_config(argument: str = "denoise") -> ConfigDict:
         raise UserError(f"Expected one of {', '.join(NOISES)}, alone or with ',camvid'; got {argument!r}. Write restoration:denoise.")
     method = spec(
         Denoising,
-        encoder=spec(ConvNet, widths=(24, 48, 96), convolutions=2, bottleneck=128, mean=(0.45,), std=(0.25,)),
+        encoder=spec(ConvNet, widths=(16, 32, 64), convolutions=2, bottleneck=128, mean=(0.45,), std=(0.25,)),
         decoder=spec(UNetDecoder, convolutions=1),
         noise=NOISES[task],
         objective="squared_error",
@@ -58,15 +58,16 @@ def get_config(argument: str = "denoise") -> ConfigDict:
         visible_weight=0.05 if task == "inpaint" else 1.0,  # outside the holes nothing is to do
     )
     own = {split: spec(Folder, root="data/folder", split=split, images_only=True) for split in SPLITS}
-    steps = number(2000)
+    steps = number(1500)
     return run_config(
         method,
         data_config(camvid_splits() if data else own, transforms=(spec(RandomCrop, height=64, width=64), spec(HorizontalFlip))),
         steps=steps,
-        batch_size=16,
+        batch_size=8,
         window=(64, 64),
         enlarge=True,
-        optimiser=warm_adamw(1e-3, steps, weight_decay=0.0),
+        optimiser=warm_adamw(2e-3, steps, weight_decay=0.0),
+        next=f"restore --task={task}",
     )
 
 

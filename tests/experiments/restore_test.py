@@ -22,7 +22,8 @@ from experiments import restore
 from experiments.configs import restoration as config
 from experiments.console import cli
 from experiments.machine import process
-from experiments.restorations import rivals, table
+from experiments.recorded import measurements
+from experiments.restorations import results, rivals, table
 from tests.experiments import untrained
 
 SMALL = {"encoder": convnet.recipe("tiny"), "decoder": unet.recipe("tiny")}
@@ -172,14 +173,16 @@ def test_other_networks_are_refused(run, networks, photos, capsys):
 
 @pytest.mark.parametrize("task", config.NOISES)
 def test_the_table_compares_with_the_usual_methods_and_stores_its_numbers(run, networks, photos, tmp_path, capsys, task, monkeypatch):
-    monkeypatch.setattr(restore, "RESULTS", str(tmp_path / "results.jsonl"))
+    monkeypatch.setattr(measurements, "RESULTS", str(tmp_path / "results"))
+    assert results.table() == ""
     monkeypatch.setattr(rivals, "STRENGTHS", (10.0, 20.0))
     trained = networks[task]
     assert run(trained, f"--input={photos / 'a.png'}", "--table", "--record", "--seed=3") == 0
     printed = capsys.readouterr().out
     stored = json.loads((tmp_path / "run" / "restore.json").read_text())[task]
-    recorded = json.loads((tmp_path / "results.jsonl").read_text())
+    recorded = json.loads((tmp_path / "results/restore.jsonl").read_text())
     assert recorded == stored
+    assert f"| network | {stored['methods']['network']['psnr']:.2f} | " in results.table()
     assert {"device", "commit", "seconds", "seed", "noise", "step"} <= set(recorded)
     names = {rival.name for rival in rivals.of_task(trained.method.noise)}
     assert names < set(stored["methods"])

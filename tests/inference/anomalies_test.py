@@ -38,7 +38,7 @@ def test_a_method_without_reconstruction_is_refused():
 
 def test_errors_are_divided_by_how_often_a_pixel_counted():
     planes = np.float32(np.stack([RNG.random((6, 8)) * 4, np.full((6, 8), 4.0)], -1))
-    np.testing.assert_allclose(anomalies.anomaly_map(planes, 0), planes[..., 0] / 4, rtol=1e-6)
+    np.testing.assert_allclose(anomalies.anomaly_map(planes, 0.0), planes[..., 0] / 4, rtol=1e-6)
     planes[2, 3] = 0  # never hidden: takes the value of its surroundings
     assert anomalies.anomaly_map(planes, 1.0)[2, 3] > 0
 

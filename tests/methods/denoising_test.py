@@ -66,6 +66,20 @@ def test_a_network_that_predicts_zero_noise_returns_the_noisy_image():
     assert jitted.apply(ours, variables, BATCH, train=False)["squared_error"].value() == pytest.approx(error, rel=1e-5)
 
 
+@pytest.mark.parametrize("noise", [noises.Downsampled(2), noises.Squares(4, 0.3, fill=-1.0)])
+def test_a_restored_image_is_the_degraded_one_minus_the_predicted_noise(noise):
+    ours = method(noise=(noise,), **RESIDUAL)
+    variables = initial(ours)
+    degraded = noises.corrupted((noise,), keys.per_row(jax.random.key(0), BATCH["index"]), BATCH["image"])
+    predicted = ours.decoder.apply(
+        {"params": variables["params"]["decoder"]},
+        ours.encoder.apply({"params": variables["params"]["encoder"]}, degraded, train=False),
+        train=False,
+    )
+    shown = jitted.apply(ours, variables, BATCH, method="show")
+    np.testing.assert_allclose(shown["reconstruction"], jnp.clip(degraded - predicted, 0, 1), atol=1e-5)
+
+
 def test_the_visible_weight_applies_to_the_pixels_without_noise():
     squares = (noises.Squares(4, 0.3),)
     plain, less = method(noise=squares), method(noise=squares, visible_weight=0.25)

@@ -127,3 +127,15 @@ def test_an_arm_is_compared_with_scratch_trained_for_the_pretraining_s_seconds()
     found = entry(verdicts.verdict(lines), "good")
     assert abs(found["longer"]["gain"]) < 0.005
     assert entry(verdicts.verdict(lines), "longer")["longer"] is None
+
+
+@pytest.mark.parametrize(("leaf", "warned"), [(0.0, True), (0.3, False)])
+def test_networks_that_predict_one_class_compare_nothing(leaf, warned):
+    lines = comparison({"spark": 0.0}, counts=(1, 4))
+    for each in lines:
+        each["steps"] = 120
+        each["metrics"]["iou"] = {"ground": 0.9, "leaf": leaf if each["labels"] == 1 else 0.5}
+    warnings = verdicts.verdict(lines, ("earlier",))["warnings"]
+    assert warnings[0] == "earlier"
+    assert (len(warnings) == 2) == warned
+    assert not warned or warnings[1].startswith("With 1 label, every network predicts only one class after 120 steps")
