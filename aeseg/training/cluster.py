@@ -32,7 +32,7 @@ PERIOD = 1.0
 ALIVE = "aeseg/alive/"
 """Prefix of the heartbeats' keys in the store."""
 
-ADDRESS = "aeseg/line"
+ADDRESS = "aeseg/address"
 """Key of the first process's port, and of the token that the others send to it."""
 
 GRACE = 0.5
