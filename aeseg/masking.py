@@ -124,10 +124,18 @@ def hidden_units(sampler: Sampler, key: Key[Array, "b"], h: int, w: int) -> Bool
     return jax.vmap(lambda key: sampler(key, h, w))(key)
 
 
-def hidden_in(sampler: Sampler, batch: Batch, unit: int, key: Key[Array, ""]) -> Bool[Array, "b _ _"]:
-    """Sample the hidden units, of `unit` pixels, of a batch; the key of a row depends on its `index`."""
+def hidden_in(
+    sampler: Sampler, batch: Batch, unit: int, key: Key[Array, ""], error: Callable[..., Array] | None = None
+) -> Bool[Array, "b _ _"]:
+    """Sample the hidden units, of `unit` pixels, of a batch; the key of a row depends on its `index`.
+
+    A sampler with `by_error` (aeseg/selective.py) gets `error`, in training: the error of each unit of a mask.
+    """
     _, h, w, _ = batch["image"].shape
-    return hidden_units(sampler, keys.per_row(key, batch["index"]), *unit_grid(h, w, unit))
+    rows, grid = keys.per_row(key, batch["index"]), unit_grid(h, w, unit)
+    if error is not None and hasattr(sampler, "by_error"):
+        return sampler.by_error(rows, *grid, error)
+    return hidden_units(sampler, rows, *grid)
 
 
 def pasted(

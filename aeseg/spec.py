@@ -28,6 +28,7 @@ PARTS = (
     "aeseg.data.transforms",
     "aeseg.likelihoods",
     "aeseg.masking",
+    "aeseg.selective",
     "aeseg.methods",
     "aeseg.models",
     "aeseg.noises",

@@ -4,7 +4,7 @@ python -m experiments.compress --init=runs/compression --input=photos --output=c
 python -m experiments.compress --init=runs/compression --input=photos --output=compressed --quantiser=1.5  smaller files
 python -m experiments.compress --table --init=runs/low,runs/high --input=photos --output=table             rates and qualities of coders
 
-Writes <name>.aeseg for every image, overview.png, and predictions.json with the bytes, PSNR and MS-SSIM of each file.  `decompress` reads
+Writes <name>.aeseg for every image, overview.png, and compressed.json with the bytes, PSNR and MS-SSIM of each file.  `decompress` reads
 them with the same --init.  Files keep only the pixels: alpha and metadata are left out, and a grey image becomes RGB if the network reads
 RGB.  The first call writes codec-<step>.npz into the workdir, the integers that a decoder on another machine needs.
 
@@ -62,7 +62,7 @@ def run(argv: Sequence[str]) -> int:
     if flags.table:
         return table.run(flags, paths)
     codec = codecs.codec_of(flags.init, flags.step, writes=True)
-    out, names = Outputs(flags.output, paths), output_names(paths)
+    out, names = Outputs(flags.output, paths, "compress"), output_names(paths)
     out.claim([("", SUFFIX)], names)
     failed: dict[str, str] = {}
     rows: list[dict[str, Any]] = []
@@ -75,7 +75,8 @@ def run(argv: Sequence[str]) -> int:
             except (UserError, MemoryError) as error:
                 failed[path] = str(error) or "out of memory"
                 continue
-            files.write(out.path("", name, SUFFIX), file.content)
+            with out.writing():
+                files.write(out.path("", name, SUFFIX), file.content)
             made[path] = {"name": name, "pixels": image.shape[0] * image.shape[1], "bytes": len(file.content)}
             made[path] |= measures.quality(image, file.image)
             if len(rows) < PICTURES:

@@ -2,9 +2,9 @@
 
 python -m experiments.decompress --init=runs/compression --input=compressed --output=decompressed     a folder and its subfolders
 
-Writes <name>.png for every file, overview.png and predictions.json.  --init and --step name the network that compressed the files.  Damaged
-and foreign files, and files of another network, are listed, and the command exits with 1.  The features are decoded exactly or not at all;
-if the pixels differ from the encoder's, as rounding on another machine may rarely cause, the command says so.
+Writes <name>.png for every file, overview.png and decompressed.json.  --init and --step name the network that compressed the files.
+Damaged and foreign files, and files of another network, are listed, and the command exits with 1.  The features are decoded exactly or not
+at all; if the pixels differ from the encoder's, as rounding on another machine may rarely cause, the command says so.
 """
 
 import io
@@ -40,7 +40,7 @@ def run(argv: Sequence[str]) -> int:
     began = time.perf_counter()
     paths = input_files(flags.input, flags.output, (SUFFIX,))
     codec = codecs.codec_of(flags.init, flags.step, writes=False)
-    out, names = Outputs(flags.output, paths), output_names(paths)
+    out, names = Outputs(flags.output, paths, "decompress"), output_names(paths)
     out.claim([("", ".png")], names)
     failed: dict[str, str] = {}
     inexact: list[str] = []
@@ -53,7 +53,8 @@ def run(argv: Sequence[str]) -> int:
             except (UserError, MemoryError, OSError) as error:
                 failed[path] = str(error) or "out of memory"
                 continue
-            files.write(out.path("", name, ".png"), png(result.image))
+            with out.writing():
+                files.write(out.path("", name, ".png"), png(result.image))
             made[path] = {"name": name, "exact": result.exact}
             if not result.exact:
                 inexact.append(path)

@@ -11,8 +11,9 @@ checkpoint all later commands use.  The mean over --seeds decides.  Losses are c
 
 The sweep's directory has sweep.json (the same command continues, another command is an error; one process at a time, or --copies),
 trials/<trial>-<seed> (workdirs), trials.jsonl (a line per run), winner.json (the winner's config, for --config) and report.json.  The
-same command repeats failed trials until there is a winner.  The winner is saved before the test set is read, and never changes.  After
-that, the same command trains nothing, and scores only the winner's runs that have no score.
+same command repeats failed trials until there is a winner.  --minutes=60 runs trials in the sampler's order until the minutes are over; the
+same command continues.  The winner is saved before the test set is read, and never changes.  After that, the same command trains nothing,
+and scores only the winner's runs that have no score.
 """
 
 import json
@@ -60,10 +61,12 @@ def run(argv: Sequence[str]) -> int:
         trials=(0, "number of trials; 0: all of a finite space"),
         seeds=(1, "runs per trial, with seeds from the config's seed on; their mean decides"),
         jobs=(1, "number of concurrent runs, each on its own GPU or part of the cores"),
+        minutes=(0.0, "minutes after which the runs save and stop; the same command continues; 0: no limit"),
         **copies.OPTIONS,
         init=("", "weights that every trial starts from, as in `segment` and `pretrain`"),
         workdir=("", "folder of the sweep; default runs/sweep-<config>"),
     )
+    deadline = commands.deadline(flags.minutes)
     sweep, space = described(flags)
     commands.shares(flags.jobs)
     sampler = samplers.sampler(flags.sampler, space, flags.trials, flags.sampler_seed, sweep.workdir, sweep.larger_is_better)
@@ -75,7 +78,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         with commands.held(os.path.join(sweep.workdir, "lock"), shared) as lock:
             claim(sweep, flags, space, sampler.trials)
-            return swept(sweep._replace(lock=lock, shared=shared), sampler, flags.jobs)
+            return swept(sweep._replace(lock=lock, shared=shared, deadline=deadline), sampler, flags.jobs)
     except commands.Busy:
         raise UserError(
             f"Expected no other process in {sweep.workdir}; another sweep is running there. Rerun the same command after it; "
@@ -84,12 +87,20 @@ def run(argv: Sequence[str]) -> int:
 
 
 def swept(sweep: Sweep, sampler: samplers.Sampler, jobs: int) -> int:
-    """Run the remaining trials, choose the winner unless there is one, and score it; return the exit code."""
+    """Run the remaining trials, choose the winner unless there is one, and score it; return the exit code.
+
+    If the deadline ends the trials, there is no winner yet.
+    """
     report = os.path.join(sweep.workdir, "report.json")
-    if not os.path.exists(report):
-        trials.run_all(sweep, sampler, jobs)
+    if not os.path.exists(report) and not trials.run_all(sweep, sampler, jobs):
+        print(f"\n{trials.table(sweep, trials.outcomes(sweep))}\n\nNo winner yet: {commands.OVER}.", flush=True)
+        return 0
     with commands.held(os.path.join(sweep.workdir, "end.lock"), wait=True):  # the first of several copies chooses and scores
-        return ended(sweep)
+        try:
+            return ended(sweep)
+        except commands.Late as late:
+            print(f"The winner is not scored yet: {late}.", flush=True)
+            return 0
 
 
 def ended(sweep: Sweep) -> int:
@@ -188,7 +199,9 @@ def scored(sweep: Sweep) -> dict[str, Any]:
     if "test" in report:
         return report
     try:
-        tested = [test_scores(path) for path in report["places"]]
+        tested = [test_scores(path, sweep.deadline) for path in report["places"]]
+    except commands.Late:
+        raise
     except UserError as error:
         return {**report, "error": str(error)}
     names = [name for name in metrics(sweep.command, workdirs.stored_config(report["places"][0])) if name in tested[0]]
@@ -197,11 +210,11 @@ def scored(sweep: Sweep) -> dict[str, Any]:
     return report
 
 
-def test_scores(workdir: str) -> dict[str, Any]:
+def test_scores(workdir: str, deadline: float) -> dict[str, Any]:
     """Return the scores of a run on the test set; measure them only if they are not in its evaluations."""
     if "test" not in evaluations.read(workdir).last:
         command = [sys.executable, "-m", module("evaluate"), f"--workdir={workdir}", "--split=test"]
-        commands.call(command, {"jobs": 1}, f"{workdir}.log")
+        commands.call(command, {"jobs": 1, "deadline": deadline}, f"{workdir}.log")
     return evaluations.read(workdir).last["test"]
 
 

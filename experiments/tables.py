@@ -12,7 +12,8 @@ python -m experiments.tables camvid_small --picture  draw predictions and recons
 python -m experiments.tables --readme                write every table with results into experiments/results/README.md
 
 Each row and seed has one workdir below --runs.  The row's command trains it, it is scored once on the table's split, and its result is one
-line of the results file.  Finished rows do not run again; interrupted rows resume.  --scale=paper selects rows of the paper's size instead
+line of the results file.  Finished rows do not run again; interrupted rows resume.  With --minutes=60 rows run in the order of the table's
+TIERS, or else seed by seed, until the minutes are over; the same command continues.  --scale=paper selects rows of the paper's size instead
 of rows for a laptop; a table never mixes both.
 """
 
@@ -29,13 +30,14 @@ from aeseg.runs.workdir import MAY_CHANGE
 from aeseg.types import UserError
 
 from . import papers
+from .compression import results as compressed
 from .console import cli
 from .generating import results as generated
 from .machine import commands, copies, process
 from .recorded import measurements
 from .restorations import results as restored
 from .soaking import journal
-from .study import curves, figures, formats, plan, plot, rehearsal, statements, summary, training
+from .study import curves, figures, formats, origins, plan, plot, primary, rehearsal, statements, summary, training
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 README = os.path.join(HERE, "results", "README.md")
@@ -64,7 +66,7 @@ def run(argv: Sequence[str]) -> int:
         jobs=(1, "number of concurrent runs, each on its own GPU or part of the cores"),
         **copies.OPTIONS,
         together=(False, "with --run: train rows and seeds of the same shape as one program, for small networks on a GPU"),
-        minutes=(0.0, "with --together: minutes after which it saves and stops; 0: no limit"),
+        minutes=(0.0, "with --run: minutes after which it saves and stops; the same command continues; 0: no limit"),
         set=("", "config fields for every row, comma-separated: data.root=/data/camvid,data.threads=4; --run allows only some"),
         rehearse=(0, "train every row for this number of steps, to check that it runs"),
         size=("", "height x width of a rehearsal's images, such as 144x192; default the rows' sizes"),
@@ -103,7 +105,13 @@ def run(argv: Sequence[str]) -> int:
             raise UserError("--cluster starts copies of --run; set --run, too.")
         line = cli.taken(argv[1:], "cluster", "")[1]
         return copies.submit("tables", line, flags.cluster, flags.copies, os.path.join(flags.runs, flags.table))
-    failed = training.measure_missing(flags.table, paper, flags.runs, extra, flags.jobs, flags.copies > 1) if flags.run else {}
+    deadline = commands.deadline(flags.minutes)
+    given = (flags.table, paper, flags.runs, extra, flags.jobs, flags.copies > 1, deadline)
+    failed = training.measure_missing(*given) if flags.run else {}
+    if flags.run and time.monotonic() > deadline - commands.RESERVE and (left := len(training.missing(flags.table, paper))):
+        print(f"\n{left} rows and seeds are not measured: {commands.OVER}.\n", file=sys.stderr)
+        if not measurements.current(flags.table, paper):
+            return 0
     if failed:
         print("\nSome rows are not measured; the same command tries them again.\n", file=sys.stderr)
     if flags.check:
@@ -146,8 +154,10 @@ def printed(
     discussed = getattr(paper, "NOTE_ROWS", [row.name for row in paper.ROWS if row.command != "pretrain"])
     if set(discussed) - {line["row"] for line in results}:
         paper.NOTE = ""  # the note discusses rows that are not measured
+    lines = summary.lines(paper, results, failed or {})
     paper.OPENING = [*statements.opening(table), *curves.markdown(paper, results)]
-    return formats.FORMATS[style](paper, summary.metrics(paper, results), summary.lines(paper, results, failed or {}), **how)
+    paper.CONTRASTS, paper.ORIGINS = primary.paragraphs(paper, results), origins.paragraphs(paper, [line.row for line in lines])
+    return formats.FORMATS[style](paper, summary.metrics(paper, results), lines, **how)
 
 
 def check(table: str, paper: Any) -> int:
@@ -250,7 +260,8 @@ def _with_results(text: str) -> str:
     drawn = dict(reversed(measured))  # the pictures show the first scale's rows
     written = [printed(name, scale=scale, longest=LONGEST) + (pictures(name) if scale == drawn[name] else "") for name, scale in others]
     folded = [formats.folded(title.strip("*"), rest) for title, _, rest in tunings]
-    tables = "\n\n".join([*written, *filter(None, [speed(), journal.table(), generated.table(), restored.table()]), *folded])
+    further = (speed(), journal.table(), restored.table(), compressed.table(), generated.table())
+    tables = "\n\n".join([*written, *filter(None, further), *folded])
     pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
     if not re.search(pattern, text, re.DOTALL):
         raise UserError(f"Expected these lines in {README}:\n{MARKS[0]}\n{MARKS[1]}")

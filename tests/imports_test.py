@@ -24,6 +24,7 @@ LAYERS = (
         "aeseg.calibration",
         "aeseg.likelihoods",
         "aeseg.masking",
+        "aeseg.selective",
         "aeseg.noises",
         "aeseg.positions",
         "aeseg.targets",

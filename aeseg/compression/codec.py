@@ -94,13 +94,13 @@ class Codec:
     def stride(self) -> int:
         """Return the pixels of a latent position."""
         square = jax.ShapeDtypeStruct((1, 64, 64, self.channels), jnp.float32)
-        latent = jax.eval_shape(lambda image: self._method.apply(self._variables, image, method="latent"), square)
+        latent = jax.eval_shape(self._analysis, self._variables, square)
         return 64 // latent.shape[1]
 
     @functools.cached_property
     def _least_bits(self) -> float:
         """Return a lower bound of the bits of a number of y, with a margin for the coder's rounding."""
-        return -0.5 * math.log2(max(int(table.counts.max()) for table in self.integers.scale_tables) / tables.TOTAL)
+        return -0.9 * math.log2(max(int(table.counts.max()) for table in self.integers.scale_tables) / tables.TOTAL)
 
     def compress(self, image: UInt8[np.ndarray, "h w c"], coarser: int = 0) -> Compressed:
         """Return the file of an image.  `coarser` steps of scale (12 % each) round y more coarsely than in training, or more finely."""
@@ -114,8 +114,9 @@ class Codec:
         levels = self._levels(hyper_latent, codes.shape[:2], coarser)
         words = coding.encoded(hyper_latent, self.integers.hyper_tables, codes, levels, self.integers.scale_tables)
         decoded = self._synthesised(codes, coarser)[:h, :w]
-        sums = container.checksum(hyper_latent, codes, levels), container.checksum(decoded)
-        return Compressed(container.written(Header(channels, coarser, h, w, self.identity, *sums, len(words)), words), decoded)
+        header = Header(channels, coarser, h, w, self.identity, 0, container.checksum(decoded), len(words))
+        header = header._replace(codes=_checksum(header, hyper_latent, codes, levels))
+        return Compressed(container.written(header, words), decoded)
 
     def decompress(self, content: bytes, name: str) -> Decompressed:
         """Return the image of a file; raise UserError for a file that is damaged, or that this network cannot decode."""
@@ -139,7 +140,7 @@ class Codec:
             codes = decoder.latent(levels, self.integers.scale_tables)
         except coding.DamagedError:
             codes = None
-        if codes is None or container.checksum(hyper_latent, codes, levels) != header.codes:
+        if codes is None or _checksum(header, hyper_latent, codes, levels) != header.codes:
             raise UserError(f"{name} cannot be decoded: its codes do not fit their checksum. Compress it again.")
         image = self._synthesised(codes, header.coarser)[: header.height, : header.width]
         return Decompressed(image, container.checksum(image) == header.pixels)
@@ -175,7 +176,7 @@ def derived(method: nn.Module, variables: Any) -> Integers:
     grid = jnp.arange(-tables.FURTHEST, tables.FURTHEST + 1, dtype=jnp.float32).reshape(1, 1, -1, 1)
     width: int = method.width  # type: ignore[attr-defined]
     values = jnp.broadcast_to(grid, (*grid.shape[:3], width))
-    mass = np.asarray(method.apply(variables, values, method=_prior))[0, 0]
+    mass = np.asarray(jax.jit(lambda variables, values: method.apply(variables, values, method=_prior))(variables, values))[0, 0]
     hyper_tables = [tables.of_density(mass[:, channel]) for channel in range(width)]
     return Integers(hyper_tables, tables.of_scales(), scales.layers(variables["params"]["hyper_decoder"]))
 
@@ -185,7 +186,7 @@ def saved(workdir: str, step: int, method: nn.Module, variables: Any, writes: bo
     path = os.path.join(workdir, f"codec-{step}.npz")
     if os.path.exists(path):
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
                 return Codec(method, variables, Integers.of_arrays({name: stored[name].astype(np.int64) for name in stored.files}))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(f"{path} is damaged ({error}). Restore it, or remove it: it is derived from the checkpoint again.") from error
@@ -205,6 +206,11 @@ def identity(integers: Integers, decoder: nn.Module, variables: Any) -> bytes:
         array = np.ascontiguousarray(leaf)
         total.update(f"{name} {array.shape} ".encode() + array.astype(array.dtype.newbyteorder("<")).tobytes())
     return total.digest()
+
+
+def _checksum(header: Header, *numbers: Int64[np.ndarray, "..."]) -> int:
+    """Return the checksum of z, y and the levels of scale, and of the fields of the header that say what they mean."""
+    return container.checksum(np.array([header.channels, header.coarser, header.height, header.width]), *numbers)
 
 
 def _hyper_encoded(method: Any, latent: Float[Array, "b h w d"]) -> Float[Array, "b _ _ _"]:

@@ -10,7 +10,7 @@ from jaxtyping import UInt32
 from aeseg.types import UserError
 
 MAGIC, VERSION, SUFFIX = b"AESG", 1, ".aeseg"
-_LAYOUT = struct.Struct("<4sBBbxII8sIII")
+_LAYOUT = struct.Struct("<4sBBbII8sIII")
 _SUM = struct.Struct("<I")
 SIZE = _LAYOUT.size + _SUM.size
 """Bytes of the header, with its checksum."""
@@ -25,7 +25,7 @@ class Header(NamedTuple):
     channels      of the image, 8 bits each
     coarser       steps of scale by which y was quantised more coarsely
     identity      of the network (`Codec.identity`)
-    codes         checksum of y, z and the levels of scale
+    codes         checksum of z, y, the levels of scale, and the fields above but the identity
     pixels        checksum of the decoded image
     words         number of words of the range coder
     """

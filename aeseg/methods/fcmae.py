@@ -1,5 +1,7 @@
 """FCMAE: the masked autoencoder for convolutional networks, without sparse convolutions."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -23,7 +25,8 @@ class SparseMasked(nn.Module):
 
     encoder   one with masked_mode "sparse"
     decoder   one that accepts `hidden`: convnext | light
-    sampler   chooses hidden units: Random (SparK's) | RandomUp (FCMAE's) | Block | Grid (aeseg/masking.py)
+    sampler   chooses hidden units: Random (SparK's) | RandomUp (FCMAE's) | Block | Grid (aeseg/masking.py) |
+              Selective (aeseg/selective.py)
     unit      side of a unit in pixels; a multiple of the encoder's coarsest stride (the papers: that stride)
     target_mean, target_std   standardise the image before units are normalised; (): the encoder's, as in the papers. A unit is
               normalised over pixels and channels together, so if images share a colour, it is most of the target unless the data's
@@ -77,7 +80,17 @@ class SparseMasked(nn.Module):
         return masking.columns(image, hidden, self.unit, prediction)
 
     def _hidden(self, batch: Batch, train: bool) -> Bool[Array, "b i j"]:
-        return masking.hidden_in(self.sampler, batch, self.unit, self.make_rng("hidden") if train else jax.random.key(0))
+        if not train:
+            return masking.hidden_in(self.sampler, batch, self.unit, jax.random.key(0))
+        error = functools.partial(self._unit_error, batch["image"])
+        return masking.hidden_in(self.sampler, batch, self.unit, self.make_rng("hidden"), error)
+
+    def _unit_error(self, image: Float[Array, "b h w c"], hidden: Bool[Array, "b i j"]) -> Float[Array, "b i j"]:
+        """Return the error of each hidden unit in evaluation mode; 0 for a unit that does not enter the loss."""
+        seen = self._seen(image)
+        mean, deviation = images.patch_statistics(seen)
+        error = jnp.square(self._values(image, hidden, train=False) - (seen - mean) / deviation)
+        return jnp.where(targets.counted(hidden, seen, image.shape[-1], self.content), jnp.mean(error, axis=-1), 0)
 
     def _values(self, image: Float[Array, "b h w c"], hidden: Bool[Array, "b i j"], train: bool) -> Float[Array, "b i j p"]:
         """Return the decoder's prediction for each unit, float32."""

@@ -1,5 +1,7 @@
 """MAE: encode a quarter of the patches and reconstruct the pixels of the others."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -18,7 +20,7 @@ from aeseg.types import Batch, UserError
 class Masked(nn.Module):
     """Masked autoencoder (He et al. 2022, section 3): the encoder sees visible patches only, a small decoder sees all.
 
-    sampler                 chooses hidden patches: Random | RandomUp | Block | Grid (aeseg/masking.py)
+    sampler                 chooses hidden patches: Random | RandomUp | Block | Grid (aeseg/masking.py) | Selective (aeseg/selective.py)
     standardised            targets are patches with mean 0 and variance 1 ("normalized pixels", section 3); otherwise patches of the
                             image standardised by `target_mean` and `target_std`
     mask_token_in_encoder   the encoder also sees hidden patches, as a learned token (table 1c); needs has_mask_token
@@ -75,7 +77,16 @@ class Masked(nn.Module):
         return masking.columns(image, hidden, self.encoder.patch, prediction)
 
     def _hidden(self, batch: Batch, train: bool) -> Bool[Array, "b h w"]:
-        return masking.hidden_in(self.sampler, batch, self.encoder.patch, self.make_rng("hidden") if train else jax.random.key(0))
+        if not train:
+            return masking.hidden_in(self.sampler, batch, self.encoder.patch, jax.random.key(0))
+        error = functools.partial(self._patch_error, batch["image"])
+        return masking.hidden_in(self.sampler, batch, self.encoder.patch, self.make_rng("hidden"), error)
+
+    def _patch_error(self, image: Float[Array, "b _ _ c"], hidden: Bool[Array, "b h w"]) -> Float[Array, "b h w"]:
+        """Return the error of each hidden patch in evaluation mode; 0 for a patch that does not enter the loss."""
+        counted = targets.counted(hidden, self._seen(image), image.shape[-1], self.content)
+        error = jnp.square(self._values(image, hidden, train=False) - self._target(image))
+        return jnp.where(counted, jnp.mean(error, axis=-1), 0)
 
     def _values(self, image: Float[Array, "b _ _ c"], hidden: Bool[Array, "b h w"], train: bool) -> Float[Array, "b h w p"]:
         """Return the decoder's prediction for each patch, float32."""

@@ -211,7 +211,9 @@ class MaskedCodes(nn.Module):
 
 
 def hidden_after(codes: Int[Array, "b"], progress: Float[Array, "*b"]) -> Int[Array, "b"]:
-    """Return how many of the codes are hidden at a progress in [0, 1]: ceil(cos(pi progress / 2) codes) (section 3.3, cosine).
+    """Return how many of the codes are hidden at a progress in [0, 1]: ceil(cos(pi progress / 2) codes) (sections 3.2 and 3.3, cosine).
+
+    The authors' code rounds down in decoding.
 
     >>> hidden_after(jnp.array([64]), jnp.float32(3 / 8)).item()  # 64 cos(3 pi / 16) = 53.2
     54

@@ -1,5 +1,7 @@
 """SimMIM: masked image modelling with any encoder and a linear decoder."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -19,7 +21,8 @@ class SimMIM(nn.Module):
 
     The encoder sees the image with its hidden units masked.
 
-    sampler   chooses hidden units: Random | RandomUp (the paper's) | Block | Grid (aeseg/masking.py)
+    sampler   chooses hidden units: Random | RandomUp (the paper's) | Block | Grid (aeseg/masking.py) |
+              Selective (aeseg/selective.py)
     unit      side of a unit in pixels; a multiple of the encoder's patch
     target_mean, target_std   standardise the target; (): the encoder's (see `fcmae.SparseMasked`)
     content   least content of a hidden unit that enters the loss (`aeseg.targets.counted`); 0: all units, as in the paper
@@ -74,7 +77,17 @@ class SimMIM(nn.Module):
         return targets.statistics(self.encoder, self.target_mean, self.target_std)
 
     def _hidden(self, batch: Batch, train: bool) -> Bool[Array, "b h w"]:
-        return masking.hidden_in(self.sampler, batch, self.unit, self.make_rng("hidden") if train else jax.random.key(0))
+        if not train:
+            return masking.hidden_in(self.sampler, batch, self.unit, jax.random.key(0))
+        error = functools.partial(self._unit_error, batch["image"])
+        return masking.hidden_in(self.sampler, batch, self.unit, self.make_rng("hidden"), error)
+
+    def _unit_error(self, image: Float[Array, "b _ _ c"], hidden: Bool[Array, "b h w"]) -> Float[Array, "b h w"]:
+        """Return the error of each hidden unit in evaluation mode; 0 for a unit that does not enter the loss."""
+        seen = layers.standardise(image, *self._statistics)
+        error = images.patches(jnp.abs(self._values(image, hidden, train=False) - seen), self.unit)
+        counted = targets.counted(hidden, images.patches(seen, self.unit), image.shape[-1], self.content)
+        return jnp.where(counted, jnp.mean(error, axis=-1), 0)
 
     def _values(self, image: Float[Array, "b _ _ c"], hidden: Bool[Array, "b h w"], train: bool) -> Float[Array, "b _ _ c"]:
         return self.decoder(self.encoder(image, train=train, hidden=hidden), train=train).astype(jnp.float32)

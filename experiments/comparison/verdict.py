@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from ..study.significance import CHANCE, POWER, interval, smallest
+from ..study.significance import CHANCE, POWER, holm, paired
 
 Line = Mapping[str, Any]
+
+CHANCE_IOU = 0.01
+"""IoU below which a class is not predicted."""
 
 
 def verdict(lines: Sequence[Line], warnings: Sequence[str] = ()) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def verdict(lines: Sequence[Line], warnings: Sequence[str] = ()) -> dict[str, An
     return {
         "headline": headline(arms, counts),
         "sentences": [sentence for arm in arms for sentence in sentences(arm, len(arms))],
-        "warnings": list(warnings),
+        "warnings": [*warnings, *unlearned(list(last.values()))],
         "metric": "miou",
         "labels": counts,
         "seeds": sorted({line["seed"] for line in last.values()}),
@@ -38,32 +40,40 @@ def verdict(lines: Sequence[Line], warnings: Sequence[str] = ()) -> dict[str, An
     }
 
 
+def unlearned(lines: Sequence[Line]) -> list[str]:
+    """Return a warning if every network predicts only one class with some number of labels: then the scores do not compare the arms."""
+    known = [line for line in lines if len(line["metrics"].get("iou", ())) > 1]
+    learned = {line["labels"] for line in known if sum(iou > CHANCE_IOU for iou in line["metrics"]["iou"].values()) > 1}
+    counts = sorted({line["labels"] for line in known} - learned)
+    if not counts:
+        return []
+    steps = max(line["steps"] for line in known)
+    return [
+        f"With {' and '.join(labelled(count) for count in counts)}, every network predicts only one class after {steps} steps; the "
+        "scores do not compare the arms. Set --minutes higher, or compare smaller networks."
+    ]
+
+
 def difference(ours: Sequence[float], theirs: Sequence[float], arms: int = 1) -> dict[str, Any]:
     """Return the mean paired difference, its 95 % interval and p-value by Student's t, and the smallest difference that can be shown.
 
     `smallest` is at CHANCE / arms, the first level of Holm's correction.  One pair has no interval.
     """
-    paired = np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)
-    entry: dict[str, Any] = {"seeds": len(paired), "scratch": _rounded(np.mean(theirs)), "value": _rounded(np.mean(ours))}
-    entry |= {"gain": _rounded(paired.mean()), "low": None, "high": None, "p": None, "holm": None, "smallest": None, "verdict": "not shown"}
-    if len(paired) < 2:
+    differences = np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)
+    entry: dict[str, Any] = {"seeds": len(differences), "scratch": _rounded(np.mean(theirs)), "value": _rounded(np.mean(ours))}
+    entry |= {
+        "gain": _rounded(differences.mean()),
+        "low": None,
+        "high": None,
+        "p": None,
+        "holm": None,
+        "smallest": None,
+        "verdict": "not shown",
+    }
+    if len(differences) < 2:
         return entry
-    error, (_, half) = float(paired.std(ddof=1) / np.sqrt(len(paired))), interval(paired)
-    if error > 1e-12:
-        p = 2 * float(stats.t.sf(abs(paired.mean()) / error, len(paired) - 1))
-    else:
-        p = 0.0 if paired.mean() else 1.0
-    low, high = paired.mean() - half, paired.mean() + half
-    return {**entry, "low": _rounded(low), "high": _rounded(high), "p": p, "smallest": _rounded(smallest(error, len(paired), arms))}
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Return p-values corrected by Holm (1979): a level bounds the probability of any false rejection among them."""
-    order, corrected, largest = np.argsort(values, kind="stable"), [0.0] * len(values), 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
-        corrected[index] = largest
-    return corrected
+    mean, half, p, could = paired(differences, arms)
+    return {**entry, "low": _rounded(mean - half), "high": _rounded(mean + half), "p": p, "smallest": _rounded(could)}
 
 
 def worth(scratch: Mapping[int, float], entry: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -23,14 +23,12 @@ from aeseg.types import UserError
 from ..console.progress import Progress
 from ..machine.provenance import provenance
 from ..predictions.outputs import Outputs
-from ..study import measurements
+from ..recorded import measurements
 from . import codecs, drawing, measures
 from .measures import Coder, Point
+from .results import RESULTS
 
 METRICS = ("psnr", "ms_ssim")
-
-RESULTS = "compress"
-"""Name of the results file below experiments/results."""
 
 
 def run(flags: Any, paths: Sequence[str]) -> int:
@@ -46,7 +44,7 @@ def run(flags: Any, paths: Sequence[str]) -> int:
     }
     for workdir, codec in networks.items():
         coders |= {(workdir, round(math.exp(step * LOG_STEP), 3)): measures.network(codec, step) for step in measures.COARSER}
-    chosen, out = spread(paths, flags.most or len(paths)), Outputs(flags.output, paths)
+    chosen, out = spread(paths, flags.most or len(paths)), Outputs(flags.output, paths, "compress")
     for name in ("table.json", "curves.png", "comparison.png"):
         out.path("", *os.path.splitext(name))
     out.claim((), ())

@@ -4,11 +4,13 @@ import collections
 import concurrent.futures
 import contextlib
 import fcntl
+import math
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO, TypeVar
@@ -25,8 +27,25 @@ PAUSE = 2.0
 """Seconds between two tries of a task that another process is running."""
 
 
+RESERVE = 10.0
+"""Seconds before a deadline at which commands are asked to end: a training run saves first."""
+OVER = "the minutes are over; the same command continues"
+"""The message of `Late`."""
+
+
 class Busy(UserError):
     """Another process has locked the file."""
+
+
+class Late(UserError):
+    """The minutes are over."""
+
+
+def deadline(minutes: float) -> float:
+    """Return when (of time.monotonic) so many minutes are over; 0: never.  Raise UserError for a negative number."""
+    if minutes < 0:
+        raise UserError(f"Expected minutes >= 0, where 0 has no limit; got {minutes:g}. Set --minutes.")
+    return time.monotonic() + 60 * minutes if minutes else math.inf
 
 
 def shares(jobs: int) -> list[dict[str, Any]]:
@@ -54,8 +73,12 @@ def take_share(jobs: int) -> None:
 def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool = False, lock: int | None = None) -> str:
     """Run a command on its share of the machine; write its output to the log, or return it if `capture`; UserError if it fails.
 
-    The command inherits the `lock` of `held`, so the lock lasts even if the command outlives this process.
+    The command inherits the `lock` of `held`, so the lock lasts even if the command outlives this process.  RESERVE before the share's
+    `deadline` (of time.monotonic) the command gets SIGTERM, and Late is raised; after it, no command starts.
     """
+    left = share.get("deadline", math.inf) - RESERVE - time.monotonic()
+    if left <= 0:
+        raise Late(OVER)
     if share.get("cores"):
         os.sched_setaffinity(0, share["cores"])  # of this thread; the command inherits it
     environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": share["gpu"]} if share.get("gpu") else {})}
@@ -74,11 +97,17 @@ def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool
         process = stack.enter_context(started)
         _running.add(process)
         stack.callback(_running.discard, process)
+        if left < math.inf:
+            timer = threading.Timer(left, process.terminate)
+            timer.start()
+            stack.callback(timer.cancel)
         for line in process.stderr:  # type: ignore[union-attr]
             messages.append(line)
             print(line, end="", file=output or sys.stderr, flush=True)
         printed = process.stdout.read() if capture else ""  # type: ignore[union-attr]
         if process.wait():
+            if time.monotonic() >= share.get("deadline", math.inf) - RESERVE:
+                raise Late(OVER)
             print(f"This failed: {shlex.join(command)}", file=output or sys.stderr, flush=True)
             raise UserError(f"exit code {process.returncode}: {_reason(''.join(messages), process.returncode)} (see {log or 'above'})")
     return printed
@@ -131,15 +160,16 @@ def run_all(
     run: Callable[[Task, dict[str, Any]], Result],
     settle: Callable[[Task, concurrent.futures.Future[Result]], None],
     waits: bool = False,
+    deadline: float = math.inf,
 ) -> None:
-    """Run tasks, `jobs` at once, each on a share of the machine, until none is left.
+    """Run tasks, `jobs` at once, each on a share of the machine, until none is left or the deadline (of time.monotonic) is near.
 
     following   returns the next task, given the running tasks; None if it must wait for one of them or none is left
     run         runs a task on its share, in a thread; raises Busy if another process is running it
     settle      receives an ended task and its future, in the caller's thread, before the next task begins
     waits       retry a busy task until it is free, as a running task for `following`, instead of settling it
     """
-    free = shares(jobs)
+    free = [{**share, "deadline": deadline} for share in shares(jobs)]
     running: dict[concurrent.futures.Future[Result], tuple[Task, dict[str, Any]]] = {}
     busy: list[Task] = []
     with ended_together(), concurrent.futures.ThreadPoolExecutor(jobs) as pool:
@@ -149,9 +179,10 @@ def run_all(
             running[pool.submit(run, task, share)] = task, share
 
         while True:
-            while free and (task := following([*(each for each, _ in running.values()), *busy])) is not None:
+            over = time.monotonic() >= deadline - RESERVE
+            while not over and free and (task := following([*(each for each, _ in running.values()), *busy])) is not None:
                 begin(task)
-            if free and busy:
+            if free and busy and not over:
                 time.sleep(PAUSE / len(busy))
                 begin(busy.pop(0))
             if not running:

@@ -9,7 +9,7 @@ from aeseg.types import UserError
 
 from .. import papers
 from ..recorded import measurements
-from ..study import formats, summary
+from ..study import formats, origins, primary, summary
 from . import pictures
 from .elements import scrolled, section
 from .markup import Markup, joined, tag
@@ -53,7 +53,8 @@ def _rows(name: str, paper: Any) -> Markup | None:
     header, rows = formats.cells(summary.metrics(paper, measured), lines)
     head = tag("tr", *(tag("th", text, scope="col") for text in header))
     body = [tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell, class_="number") for cell in row[1:])) for row in rows]
-    texts = [*formats.below(paper, lines), *getattr(paper, "NOTE", "").split("\n\n")]
+    paper.ORIGINS = origins.paragraphs(paper, [line.row for line in lines])
+    texts = [*primary.paragraphs(paper, measured), *formats.below(paper, lines), *getattr(paper, "NOTE", "").split("\n\n")]
     return joined(scrolled(tag("table", tag("thead", head), tag("tbody", *body))), [prose(text) for text in texts if text.strip()])
 
 

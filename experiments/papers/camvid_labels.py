@@ -12,6 +12,7 @@ TITLE = {
 METRICS = ("mean_iou", "pixel_accuracy", "class_accuracy")
 SEEDS = 5
 SPLIT = "test"
+CHOSEN = "Settings are the best of four trials on validation, from scratch and for each method (the table camvid_labels_tuning)."
 FRACTIONS = {"1/60": 1 / 60, "1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "all": 1.0}
 TUNED = {"reconstruction": {"method.objective": "ssim_l1"}, "denoising": {"method.noise[0].size": 32}}
 RATES = dict.fromkeys(("scratch", *papers.METHODS), 6e-3)

@@ -23,6 +23,12 @@ TITLE = {"gpu": "Scenes, 64x64: 8 to 2,048 labels, 65,536 unlabelled images, 512
 METRICS = ("mean_iou", "pixel_accuracy")
 SEEDS = 10
 SPLIT = "test"
+REGISTERED = "fa10250"
+PRIMARY = {
+    "MAE on the ViT": (("MAE, 128 labels", "ViT scratch, 128 labels"),),
+    "SparK on the convnet": (("SparK, 128 labels", "scratch, 128 labels"),),
+}
+CHOSEN = "Learning rates are the best of the same four on validation, from scratch and for each method (the table scenes_labels_tuning)."
 FIRST = "scenes_labels_tuning"
 """The table that selects the learning rates."""
 LABELS = (8, 32, 128, 512, 2048)

@@ -10,7 +10,13 @@ from aeseg import files
 from aeseg.data.files import shown
 from aeseg.types import UserError
 
-RECORDS = {"predict": "predictions.json", "restore": "restorations.json", "anomalies": "anomalies.json"}
+RECORDS = {
+    "predict": "predictions.json",
+    "restore": "restorations.json",
+    "anomalies": "anomalies.json",
+    "compress": "compressed.json",
+    "decompress": "decompressed.json",
+}
 """File of each command that records its results, with the settings.  The command may write to a folder with its file again."""
 
 

@@ -3,8 +3,10 @@
 import concurrent.futures
 import contextlib
 import json
+import math
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -23,7 +25,7 @@ from .space import Fields
 class Sweep(NamedTuple):
     """State shared by a sweep's runs: command, config, its overrides and weights, metric, seeds, directory and its lock.
 
-    `shared`: other processes also run trials of the sweep.
+    `shared`: other processes also run trials of the sweep.  `deadline`: when (of time.monotonic) the minutes are over.
     """
 
     command: str
@@ -36,6 +38,7 @@ class Sweep(NamedTuple):
     workdir: str
     lock: int | None = None
     shared: bool = False
+    deadline: float = math.inf
 
     @property
     def record(self) -> str:
@@ -63,8 +66,10 @@ class Trial(NamedTuple):
         return interval(self.values)[0]
 
 
-def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
+def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> bool:
     """Run every trial and seed without a value, `jobs` at once; append a line for each, with its error if it failed.
+
+    Shortly before the sweep's deadline the runs save and stop, and none begins.  Return whether all ended before it.
 
     If one seed of a trial fails, its other seeds are left out; the other trials continue.  Equal fields are run only once: a trial copies
     their result, or waits for it.
@@ -132,12 +137,15 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> None:
     def settle(task: tuple[int, int], future: concurrent.futures.Future[dict[str, Any]]) -> None:
         with locks.pop(task, contextlib.nullcontext()):  # held until the line is written
             error = future.exception()
+            if isinstance(error, commands.Late):
+                return
             if error is not None and not isinstance(error, UserError):
                 raise error
             note(*task, {"error": str(error)} if error else future.result())
         tell(task[0])
 
-    commands.run_all(jobs, following, run, settle, sweep.shared)
+    commands.run_all(jobs, following, run, settle, sweep.shared, sweep.deadline)
+    return time.monotonic() < sweep.deadline - commands.RESERVE
 
 
 def outcomes(sweep: Sweep) -> list[Trial]:

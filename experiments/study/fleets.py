@@ -31,11 +31,8 @@ MEMBERS = 25
 PRETRAININGS = 5
 """Number of transformer pretrainings per program: on a GPU, kernel launches dominate their steps. Other pretrainings run one by one."""
 
-OWN = ("steps", "evaluate_every", "save_every", "data.fraction", "transfer", RATE)
+OWN = ("steps", "evaluate_every", "save_every", "data.fraction", "transfer", RATE, "optimiser.schedule", "optimiser.warmup")
 """Fields that may differ between the members of a program."""
-
-UNIT: dict[str, object] = {RATE: 1.0, "optimiser.schedule": "constant", "optimiser.warmup": 0}
-"""Fields of an optimiser whose learning rate is 1 at every step."""
 
 
 class Workshop:
@@ -197,7 +194,7 @@ def _schedule(config: str, overrides: tuple[tuple[str, Any], ...]) -> np.ndarray
 def _plain(row: Row) -> Row:
     """Return the row without the fields that may differ between members of a program."""
     own = {name: value for name, value in row.overrides.items() if name not in OWN}
-    return row._replace(overrides={**own, **UNIT}, init="", name="", compare="")
+    return row._replace(overrides=own, init="", name="", compare="")
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from .summary import Line, scores_images, unit
 
 
 def markdown(paper: Any, metrics: Sequence[str], lines: Sequence[Line], longest: int | None = None) -> str:
-    """Format a table as Markdown: title, its OPENING, table, units and provenance of its numbers, agreement of orders, and its NOTE.
+    """Format a table as Markdown: title, OPENING, CONTRASTS, table, units and provenance of its numbers, agreement of orders, NOTE.
 
     A table with more than `longest` rows is folded, together with its units and provenance.
     """
@@ -21,7 +21,9 @@ def markdown(paper: Any, metrics: Sequence[str], lines: Sequence[Line], longest:
     if longest is not None and len(rows) > longest:
         measured = folded(f"the table, {len(rows)} rows", measured)
     note = [paper.NOTE] if getattr(paper, "NOTE", "") else []
-    return "\n\n".join([f"**{paper.TITLE}**", *getattr(paper, "OPENING", ()), measured, *_orders(paper, lines), *note])
+    return "\n\n".join(
+        [f"**{paper.TITLE}**", *getattr(paper, "OPENING", ()), *getattr(paper, "CONTRASTS", ()), measured, *_orders(paper, lines), *note]
+    )
 
 
 def folded(title: str, text: str) -> str:
@@ -34,7 +36,9 @@ def latex(paper: Any, metrics: Sequence[str], lines: Sequence[Line]) -> str:
     header, rows = cells(metrics, lines)
     body = ["\\midrule" if row is None else " & ".join(map(_escaped, row)) + r" \\" for row in (header, None, *rows)]
     inside = [r"\toprule", *body, r"\bottomrule"]
-    caption = _escaped(" ".join([f"{paper.TITLE}.", *below(paper, lines), *_orders(paper, lines)]).replace("\n", " "))
+    caption = _escaped(
+        " ".join([f"{paper.TITLE}.", *getattr(paper, "CONTRASTS", ()), *below(paper, lines), *_orders(paper, lines)]).replace("\n", " ")
+    )
     tabular = [f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", *inside, r"\end{tabular}"]
     return "\n".join([r"\begin{table}", r"\centering", f"\\caption{{{caption}}}", *tabular, r"\end{table}"])
 
@@ -96,7 +100,7 @@ def cells(metrics: Sequence[str], lines: Sequence[Line]) -> tuple[list[str], lis
 
 
 def below(paper: Any, lines: Sequence[Line]) -> list[str]:
-    """Return the paragraphs below a table: units and provenance, tests, citations, failures, missing measurements."""
+    """Return the paragraphs below a table: units and provenance, tests, ORIGINS, citations, failures, missing measurements."""
     devices = sorted({device for line in lines for device in line.devices})
     commits = sorted({commit for line in lines for commit in line.commits})
     units = "in % or the unit named" if scores_images(paper) else "in %"
@@ -104,6 +108,7 @@ def below(paper: Any, lines: Sequence[Line]) -> list[str]:
     if any(line.row.init for line in lines):
         said += " Seconds are of the row's run, without its pretraining."
     paragraphs = [" ".join([said, *_cautions(lines)])] if devices else []
+    paragraphs += getattr(paper, "ORIGINS", ())
     cited = [f"{line.row.name}: {line.row.citation}, within {line.row.tolerance:.1f}" for line in lines if line.row.paper]
     paragraphs += [f"The paper's numbers, and how far ours may be from them: {'; '.join(cited)}."] if cited else []
     failures = [f"{line.row.name}, {failure}" for line in lines for failure in line.failures]

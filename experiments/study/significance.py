@@ -3,6 +3,7 @@
 import functools
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, stats
@@ -32,6 +33,43 @@ def interval(values: Sequence[float], comparisons: int = 1) -> tuple[float, floa
 def standard_error(values: Sequence[float]) -> float:
     """Return the standard error of the mean of two or more values."""
     return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+class Paired(NamedTuple):
+    """Paired differences: mean, half of the 95 % interval and two-sided p-value by Student's t, and the `smallest` that they could show.
+
+    All but the mean are NaN for one difference.
+    """
+
+    mean: float
+    half: float
+    p: float
+    smallest: float
+
+
+def paired(differences: Sequence[float], comparisons: int = 1) -> Paired:
+    """Return the t-test of paired differences, one or more; `smallest` is at CHANCE / comparisons, the first level of `holm`.
+
+    Equal differences have p = 0, or 1 if all are 0.
+    """
+    mean, half = interval(differences)
+    if len(differences) < 2:
+        return Paired(mean, half, float("nan"), float("nan"))
+    error, seeds = standard_error(differences), len(differences)
+    if error > 1e-12:
+        p = 2 * float(stats.t.sf(abs(mean) / error, seeds - 1))
+    else:
+        p = 0.0 if mean else 1.0
+    return Paired(mean, half, p, smallest(error, seeds, comparisons))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Return p-values corrected by Holm (1979): a level bounds the probability of any false rejection among them."""
+    order, corrected, largest = np.argsort(values, kind="stable"), [0.0] * len(values), 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
+        corrected[index] = largest
+    return corrected
 
 
 def smallest(error: float, seeds: int, comparisons: int = 1) -> float:

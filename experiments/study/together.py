@@ -57,7 +57,7 @@ class Member(NamedTuple):
 class Program:
     """Training program of `members` runs like `run`, on records of this device.
 
-    Each member has its own learning rates, so the optimiser of `run` has learning rate 1 at every step.
+    Each member has its own learning rates; the schedule of the run's optimiser is not used.
     """
 
     def __init__(self, run: Run, records: Records, members: int):
@@ -67,11 +67,7 @@ class Program:
             )
         if run.microbatches > 1 or run.ema:
             raise UserError("Runs in one program support one microbatch and no running mean. Train the row without --together.")
-        if float(run.optimiser.learning_rate(0)) != 1:
-            raise UserError(
-                "Expected an optimiser with learning rate 1 at every step. Set learning_rate=1, schedule=constant and warmup=0."
-            )
-        self.run, self.records, self.members = run, records, members
+        self.run, self.records, self.members, self._optimiser = run, records, members, programs.without_rate(run.optimiser)
         self._flips = bool(run.data.transforms)
         self._example = {name: array[:1] for name, array in records.items()}
 
@@ -82,7 +78,7 @@ class Program:
 
     def fresh(self, seeds: Array) -> TrainState:
         """Return initial states of all members."""
-        return jax.vmap(lambda seed: states.initial(self.run.method, self.run.optimiser, self._example, seed, False))(seeds)
+        return jax.vmap(lambda seed: states.initial(self.run.method, self._optimiser, self._example, seed, False))(seeds)
 
     @functools.cached_property
     def _train(self) -> Any:
@@ -93,7 +89,7 @@ class Program:
             root = jax.random.key(seed)
             if self._flips:
                 batch = flipped(batch, keys.stream(root, "flips", state.step))
-            new, terms = update(state, batch, programs.with_rate(self.run.optimiser, rate), root)
+            new, terms = update(state, batch, programs.with_rate(self._optimiser, rate), root)
             return new, terms["loss"].value()
 
         def many(state: Any, records: Records, order: Array, seeds: Array, rates: Array) -> tuple[Any, Array]:

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import glob
 import json
+import math
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ from aeseg.types import UserError
 
 from .. import module
 from ..machine import commands
+from ..papers import with_starts
 from ..recorded import descriptions, measurements
 from ..recorded.descriptions import SCORED, assignments, described, identity, meaning
 from ..recorded.measurements import current
@@ -73,14 +75,20 @@ def failures(table: str, paper: Any, runs: str) -> dict[tuple[str, int], str]:
 
 
 def measure_missing(
-    table: str, paper: Any, runs: str, extra: dict[str, object], jobs: int = 1, shared: bool = False
+    table: str,
+    paper: Any,
+    runs: str,
+    extra: dict[str, object],
+    jobs: int = 1,
+    shared: bool = False,
+    deadline: float = math.inf,
 ) -> dict[tuple[str, int], str]:
     """Train and score every row and seed without a line, `jobs` at once; return the errors of those that failed.
 
     A row waits for the row it starts from, and is left out if that row failed; the others continue.  Runs that rows start from are trained
     again if necessary (see `wanted`); their lines do not change.  An error is kept beside the workdir until the row is tried again.  Rows
     that another process is running are left to it, with the rows that start from them; if `shared`, this process waits for them, and does
-    not repeat those that fail there.
+    not repeat those that fail there.  Shortly before the `deadline` (of time.monotonic) the running rows save and stop, and none begins.
     """
     todo = wanted(table, paper, runs)
     where = functools.partial(workdir, runs, table, paper.ROWS)
@@ -95,11 +103,13 @@ def measure_missing(
                     raise UserError(file.read().strip())
             try:
                 _measure(table, paper, row, seed, runs, extra, share, trained, lock)
+            except commands.Late:
+                raise
             except Exception as reason:  # written under the lock: another copy sees it before it takes the row
                 kept(path, str(_sentence(reason)))
                 raise
 
-    return run_all(todo, jobs, where, run, shared)
+    return run_all(todo, jobs, where, run, shared, deadline)
 
 
 def run_all(
@@ -108,10 +118,12 @@ def run_all(
     where: Callable[[str, int], str],
     run: Callable[[Row, int, dict[str, Any]], None],
     waits: bool = False,
+    deadline: float = math.inf,
 ) -> dict[tuple[str, int], str]:
     """Call `run` with each row, seed and share of the machine, `jobs` at once, each after the row it starts from; return the errors.
 
-    `where` returns the workdir of a row's name and seed; beside it stands why a row was left out.  `waits`: see `commands.run_all`.
+    `where` returns the workdir of a row's name and seed; beside it stands why a row was left out.  `waits` and `deadline`: see
+    `commands.run_all`; a row for which the minutes were over did not fail.
     """
     todo = list(todo)
     failed: dict[tuple[str, int], UserError] = {}
@@ -131,14 +143,14 @@ def run_all(
 
     def settle(task: tuple[Row, int], future: concurrent.futures.Future[None]) -> None:
         reason = future.exception()
-        if reason is None:
+        if reason is None or isinstance(reason, commands.Late):
             return
         if not isinstance(reason, UserError):  # a bug: print its traceback; the other rows continue
             traceback.print_exception(reason)
         row, seed = task
         failed[row.name, seed] = _sentence(reason)
 
-    commands.run_all(jobs, following, lambda task, share: run(*task, share), settle, waits)
+    commands.run_all(jobs, following, lambda task, share: run(*task, share), settle, waits, deadline)
     return {which: str(reason) for which, reason in failed.items()}
 
 
@@ -152,8 +164,16 @@ def scoring(row: Row) -> list[str]:
 
 
 def _every(paper: Any) -> list[tuple[Row, int]]:
-    most = max(seeds_of(row, paper) for row in paper.ROWS)
-    return [(row, seed) for seed in range(most) for row in paper.ROWS if seed < seeds_of(row, paper)]
+    """Return all rows and seeds in the order of their worth: the paper's TIERS, each row after its start, then seed by seed."""
+    rows, most = {row.name: row for row in paper.ROWS}, max(seeds_of(row, paper) for row in paper.ROWS)
+    tiers = [([name for name in names if name in rows], seeds) for names, seeds in getattr(paper, "TIERS", ())]
+    order: dict[tuple[str, int], None] = {}
+    for names, seeds in (*tiers, (list(rows), most)):
+        for seed in range(seeds):
+            for row in with_starts(paper.ROWS, names):
+                if seed < seeds_of(row, paper):
+                    order[row.name, seed] = None
+    return [(rows[name], seed) for name, seed in order]
 
 
 def _measure(

@@ -21,12 +21,14 @@ SMALL = IMAGE[:37, :50]
 
 
 def variables_of(seed):
-    """Return an untrained network whose features have several bits."""
+    """Return an untrained network whose features have a standard deviation of 4, as its scales say."""
     row = {"image": jnp.zeros((1, 16, 16, 3)), "valid": jnp.ones(1, bool), "index": jnp.zeros(1, jnp.int32)}
-    variables = jax.device_get(jitted.init(METHOD, jax.random.key(seed), row, train=False))
-    variables = jax.tree.map(np.array, variables)
-    variables["params"]["encoder"]["convolution1"]["kernel"] *= 30
-    variables["params"]["decoder"]["last"]["kernel"] *= 0.1
+    variables = jax.tree.map(np.array, jitted.init(METHOD, jax.random.key(seed), row, train=False))
+    image = jnp.asarray(IMAGE[None], jnp.float32) / 255
+    params, spread = variables["params"], np.std(jitted.apply(METHOD, jax.tree.map(jnp.asarray, variables), image, method="latent"))
+    params["encoder"]["convolution1"]["kernel"] *= 4 / spread
+    params["hyper_decoder"]["last"]["bias"] += np.float32(np.log(4))
+    params["decoder"]["last"]["kernel"] *= 0.1
     return variables
 
 

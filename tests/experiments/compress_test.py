@@ -11,9 +11,9 @@ from PIL import Image
 
 from aeseg import files
 from experiments import compress, decompress, pretrain, report
-from experiments.compression import measures, table
+from experiments.compression import measures, results, table
 from experiments.console import cli
-from experiments.study import measurements
+from experiments.recorded import measurements
 from tests.imports_test import ROOT
 
 TINY = ("--config=scenes:hyperprior,tiny", "--config.window=(16,16)", "--config.batch_size=8", "--config.steps=1")
@@ -49,7 +49,7 @@ def run(module, workdir, source, output, *flags):
 
 
 def test_every_image_becomes_a_file_and_every_file_the_encoders_image(workdir, photos, compressed, tmp_path, capsys):
-    record = json.loads((compressed / "predictions.json").read_text())
+    record = json.loads((compressed / "compressed.json").read_text())
     names = {"a_png": (20, 33), "a_bmp": (20, 33), "more/c": (40, 16)}
     assert {one["name"] for one in record["images"].values()} == set(names)
     for one in record["images"].values():
@@ -162,6 +162,8 @@ def test_the_table_measures_real_files_and_is_recorded(workdir, photos, tmp_path
         assert np.asarray(Image.open(output / picture)).std() > 5
     evaluations = files.json_object(str(workdir / "metrics.json"))
     assert evaluations[f"files of {photos.name}"]["psnr"] == pytest.approx(points[str(workdir), 1.0]["psnr"])
+    assert "| JPEG | 50 | " in results.table()
+    assert "WebP from JPEG | " in results.table()
     page = tmp_path / "page.html"
     assert cli.guarded(report.run, ["program", str(workdir), f"--output={page}"]) == 0
     assert f"files of {photos.name}" in page.read_text()

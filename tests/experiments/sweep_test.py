@@ -141,6 +141,23 @@ def test_a_sweep_of_an_earlier_version_resumes_if_its_trials_are_the_same(calls,
     assert len(calls.trained) == 3
 
 
+def test_minutes_end_a_sweep_without_a_winner_and_the_same_command_continues(calls, swept, monkeypatch, tmp_path):
+    def late(*arguments, **how):
+        raise commands.Late(commands.OVER)
+
+    call, began = commands.call, time.monotonic()
+    monkeypatch.setattr(commands, "call", lambda *given, **how: call(*given, **how) if len(calls.trained) < 1 else late())
+    monkeypatch.setattr(commands.time, "monotonic", lambda: began + 3600 * len(calls.trained))
+    code, out, err = swept(RATES, "--minutes=30")
+    assert (code, len(calls.trained), calls.scored, err) == (0, 1, [], "")
+    assert "No winner yet: the minutes are over; the same command continues." in out
+    assert [line["trial"] for line in lines(tmp_path)] == [0]
+    monkeypatch.setattr(commands, "call", call)
+    monkeypatch.setattr(commands.time, "monotonic", lambda: began)
+    code, out, _ = swept(RATES, "--minutes=30")
+    assert (code, len(calls.trained), calls.scored) == (0, 3, ["001-0"])
+
+
 def test_a_failed_trial_is_marked_and_the_others_continue(calls, swept):
     calls.failing = {"001-0"}
     code, out, err = swept(RATES)

@@ -86,7 +86,7 @@ def test_microbatches_add_up_to_the_batch():
     ("modalities", "message"),
     [
         ((Image(), Text()), r"Vote needs modalities that are aligned with the image; \['caption'\] are not"),
-        ((Planes(),), r"Vote takes modalities with the image first.*got \['depth'\]"),
+        ((Planes(),), r"Vote needs modalities with the image first.*got \['depth'\]"),
     ],
 )
 def test_what_does_not_fit_is_named(modalities, message):

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from experiments.comparison import verdict as verdicts
+from experiments.study import significance
 
 COUNTS = (1, 4, 16)
 
@@ -68,10 +69,6 @@ def test_the_interval_and_p_equal_a_paired_t_test():
     assert found["p"] == pytest.approx(expected.pvalue)
 
 
-def test_holm_equals_the_correction_of_r():
-    assert verdicts.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # p.adjust(c(...), "holm")
-
-
 def test_unpaired_runs_are_left_out():
     lines = [each for each in comparison({"good": 0.05}) if (each["arm"], each["seed"]) != ("good", 5)]
     assert entry(verdicts.verdict(lines), "good")["overall"]["seeds"] == 4
@@ -97,7 +94,7 @@ def test_the_worth_of_a_gain_needs_a_rising_curve_of_scratch():
 
 def test_the_smallest_difference_is_shown_in_four_of_five_draws():
     random, seeds, deviation = np.random.default_rng(0), 5, 0.02
-    true = verdicts.smallest(deviation / np.sqrt(seeds), seeds)
+    true = significance.smallest(deviation / np.sqrt(seeds), seeds)
     drawn = true + deviation * random.standard_normal((4_000, seeds))
     assert np.mean(stats.ttest_1samp(drawn, 0, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.02)
 
@@ -130,3 +127,15 @@ def test_an_arm_is_compared_with_scratch_trained_for_the_pretraining_s_seconds()
     found = entry(verdicts.verdict(lines), "good")
     assert abs(found["longer"]["gain"]) < 0.005
     assert entry(verdicts.verdict(lines), "longer")["longer"] is None
+
+
+@pytest.mark.parametrize(("leaf", "warned"), [(0.0, True), (0.3, False)])
+def test_networks_that_predict_one_class_compare_nothing(leaf, warned):
+    lines = comparison({"spark": 0.0}, counts=(1, 4))
+    for each in lines:
+        each["steps"] = 120
+        each["metrics"]["iou"] = {"ground": 0.9, "leaf": leaf if each["labels"] == 1 else 0.5}
+    warnings = verdicts.verdict(lines, ("earlier",))["warnings"]
+    assert warnings[0] == "earlier"
+    assert (len(warnings) == 2) == warned
+    assert not warned or warnings[1].startswith("With 1 label, every network predicts only one class after 120 steps")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -118,3 +119,40 @@ def test_sigterm_ends_the_command_of_its_caller_and_records_its_seconds(tmp_path
         assert caller.stdout.read() == ""  # the command has ended
     assert caller.returncode == 128 + signal.SIGTERM
     assert commands.seconds(str(path)) > 0
+
+
+SAVES = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("saved", flush=True) or 143))
+print("began", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_command_is_asked_to_save_before_the_deadline_and_none_begins_after_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "RESERVE", 1.0)
+    log, deadline = str(tmp_path / "log"), time.monotonic() + 6.0
+    with pytest.raises(commands.Late, match="the minutes are over; the same command continues"):
+        commands.call([sys.executable, "-c", SAVES], {"deadline": deadline}, log)
+    assert time.monotonic() < deadline + 5.0
+    assert (tmp_path / "log").read_text() == "began\nsaved\n"
+    with pytest.raises(commands.Late):
+        commands.call([sys.executable, "-c", SAVES], {"deadline": deadline}, log)
+    assert (tmp_path / "log").read_text() == "began\nsaved\n"
+    assert commands.call([sys.executable, "-c", "print(1)"], {"deadline": commands.deadline(5)}, capture=True) == "1\n"
+
+
+def test_no_task_begins_after_the_deadline():
+    ran, todo = [], [1, 2, 3]
+
+    def run(task, share):
+        ran.append(task)
+        if task == 2:
+            time.sleep(max(0.0, deadline - commands.RESERVE - time.monotonic()))
+
+    deadline = time.monotonic() + commands.RESERVE + 0.5
+    commands.run_all(1, lambda running: todo.pop(0) if todo else None, run, lambda task, future: future.result(), deadline=deadline)
+    assert ran == [1, 2]
+    with pytest.raises(UserError, match=r"Expected minutes >= 0, where 0 has no limit; got -1\. Set --minutes\."):
+        commands.deadline(-1)
+    assert commands.deadline(0) == float("inf")

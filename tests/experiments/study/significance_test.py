@@ -90,3 +90,43 @@ def test_many_ranks_have_a_p_value_by_t_and_equal_ranks_have_none():
     found = stats.spearmanr(ours, theirs)
     np.testing.assert_allclose(significance.rank_correlation(ours, theirs), (found.statistic, found.pvalue))
     assert np.isnan(significance.rank_correlation([1, 1, 1], [1, 2, 3])).all()
+
+
+def test_holm_equals_the_correction_of_r_and_of_statsmodels():
+    assert significance.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # p.adjust(c(...), "holm")
+    expected = [0.04, 0.09, 0.09, 0.025, 0.09]  # multipletests(..., method="holm")
+    assert significance.holm([0.01, 0.04, 0.03, 0.005, 0.03]) == pytest.approx(expected)
+    assert significance.holm([0.6, 0.9]) == [1.0, 1.0]
+
+
+def test_paired_differences_are_tested_as_scipy_tests_them():
+    expected = stats.ttest_rel(OURS, THEIRS)
+    found = significance.paired(OURS - THEIRS)
+    low, high = expected.confidence_interval(0.95)
+    assert found[:3] == pytest.approx((np.mean(OURS - THEIRS), (high - low) / 2, expected.pvalue))
+    assert np.isnan(significance.paired([0.1])[1:]).all()
+    assert (significance.paired([0.1, 0.1]).p, significance.paired([0.0, 0.0]).p) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "comparisons", "expected"),
+    [(3, 1, 3.264044), (5, 1, 1.681997), (10, 1, 0.996002), (10, 2, 1.138854), (20, 4, 0.814591)],
+)
+def test_the_smallest_difference_equals_the_effect_size_of_statsmodels(seeds, comparisons, expected):
+    """TTestPower().solve_power(nobs=seeds, alpha=0.05 / comparisons, power=0.8): a mean in standard deviations of the differences."""
+    sample = np.random.default_rng(0).standard_normal(seeds)
+    found = significance.paired(sample, comparisons).smallest
+    assert found / np.std(sample, ddof=1) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_smallest_difference_is_shown_with_the_power_that_scipy_simulates():
+    shift = significance.smallest(1 / np.sqrt(10), 10)
+    random = np.random.default_rng(0)
+    found = stats.power(
+        lambda sample, axis: stats.ttest_1samp(sample, 0, axis=axis).pvalue,
+        lambda size: random.normal(shift, 1, size),
+        10,
+        significance=significance.CHANCE,
+        n_resamples=20_000,
+    )
+    assert found.power == pytest.approx(significance.POWER, abs=0.01)

@@ -71,6 +71,33 @@ def measure(tmp_path, jobs=1):
     return training.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, jobs)
 
 
+def test_rows_run_in_the_order_of_their_tiers_each_after_its_start():
+    tiers = ((("pretrained", "of another scale"), 1), (("scratch",), 1))
+    paper = types.SimpleNamespace(**vars(PAPER), TIERS=tiers)
+    first = [("denoising", 0), ("pretrained", 0), ("scratch", 0)]
+    after = [("denoising", 1), ("scratch", 1), ("pretrained", 1)]
+    assert [(row.name, seed) for row, seed in training.missing("no results", paper)] == [*first, *after]
+    assert [row.name for row, _ in training.missing("no results", PAPER)] == 2 * [row.name for row in PAPER.ROWS]
+
+
+def test_minutes_end_a_row_without_an_error_and_begin_no_other(calls, tmp_path, monkeypatch):
+    call, trained = commands.call, []
+
+    def slow(command, share, *rest, **how):
+        if command[2] == "experiments.segment":
+            trained.append(command)
+            raise commands.Late(commands.OVER)  # what `call` does with a process that it ends
+        return call(command, share, *rest, **how)
+
+    monkeypatch.setattr(commands, "call", slow)
+    deadline = commands.deadline(1)
+    monkeypatch.setattr(commands.time, "monotonic", lambda: deadline if trained else 0.0)
+    assert training.measure_missing("table", PAPER, str(tmp_path / "runs"), {}, deadline=deadline) == {}
+    assert len(trained) == 1
+    assert training.failures("table", PAPER, str(tmp_path / "runs")) == {}
+    monkeypatch.undo()
+
+
 def test_iou_by_light_and_without_modalities_has_a_name_of_its_own():
     light = {"dark": {"mean_iou": 0.2, "iou": {"disc": 0.3}}}
     every = {"present": ["image", "depth"], "missing": [], "mean_iou": 0.5, "iou": {"disc": 0.25}, "light": light}
