@@ -63,10 +63,11 @@ def get_config(argument: str = "denoise") -> ConfigDict:
         method,
         data_config(camvid_splits() if data else own, transforms=(spec(RandomCrop, height=64, width=64), spec(HorizontalFlip))),
         steps=steps,
-        batch_size=8,
+        batch_size=4,
         window=(64, 64),
         enlarge=True,
-        optimiser=warm_adamw(2e-3, steps, weight_decay=0.0),
+        # The first gradients are a hundred times larger than later ones, which a longer memory (b2) would damp.
+        optimiser=warm_adamw(2e-3, steps, weight_decay=0.0, b2=0.95, clip=0.1),
         next=f"restore --task={task}",
     )
 

@@ -2,7 +2,7 @@
 
 Command   python -m experiments.pretrain --config=scenes_small:spark,convnet
           python -m experiments.segment --config=scenes_small:unet,convnet --init=runs/scenes-small-spark-convnet
-Cost      see experiments/papers/scenes_labels_small.py      Expected  see experiments/results/scenes_labels_small.jsonl (test split)
+Cost      see experiments/papers/scenes_labels_small.py      Expected  not yet measured
 """
 
 from typing import Any

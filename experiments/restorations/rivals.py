@@ -15,8 +15,11 @@ from aeseg.types import UserError
 TUNED_ON = 4
 """Number of images, evenly spread, on which a rival's setting is chosen by PSNR against the clean image."""
 
-STRENGTHS = (4.0, 8.0, 12.0, 16.0, 20.0, 25.0, 30.0)
-"""Filter strengths h of non-local means, of its brightness and colours."""
+STRENGTHS = (0.4, 0.6, 0.7, 0.8, 1.0, 1.2)
+"""Filter strengths h of non-local means, of its brightness and colours, as multiples of the noise's standard deviation."""
+
+USUAL_SIGMA = 25 / 255
+"""Standard deviation for `STRENGTHS` if the noise is not Gaussian."""
 
 BALANCES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Weights of the Laplacian in scikit-image's Wiener filter."""
@@ -57,7 +60,10 @@ def of_task(noise: Noise) -> tuple[Rival, ...]:
             Rival("Lanczos (OpenCV)", lambda one, _: cv2.resize(one.image, _size(one, times), interpolation=cv2.INTER_LANCZOS4)),
         )
     wiener = Rival("Wiener (scikit-image)", lambda one, balance: _wiener(one.image, _blur(noise), balance), BALANCES)
-    return (wiener,) if task == "deblur" else (Rival("non-local means (OpenCV)", _non_local_means, STRENGTHS), wiener)
+    if task == "deblur":
+        return (wiener,)
+    sigma = 255 * next((each.sigma for each in noise if isinstance(each, noises.Gaussian)), USUAL_SIGMA)
+    return Rival("non-local means (OpenCV)", _non_local_means, tuple(round(sigma * each, 2) for each in STRENGTHS)), wiener
 
 
 def unchanged() -> Rival:
