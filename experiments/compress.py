@@ -82,7 +82,8 @@ def run(argv: Sequence[str]) -> int:
             if len(rows) < PICTURES:
                 rows.append({"name": f"{name}: {summary([made[path]])}", "image": image, "decompressed": file.image})
             progress.at(index + 1)
-    out.record({"init": flags.init, "quantiser": flags.quantiser, "images": made, "failed": failed})
+    numbers = {path: measures.without_nan(one) for path, one in made.items()}
+    out.record({"init": flags.init, "quantiser": flags.quantiser, "images": numbers, "failed": failed})
     if rows:
         panel = os.path.join(flags.output, "overview.png")
         columns = {column: [row[column] for row in rows] for column in ("image", "decompressed")}

@@ -24,7 +24,7 @@ def curves(path: str, points: Sequence[Point]) -> None:
     for axes, (metric, label) in zip(figure.subplots(1, 2), (("psnr", "PSNR, dB"), ("ms_ssim", "MS-SSIM")), strict=True):
         for coder in dict.fromkeys(point.coder for point in points):
             chosen = sorted((point.bits, getattr(point, metric)) for point in points if point.coder == coder)
-            axes.plot(*zip(*chosen, strict=True), marker="o", markersize=3, label=coder)
+            axes.plot([bits for bits, _ in chosen], [value for _, value in chosen], marker="o", markersize=3, label=coder)
         axes.set(xlabel="bits per pixel (real files)", ylabel=label, xscale="log")
         axes.grid(alpha=0.3)
     axes.legend()

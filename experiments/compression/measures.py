@@ -1,8 +1,9 @@
 """Sizes and qualities of compressed images: this codec, JPEG and WebP."""
 
 import io
-from collections.abc import Callable
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -36,6 +37,11 @@ def quality(image: UInt8[np.ndarray, "h w c"], decoded: UInt8[np.ndarray, "h w c
     error = np.mean(np.square(image.astype(np.float64) - decoded)) / 255**2
     one, other = (np.float32(each[None]) / 255 for each in (image, decoded))
     return {"psnr": float(-10 * np.log10(max(error, 1e-10))), "ms_ssim": float(compiled(one, other)[0])}
+
+
+def without_nan(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a line with None for NaN, which is not JSON."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in line.items()}
 
 
 def pillow(kind: str, setting: int) -> Coder:

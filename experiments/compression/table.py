@@ -60,7 +60,7 @@ def run(flags: Any, paths: Sequence[str]) -> int:
     about |= {"seconds": round(time.perf_counter() - began, 1), **provenance()}
     trained = {workdir: _trained(workdir, codec.identity.hex()) for workdir, codec in networks.items()}
     every = [{**point._asdict(), **trained.get(point.coder, {}), **about} for point in found] + [{**each, **about} for each in differences]
-    lines = [_without_nan(line) for line in every]
+    lines = [measures.without_nan(line) for line in every]
     files.write(os.path.join(flags.output, "table.json"), json.dumps(lines, indent=1) + "\n")
     drawing.curves(os.path.join(flags.output, "curves.png"), found)
     drawing.comparison(os.path.join(flags.output, "comparison.png"), kept, found, workdirs_)
@@ -153,9 +153,4 @@ def _add(workdir: str, points: Sequence[Point], differences: Sequence[Mapping[st
     for line in differences:
         if line["tested"] == workdir:
             scores |= {f"{name} from {line['anchor']}": line[name] for name in ("bd_rate_psnr", "bd_rate_ms_ssim")}
-    evaluations.add(workdir, f"files of {about['input']}", _without_nan({**scores, **about}))
-
-
-def _without_nan(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a line with None for NaN, which is not JSON."""
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in line.items()}
+    evaluations.add(workdir, f"files of {about['input']}", measures.without_nan({**scores, **about}))

@@ -118,7 +118,7 @@ def test_files_that_were_there_before_are_not_overwritten(workdir, photos, tmp_p
         (compress, ("--record",), "Set --table, too"),
         (compress, ("--input=nothing",), "matches none. Set --input to a file, a folder with .bmp"),
         (compress, ("--table", "--init="), "Expected workdirs between commas"),
-        (decompress, ("--init=nowhere",), "there is no nowhere/config.json"),
+        (decompress, ("--init=nowhere", f"--input={__file__}"), "there is no nowhere/config.json"),
         (decompress, ("--input=nothing",), "matches none. Set --input to a file, a folder with .aeseg"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
