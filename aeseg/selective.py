@@ -20,12 +20,12 @@ class Selective(masking.Random):
     """Hides as many units as `Random`; in training, a fraction `hard` of them are the units of the highest error, others are random.
 
     Wang and Stavness 2025 (arXiv 2512.06981) hide the patches of the highest reconstruction loss; Wang et al. 2023 ("HPM", arXiv
-    2304.05919, section 3.3) hide hard patches beside random ones, because a network that sees no easy patch learns nothing about hard
-    ones.  Evaluation hides random units, so that its numbers compare with other samplers.
+    2304.05919) hide patches of a high predicted loss beside random ones.  Evaluation hides random units, so that its numbers compare with
+    those of other samplers.
 
     Deviations: the errors are those of the network itself at this step, in evaluation mode, over ceil(1 / ratio) masks that together
     hide each unit (2512.06981: the network of the last of a few iterations; HPM: a predictor, trained with the error of a teacher); hard
-    is constant (HPM: rises from 0 to 0.5).  A step costs these masks' forward passes more.
+    is constant (HPM: from easy to hard).  A step costs these masks' forward passes more.
     """
 
     ratio: float = 0.75
@@ -38,8 +38,8 @@ class Selective(masking.Random):
     def by_error(self, key: Key[Array, "b"], h: int, w: int, error: Error) -> Bool[Array, "b {h} {w}"]:
         """Return the hidden units of each image: those of the highest error, then random units up to `count`."""
         units, count = h * w, self.count(h, w)
-        order, chance = (jax.vmap(lambda key, part=part: _numbers(key, part, units))(key) for part in (0, 1))
-        rank = _ranks(order)
+        rank = _ranks(jax.vmap(lambda row: _numbers(row, 0, units))(key))
+        chance = jax.vmap(lambda row: _numbers(row, 1, units))(key)
         total = times = jnp.zeros((len(key), h, w))
         for part in range(math.ceil(units / count)):
             first = min(part * count, units - count)

@@ -135,7 +135,7 @@ def _noisy(key: Array, values: Float[Array, "b h w d"], batch: Batch) -> Float[A
 
 def recipe(size: str = "small") -> ConfigDict:
     """Return the hyperprior of a size: tiny (tests), small (CPU), reference (the paper's for low rates)."""
-    fields = choose(size, tiny={"width": 4}, small={"width": 48}, reference={"width": 128})
+    fields = choose(size, tiny={"width": 4, "lmbda": 1e-4}, small={"width": 48}, reference={"width": 128})
     return spec(
         Hyperprior, encoder=part("aeseg.models.encoders", "gdn", size), decoder=part("aeseg.models.decoders", "gdn", size), **fields
     )

@@ -32,7 +32,7 @@ PERIOD = 1.0
 ALIVE = "aeseg/alive/"
 """Prefix of the heartbeats' keys in the store."""
 
-ADDRESS = "aeseg/line"
+ADDRESS = "aeseg/address"
 """Key of the first process's port, and of the token that the others send to it."""
 
 GRACE = 0.5
@@ -89,10 +89,15 @@ def losses_explained() -> Iterator[None]:
         raise
 
 
+def is_alone() -> bool:
+    """Return whether this process has not joined others."""
+    return not jax.distributed.is_initialized()
+
+
 def part() -> None:
     """Leave the other processes normally; wait until they leave, too."""
     global _parting
-    if jax.distributed.is_initialized() and not _parting:
+    if not is_alone() and not _parting:
         _parting = True
         state: Any = distributed.global_state
         state.client.key_value_set(f"{ALIVE}{state.process_id}", PARTED, allow_overwrite=True)

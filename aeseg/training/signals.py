@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 HEARD = (signal.SIGTERM, signal.SIGINT)
@@ -35,8 +35,8 @@ class Stopped(SystemExit):
 class _Listener:
     """The received signal, and the current reaction."""
 
-    def __init__(self) -> None:
-        self.number, self.when = 0, 0.0
+    def __init__(self, leaves: Callable[[], bool]) -> None:
+        self.number, self.when, self.leaves = 0, 0.0, leaves
         self.raises, self.limit, self.since = True, PATIENCE, time.monotonic()
 
     def handle(self, number: int, frame: FrameType | None) -> None:
@@ -44,6 +44,8 @@ class _Listener:
         first = not self.number
         self.number = self.number or number
         if first and self.raises:
+            if self.leaves():
+                leave(128 + number, "Stopped. The same command continues from the last checkpoint.")
             raise Stopped(number)
 
     def watch(self, pipe: socket.socket) -> None:
@@ -71,16 +73,18 @@ _listener: _Listener | None = None
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[None]:
+def listening(leaves: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Listen inside this context: the first SIGTERM or SIGINT raises Stopped in the main thread; the process ends after PATIENCE seconds.
 
-    A second Ctrl-C ends the process at once.  Inside another `listening`, or outside the main thread, this does nothing.
+    Outside `reacting` there is nothing to save: if `leaves()`, the process ends at once.  An exception could meet code that cannot pass
+    it on, such as XLA's calls of Python, and abort the process.  A second Ctrl-C ends the process at once.  Inside another `listening`, or
+    outside the main thread, this does nothing.
     """
     global _listener
     if _listener is not None or threading.current_thread() is not threading.main_thread():
         yield
         return
-    _listener = listener = _Listener()
+    _listener = listener = _Listener(leaves)
     reading, writing = socket.socketpair()
     writing.setblocking(False)
     thread = threading.Thread(target=listener.watch, args=(reading,), name="aeseg-signals", daemon=True)
@@ -114,14 +118,15 @@ def reacting(raises: bool, limit: float = PATIENCE) -> Iterator[None]:
     if _listener is None:
         yield
         return
-    before = _listener.raises, _listener.limit
+    before = _listener.raises, _listener.limit, _listener.leaves
     _listener.raises, _listener.limit, _listener.since = raises, limit, time.monotonic()
+    _listener.leaves = lambda: False
     try:
         if raises and _listener.number:
             raise Stopped(_listener.number)
         yield
     finally:
-        _listener.raises, _listener.limit = before
+        _listener.raises, _listener.limit, _listener.leaves = before
         _listener.since = time.monotonic()
 
 
@@ -134,6 +139,8 @@ def unhurried() -> Iterator[None]:
 
 def leave(code: int, text: str = "") -> None:
     """End the process and its worker processes at once, without waiting."""
+    with contextlib.suppress(RuntimeError, OSError, ValueError):  # a signal may have come during another write
+        sys.stdout.flush()
     if text:
         cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides the cursor
         os.write(2, f"{cursor}\n{text}\n".encode())

@@ -1,11 +1,12 @@
 """Nuclei (fluorescence, 256x256) or cracks in pavements (RGB, 400x400): crops of 64x64 at the images' own scale. Not published protocols.
 
 Nuclei: the 334 images of 256x256 of the Data Science Bowl 2018, stage 1, one folder per image with a mask per nucleus; 234 train, 50
-validate, 50 test. Ids name no slide: images that look alike stay together by their names alone. Cracks: train.txt, val.txt, test.txt.
+validate, 50 test. Ids name no slide, so neighbouring tiles of one slide cannot be kept apart; `inspect` finds no two images that look
+alike. Cracks: train.txt, val.txt, test.txt.
 
 Command   python -m experiments.pretrain --config=crops:spark,nuclei --config.data.root=nuclei
           python -m experiments.segment --config=crops:unet,nuclei --init=runs/crops-spark-nuclei --config.data.fraction=0.017
-Cost      about a minute of one core each      Expected  see experiments/results/nuclei_labels.jsonl (test split)
+Cost      aimed at one to two minutes of one core      Expected  not yet measured
 """
 
 from typing import Any

@@ -2,7 +2,7 @@
 
 Command   python -m experiments.pretrain --config=scenes_small:spark,convnet
           python -m experiments.segment --config=scenes_small:unet,convnet --init=runs/scenes-small-spark-convnet
-Cost      see experiments/papers/scenes_labels_small.py      Expected  see experiments/results/scenes_labels_small.jsonl (test split)
+Cost      see experiments/papers/scenes_labels_small.py      Expected  not yet measured
 """
 
 from typing import Any
@@ -37,7 +37,8 @@ def get_config(argument: str = "unet,convnet") -> ConfigDict:
         method = recipe("aeseg.methods", name)
         encoder.update({"has_mask_token": True} if name == "simmim" else {})
         method.encoder = encoder
-        method.update({"unit": 8} if name == "simmim" else {})
+        if name == "simmim":
+            method.unit, method.decoder.stride = 8, encoder.patch
     sizes = {"train": IMAGES, "validation": 256, "test": 512}
     splits = {split: spec(Scenes, split=split, records=records, height=SIDE, width=SIDE) for split, records in sizes.items()}
     steps = number(600 if segments else 6_000)

@@ -37,7 +37,7 @@ def main(command: Callable[[Sequence[str]], int | None], trains: bool = False) -
     """
     if not trains:
         sys.exit(guarded(command, sys.argv))
-    with signals.listening():
+    with signals.listening(leaves=cluster.is_alone):
         code = guarded(command, sys.argv)
         if code > 128:
             cluster.part()

@@ -118,7 +118,7 @@ def of_folder(root):
         (segment, ("--config.transfer=all",), "transfer must be one of.*got 'all'"),
         (segment, ("--config.transfer=linear-probe",), "--init"),
         (segment, ("--config.class_weights=mean",), "class_weights must be one of"),
-        (segment, ("--config.class_weights=segnet",), "of CamVid's classes, sky, .*; the data have.*background"),
+        (segment, ("--config.class_weights=segnet",), "for CamVid's classes, sky, .*; the data have.*background"),
         (segment, ("--config.method.classes=3",), "The model has 3 classes; the training data have 8: background, "),
         (evaluate, (), "config.json"),
         (evaluate, ("--split=tset",), "train, validation, test; got 'tset'"),

@@ -157,7 +157,7 @@ def test_continuing_needs_a_segmenter_with_the_same_head_and_neck(tmp_path, caps
     ):
         config = cli.load_config("camvid_small:unet,vit")
         config.update_from_flattened_dict({f"method.{field}": value})
-        with pytest.raises(UserError, match=rf"(?s)the one of .* differs from this run's:\n  {line}\nGive the run this head and neck"):
+        with pytest.raises(UserError, match=rf"(?s)the model of .* differs:\n  {line}\nGive the run this head and neck"):
             init.weights(config, {}, path, "all")
     config = cli.load_config("camvid_small:unet,vit")
     config.method.neck[0].norm = "none"
@@ -181,7 +181,7 @@ def test_a_mask_token_is_kept_only_by_masked_methods(tmp_path):
     begin = init.weights(segmenting, {}, str(tmp_path / "simmim"), "encoder")
     assert not segmenting.method.encoder.has_mask_token
     started, lines = begin(fresh(segmenting))
-    assert "Left out the encoder's mask_token: nothing is hidden from it here." in lines
+    assert "Left out the encoder's mask_token: this run hides nothing from it." in lines
     assert "mask_token" not in started.params["encoder"]
     hiding = cli.load_config("pretrain:simmim,tiny")
     begin = init.weights(hiding, {}, str(tmp_path / "masked"), "what fits")

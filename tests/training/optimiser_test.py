@@ -171,5 +171,5 @@ def test_an_encoder_may_have_its_own_learning_rate_and_invalid_rates_are_refused
         optimisers.sgd(1.0, steps=1, rates=(("encoder/*", -1.0),))
     with pytest.raises(UserError, match=r"thaw=\(3, 4\) needs paths that stand still until then\. Set --config\.optimiser\.freeze"):
         optimisers.sgd(1.0, steps=1, thaw=(3, 4))
-    with pytest.raises(UserError, match=r"the step of their whole rate; got \(4, 3\)"):
+    with pytest.raises(UserError, match=r"the first at the full learning rate; got \(4, 3\)"):
         optimisers.sgd(1.0, steps=1, freeze=("encoder/*",), thaw=(4, 3))
