@@ -15,6 +15,9 @@ from .rivals import Rival
 
 OURS = "network"
 
+SMALLEST = 11
+"""Smallest height and width of an image: the window of SSIM."""
+
 Scores = dict[str, dict[str, list[float]]]
 """{method: {"psnr": of each image, "ssim": of each image}}."""
 
@@ -27,11 +30,9 @@ def psnr(clean: np.ndarray, image: np.ndarray) -> float:
 
 
 def ssim(clean: np.ndarray, image: np.ndarray) -> float:
-    """Return scikit-image's SSIM with the window of Wang et al. 2004; NaN for an image of fewer than 11 pixels on a side."""
+    """Return scikit-image's SSIM with the window of Wang et al. 2004."""
     from skimage.metrics import structural_similarity
 
-    if min(clean.shape[:2]) < 11:
-        return float("nan")
     how = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return float(structural_similarity(clean, image, data_range=255, channel_axis=-1, **how))
 
@@ -55,8 +56,9 @@ def compared(
         image = restoration.fitting(image, noise)
         if image.dtype != np.uint8 or image.shape[-1] != 3:
             raise UserError(f"--table compares 8-bit RGB images; {name} has {image.shape[-1]} channels of {image.dtype}. Convert it.")
-        if min(image.shape) == 0:
-            raise UserError(f"{name} has fewer pixels than the network enlarges by. Take it out.")
+        if min(image.shape[:2]) < SMALLEST:
+            h, w = image.shape[:2]
+            raise UserError(f"{name} has {h}x{w} pixels; SSIM needs at least {SMALLEST}x{SMALLEST}. Take it out.")
         return name, image, restoration.degraded(image, noise, seed, index)
 
     some = _spread(len(clean), rivals.TUNED_ON)

@@ -18,6 +18,7 @@ from aeseg.models.decoders import unet
 from aeseg.models.encoders import convnet
 from aeseg.runs import workdir as workdirs
 from aeseg.spec import spec
+from aeseg.types import UserError
 from experiments import restore
 from experiments.configs import restoration as config
 from experiments.console import cli
@@ -209,7 +210,8 @@ def test_scores_of_the_table_are_scikit_images():
     how = {"channel_axis": -1, "gaussian_weights": True, "use_sample_covariance": False, "data_range": 255}
     assert table.ssim(BLOCKS, noisy) == structural_similarity(BLOCKS, noisy, **how)
     assert table.psnr(BLOCKS, BLOCKS) == 100
-    assert np.isnan(table.ssim(BLOCKS[:8], BLOCKS[:8]))
+    with pytest.raises(UserError, match=r"tiny has 8x48 pixels; SSIM needs at least 11x11\. Take it out."):
+        table.compared([("tiny", BLOCKS[:8])], (noises.Gaussian(0.1),), 0, lambda one, name: one.image)
 
 
 def test_gains_are_of_the_same_images():
