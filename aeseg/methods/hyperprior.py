@@ -103,7 +103,7 @@ class Hyperprior(nn.Module):
         grey = each / jnp.maximum(jnp.max(each, axis=(1, 2), keepdims=True), 1e-9)
         stride = image.shape[1] // bits.shape[1]
         grey = jnp.repeat(jnp.repeat(grey, stride, axis=1), stride, axis=2)
-        return {"image": image, "reconstruction": values.clip(0, 1), "bits": grey}
+        return {"image": image, "reconstruction": values.clip(0, 1), "spent bits": grey}
 
     def latent(self, image: Float[Array, "b _ _ c"]) -> Float[Array, "b h w d"]:
         """Return y of images, not rounded."""

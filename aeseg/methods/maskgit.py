@@ -178,9 +178,11 @@ class MaskedCodes(nn.Module):
         """
         start = jnp.sum(hidden, axis=(1, 2))
 
-        def decode(method: MaskedCodes, carry: tuple[Array, Array], step: Array) -> tuple[tuple[Array, Array], None]:
+        network, variables = self.network.unbind()
+
+        def decode(carry: tuple[Array, Array], step: Array) -> tuple[tuple[Array, Array], None]:
             codes, hidden = carry
-            log_probability = jax.nn.log_softmax(method.network(codes, hidden, train=False))
+            log_probability = jax.nn.log_softmax(network.apply(variables, codes, hidden, train=False))
             rows = jax.vmap(jax.random.fold_in, in_axes=(0, None))(key, step)
             of_code, of_noise = jnp.moveaxis(jax.vmap(jax.random.split)(rows), 1, 0)
             drawn = jax.vmap(jax.random.categorical)(of_code, log_probability)
@@ -190,8 +192,7 @@ class MaskedCodes(nn.Module):
             left = jnp.clip(hidden_after(start, step / steps), 0, jnp.maximum(jnp.sum(hidden, axis=(1, 2)) - 1, 0))
             return (jnp.where(hidden, drawn, codes), _lowest(confidence, left)), None
 
-        scanned = nn.scan(decode, variable_broadcast=True, split_rngs={}, length=steps)
-        (codes, _), _ = scanned(self, (codes, hidden), jnp.arange(1, steps + 1))
+        (codes, _), _ = jax.lax.scan(decode, (codes, hidden), jnp.arange(1, steps + 1))
         return codes
 
     def _hidden(self, batch: Batch, train: bool) -> tuple[Int[Array, "b h w"], Bool[Array, "b h w"]]:

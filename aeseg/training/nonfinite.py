@@ -54,7 +54,7 @@ def skipping(step: Callable[[TrainState, Batch], tuple[TrainState, Terms]]) -> C
     """
 
     def guarded(state: TrainState, batch: Batch) -> tuple[TrainState, Terms]:
-        new, terms = step(state, batch)
+        new, terms = jax.lax.optimization_barrier(step(state, batch))  # compiled as without skipping: equal bit for bit
         finite = jnp.isfinite(terms["loss"].total) & jnp.isfinite(terms["gradient_norm"].total)
         kept = jax.tree.map(lambda before, after: jnp.where(finite, after, before), state, new)
         counted = jax.tree.map(lambda number: jnp.where(finite, number, jnp.zeros_like(number)), dict(terms))

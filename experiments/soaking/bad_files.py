@@ -98,7 +98,7 @@ def labels(dice: np.random.Generator) -> Iterator[tuple[str, str, Write]]:
         "transposed and cut": whole[:15].T,
         "with the value 3": np.where(whole == 2, 3, whole),
         "with the value 254": np.where(whole == 2, 254, whole),
-        "of 16 bits with 1000": np.where(whole == 2, 1000, whole).astype(np.uint16),
+        "of 16 bits with 1000": np.where(whole == 2, np.uint16(1000), whole),
         "in colours": dice.integers(0, 256, (16, 16, 3)).astype(np.uint8),
         "of one pixel": whole[:1, :1],
     }

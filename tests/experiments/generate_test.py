@@ -40,7 +40,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _started(monkeypatch):
-    monkeypatch.setattr(process, "start", lambda: None)
+    monkeypatch.setattr(process, "start", lambda trains=False: None)
 
 
 def generated(workdir, output, *flags):

@@ -58,5 +58,5 @@ def test_one_channel_needs_no_axis():
 
 
 def test_patches_that_do_not_fill_the_spectrogram_are_named():
-    with pytest.raises(UserError, match="patches of 7 frames x 16 bands; sound has 10 frames and 80 bands"):
+    with pytest.raises(UserError, match="sound has 10 frames and 80 bands, and a patch has 7 frames and 16 bands"):
         Audio(patch=(7, 16)).grid(BATCH)
