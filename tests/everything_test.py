@@ -169,6 +169,7 @@ def test_tests_mirror_the_code():
         "everything",
         "imports",
         "lanes",
+        "registered_papers",
         "launch",
         "main",
         "own_images",

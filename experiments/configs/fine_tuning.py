@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from aeseg.models.decoders.unet import UNetDecoder
 from aeseg.spec import spec
 from aeseg.types import UserError
-from experiments.configs import camvid_labels, drive
+
+from . import camvid_labels, drive
 
 ARGUMENTS = ("drive", "camvid")
 SIZES = {"drive": 6, "camvid": 32}

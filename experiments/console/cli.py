@@ -19,6 +19,7 @@ from aeseg.runs.data import SPLITS
 from aeseg.training import cluster, signals
 from aeseg.types import UserError
 
+from .. import configs as config_files
 from . import helps
 
 CONFIGS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
@@ -155,11 +156,13 @@ def call_file(config_name: str, path: str, function: str) -> tuple[Any, Any]:
 
 
 def _module(path: str) -> Any:
-    """Import the config file as a module."""
-    loader = importlib.util.spec_from_file_location("aeseg_config", path)
-    module = importlib.util.module_from_spec(loader)  # type: ignore[arg-type]
-    loader.loader.exec_module(module)  # type: ignore[union-attr]
-    return module
+    """Import the config file as a module; a file of experiments/configs may import others of its package."""
+    own = os.path.dirname(os.path.abspath(path)) == CONFIGS
+    name = f"{config_files.__name__}.{os.path.splitext(os.path.basename(path))[0]}" if own else "aeseg_config"
+    loader = importlib.util.spec_from_file_location(name, path)
+    loaded = importlib.util.module_from_spec(loader)  # type: ignore[arg-type]
+    loader.loader.exec_module(loaded)  # type: ignore[union-attr]
+    return loaded
 
 
 def data_flags(flags: SimpleNamespace) -> list[str]:
