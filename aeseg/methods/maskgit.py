@@ -182,7 +182,8 @@ class MaskedCodes(nn.Module):
 
         def decode(carry: tuple[Array, Array], step: Array) -> tuple[tuple[Array, Array], None]:
             codes, hidden = carry
-            log_probability = jax.nn.log_softmax(network.apply(variables, codes, hidden, train=False))
+            logits: Any = network.apply(variables, codes, hidden, train=False)
+            log_probability = jax.nn.log_softmax(logits)
             rows = jax.vmap(jax.random.fold_in, in_axes=(0, None))(key, step)
             of_code, of_noise = jnp.moveaxis(jax.vmap(jax.random.split)(rows), 1, 0)
             drawn = jax.vmap(jax.random.categorical)(of_code, log_probability)
