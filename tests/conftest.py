@@ -67,6 +67,8 @@ LONG = {
     "tests/experiments/study/together_test.py": 40,
     "tests/experiments/soak_test.py": 40,
     "tests/runs/init_test.py": 40,
+    "tests/experiments/generate_test.py": 50,
+    "tests/experiments/anomalies_test.py": 45,
     "tests/experiments/own_images_test.py": 35,
     "tests/experiments/study/fleets_test.py": 35,
     "tests/methods/variational_test.py": 35,
