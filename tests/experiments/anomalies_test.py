@@ -7,10 +7,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from aeseg.runs import workdir as workdirs
 from experiments import anomalies, pretrain
 from experiments.console import cli
-from experiments.machine import process
 from tests.experiments import untrained
 
 SIZE = 48
@@ -52,13 +50,7 @@ def textures(tmp_path_factory):
 def run(monkeypatch, tmp_path):
     """Return a function that runs `anomalies` on a network in place of the workdir's, and returns the exit code."""
     monkeypatch.chdir(tmp_path)
-
-    def call(trained, *flags):
-        monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step: trained)
-        monkeypatch.setattr(process, "start", lambda: None)
-        return cli.guarded(anomalies.run, ["anomalies", "--init=run", *flags])
-
-    return call
+    return lambda trained, *flags: untrained.called(monkeypatch, anomalies, trained, "--init=run", *flags)
 
 
 def test_foreign_patches_are_found_by_an_autoencoder_of_the_texture(textures, tmp_path, monkeypatch, capsys):

@@ -47,13 +47,7 @@ def bayesian():
 def run(monkeypatch, tmp_path):
     """Return a function that runs an entry point on a network in place of the workdir's, and returns the exit code."""
     monkeypatch.chdir(tmp_path)  # the default output is predictions/
-
-    def call(entry_point, trained, *flags):
-        monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step: trained)
-        monkeypatch.setattr(process, "start", lambda: None)
-        return cli.guarded(entry_point.run, ["program", f"--workdir={tmp_path}", *flags])
-
-    return call
+    return lambda entry_point, trained, *flags: untrained.called(monkeypatch, entry_point, trained, f"--workdir={tmp_path}", *flags)
 
 
 @pytest.fixture

@@ -16,13 +16,11 @@ from aeseg.inference import restoration
 from aeseg.methods.denoising import Denoising
 from aeseg.models.decoders import unet
 from aeseg.models.encoders import convnet
-from aeseg.runs import workdir as workdirs
 from aeseg.spec import spec
 from aeseg.types import UserError
 from experiments import restore
 from experiments.configs import restoration as config
 from experiments.console import cli
-from experiments.machine import process
 from experiments.recorded import measurements
 from experiments.restorations import results, rivals, table
 from tests.experiments import untrained
@@ -45,13 +43,7 @@ def networks():
 def run(monkeypatch, tmp_path):
     """Return a function that runs `restore` on a network in place of the workdir's, and returns the exit code."""
     monkeypatch.chdir(tmp_path)
-
-    def call(trained, *flags):
-        monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step: trained)
-        monkeypatch.setattr(process, "start", lambda: None)
-        return cli.guarded(restore.run, ["restore", f"--init={tmp_path / 'run'}", *flags])
-
-    return call
+    return lambda trained, *flags: untrained.called(monkeypatch, restore, trained, f"--init={tmp_path / 'run'}", *flags)
 
 
 @pytest.fixture

@@ -6,10 +6,13 @@ import jax.numpy as jnp
 from aeseg.data.sources.scenes import CLASSES, Scenes
 from aeseg.methods import denoising
 from aeseg.methods.segmenter import Segmenter
+from aeseg.runs import workdir as workdirs
 from aeseg.runs.configs import data_config, run_config, warm_adamw
 from aeseg.runs.data import SPLITS
 from aeseg.runs.workdir import Trained
 from aeseg.spec import build, from_json, recipe, spec, to_json
+from experiments.console import cli
+from experiments.machine import process
 
 
 def config_of(method, transforms=()):
@@ -23,6 +26,13 @@ def config_of(method, transforms=()):
 def _trained(method, variables):
     run = build(config_of(method))
     return Trained(run, run.method, variables, 7)
+
+
+def called(monkeypatch, command, trained, *flags):
+    """Run a command on a network in place of the workdir's; return the exit code."""
+    monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step: trained)
+    monkeypatch.setattr(process, "start", lambda: None)
+    return cli.guarded(command.run, ["program", *flags])
 
 
 def segmenter():
