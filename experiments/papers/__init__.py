@@ -1,7 +1,7 @@
 """Tables of results, one per file; the file name is the table's name.  A row runs a command with a config and its changes."""
 
 import fnmatch
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
@@ -23,6 +23,17 @@ FIXED_POSITIONS: dict[str, object] = {"position_tables": "kept"}
 """Field of the recorded rows with a vision transformer with fixed positions.  Without it, the rows would be measured again."""
 
 RATE, RATES = "optimiser.learning_rate", (5e-4, 2e-3, 6e-3, 1.2e-2)
+
+
+def on_demand(module: str, rows: Callable[[], tuple[Row, ...]]) -> Callable[[str], tuple[Row, ...]]:
+    """Return the `__getattr__` of a table whose ROWS depend on recorded results: `rows` is called when ROWS is asked for."""
+
+    def attribute(name: str) -> tuple[Row, ...]:
+        if name != "ROWS":
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        return rows()
+
+    return attribute
 
 
 def selected(rows: Sequence[Row], pattern: str) -> tuple[Row, ...]:

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..recorded import measurements
-from . import Row, reference_tuning
+from . import Row, on_demand, reference_tuning
 from .reference_tuning import TRIALS
 
 TITLE = {"cpu": "The reference text: CIFAR-10 (5,000 + 1,000 images) and scenes, 32x32", "paper": "The reference example: all of CIFAR-10"}
@@ -138,12 +138,13 @@ def winner() -> dict[str, Any]:
     return dict(TRIALS[max(TRIALS, key=lambda name: sum(scores[name]))])
 
 
-def __getattr__(name: str) -> tuple[Row, ...]:
-    """Return ROWS when asked for, with the recorded winner of the tuning."""
-    if name != "ROWS":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def every_row() -> tuple[Row, ...]:
+    """Return the rows, with the recorded winner of the tuning."""
     images = Row("example, all images", "pretrain", "cifar10", scale="paper")
     return (*_example(), *_objective(), *_codes(), *_classifiers(), *_data(), *_tuned(winner()), images)
+
+
+__getattr__ = on_demand(__name__, every_row)
 
 
 NOTE = {

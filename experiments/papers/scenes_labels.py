@@ -64,12 +64,13 @@ def _rows(arm: Arm, rate: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def __getattr__(name: str) -> tuple[Row, ...]:
-    """Return ROWS when asked for, with the recorded learning rates."""
-    if name != "ROWS":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def every_row() -> tuple[Row, ...]:
+    """Return the rows, with the recorded learning rates."""
     rates = chosen()
     return tuple(row for arm in ARMS for row in _rows(arm, rates.get(arm.name, {})))
+
+
+__getattr__ = papers.on_demand(__name__, every_row)
 
 
 def _tier(*arms: str, ending: str = "") -> tuple[str, ...]:
