@@ -123,12 +123,12 @@ def test_its_encoder_starts_a_segmenter():
 
 def test_pictures_are_the_image_its_reconstruction_and_where_the_bits_are(variables):
     shown = jitted.apply(OURS, variables, BATCH, method="show")
-    assert list(shown) == ["image", "reconstruction", "bits"]
+    assert list(shown) == ["image", "reconstruction", "spent bits"]
     assert all(picture.min() >= 0 and picture.max() <= 1 for picture in shown.values())
     latent, hyper = (jnp.round(each) for each in features(variables))
     scales, _ = parts(variables, latent, hyper)
     each = np.array([torch_bits(latent[:1, y : y + 1, x : x + 1], scales[:1, y : y + 1, x : x + 1])[0] for y in range(3) for x in range(4)])
-    np.testing.assert_allclose(shown["bits"][0, ::4, ::4, 0].ravel(), each / each.max(), rtol=1e-3)
+    np.testing.assert_allclose(shown["spent bits"][0, ::4, ::4, 0].ravel(), each / each.max(), rtol=1e-3)
 
 
 @pytest.mark.parametrize("fields", [{"lmbda": 0.0}, {"width": 0}])
