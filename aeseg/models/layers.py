@@ -3,7 +3,8 @@
 Parameters are float32, with the names and shapes of linen's layers (`kernel` height, width, in, out; `bias`).
 Kernels are initialised by He et al. 2015 (arXiv 1502.01852, equation 10), for a ReLU after the layer.  Other initialisers: "lecun", for
 layers without a ReLU; "bilinear", for upsampling; "narrow" (normal, 0.02, truncated at two standard deviations), for transformers and
-ConvNeXt; "he_out" (normal, variance 2 / (k^2 out); He et al. 2015, equation 14), for ResNets, as in torchvision and timm.
+ConvNeXt; "he_out" (normal, variance 2 / (k^2 out); He et al. 2015, equation 14), for ResNets, as in torchvision and timm; "zeros", for
+the last layer of a network that predicts a residual.
 """
 
 from collections.abc import Callable
@@ -74,6 +75,7 @@ INITIALISERS = {
     "he_out": nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
     "lecun": nn.initializers.lecun_normal(),
     "narrow": nn.initializers.truncated_normal(0.02),
+    "zeros": nn.initializers.zeros_init(),
 }
 
 

@@ -6,8 +6,8 @@ Command   python -m experiments.pretrain --config=restoration:denoise --config.d
 Cost      not yet measured      Expected  not yet measured
 
 The noise is --config.method.noise[0]: --config.method.noise[0].sigma=0.05 for cleaner photographs.  The network subtracts the noise
-that it predicts (DnCNN, Zhang et al. 2017).  Crops keep the images' own scale.  No norm: a restored value depends on its surroundings,
-not on the statistics of a batch.
+that it predicts (DnCNN, Zhang et al. 2017); its last convolution starts at zero, so at first it returns its input.  Crops keep the
+images' own scale.  No norm: a restored value depends on its surroundings, not on the statistics of a batch.
 """
 
 import os
@@ -50,7 +50,7 @@ def get_config(argument: str = "denoise") -> ConfigDict:
     method = spec(
         Denoising,
         encoder=spec(ConvNet, widths=(16, 32, 64), convolutions=2, bottleneck=128, mean=(0.45,), std=(0.25,)),
-        decoder=spec(UNetDecoder, convolutions=1),
+        decoder=spec(UNetDecoder, convolutions=1, initialiser="zeros"),
         noise=NOISES[task],
         objective="squared_error",
         output="linear",
@@ -58,7 +58,7 @@ def get_config(argument: str = "denoise") -> ConfigDict:
         visible_weight=0.05 if task == "inpaint" else 1.0,  # outside the holes nothing is to do
     )
     own = {split: spec(Folder, root="data/folder", split=split, images_only=True) for split in SPLITS}
-    steps = number(1500)
+    steps = number(5000)
     return run_config(
         method,
         data_config(camvid_splits() if data else own, transforms=(spec(RandomCrop, height=64, width=64), spec(HorizontalFlip))),
@@ -66,8 +66,7 @@ def get_config(argument: str = "denoise") -> ConfigDict:
         batch_size=4,
         window=(64, 64),
         enlarge=True,
-        # The first gradients are a hundred times larger than later ones, which a longer memory (b2) would damp.
-        optimiser=warm_adamw(2e-3, steps, weight_decay=0.0, b2=0.95, clip=0.1),
+        optimiser=warm_adamw(6e-3, steps, weight_decay=0.0),
         next=f"restore --task={task}",
     )
 

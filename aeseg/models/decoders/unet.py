@@ -13,18 +13,19 @@ class UNetDecoder(nn.Module):
     """Reconstructs the image through skips at every stride (Ronneberger et al. 2015, figure 1); for corrupted input only.
 
     An uncorrupted image would pass through the finest skip. Hidden or noisy parts need the deep features (Brempong et al. 2022,
-    arXiv 2205.11423, pretrain such a decoder by denoising). Values are unbounded.
+    arXiv 2205.11423, pretrain such a decoder by denoising). Values are unbounded. `initialiser` is of the last convolution; with zeros the first values are 0.
     """
 
     widths: tuple[int, ...] = ()
     convolutions: int = 2
     norm: str = "none"
     channels: int = 3
+    initialiser: str = "lecun"
     dtype: str = "float32"
 
     @nn.compact
     def __call__(self, pyramid: Pyramid, *, train: bool) -> Float[Array, "b h w _"]:
-        path = UNetHead(self.channels, self.widths, self.convolutions, self.norm, dtype=self.dtype, name="path")
+        path = UNetHead(self.channels, self.widths, self.convolutions, self.norm, initialiser=self.initialiser, dtype=self.dtype, name="path")
         values = path(pyramid, train=train)
         return values[min(values)]
 

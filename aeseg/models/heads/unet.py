@@ -18,6 +18,7 @@ class UNetHead(nn.Module):
 
     widths             channels at each stride, coarse to fine; (): the channels of the encoder's features
     deep_supervision   number of coarser strides that also get logits (Lee et al. 2015; U-Net++), for the loss
+    initialiser        of the 1x1 convolution (`layers`)
     """
 
     classes: int
@@ -26,6 +27,7 @@ class UNetHead(nn.Module):
     norm: str = "none"
     use_bias: bool = True
     deep_supervision: int = 0
+    initialiser: str = "lecun"
     dtype: str = "float32"
 
     @nn.compact
@@ -42,7 +44,7 @@ class UNetHead(nn.Module):
             block = layers.ConvolutionBlock(width, self.convolutions, self.norm, self.use_bias, self.dtype, name=f"level{stride}")
             features = block(features, train=train)
             if index >= len(strides) - 1 - self.deep_supervision:
-                score = layers.Convolution(self.classes, size=1, initialiser="lecun", dtype=self.dtype, name=f"logits{stride}")
+                score = layers.Convolution(self.classes, size=1, initialiser=self.initialiser, dtype=self.dtype, name=f"logits{stride}")
                 logits[stride] = score(features)
         return logits
 
