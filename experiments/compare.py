@@ -25,7 +25,7 @@ from aeseg import files
 from aeseg.types import UserError
 
 from .comparison import arms as arms_of
-from .comparison import data, health, plan, records
+from .comparison import data, health, plan, records, schedule
 from .comparison.clock import Clock
 from .comparison.plan import Costs, Part, Plan
 from .comparison.timing import measured
@@ -89,8 +89,7 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
     wanted = Plan(parts, counts, flags.seeds, flags.trials, flags.steps, len(images.validation), len(images.test))
     asked = {"arms": list(arms), "labels": list(counts), "trials": flags.trials, "steps": flags.steps, "window": side, "batch": flags.batch}
     with Progress("compare", 100, unit="%") as bar:
-        shared = flags.copies > 1
-        work = Work(output, images, arms, wanted, Costs({}, {}, {}, 0.0, 0.0), (side, side), flags.batch, Clock(bar), provenance(), shared)
+        work = Work(output, images, arms, wanted, Costs({}, {}, {}, 0.0, 0.0), (side, side), flags.batch, Clock(bar), provenance())
         with alone(output):
             known = kept_plan(output, asked, flags.seeds)
             if known is None:
@@ -99,16 +98,16 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
                 known = plan.fitted(wanted, costs, budget), costs
                 write_plan(output, asked, flags.seeds, *known)
         clock = Clock(bar, began + 60 * flags.minutes - plan.RESERVE, sum(plan.seconds(*known).values()))
-        work = dataclasses.replace(work, plan=known[0], costs=known[1], clock=clock, most_seeds=flags.seeds)
+        work = dataclasses.replace(work, plan=known[0], costs=known[1], clock=clock)
         bar.restart()
         bar.say(plan.told(*known, 60 * flags.minutes - (time.monotonic() - began)))
-        work.all()
+        schedule.finish(work, flags.seeds, shared=flags.copies > 1)
         for line in work.lines("health"):
             first = next(other for other in work.lines("health") if (other["arm"], other["step"]) == (line["arm"], 0))
             now, untrained = (health.Health(each["probe"], each["rank"]) for each in (line, first))
             if (text := health.warning(line["arm"], line["step"], now, untrained)) and not work.is_warned(line["arm"]):
                 work.warn(text)
-        bar.at(100, task="tables and pictures")
+        bar.at(100, task="tables and pictures", left=plan.RESERVE)
         with alone(output):
             return records.write(work, *following(flags, output, work.plan))
 

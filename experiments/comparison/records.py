@@ -19,6 +19,7 @@ from aeseg.types import IGNORE, UserError
 
 from ..recorded.rows import Row
 from ..study import formats, plot, summary
+from . import training
 from . import verdict as verdicts
 from .data import Spread
 from .work import Work
@@ -54,7 +55,7 @@ def write(work: Work, commands: Mapping[str, str], following: str) -> dict[str, 
         text(work.folder, "winner.json", spec.to_json(config))
         pictures(work, best, lines)
     try:
-        plot.write(os.path.join(work.folder, "plot.png"), paper, measured(lines))
+        plot.write(os.path.join(work.folder, "plot.png"), paper, measured(lines), len(work.images.train))
     except UserError as error:  # matplotlib is an extra
         work.clock.bar.say(str(error))
     return verdict
@@ -147,7 +148,7 @@ def _right(prediction: np.ndarray, label: np.ndarray) -> float:
 
 def _predicted(work: Work, path: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:
     run = spec.build_run(workdir.stored_config(path))
-    predict = work.predictor(run, saved.load_variables(os.path.join(path, "checkpoints"))[1])
+    predict = training.predictor(work, run, saved.load_variables(os.path.join(path, "checkpoints"))[1])
     return [np.argmax(logits, axis=-1).astype(np.int32) for logits in sliding(predict, images, tuple(run.window), batch=work.batch)]
 
 
