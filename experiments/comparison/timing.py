@@ -21,9 +21,9 @@ from .work import Work
 
 
 def measured(work: Work, arms: dict[str, Arm], until: float) -> Costs:
-    """Time a step of each segmentation and pretraining, an image of each encoder, and the overhead of a run.
+    """Time a step of each segmentation and pretraining, the scoring of an image by each encoder, and the overhead of a run.
 
-    Leaves out the parts that have not begun at the time `until`.
+    Leaves out the parts that have not begun at the time `until`, on the clock of `time.monotonic`.
     """
     costs = Costs({}, {}, {}, 0.0, 0.0)
     path = os.path.join(work.folder, "timing")
