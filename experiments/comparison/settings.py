@@ -39,11 +39,11 @@ def segmentation(
     )
 
 
-def pretraining(images: Images, arm: Arm, window: tuple[int, int], batch: int, steps: int, quarters: int = 4) -> ConfigDict:
+def pretraining(images: Images, arm: Arm, window: tuple[int, int], batch: int, steps: int) -> ConfigDict:
     """Return the config of an arm's pretraining, which reads no labels."""
     method = arm.pretraining.copy_and_resolve_references()
     method.encoder = _on(window, method.encoder)
-    quarter = -(-steps // quarters)
+    quarter = -(-steps // 4)
     paced = {**_paced(steps), "evaluate_every": quarter, "save_every": quarter}
     data, optimiser = _data(images.bare, window, 1.0), warm_adamw(PRETRAINING_RATE, steps)
     return run_config(method, data, steps=steps, batch_size=batch, window=window, optimiser=optimiser, next="folder:unet", **paced)
