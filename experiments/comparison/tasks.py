@@ -84,21 +84,28 @@ def score(work: Work, arm: Arm, labels: int, seed: int) -> None:
         began = time.perf_counter()
         variables = saved.load_variables(os.path.join(path, "checkpoints"))[1]
         tested = scores.segmentation(run, training.predictor(work, run, variables), work.test, batch=work.batch)
-        pretrained = os.path.relpath(work.workdir(arm, "pretraining"), work.folder) if arm.pretraining else arm.public
         line: dict[str, Any] = {
             "arm": arm.name,
             "encoder": arm.encoder,
             "method": arm.method,
-            "init": pretrained,
+            "init": os.path.relpath(work.workdir(arm, "pretraining"), work.folder) if arm.pretraining else arm.public,
             "against": arm.against,
+            "labels": labels,
+            "seed": seed,
+            "steps": steps,
+            "learning_rate": best["learning_rate"],
+            "metrics": {
+                "miou": tested["mean_iou"],
+                "iou": {each["name"]: each["iou"] for each in tested["per_class"]},
+                "pixel_accuracy": tested["pixel_accuracy"],
+            },
+            "validation_miou": outcome.numbers["mean_iou"],
+            "images": tested["images"],
+            "seconds": round(outcome.seconds + time.perf_counter() - began, 2),
+            "pretraining_seconds": work.pretraining_seconds(arm),
         }
-        line |= {"labels": labels, "seed": seed, "steps": steps, "learning_rate": best["learning_rate"]}
-        line |= {"metrics": {"miou": tested["mean_iou"], "iou": {each["name"]: each["iou"] for each in tested["per_class"]}}}
-        line["metrics"]["pixel_accuracy"] = tested["pixel_accuracy"]
-        line |= {"validation_miou": outcome.numbers["mean_iou"], "images": tested["images"]}
-        line |= {"seconds": round(outcome.seconds + time.perf_counter() - began, 2)}
-        line |= {"pretraining_seconds": work.pretraining_seconds(arm), **_standardised(config), **work.provenance}
-        work.write("results", {**line, "workdir": os.path.relpath(path, work.folder)})
+        line |= {**_standardised(config), **work.provenance, "workdir": os.path.relpath(path, work.folder)}
+        work.write("results", line)
     if labels != work.plan.labels[-1]:
         shutil.rmtree(os.path.join(path, "checkpoints"))
 
@@ -129,5 +136,6 @@ def _labelled_windows(work: Work) -> list[Any]:
 
 
 def _standardised(config: ConfigDict) -> dict[str, Any]:
+    """Return the statistics by which the encoder standardises images."""
     encoder = config.method.encoder
     return {name: list(encoder[name]) for name in ("mean", "std") if name in encoder}
