@@ -98,7 +98,7 @@ def test_bad_files_are_listed_and_do_not_end_the_others(workdir, photos, compres
     assert run(compress, workdir, bad, tmp_path / "again") == 1
     printed = capsys.readouterr()
     assert "1 of 3 images" in printed.out
-    assert "deep.png: has uint16 values; compress stores 8 bits for each channel. Convert it to uint8." in printed.err
+    assert "deep.png: has uint16 values; compress stores 8 bits per channel. Convert it to uint8." in printed.err
     assert "broken.png: is not an image that can be read" in printed.err
 
 

@@ -68,7 +68,7 @@ def test_images_without_an_entry_are_named_or_left_out(tmp_path):
     ("outline", "category", "says"),
     [
         ([[1.0, 2.0]], 3, "at least 3 corners"),
-        ({"size": [100, 120], "counts": [5, 5]}, 3, "run lengths do not fill the image"),
+        ({"size": [100, 120], "counts": [5, 5]}, 3, "run lengths must fill the image"),
         ({"size": [9, 9], "counts": [81]}, 3, "without a segmentation of 100x120 pixels"),
         ([], 3, "without a segmentation"),
         ([CORNERS], 9, "has the category 'id 9'; class_table has background, leaf, stem"),

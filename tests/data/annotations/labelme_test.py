@@ -50,7 +50,7 @@ def test_later_shapes_are_drawn_over_earlier_ones(tmp_path):
         ([shape("leaf", [[0, 0], [1, 1]])], {}, "polygon of 2 corners"),
         ([shape("leaf", [[0, 0], [1, 1]], "line")], {}, "of type 'line'; expected a polygon"),
         ([shape("leaf", "x")], {}, "without pairs of numbers"),
-        ([], {"imageHeight": 5, "imageWidth": 6}, r"for an image of 5x6 \(height x width\); its image is 20x20"),
+        ([], {"imageHeight": 5, "imageWidth": 6}, r"for an image of 5x6 \(height x width\); its image has 20x20"),
         ({}, {}, "is not a LabelMe file"),
     ],
 )
