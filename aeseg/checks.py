@@ -89,9 +89,9 @@ def check_memory(needed: Number, what: str, remedy: str, available: Number = 0) 
         raise UserError(f"{what} needs at least {size(needed)}; this machine has {size(has)}. {remedy}")
 
 
-def available_bytes(devices: Sequence[Any] = ()) -> Number:
-    """Return the total memory of this process's devices, or of the given ones; on a CPU, of the machine or its control group."""
-    limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in devices or jax.local_devices()]
+def available_bytes() -> Number:
+    """Return the total memory of this process's devices; on a CPU, of the machine or its control group."""
+    limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in jax.local_devices()]
     if all(limits):
         return sum(limits)
     bounds = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]

@@ -5,11 +5,13 @@ python -m experiments.compare --data=inspections/my_images/data.json --minutes=3
 python -m experiments.compare --data=my_images --public=vit-mae-base --public=dino  # public weights, also pretrained further
 python -m experiments.compare --data=my_images --arms="spark masked,vit" --labels=1,8,all --seeds=5 --trials=3
 
-Each encoder has an arm from scratch, an arm per method that pretrains it on your training images without labels, and arms with public
+Each encoder has an arm from scratch, an arm for each method that pretrains it on your unlabelled training images, and arms with public
 weights. All arms have the same head, steps, augmentation and, per seed, labelled images. Validation chooses learning rate and length, with
-the same number of trials for every arm, also from scratch; the trials use the middle label count, or the larger of the middle two. Each run
-is scored once on the test images. `compare` first times the parts; it lowers what does not fit --minutes, and prints it. The same command
-continues an interrupted comparison. experiments/comparison lists the files.
+equally many trials for every arm, also from scratch; the trials use the middle label count, or the larger of the middle two. Each run
+is scored once on the test images.
+
+`compare` first times the parts, lowers what does not fit --minutes, and prints what it lowered. The same command continues an interrupted
+comparison. experiments/comparison lists the files.
 """
 
 import contextlib
@@ -25,7 +27,7 @@ from aeseg import files
 from aeseg.types import UserError
 
 from .comparison import arms as arms_of
-from .comparison import data, health, plan, records
+from .comparison import data, health, plan, records, schedule
 from .comparison.clock import Clock
 from .comparison.plan import Costs, Part, Plan
 from .comparison.timing import measured
@@ -72,8 +74,8 @@ def run(argv: Sequence[str]) -> int:
     process.start(trains=True)
     with commands.held(os.path.join(output, "lock"), shared=flags.copies > 1):
         with alone(output):
-            described = data.described(flags.data, output, lambda text: print(text, file=sys.stderr))
-        images, lines = data.read(described)
+            description = data.description(flags.data, output, lambda text: print(text, file=sys.stderr))
+        images, lines = data.read(description)
         print("\n".join(lines))
         verdict = compared(flags, output, images, began)
     print(report(verdict, output))
@@ -89,8 +91,7 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
     wanted = Plan(parts, counts, flags.seeds, flags.trials, flags.steps, len(images.validation), len(images.test))
     asked = {"arms": list(arms), "labels": list(counts), "trials": flags.trials, "steps": flags.steps, "window": side, "batch": flags.batch}
     with Progress("compare", 100, unit="%") as bar:
-        shared = flags.copies > 1
-        work = Work(output, images, arms, wanted, Costs({}, {}, {}, 0.0, 0.0), (side, side), flags.batch, Clock(bar), provenance(), shared)
+        work = Work(output, images, arms, wanted, Costs({}, {}, {}, 0.0, 0.0), (side, side), flags.batch, Clock(bar), provenance())
         with alone(output):
             known = kept_plan(output, asked, flags.seeds)
             if known is None:
@@ -99,16 +100,16 @@ def compared(flags: Any, output: str, images: data.Images, began: float) -> dict
                 known = plan.fitted(wanted, costs, budget), costs
                 write_plan(output, asked, flags.seeds, *known)
         clock = Clock(bar, began + 60 * flags.minutes - plan.RESERVE, sum(plan.seconds(*known).values()))
-        work = dataclasses.replace(work, plan=known[0], costs=known[1], clock=clock, most_seeds=flags.seeds)
+        work = dataclasses.replace(work, plan=known[0], costs=known[1], clock=clock)
         bar.restart()
-        bar.say(plan.told(*known, 60 * flags.minutes - (time.monotonic() - began)))
-        work.all()
+        bar.say(plan.text(*known, 60 * flags.minutes - (time.monotonic() - began)))
+        schedule.finish(work, flags.seeds, shared=flags.copies > 1)
         for line in work.lines("health"):
             first = next(other for other in work.lines("health") if (other["arm"], other["step"]) == (line["arm"], 0))
             now, untrained = (health.Health(each["probe"], each["rank"]) for each in (line, first))
             if (text := health.warning(line["arm"], line["step"], now, untrained)) and not work.is_warned(line["arm"]):
                 work.warn(text)
-        bar.at(100, task="tables and pictures")
+        bar.at(100, task="tables and pictures", left=plan.RESERVE)
         with alone(output):
             return records.write(work, *following(flags, output, work.plan))
 

@@ -52,11 +52,6 @@ def default_colour(index: int) -> tuple[int, int, int]:
     return colour[0], colour[1], colour[2]
 
 
-def described(classes: Iterable[Class]) -> str:
-    """Return classes in the form that a config holds."""
-    return ", ".join(f"{item.name} #{bytes(item.colour).hex()}" for item in classes)
-
-
 def table(classes: str | tuple[str, ...], ignore_ids: tuple[int, ...] = (), root: str = "") -> Table:
     """Return the table that a config gives: a file below `root`, names separated by commas or in a tuple, or a number of classes.
 

@@ -23,17 +23,16 @@ LEAST = 1e-3
 """Smallest standard deviation, since a channel may be constant."""
 
 
-def use_data(config: ConfigDict, description: Mapping[str, Any], statistics: Mapping[str, tuple[float, ...]] | None = None) -> None:
+def use_data(config: ConfigDict, description: Mapping[str, Any]) -> None:
     """Set a config's data from a description: source and splits, classes, channels, and the images' mean and std per channel.
 
     A config that pretrains reads only images, including unlabelled images, apart from validation and test images.
-    `statistics` are the mean and std, if known.
     """
     described = description if is_segmenter(config) else images_alone(description)
     with config.unlocked():
         for name in Data.DESCRIPTIONS:
             config.data[name] = spec.from_json(spec.to_json(ConfigDict(described[name])))
-    follow_images(config, statistics=statistics)
+    follow_images(config)
 
 
 def images_alone(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,14 +59,14 @@ def elsewhere(trained: Trained, root: str = "", description: Mapping[str, Any] |
     return trained._replace(run=dataclasses.replace(trained.run, data=data))
 
 
-def follow_images(config: ConfigDict, overrides: Collection[str] = (), statistics: Mapping[str, tuple[float, ...]] | None = None) -> None:
+def follow_images(config: ConfigDict, overrides: Collection[str] = ()) -> None:
     """Set classes, channels, depth, mean, std and modalities of a config from its training images, except fields in `overrides`."""
     train = spec.build(split_config(spec.plain(config.data), "train"))
     if is_segmenter(config) and "method.classes" not in overrides:
         config.method.classes = len(train.classes)
     encoder, decoder = config.method.get("encoder", {}), config.method.get("decoder", {})
     if {"mean", "std"} <= set(encoder) and not {"method.encoder.mean", "method.encoder.std"} & set(overrides):
-        encoder.update(statistics or statistics_of(wrappers.Tolerant(train) if config.data.on_error == "skip" else train))
+        encoder.update(statistics_of(wrappers.Tolerant(train) if config.data.on_error == "skip" else train))
     if hasattr(train, "reading") and {"bits", "value_range"} <= set(config.data.source):
         for name in {"bits", "value_range"} - {field.removeprefix("data.source.") for field in overrides}:
             config.data.source[name] = getattr(train.reading, name)  # stated once, also for images elsewhere

@@ -158,10 +158,10 @@ class Checkpoints:
             self._scores[step] = self._sign * metrics[self._best]
 
 
-def load_variables(directory: str, step: int = -1, ema: bool = True) -> tuple[int, dict[str, Any]]:
+def load_variables(directory: str, step: int = -1) -> tuple[int, dict[str, Any]]:
     """Load (step, {params, other collections}) as NumPy arrays, without the model: the given step, or the newest.
 
-    Running means of parameters and batch statistics replace the values if they were saved, unless `ema` is False.
+    Running means of parameters and batch statistics replace the values if they were saved.
     """
     directory = os.path.abspath(directory)
     steps = saved_steps(directory)
@@ -184,7 +184,7 @@ def load_variables(directory: str, step: int = -1, ema: bool = True) -> tuple[in
             problems.append(f"{candidate}: {stored.reason(error)}")
             continue
         state = restored["state"]
-        mean = (state.get("ema") or {}) if ema else {}
+        mean = state.get("ema") or {}
         mean = mean if "params" in mean or not mean else {"params": mean}  # a version that averaged only the parameters
         return candidate, {"params": state["params"], **(state.get("collections") or {}), **mean}
     raise UserError(f"No checkpoint in {directory} can be restored. " + "; ".join(problems))

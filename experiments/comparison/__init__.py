@@ -8,8 +8,8 @@ A comparison is one folder (default comparisons/<name of the data>):
     health.jsonl     a line per check of a pretraining: arm, step, probe (mIoU of a linear probe), rank (effective rank), loss
     results.jsonl    a line per run, scored once on the test split (see below)
     results.csv      the same lines as CSV
-    unfinished.jsonl  a line per run that the deadline interrupted: workdir, seconds; the same command continues the run
-    table.md, table.tex, plot.png    the means, intervals and gains by number of labels
+    unfinished.jsonl  a line per run that the deadline interrupted: workdir, seconds; the same command continues it
+    table.md, table.tex, plot.png    means, intervals and gains by number of labels
     verdict.json     the numbers and sentences of the verdict (see below)
     winner.json      the winner's config, which --config accepts; `verdict.json` names its workdir
     pictures/        the winner's worst test images: image, label, predictions of the winner and of its scratch
@@ -24,10 +24,10 @@ A line of results.jsonl:
      "validation_miou": 0.70, "images": 50, "seconds": 12.3, "pretraining_seconds": 60.2,
      "device": "...", "commit": "...", "versions": {...}, "workdir": "arms/spark-convnet/4-1"}
 
-Scores are fractions of 1; the IoU of a class that does not occur is null. `method` is "" for an arm from scratch, "longer" for scratch with
-the seconds of its encoder's longest pretraining added, "public" for public weights without further pretraining, and the method's file name
-for an arm that is pretrained here. `init` is "" or a path; paths are relative to the folder, except paths of public weights. `against` is
-the scratch arm of the same encoder, "" for a scratch arm. `mean` and `std`, if present, are the encoder's statistics for standardising.
+Scores are fractions of 1; the IoU of a class that does not occur is null. `method` is "" for an arm from scratch, "longer" for scratch that
+also trains for the seconds of its encoder's longest pretraining, "public" for public weights as they are, and the method's file name for an
+arm that is pretrained here. `init` is "" or a path; paths are relative to the folder, except paths of public weights. `against` is the
+scratch arm of the same encoder, or "" for a scratch arm. `mean` and `std`, if present, standardise the encoder's input.
 
 verdict.json:
 
@@ -36,7 +36,7 @@ verdict.json:
      "arms": [{"arm": "spark, convnet", "encoder": "convnet", "method": "spark", "against": "scratch, convnet", "minutes": 1.2,
                "overall": <difference over all label counts>,
                "by_labels": [<difference>, ...],
-               "longer": null | <difference from scratch with the pretraining's seconds as further steps>}, ...],
+               "longer": null | <difference from the arm "longer">}, ...],
      "winner": {"arm": "...", "labels": 100, "seed": 3, "workdir": "arms/.../100-3", "config": "winner.json"}}
 
 A difference, in fractions of 1; `low`, `high` and `p` are null with one seed:
@@ -47,5 +47,5 @@ A difference, in fractions of 1; `low`, `high` and `p` are null with one seed:
 
 `low` to `high` is the 95 % interval of the mean paired difference over seeds. `holm` is p corrected over the arms. `smallest` is the
 difference that this number of seeds shows with probability 0.8. `worth` is the number of further labels with which scratch would reach
-`value`, by scratch's own curve.
+`value`, interpolated between scratch's means.
 """

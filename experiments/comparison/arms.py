@@ -1,4 +1,4 @@
-"""Arms of a comparison: each encoder from scratch, pretrained here by a method, and with public weights."""
+"""Arms of a comparison: each encoder from scratch, pretrained here by a method, or with public weights."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from aeseg.types import UserError
 from .plan import Part
 
 DEFAULT = "denoising spark quantised masked"
-"""Default methods: autoencoders of a small convolutional network, and of a small vision transformer."""
+"""Default methods: autoencoders of a small convolutional network and of a small vision transformer."""
 
 FURTHER = {"vit": ("masked", "small"), "resnet": ("spark", "resnet50"), "convnextv2": ("spark", "v1_small")}
 """{file of a public encoder: (method, size) that pretrains it further}."""
@@ -28,11 +28,11 @@ RATES = {"vit": 6e-4, "mit": 6e-4, "convnextv2": 1e-3}
 class Arm(NamedTuple):
     """One start of the segmentation.
 
-    name, encoder, against   see the package
+    name, encoder, against   as in results.jsonl (see the package)
     method        "" (scratch), "longer", "public", or the method that pretrains here
     node          config of the encoder
-    pretraining   config of the method that pretrains; {} without a pretraining
-    public        path of public weights; "" without
+    pretraining   config of the method that pretrains here, or {}
+    public        path of public weights, or ""
     """
 
     name: str
@@ -45,7 +45,7 @@ class Arm(NamedTuple):
 
     @property
     def slug(self) -> str:
-        """Return the arm's name as a part of paths."""
+        """Return the arm's name in paths."""
         return "".join(letter if letter.isalnum() else "-" for letter in self.name.replace(", ", "-"))
 
     @property
@@ -60,10 +60,10 @@ class Arm(NamedTuple):
 
 
 def chosen(methods: str, public: Sequence[str], statistics: dict[str, Any], channels: int) -> list[Arm]:
-    """Return the arms of `methods` (words as in `pretrain --config=folder:<word>`) and of paths of public weights.
+    """Return the arms of `methods` (words as in `pretrain --config=folder:<word>`) and of public weights, given by their paths.
 
-    Each encoder also gets a scratch arm, and a scratch arm with its pretraining's seconds as further steps.  `statistics` are the images'
-    mean and std, for encoders without public weights.
+    Each encoder also gets a scratch arm, and a scratch arm that also trains for the pretraining's seconds.  `statistics` are the mean and
+    std of the images, for encoders without public weights.
     """
     arms: dict[str, list[Arm]] = {}
     known: dict[str, str] = {}
@@ -105,7 +105,7 @@ def bare(encoder: ConfigDict) -> ConfigDict:
 
 
 def units(arms: Sequence[Arm]) -> list[int]:
-    """Return the numbers that must divide the sides of a window: patches, coarsest strides, and masking units."""
+    """Return the numbers that must divide the side of a window: patches, coarsest strides and masking units."""
     kinds = {configs.file_of(arm.node) for arm in arms}
     strides = {8 if kind == "convnet" else 32 for kind in kinds - {"vit"}}
     patches = {arm.node.patch for arm in arms if "patch" in arm.node and isinstance(arm.node.patch, int)}
@@ -123,7 +123,7 @@ def _arm(method: str, encoder: str, node: ConfigDict, pretraining: ConfigDict, p
 
 
 def _unused(name: str, used: Any) -> str:
-    """Return the name, with a number if another encoder already has it."""
+    """Return the name, with a number if another encoder has it."""
     taken = set(used)
     return next(each for each in (name, *(f"{name} {number}" for number in range(2, 1000))) if each not in taken)
 

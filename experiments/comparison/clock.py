@@ -17,7 +17,7 @@ class OutOfTimeError(Exception):
 class Clock:
     """Deadline and progress of work whose seconds are planned.
 
-    bar       shows the planned seconds of finished work in % of all
+    bar       shows the planned seconds of finished work in % of all, and the seconds left
     deadline  end, on the clock of `time.monotonic`; 0: none
     planned   planned seconds of all work
     """
@@ -25,12 +25,14 @@ class Clock:
     bar: Progress
     deadline: float = 0.0
     planned: float = math.inf
+    _began: float = dataclasses.field(default_factory=lambda: time.monotonic())
     _finished: float = 0.0
+    _worked: float = 0.0
     _step: float = 0.0
 
     @property
     def minutes(self) -> float:
-        """Return the minutes left, above 0; 0 without a deadline."""
+        """Return the minutes until the deadline, above 0; 0 without a deadline."""
         return max(1e-3, self.deadline - time.monotonic()) / 60 if self.deadline else 0.0
 
     def fits(self, seconds: float) -> bool:
@@ -42,23 +44,37 @@ class Clock:
         if not self.fits(seconds):
             raise OutOfTimeError
 
-    def advance(self, seconds: float) -> None:
-        """Count planned seconds as finished."""
+    def replan(self, seconds: float) -> None:
+        """Plan further work of so many seconds after the finished work."""
+        self.planned = self._finished + seconds
+
+    def skip(self, seconds: float) -> None:
+        """Count work that an earlier call finished."""
         self._finished += seconds
-        self.bar.at(self._percent)
+        self._show()
 
     @contextlib.contextmanager
     def task(self, text: str, step: float) -> Iterator[None]:
         """Name the current task on the bar; each of its train steps takes `step` planned seconds."""
-        self.bar.at(self._percent, task=text)
+        self._show(text)
         self._step = step
         yield
         self._step = 0.0
 
     def stepped(self) -> None:
         """Count a train step of the current task as finished."""
-        self.advance(self._step)
+        self._finished += self._step
+        self._worked += self._step
+        self._show()
 
-    @property
-    def _percent(self) -> int:
-        return min(100, round(100 * self._finished / self.planned))
+    def left(self) -> float | None:
+        """Return the seconds that the unfinished work takes at the pace so far, at most until the deadline; None without a plan."""
+        if math.isinf(self.planned):
+            return None
+        now = time.monotonic()
+        pace = (now - self._began) / self._worked if self._worked else 1.0
+        left = pace * (self.planned - self._finished)
+        return max(0.0, min(left, self.deadline - now) if self.deadline else left)
+
+    def _show(self, task: str = "") -> None:
+        self.bar.at(min(100, round(100 * self._finished / self.planned)), task=task, left=self.left())

@@ -9,7 +9,8 @@ import numpy as np
 
 from aeseg import files, spec
 from aeseg.data import checks, wrappers
-from aeseg.data.inspection import description, report
+from aeseg.data.inspection import description as descriptions
+from aeseg.data.inspection import report
 from aeseg.runs import own_data
 from aeseg.runs.data import split_config
 from aeseg.types import UserError
@@ -17,40 +18,40 @@ from aeseg.types import UserError
 NAME = "data.json"
 
 
-def described(path: str, output: str, say: Callable[[str], None]) -> dict[str, Any]:
+def description(path: str, output: str, say: Callable[[str], None]) -> dict[str, Any]:
     """Return the data description of `--data`: a file that `inspect` wrote, or a folder, which is inspected into `output`/inspection.
 
-    `output`/data.json keeps the description.  Raises UserError if a continued comparison is given other data.
+    Keeps it in `output`/data.json.  Raises UserError if a continued comparison gets other data.
     """
     kept = os.path.join(output, NAME)
     if os.path.isdir(path):
-        known = os.path.join(output, "inspection", NAME)
-        if not os.path.exists(known):
-            inspected = report.inspect(path, os.path.dirname(known), {}, 20.0, progress=say)
+        inspected_file = os.path.join(output, "inspection", NAME)
+        if not os.path.exists(inspected_file):
+            inspected = report.inspect(path, os.path.dirname(inspected_file), {}, 20.0, progress=say)
             for question in inspected.questions:
                 say(f"? {question}")
             if inspected.questions:
-                say(f"Answer with: inspect {path} <flags>, then --data=inspections/<name>/data.json; until then, the guesses are used.")
-        path = known
+                say(f"To answer: inspect {path} <flags>, then --data=inspections/<name>/data.json. This comparison uses the guesses.")
+        path = inspected_file
     elif not path:
         raise UserError("Expected images; got none. Set --data to a folder, or to the data.json that inspect wrote.")
-    read = description.read(path)
-    if os.path.exists(kept) and description.read(kept) != read:
+    fields = descriptions.read(path)
+    if os.path.exists(kept) and descriptions.read(kept) != fields:
         raise UserError(f"{kept} describes other data than {path}. Set another --output, or remove this one to start again.")
-    files.write(kept, json.dumps(read, indent=2, ensure_ascii=False) + "\n")
-    return read
+    files.write(kept, json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
+    return fields
 
 
 class Images(NamedTuple):
     """Labelled records of each split, and the unlabelled images of the pretraining.
 
-    described    data description of the segmentation
-    bare         data description of the pretraining
+    description  data description of the segmentation
+    bare         data description of the pretraining, without labels
     unlabelled   training images without those of the other splits
     statistics   mean and std of `unlabelled`
     """
 
-    described: Mapping[str, Any]
+    description: Mapping[str, Any]
     bare: Mapping[str, Any]
     train: Any
     validation: Any
@@ -66,11 +67,11 @@ class Images(NamedTuple):
     @property
     def channels(self) -> int:
         """Return the number of channels."""
-        return int(self.described["source"].get("channels", 3))
+        return int(self.description["source"].get("channels", 3))
 
     @property
     def side(self) -> int:
-        """Return the median of the shorter side over the first training images."""
+        """Return the median of the shorter side over the first eight training images."""
         return int(np.median([min(self.train[index]["image"].shape[:2]) for index in range(min(8, len(self.train)))]))
 
     def labelled(self, count: int, seed: int) -> Any:
@@ -78,18 +79,18 @@ class Images(NamedTuple):
         return self.train if count >= len(self.train) else wrappers.Subset(self.train, count / len(self.train), seed)
 
 
-def read(described: Mapping[str, Any], gib: float = 2.0) -> tuple[Images, list[str]]:
-    """Return the images of a description, with `gib` GiB of cache for decoded records, and lines about the labels."""
-    if not described["source"].get("labels", "?"):
-        raise UserError("Expected labels, which compare the arms; the data description has none. Set labels with inspect.")
-    splits = {split: spec.build(split_config(described, split)) for split in ("train", "validation", "test")}
+def read(description: Mapping[str, Any], gib: float = 2.0) -> tuple[Images, list[str]]:
+    """Return the images of a description, with `gib` GiB of cache for decoded records, and lines of text about the labels."""
+    if not description["source"].get("labels", "?"):
+        raise UserError("Expected labels, to compare the arms; the data description has none. Set --labels of inspect.")
+    splits = {split: spec.build(split_config(description, split)) for split in ("train", "validation", "test")}
     labelled = {split: splits[split] for split in ("train", "validation")}
     lines = checks.check_labels(labelled, checks.counted(labelled), True, "the data description, with inspect")
-    bare = own_data.images_alone(described)
+    bare = own_data.images_alone(description)
     unlabelled = Kept(spec.build(split_config(bare, "train")), splits["validation"], splits["test"])
     cached = {split: wrappers.Cached(source, gib / 4) for split, source in splits.items()}
     statistics = own_data.statistics_of(unlabelled)
-    return Images(described, bare, **cached, unlabelled=wrappers.Cached(unlabelled, gib / 4), statistics=statistics), lines
+    return Images(description, bare, **cached, unlabelled=wrappers.Cached(unlabelled, gib / 4), statistics=statistics), lines
 
 
 class Kept(wrappers.Selected):

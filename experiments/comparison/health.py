@@ -1,4 +1,4 @@
-"""Health of a pretraining: a linear probe and the rank of its features while it trains.  Losses do not show whether features are useful."""
+"""Health of a pretraining: a linear probe and the rank of its features while it trains, since losses do not show useful features."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,10 +20,10 @@ PENALTY = 1.0
 """Penalty of the ridge regression on standardised features."""
 
 COLLAPSED = 2.0
-"""Features with a lower effective rank have collapsed."""
+"""Effective rank below which features have collapsed."""
 
 UNLEARNED = 0.02
-"""Drop of the probe's mIoU below the untrained encoder's that gives a warning."""
+"""Loss of the probe's mIoU, against the untrained encoder, that gives a warning."""
 
 
 class Health(NamedTuple):
@@ -54,7 +54,7 @@ def ridge(features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"], clas
 
 
 def probed(features: Float[np.ndarray, "b _ _ d"], labels: Int[np.ndarray, "b _ _"], classes: int) -> Health:
-    """Return the health of features with one label per cell; half of the images fit the probe, the other half scores it."""
+    """Return the health of features with one label per cell.  The first half of the images fits the probe, the second half scores it."""
     half, channels = len(features) // 2, features.shape[-1]
     flat = [part.reshape(-1, channels) for part in (features[:half], features[half:])]
     truth = [part.reshape(-1) for part in (labels[:half], labels[half:])]
@@ -85,7 +85,7 @@ def _coarsest(encoder: Any, variables: Any, batch: Any) -> jax.Array:
 
 
 def warning(arm: str, step: int, now: Health, untrained: Health) -> str:
-    """Return a warning if a pretraining has collapsed or unlearns, else ""."""
+    """Return a warning if a pretraining has collapsed or unlearns, or ""."""
     if now.rank < COLLAPSED <= untrained.rank:
         return f"{arm}: collapsed at step {step}; the effective rank of its features is {now.rank:.1f} ({untrained.rank:.1f} untrained)."
     if now.probe < untrained.probe - UNLEARNED:

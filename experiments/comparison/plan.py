@@ -1,4 +1,4 @@
-"""Plan of a comparison: lower its steps, images, labels, seeds, trials and arms until it fits the minutes.  Pure functions."""
+"""Plan of a comparison: lower its steps, images, labels, seeds, trials and arms until it fits the minutes."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ PROBES = 5
 """Health checks of a pretraining: before its first step and after each quarter."""
 
 MARGIN = 1.15
-"""Safety factor of measured seconds."""
+"""Factor of the measured seconds, for safety."""
 
 RESERVE = 20.0
 """Seconds for tables and pictures."""
@@ -28,7 +28,7 @@ class Part(NamedTuple):
     """An arm in the plan.
 
     trained   pretrained here
-    longer    scratch with its pretraining's seconds as further steps
+    longer    scratch that also trains for the seconds of its encoder's pretraining
     public    starts from public weights
     """
 
@@ -46,7 +46,7 @@ class Costs(NamedTuple):
     step      a segmentation step, by encoder
     pretrain  a pretraining step, by arm
     image     scoring an image, by encoder
-    run       overhead of a run, without its steps and scores
+    run       overhead of a run, besides its steps and scores
     probe     a health check of a pretraining
     """
 
@@ -131,7 +131,7 @@ def timed(wanted: Plan, costs: Costs) -> Plan:
 
 
 def fitted(wanted: Plan, costs: Costs, budget: float) -> Plan:
-    """Return the first plan of `ladder` whose fewest steps fit `budget` seconds, with as many steps as fit, at most `wanted.steps`.
+    """Return the first plan of `ladder` whose fewest steps fit `budget` seconds, with as many steps as fit, up to `wanted.steps`.
 
     Raises UserError if no plan fits.
     """
@@ -151,7 +151,7 @@ def fitted(wanted: Plan, costs: Costs, budget: float) -> Plan:
 
 
 def ladder(wanted: Plan) -> Iterator[tuple[Plan, int]]:
-    """Yield (plan, fewest steps), each plan lower than the one before; `fitted` takes the first that fits."""
+    """Yield (plan, fewest steps), from the wanted plan downwards; `fitted` takes the first that fits."""
     plan = wanted
     yield plan, 400
     plan = _limited(plan, validation=20)
@@ -177,10 +177,10 @@ def ladder(wanted: Plan) -> Iterator[tuple[Plan, int]]:
 
 
 def by_worth(arms: Sequence[Part]) -> list[Part]:
-    """Return the compared arms, the last to leave out first.
+    """Return the compared arms in order of worth; a plan leaves out the last arm first.
 
-    These are public weights, which the user names; then the first method that pretrains here; then public weights pretrained further; then
-    the other methods.
+    The order is: public weights, which the user names; the first method that pretrains here; public weights pretrained further; the other
+    methods.
     """
     compared = [arm for arm in arms if arm.against and not arm.longer]
     first = next((arm for arm in compared if arm.trained and not arm.public), None)
@@ -212,7 +212,7 @@ def _limited(plan: Plan, **limits: int) -> Plan:
 
 
 def _fewer_labels(plan: Plan, most: int) -> Plan:
-    """Return the plan with at most `most` label counts; all labels are kept first, then the fewest, then the middle count."""
+    """Return the plan with at most `most` label counts: the largest, then also the smallest, then also the middle count."""
     if len(plan.labels) <= most:
         return plan
     first, *_, last = plan.labels
@@ -220,12 +220,12 @@ def _fewer_labels(plan: Plan, most: int) -> Plan:
 
 
 def _with(plan: Plan, arms: Sequence[Part]) -> Plan:
-    """Return the plan with these arms, but only those scratch arms that another arm needs."""
+    """Return the plan with these arms, without the scratch arms that no other arm needs."""
     needed = {arm.against for arm in arms}
     return plan._replace(arms=tuple(arm for arm in arms if arm.against or arm.name in needed))
 
 
-def told(plan: Plan, costs: Costs, budget: float) -> str:
+def text(plan: Plan, costs: Costs, budget: float) -> str:
     """Return the plan as lines to print."""
     parts = {name: MARGIN * value / 60 for name, value in seconds(plan, costs).items()}
     runs = len(plan.arms) * len(plan.labels) * plan.seeds

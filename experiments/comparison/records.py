@@ -19,20 +19,22 @@ from aeseg.types import IGNORE, UserError
 
 from ..recorded.rows import Row
 from ..study import formats, plot, summary
+from . import training
 from . import verdict as verdicts
 from .data import Spread
 from .work import Work
 
 PICTURES = 6
+"""Number of test images in the picture."""
 SHOWN = 24
-"""Number of test images from which the worst are drawn."""
+"""Number of test images from which the worst are chosen."""
 
 
 def write(work: Work, commands: Mapping[str, str], following: str) -> dict[str, Any]:
     """Write all files of a comparison from its lines; return the verdict.
 
-    commands    templates of commands by purpose, with {winner} for the winner's workdir and {config} for its config
-    following   command to try next if nothing gains
+    commands    commands by purpose, with {winner} in place of the winner's workdir and {config} of its config
+    following   command to try if nothing gains
     """
     lines = work.lines("results")
     if not lines:
@@ -54,7 +56,7 @@ def write(work: Work, commands: Mapping[str, str], following: str) -> dict[str, 
         text(work.folder, "winner.json", spec.to_json(config))
         pictures(work, best, lines)
     try:
-        plot.write(os.path.join(work.folder, "plot.png"), paper, measured(lines))
+        plot.write(os.path.join(work.folder, "plot.png"), paper, measured(lines), len(work.images.train))
     except UserError as error:  # matplotlib is an extra
         work.clock.bar.say(str(error))
     return verdict
@@ -68,15 +70,15 @@ def text(folder: str, name: str, contents: str) -> None:
 def comma_separated(lines: Sequence[Mapping[str, Any]]) -> str:
     """Return a row per run, with scores in fractions of 1 and a column for the IoU of each class."""
     classes = list(dict.fromkeys(name for line in lines for name in line["metrics"]["iou"]))
-    plain = [name for name in ("arm", "encoder", "method", "against", "labels", "seed", "steps", "learning_rate") if name in lines[0]]
-    after = ["validation_miou", "images", "seconds", "pretraining_seconds", "device", "commit", "workdir"]
+    leading = [name for name in ("arm", "encoder", "method", "against", "labels", "seed", "steps", "learning_rate") if name in lines[0]]
+    trailing = ["validation_miou", "images", "seconds", "pretraining_seconds", "device", "commit", "workdir"]
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
-    table.writerow([*plain, "miou", *(f"iou_{name}" for name in classes), *after])
+    table.writerow([*leading, "miou", *(f"iou_{name}" for name in classes), *trailing])
     for line in lines:
         iou = [line["metrics"]["iou"].get(name) for name in classes]
         scores = ["" if value is None else f"{value:.6f}" for value in (line["metrics"]["miou"], *iou)]
-        table.writerow([*(line[name] for name in plain), *scores, *(line.get(name, "") for name in after)])
+        table.writerow([*(line[name] for name in leading), *scores, *(line.get(name, "") for name in trailing)])
     return written.getvalue()
 
 
@@ -99,7 +101,7 @@ def winner(verdict: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> di
 
 
 def table(lines: Sequence[Mapping[str, Any]], images: int) -> SimpleNamespace:
-    """Return the comparison as a table of experiments/study: a row per arm and number of labels, compared with the row from scratch."""
+    """Return the comparison as a table of experiments/study: a row per arm and number of labels, compared with the row of its scratch."""
     order = dict.fromkeys((line["arm"], line["labels"]) for line in sorted(lines, key=lambda line: line["labels"]))
     first = {(line["arm"], line["labels"]): line for line in lines}
     rows = []
@@ -113,15 +115,19 @@ def table(lines: Sequence[Mapping[str, Any]], images: int) -> SimpleNamespace:
 
 def measured(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the lines in the format of experiments/study."""
-    kept = ("seed", "seconds", "device", "commit")
+    common = ("seed", "seconds", "device", "commit")
     return [
-        {"row": _row(line["arm"], line["labels"]), "numbers": {"mean_iou": line["metrics"]["miou"]}, **{name: line[name] for name in kept}}
+        {
+            "row": _row(line["arm"], line["labels"]),
+            "numbers": {"mean_iou": line["metrics"]["miou"]},
+            **{name: line[name] for name in common},
+        }
         for line in lines
     ]
 
 
 def pictures(work: Work, best: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the test images that the winner predicts worst, beside the prediction of its scratch; SHOWN images of the split are tried."""
+    """Draw the test images that the winner predicts worst, of SHOWN images, beside the predictions of its scratch."""
     same = [line for line in lines if (line["labels"], line["seed"]) == (best["labels"], best["seed"])]
     against = next(line["against"] for line in same if line["arm"] == best["arm"])
     shown = [line for line in same if line["arm"] in (against, best["arm"])]
@@ -131,23 +137,23 @@ def pictures(work: Work, best: Mapping[str, Any], lines: Sequence[Mapping[str, A
     columns: dict[str, list[np.ndarray]] = {name: [record[name] for record in records] for name in ("image", "label")}
     for line in shown:
         columns[line["arm"]] = _predicted(work, os.path.join(work.folder, line["workdir"]), columns["image"])
-    right = [_right(*pair) for pair in zip(columns[best["arm"]], columns["label"], strict=True)]
-    worst = np.argsort(right, kind="stable")[:PICTURES]
-    names = [f"{records[index].get('name', index)}   {right[index]:.1%} of its pixels right" for index in worst]
+    accuracies = [_accuracy(*pair) for pair in zip(columns[best["arm"]], columns["label"], strict=True)]
+    worst = np.argsort(accuracies, kind="stable")[:PICTURES]
+    names = [f"{records[index].get('name', index)}   {accuracies[index]:.1%} of its pixels right" for index in worst]
     columns = {name: [column[index] for index in worst] for name, column in columns.items()}
     path = os.path.join(work.folder, "pictures", "worst.png")
     draw.panel(columns, path, work.images.classes, names, f"{best['arm']}, worst of {len(records)} test images", ("label", best["arm"]))
 
 
-def _right(prediction: np.ndarray, label: np.ndarray) -> float:
-    """Return the fraction of labelled pixels that are right; 1 without labelled pixels."""
-    known: np.ndarray = label != IGNORE
-    return float(np.mean((prediction == label)[known])) if known.any() else 1.0
+def _accuracy(prediction: np.ndarray, label: np.ndarray) -> float:
+    """Return the fraction of labelled pixels that are predicted correctly; 1 without labelled pixels."""
+    labelled: np.ndarray = label != IGNORE
+    return float(np.mean((prediction == label)[labelled])) if labelled.any() else 1.0
 
 
 def _predicted(work: Work, path: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:
     run = spec.build_run(workdir.stored_config(path))
-    predict = work.predictor(run, saved.load_variables(os.path.join(path, "checkpoints"))[1])
+    predict = training.predictor(work, run, saved.load_variables(os.path.join(path, "checkpoints"))[1])
     return [np.argmax(logits, axis=-1).astype(np.int32) for logits in sliding(predict, images, tuple(run.window), batch=work.batch)]
 
 

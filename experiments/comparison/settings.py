@@ -1,4 +1,4 @@
-"""Configs of a comparison's runs; `segment` and `pretrain` also accept them."""
+"""Configs of a comparison's runs.  `segment` and `pretrain` also accept them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +16,7 @@ from .arms import Arm
 from .data import Images
 
 PRETRAINING_RATE = 1e-3
+"""Learning rate of every pretraining."""
 
 
 def segmentation(
@@ -27,7 +28,7 @@ def segmentation(
     fraction = min(1.0, labels / len(images.train))
     return run_config(
         method,
-        _data(images.described, window, fraction),
+        _data(images.description, window, fraction),
         steps=steps,
         batch_size=batch,
         window=window,
@@ -38,11 +39,11 @@ def segmentation(
     )
 
 
-def pretraining(images: Images, arm: Arm, window: tuple[int, int], batch: int, steps: int, quarters: int = 4) -> ConfigDict:
+def pretraining(images: Images, arm: Arm, window: tuple[int, int], batch: int, steps: int) -> ConfigDict:
     """Return the config of an arm's pretraining, which reads no labels."""
     method = arm.pretraining.copy_and_resolve_references()
     method.encoder = _on(window, method.encoder)
-    quarter = -(-steps // quarters)
+    quarter = -(-steps // 4)
     paced = {**_paced(steps), "evaluate_every": quarter, "save_every": quarter}
     data, optimiser = _data(images.bare, window, 1.0), warm_adamw(PRETRAINING_RATE, steps)
     return run_config(method, data, steps=steps, batch_size=batch, window=window, optimiser=optimiser, next="folder:unet", **paced)
@@ -60,8 +61,8 @@ def _on(window: tuple[int, int], node: ConfigDict) -> ConfigDict:
     return node
 
 
-def _data(described: Mapping[str, Any], window: tuple[int, int], fraction: float) -> ConfigDict:
+def _data(description: Mapping[str, Any], window: tuple[int, int], fraction: float) -> ConfigDict:
     height, width = window
-    fields = spec.from_json(spec.to_json(ConfigDict({name: described[name] for name in ("source", *SPLITS)})))
+    fields = spec.from_json(spec.to_json(ConfigDict({name: description[name] for name in ("source", *SPLITS)})))
     transforms = (spec.spec(RandomScale, low=0.8, high=1.25), spec.spec(RandomCrop, height=height, width=width), spec.spec(HorizontalFlip))
     return spec.spec(Data, **fields, transforms=transforms, fraction=fraction)

@@ -12,17 +12,18 @@ from aeseg.runs.programs import Programs
 from aeseg.runs.run import Run
 from aeseg.training import checkpoints as saved
 
-from . import settings
+from . import training
 from .arms import Arm
 from .data import Spread
 from .plan import Costs
-from .work import TUNING_SEED, Work
+from .training import TUNING_SEED
+from .work import Work
 
 
 def measured(work: Work, arms: dict[str, Arm], until: float) -> Costs:
-    """Time a step of each segmentation and pretraining, an image of each encoder, and the overhead of a run.
+    """Time a step of each segmentation and pretraining, the scoring of an image by each encoder, and the overhead of a run.
 
-    Leaves out the parts that have not begun at the time `until`.
+    Leaves out the parts that have not begun at the time `until`, on the clock of `time.monotonic`.
     """
     costs = Costs({}, {}, {}, 0.0, 0.0)
     path = os.path.join(work.folder, "timing")
@@ -31,26 +32,25 @@ def measured(work: Work, arms: dict[str, Arm], until: float) -> Costs:
             break
         if not arm.against:
             work.clock.bar.at(0, task=f"compiling and timing {arm.encoder}")
-            config = work.segmentation(arm, 4, arm.rate, len(work.images.train), TUNING_SEED)
-            run = work.segmenter(arm, config)[0].with_records(work.images.train, Spread(work.images.validation, 2))
+            config = training.segmentation(work, arm, 4, arm.rate, len(work.images.train), TUNING_SEED)
+            run = training.segmenter(work, arm, config)[0].with_records(work.images.train, Spread(work.images.validation, 2))
             shutil.rmtree(path, ignore_errors=True)
-            work.trained(run, path, None)
+            training.trained(work, run, path, None)
             costs.step[arm.encoder] = timed_step(work.programs, run)
             variables, shown = saved.load_variables(os.path.join(path, "checkpoints"))[1], Spread(work.images.validation, 4)
             began = time.perf_counter()
-            scores.segmentation(run, work.predictor(run, variables), shown, batch=work.batch)
+            scores.segmentation(run, training.predictor(work, run, variables), shown, batch=work.batch)
             costs.image[arm.encoder] = (time.perf_counter() - began) / len(shown)
             if not costs.run:
                 shutil.rmtree(path, ignore_errors=True)
                 began = time.perf_counter()
-                work.trained(run, path, None)
+                training.trained(work, run, path, None)
                 saved.load_variables(os.path.join(path, "checkpoints"))
                 beside = time.perf_counter() - began - 4 * costs.step[arm.encoder] - 2 * costs.image[arm.encoder]
                 costs = costs._replace(run=max(0.1, beside), probe=0.5 + max(0.1, beside) / 4)
         elif arm.pretraining:
             work.clock.bar.at(0, task=f"compiling and timing {arm.name}")
-            config = settings.pretraining(work.images, arm, work.window, work.batch, 4)
-            run = work.run_of(config, work.images.unlabelled, Spread(work.images.unlabelled, work.batch))
+            _, run = training.pretraining(work, arm, 4)
             work.programs.check(run)
             costs.pretrain[arm.name] = timed_step(work.programs, run)
     shutil.rmtree(path, ignore_errors=True)

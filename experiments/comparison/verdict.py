@@ -11,7 +11,7 @@ from ..study.significance import CHANCE, POWER, holm, paired
 Line = Mapping[str, Any]
 
 CHANCE_IOU = 0.01
-"""IoU below which a class is not predicted."""
+"""IoU below which a class counts as not predicted."""
 
 
 def verdict(lines: Sequence[Line], warnings: Sequence[str] = ()) -> dict[str, Any]:
@@ -41,13 +41,13 @@ def verdict(lines: Sequence[Line], warnings: Sequence[str] = ()) -> dict[str, An
 
 
 def unlearned(lines: Sequence[Line]) -> list[str]:
-    """Return a warning if every network predicts only one class with some number of labels: then the scores do not compare the arms."""
-    known = [line for line in lines if len(line["metrics"].get("iou", ())) > 1]
-    learned = {line["labels"] for line in known if sum(iou > CHANCE_IOU for iou in line["metrics"]["iou"].values()) > 1}
-    counts = sorted({line["labels"] for line in known} - learned)
+    """Return a warning for the numbers of labels with which every network predicts only one class: the scores do not compare the arms."""
+    several = [line for line in lines if len(line["metrics"].get("iou", ())) > 1]
+    learned = {line["labels"] for line in several if sum(iou > CHANCE_IOU for iou in line["metrics"]["iou"].values()) > 1}
+    counts = sorted({line["labels"] for line in several} - learned)
     if not counts:
         return []
-    steps = max(line["steps"] for line in known)
+    steps = max(line["steps"] for line in several)
     return [
         f"With {' and '.join(labelled(count) for count in counts)}, every network predicts only one class after {steps} steps; the "
         "scores do not compare the arms. Set --minutes higher, or compare smaller networks."
@@ -72,15 +72,15 @@ def difference(ours: Sequence[float], theirs: Sequence[float], arms: int = 1) ->
     }
     if len(differences) < 2:
         return entry
-    mean, half, p, could = paired(differences, arms)
-    return {**entry, "low": _rounded(mean - half), "high": _rounded(mean + half), "p": p, "smallest": _rounded(could)}
+    mean, half, p, smallest = paired(differences, arms)
+    return {**entry, "low": _rounded(mean - half), "high": _rounded(mean + half), "p": p, "smallest": _rounded(smallest)}
 
 
 def worth(scratch: Mapping[int, float], entry: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the number of further labels with which scratch would reach `entry`, by scratch's means over label counts.
 
     The curve is linear in the logarithm of the count.  Returns None if scratch does not rise at each count, or does not reach the value;
-    `high` is None if only the upper end of the interval is above the curve.
+    `high` is None if only the upper end of the interval lies above the curve.
     """
     counts = [count for count in sorted(scratch) if count >= entry["labels"]]
     means = [scratch[count] for count in counts]
@@ -104,9 +104,9 @@ def headline(arms: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> str:
     if gaining:
         best, seeds = gaining[0], gaining[0]["overall"]["seeds"]
         return f"{best['arm']} gains {_points(best['overall'])} of mIoU over {best['against']} with {seeds} seeds{_over(counts)}."
-    some = [(entry, arm) for arm in ranked for entry in arm["by_labels"] if entry["verdict"] == "gains"]
-    if some:
-        entry, arm = max(some, key=lambda each: each[0]["gain"])
+    gains = [(entry, arm) for arm in ranked for entry in arm["by_labels"] if entry["verdict"] == "gains"]
+    if gains:
+        entry, arm = max(gains, key=lambda each: each[0]["gain"])
         among = f", one of {len(counts)} label counts; averaged over all of them, no gain is shown" if len(counts) > 1 else ""
         return f"{arm['arm']} gains {_points(entry)} of mIoU over {arm['against']} with {labelled(entry['labels'])}{among}."
     seeds = max((arm["overall"]["seeds"] for arm in arms), default=0)
@@ -123,13 +123,13 @@ def sentences(arm: Mapping[str, Any], arms: int) -> list[str]:
     if overall["low"] is None:
         return [f"{arm['arm']}: {100 * (overall['gain'] or 0):+.1f} points against {arm['against']}, one seed, so no interval."]
     words = {"gains": "gains", "loses": "loses", "not shown": "no difference shown,"}
-    among = f", p {overall['holm']:.2g} after Holm's correction over {arms} arms" if arms > 1 else f", p {overall['holm']:.2g}"
-    could = "; more seeds are needed to show any"
+    corrected = f", p {overall['holm']:.2g} after Holm's correction over {arms} arms" if arms > 1 else f", p {overall['holm']:.2g}"
+    power = "; more seeds are needed to show any"
     if overall["smallest"] < 1:
-        could = f"; this number of seeds shows {100 * overall['smallest']:.1f} points with probability {POWER}"
+        power = f"; this number of seeds shows {100 * overall['smallest']:.1f} points with probability {POWER}"
     lines = [
-        f"{arm['arm']}: {words[overall['verdict']]} {_points(overall)} against {arm['against']}, {overall['seeds']} seeds{among}"
-        f"{could if overall['verdict'] == 'not shown' else ''}."
+        f"{arm['arm']}: {words[overall['verdict']]} {_points(overall)} against {arm['against']}, {overall['seeds']} seeds{corrected}"
+        f"{power if overall['verdict'] == 'not shown' else ''}."
     ]
     if arm["longer"] and arm["longer"]["low"] is not None:
         lines.append(f"{arm['arm']}: {_points(arm['longer'])} against scratch with the pretraining's seconds as further steps.")
@@ -143,16 +143,16 @@ def _arm(last: Mapping[tuple[str, int, int], Line], line: Line, counts: Sequence
     """Return the differences of an arm, before correction."""
     name, against = line["arm"], line["against"]
     values = {key: each["metrics"]["miou"] for key, each in last.items()}
-    both = {
+    shared = {
         count: sorted(seed for arm, labels, seed in values if (arm, labels) == (name, count) and (against, count, seed) in values)
         for count in counts
     }
     by_labels = []
-    for count, seeds in both.items():
+    for count, seeds in shared.items():
         ours, theirs = ([values[arm, count, seed] for seed in seeds] for arm in (name, against))
-        by_labels.append({"labels": count, **(difference(ours, theirs, arms) if seeds else _nothing())})
-    mine = [each for each in last.values() if each["arm"] == name]
-    minutes = (sum(each["seconds"] for each in mine) + mine[0].get("pretraining_seconds", 0.0)) / 60
+        by_labels.append({"labels": count, **(difference(ours, theirs, arms) if seeds else _no_difference())})
+    runs = [each for each in last.values() if each["arm"] == name]
+    minutes = (sum(each["seconds"] for each in runs) + runs[0].get("pretraining_seconds", 0.0)) / 60
     overall = _overall(last, name, against, counts, arms)
     identity = {key: line.get(key, "") for key in ("arm", "encoder", "method", "against")}
     return {**identity, "minutes": round(minutes, 2), "overall": overall, "by_labels": by_labels}
@@ -164,7 +164,7 @@ def _overall(last: Mapping[tuple[str, int, int], Line], name: str, against: str,
     seeds = sorted({seed for _, _, seed in values})
     complete = [seed for seed in seeds if all((arm, count, seed) in values for arm in (name, against) for count in counts)]
     ours, theirs = ([float(np.mean([values[arm, count, seed] for count in counts])) for seed in complete] for arm in (name, against))
-    return difference(ours, theirs, arms) if complete else _nothing()
+    return difference(ours, theirs, arms) if complete else _no_difference()
 
 
 def _correct(entries: Sequence[dict[str, Any]]) -> None:
@@ -181,7 +181,7 @@ def _mean(last: Mapping[tuple[str, int, int], Line], arm: str, count: int) -> fl
     return float(np.mean(scores)) if scores else float("nan")
 
 
-def _nothing() -> dict[str, Any]:
+def _no_difference() -> dict[str, Any]:
     numbers = dict.fromkeys(("scratch", "value", "gain", "low", "high", "p", "holm", "smallest"))
     return {"seeds": 0, **numbers, "verdict": "not shown"}
 

@@ -1,1 +1,1 @@
-"""Parts of `compress` and `decompress`."""
+"""Parts of `compress` and `decompress`: codecs of workdirs, and the table beside JPEG and WebP."""

@@ -1,4 +1,4 @@
-"""Pictures of `compress --table`: curves of quality over rate, and the same image by every coder."""
+"""Pictures of `compress --table`: curves of quality over rate, and images decoded by each coder at a similar rate."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from aeseg.types import UserError
 from .measures import Point
 
 ROWS, SIDE = 3, 224
-"""Images in the comparison, and the pixels of the central square that is shown."""
+"""Number of images in the comparison, and side in pixels of the central square that it shows."""
 
 
 def curves(path: str, points: Sequence[Point]) -> None:
@@ -23,32 +23,32 @@ def curves(path: str, points: Sequence[Point]) -> None:
     figure = Figure(figsize=(9, 4), dpi=120, layout="constrained")
     for axes, (metric, label) in zip(figure.subplots(1, 2), (("psnr", "PSNR, dB"), ("ms_ssim", "MS-SSIM")), strict=True):
         for coder in dict.fromkeys(point.coder for point in points):
-            chosen = sorted((point.bits, getattr(point, metric)) for point in points if point.coder == coder)
-            axes.plot([bits for bits, _ in chosen], [value for _, value in chosen], marker="o", markersize=3, label=coder)
+            curve = sorted((point.bits, getattr(point, metric)) for point in points if point.coder == coder)
+            axes.plot([bits for bits, _ in curve], [value for _, value in curve], marker="o", markersize=3, label=coder)
         axes.set(xlabel="bits per pixel (real files)", ylabel=label, xscale="log")
         axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path)
 
 
-def comparison(path: str, kept: Sequence[Mapping[str, Any]], points: Sequence[Point], networks: Sequence[str]) -> None:
-    """Draw the centre of each image by the network of the lowest rate, and by the others at the setting of the nearest rate."""
+def comparison(path: str, examples: Sequence[Mapping[str, Any]], points: Sequence[Point], networks: Sequence[str]) -> None:
+    """Draw the centre of each image, decoded by the network with the lowest rate, and by JPEG and WebP at the nearest rate."""
     lowest = min((point for point in points if point.coder in networks and point.setting == 1), key=lambda point: point.bits)
     nearest = {
         coder: min((point for point in points if point.coder == coder), key=lambda point: abs(point.bits - lowest.bits)).setting
         for coder in dict.fromkeys(point.coder for point in points)
         if coder not in networks
     }
-    chosen = {**nearest, lowest.coder: lowest.setting}
-    columns: dict[str, list[np.ndarray]] = {"image": [_centre(row["image"]) for row in kept]}
-    for coder, setting in chosen.items():
-        columns[coder] = [_centre(row["decoded"][coder, setting][1]) for row in kept]
-    draw.panel(columns, path, names=[f"{row['name']}: {_sizes(row, chosen)}" for row in kept])
+    settings = {**nearest, lowest.coder: lowest.setting}
+    columns: dict[str, list[np.ndarray]] = {"image": [_centre(row["image"]) for row in examples]}
+    for coder, setting in settings.items():
+        columns[coder] = [_centre(row["decoded"][coder, setting][1]) for row in examples]
+    draw.panel(columns, path, names=[f"{row['name']}: {_sizes(row, settings)}" for row in examples])
 
 
-def _sizes(row: Mapping[str, Any], chosen: Mapping[str, float]) -> str:
+def _sizes(row: Mapping[str, Any], settings: Mapping[str, float]) -> str:
     pixels = row["image"].shape[0] * row["image"].shape[1]
-    return ", ".join(f"{coder} {8 * row['decoded'][coder, setting][0] / pixels:.3f} bits per pixel" for coder, setting in chosen.items())
+    return ", ".join(f"{coder} {8 * row['decoded'][coder, setting][0] / pixels:.3f} bits per pixel" for coder, setting in settings.items())
 
 
 def _centre(image: np.ndarray) -> np.ndarray:

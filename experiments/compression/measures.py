@@ -13,17 +13,17 @@ from aeseg.compression.codec import Codec
 from aeseg.compression.similarity import compiled
 
 Coder = Callable[[UInt8[np.ndarray, "h w c"]], tuple[int, UInt8[np.ndarray, "h w c"]]]
-"""Maps an image to the bytes of its file and the decoded image."""
+"""Maps an image to the size of its file in bytes, and the decoded image."""
 
 RIVALS = {"JPEG": (2, 5, 10, 20, 30, 50, 70, 85), "WebP": (0, 5, 10, 20, 40, 60, 80, 90)}
-"""Formats of Pillow, and their qualities."""
+"""{format of Pillow: qualities at which it is measured}."""
 
 COARSER = (-6, -3, 0, 3, 6)
-"""Steps of scale at which each network is measured: each is 13 % of the rounding of its features."""
+"""Quantisers at which each network is measured, in steps from the trained one; a step rounds the features 13 % more coarsely."""
 
 
 class Point(NamedTuple):
-    """Means over images of one coder at one setting; bits per pixel are over all pixels."""
+    """One coder at one setting: bits per pixel over all pixels, and mean qualities over images."""
 
     coder: str
     setting: float
@@ -33,7 +33,7 @@ class Point(NamedTuple):
 
 
 def quality(image: UInt8[np.ndarray, "h w c"], decoded: UInt8[np.ndarray, "h w c"]) -> dict[str, float]:
-    """Return {"psnr", "ms_ssim"} of 8-bit images: 100 dB if they are equal, and NaN MS-SSIM if they are too small for it."""
+    """Return {"psnr", "ms_ssim"} of 8-bit images.  Equal images have 100 dB; MS-SSIM is NaN for images that are too small for it."""
     error = np.mean(np.square(image.astype(np.float64) - decoded)) / 255**2
     one, other = (np.float32(each[None]) / 255 for each in (image, decoded))
     return {"psnr": float(-10 * np.log10(max(error, 1e-10))), "ms_ssim": float(compiled(one, other)[0])}
@@ -45,7 +45,7 @@ def without_nan(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pillow(kind: str, setting: int) -> Coder:
-    """Return a coder of Pillow: JPEG with optimised Huffman tables, or WebP by its slowest method; colours at half the resolution."""
+    """Return a coder of Pillow: JPEG (optimised Huffman tables) or WebP (slowest method), with colours at half the resolution."""
     options = {"JPEG": {"optimize": True}, "WebP": {"method": 6}}[kind]
 
     def coder(image: UInt8[np.ndarray, "h w c"]) -> tuple[int, UInt8[np.ndarray, "h w c"]]:

@@ -11,14 +11,14 @@ PICTURES = {"curves": "pictures/compress_curves.png", "the same images": "pictur
 
 
 def table() -> str:
-    """Return the last recorded comparison as Markdown with links to its pictures, "" if none is recorded."""
+    """Return the last recorded comparison as Markdown with links to its pictures, or "" if none is recorded."""
     lines = measurements.lines(RESULTS)
     if not lines:
         return ""
     last = [line for line in lines if all(line[name] == lines[-1][name] for name in ("commit", "seconds", "input"))]
     head = ("coder", "setting", "bits per pixel", "PSNR, dB", "MS-SSIM")
     about = f"{lines[-1]['images']} of {lines[-1]['of']} images of {lines[-1]['input']}"
-    rows = [f"**Compression of {about}, by real files**", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    rows = [f"**Compression of {about}: sizes of real files**", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for line in last:
         if "coder" in line:
             rows.append(f"| {_name(line)} | {line['setting']:g} | {line['bits']:.4f} | {line['psnr']:.2f} | {_number(line['ms_ssim'])} |")
@@ -29,7 +29,7 @@ def table() -> str:
             rows.append(f"| {line['tested']} from {line['anchor']} | {psnr} | {similarity} |")
     pictures = ", ".join(f"[{name}]({path})" for name, path in PICTURES.items())
     device = f"{lines[-1]['device']}, commit {lines[-1]['commit']}, {lines[-1]['seconds']:.0f} s"
-    notes = "A network's setting is the factor of its quantiser; 1 is as trained. Negative differences are smaller files at equal quality."
+    notes = "A network's setting is the factor of its trained quantiser. Negative differences mean smaller files at equal quality."
     return "\n".join([*rows, "", f"{notes} {device}. Pictures: {pictures}."])
 
 

@@ -35,41 +35,41 @@ def run(flags: Any, paths: Sequence[str]) -> int:
     """Measure all coders on all images; return the exit code, 1 if a file could not be read."""
     began, workdirs_ = time.perf_counter(), [word for word in flags.init.split(",") if word]
     if not workdirs_:
-        raise UserError("Expected workdirs between commas; got none. Set --init=runs/low,runs/high.")
+        raise UserError("Expected workdirs, separated by commas; got none. Set --init=runs/low,runs/high.")
     networks = {workdir: codecs.codec_of(workdir, flags.step, writes=True) for workdir in workdirs_}
     if len(channels := {codec.channels for codec in networks.values()}) > 1:
-        raise UserError(f"Expected networks of the same number of channels; got {sorted(channels)}. Compare them one by one.")
+        raise UserError(f"Expected networks with the same number of channels; got {sorted(channels)}. Compare them one by one.")
     coders: dict[tuple[str, float], Coder] = {
         (kind, setting): measures.pillow(kind, setting) for kind, settings in measures.RIVALS.items() for setting in settings
     }
     for workdir, codec in networks.items():
         coders |= {(workdir, round(math.exp(step * LOG_STEP), 3)): measures.network(codec, step) for step in measures.COARSER}
-    chosen, out = spread(paths, flags.most or len(paths)), Outputs(flags.output, paths, "compress")
+    chosen, outputs = spread(paths, flags.most or len(paths)), Outputs(flags.output, paths, "compress")
     for name in ("table.json", "curves.png", "comparison.png"):
-        out.path("", *os.path.splitext(name))
-    out.claim((), ())
-    found, failed, kept = measured(chosen, coders, channels.pop())
-    out.record({"init": flags.init, "images": sorted(set(chosen) - failed.keys()), "failed": failed})
+        outputs.path("", *os.path.splitext(name))
+    outputs.claim((), ())
+    points, failed, examples = measured(chosen, coders, channels.pop())
+    outputs.record({"init": flags.init, "images": sorted(set(chosen) - failed.keys()), "failed": failed})
     for path, reason in failed.items():
         print(f"Skipped {printable(path)}: {printable(reason.removeprefix(path).strip())}", file=sys.stderr)
-    if not found:
+    if not points:
         raise UserError("No image could be read. Set another --input.")
-    differences = compared(found, workdirs_)
+    differences = compared(points, workdirs_)
     images = len(chosen) - len(failed)
     about = {"images": images, "of": len(paths), "input": os.path.basename(os.path.normpath(flags.input))}
     about |= {"seconds": round(time.perf_counter() - began, 1), **provenance()}
     trained = {workdir: _trained(workdir, codec.identity.hex()) for workdir, codec in networks.items()}
-    every = [{**point._asdict(), **trained.get(point.coder, {}), **about} for point in found] + [{**each, **about} for each in differences]
-    lines = [measures.without_nan(line) for line in every]
+    lines = [{**point._asdict(), **trained.get(point.coder, {}), **about} for point in points]
+    lines = [measures.without_nan(line) for line in (*lines, *({**each, **about} for each in differences))]
     files.write(os.path.join(flags.output, "table.json"), json.dumps(lines, indent=1) + "\n")
-    drawing.curves(os.path.join(flags.output, "curves.png"), found)
-    drawing.comparison(os.path.join(flags.output, "comparison.png"), kept, found, workdirs_)
+    drawing.curves(os.path.join(flags.output, "curves.png"), points)
+    drawing.comparison(os.path.join(flags.output, "comparison.png"), examples, points, workdirs_)
     for workdir in workdirs_:
-        _add(workdir, found, differences, about)
+        _add(workdir, points, differences, about)
     if flags.record:
         for line in lines:
             jsonlines.write(os.path.join(measurements.RESULTS, f"{RESULTS}.jsonl"), line)
-    print("\n" + text(found, differences))
+    print("\n" + text(points, differences))
     print(f"\n{images} images of {about['input']} in {about['seconds']:.0f} s.")
     print(f"numbers     {flags.output}/table.json\npictures    {flags.output}/curves.png, {flags.output}/comparison.png", flush=True)
     return 1 if failed else 0
@@ -78,11 +78,11 @@ def run(flags: Any, paths: Sequence[str]) -> int:
 def measured(
     paths: Sequence[str], coders: Mapping[tuple[str, float], Coder], channels: int
 ) -> tuple[list[Point], dict[str, str], list[dict[Any, Any]]]:
-    """Return (a point for each coder, reasons of files that cannot be read, the first images with their decoded versions)."""
+    """Return (a point per coder and setting, {path: why it cannot be read}, the first images with their decoded versions)."""
     bits, pixels = dict.fromkeys(coders, 0), 0
     qualities: dict[Any, list[dict[str, float]]] = {key: [] for key in coders}
     failed: dict[str, str] = {}
-    kept: list[dict[Any, Any]] = []
+    examples: list[dict[Any, Any]] = []
     with Progress("comparing", len(paths)) as progress:
         for index, path in enumerate(paths):
             try:
@@ -95,15 +95,15 @@ def measured(
             for key, (size, other) in decoded.items():
                 bits[key] += 8 * size
                 qualities[key].append(measures.quality(image, other))
-            if len(kept) < drawing.ROWS:
-                kept.append({"name": os.path.basename(path), "image": image, "decoded": decoded})
+            if len(examples) < drawing.ROWS:
+                examples.append({"name": os.path.basename(path), "image": image, "decoded": decoded})
             progress.at(index + 1)
     means = {key: {name: float(np.mean([one[name] for one in each])) for name in each[0]} for key, each in qualities.items() if each}
-    return [Point(*key, bits[key] / pixels, mean["psnr"], mean["ms_ssim"]) for key, mean in means.items()], failed, kept
+    return [Point(*key, bits[key] / pixels, mean["psnr"], mean["ms_ssim"]) for key, mean in means.items()], failed, examples
 
 
 def compared(points: Sequence[Point], workdirs_: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the Bjontegaard differences of the networks, together and one by one, and of WebP, from JPEG and WebP."""
+    """Return the Bjontegaard differences, from JPEG and from WebP, of each network, all networks together, and WebP."""
     groups = {workdir: (workdir,) for workdir in workdirs_} | ({"all networks": tuple(workdirs_)} if len(workdirs_) > 1 else {})
     lines = []
     for tested, names in {**groups, "WebP": ("WebP",)}.items():
@@ -116,13 +116,13 @@ def compared(points: Sequence[Point], workdirs_: Sequence[str]) -> list[dict[str
 
 
 def curve(points: Sequence[Point], coders: Sequence[str], metric: str) -> list[tuple[float, float]]:
-    """Return (bits, decibels) of coders' settings that no other setting of them beats in both."""
-    every = [
+    """Return (bits, decibels) of the settings that no other setting of these coders beats in both."""
+    rates = [
         (point.bits, point.psnr if metric == "psnr" else decibels(point.ms_ssim))
         for point in points
         if point.coder in coders and not math.isnan(getattr(point, metric))
     ]
-    return sorted(one for one in every if not any(rate <= one[0] and other > one[1] for rate, other in every))
+    return sorted((rate, value) for rate, value in rates if not any(less <= rate and more > value for less, more in rates))
 
 
 def text(points: Sequence[Point], differences: Sequence[Mapping[str, Any]]) -> str:
@@ -147,7 +147,7 @@ def _trained(workdir: str, identity: str) -> dict[str, Any]:
 
 
 def _add(workdir: str, points: Sequence[Point], differences: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> None:
-    """Add the point of the trained quantiser, and the differences, to the evaluations of a workdir; `report` shows them."""
+    """Add the point of the trained quantiser and the differences to the evaluations of a workdir, which `report` shows."""
     trained = next(point for point in points if point.coder == workdir and point.setting == 1)
     scores = {"bits_per_pixel": trained.bits, "psnr": trained.psnr, "ms_ssim": trained.ms_ssim}
     for line in differences:

@@ -1,7 +1,7 @@
-"""CamVid at 72x96 (not a published protocol): a small U-Net on a fraction of the labels, from scratch or from any method's encoder.
+"""CamVid at 72x96 (not a published protocol): a small U-Net on a fraction of the labels, from scratch or from a pretrained encoder.
 
 All methods pretrain the same encoder (`convnet`, small) on the 367 training frames for the same number of steps.
-experiments/papers/camvid_labels.py has their best settings, chosen on a held-out drive by experiments/papers/camvid_labels_tuning.py.
+experiments/papers/camvid_labels.py has their best settings, which experiments/papers/camvid_labels_tuning.py chooses on a held-out drive.
 
 Segmentation trains on crops, without class weights. From scratch, with 1/16 and with all labels of one drive, the mean IoU on another
 drive is 0.33 and 0.35; with median frequency weights it is 0.31 and 0.34; with these weights and whole images, 0.28 and 0.35.
@@ -61,7 +61,7 @@ def get_config(argument: str = "unet") -> ConfigDict:
 
 
 def _large(method: str) -> dict[str, object]:
-    """Return the fields of a method with the large encoder: a decoder that starts from its last stride, 16."""
+    """Return the changes to a method for the large encoder: a decoder from its last stride, 16."""
     deep = {"decoder": spec(ConvolutionalDecoder, widths=(512, 256, 128, 64), norm="batch")}
     spark = {"decoder": spec(LightDecoder, width=512, strides=(2, 4, 8, 16)), "unit": 16}
     fcmae = {"decoder": spec(ConvNeXtDecoder, stride=16), "unit": 16}

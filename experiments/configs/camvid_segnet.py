@@ -3,11 +3,11 @@
 The paper's protocol: 360x480, SGD 0.1 with momentum 0.9, batches of 12, He initialisation, from scratch on the 367 training images;
 scored at the checkpoint with the best global accuracy on validation, measured every 1,000 steps. The paper trains until the loss
 converges; this config trains for 10,000 steps (327 epochs), as in the authors' solver. Deviation: gradients are clipped at norm 1.
-Without clipping, FCN-Basic-NoDimReduction diverges (at 72x96, one seed: in the ninth step; in the sixth with the loss divided by the sum
-of weights).
+Without clipping, FCN-Basic-NoDimReduction diverges at 72x96 (one seed): in the ninth step, or in the sixth if the sum of weights divides
+the loss.
 
 Details that the paper does not give follow the authors' code (caffe-segnet, and the solvers and prototxts of SegNet-Tutorial). The
-weighted cross-entropy is divided by the number of labelled pixels. Weight decay is 5e-4 for kernels and scales of norms, and in
+number of labelled pixels divides the weighted cross-entropy. Weight decay is 5e-4 for kernels and scales of norms, and in
 SegNet-Basic also for shifts of norms. Biases of convolutions have twice the learning rate and no decay. Deviation: shifts start at 0
 instead of 0.001.
 
@@ -22,8 +22,8 @@ the same protocol. Evaluate them with --samples=40 to average sampled networks.
 Command   python -m experiments.segment --config=camvid_segnet:segnet_basic
           python -m experiments.evaluate --workdir=runs/camvid-segnet-segnet-basic --best
           python -m experiments.predict --workdir=runs/camvid-segnet-bayesian-basic --input=photos --samples=40
-          `segnet_basic,small` and similar: 16 channels at 72x96, for a CPU; segnet and bayesian have VGG16's convolutions
-Cost      small: 40 to 480 s on one core; at full size no row is recorded: it wants an accelerator
+          `segnet_basic,small` and others: 16 channels at 72x96, for a CPU; segnet and bayesian have VGG16's convolutions
+Cost      small: 40 to 480 s on one core; full size: not yet measured, needs an accelerator
 Expected  82.7 global, 62.0 class, 47.7 mIoU (table 1, median frequency; test split)
 """
 
@@ -59,7 +59,7 @@ WIDTH = 16
 
 
 def get_config(argument: str = "segnet_basic") -> ConfigDict:
-    """Return the config of a variant; `,small` is for a CPU."""
+    """Return the config of a variant; `,small` runs on a CPU."""
     variant, _, scale = argument.partition(",")
     head, size = choose(variant, **{name: {"of": of} for name, of in VARIANTS.items()})["of"]
     small = scale == "small"

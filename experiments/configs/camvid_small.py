@@ -1,4 +1,4 @@
-"""CamVid at 96x128: methods compared on a laptop's CPU. Not a published protocol; its numbers are in separate tables.
+"""CamVid at 96x128, to compare methods on a laptop's CPU. Not a published protocol.
 
 Command   python -m experiments.pretrain --config=camvid_small:denoising          the 367 training frames, no labels
           python -m experiments.segment --config=camvid_small:unet --init=runs/camvid-small-denoising

@@ -2,7 +2,7 @@
 
 The protocol follows the paper and its authors' code (SimJeg/FC-DenseNet, config/FC-DenseNet103.py and train.py). Training is from scratch
 on the 367 training images: first on crops of 224x224 in batches of 3 with RMSprop 1e-3, then (`full`) on whole images of 360x480 with
-1e-4. The learning rate is multiplied by .995 per epoch. Images are flipped; dropout is 0.2; initialisation is He's; classes have no
+1e-4. The learning rate falls by a factor of .995 per epoch. Images are flipped; dropout is 0.2; initialisation is He's; classes have no
 weights; the best step has the highest mean IoU on validation. The authors' penalty, 1e-4 times the sum of squared weights, equals a weight
 decay of 2e-4. Evaluate with --batch_statistics, as the authors do.
 
@@ -13,8 +13,8 @@ decayed; U-Net's whole images are padded to 368x480, which its four poolings div
 Command   python -m experiments.segment --config=camvid_tiramisu:fc_densenet103
           python -m experiments.segment --config=camvid_tiramisu:fc_densenet103,full --init=runs/camvid-tiramisu-fc-densenet103
           python -m experiments.evaluate --workdir=runs/camvid-tiramisu-fc-densenet103-full --best --batch_statistics
-          `small_fc_densenet` and similar: small networks at 72x96, for a CPU
-Cost      small: 40 to 145 s a stage on one core; at full size no row is recorded: it wants an accelerator
+          `small_fc_densenet` and others: small networks at 72x96, for a CPU
+Cost      small: 40 to 145 s per stage on one core; full size: not yet measured, needs an accelerator
 Expected  66.9 mIoU, 91.5 global (table 3, FC-DenseNet103; test split)
 """
 
@@ -43,7 +43,7 @@ TRAINING_IMAGES = 367
 
 
 def get_config(argument: str = "fc_densenet103") -> ConfigDict:
-    """Return the config of a network; `,full` is the second stage, which continues from the first."""
+    """Return the config of a network; `,full` is the second stage, which continues the first."""
     network, _, stage = argument.partition(",")
     if stage not in ("", "full"):
         raise UserError(f"Expected no stage, or `full`, after the comma; got {stage!r}. Write {network},full.")

@@ -1,12 +1,13 @@
 """The reference example: a convolutional autoencoder of CIFAR-10 with binary cross-entropy.
 
-Adam, batch 32, 50 epochs, validation on the test images, as in its listing. Deviations, since the listing cannot run: convolutions are
-padded (SAME), because unpadded ones do not return to the size of the input; and images are CIFAR's 32x32 instead of 256x256 (the encoder
-accepts any size divisible by 8). An epoch is the complete batches of one pass; the images that remain begin the next batch.
+As in its listing: Adam, batch 32, 50 epochs, validation on the test images. The listing cannot run, so there are two deviations.
+Convolutions are padded (SAME), because unpadded convolutions do not restore the size of the input; images have CIFAR's 32x32 pixels
+instead of 256x256 (the encoder accepts any size divisible by 8). An epoch has the complete batches of one pass; the remaining images begin
+the next batch.
 
 Command   python -m experiments.prepare --name=cifar10 && python -m experiments.pretrain --config=cifar10
           python -m experiments.pretrain --config=cifar10:folder --config.data.root=<train/ and test/ folders of images>
-Cost      0.21 s a step on one core (AMD EPYC, avx512f): about 30 minutes for 5,000 images, 5 hours for 50,000
+Cost      0.21 s per step on one core (AMD EPYC, avx512f): about 30 minutes for 5,000 images, 5 hours for 50,000
 Expected  5,000 and 1,000 images, one seed, after the first epoch: loss 0.594 (floor 0.549), 18.1 dB; after 50 epochs not yet measured
 """
 
@@ -29,7 +30,7 @@ SPLITS = {"train": "train", "validation": "test", "test": "test"}
 
 
 def get_config(source: str = "tfds") -> ConfigDict:
-    """Return the config for `tfds`, the 50,000 + 10,000 images, or `folder`, your images in train/ and test/."""
+    """Return the config of `tfds` (the 50,000 + 10,000 images) or `folder` (your images in train/ and test/)."""
     if source == "folder":
         splits = {name: spec(Folder, root="data/cifar10", images=split, labels="") for name, split in SPLITS.items()}
     else:
@@ -59,7 +60,7 @@ def get_config(source: str = "tfds") -> ConfigDict:
 
 
 def complete(config: ConfigDict, overrides: Collection[str]) -> None:
-    """Count the training images of a folder, once the command line has said where it is: they make an epoch."""
+    """Set the length of an epoch from the training images, if the command line names their folder."""
     if not os.path.isdir(config.data.source.get("root", "")):
         return
     images = len(specs.build(config.data).records("train"))

@@ -1,10 +1,10 @@
-"""Cracks in pavements as RGB, thermal and depth images, scaled to 64x64: what does each modality add, and what is left without it?
+"""Cracks in pavements from RGB, thermal and depth images at 64x64: what each modality adds, and what a network loses without it.
 
 332 pavements; 180 train, 40 validate, 112 test (train.txt, val.txt, test.txt); 59 are nearly black in RGB. Thermal and depth are false
 colours. Not a published protocol: its authors score 400x400 images on another split.
 
 Command   python -m experiments.segment --config=cracks:stacked          RGB, thermal and depth as channels of one U-Net
-          python -m experiments.segment --config=cracks:vote             one U-Net for each, whose probabilities are averaged
+          python -m experiments.segment --config=cracks:vote             one U-Net per modality, with averaged probabilities
           python -m experiments.pretrain --config=cracks:multimodal      MultiMAE on the training images
           python -m experiments.segment --config=cracks:fusion --init=runs/cracks-multimodal
           python -m experiments.evaluate --workdir=runs/cracks-fusion --lighting     every subset, on lit and on dark images
@@ -36,8 +36,8 @@ SPLITS = {"train": "train", "validation": "val", "test": "test"}
 def get_config(argument: str = "stacked") -> ConfigDict:
     """Return the config of a segmenter, or of `multimodal`, which pretrains.
 
-    `unet[,vit]` reads RGB, `stacked[,thermal]` RGB and the planes named (default all) as channels of one U-Net; `vote` has a U-Net for
-    each modality; `fusion` reads tokens of all. In training, those of several modalities miss each one with probability 0.25.
+    `unet[,vit]` reads RGB. `stacked[,thermal]` reads RGB and the named planes (default: all) as channels of one U-Net. `vote` has a U-Net
+    for each modality. `fusion` reads tokens of all modalities. Training drops each modality of several with probability 0.25.
     """
     name, *words = argument.split(",")
     further = {"unet": (), "stacked": tuple(words) or FURTHER}.get(name, FURTHER)

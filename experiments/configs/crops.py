@@ -1,12 +1,12 @@
 """Nuclei (fluorescence, 256x256) or cracks in pavements (RGB, 400x400): crops of 64x64 at the images' own scale. Not published protocols.
 
 Nuclei: the 334 images of 256x256 of the Data Science Bowl 2018, stage 1, one folder per image with a mask per nucleus; 234 train, 50
-validate, 50 test. Ids name no slide, so neighbouring tiles of one slide cannot be kept apart; `inspect` finds no two images that look
+validate, 50 test. The ids do not name slides, so tiles of one slide may be in different splits; `inspect` finds no two images that look
 alike. Cracks: train.txt, val.txt, test.txt.
 
 Command   python -m experiments.pretrain --config=crops:spark,nuclei --config.data.root=nuclei
           python -m experiments.segment --config=crops:unet,nuclei --init=runs/crops-spark-nuclei --config.data.fraction=0.017
-Cost      aimed at one to two minutes of one core      Expected  not yet measured
+Cost      not yet measured (aim: one to two minutes of one core)      Expected  not yet measured
 """
 
 from typing import Any
@@ -20,15 +20,15 @@ from aeseg.spec import spec
 from aeseg.types import UserError
 
 METHODS = ("denoising", "fcmae", "quantised", "reconstruction", "spark", "variational")
-"""The methods that take `convnet`."""
+"""Methods that pretrain `convnet`."""
 SETS = ("nuclei", "cracks")
 ARGUMENTS = tuple(f"{name},{data}" for data in SETS for name in ("unet", *METHODS))
 SIDE = 64
 STATISTICS = {"nuclei": {"mean": (0.052,), "std": (0.071,)}, "cracks": {}}
-"""Mean and std of the training images; cracks: the encoder's default, near its images'."""
+"""Mean and std of the training images; for cracks, the encoder's defaults are close."""
 CONTENT = {"nuclei": 0.1, "cracks": 0.0}
-"""Least content of a unit in the loss of SparK and FCMAE: 4 % of the nuclei's units of background reach 0.1, 97 % of those with a nucleus
-(training images, units of 8 pixels)."""
+"""Least `content` with which a unit counts in the loss of SparK and FCMAE.  In the training images of nuclei (units of 8 pixels), 4 % of
+the units of background and 97 % of the units with a nucleus reach 0.1."""
 
 
 def get_config(argument: str = "unet,nuclei") -> ConfigDict:

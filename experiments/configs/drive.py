@@ -4,7 +4,7 @@ Command   python -m experiments.segment --config=drive
           python -m experiments.evaluate --workdir=runs/drive --split=test
 Cost      see experiments/results/README.md      Expected  Dice of the vessels in experiments/results/drive.jsonl
           (published: U-Net 0.8157, a three-path U-Net 0.8291; Sci Rep 2023, s41598-023-50141-0, table 2)
-          `unet,reference` has the 64 to 1024 channels of Ronneberger et al. 2015 and 25 times as many steps: needs an accelerator
+          `unet,reference` has the 64 to 1024 channels of Ronneberger et al. 2015 and 25 times as many steps; it needs an accelerator
 """
 
 from ml_collections import ConfigDict
@@ -32,7 +32,7 @@ def get_config(argument: str = "unet") -> ConfigDict:
     segments = name in names("aeseg.models.heads")
     sized = choose(size or "small", small={"encoder": "small", "steps": 800}, reference={"encoder": "unet", "steps": 20_000})
     encoder = recipe("aeseg.models.encoders", "convnet", sized["encoder"])
-    encoder.update({"norm": "batch", "mean": (0.45,), "std": (0.25,)})  # as the small encoder has
+    encoder.update({"norm": "batch", "mean": (0.45,), "std": (0.25,)})  # as in the small encoder
     if segments:
         method = segmenter_config(spec(UNetHead, classes=2, norm="batch"), encoder, 2, objective="cross_entropy_dice")
     else:

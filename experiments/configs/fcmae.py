@@ -19,7 +19,7 @@ ARGUMENTS = ("v2_tiny", "base", "v2_tiny,folder")
 
 
 def get_config(argument: str = "v2_tiny") -> ConfigDict:
-    """Return the config of a size of the method's recipe; `,folder` reads your images."""
+    """Return the config of a size of the method; `,folder` reads your images."""
     size, _, source = argument.partition(",")
     fields = {"b1": 0.9, "b2": 0.95, "weight_decay": 0.05}
     return imagenet_config(recipe("aeseg.methods", "fcmae", size), source, adamw, 1.5e-4, epochs=1600, warmup_epochs=40, **fields)

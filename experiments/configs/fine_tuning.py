@@ -15,15 +15,15 @@ from . import camvid_labels, drive
 
 ARGUMENTS = ("drive", "camvid")
 SIZES = {"drive": 6, "camvid": 32}
-"""Side of the hidden squares: the best trials of drive_labels_tuning and camvid_labels_tuning."""
+"""Side of the hidden squares, from the best trials of drive_labels_tuning and camvid_labels_tuning."""
 
 
 def get_config(argument: str = "drive") -> ConfigDict:
     """Return the config of the pretraining on a data set (Brempong et al. 2022, arXiv 2205.11423, section 3, with squares as noise)."""
     if argument not in ARGUMENTS:
         raise UserError(f"fine_tuning has {', '.join(ARGUMENTS)}; got {argument!r}. Name one of these.")
-    of_set = {"drive": drive, "camvid": camvid_labels}[argument].get_config
-    config, head = of_set("denoising"), of_set("unet").method.head
+    config_of = {"drive": drive, "camvid": camvid_labels}[argument].get_config
+    config, head = config_of("denoising"), config_of("unet").method.head
     with config.unlocked():
         config.method.decoder = spec(UNetDecoder, convolutions=head.convolutions, norm=head.norm)
         config.method.decoder.dtype = config.get_ref("dtype")

@@ -3,14 +3,14 @@
 Command   python -m experiments.pretrain --config=folder --config.data.root=my_images
           python -m experiments.segment --config=folder:unet --config.data.root=my_images \\
               --config.data.class_table="background, leaf, stem" --init=runs/folder
-Cost      as camvid_small: images are cropped to `window`      Expected  depends on your images
+Cost      as camvid_small, for crops of `window`      Expected  depends on your images
 
           python -m experiments.pretrain --config=folder:multimodal --config.data.root=my_images --config.data.aligned="('thermal',)"
           python -m experiments.segment --config=folder:fusion --config.data.root=my_images --config.data.aligned="('thermal',)" \\
               --init=runs/folder-multimodal
 
-Three disjoint splits: 70 % of the images train, 15 % validate, 15 % test. Numbered sequences and names with one prefix stay together.
-Images are cropped and scored at their own scale. `inspect` describes the images; --data=<description> replaces the flags above.
+The three splits are disjoint: 70 % of the images train, 15 % validate, 15 % test. Numbered sequences and names with one prefix stay in one
+split. Images are cropped and scored at their own scale. `inspect` describes the images; --data=<description> replaces the flags above.
 """
 
 import os
@@ -28,7 +28,7 @@ from aeseg.spec import recipe, spec
 ARGUMENTS = ("denoising", "unet", "masked", "upernet,vit", "fcmae", "multimodal", "fusion", "vote")
 
 FIXED = ("vit", "dense")
-"""Parts that are not scored in larger windows than the trained one: positions, or layers, of one size."""
+"""Encoders and heads with positions or layers of one size: they are not scored in larger windows than the training window."""
 
 
 def get_config(argument: str = "denoising") -> ConfigDict:
@@ -54,6 +54,6 @@ def get_config(argument: str = "denoising") -> ConfigDict:
 
 
 def complete(config: ConfigDict, overrides: Collection[str]) -> None:
-    """Let classes, channels, mean and std follow the images, once the command line has said where they are."""
+    """Set classes, channels, mean and std from the images, if the command line names their folder."""
     if os.path.isdir(config.data.source.get("root", "")):
         own_data.follow_images(config, overrides)

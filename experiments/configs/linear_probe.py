@@ -1,6 +1,6 @@
 """Linear probe of a frozen encoder on ADE20K: batch norm and one 1x1 convolution, trained with LARS.
 
-Command   python -m experiments.segment --config=linear_probe:vit,b16 --init=runs/mae-b16 --config.freeze=linear-probe
+Command   python -m experiments.segment --config=linear_probe:vit,b16 --init=runs/mae-b16
 Cost      not yet measured      Expected  not yet measured
 
 This is MAE's linear probe (He et al. 2022, table 10) for segmentation: LARS, momentum .9, lr .1 x batch / 256, no weight decay, 90

@@ -22,7 +22,7 @@ NEXT = {"b16": "mae_finetune", "l16": "mae_finetune:l16", "h14": "linear_probe:v
 
 
 def get_config(argument: str = "b16") -> ConfigDict:
-    """Return the config of a size of the method's recipe; `,folder` reads your images."""
+    """Return the config of a size of the method; `,folder` reads your images."""
     size, _, source = argument.partition(",")
     method = recipe("aeseg.methods", "masked", size)
     method.standardised = True

@@ -2,7 +2,7 @@
 
 Not a published protocol: the paper's ablations (He et al. 2022, section 4.1) use ViT-L on ImageNet. Patches of 8 pixels give a grid of
 12 x 16, close to the paper's 14 x 14. The recorded rows pretrain for 350 steps, a fifth of this config's 1,750. They compare only how a
-pretraining begins: the probe is no better than after one step.
+pretraining begins: their probes are no better than after one step.
 
 Command   python -m experiments.pretrain --config=mae_ablations:masked --config.method.sampler.ratio=0.5
           python -m experiments.segment --config=mae_ablations:linear --init=runs/mae-ablations-masked

@@ -3,7 +3,7 @@
 Command   python -m experiments.tables reference --run --rows="code*"
           python -m experiments.pretrain --config=reference:example --workdir=runs/example
           python -m experiments.segment --config=reference:classifier --init=runs/example
-Cost      0.01 (dense) to 0.39 s (unet) a step on one core (AMD EPYC, avx512f); 400 steps      Expected  not yet measured
+Cost      0.01 (dense) to 0.39 s (unet) per step on one core (AMD EPYC, avx512f); 400 steps      Expected  not yet measured
 """
 
 from ml_collections import ConfigDict
@@ -27,10 +27,10 @@ from aeseg.training.optimiser import adamw
 
 SIDE = 32
 IMAGES = 16_384
-"""Scenes for training; `data.fraction` says how many of them are unlabelled or have labels."""
+"""Number of training scenes; `data.fraction` selects the scenes of a run."""
 UNLABELLED, LABELLED = 4_096, 128
 WIDTHS = (32, 64, 128)
-"""Channels of the convolutional autoencoder with a code: half of the example's."""
+"""Channels of the convolutional autoencoder with a code: half as many as in the example."""
 ARGUMENTS = (
     *("convolutional", "dense", "convolutional,cifar10", "dense,cifar10", "example", "denoising"),
     *("code", "classifier", "unet", "fcn", "small", "small,none", "small,crops", "small,all"),
@@ -40,8 +40,8 @@ ARGUMENTS = (
 def get_config(argument: str = "example") -> ConfigDict:
     """Return the config of an autoencoder (pretrains) or a segmenter.
 
-    `convolutional`, `dense`     autoencoders with a code of 4x4 cells at 32x32; `,cifar10`: of CIFAR-10's images in data/cifar10
-    `example`                    the reference example's network, of scenes
+    `convolutional`, `dense`     autoencoders of scenes with a code of 4x4 cells; `,cifar10`: of the images in data/cifar10
+    `example`                    the network of the reference example, on scenes
     `denoising`                  a small convolutional network that fills in squares of 8 pixels
     `code`                       a segmenter with one head for the encoder of either code
     `classifier`, `unet`, `fcn`  segmenters on the example's encoder whose heads have equally many parameters: fully connected, with
@@ -117,7 +117,7 @@ def _segmentation(name: str, augmentation: str) -> ConfigDict:
 
 
 def _scenes(images: int, transforms: tuple[ConfigDict, ...]) -> ConfigDict:
-    """Return the data of scenes, of which so many train."""
+    """Return the data of scenes; `images` of them train."""
     sizes = {"train": IMAGES, "validation": 256, "test": 512}
     splits = {split: spec(Scenes, split=split, records=records, height=SIDE, width=SIDE) for split, records in sizes.items()}
     return data_config(splits, transforms=transforms, fraction=images / IMAGES)

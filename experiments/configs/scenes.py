@@ -18,7 +18,7 @@ ARGUMENTS = (
     *("denoising,tiny", "multimodal,senses", "unet", "linear", "fcn", "unet,vit", "fusion", "vote"),
 )
 LABELLED = 128 / 4096
-"""Fraction of labelled training images; the seed draws the same images for every method."""
+"""Fraction of labelled training images.  A seed draws the same images for every method."""
 
 
 def get_config(argument: str = "denoising") -> ConfigDict:

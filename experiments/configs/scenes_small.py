@@ -1,4 +1,4 @@
-"""Generated scenes of 32x32: the networks of the table scenes_labels_small, the smallest that fit its twelve hours of two cores.
+"""Generated scenes of 32x32: the networks of the table scenes_labels_small, small enough for twelve hours of two cores.
 
 Command   python -m experiments.pretrain --config=scenes_small:spark,convnet
           python -m experiments.segment --config=scenes_small:unet,convnet --init=runs/scenes-small-spark-convnet
@@ -17,7 +17,7 @@ from aeseg.types import UserError
 
 SIDE, IMAGES = 32, 16_384
 ENCODERS = {"convnet": {}, "vit": {"patch": 4, "depth": 4}, "convnextv2": {}}
-"""Fields of the small encoder, by name: 8 x 8 patches of 4 pixels."""
+"""{encoder: changes to its small size}; `vit` has 8 x 8 patches of 4 pixels."""
 ARGUMENTS = (
     *(f"unet,{encoder}" for encoder in ENCODERS),
     *("spark,convnet", "denoising,convnet", "masked,vit", "simmim,vit", "fcmae,convnextv2"),

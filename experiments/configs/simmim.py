@@ -20,7 +20,7 @@ ARGUMENTS = ("b16", "b16,folder")
 
 
 def get_config(argument: str = "b16") -> ConfigDict:
-    """Return the config of a size of the method's recipe; `,folder` reads your images."""
+    """Return the config of a size of the method; `,folder` reads your images."""
     size, _, source = argument.partition(",")
     fields = {"batch_size": 2048, "smallest": 0.67, "b1": 0.9, "b2": 0.999, "weight_decay": 0.05, "clip": 5.0}
     method = recipe("aeseg.methods", "simmim", size)

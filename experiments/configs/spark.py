@@ -20,7 +20,7 @@ ARGUMENTS = ("resnet50", "resnet101", "v1_small", "v1_base", "resnet50,folder")
 
 
 def get_config(argument: str = "resnet50") -> ConfigDict:
-    """Return the config of a size of the method's recipe; `,folder` reads your images."""
+    """Return the config of a size of the method; `,folder` reads your images."""
     size, _, source = argument.partition(",")
     fields = {"end": 0.001, "weight_decay": 0.04, "weight_decay_growth": 5.0, "clip": 5.0}
     return imagenet_config(

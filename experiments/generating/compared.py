@@ -21,10 +21,13 @@ CLOSE = 0.05
 """Quantile of held-out distances below which a sample counts as close to a training image."""
 
 
-class Found(NamedTuple):
-    """The nearest training images of the samples, by one measure: distance, record, and whether it is mirrored.
+class Neighbours(NamedTuple):
+    """The nearest training image of each sample, by one measure.
 
-    `held_out` are the distances of held-out images to their nearest training images.
+    distance   to the sample
+    record     index in the training records
+    mirrored   the image is mirrored
+    held_out   distances of held-out images to their nearest training images
     """
 
     distance: Float[np.ndarray, "n"]
@@ -36,7 +39,7 @@ class Found(NamedTuple):
 
 
 def windows(run: Run, source: Any, batch: int) -> Iterator[tuple[UInt8[np.ndarray, "b h w c"], Int[np.ndarray, "b"]]]:
-    """Yield the images of a source, cropped to the run's window, with their numbers."""
+    """Yield images of a source, cropped to the run's window, with their indices."""
     for rows in scoring.windows(run, source, batch):
         yield as_bytes(rows["image"])[rows["valid"]], rows["index"][rows["valid"]]
 
@@ -44,7 +47,7 @@ def windows(run: Run, source: Any, batch: int) -> Iterator[tuple[UInt8[np.ndarra
 def halves(run: Run, split: str, number: int, batch: int) -> tuple[UInt8[np.ndarray, "n h w c"], UInt8[np.ndarray, "n h w c"]]:
     """Return at most `number` images of each half of a split, evenly spread.
 
-    Halves, not alternate images: neighbours in a sequence would make the two alike.
+    With alternate images instead of halves, neighbours in a sequence would make both parts alike.
     """
     source = run.data.scored(split)
     half = len(source) // 2
@@ -60,25 +63,25 @@ def halves(run: Run, split: str, number: int, batch: int) -> tuple[UInt8[np.ndar
 
 def measured(
     run: Run, samples: UInt8[np.ndarray, "n h w c"], real: tuple[UInt8[np.ndarray, "m h w c"], ...], extract: Features, batch: int
-) -> tuple[dict[str, Any], dict[str, Found]]:
-    """Return the numbers of a comparison, and the nearest training images by measure, "pixels" and "features"."""
+) -> tuple[dict[str, Any], dict[str, Neighbours]]:
+    """Return the numbers of a comparison, and the nearest training images by measure, "pixels" or "features"."""
 
     def features(images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n d"]:
         return np.concatenate([_padded(extract, images[start : start + batch], batch) for start in range(0, len(images), batch)])
 
-    own, first, second = (features(images) for images in (samples, *real))
-    each = min(len(own), len(first))
+    sampled, first, second = (features(images) for images in (samples, *real))
+    count = min(len(sampled), len(first))
     numbers: dict[str, Any] = {
         "frechet": {
-            "samples": frechet_distance(own[:each], second[:each]),
-            "floor": frechet_distance(first[:each], second[:each]),
-            "images": each,
-            "numbers": own.shape[1],
+            "samples": frechet_distance(sampled[:count], second[:count]),
+            "floor": frechet_distance(first[:count], second[:count]),
+            "images": count,
+            "numbers": sampled.shape[1],
         }
     }
     search = {
         "pixels": Nearest(np.concatenate([_flat(samples), _flat(real[0])])),
-        "features": Nearest(np.concatenate([own, first])),
+        "features": Nearest(np.concatenate([sampled, first])),
     }
     mirrors = any(isinstance(transform, HorizontalFlip) for transform in run.data.transforms)
     records = len(run.training)
@@ -89,28 +92,30 @@ def measured(
                 search["pixels"].add(_flat(seen), index + mirrored * records)
                 search["features"].add(_padded(extract, seen, batch), index + mirrored * records)
             progress.at(int(index[-1]) + 1)
-    found = {measure: _found(run, one, len(samples), batch) for measure, one in search.items()}
-    root = np.sqrt(samples[0].size)  # distance of all numbers to root mean square
-    found["pixels"] = found["pixels"]._replace(distance=found["pixels"].distance / root, held_out=found["pixels"].held_out / root)
-    numbers["nearest"] = {measure: _summary(one) for measure, one in found.items()}
-    return numbers, found
+    neighbours = {measure: _found(run, one, len(samples), batch) for measure, one in search.items()}
+    root = np.sqrt(samples[0].size)  # from Euclidean distance to root mean square
+    neighbours["pixels"] = neighbours["pixels"]._replace(
+        distance=neighbours["pixels"].distance / root, held_out=neighbours["pixels"].held_out / root
+    )
+    numbers["nearest"] = {measure: _summary(one) for measure, one in neighbours.items()}
+    return numbers, neighbours
 
 
-def per_sample(found: dict[str, Found]) -> list[dict[str, Any]]:
+def per_sample(neighbours: dict[str, Neighbours]) -> list[dict[str, Any]]:
     """Return the nearest training images of each sample."""
     return [
         {
             "file": f"samples/{number:04}.png",
             **{
                 measure: {"distance": float(one.distance[number]), "nearest": one.names[number], "mirrored": bool(one.mirrored[number])}
-                for measure, one in found.items()
+                for measure, one in neighbours.items()
             },
         }
-        for number in range(len(found["pixels"].distance))
+        for number in range(len(neighbours["pixels"].distance))
     ]
 
 
-def _found(run: Run, search: Nearest, samples: int, batch: int) -> Found:
+def _found(run: Run, search: Nearest, samples: int, batch: int) -> Neighbours:
     records = len(run.training)
     record, mirrored = search.index[:samples] % records, search.index[:samples] >= records
     wanted = np.unique(record)
@@ -119,17 +124,17 @@ def _found(run: Run, search: Nearest, samples: int, batch: int) -> Found:
     names = [str(chosen[row].get("name", number)) for row, number in enumerate(wanted)]
     rows = np.searchsorted(wanted, record)
     shown = np.where(mirrored[:, None, None, None], images[rows][:, :, ::-1], images[rows])
-    return Found(search.distance[:samples], record, mirrored, [names[row] for row in rows], shown, search.distance[samples:])
+    return Neighbours(search.distance[:samples], record, mirrored, [names[row] for row in rows], shown, search.distance[samples:])
 
 
-def _summary(found: Found) -> dict[str, float]:
-    """Return the medians of the distances, and the fraction of samples nearer than CLOSE of the held-out images."""
-    close = float(np.quantile(found.held_out, CLOSE))
+def _summary(neighbours: Neighbours) -> dict[str, float]:
+    """Return the medians of the distances, and the fraction of samples that are nearer than the quantile CLOSE of held-out images."""
+    close = float(np.quantile(neighbours.held_out, CLOSE))
     return {
-        "samples": float(np.median(found.distance)),
-        "held_out": float(np.median(found.held_out)),
+        "samples": float(np.median(neighbours.distance)),
+        "held_out": float(np.median(neighbours.held_out)),
         "close": close,
-        "closer": float(np.mean(found.distance < close)),
+        "closer": float(np.mean(neighbours.distance < close)),
     }
 
 
@@ -138,7 +143,7 @@ def _flat(images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n d"]:
 
 
 def _padded(extract: Features, images: UInt8[np.ndarray, "n h w c"], batch: int) -> Float[np.ndarray, "n d"]:
-    """Return the features of at most `batch` images, filled up with zeros, so that one program is compiled."""
+    """Return the features of at most `batch` images, filled up to `batch` with zeros, so that only one program is compiled."""
     filled = np.zeros((batch, *images.shape[1:]), np.uint8)
     filled[: len(images)] = images
     return extract(filled)[: len(images)]

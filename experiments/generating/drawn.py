@@ -1,4 +1,4 @@
-"""Images drawn from a trained method that has `sample` and `between`."""
+"""Draw images from a trained method that has `sample` and `between`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +14,11 @@ from aeseg.runs.workdir import Trained
 from ..console.progress import Progress
 
 FRACTIONS = tuple(number / 8 for number in range(9))
+"""Positions of interpolated images between two images."""
 
 
 class Generator:
-    """Draws of a trained method, with the options of its `sample`.
+    """Draws images from a trained method, with the options of its `sample`.
 
     `example` [1 h w c] has the shape of the images.  Image i depends only on the seed and i.
     """
@@ -55,7 +56,7 @@ class Generator:
 
 
 def as_bytes(image: Num[np.ndarray, "*b h w c"]) -> UInt8[np.ndarray, "*b h w c"]:
-    """Return images of uint8, uint16, or floats in [0, 1] as 8 bits, rounded."""
+    """Return images (uint8, uint16, or floats in [0, 1]) as 8 bits, rounded."""
     if image.dtype == np.uint8:
         return image
     scale = 255 / 65535 if image.dtype == np.uint16 else 255.0

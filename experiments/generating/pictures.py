@@ -9,14 +9,14 @@ from jaxtyping import UInt8
 
 from aeseg.inference import draw
 
-from .compared import Found
+from .compared import Neighbours
 
 SHOWN = 64
 """Largest number of samples in a picture."""
 TRIPLES = 3
-"""Triples of sample and nearest images in a row."""
+"""Number of samples, each with its nearest images, in a row."""
 LEAST = 96
-"""Longer side of an image in the grid, in pixels, from which it is not enlarged."""
+"""Longer side, in pixels, up to which images in the grid are enlarged."""
 
 
 def write(
@@ -24,7 +24,7 @@ def write(
     samples: UInt8[np.ndarray, "n h w c"],
     ends: tuple[UInt8[np.ndarray, "p h w c"], UInt8[np.ndarray, "p h w c"]],
     between: Mapping[float, UInt8[np.ndarray, "p h w c"]],
-    found: Mapping[str, Found],
+    neighbours: Mapping[str, Neighbours],
 ) -> None:
     """Write all pictures below `output`; `ends` are the images that `between` interpolates."""
     for number, image in enumerate(samples):
@@ -33,11 +33,11 @@ def write(
     if between:
         columns = {"image": ends[0], **{f"{fraction:.3g}": images for fraction, images in between.items()}, "other image": ends[1]}
         draw.panel(columns, os.path.join(output, "interpolations.png"))
-    beside(samples, found, os.path.join(output, "nearest.png"))
+    beside(samples, neighbours, os.path.join(output, "nearest.png"))
 
 
 def grid(images: UInt8[np.ndarray, "n h w c"], gap: int = 2) -> UInt8[np.ndarray, "y x 3"]:
-    """Return the images side by side, row by row, enlarged by a whole factor if they are small."""
+    """Return the images side by side, row by row, enlarged by an integer factor if they are small."""
     across = math.ceil(math.sqrt(len(images)))
     factor = max(1, math.ceil(LEAST / max(images.shape[1:3])))
     cells = np.stack([draw.as_rgb(image) for image in images]).repeat(factor, axis=1).repeat(factor, axis=2)
@@ -49,18 +49,18 @@ def grid(images: UInt8[np.ndarray, "n h w c"], gap: int = 2) -> UInt8[np.ndarray
     return picture
 
 
-def beside(samples: UInt8[np.ndarray, "n h w c"], found: Mapping[str, Found], path: str) -> None:
+def beside(samples: UInt8[np.ndarray, "n h w c"], neighbours: Mapping[str, Neighbours], path: str) -> None:
     """Write samples beside their nearest training images by each measure, most alike by pixels first."""
-    order = np.argsort(found["pixels"].distance, kind="stable")[:SHOWN]
+    order = np.argsort(neighbours["pixels"].distance, kind="stable")[:SHOWN]
     rows = math.ceil(len(order) / TRIPLES)
     white = np.full(samples.shape[1:], 255, np.uint8)
     columns: dict[str, list[np.ndarray]] = {}
     texts: list[list[str]] = [[] for _ in range(rows)]
     for part in range(TRIPLES):
         numbers = order[part::TRIPLES]
-        for title, images in {"sample": samples, **{f"by {measure}": one.images for measure, one in found.items()}}.items():
+        for title, images in {"sample": samples, **{f"by {measure}": one.images for measure, one in neighbours.items()}}.items():
             columns[title + " " * part] = [*images[numbers], *[white] * (rows - len(numbers))]  # names of columns differ
         for row, number in enumerate(numbers):
-            pixels, features = (found[measure].distance[number] for measure in ("pixels", "features"))
+            pixels, features = (neighbours[measure].distance[number] for measure in ("pixels", "features"))
             texts[row].append(f"{number:04}: {pixels:.1f} grey levels, {features:.3g} in features")
     draw.panel(columns, path, names=["      ".join(row) for row in texts])

@@ -7,12 +7,23 @@ PICTURE = "pictures/generate.jpg"
 
 
 def table() -> str:
-    """Return the last line of each run and encoder as a Markdown table with a link to the picture, "" if none is recorded."""
+    """Return the last line of each run and encoder as a Markdown table with a link to the picture, or "" if none is recorded."""
     last = {(line["workdir"], line["features"], line["number"]): line for line in measurements.lines(RESULTS)}
     if not last:
         return ""
     title = "**Generated images: distances to held-out and to training images, beside those of real images**"
-    head = ("run", "features", "Fréchet distance", "floor", "images", "nearest by pixels", "of real", "by features", "of real", "seconds")
+    head = (
+        "run",
+        "features",
+        "Fréchet distance",
+        "floor",
+        "images",
+        "nearest by pixels",
+        "held-out images",
+        "nearest by features",
+        "held-out images",
+        "seconds",
+    )
     rows = [title, "", f"| {' | '.join([*head, 'commit'])} |", "|---" * (len(head) + 1) + "|"]
     for line in last.values():
         frechet, nearest = line["frechet"], line["nearest"]
@@ -20,5 +31,7 @@ def table() -> str:
         medians = [f"{nearest[measure][of]:.4g}" for measure in ("pixels", "features") for of in ("samples", "held_out")]
         cells = [line["workdir"], line["features"], *distances, *medians, f"{line['seconds']:.0f}", line["commit"]]
         rows.append(f"| {' | '.join(cells)} |")
-    notes = "The floor is the distance of two halves of the held-out images; nearest images are medians, by pixels in grey levels of 255."
+    notes = (
+        "The floor is the distance between two halves of the held-out images. Nearest: median distances, by pixels in grey levels of 255."
+    )
     return "\n".join([*rows, "", f"{notes} [Pictures]({PICTURE})."])

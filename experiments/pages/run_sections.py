@@ -81,10 +81,6 @@ def compared(pages: Sequence[RunPage]) -> Markup:
     return section("runs", "Runs", scrolled(tag("table", tag("thead", header), tag("tbody", *rows))))
 
 
-def _table(header: Markup, rows: Sequence[Markup]) -> Markup:
-    return scrolled(tag("table", tag("thead", header), tag("tbody", *rows)))
-
-
 def run(page: RunPage, name: str) -> Markup:
     """Return the section of one run; `name` is its id."""
     kind = "segmentation" if page.segments else "autoencoder"

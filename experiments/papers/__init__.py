@@ -10,23 +10,25 @@ from aeseg.types import UserError
 from ..recorded.rows import Row
 
 SCALES = ("cpu", "gpu", "paper")
-"""Scales of a table: a laptop, some minutes of a GPU, and the paper.  Each scale is a separate table."""
+"""Scales of a table: a laptop, a few minutes of a GPU, and the paper.  Each scale is a separate table."""
 
 METHODS = {"reconstruction": "reconstruction", "denoising": "denoising", "spark": "SparK", "fcmae": "FCMAE"}
 """{file name: display name} of the methods in tables over label fractions; all pretrain the encoder `convnet`."""
 
 COLOUR: dict[str, object] = {"method.target_mean": (), "method.target_std": (), "method.content": 0.0}
-"""Fields of the recorded pretrainings on DRIVE with SparK and FCMAE: one mean and std for all channels, and every hidden unit counts, as in
-the papers' code.  The config `drive` corrects both; without these fields, the rows would be measured again."""
+"""Fields of the recorded pretrainings on DRIVE with SparK and FCMAE.  As in the papers' code, all channels have one mean and std, and every
+hidden unit counts.  The config `drive` corrects both; without these fields, the rows would be measured again."""
 
 FIXED_POSITIONS: dict[str, object] = {"position_tables": "kept"}
-"""Field of the recorded rows with a vision transformer with fixed positions.  Without it, the rows would be measured again."""
+"""Field of the recorded rows of vision transformers with fixed positions.  Without it, the rows would be measured again."""
 
-RATE, RATES = "optimiser.learning_rate", (5e-4, 2e-3, 6e-3, 1.2e-2)
+RATE = "optimiser.learning_rate"
+RATES = (5e-4, 2e-3, 6e-3, 1.2e-2)
+"""Learning rates of the trials from scratch in `tuning`."""
 
 
 def on_demand(module: str, rows: Callable[[], tuple[Row, ...]]) -> Callable[[str], tuple[Row, ...]]:
-    """Return the `__getattr__` of a table whose ROWS depend on recorded results: `rows` is called when ROWS is asked for."""
+    """Return the `__getattr__` of a table whose ROWS depend on recorded results: `rows` runs when ROWS is read."""
 
     def attribute(name: str) -> tuple[Row, ...]:
         if name != "ROWS":
@@ -95,11 +97,13 @@ def over_labels(
     rows = [Row(f"{method}{ending}", "pretrain", pretrain.format(method), dict(tuned.get(method, {})), scale=scale) for method in METHODS]
     for label, fraction in fractions.items():
         fields = {**common, "data.fraction": fraction}
-        own = {name: {**fields, RATE: rates[name]} if name in rates else fields for name in ("scratch", *METHODS)}
-        scratch = Row(f"scratch, {label}{ending}", "segment", segment, {**own["scratch"], "transfer": "scratch"}, scale=scale)
+        tuned_fields = {name: {**fields, RATE: rates[name]} if name in rates else fields for name in ("scratch", *METHODS)}
+        scratch = Row(f"scratch, {label}{ending}", "segment", segment, {**tuned_fields["scratch"], "transfer": "scratch"}, scale=scale)
         rows.append(scratch)
         for method, name in METHODS.items():
-            rows.append(Row(f"{name}, {label}{ending}", "segment", segment, own[method], f"{method}{ending}", scratch.name, scale=scale))
+            rows.append(
+                Row(f"{name}, {label}{ending}", "segment", segment, tuned_fields[method], f"{method}{ending}", scratch.name, scale=scale)
+            )
     return tuple(rows)
 
 
@@ -116,9 +120,9 @@ def tuning(
     """Return the rows that tune a table over label fractions: four trials per method and from scratch, scored on validation.
 
     From scratch, the trials are the learning rates RATES of the segmentation. A method has three pretrainings: with its config, with a
-    quarter of the config's learning rate, and with its fields in `harder`, a harder task. Each starts a segmentation with the same
-    `fields`. The fourth trial, in `then`, repeats the segmentation from one of the three with another learning rate. All rows get the
-    fields `everywhere`; all pretrainings of a method get its fields in `given`.
+    quarter of the config's learning rate, and with its fields in `harder`, a harder task. A segmentation with the same
+    `fields` starts from each. The fourth trial, in `then`, repeats the segmentation from one of them with another learning rate. All rows
+    get the fields `everywhere`; all pretrainings of a method get its fields in `given`.
 
     `longer` (a method and a number of steps) adds rows named "why", which are not trials. Some train only the head, on each method's
     encoder in `then` and on a random encoder. The others test whether that method gains from lower learning rates in lower layers, or from

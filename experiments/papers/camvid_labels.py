@@ -21,16 +21,16 @@ PICTURE = {name: f"{name}, 1/16" for name in ("scratch", *papers.METHODS.values(
 RECONSTRUCTIONS = {name: method for method, name in papers.METHODS.items()}
 NOTE = {
     "cpu": """No autoencoder is worth its time here: all 20 differences from scratch are at most 0.8 points of mIoU. Three exceed their
-interval, where chance alone gives about one: SparK with all labels (+0.7 ± 0.4), reconstruction with 1/16 of the labels (-0.8 ± 0.8) and
-FCMAE with 1/4 (-0.8 ± 0.7). With five seeds, p exceeds 0.06. SparK's difference is positive at each of the five fractions, by 0.1 to
-0.7. With 1/60 of the labels (six images), labels are the bottleneck: mIoU is 31, against 38 to 40 with 1/16 and more. Even there,
-pretraining does not replace labels: the differences are -0.3 to +0.5.
+interval, and chance alone gives about one: SparK with all labels (+0.7 ± 0.4), reconstruction with 1/16 of the labels (-0.8 ± 0.8) and
+FCMAE with 1/4 (-0.8 ± 0.7). With five seeds, p exceeds 0.06. SparK's difference is positive at each of the five fractions, by 0.1 to 0.7.
+With 1/60 of the labels (six images), labels are the bottleneck: mIoU is 31, against 38 to 40 with 1/16 and more. Even there, pretraining
+does not replace labels: the differences are -0.3 to +0.5.
 
 We looked for the cause on a held-out drive (camvid_labels_tuning, one seed). Longer pretraining does not help: 4x the steps raise the PSNR
-of hidden pixels from 22.7 to 22.9 dB, but not mIoU (34.6). From step 50 of the segmentation on, the loss equals the loss from scratch.
-Two kinds of rows are left out until they are measured again. Frozen encoders: the random one was normalised by batch statistics, the
-pretrained ones by running averages of masked or noisy images. Lower learning rates in lower layers: the bottleneck had the head's learning
-rate.""",
+of hidden pixels from 22.7 to 22.9 dB, but not mIoU (34.6). From step 50 of the segmentation on, the loss equals the loss from scratch. Two
+kinds of rows are left out until they are measured again. Frozen encoders: batch statistics normalised the random encoder, and running
+averages of masked or noisy images normalised the pretrained encoders. Lower learning rates in lower layers: the bottleneck had the learning
+rate of the head.""",
 }
 MORE_FRACTIONS = {"1/30": 1 / 30, "1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "all": 1.0}
 ROWS = (

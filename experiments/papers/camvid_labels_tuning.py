@@ -1,7 +1,7 @@
 """Tuning of `camvid_labels`: four trials per method and from scratch, scored on a held-out drive.
 
 CamVid's validation frames are seven seconds of a drive, with training frames between them, whereas two thirds of the test split are a
-separate drive. So here one drive trains, and another validates. A third drive, at dusk, is left out.
+separate drive. So one drive trains here, and another validates. A third drive, at dusk, is left out.
 """
 
 from .. import papers
@@ -18,7 +18,7 @@ HARDER = {
 }
 """Harder tasks. The config has squared error, squares of 16 and units of 8."""
 DUSK, DAY = 62 / 367, 163 / 367
-"""Ends of the first two drives. The 367 training frames are 62 of 0001TP, 101 of 0006R0 and 204 of 0016E5, in this order."""
+"""Ends of the first two drives, as fractions of the 367 training frames: 62 of 0001TP, 101 of 0006R0, 204 of 0016E5, in this order."""
 DRIVES = {
     "data.train.part": (DAY, 1.0),
     "data.validation.images": "train",
@@ -32,5 +32,5 @@ THEN = {
     "spark": ("as it is", 6e-3),
     "fcmae": ("as it is", 6e-3),
 }
-"""The best pretraining of each method, segmented at the best learning rate from scratch."""
+"""{method: (its best pretraining, the best learning rate from scratch)} of the fourth trial."""
 ROWS = papers.tuning("camvid_labels:{}", "camvid_labels", {"data.fraction": 0.125}, HARDER, THEN, ("spark", 4000), DRIVES)

@@ -40,7 +40,7 @@ RECORDED: dict[str, object] = {
 """Fields of the recorded rows at scale `cpu`.  The config has the authors' normaliser, weight decay and learning rates of biases instead;
 without these fields, the rows would be measured again."""
 TOLERANCE = 3.0
-"""Accepted distance in points.  Replications of SegNet-Basic and SegNet are 1 to 4 points from the published numbers."""
+"""Accepted distance from the paper, in points.  Replications of SegNet-Basic and SegNet differ from it by 1 to 4 points."""
 CITATION = "Badrinarayanan et al. 2017, table 1"
 PICTURE = {PUBLISHED[variant][0]: f"{PUBLISHED[variant][0]}, natural, 72x96" for variant in ("segnet_basic", "fcn_unreduced", "bilinear")}
 
@@ -74,13 +74,13 @@ ORDERS = {weights: {_name(variant, weights, "cpu"): _published(variant, weights)
 """Published numbers at full size for the small rows: only their orders are compared."""
 NOTE = {
     "cpu": """With 1/25 of the paper's pixels and 400 steps, boundary F1 orders the decoders much as in the paper, with and without class
-weights. mIoU and global accuracy do not: by these, our networks differ mainly in whether the encoder's features reach the decoder. The
-three decoders that add features (EncoderAddition, FCN-Basic, NoDimReduction) lead the five others by 2 to 10 points of mIoU.
+weights. mIoU and global accuracy do not: by these metrics, our networks differ mainly in whether the encoder's features reach the decoder.
+The three decoders that add features (EncoderAddition, FCN-Basic, NoDimReduction) lead the five others by 2 to 10 points of mIoU.
 SegNet-Basic, third in the paper, is behind Bilinear-Interpolation here, although its boundary F1 is 5 points higher.
 
 Deviations: these rows divide the weighted loss by the sum of weights, which doubles the authors' learning rate. They lack the authors'
-weight decay and doubled learning rate of biases; the config now has both, and the rows are to be measured again. All rows clip gradients at
-norm 1; without clipping, the loss of FCN-Basic-NoDimReduction is NaN at the sixth step (one seed). Class weights are the median frequency
+weight decay and doubled learning rate of biases. The config now has both; the rows must be measured again. All rows clip gradients at norm
+1; without clipping, the loss of FCN-Basic-NoDimReduction is NaN at the sixth step (one seed). Class weights are the median frequency
 weights of the 367 images; the weights published with SegNet differ. At this size the boundary tolerance of 0.9 pixels pairs only coinciding
 pixels. The three rows that add features were measured last, after they were changed to add pooled features, as in the paper's figure 3;
 their seconds were measured on a busy machine.""",

@@ -1,6 +1,6 @@
-"""CamVid at 96x128 (not a published protocol): autoencoders pretrain on the 367 training frames, then fractions of the labels train.
+"""CamVid at 96x128 (not a published protocol): pretraining on the 367 training frames, then segmentation with fractions of the labels.
 
-Each method uses the encoder that it was designed for, and is compared with the same network from scratch.
+Each method pretrains the encoder that it was designed for, and is compared with the same network from scratch.
 """
 
 from . import FIXED_POSITIONS, Row
@@ -19,7 +19,7 @@ NAMES = {
 }
 """{pretraining row (file name of its method): name in the segmentation rows}."""
 STEPS = {"denoising": 1300, "spark": 625, "masked": 1140, "simmim": 620, "fcmae": 550, "masked, long": 6000}
-"""Steps that take about 240 s on one core of a quiet machine; MAE also five times as long."""
+"""Steps of each pretraining: about 240 s on one core of a quiet machine, and five times as long for MAE."""
 ENCODERS = {"convnet": ("denoising", "spark"), "vit": ("masked", "simmim", "masked, long"), "convnextv2": ("fcmae",)}
 FRACTIONS = {"100 %": 1.0, "25 %": 0.25, "10 %": 0.1}
 QUARTER = ("scratch convnet", "denoising")
@@ -46,6 +46,6 @@ ROWS = (
 NOTE = """No pretraining helps by more than its interval over seeds: differences are -1.6 to +1.8 points, the largest from FCMAE with all
 labels. Each method pretrained for about four minutes on one core; then 600 steps segment. At 600 steps, labels are not the bottleneck:
 with a tenth of them, networks from scratch lose at most a point. The network matters most: at equal label fractions, the plain
-convolutional network leads the others by 7.2 to 12.7 points for any initialisation. In four minutes, MAE and SimMIM learn little more than
+convolutional network leads the others by 7.2 to 12.7 points with any initialisation. In four minutes, MAE and SimMIM learn little more than
 brightness; after 6,000 steps (one seed), MAE's reconstructions are recognisable. Learning rates and lengths of the pretraining were not
 searched. Most seconds of seeds 1 and 2 were measured on a busy machine."""

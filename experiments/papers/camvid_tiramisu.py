@@ -39,7 +39,7 @@ NAMES = {
     "cpu": {"small_fc_densenet": "FC-DenseNet, small", "small_unet": "U-Net, small", "small_enet": "ENet, small"},
 }
 OWN = "fc_densenet"
-"""Prefix of networks whose authors evaluate with per-image statistics."""
+"""Prefix of the networks whose authors evaluate with per-image statistics."""
 PICTURE = {name.removesuffix(", small"): f"{name}, whole images" for name in NAMES["cpu"].values()}
 
 
@@ -67,11 +67,11 @@ NOTE = {
     "cpu": f"""The statistics of batch norm matter as much as the second stage, and their effect depends on the network. With each test
 image's own statistics, FC-DenseNet gains 2.9 ± 0.8 points, as its authors report; U-Net loses 5.1 ± 2.0 and ENet 0.5 ± 0.2. The second
 stage adds 1.3 ± 3.7, 4.6 ± 7.2 and 0.0 ± 0.3 points, none beyond its interval over three seeds. Both stages are short: 6 epochs of crops of
-48x48 and 3 of whole images of 72x96. ENet learns little in them. Seconds were measured on a busy machine.
+48x48 and 3 of whole images of 72x96. ENet learns little in this time. Seconds were measured on a busy machine.
 
 {STAGES}""",
     "paper": f"""Deviations from Jegou et al. 2017: the number of epochs is fixed, 750 of crops and 200 of whole images (the authors stop
 after 150 without improvement, at most 750); the learning rate falls per step, not per epoch; the scales of norms are not decayed; U-Net's
-whole images are padded to 368x480, which its four poolings divide. {STAGES} FC-DenseNet's authors evaluate in this way, so their numbers
-are in this row. The numbers of U-Net and ENet come from other recipes.""",
+whole images are padded to 368x480, which its four poolings divide. {STAGES} FC-DenseNet's authors evaluate in this way, so this row has
+their numbers. The numbers of U-Net and ENet come from other recipes.""",
 }

@@ -28,19 +28,19 @@ RECONSTRUCTIONS = {name: method for method, name in papers.METHODS.items()}
 NOTE = {
     "cpu": """One labelled retina is nearly enough: from scratch, Dice is 76.9 with one image and 77.5 with all 18. Pretraining does not
 replace the other labels. Of 16 differences from scratch, the largest gain is 0.3 points (denoising, 4 images), within its interval. Four
-exceed their interval, where chance alone gives about one, and all four are losses: with one image, reconstruction -0.6 ± 0.5, SparK
--0.6 ± 0.4 and FCMAE -0.8 ± 0.5; with all images, reconstruction -0.5 ± 0.4. Seeds, each with another labelled image, differ more: 73.3 to
-79.0 from scratch.
+exceed their interval, and chance alone gives about one; all four are losses: with one image, reconstruction -0.6 ± 0.5, SparK -0.6 ± 0.4
+and FCMAE -0.8 ± 0.5; with all images, reconstruction -0.5 ± 0.4. Seeds, each with another labelled image, differ more: 73.3 to 79.0 from
+scratch.
 
 We looked for the cause on the validation images (drive_labels_tuning, two labels, one seed). 600 steps from scratch on two retinas reach
-73.1. Pretraining is not a head start either: with one label, from step 100 on, the mean training loss is lowest from scratch (0.61, against
-0.62 to 0.70). Four times as many steps of pretraining do not change this (denoising: 72.5, against 72.1). Reconstructions show colour and
-shading; vessels are a small part of both.
+73.1. Pretraining is not a head start either: with one label, from step 100 on, training from scratch has the lowest mean loss (0.61,
+against 0.62 to 0.70). Four times as many steps of pretraining do not change this (denoising: 72.5, against 72.1). Reconstructions show
+colour and shading; vessels are a small part of both.
 
 Two corrections are not measured yet. SparK and FCMAE reconstructed a target that is almost all colour: with one mean and deviation for all
-channels, structure is below 1 % of its variance. Rows of frozen encoders are left out until they are measured again: the random encoder was
-normalised by batch statistics, the pretrained ones by running averages of masked or noisy images. The row of lower learning rates in lower
-layers is also left out: the bottleneck had the head's learning rate.""",
+channels, structure is below 1 % of its variance. Rows of frozen encoders are left out until they are measured again: batch statistics
+normalised the random encoder, and running averages of masked or noisy images normalised the pretrained encoders. The row of lower learning
+rates in lower layers is also left out: the bottleneck had the learning rate of the head.""",
 }
 LONG = {"steps": 6000}
 LONGER = {method: {**TUNED.get(method, {}), **LONG} for method in papers.METHODS}

@@ -19,6 +19,6 @@ THEN = {
     "spark": ("units of 16", 6e-3),
     "fcmae": ("units of 16", 6e-3),
 }
-"""The best pretraining of each method, segmented at the best learning rate from scratch."""
+"""{method: (its best pretraining, the best learning rate from scratch)} of the fourth trial."""
 FIELDS = {"data.fraction": 0.125, "steps": 600, "batch_size": 4}
 ROWS = papers.tuning("drive:{}", "drive", FIELDS, HARDER, THEN, ("denoising", 3200), given={"spark": papers.COLOUR, "fcmae": papers.COLOUR})

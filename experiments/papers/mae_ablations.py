@@ -26,8 +26,7 @@ BASELINE: dict[str, dict[str, object]] = {"cpu": SHORT, "paper": {TARGET: False}
 PROBE: dict[str, dict[str, object]] = {"cpu": FIXED_POSITIONS, "paper": {}}
 """Fields of every probe."""
 LONGER = {"cpu": {"five times as long": {"steps": 1750}}, "paper": {}}
-"""The baseline with more steps, to measure the cost of a short pretraining."""
-
+"""The baseline with more steps, to measure what a short pretraining loses."""
 ENDING = {"cpu": "", "paper": ", ViT-L"}
 """Suffix of row names."""
 
@@ -79,7 +78,7 @@ PROBED = {
 }
 """Accuracies of the paper's linear probes.  We could not read figure 5's numbers between 10 and 75 % hidden."""
 ORDERS = {name: {row: {"mean_iou": value} for row, value in order.items()} for name, order in PROBED.items()}
-"""PROBED as published orders; they are compared with the order of the rows of scale `cpu` by mean IoU."""
+"""PROBED in the form of published values; their order is compared with the order of the rows of scale `cpu` by mean IoU."""
 PAPER = """The paper reports another quantity (ImageNet accuracy, ViT-L after 800 epochs: fine-tuned / linear probe): compare only the
 order. Fraction hidden (figure 5): the linear probe rises from 54.6 at 10 % to 73.5 at 75 %, then falls; fine-tuning is flat from 40
 to 80 %. Decoder blocks (table 1a): 84.8 / 65.5 with one, 84.9 / 70.0 with 2, 84.9 / 71.9 with 4, 84.9 / 73.5 with 8, 84.4 / 73.3 with 12.
@@ -87,15 +86,15 @@ Target (table 1d): pixels 84.9 / 73.5, normalised pixels 85.4 / 73.9. Sampling (
 72.3, block-wise 75 % 82.8 / 63.9, grid-wise 75 % 84.0 / 66.0."""
 NOTE = {
     "cpu": f"""350 steps show how a pretraining begins, not what it teaches. By the means of three seeds, some of the paper's orders are
-the same at this scale. Block-wise sampling is the worst (-2.1 ± 1.9 with 50 %, -2.4 ± 1.4 with 75 %); grid-wise equals random (-0.1 ± 0.3),
-although it is far behind in the paper. Deeper decoders give better probes, 20.7, 21.2 and 21.3 with 1, 2 and 4 blocks, but not beyond the
+the same at this scale. Block-wise sampling is worst (-2.1 ± 1.9 with 50 %, -2.4 ± 1.4 with 75 %); grid-wise equals random (-0.1 ± 0.3),
+although it is far behind in the paper. Deeper decoders give better probes (20.7, 21.2 and 21.3 with 1, 2 and 4 blocks), but not beyond the
 interval. Other orders differ. Probes are better with fewer hidden patches (21.8, 21.5, 21.2 and 20.7 at 25, 50, 75 and 90 %); the paper's
 are best at 75 %. Normalised pixels lose (-1.9 ± 1.8); in the paper they gain 0.4.
 
 The last rows show that this is not a verdict on MAE. After 350 steps of 16 images the probe is no better than after one step, when the
 encoder has learned nothing (+0.5 ± 1.9 for one step). With five times as many steps the probe is 1.1 ± 0.5 above the probe after one step
-(paired by seed), and above the baseline in each of the three seeds (+1.6 ± 2.2). The config now has 1,750 steps; of these rows, only the
-last has as many. In the pictures, "blocks" is block-wise with 75 %, and "longer" is five times as long.
+(paired by seed), and above the baseline in each of the three seeds (+1.6 ± 2.2). The config now has 1,750 steps; only the last of these
+rows has as many. In the pictures, "blocks" is block-wise with 75 %, and "longer" is five times as long.
 
 {PAPER}""",
     "paper": PAPER,

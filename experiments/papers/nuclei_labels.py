@@ -35,9 +35,8 @@ PRIMARY = {"SparK, 4 labels": (("SparK, 4 labels", "scratch, 4 labels"),)}
 CHOSEN = """Learning rates of scratch and SparK are the best of the same three on validation (the table nuclei_labels_tuning); the other
 methods have SparK's, "longer" has scratch's."""
 LABELS = (1, 2, 4, 8, 16, 64)
-STEPS = 300
 LONGER = 1_800
-"""Segmentation steps in the seconds of 1,500 steps of SparK and 300 of segmentation: a step of both takes about as long."""
+"""Segmentation steps that take as long as 1,500 steps of SparK and 300 of segmentation; a step of each takes about equally long."""
 METHODS: dict[str, tuple[str, dict[str, object]]] = {
     "SparK": ("spark", {}),
     "denoising": ("denoising", {}),
@@ -67,10 +66,10 @@ def chosen() -> dict[str, float]:
 
 
 def rows(data: str, train: int, labels: tuple[int, ...], rates: Mapping[str, float], seeds: Mapping[int, int]) -> tuple[Row, ...]:
-    """Return the rows of a set of `crops`: pretrainings, and for each number of labels scratch, longer and every method.
+    """Return the rows of a data set of `crops`: the pretrainings; for each number of labels, scratch, longer scratch and every method.
 
-    rates   learning rates of the segmentation of "scratch" and "SparK", if not the config's
-    seeds   number of seeds by number of labels, if not the table's
+    rates   learning rates of the segmentations of "scratch" and "SparK"; by default the config's
+    seeds   number of seeds by number of labels; by default the table's
     """
     every = [
         Row(f"{name} pretraining", "pretrain", f"crops:{file},{data}", fields, seeds=max(seeds.values(), default=0))

@@ -31,21 +31,21 @@ SPLIT = "test"
 REGISTERED = "86882ef"
 CHOSEN = "Settings are those of the rows' configs; the row `tuned` has the best of eight trials on validation (the table reference_tuning)."
 FEWER = 5
-"""Seeds of rows of about 3 minutes or more."""
+"""Number of seeds of rows that take about 3 minutes or more."""
 SCENES = 16_384
 CELLS = 16
 """Cells of a code: 4x4, of images of 32x32 at stride 8."""
 CHANNELS = (4, 16, 64)
-"""Channels of a code, and so CELLS times as many numbers."""
+"""Channels of a code, which has CELLS times as many numbers."""
 HIDDEN = {4: 31, 16: 33, 64: 40}
-"""Hidden units of the fully connected autoencoder with as many parameters as the convolutional one of the same code."""
+"""{channels of the code: hidden units with which the fully connected autoencoder has as many parameters as the convolutional one}."""
 WIDE = 1024
 """Hidden units of the fully connected autoencoder with the middle code and 30 times the parameters."""
 LABELS = (32, 128, 512)
 MIDDLE = 128
 MOST = 2048
 SAMPLE: dict[str, object] = {"given.images": 5_000}
-"""The images that the example trains on, in data/cifar10."""
+"""Number of images that the example trains on, in data/cifar10."""
 DATA = {"CIFAR-10": ",cifar10", "scenes": ""}
 
 
@@ -148,10 +148,11 @@ __getattr__ = on_demand(__name__, every_row)
 
 
 NOTE = {
-    "cpu": """The example beside the same network in torch, from the same weights and batches of the sample (seed 0). Validation loss:
-0.74893 and 0.74893 at the start, 1.42659 and 1.42660 after one step, 0.68978 and 0.68977 after ten. Then they
-differ: 0.6492 and 0.6432 after 26 steps, 0.6302 and 0.6273 after 52, 0.6113 and 0.6149 after 78, 0.6042 and 0.6017 after 104. The cause is
-not known; rounding is likely. A test compares both losses over an epoch of five steps, at an eighth of the width, to a relative 2e-5."""
+    "cpu": """The example was trained beside the same network in torch, with the same weights and batches of the sample (seed 0). The
+validation losses of the two are 0.74893 and 0.74893 at the start, 1.42659 and 1.42660 after one step, 0.68978 and 0.68977 after ten. Then
+they differ: 0.6492 and 0.6432 after 26 steps, 0.6302 and 0.6273 after 52, 0.6113 and 0.6149 after 78, 0.6042 and 0.6017 after 104. The
+cause is not known; rounding is likely. A test compares both losses over an epoch of five steps, at an eighth of the width, to a relative
+2e-5."""
 }
 CURVES = {"example": "loss", "example, all images": "loss"}
 """Rows whose validation loss by epoch is recorded."""

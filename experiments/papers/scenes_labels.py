@@ -34,8 +34,6 @@ FIRST = "scenes_labels_tuning"
 LABELS = (8, 32, 128, 512, 2048)
 FEWER = 1_024
 """Number of unlabelled images in the rows with fewer images."""
-
-
 PICTURE = {"from scratch": "ViT scratch, 128 labels", "MAE": "MAE, 128 labels"}
 
 
@@ -92,7 +90,7 @@ TIERS = (
     (_tier("SparK", "MAE", ending=", 100k"), 5),
     (_tier("SparK", ending=", 1.6M"), 5),
 )
-"""(rows, number of seeds), in the order of training."""
+"""(rows, number of seeds), in the order of measurement."""
 STAGES = (
     (FIRST, slice(0, 1)),
     ("scenes_labels", slice(0, 1)),
@@ -109,5 +107,5 @@ NOTE = """MAE helps the ViT at every number of labels, in both measured seeds: +
 of its learning rate; with any of the four, MAE is ahead of the best trial from scratch.
 
 This is a hint, not a result. Two of ten seeds do not decide the primary contrast, and the control from scratch with four times the steps
-is not measured. At 512 labels, the training loss after 1,000 steps is still 0.51 from scratch and 0.42 from MAE, so the gain there may be
+is not measured. At 512 labels, the training loss after 1,000 steps is still 0.51 from scratch and 0.42 from MAE, so this gain may be
 only a head start. SparK on the convnet is not measured: compilation used up the minutes of the device."""

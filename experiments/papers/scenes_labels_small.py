@@ -35,7 +35,7 @@ PRIMARY = {
 CHOSEN = "Learning rates are the best of the same four on validation, from scratch and for each method (scenes_labels_small_tuning)."
 LABELS = (8, 32, 128, 512, 2048)
 FEW = (8, 128, 2048)
-"""Numbers of labels of the rows of other lengths, of fewer images, and of the control, which only networks of primary contrasts have."""
+"""Numbers of labels in rows with other lengths or fewer images, and in the control: rows of the networks of primary contrasts."""
 STEPS, LENGTHS, FEWER = 600, (1_500, 25_000), 1_024
 PRETRAINED = 6_000
 MAIN = ("SparK", "MAE")
@@ -44,8 +44,8 @@ PICTURE = {"from scratch": "ViT scratch, 128 labels", "MAE": "MAE, 128 labels"}
 
 def chosen() -> dict[str, dict[str, object]]:
     """Return each arm's learning rate, the best of its trials on validation; leave out arms with missing trials."""
-    found = measurements.current("scenes_labels_small_tuning", scenes_labels_small_tuning)
-    scores = {line["row"]: line["numbers"]["mean_iou"] for line in found if "mean_iou" in line["numbers"]}
+    lines = measurements.current("scenes_labels_small_tuning", scenes_labels_small_tuning)
+    scores = {line["row"]: line["numbers"]["mean_iou"] for line in lines if "mean_iou" in line["numbers"]}
     best: dict[str, dict[str, object]] = {}
     for arm in ARMS:
         trials = {rate: scores.get(f"{arm.name}, 128 labels, rate {rate:g}") for rate in RATES}

@@ -16,7 +16,7 @@ SELECTIVE: dict[str, object] = {"method.sampler.target": "aeseg.selective:Select
 
 
 class Arm(NamedTuple):
-    """An encoder and its start: name, encoder, method ("" from scratch) and the pretraining's fields."""
+    """An encoder and its start; `method` pretrains it, or is "" from scratch, with the config changes `fields`."""
 
     name: str
     encoder: str

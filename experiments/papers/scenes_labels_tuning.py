@@ -16,7 +16,12 @@ SPLIT = "validation"
 
 
 class Arm(NamedTuple):
-    """A network and its start: row name, configs that segment and pretrain (`method`; "" from scratch), and name of the `scratch` arm."""
+    """A network and its start.
+
+    segment   config of the segmentation
+    method    config of the pretraining, or "" from scratch
+    scratch   name of the arm to compare with, or ""
+    """
 
     name: str
     segment: str
@@ -76,4 +81,4 @@ def _trials(arm: Arm) -> list[Row]:
 
 ROWS = (*(pretraining(arm, "400k") for arm in ARMS if arm.method), *(row for arm in ARMS for row in _trials(arm)))
 TIERS = tuple((tuple(row.name for arm in arms for row in _trials(arm)), 1) for arms in (ARMS[2:4], ARMS[:2], ARMS[4:]))
-"""(rows, number of seeds), in the order of training."""
+"""(rows, number of seeds), in the order of measurement."""

@@ -1,1 +1,1 @@
-"""Parts of `restore`: its table, and the usual methods that it compares with."""
+"""Parts of `restore`: its table, and the usual methods beside the network."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from aeseg.data import copies
+from aeseg.data.survey import spread
 from aeseg.runs import workdir as workdirs
 
 from ..console import predictors
@@ -14,9 +15,9 @@ from ..predictions.inputs import input_files
 
 
 class Clean(Sequence[tuple[str, np.ndarray]]):
-    """The clean images of a table, (name, uint8 image): --input, or the run's test split; read when asked for.
+    """The clean images of a table, (name, image), from --input or the run's test split; an image is read when it is indexed.
 
-    `title` is the last part of the folder's path.
+    `title` is the name of the folder.
     """
 
     def __init__(self, trained: workdirs.Trained, flags: Any):
@@ -30,9 +31,7 @@ class Clean(Sequence[tuple[str, np.ndarray]]):
             self.source = predictors.chosen_data(flags, trained).run.data.records("test")
             self.keys = range(len(self.source))
         if flags.most:
-            self.keys = [
-                self.keys[index] for index in np.linspace(0, len(self.keys) - 1, min(flags.most, len(self.keys))).round().astype(int)
-            ]
+            self.keys = spread(self.keys, flags.most)
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -7,7 +7,7 @@ RESULTS = "restore"
 
 
 def table() -> str:
-    """Return the last recorded table of each task and data set as one Markdown table, "" if none is recorded."""
+    """Return the last recorded table of each task and data set as one Markdown table, or "" if none is recorded."""
     last = {(line["task"], line["data"]): line for line in measurements.lines(RESULTS)}
     if not last:
         return ""

@@ -1,4 +1,4 @@
-"""The usual restorations, by OpenCV, scikit-image and Pillow, with the setting that is best for them."""
+"""The usual restoration methods, of OpenCV, scikit-image and Pillow, each with its best setting."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,10 +13,10 @@ from aeseg.inference.restoration import Degraded, Noise
 from aeseg.types import UserError
 
 TUNED_ON = 4
-"""Number of images, evenly spread, on which a rival's setting is chosen by PSNR against the clean image."""
+"""Number of images, evenly spread, whose PSNR against the clean image chooses the setting of a rival."""
 
 STRENGTHS = (0.4, 0.6, 0.7, 0.8, 1.0, 1.2)
-"""Filter strengths h of non-local means, of its brightness and colours, as multiples of the noise's standard deviation."""
+"""Filter strengths h of non-local means, for brightness and colours, as multiples of the noise's standard deviation."""
 
 USUAL_SIGMA = 25 / 255
 """Standard deviation for `STRENGTHS` if the noise is not Gaussian."""
@@ -42,24 +42,33 @@ def check_installed() -> None:
 
 
 def of_task(noise: Noise) -> tuple[Rival, ...]:
-    """Return the rivals at undoing a noise."""
+    """Return the usual methods that undo a noise."""
     task = noises.task(noise)
     if task == "inpaint":
         return (
-            Rival("Telea (OpenCV)", lambda one, _: cv2.inpaint(one.image, one.hidden.astype(np.uint8), 3, cv2.INPAINT_TELEA)),
-            Rival("Navier-Stokes (OpenCV)", lambda one, _: cv2.inpaint(one.image, one.hidden.astype(np.uint8), 3, cv2.INPAINT_NS)),
+            Rival(
+                "Telea (OpenCV)", lambda degraded, _: cv2.inpaint(degraded.image, degraded.hidden.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+            ),
+            Rival(
+                "Navier-Stokes (OpenCV)",
+                lambda degraded, _: cv2.inpaint(degraded.image, degraded.hidden.astype(np.uint8), 3, cv2.INPAINT_NS),
+            ),
         )
     if task == "superresolve":
         times = restoration.factor(noise)
         return (
             Rival(
                 "bicubic (Pillow)",
-                lambda one, _: np.asarray(Image.fromarray(one.image).resize(_size(one, times), Image.Resampling.BICUBIC)),
+                lambda degraded, _: np.asarray(Image.fromarray(degraded.image).resize(_size(degraded, times), Image.Resampling.BICUBIC)),
             ),
-            Rival("bicubic (OpenCV)", lambda one, _: cv2.resize(one.image, _size(one, times), interpolation=cv2.INTER_CUBIC)),
-            Rival("Lanczos (OpenCV)", lambda one, _: cv2.resize(one.image, _size(one, times), interpolation=cv2.INTER_LANCZOS4)),
+            Rival(
+                "bicubic (OpenCV)", lambda degraded, _: cv2.resize(degraded.image, _size(degraded, times), interpolation=cv2.INTER_CUBIC)
+            ),
+            Rival(
+                "Lanczos (OpenCV)", lambda degraded, _: cv2.resize(degraded.image, _size(degraded, times), interpolation=cv2.INTER_LANCZOS4)
+            ),
         )
-    wiener = Rival("Wiener (scikit-image)", lambda one, balance: _wiener(one.image, _blur(noise), balance), BALANCES)
+    wiener = Rival("Wiener (scikit-image)", lambda degraded, balance: _wiener(degraded.image, _blur(noise), balance), BALANCES)
     if task == "deblur":
         return (wiener,)
     sigma = 255 * next((each.sigma for each in noise if isinstance(each, noises.Gaussian)), USUAL_SIGMA)
@@ -67,25 +76,25 @@ def of_task(noise: Noise) -> tuple[Rival, ...]:
 
 
 def unchanged() -> Rival:
-    """Return the degraded image itself."""
-    return Rival("degraded", lambda one, _: one.image)
+    """Return the method that leaves the degraded image as it is."""
+    return Rival("degraded", lambda degraded, _: degraded.image)
 
 
 def tuned(rival: Rival, pairs: Sequence[tuple[np.ndarray, Degraded]], psnr: Callable[[np.ndarray, np.ndarray], float]) -> float:
     """Return the setting with the highest mean PSNR over (clean, degraded) images."""
     if len(rival.settings) == 1:
         return rival.settings[0]
-    return max(rival.settings, key=lambda setting: sum(psnr(clean, rival.restore(one, setting)) for clean, one in pairs))
+    return max(rival.settings, key=lambda setting: sum(psnr(clean, rival.restore(degraded, setting)) for clean, degraded in pairs))
 
 
-def _non_local_means(one: Degraded, strength: float) -> np.ndarray:
-    """Buades et al. 2005 in CIELAB (OpenCV): patches of 7 and neighbourhoods of 21 pixels, its defaults."""
-    blue_first = np.ascontiguousarray(one.image[..., ::-1])
+def _non_local_means(degraded: Degraded, strength: float) -> np.ndarray:
+    """Denoise by non-local means (Buades et al. 2005) in CIELAB, with OpenCV's defaults: patches of 7, neighbourhoods of 21 pixels."""
+    blue_first = np.ascontiguousarray(degraded.image[..., ::-1])
     return cv2.fastNlMeansDenoisingColored(blue_first, None, strength, strength, 7, 21)[..., ::-1]
 
 
 def _wiener(image: np.ndarray, psf: np.ndarray, balance: float) -> np.ndarray:
-    """Wiener-Hunt deconvolution of each channel; edges are mirrored first, since the filter is periodic."""
+    """Deconvolve each channel by scikit-image's Wiener-Hunt filter; edges are mirrored first, since the filter is periodic."""
     from skimage import restoration as deconvolution
 
     margin = 2 * psf.shape[0] + 8
@@ -102,5 +111,5 @@ def _blur(noise: Noise) -> np.ndarray:
     return np.outer(kernel, kernel)
 
 
-def _size(one: Degraded, times: int) -> tuple[int, int]:
-    return one.image.shape[1] * times, one.image.shape[0] * times
+def _size(degraded: Degraded, times: int) -> tuple[int, int]:
+    return degraded.image.shape[1] * times, degraded.image.shape[0] * times

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from aeseg.data.survey import spread
 from aeseg.inference import draw, restoration
 from aeseg.inference.restoration import Degraded, Noise
 from aeseg.runs.train import PICTURES
@@ -33,8 +34,8 @@ def ssim(clean: np.ndarray, image: np.ndarray) -> float:
     """Return scikit-image's SSIM with the window of Wang et al. 2004."""
     from skimage.metrics import structural_similarity
 
-    how = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(structural_similarity(clean, image, data_range=255, channel_axis=-1, **how))
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(structural_similarity(clean, image, data_range=255, channel_axis=-1, **window))
 
 
 def compared(
@@ -44,12 +45,12 @@ def compared(
     restore: Callable[[Degraded, str], np.ndarray],
     at: Callable[[int], None] = lambda done: None,
 ) -> tuple[Scores, dict[str, float], dict[str, list[np.ndarray]], list[str]]:
-    """Degrade (name, image) pairs, uint8, and restore them by `restore` and the rivals.
+    """Degrade the clean images, (name, uint8 image), and restore them with `restore` and with the rivals.
 
-    Return the scores of every method, the rivals' settings, the columns of a picture and the names of its rows.
+    Return the scores of every method, the settings of the rivals, and the columns and row names of a picture.
     """
     methods = (rivals.unchanged(), *rivals.of_task(noise))
-    methods = methods if restoration.factor(noise) == 1 else methods[1:]  # a small image has another size
+    methods = methods if restoration.factor(noise) == 1 else methods[1:]  # a shrunk image has another size
 
     def pair(index: int) -> tuple[str, np.ndarray, Degraded]:
         name, image = clean[index]
@@ -58,14 +59,14 @@ def compared(
             raise UserError(f"--table compares 8-bit RGB images; {name} has {image.shape[-1]} channels of {image.dtype}. Convert it.")
         if min(image.shape[:2]) < SMALLEST:
             h, w = image.shape[:2]
-            raise UserError(f"{name} has {h}x{w} pixels; SSIM needs at least {SMALLEST}x{SMALLEST}. Take it out.")
+            raise UserError(f"{name} has {h}x{w} pixels; SSIM needs at least {SMALLEST}x{SMALLEST}. Remove it.")
         return name, image, restoration.degraded(image, noise, seed, index)
 
-    some = _spread(len(clean), rivals.TUNED_ON)
-    settings = {rival.name: rivals.tuned(rival, [pair(index)[1:] for index in some], psnr) for rival in methods}
+    tuned_on = spread(range(len(clean)), rivals.TUNED_ON)
+    settings = {rival.name: rivals.tuned(rival, [pair(index)[1:] for index in tuned_on], psnr) for rival in methods}
     scores: Scores = {name: {"psnr": [], "ssim": []} for name in (OURS, *settings)}
     columns: dict[str, list[np.ndarray]] = {}
-    shown, names = set(_spread(len(clean), PICTURES)), []
+    shown, names = set(spread(range(len(clean)), PICTURES)), []
     for index in range(len(clean)):
         name, image, one = pair(index)
         results = {OURS: restore(one, name)} | {rival.name: rival.restore(one, settings[rival.name]) for rival in methods}
@@ -81,7 +82,7 @@ def compared(
 
 
 def summary(scores: Scores) -> dict[str, dict[str, float]]:
-    """Return each method's means, the network's mean gain over it in dB, and the fraction of images on which the network is better."""
+    """Return the means of each method, the network's mean gain over it in dB, and the fraction of images on which the network is better."""
     ours = np.array(scores[OURS]["psnr"])
     means = {}
     for method, values in scores.items():
@@ -106,7 +107,7 @@ def text(means: dict[str, dict[str, float]], settings: dict[str, float]) -> str:
 
 
 def _row(image: np.ndarray, one: Degraded, results: dict[str, np.ndarray], methods: Iterable[Rival]) -> dict[str, Any]:
-    """Return the columns of an image: clean, degraded, restored, the best rival, and the network's error, brightest at a fifth."""
+    """Return the columns of an image: clean, degraded, restored, the best rival, and the network's error, five times as bright."""
     best = max((rival.name for rival in methods), key=lambda name: psnr(image, results[name]))
     error = restoration.difference(results[OURS], image)
     return {
@@ -116,7 +117,3 @@ def _row(image: np.ndarray, one: Degraded, results: dict[str, np.ndarray], metho
         "best other": results[best],
         "error of the network": draw.heat(5 * error),
     }
-
-
-def _spread(total: int, most: int) -> list[int]:
-    return sorted(set(np.linspace(0, total - 1, min(total, most)).round().astype(int).tolist()))

@@ -19,8 +19,8 @@ HOLLOW = {"marker": "D", "linestyle": "none", "markerfacecolor": "none", "marker
 """Style of a paper's numbers."""
 
 
-def write(path: str, paper: Any, found: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the table into a file; its ending gives the format: .png, .svg, .pdf."""
+def write(path: str, paper: Any, found: Sequence[Mapping[str, Any]], images: int = 0) -> None:
+    """Draw the table into a file; its ending gives the format: .png, .svg, .pdf (see `draw`)."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -28,19 +28,22 @@ def write(path: str, paper: Any, found: Sequence[Mapping[str, Any]]) -> None:
     figure = Figure(figsize=(7, 4), dpi=150, layout="constrained")
     if not path.endswith(tuple(f".{kind}" for kind in figure.canvas.get_supported_filetypes())):
         raise UserError(f"Expected a path that ends in .png, .svg or .pdf; got {path!r}. Set --plot.")
-    draw(figure, paper, found)
+    draw(figure, paper, found, images)
     figure.savefig(path)
 
 
-def draw(figure: Any, paper: Any, found: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the mean of the table's first metric, with its 95 % interval and the paper's number if there are any."""
+def draw(figure: Any, paper: Any, found: Sequence[Mapping[str, Any]], images: int = 0) -> None:
+    """Draw the mean of the table's first metric, with its 95 % interval and the paper's number if there are any.
+
+    `images` is the number of labelled images of fraction 1; the axis then counts images instead of showing fractions.
+    """
     metric, *_ = summary.metrics(paper, found)
     lines = {line.row.name: line for line in summary.lines(paper, found, {}) if line.values[metric]}
     if not lines:
         raise UserError(f"Nothing of {paper.TITLE!r} has been measured. Train it with --run, then draw it.")
     label = f"{metric.replace('_', ' ')}, {summary.unit(metric).name}"
     if shares := curves([line.row for line in lines.values()]):
-        _over_shares(figure, shares, lines, metric, label)
+        _over_labels(figure, shares, lines, metric, label, images)
     else:
         _bars(figure, lines, metric, label)
     said = (paper.TITLE, _seeds([line.values[metric] for line in lines.values()]))
@@ -65,45 +68,46 @@ def _shared_words(names: Sequence[str]) -> str:
     return ", ".join(part for part in first if all(part in other for other in others))
 
 
-def _over_shares(
-    figure: Any, shares: Mapping[str, Mapping[float, str]], lines: Mapping[str, summary.Line], metric: str, label: str
+def _over_labels(
+    figure: Any, shares: Mapping[str, Mapping[float, str]], lines: Mapping[str, summary.Line], metric: str, label: str, images: int
 ) -> None:
     """Draw means with intervals as bands and, if rows are compared, the differences seed by seed beside them."""
-    compared = [name for name, points in shares.items() if all(lines[row].differences for row in points.values())]
+    curves = {name: {round(images * share) if images else share: row for share, row in points.items()} for name, points in shares.items()}
+    compared = [name for name, points in curves.items() if all(lines[row].differences for row in points.values())]
     width = 11 if compared else 7
-    beneath = max(1, int(width / (0.6 + 0.085 * max(map(len, shares)))))  # columns of the legend, which is below
-    figure.set_size_inches(width, 4.2 + 0.22 * -(-len(shares) // beneath))
+    beneath = max(1, int(width / (0.6 + 0.085 * max(map(len, curves)))))  # columns of the legend, which is below
+    figure.set_size_inches(width, 4.2 + 0.22 * -(-len(curves) // beneath))
     axes, *beside = figure.subplots(1, 2 if compared else 1, squeeze=False)[0]
-    ticks = sorted({share for points in shares.values() for share in points})
-    colours = {name: f"C{index}" for index, name in enumerate(shares)}
-    for name, points in shares.items():
+    ticks = sorted({labels for points in curves.values() for labels in points})
+    colours = {name: f"C{index}" for index, name in enumerate(curves)}
+    for name, points in curves.items():
         means, halves = _means([lines[row].values[metric] for row in points.values()], metric)
         axes.plot(list(points), means, marker="o", label=name, color=colours[name])
         low, high = ([mean + sign * half for mean, half in zip(means, halves, strict=True)] for sign in (-1, 1))
         axes.fill_between(list(points), low, high, color=colours[name], alpha=0.15, linewidth=0)
-        papers = ((share, lines[row].row.paper) for share, row in points.items())
-        published = [(share, numbers[metric]) for share, numbers in papers if metric in numbers]
-        axes.plot([index for index, _ in published], [number for _, number in published], color=colours[name], **HOLLOW)
+        papers = ((labels, lines[row].row.paper) for labels, row in points.items())
+        published = [(labels, numbers[metric]) for labels, numbers in papers if metric in numbers]
+        axes.plot([labels for labels, _ in published], [number for _, number in published], color=colours[name], **HOLLOW)
     for differs in beside:
         for name, aside in _asides(compared, ticks).items():
-            means, halves = _means([lines[row].differences for row in shares[name].values()], metric)
-            differs.errorbar([share * aside for share in shares[name]], means, halves, fmt="o", capsize=3, color=colours[name])
+            means, halves = _means([lines[row].differences for row in curves[name].values()], metric)
+            differs.errorbar([labels * aside for labels in curves[name]], means, halves, fmt="o", capsize=3, color=colours[name])
         differs.axhline(0, color="grey", linewidth=1)
-        to = sorted({lines[row].row.compare.split(", ")[0] for name in compared for row in shares[name].values()})
+        to = sorted({lines[row].row.compare.split(", ")[0] for name in compared for row in curves[name].values()})
         differs.set_ylabel(textwrap.fill(f"difference to {', '.join(to)}, seed by seed, points", 44))
-    if any(metric in lines[row].row.paper for points in shares.values() for row in points.values()):
+    if any(metric in lines[row].row.paper for points in curves.values() for row in points.values()):
         axes.plot([], [], label="paper", color="black", **HOLLOW)
     axes.set_ylabel(label)
     for each in (axes, *beside):
         each.set_xscale("log")
-        each.set_xticks(ticks, [f"{100 * share:.3g} %" for share in ticks], minor=False)
+        each.set_xticks(ticks, [f"{tick:,}" if images else f"{100 * tick:.3g} %" for tick in ticks], minor=False)
         each.minorticks_off()
-        each.set_xlabel("share of the labelled images")
+        each.set_xlabel("labelled images" if images else "share of the labelled images")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=beneath)
 
 
 def _asides(names: Sequence[str], ticks: Sequence[float]) -> dict[str, float]:
-    """Return a factor for each name's fraction so that intervals do not overlap: steps of up to 6 %, within half of the smallest gap."""
+    """Return a factor for each name's position so that intervals do not overlap: steps of up to 6 %, within half of the smallest gap."""
     gap = min(above / below for below, above in itertools.pairwise(ticks))
     step = min(1.06, gap ** (0.5 / max(1, len(names) - 1)))
     return {name: step ** (position - (len(names) - 1) / 2) for position, name in enumerate(names)}

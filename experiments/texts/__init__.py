@@ -1,4 +1,4 @@
-"""Statements of texts, each with the comparisons that test it: one file for each text, named like the table that measures its rows."""
+"""Statements of texts, each with the comparisons that test it.  A text has one file, named like the table that measures its rows."""
 
 from typing import NamedTuple
 
@@ -26,8 +26,9 @@ class Comparison(NamedTuple):
 class Claim(NamedTuple):
     """A statement of a text, and the comparisons that test it.
 
-    rows      pattern of the names of the rows that the claim's own table measures for it
-    lacking   what must be measured first, if there is nothing to compare
+    says      the statement
+    rows      pattern of the names of the rows that test it in the table of the text
+    lacking   what is not measured, if there is nothing to compare
     """
 
     says: str

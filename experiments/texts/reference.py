@@ -8,23 +8,23 @@ from ..papers.reference_tuning import TRIALS
 from . import Claim, Comparison
 
 
-def _over(table: str, ours: str, theirs: str, shares: tuple[str, ...], name: str) -> Comparison:
-    """Return a method's difference to another row, averaged over the shares of another table's labels."""
-    pairs = tuple((ours.format(share), theirs.format(share)) for share in shares)
+def _over(table: str, ours: str, theirs: str, labels: tuple[str, ...], name: str) -> Comparison:
+    """Return the comparison of a method's rows with other rows of a table, averaged over its numbers of labels."""
+    pairs = tuple((ours.format(count), theirs.format(count)) for count in labels)
     return Comparison(name, pairs, "dice_vessel" if table.startswith("drive") else "mean_iou", 0.01, table=table)
 
 
 def _gains() -> Iterator[Comparison]:
-    """Yield one comparison for each method and network over labels: first this table's, then other tables'."""
+    """Yield a comparison over numbers of labels for each method and network: first of the text's table, then of other tables."""
     pairs = tuple((f"classifier, {labels} labels, pretrained", f"classifier, {labels} labels, scratch") for labels in LABELS)
     yield Comparison("the example, classifier, scenes 32x32", pairs, "mean_iou", 0.01)
     yield Comparison("denoising, U-Net, scenes 64x64, 128 labels", (("pretrained", "scratch"),), "mean_iou", 0.01, table="scenes")
-    for table, shares, data in (
+    for table, counts, data in (
         ("camvid_labels", ("1/60", "1/16", "1/8", "1/4", "all"), "CamVid 72x96, 6 to 367 labels"),
         ("drive_labels", ("1 image", "2 images", "4 images", "all"), "DRIVE, 1 to 18 labels"),
     ):
         for method in METHODS.values():
-            yield _over(table, f"{method}, {{}}", "scratch, {}", shares, f"{method}, U-Net, {data}")
+            yield _over(table, f"{method}, {{}}", "scratch, {}", counts, f"{method}, U-Net, {data}")
     labels = tuple(str(each) for each in scenes_labels.LABELS)
     mae = _over("scenes_labels", "MAE, {} labels", "ViT scratch, {} labels", labels, "MAE, U-Net on a ViT, scenes 64x64, 8 to 2,048 labels")
     yield mae._replace(scale="gpu")

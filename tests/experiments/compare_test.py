@@ -11,7 +11,7 @@ import pytest
 from aeseg import tree
 from aeseg.training.optimiser import adamw
 from experiments import compare
-from experiments.comparison import settings, work
+from experiments.comparison import settings, tasks
 from experiments.console import cli
 from experiments.machine import commands, copies
 from tests.experiments import squares
@@ -47,8 +47,8 @@ def compared(own, tmp_path_factory):
 
         return init
 
-    weights = work.init.weights
-    patch.setattr(work.init, "weights", dead)
+    weights = tasks.init.weights
+    patch.setattr(tasks.init, "weights", dead)
     patch.setattr(settings, "pretraining", broken)
     assert cli.guarded(compare.run, ["compare", f"--data={own}", f"--output={output}", "--minutes=30", *FLAGS]) == 0
     patch.undo()

@@ -117,7 +117,7 @@ def test_files_that_were_there_before_are_not_overwritten(workdir, photos, tmp_p
         (compress, ("--most=-1",), "got --most=-1"),
         (compress, ("--record",), "Set --table, too"),
         (compress, ("--input=nothing",), "matches none. Set --input to a file, a folder with .bmp"),
-        (compress, ("--table", "--init="), "Expected workdirs between commas"),
+        (compress, ("--table", "--init="), "Expected workdirs, separated by commas"),
         (decompress, ("--init=nowhere", f"--input={__file__}"), "there is no nowhere/config.json"),
         (decompress, ("--input=nothing",), "matches none. Set --input to a file, a folder with .aeseg"),
     ],
@@ -133,7 +133,7 @@ def test_another_method_cannot_compress(workdir, photos, tmp_path, capsys):
     flags = [word.replace("hyperprior", "denoising") for word in (*TINY, *SMALL)]
     assert cli.guarded(pretrain.run, ["program", *flags, f"--workdir={other}"]) == 0
     assert run(compress, other, photos, tmp_path / "out") == 2
-    assert "Only a run of the method hyperprior compresses; " in capsys.readouterr().err
+    assert "Expected a run of the method hyperprior; " in capsys.readouterr().err
 
 
 def test_the_table_measures_real_files_and_is_recorded(workdir, photos, tmp_path, monkeypatch, capsys):

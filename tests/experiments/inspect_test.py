@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aeseg import spec
 from aeseg.data.inspection import description
 from aeseg.data.sources.scenes import Scenes
+from aeseg.runs.data import split_config
 from aeseg.types import UserError
 from experiments import inspect
 
@@ -26,7 +28,7 @@ def test_a_folder_is_a_bare_word_and_the_description_is_named_last(folder, capsy
     assert text.rstrip().endswith("Next: --data=inspections/mine/data.json")
     for heading in ("Files", "Duplicates", "Splits", "Classes", "Suggestions", "Written"):
         assert f"\n{heading}\n" in text
-    source = description.built(description.read("inspections/mine/data.json"), "train")
+    source = spec.build(split_config(description.read("inspections/mine/data.json"), "train"))
     assert [item.name for item in source.classes] == ["ground", "shape"]
     assert source.ignore_ids == (7,)
 

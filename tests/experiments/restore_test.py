@@ -202,7 +202,7 @@ def test_scores_of_the_table_are_scikit_images():
     how = {"channel_axis": -1, "gaussian_weights": True, "use_sample_covariance": False, "data_range": 255}
     assert table.ssim(BLOCKS, noisy) == structural_similarity(BLOCKS, noisy, **how)
     assert table.psnr(BLOCKS, BLOCKS) == 100
-    with pytest.raises(UserError, match=r"tiny has 8x48 pixels; SSIM needs at least 11x11\. Take it out."):
+    with pytest.raises(UserError, match=r"tiny has 8x48 pixels; SSIM needs at least 11x11\. Remove it."):
         table.compared([("tiny", BLOCKS[:8])], (noises.Gaussian(0.1),), 0, lambda one, name: one.image)
 
 

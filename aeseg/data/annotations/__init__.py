@@ -1,1 +1,1 @@
-"""Labels drawn from annotation files: polygons, boxes and run lengths.  One module per format."""
+"""Draw labels from annotation files with polygons, boxes and run lengths.  Each format has one module."""

@@ -41,9 +41,3 @@ def read(path: str | Path) -> dict[str, Any]:
             f"{shown(path)} should hold {', '.join(KEYS)}, each an object, source with a target. Write it with: inspect <folder>."
         )
     return spec.plain(spec.from_json(json.dumps(content)))
-
-
-def built(description: Mapping[str, Any], split: str = "") -> Any:
-    """Build the source of a split, or with "" the source with only the shared fields."""
-    fields = {**description["source"], **(description[split] if split else {})}
-    return spec.build(spec.from_json(json.dumps(fields)))

@@ -83,5 +83,5 @@ def test_an_object_that_cannot_be_read_is_named(tmp_path, outline, category, say
 def test_a_file_of_another_format_is_named(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "all.json").write_text("[]")
-    with pytest.raises(UserError, match=r"all.json is not COCO's: expected images, categories and annotations"):
+    with pytest.raises(UserError, match=r"all.json is not a COCO file: expected images, categories and annotations"):
         Folder(root=str(tmp_path), labels="all.json")

@@ -48,10 +48,10 @@ def test_later_shapes_are_drawn_over_earlier_ones(tmp_path):
     [
         ([shape("root", [[0, 0], [1, 1], [2, 0]])], {}, "has a shape 'root'; class_table has background, leaf, stem"),
         ([shape("leaf", [[0, 0], [1, 1]])], {}, "polygon of 2 corners"),
-        ([shape("leaf", [[0, 0], [1, 1]], "line")], {}, "of kind 'line'"),
+        ([shape("leaf", [[0, 0], [1, 1]], "line")], {}, "of type 'line'; expected a polygon"),
         ([shape("leaf", "x")], {}, "without pairs of numbers"),
         ([], {"imageHeight": 5, "imageWidth": 6}, r"for an image of 5x6 \(height x width\); its image is 20x20"),
-        ({}, {}, "is not LabelMe's"),
+        ({}, {}, "is not a LabelMe file"),
     ],
 )
 def test_a_file_that_cannot_be_drawn_is_named(tmp_path, shapes, fields, says):

@@ -20,7 +20,7 @@ def test_polygons_in_fractions_fill_the_same_pixels_as_in_scikit_image(tmp_path)
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("2 0 0 1 0 1 1", r"has the class 2; class_table has 3 with the background first: 0..1 occur"),
+        ("2 0 0 1 0 1 1", r"has class 2; expected 0..1, since class_table has 3 classes, background first"),
         ("0 0.5 0.5 0.2 0.2", "Line 1 of .* is a box"),
         ("0 0 0 1 0 1", "Line 1 of .* has 6 numbers"),
         ("leaf 0 0 1 0 1 1", "is not a class and numbers: 'leaf 0"),

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aeseg.data.inspection import companions, description, report
+from aeseg import spec
+from aeseg.data.inspection import companions, report
 from aeseg.data.sources.folder import Folder
+from aeseg.runs.data import split_config
 
 
 def saved(path, pixels):
@@ -40,7 +42,7 @@ def test_folders_of_the_images_names_are_suggested_as_modalities_with_the_flag_t
     answers = {"aligned": ("thermal",), "captions": "words", "audio": "sounds"}
     found = report.inspect(str(root), str(root / "out"), answers, 60.0, progress=lambda text: None)
     assert not [line for line in found.sections["Suggestions"] if "further modalities" in line]
-    assert description.built(found.description, "train").planes == {"thermal": 1}
+    assert spec.build(split_config(found.description, "train")).planes == {"thermal": 1}
 
 
 def test_folders_of_other_names_or_sizes_are_not_suggested(root):

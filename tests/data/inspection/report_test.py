@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aeseg import spec
 from aeseg.data.inspection import description, report
 from aeseg.data.inspection.suggestions import suggested
 from aeseg.data.sources.scenes import Scenes
+from aeseg.runs.data import split_config
 from aeseg.types import UserError
 
 QUIET = {"seconds": 60.0, "progress": lambda text: None}
@@ -33,7 +35,7 @@ def test_a_folder_becomes_a_description_with_three_disjoint_splits(masks):
     assert found.questions == ()
     described = description.read(masks / "out/data.json")
     assert described == found.description
-    sources = {split: description.built(described, split) for split in ("train", "validation", "test")}
+    sources = {split: spec.build(split_config(described, split)) for split in ("train", "validation", "test")}
     names = {split: {record.name for record in source.records} for split, source in sources.items()}
     assert sum(map(len, names.values())) == len(set.union(*names.values())) == 12
     assert sum({"00", "11"} <= members for members in names.values()) == 1, "copies are in one split"
@@ -77,7 +79,7 @@ def test_one_mask_for_each_object_needs_no_answer(tmp_path):
             saved(tmp_path / f"data/s{index}/masks/{number}.png", ((record["label"] == number) * 255).astype(np.uint8))
     found = report.inspect(str(tmp_path / "data"), str(tmp_path / "out"), {}, **QUIET)
     assert found.questions == ()
-    source = description.built(found.description, "train")
+    source = spec.build(split_config(found.description, "train"))
     name = source.records[0].name
     np.testing.assert_array_equal(source[0]["label"], SCENES[int(name[1:])]["label"] > 0)
 
@@ -85,7 +87,7 @@ def test_one_mask_for_each_object_needs_no_answer(tmp_path):
 def test_unlabelled_images_and_few_images_are_described(tmp_path):
     saved(tmp_path / "data/a.png", SCENES[0]["image"])
     found = report.inspect(str(tmp_path / "data"), str(tmp_path / "out"), {}, **QUIET)
-    assert len(description.built(found.description, "train")) == 1
+    assert len(spec.build(split_config(found.description, "train"))) == 1
     saved(tmp_path / "one/images/a.png", SCENES[0]["image"])
     saved(tmp_path / "one/labels/a.png", ((SCENES[0]["label"] > 0) * 255).astype(np.uint8))
     found = report.inspect(str(tmp_path / "one"), str(tmp_path / "out"), {}, **QUIET)

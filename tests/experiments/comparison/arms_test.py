@@ -29,8 +29,8 @@ def weights(tmp_path):
 
 def images(channels=3):
     source = spec.plain(spec.spec(Folder, root=".", class_table="a, b", channels=channels))
-    described = {"source": source, "train": {}, "validation": {}, "test": {}}
-    return SimpleNamespace(classes=("a", "b"), train=range(10), described=described, bare=own_data.images_alone(described))
+    description = {"source": source, "train": {}, "validation": {}, "test": {}}
+    return SimpleNamespace(classes=("a", "b"), train=range(10), description=description, bare=own_data.images_alone(description))
 
 
 def test_each_encoder_has_a_scratch_arm_and_a_longer_scratch_arm():
@@ -59,13 +59,13 @@ def test_public_weights_make_an_arm_unchanged_and_an_arm_pretrained_further(weig
 
 def test_arms_of_an_encoder_differ_only_in_their_weights(weights):
     for words, public in (("simmim masked", []), ("", [weights])):
-        described = set()
+        methods = set()
         for arm in arms_of.chosen(words, public, STATISTICS, 3):
             config = settings.segmentation(images(), arm, (32, 32), 8, 10, 1e-3, 4, 1)
             if arm.public:
                 init.weights(config, {}, arm.public, "encoder")
-            described.add(spec.to_json(config.method))
-        assert len(described) == 1
+            methods.add(spec.to_json(config.method))
+        assert len(methods) == 1
 
 
 def test_a_pretraining_has_the_images_channels_and_no_labels():
@@ -76,10 +76,10 @@ def test_a_pretraining_has_the_images_channels_and_no_labels():
 
 
 def test_pretraining_also_uses_images_without_a_label():
-    described = images().described
-    described["source"]["only_labelled"] = True
-    described |= {split: {"list_file": f"{split}.txt"} for split in ("train", "validation", "test")}
-    bare = own_data.images_alone(described)
+    description = images().description
+    description["source"]["only_labelled"] = True
+    description |= {split: {"list_file": f"{split}.txt"} for split in ("train", "validation", "test")}
+    bare = own_data.images_alone(description)
     assert bare["source"]["images_only"]
     assert bare["train"] == {"apart_from": ("validation.txt", "test.txt")}
     kept = data.Kept(Listed(["a.png", "b.png", "c.png"]), Listed(["b.png"]), Listed([]))

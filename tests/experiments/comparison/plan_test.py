@@ -91,4 +91,4 @@ def test_every_arm_has_equally_many_trials_with_the_middle_label_count():
     assert WANTED.tuned == 16, "the larger of the middle two"
     assert WANTED._replace(labels=(100,)).tuned == 100
     assert WANTED._replace(labels=(1, 100)).tuned == 100, "with one label, trials would select by chance"
-    assert "3 trials per arm with 100 labels; " in plans.told(WANTED._replace(labels=(1, 100)), COSTS, 6000.0)
+    assert "3 trials per arm with 100 labels; " in plans.text(WANTED._replace(labels=(1, 100)), COSTS, 6000.0)

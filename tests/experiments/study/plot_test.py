@@ -67,6 +67,23 @@ def test_curves_are_drawn_over_the_label_fraction(tmp_path):
         assert f"<!-- {words} -->" in text
 
 
+def test_with_the_number_of_images_the_axis_counts_labelled_images():
+    """1, 4, 16 and 180 of 180 images, as `compare` names its rows; 4/180 of 180 is 4.000...1 without rounding."""
+    counts = (1, 4, 16, 180)
+    rows = tuple(
+        Row(f"{arm}, {count} labels", "segment", arm, {"data.fraction": count / 180}, compare=compare and f"{compare}, {count} labels")
+        for count in counts
+        for arm, compare in (("scratch", ""), ("spark", "scratch"))
+    )
+    figure = pytest.importorskip("matplotlib.figure").Figure(layout="constrained")
+    plot.draw(figure, *measured(rows), images=180)
+    for axes in figure.axes:
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "4", "16", "180"]
+        assert axes.get_xlabel() == "labelled images"
+    curves = [line for line in figure.axes[0].lines if line.get_label() in ("scratch", "spark")]
+    assert [tuple(curve.get_xdata()) for curve in curves] == [counts, counts]
+
+
 def test_differences_are_drawn_beside_the_curves_of_compared_rows(tmp_path):
     compared = tuple(row._replace(compare=SHARES[place % 2].name if place > 1 else "") for place, row in enumerate(SHARES))
     words = "<!-- difference to scratch, seed by seed, points -->"
