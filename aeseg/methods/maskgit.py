@@ -18,6 +18,8 @@ from aeseg.types import Batch
 
 WEIGHTS = "autoencoder"
 """Collection with the weights of the autoencoder, which the optimiser does not see."""
+POSITION_SIZE = 0.02
+"""Factor of the positions: the standard deviation of the embeddings of codes, which larger positions would hide from the first blocks."""
 
 
 class CodeTransformer(nn.Module):
@@ -38,7 +40,8 @@ class CodeTransformer(nn.Module):
         b, h, w = codes.shape
         known = jnp.where(hidden, self.size, codes).reshape(b, h * w)  # the code after the last is the mask
         tokens = nn.Embed(self.size + 1, self.width, dtype=self.dtype, embedding_init=transformer.TOKEN, name="token")(known)
-        tokens = tokens + jnp.asarray(positions.sine_cosine(h, w, self.width), self.dtype)[None]  # type: ignore[call-arg]
+        grid = positions.sine_cosine(h, w, self.width)  # type: ignore[call-arg]
+        tokens = tokens + jnp.asarray(POSITION_SIZE * grid, self.dtype)[None]
         tokens, _ = transformer.blocks(tokens, self.depth, self.heads, dtype=self.dtype, train=train)
         tokens = transformer.layer_norm(1e-6, self.dtype, "norm")(tokens)
         logits = nn.Dense(self.size, kernel_init=transformer.TOKEN, dtype="float32", name="logits")(tokens)

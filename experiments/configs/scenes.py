@@ -29,7 +29,7 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     splits = {split: spec(Scenes, split=split, records=records, caption=senses, sound=senses) for split, records in sizes.items()}
     drop = (spec(DropModalities, keys=("image", "depth")),) if argument.startswith("fusion") else ()
     data = data_config(splits, transforms=() if senses else (spec(HorizontalFlip), *drop))
-    steps = number(1600 if "head" in method else 1000 if argument.startswith("maskgit") else 1500)
+    steps = number(1600 if "head" in method else 2000 if argument.startswith("maskgit") else 1500)
     if "head" in method:
         data.fraction = LABELLED
         return run_config(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from .markup import Markup, joined, tag
 
 WIDTH, HEIGHT = 440, 264
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 38
+LEFT, RIGHT, TOP, BOTTOM = 58, 24, 12, 38
 POINTS = 240
 """Largest number of points drawn per curve."""
 COLOURS = 8

@@ -4,6 +4,7 @@ import json
 import sys
 
 import cv2
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from experiments.configs import restoration as config
 from experiments.console import cli
 from experiments.recorded import measurements
 from experiments.restorations import results, rivals, table
+from tests import jitted
 from tests.experiments import untrained
 
 SMALL = {"encoder": convnet.recipe("tiny"), "decoder": unet.recipe("tiny")}
@@ -189,6 +191,15 @@ def test_the_table_compares_with_the_usual_methods_and_stores_its_numbers(run, n
         assert stored["methods"]["non-local means (OpenCV)"]["psnr"] == pytest.approx(peak_signal_noise_ratio(BLOCKS, expected))
     picture = np.asarray(Image.open(tmp_path / "run" / "pictures" / f"{task}_000007.png"))
     assert picture.ndim == 3
+
+
+@pytest.mark.parametrize("task", config.NOISES)
+def test_an_untrained_network_of_the_config_returns_its_input(task):
+    trained = untrained.autoencoder(config.get_config(task).method.copy_and_resolve_references())
+    batch = {"image": RNG.random((2, 16, 16, 3)).astype(np.float32), "valid": np.ones(2, bool), "index": np.arange(2, dtype=np.int32)}
+    batch = jax.tree.map(jnp.asarray, batch)
+    shown = jitted.apply(trained.method, trained.variables, batch, method="show")
+    np.testing.assert_array_equal(shown["reconstruction"], shown["noisy"])
 
 
 def test_the_table_reads_the_runs_test_split_by_default(run, networks, tmp_path, capsys):

@@ -13,7 +13,9 @@ class UNetDecoder(nn.Module):
     """Reconstructs the image through skips at every stride (Ronneberger et al. 2015, figure 1); for corrupted input only.
 
     An uncorrupted image would pass through the finest skip. Hidden or noisy parts need the deep features (Brempong et al. 2022,
-    arXiv 2205.11423, pretrain such a decoder by denoising). Values are unbounded. `initialiser` is of the last convolution; with zeros the first values are 0.
+    arXiv 2205.11423, pretrain such a decoder by denoising). Values are unbounded.
+
+    initialiser   of the last convolution (`layers`); with zeros, the first values are 0
     """
 
     widths: tuple[int, ...] = ()
@@ -25,7 +27,9 @@ class UNetDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, pyramid: Pyramid, *, train: bool) -> Float[Array, "b h w _"]:
-        path = UNetHead(self.channels, self.widths, self.convolutions, self.norm, initialiser=self.initialiser, dtype=self.dtype, name="path")
+        path = UNetHead(
+            self.channels, self.widths, self.convolutions, self.norm, initialiser=self.initialiser, dtype=self.dtype, name="path"
+        )
         values = path(pyramid, train=train)
         return values[min(values)]
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from aeseg import positions
-from aeseg.models import tokens, transformer
+from aeseg.models import tokens
 from aeseg.types import Batch
 
 BYTES = 256
@@ -16,7 +16,7 @@ BYTES = 256
 class Text(nn.Module):
     """One token per byte of `key`, uint8 [b n] in UTF-8, padded with 0; cross-entropy of hidden bytes (ByT5, Xue et al. 2022).
 
-    Zeros count as missing tokens.
+    Zeros count as missing tokens.  Embeddings start with variance 1, as in T5, or positions would hide them.
     """
 
     key: str = "caption"
@@ -31,7 +31,7 @@ class Text(nn.Module):
 
     @nn.compact
     def __call__(self, batch: Batch, width: int, dtype: str) -> Float[Array, "b n {width}"]:
-        table = self.param("bytes", transformer.TOKEN, (BYTES, width)).astype(dtype)
+        table = self.param("bytes", nn.initializers.normal(1.0), (BYTES, width)).astype(dtype)
         return jnp.take(table, self._bytes(batch), axis=0) + jnp.asarray(positions.sine_cosine(*self.grid(batch), width), dtype)[None]
 
     def numbers(self, batch: Batch) -> int:
