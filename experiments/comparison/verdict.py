@@ -41,16 +41,20 @@ def verdict(lines: Sequence[Line], warnings: Sequence[str] = ()) -> dict[str, An
 
 
 def unlearned(lines: Sequence[Line]) -> list[str]:
-    """Return a warning for the numbers of labels with which every network predicts only one class: the scores do not compare the arms."""
+    """Return warnings of encoders whose networks all predict only one class with some number of labels: their scores compare nothing."""
     several = [line for line in lines if len(line["metrics"].get("iou", ())) > 1]
-    learned = {line["labels"] for line in several if sum(iou > CHANCE_IOU for iou in line["metrics"]["iou"].values()) > 1}
-    counts = sorted({line["labels"] for line in several} - learned)
-    if not counts:
-        return []
-    steps = max(line["steps"] for line in several)
+    learned = {
+        (line["encoder"], line["labels"]) for line in several if sum(iou > CHANCE_IOU for iou in line["metrics"]["iou"].values()) > 1
+    }
+    encoders = dict.fromkeys(line["encoder"] for line in several)
+    counts = {encoder: sorted({line["labels"] for line in several if line["encoder"] == encoder}) for encoder in encoders}
+    missed = {encoder: tuple(count for count in counts[encoder] if (encoder, count) not in learned) for encoder in encoders}
+    steps = max((line["steps"] for line in several), default=0)
     return [
-        f"With {' and '.join(labelled(count) for count in counts)}, every network predicts only one class after {steps} steps; the "
-        "scores do not compare the arms. Set --minutes higher, or compare smaller networks."
+        f"With {' and '.join(labelled(count) for count in same)}, every network of {' and '.join(group)} predicts only one class after "
+        f"{steps} steps; these scores do not compare the arms. Set --minutes higher, or compare smaller networks."
+        for same in dict.fromkeys(missed.values())
+        if same and (group := [encoder for encoder in encoders if missed[encoder] == same])
     ]
 
 

@@ -33,7 +33,7 @@ def get_config(argument: str = "folder") -> ConfigDict:
         raise UserError(f"compression has {', '.join(ARGUMENTS)}; got {argument!r}. Name one of these.")
     sized = choose(
         size or "small",
-        small={"steps": 5000, "learning_rate": 1e-3, "side": 128},
+        small={"steps": 3000, "learning_rate": 1e-3, "side": 128},
         reference={"steps": 1_000_000, "learning_rate": 1e-4, "side": 256},
     )
     folder = {split: spec(Folder, root="data/folder", split=split, images_only=True) for split in SPLITS}

@@ -129,13 +129,23 @@ def test_an_arm_is_compared_with_scratch_trained_for_the_pretraining_s_seconds()
     assert entry(verdicts.verdict(lines), "longer")["longer"] is None
 
 
-@pytest.mark.parametrize(("leaf", "warned"), [(0.0, True), (0.3, False)])
-def test_networks_that_predict_one_class_compare_nothing(leaf, warned):
-    lines = comparison({"spark": 0.0}, counts=(1, 4))
+ONE_LABEL = "With 1 label, every network of vit predicts only one class after 120 steps"
+BOTH = "With 1 and 4 labels, every network of convnet and vit predicts only one class after 120 steps"
+
+
+@pytest.mark.parametrize(
+    ("leaf", "warning"),
+    [
+        ({}, None),
+        ({("vit", 1): 0.0}, ONE_LABEL),
+        ({(encoder, count): 0.0 for encoder in ("convnet", "vit") for count in (1, 4)}, BOTH),
+    ],
+)
+def test_networks_of_an_encoder_that_predict_one_class_compare_nothing(leaf, warning):
+    lines = [{**line, "encoder": encoder} for encoder in ("convnet", "vit") for line in comparison({"spark": 0.0}, counts=(1, 4))]
     for each in lines:
-        each["steps"] = 120
-        each["metrics"]["iou"] = {"ground": 0.9, "leaf": leaf if each["labels"] == 1 else 0.5}
-    warnings = verdicts.verdict(lines, ("earlier",))["warnings"]
-    assert warnings[0] == "earlier"
-    assert (len(warnings) == 2) == warned
-    assert not warned or warnings[1].startswith("With 1 label, every network predicts only one class after 120 steps")
+        iou = {"ground": 0.9, "leaf": leaf.get((each["encoder"], each["labels"]), 0.3)}
+        each |= {"steps": 120, "metrics": {**each["metrics"], "iou": iou}}
+    warnings = verdicts.unlearned(lines)
+    assert [text.partition(";")[0] for text in warnings] == ([warning] if warning else [])
+    assert verdicts.verdict(lines, ("earlier",))["warnings"] == ["earlier", *warnings]
