@@ -130,7 +130,7 @@ def test_an_arm_is_compared_with_scratch_trained_for_the_pretraining_s_seconds()
 
 
 ONE_LABEL = "With 1 label, every network of vit predicts only one class after 120 steps"
-BOTH = "With 1 and 4 labels, every network of convnet and vit predicts only one class after 120 steps"
+BOTH = "With 1 label and 4 labels, every network of convnet and vit predicts only one class after 120 steps"
 
 
 @pytest.mark.parametrize(
