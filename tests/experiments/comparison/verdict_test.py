@@ -144,6 +144,7 @@ BOTH = "With 1 label and 4 labels, every network of convnet and vit predicts onl
 def test_networks_of_an_encoder_that_predict_one_class_compare_nothing(leaf, warning):
     lines = [{**line, "encoder": encoder} for encoder in ("convnet", "vit") for line in comparison({"spark": 0.0}, counts=(1, 4))]
     for each in lines:
+        each |= {name: each[name] and f"{each[name]}, {each['encoder']}" for name in ("arm", "against")}
         iou = {"ground": 0.9, "leaf": leaf.get((each["encoder"], each["labels"]), 0.3)}
         each |= {"steps": 120, "metrics": {**each["metrics"], "iou": iou}}
     warnings = verdicts.unlearned(lines)
