@@ -33,20 +33,20 @@ METRICS = ("psnr", "ms_ssim")
 
 def run(flags: Any, paths: Sequence[str]) -> int:
     """Measure all coders on all images; return the exit code, 1 if a file could not be read."""
-    began, workdirs_ = time.perf_counter(), [word for word in flags.init.split(",") if word]
-    if not workdirs_:
+    began, folders = time.perf_counter(), named([word for word in flags.init.split(",") if word])
+    if not folders:
         raise UserError("Expected workdirs, separated by commas; got none. Set --init=runs/low,runs/high.")
-    networks = {workdir: codecs.codec_of(workdir, flags.step, writes=True) for workdir in workdirs_}
+    networks = {name: codecs.codec_of(workdir, flags.step, writes=True) for name, workdir in folders.items()}
     if len(channels := {codec.channels for codec in networks.values()}) > 1:
         raise UserError(f"Expected networks with the same number of channels; got {sorted(channels)}. Compare them one by one.")
     coders: dict[tuple[str, float], Coder] = {
         (kind, setting): measures.pillow(kind, setting) for kind, settings in measures.RIVALS.items() for setting in settings
     }
-    for workdir, codec in networks.items():
-        coders |= {(workdir, round(math.exp(step * LOG_STEP), 3)): measures.network(codec, step) for step in measures.COARSER}
+    for name, codec in networks.items():
+        coders |= {(name, round(math.exp(step * LOG_STEP), 3)): measures.network(codec, step) for step in measures.COARSER}
     chosen, outputs = spread(paths, flags.most or len(paths)), Outputs(flags.output, paths, "compress")
-    for name in ("table.json", "curves.png", "comparison.png"):
-        outputs.path("", *os.path.splitext(name))
+    for file in ("table.json", "curves.png", "comparison.png"):
+        outputs.path("", *os.path.splitext(file))
     outputs.claim((), ())
     points, failed, examples = measured(chosen, coders, channels.pop())
     outputs.record({"init": flags.init, "images": sorted(set(chosen) - failed.keys()), "failed": failed})
@@ -54,18 +54,18 @@ def run(flags: Any, paths: Sequence[str]) -> int:
         print(f"Skipped {printable(path)}: {printable(reason.removeprefix(path).strip())}", file=sys.stderr)
     if not points:
         raise UserError("No image could be read. Set another --input.")
-    differences = compared(points, workdirs_)
+    differences = compared(points, list(folders))
     images = len(chosen) - len(failed)
     about = {"images": images, "of": len(paths), "input": os.path.basename(os.path.normpath(flags.input))}
     about |= {"seconds": round(time.perf_counter() - began, 1), **provenance()}
-    trained = {workdir: _trained(workdir, codec.identity.hex()) for workdir, codec in networks.items()}
+    trained = {name: _trained(folders[name], codec.identity.hex()) for name, codec in networks.items()}
     lines = [{**point._asdict(), **trained.get(point.coder, {}), **about} for point in points]
     lines = [measures.without_nan(line) for line in (*lines, *({**each, **about} for each in differences))]
     files.write(os.path.join(flags.output, "table.json"), json.dumps(lines, indent=1) + "\n")
     drawing.curves(os.path.join(flags.output, "curves.png"), points)
-    drawing.comparison(os.path.join(flags.output, "comparison.png"), examples, points, workdirs_)
-    for workdir in workdirs_:
-        _add(workdir, points, differences, about)
+    drawing.comparison(os.path.join(flags.output, "comparison.png"), examples, points, list(folders))
+    for name, workdir in folders.items():
+        _add(workdir, name, points, differences, about)
     if flags.record:
         for line in lines:
             jsonlines.write(os.path.join(measurements.RESULTS, f"{RESULTS}.jsonl"), line)
@@ -102,9 +102,19 @@ def measured(
     return [Point(*key, bits[key] / pixels, mean["psnr"], mean["ms_ssim"]) for key, mean in means.items()], failed, examples
 
 
-def compared(points: Sequence[Point], workdirs_: Sequence[str]) -> list[dict[str, Any]]:
+def named(workdirs_: Sequence[str]) -> dict[str, str]:
+    """Return {name: workdir}: names of folders, or paths if two folders have the same name.
+
+    >>> named(["runs/low", "runs/high"]), named(["a/run", "b/run"])
+    ({'low': 'runs/low', 'high': 'runs/high'}, {'a/run': 'a/run', 'b/run': 'b/run'})
+    """
+    names = [os.path.basename(os.path.normpath(workdir)) for workdir in workdirs_]
+    return dict(zip(names if len(set(names)) == len(names) else workdirs_, workdirs_, strict=True))
+
+
+def compared(points: Sequence[Point], networks: Sequence[str]) -> list[dict[str, Any]]:
     """Return the Bjontegaard differences, from JPEG and from WebP, of each network, all networks together, and WebP."""
-    groups = {workdir: (workdir,) for workdir in workdirs_} | ({"all networks": tuple(workdirs_)} if len(workdirs_) > 1 else {})
+    groups = {name: (name,) for name in networks} | ({"all networks": tuple(networks)} if len(networks) > 1 else {})
     lines = []
     for tested, names in {**groups, "WebP": ("WebP",)}.items():
         for anchor in measures.RIVALS:
@@ -146,11 +156,11 @@ def _trained(workdir: str, identity: str) -> dict[str, Any]:
     return {"seed": config.seed, "steps": config.steps, "lmbda": config.method.lmbda, "identity": identity}
 
 
-def _add(workdir: str, points: Sequence[Point], differences: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> None:
+def _add(workdir: str, name: str, points: Sequence[Point], differences: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> None:
     """Add the point of the trained quantiser and the differences to the evaluations of a workdir, which `report` shows."""
-    trained = next(point for point in points if point.coder == workdir and point.setting == 1)
+    trained = next(point for point in points if point.coder == name and point.setting == 1)
     scores = {"bits_per_pixel": trained.bits, "psnr": trained.psnr, "ms_ssim": trained.ms_ssim}
     for line in differences:
-        if line["tested"] == workdir:
-            scores |= {f"{name} from {line['anchor']}": line[name] for name in ("bd_rate_psnr", "bd_rate_ms_ssim")}
+        if line["tested"] == name:
+            scores |= {f"{rate} from {line['anchor']}": line[rate] for rate in ("bd_rate_psnr", "bd_rate_ms_ssim")}
     evaluations.add(workdir, f"files of {about['input']}", measures.without_nan({**scores, **about}))
