@@ -47,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
         if prior.is_prior(flags.config):
             following = shlex.join(["generate", f"--workdir={workdir}"])
         elif " " in pretraining.next:
-            following = f"{pretraining.next} {shlex.join([f'--init={workdir}'])} --input=photos --output=restored"
+            following = f"{pretraining.next} {shlex.join([f'--init={workdir}'])}"
         else:
             following = shlex.join(["segment", f"--config={pretraining.next or 'segment'}", *cli.data_flags(flags), f"--init={workdir}"])
         print(report(pretraining, workdir, outcome, f"{process.launcher()}{following}"), flush=True)

@@ -7,6 +7,8 @@ import shlex
 
 import pytest
 
+from aeseg import spec
+from experiments import configs
 from experiments.console import cli
 from tests.imports_test import ROOT
 from tests.readme_test import EXAMPLES
@@ -37,6 +39,16 @@ def command_lines(text):
         rest = text[start.end() :]
         line = rest[: END.search(rest).start()]
         yield start.group(1), tuple(shlex.split(line.removesuffix('"') if line.count('"') % 2 else line, comments=True))
+
+
+def next_lines():
+    """Yield (config, command line) of the configs whose next command is not `segment`."""
+    for name in spec.names(configs.__name__):
+        module = spec.module(configs.__name__, name)
+        for argument in getattr(module, "ARGUMENTS", ("",)):
+            config = module.get_config(argument) if argument else module.get_config()
+            if " " in config.next:
+                yield f"{name}:{argument}", f"./launch.sh {config.next} --init=runs/{name}"
 
 
 def shown():
@@ -76,6 +88,15 @@ def test_every_shown_command_line_is_accepted(stops, command, words):
         return
     with pytest.raises(ReadError):
         module.run([command, *words])
+
+
+def test_the_next_command_of_a_config_is_accepted(stops):
+    lines = dict(next_lines())
+    assert lines.keys() >= {"restoration:deblur", "compression:camvid"}
+    for line in lines.values():
+        ((command, words),) = command_lines(line)
+        with pytest.raises(ReadError):
+            importlib.import_module(f"experiments.{command}").run([command, *words])
 
 
 def test_command_lines_are_found_in_pages_and_docstrings():

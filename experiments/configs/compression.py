@@ -51,6 +51,7 @@ def get_config(argument: str = "folder") -> ConfigDict:
         evaluate_every=1000,
         save_every=500,
         keep=1,
+        next="compress --input=photos --output=compressed",
     )
 
 

@@ -69,7 +69,7 @@ def get_config(argument: str = "denoise") -> ConfigDict:
         enlarge=True,
         # At 6e-3 the network learns nothing from the small residuals of other tasks.
         optimiser=warm_adamw(6e-3 if task == "denoise" else 3e-3, steps, weight_decay=0.0),
-        next=f"restore --task={task}",
+        next=f"restore --task={task} --input=photos --output=restored",
     )
 
 
