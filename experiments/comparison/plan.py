@@ -229,9 +229,10 @@ def text(plan: Plan, costs: Costs, budget: float) -> str:
     """Return the plan as lines to print."""
     parts = {name: MARGIN * value / 60 for name, value in seconds(plan, costs).items()}
     runs = len(plan.arms) * len(plan.labels) * plan.seeds
+    trials = f"{plan.trials} trial{'s' if plan.trials > 1 else ''} per arm with {labelled(plan.tuned)}"
     lines = [
         f"Plan: {len(plan.arms)} arms, {', '.join(map(str, plan.labels))} labelled images, {plan.seeds} seeds: {runs} runs of {plan.steps} "
-        f"steps; {plan.trials} trials per arm with {labelled(plan.tuned)}; {plan.pretraining} steps per pretraining.",
+        f"steps; {trials}; {plan.pretraining} steps per pretraining.",
         f"  pretraining {parts['pretraining']:.1f} min, trials {parts['trials']:.1f} min, runs {parts['runs']:.1f} min; "
         f"{budget / 60:.1f} min are left; {plan.validation} validation and {plan.test} test images.",
     ]

@@ -23,7 +23,7 @@ Command   python -m experiments.segment --config=camvid_segnet:segnet_basic
           python -m experiments.evaluate --workdir=runs/camvid-segnet-segnet-basic --best
           python -m experiments.predict --workdir=runs/camvid-segnet-bayesian-basic --input=photos --samples=40
           `segnet_basic,small` and others: 16 channels at 72x96, for a CPU; segnet and bayesian have VGG16's convolutions
-Cost      small: 40 to 480 s on one core; full size: not yet measured, needs an accelerator
+Cost      small: 40 to 480 s on one core; full size needs an accelerator, and has no recorded row
 Expected  82.7 global, 62.0 class, 47.7 mIoU (table 1, median frequency; test split)
 """
 

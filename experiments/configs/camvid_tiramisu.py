@@ -14,7 +14,7 @@ Command   python -m experiments.segment --config=camvid_tiramisu:fc_densenet103
           python -m experiments.segment --config=camvid_tiramisu:fc_densenet103,full --init=runs/camvid-tiramisu-fc-densenet103
           python -m experiments.evaluate --workdir=runs/camvid-tiramisu-fc-densenet103-full --best --batch_statistics
           `small_fc_densenet` and others: small networks at 72x96, for a CPU
-Cost      small: 40 to 145 s per stage on one core; full size: not yet measured, needs an accelerator
+Cost      small: 40 to 145 s per stage on one core; full size needs an accelerator, and has no recorded row
 Expected  66.9 mIoU, 91.5 global (table 3, FC-DenseNet103; test split)
 """
 

@@ -32,6 +32,7 @@ def table() -> str:
         cells = [line["workdir"], line["features"], *distances, *medians, f"{line['seconds']:.0f}", line["commit"]]
         rows.append(f"| {' | '.join(cells)} |")
     notes = (
-        "The floor is the distance between two halves of the held-out images. Nearest: median distances, by pixels in grey levels of 255."
+        "The floor is the distance between two halves of the held-out images. Distances to the nearest training images are medians; "
+        "by pixels, in grey levels of 255."
     )
     return "\n".join([*rows, "", f"{notes} [Pictures]({PICTURE})."])
