@@ -140,6 +140,6 @@ CLAIMS = (
     ),
     Claim(
         "The same features serve generation, compression and restoration.",
-        lacking="no table of generation, compression or restoration is recorded",
+        lacking="one network of each is recorded below, and none starts from features of a segmenter's pretraining",
     ),
 )
