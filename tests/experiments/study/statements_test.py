@@ -35,7 +35,7 @@ def test_a_text_without_a_measured_row_has_its_nine_lines_and_no_verdict(record)
     lines = statements.lines("reference")
     assert [line.partition(". ")[0] for line in lines] == [str(number) for number in range(1, 10)]
     assert all("**Not measured**" in line for line in lines)
-    assert lines[8].endswith("**Not measured**: no table of generation, compression or restoration is recorded.")
+    assert "**Not measured**: one network of each is recorded below" in lines[8]
     assert statements.lines("scenes") == statements.opening("scenes") == []
 
 
