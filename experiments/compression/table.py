@@ -29,6 +29,7 @@ from .measures import Coder, Point
 from .results import RESULTS
 
 METRICS = ("psnr", "ms_ssim")
+ALL = "all networks"
 
 
 def run(flags: Any, paths: Sequence[str]) -> int:
@@ -103,18 +104,19 @@ def measured(
 
 
 def named(workdirs_: Sequence[str]) -> dict[str, str]:
-    """Return {name: workdir}: names of folders, or paths if two folders have the same name.
+    """Return {name: workdir}: names of folders, or paths if two folders, or a folder and another coder, have the same name.
 
-    >>> named(["runs/low", "runs/high"]), named(["a/run", "b/run"])
-    ({'low': 'runs/low', 'high': 'runs/high'}, {'a/run': 'a/run', 'b/run': 'b/run'})
+    >>> named(["runs/low", "runs/high"]), named(["a/run", "b/run"]), named(["runs/JPEG"])
+    ({'low': 'runs/low', 'high': 'runs/high'}, {'a/run': 'a/run', 'b/run': 'b/run'}, {'runs/JPEG': 'runs/JPEG'})
     """
     names = [os.path.basename(os.path.normpath(workdir)) for workdir in workdirs_]
-    return dict(zip(names if len(set(names)) == len(names) else workdirs_, workdirs_, strict=True))
+    unique = len({*names, *measures.RIVALS, ALL}) == len(names) + len(measures.RIVALS) + 1
+    return dict(zip(names if unique else workdirs_, workdirs_, strict=True))
 
 
 def compared(points: Sequence[Point], networks: Sequence[str]) -> list[dict[str, Any]]:
     """Return the Bjontegaard differences, from JPEG and from WebP, of each network, all networks together, and WebP."""
-    groups = {name: (name,) for name in networks} | ({"all networks": tuple(networks)} if len(networks) > 1 else {})
+    groups = {name: (name,) for name in networks} | ({ALL: tuple(networks)} if len(networks) > 1 else {})
     lines = []
     for tested, names in {**groups, "WebP": ("WebP",)}.items():
         for anchor in measures.RIVALS:
