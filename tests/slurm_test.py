@@ -159,13 +159,20 @@ def state(cluster, job):
     return re.search(r"JobState=(\w+)", said(cluster, "scontrol", "show", "job", job))[1]
 
 
+def limited(cluster, job, limit):
+    """Try to set a job's time limit, which SLURM refuses while the job ends; return whether it is set."""
+    said(cluster, "scontrol", "update", f"JobId={job}", f"TimeLimit={limit}")
+    return f"TimeLimit={limit}" in said(cluster, "scontrol", "show", "job", job)
+
+
 def test_a_job_saves_before_its_time_ends_and_continues_when_it_is_queued_again(cluster, launch, tmp_path):
-    """The time limit is lowered to a minute at most from the third step on: TERM@60 comes at once."""
+    """The time limit is lowered to a minute at most from the third step on: TERM@60 comes at once.  Then it is raised again."""
     job, log = launch("--slurm", "pretrain", "run", "steps=2000", "pause=0.25", SBATCH_TIMELIMIT="60"), tmp_path / "job.log"
     wait_for(lambda: log.exists() and log.read_text().count("batch 3\n") == 2, 300, log)
     hours, minutes, _ = map(int, re.search(r"RunTime=(\d+):(\d+):(\d+)", said(cluster, "scontrol", "show", "job", job)).groups())
-    said(cluster, "scontrol", "update", f"JobId={job}", f"TimeLimit={60 * hours + minutes + 1}")
+    wait_for(lambda: limited(cluster, job, f"{hours:02}:{minutes + 1:02}:00"), 60, log)
     (step,) = wait_for(lambda: saved_steps(str(tmp_path / "run/checkpoints")), 150, log)
+    wait_for(lambda: limited(cluster, job, "01:00:00"), 60, log)  # the limit stays with the job: else each start ends at once
     wait_for(lambda: log.read_text().count(f"batch {step + 3}\n") == 2, 300, log)
     assert log.read_text().count(f"ended at {step}\n") == 2
     assert log.read_text().count("batch 0\n") == 2, "it began again instead of continuing"
