@@ -2,6 +2,7 @@
 
 Command   python -m experiments.pretrain [--config=scenes:<autoencoder>[,<encoder>][,<size>]]
           python -m experiments.segment --init=runs/pretrain [--config=scenes:<head>[,<encoder>]]
+          python -m experiments.segment --config=scenes:fusion,senses     from images, depth, captions and sounds
 Cost      see experiments/results/README.md      Expected  see experiments/results/scenes.jsonl
 """
 
@@ -11,24 +12,37 @@ from aeseg.data.planes import DropModalities
 from aeseg.data.sources.scenes import CLASSES, Scenes
 from aeseg.data.transforms import HorizontalFlip
 from aeseg.runs.configs import data_config, encoder_of, method_config, number, run_config, warm_adamw
-from aeseg.spec import spec
+from aeseg.spec import recipe, spec
 
 ARGUMENTS = (
     *("denoising", "reconstruction", "masked", "simmim", "variational", "quantised", "maskgit", "multimodal"),
-    *("denoising,tiny", "multimodal,senses", "unet", "linear", "fcn", "unet,vit", "fusion", "vote"),
+    *("denoising,tiny", "multimodal,senses", "unet", "linear", "fcn", "unet,vit", "fusion", "fusion,caption", "fusion,senses", "vote"),
 )
+SENSES = ("depth", "caption", "sound")
 LABELLED = 128 / 4096
 """Fraction of labelled training images.  A seed draws the same images for every method."""
 
 
 def get_config(argument: str = "denoising") -> ConfigDict:
-    """Return the config of an autoencoder (pretrains) or a head (segments); see `method_config`."""
-    method = method_config(argument, classes=len(CLASSES))
-    senses = argument.endswith(",senses")  # captions and sounds would be wrong for a mirrored image
+    """Return the config of an autoencoder (pretrains) or a head (segments); see `method_config`.
+
+    `fusion` reads images and depth, and drops each in training. `fusion,image`, `fusion,depth`, `fusion,caption` and `fusion,sound` read
+    images and what they name, and drop nothing. `fusion,senses` reads all four, and drops each. With a second word, no image is mirrored:
+    captions and sounds tell left from right.
+    """
+    name, _, word = argument.partition(",")
+    fuses = name == "fusion" and word in ("image", *SENSES, "senses")
+    method = method_config(name if fuses else argument, classes=len(CLASSES))
+    if fuses:
+        further = {modality.key: modality for modality in recipe("aeseg.methods", "multimodal", "senses").modalities[1:]}
+        method.modalities = (method.modalities[0], *(further[key] for key in SENSES if word in (key, "senses")))
+    caption, sound = (word in (sense, "senses") for sense in SENSES[1:])  # a word of another config is the name of an encoder or a size
     sizes = {"train": 4096, "validation": 256, "test": 512}
-    splits = {split: spec(Scenes, split=split, records=records, caption=senses, sound=senses) for split, records in sizes.items()}
-    drop = (spec(DropModalities, keys=("image", "depth")),) if argument.startswith("fusion") else ()
-    data = data_config(splits, transforms=() if senses else (spec(HorizontalFlip), *drop))
+    splits = {split: spec(Scenes, split=split, records=records, caption=caption, sound=sound) for split, records in sizes.items()}
+    dropped = {"fusion": SENSES[:1], "fusion,senses": SENSES}.get(argument, ())
+    mirrored = () if fuses or caption or sound else (spec(HorizontalFlip),)
+    drop = (spec(DropModalities, keys=("image", *dropped)),) if dropped else ()
+    data = data_config(splits, transforms=(*mirrored, *drop))
     steps = number(1600 if "head" in method else 2000 if argument.startswith("maskgit") else 1500)
     if "head" in method:
         data.fraction = LABELLED
@@ -43,5 +57,5 @@ def get_config(argument: str = "denoising") -> ConfigDict:
             save_every=400,
         )
     following = "scenes:unet,vit" if encoder_of(method).target.endswith(":ViT") else "segment"
-    following = "scenes:fusion" if argument == "multimodal" else following
+    following = {"multimodal": "scenes:fusion", "multimodal,senses": "scenes:fusion,senses"}.get(argument, following)
     return run_config(method, data, steps=steps, batch_size=16, window=(64, 64), optimiser=warm_adamw(2e-3, steps, b2=0.95), next=following)

@@ -7,9 +7,10 @@ from aeseg import likelihoods
 from aeseg.data.planes import Stack
 from aeseg.data.sources.folder import Folder
 from aeseg.runs import own_data
-from aeseg.runs.example import image_channels
+from aeseg.runs.example import config_example, image_channels
 from aeseg.spec import build, recipe, spec
 from aeseg.training import state
+from experiments.configs import scenes
 from tests.experiments.untrained import config_of
 from tests.runs.own_data_test import folder_of
 
@@ -52,3 +53,9 @@ def test_the_decoder_of_the_reader_s_own_images_follows_their_channels_and_its_l
     own_data.follow_images(config)
     assert config.method.decoder.channels == 30
     assert image_channels(config) == 1
+
+
+def test_a_caption_and_a_sound_are_as_long_as_those_of_scenes():
+    config = scenes.get_config("fusion,senses")
+    record, row = build(config).data.records("train")[0], config_example(config)
+    assert {key: row[key].shape[1:] for key in ("caption", "sound")} == {key: record[key].shape for key in ("caption", "sound")}
