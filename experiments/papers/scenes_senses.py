@@ -21,6 +21,7 @@ TITLE = "Scenes from images, depth, captions and sounds: 32 and 256 labels, 512 
 METRICS = ("mean_iou", "mean_iou_without_depth", "mean_iou_without_caption", "mean_iou_without_sound", "mean_iou_without_image")
 SEEDS = 5
 SPLIT = "test"
+REGISTERED = "b90f129"
 LABELS = (32, 256)
 PRIMARY = {"depth, 32 labels": (("image + depth, 32 labels", "image, 32 labels"),)}
 STEPS = {"steps": 800, "evaluate_every": 800, "save_every": 800}
