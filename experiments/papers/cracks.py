@@ -30,6 +30,7 @@ SPLIT = "test"
 REGISTERED = "ff5d8a0"
 PRIMARY = {"all, vote, against RGB": (("all, vote", "RGB"),)}
 NO_DROPOUT: dict[str, object] = {"data.transforms[3].probability": 0.0}
+EACH = 1
 PICTURE = {"RGB": "RGB", "stacked": "all, stacked", "vote": "all, vote", "fusion": "all, fusion, pretrained"}
 
 

@@ -3,6 +3,7 @@
 import collections
 import itertools
 import os
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from aeseg import metrics
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
+from aeseg.runs import conditions
 from aeseg.runs import scores as scoring
 from aeseg.runs import workdir as workdirs
 from aeseg.types import IGNORE, UserError
@@ -28,9 +30,13 @@ SHOWN = 3
 
 
 class Predicted(NamedTuple):
-    """An image of a split, its label and name, a network's prediction, and its mean IoU over the classes in the image."""
+    """An image of a split, its label and name, a network's prediction, and its mean IoU over the classes in the image.
+
+    planes   aligned modalities that the network reads, by name
+    """
 
     image: np.ndarray
+    planes: dict[str, np.ndarray]
     label: np.ndarray
     name: str
     prediction: np.ndarray
@@ -63,56 +69,67 @@ def _check(table: str, paper: Any) -> None:
 
 
 def predictions(table: str, paper: Any, runs: str) -> str:
-    """Draw the best and the worst images of the split, each with label, predictions and errors of the PICTURE rows.
+    """Draw the best and the worst images of the split, each with its modalities, label, predictions and errors of the PICTURE rows.
 
-    The best image has the highest mean IoU over its classes, averaged over the PICTURE rows.  Returns the picture's path.
+    The best image has the highest mean IoU over its classes, averaged over the PICTURE rows.  A table scored by light draws the best
+    and the worst of the lit and of the dark images.  Returns the picture's path.
     """
-    chosen = {row.name: row.best for row in paper.ROWS}
+    rows = {row.name: row for row in paper.ROWS}
     by_title, classes = {}, ()
     for title, row in paper.PICTURE.items():
         folder = training.workdir(runs, table, paper.ROWS, row, 0)
-        trained = workdirs.load_trained(folder, workdirs.best_step(folder) if chosen[row] else -1)
+        trained = workdirs.load_trained(folder, workdirs.best_step(folder) if rows[row].best else -1)
         by_title[title], classes = predicted(trained, paper.SPLIT)
     images = list(zip(*by_title.values(), strict=True))
     scores = [float(np.mean([each.score for each in image])) for image in images]
-    ranked = sorted((index for index, score in enumerate(scores) if score == score), key=lambda index: -scores[index])
-    each = getattr(paper, "EACH", EACH)
-    best, worst = ranked[:each], ranked[each:][-each:]
+    groups = {"": list(range(len(images)))}
+    if any(rows[row].lighting for row in paper.PICTURE.values()):
+        dark = conditions.is_dark([each[0]._asdict() for each in images])
+        groups = {f" {light}": [index for index in groups[""] if dark[index] == (light == "dark")] for light in conditions.LIGHTS}
     columns: dict[str, list[np.ndarray]] = collections.defaultdict(list)
     names = []
-    for index in [*best, *worst]:
+    for index, rank in _ranks(scores, groups, getattr(paper, "EACH", EACH)):
         lines = _compared(dict(zip(by_title, images[index], strict=True)))
         for line in lines:
             for title, array in line.items():
                 columns[title].append(array)
-        rank = f"{'best' if index in best else 'worst'} of {len(images)}: {images[index][0].name}, mean IoU {scores[index]:.1%}"
-        names += [rank, "wrong where red"][: len(lines)]
+        names += [f"{rank}: {images[index][0].name}, mean IoU {scores[index]:.1%}", "wrong where red"][: len(lines)]
     return _drawn(columns, table, classes, names)
+
+
+def _ranks(scores: list[float], groups: dict[str, list[int]], each: int) -> Iterator[tuple[int, str]]:
+    """Yield the `each` best and worst images of each group, with what they are; leave out images without labelled pixels."""
+    for group, indices in groups.items():
+        ranked = sorted((index for index in indices if scores[index] == scores[index]), key=lambda index: -scores[index])
+        for rank, chosen in (("best", ranked[:each]), ("worst", ranked[each:][-each:])):
+            yield from ((index, f"{rank} of {len(indices)}{group}") for index in chosen)
 
 
 def _compared(by_title: dict[str, Predicted]) -> list[dict[str, np.ndarray]]:
     """Return the picture's lines for one image, each with an array per column."""
-    image, label = next(iter(by_title.values()))[:2]
+    image, _, label = next(iter(by_title.values()))[:3]
+    planes = dict(itertools.chain.from_iterable(each.planes.items() for each in by_title.values()))
     # Hide unscored pixels: predictions outside a field of view are noise.
     predicted = {title: np.where(label == IGNORE, IGNORE, each.prediction) for title, each in by_title.items()}
     wrong = {title: draw.error_map(label, each.prediction) for title, each in by_title.items()}
     if len(by_title) > BESIDE:
-        empty = np.full_like(image, 255)
-        return [{"image": image, "label": label, **predicted}, {"image": empty, "label": empty, **wrong}]
+        first = {"image": image, **planes, "label": label}
+        return [{**first, **predicted}, {**dict.fromkeys(first, np.full_like(image, 255)), **wrong}]
     pairs = (((title, predicted[title]), (f"{title}: wrong", wrong[title])) for title in by_title)
-    return [{"image": image, "label": label, **dict(itertools.chain(*pairs))}]
+    return [{"image": image, **planes, "label": label, **dict(itertools.chain(*pairs))}]
 
 
 def predicted(trained: workdirs.Trained, split: str) -> tuple[list[Predicted], Any]:
     """Predict every image of a split, in order; also return the classes."""
-    source = trained.run.data.scored(split)
+    source, reads = trained.run.data.scored(split), getattr(trained.method, "reads", ())
     results: list[Predicted] = []
     with Progress("predicting", len(source)) as progress:
 
         def seen(index: int, record: evaluation.Record, prediction: np.ndarray, further: np.ndarray) -> None:
             confusion = np.asarray(metrics.confusion(prediction[None], record["label"][None], len(source.classes)))
-            name = str(record.get("name", index))
-            results.append(Predicted(record["image"], record["label"], name, prediction, metrics.mean_iou(confusion)))
+            image, name = record["image"], str(record.get("name", index))
+            planes = {key: record[key] for key in reads if record[key].shape[:2] == image.shape[:2]}
+            results.append(Predicted(image, planes, record["label"], name, prediction, metrics.mean_iou(confusion)))
             progress.at(index + 1)
 
         scoring.scored(*trained[:3], source, batch=trained.run.batch_size, seen=seen)

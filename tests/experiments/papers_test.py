@@ -16,6 +16,7 @@ from experiments.papers import (
     camvid_segnet,
     camvid_small,
     camvid_tiramisu,
+    cracks,
     drive,
     mae_ablations,
     reference,
@@ -25,6 +26,7 @@ from experiments.papers import (
 from experiments.recorded import descriptions, measurements
 from experiments.recorded.rows import seeds_of
 from experiments.study import formats, plan, significance, summary
+from tests.imports_test import ROOT
 
 METHODS = {"spark": "SparK", "denoising": "denoising"}
 
@@ -178,6 +180,18 @@ def test_mae_ablations_note_has_the_numbers_of_its_table():
     longer, one = ([scores[row, seed] for seed in range(paper.SEEDS)] for row in ("five times as long", "one step of pretraining"))
     mean, half = 100 * np.array(significance.interval(np.subtract(longer, one)))
     assert f"{mean:.1f} ± {half:.1f} above" in paper.NOTE
+
+
+def test_the_readme_quotes_the_table_of_cracks():
+    lines = measurements.current("cracks", cracks)
+    mean = lambda row, score: np.mean([100 * line["numbers"][score] for line in lines if line["row"] == row])  # noqa: E731
+    quoted = [f"{mean(row, score):.1f}" for score in ("iou_crack", "iou_crack_dark") for row in ("RGB", "all, vote")]
+    seeds = min(sum(line["row"] == row for line in lines) for row in ("RGB", "all, vote"))
+    expected = (
+        f"crack IoU is {quoted[0]} from RGB and {quoted[1]} by the vote of RGB, thermal and depth; on the 20 dark ones, it is {quoted[2]} "
+        f"and {quoted[3]} ({seeds} of {cracks.SEEDS} seeds)"
+    )
+    assert expected in " ".join((ROOT / "README.md").read_text().split())
 
 
 def test_scenes_labels_note_has_the_gains_of_its_table():

@@ -50,6 +50,13 @@ def bayesian():
     return _untrained(spec(Segmenter, encoder=encoder, head=head, classes=len(CLASSES)))
 
 
+def fusion():
+    """Return a network that reads images and depth."""
+    method = recipe("aeseg.methods", "fusion", "tiny")
+    method.modalities, method.classes = method.modalities[:2], len(CLASSES)
+    return _untrained(method)
+
+
 def autoencoder(method=None):
     """Return a denoising autoencoder, or the autoencoder of a recipe."""
     method = method or denoising.recipe("tiny")

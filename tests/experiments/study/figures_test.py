@@ -11,6 +11,7 @@ from aeseg.data import wrappers
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.methods import masked
+from aeseg.runs import conditions
 from aeseg.runs import workdir as workdirs
 from aeseg.runs.data import Data
 from aeseg.types import IGNORE, UserError
@@ -102,6 +103,27 @@ def test_a_row_scored_at_its_best_step_is_drawn_at_that_step(drawn, monkeypatch)
     for row in (ROW, ROW._replace(best=True)):
         figures.write("table", types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}, ROWS=(row,)), "runs")
     assert steps == [-1, 3]
+
+
+def test_lit_and_dark_images_are_drawn_apart_where_a_table_is_scored_by_light(drawn, monkeypatch):
+    monkeypatch.setattr(conditions, "is_dark", lambda records: [index != 1 for index in range(len(records))])
+    rows = (ROW._replace(lighting=True),)
+    (path,) = figures.write("table", types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}, ROWS=rows, EACH=1), "runs")
+    assert [name.partition(",")[0].partition(":")[0] for name in drawn[path][1]] == ["best of 1 lit", "best of 2 dark", "worst of 2 dark"]
+
+
+def test_aligned_modalities_that_a_network_reads_are_drawn_beside_the_image(drawn, monkeypatch):
+    fusion = untrained.fusion()
+    monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step=-1: fusion)
+    (path,) = figures.write("table", types.SimpleNamespace(SPLIT="test", PICTURE={"fusion": "scratch"}, ROWS=(ROW,), EACH=1), "runs")
+    columns, _ = drawn[path]
+    assert list(columns) == ["image", "depth", "label", "fusion", "fusion: wrong"]
+    np.testing.assert_array_equal(sorted(map(np.sum, columns["depth"])), sorted(map(np.sum, _depths(fusion, drawn[path][1]))))
+
+
+def _depths(trained, names):
+    source = trained.run.data.scored("test")
+    return [source[index]["depth"] for index in range(len(source)) if any(source[index]["name"] in name for name in names)]
 
 
 def test_reconstructions_are_drawn_beside_the_visible_inputs(drawn):
