@@ -31,6 +31,8 @@ RESERVE = 10.0
 """Seconds before a deadline at which commands are asked to end: a training run saves first."""
 OVER = "the minutes are over; the same command continues"
 """The message of `Late`."""
+STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
+"""Exit codes of commands that SIGINT or SIGTERM ended."""
 
 
 class Busy(UserError):
@@ -108,7 +110,8 @@ def call(command: list[str], share: dict[str, Any], log: str = "", capture: bool
         if process.wait():
             if time.monotonic() >= share.get("deadline", math.inf) - RESERVE:
                 raise Late(OVER)
-            print(f"This failed: {shlex.join(command)}", file=output or sys.stderr, flush=True)
+            ended = "Stopped" if process.returncode in STOPPED else "This failed"
+            print(f"{ended}: {shlex.join(command)}", file=output or sys.stderr, flush=True)
             raise UserError(f"exit code {process.returncode}: {_reason(''.join(messages), process.returncode)} (see {log or 'above'})")
     return printed
 

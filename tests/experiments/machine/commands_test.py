@@ -64,6 +64,13 @@ def test_an_error_has_the_last_message_of_the_command(code, error, capfd):
     assert "This failed: " in capfd.readouterr().err
 
 
+def test_a_command_that_a_signal_stopped_did_not_fail(capfd):
+    with pytest.raises(UserError, match="exit code 143"):
+        commands.call([sys.executable, "-c", "raise SystemExit(143)"], {})
+    assert "Stopped: " in (printed := capfd.readouterr().err)
+    assert "failed: " not in printed
+
+
 def test_the_seconds_of_an_interrupted_run_are_included(tmp_path):
     path = tmp_path / "seconds.txt"
     path.write_text("100.0\n")
