@@ -42,9 +42,9 @@ described() { # print a line per command, from the first line of its file
   local command
   for command in $(commands); do
     if [[ "$command" == test ]]; then break; fi
-    printf '  %-10s%s\n' "$command" "$(head -n 1 "experiments/$command.py" | tr -d '"')"
+    printf '  %-12s%s\n' "$command" "$(head -n 1 "experiments/$command.py" | tr -d '"')"
   done
-  printf '  %-10s%s\n' test "Check format, types and tests; with arguments, run pytest only."
+  printf '  %-12s%s\n' test "Check format, types and tests; with arguments, run pytest only."
 }
 
 good_python() { "$1" -c 'import sys, venv, ensurepip, tomllib; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }

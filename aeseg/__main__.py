@@ -19,7 +19,8 @@ def main() -> None:
             if asked
             else "aeseg <command> [flags]; --help after a command lists its flags."
         )
-        lines = [f"  {name:<10}{first_line(package.__path__[0], name)}" for name in commands]
+        width = max(map(len, commands)) + 2
+        lines = [f"  {name:<{width}}{first_line(package.__path__[0], name)}" for name in commands]
         print("\n".join([text, *lines]), file=sys.stderr if asked else sys.stdout)
         sys.exit(2 if asked else 0)
     sys.argv = [f"aeseg {command}", *sys.argv[2:]]

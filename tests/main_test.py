@@ -19,8 +19,9 @@ def ended(monkeypatch, *words):
 def test_without_a_command_all_commands_are_listed(monkeypatch, capsys):
     assert ended(monkeypatch) == 0
     printed = capsys.readouterr().out
-    assert "pretrain  Pretrain an autoencoder on unlabelled images." in printed
-    assert "inspect " in printed
+    listed = dict(line.split(maxsplit=1) for line in printed.splitlines()[1:])
+    assert listed["pretrain"] == "Pretrain an autoencoder on unlabelled images."
+    assert listed["decompress"] == "Decompress the files that `compress` wrote."
 
 
 def test_an_unknown_command_is_named(monkeypatch, capsys):
