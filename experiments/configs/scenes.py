@@ -18,6 +18,8 @@ ARGUMENTS = (
     *("denoising", "reconstruction", "masked", "simmim", "variational", "quantised", "maskgit", "multimodal"),
     *("denoising,tiny", "multimodal,senses", "unet", "linear", "fcn", "unet,vit", "fusion", "fusion,caption", "fusion,senses", "vote"),
 )
+PRETRAININGS = {"denoising": (1150, 6e-3), "maskgit": (2000, 2e-3)}
+"""Steps and learning rate of an autoencoder, where they are not 1,500 and 2e-3.  See experiments/papers/scenes_tuning.py."""
 SENSES = ("depth", "caption", "sound")
 LABELLED = 128 / 4096
 """Fraction of labelled training images.  A seed draws the same images for every method."""
@@ -43,8 +45,8 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     mirrored = () if fuses or caption or sound else (spec(HorizontalFlip),)
     drop = (spec(DropModalities, keys=("image", *dropped)),) if dropped else ()
     data = data_config(splits, transforms=(*mirrored, *drop))
-    steps = number(1600 if "head" in method else 2000 if argument.startswith("maskgit") else 1500)
     if "head" in method:
+        steps, rate = number(1600), 2e-3 if "patch" in method.encoder else 4e-3
         data.fraction = LABELLED
         return run_config(
             method,
@@ -52,10 +54,12 @@ def get_config(argument: str = "denoising") -> ConfigDict:
             steps=steps,
             batch_size=8,
             window=(64, 64),
-            optimiser=warm_adamw(2e-3, steps),
+            optimiser=warm_adamw(rate, steps),
             evaluate_every=400,
             save_every=400,
         )
+    length, rate = PRETRAININGS.get(name, (1500, 2e-3))
+    steps = number(length)
     following = "scenes:unet,vit" if encoder_of(method).target.endswith(":ViT") else "segment"
     following = {"multimodal": "scenes:fusion", "multimodal,senses": "scenes:fusion,senses"}.get(argument, following)
-    return run_config(method, data, steps=steps, batch_size=16, window=(64, 64), optimiser=warm_adamw(2e-3, steps, b2=0.95), next=following)
+    return run_config(method, data, steps=steps, batch_size=16, window=(64, 64), optimiser=warm_adamw(rate, steps, b2=0.95), next=following)

@@ -1,4 +1,8 @@
-"""Learning rates of the default commands on scenes, chosen on validation: scratch and pretrained have the same trials, 128 labels."""
+"""Learning rate of the default commands on scenes, chosen on validation: scratch and pretrained have the same trials, 128 labels.
+
+The rate of the pretraining was chosen before, by the validation loss of single runs: 0.00916 after 1,500 steps at 2e-3, 0.00917 after 1,150
+steps at 4e-3, and 0.00907 after 1,150 steps at 6e-3.
+"""
 
 from . import RATE, Row
 
