@@ -113,11 +113,25 @@ def below(paper: Any, lines: Sequence[Line]) -> list[str]:
     paragraphs += [f"The paper's numbers, and how far ours may be from them: {'; '.join(cited)}."] if cited else []
     failures = [f"{line.row.name}, {failure}" for line in lines for failure in line.failures]
     paragraphs += ["Failed: " + "; ".join(failures)] if failures else []
+    return [*paragraphs, *_unmeasured(paper, lines)]
+
+
+NAMED = 8
+"""Number of rows without a measurement to name, for each number of missing seeds."""
+
+
+def _unmeasured(paper: Any, lines: Sequence[Line]) -> list[str]:
+    """Return a paragraph that names the rows with missing seeds, at most NAMED of each number of seeds."""
     measured = {line.row.name: line.seeds for line in lines}
-    scored = [row for row in getattr(paper, "ROWS", ()) if row.command != "pretrain" or scores_images(paper)]
-    left = {row.name: (seeds_of(row, paper) - measured.get(row.name, 0), seeds_of(row, paper)) for row in scored}
-    unmeasured = [f"{name} ({missing} of {seeds} seeds)" for name, (missing, seeds) in left.items() if missing > 0]
-    return [*paragraphs, *([f"Not measured: {'; '.join(unmeasured)}."] if unmeasured else [])]
+    groups: dict[str, list[str]] = {}
+    for row in getattr(paper, "ROWS", ()):
+        seeds = seeds_of(row, paper)
+        missing = seeds - measured.get(row.name, 0)
+        if missing > 0 and (row.command != "pretrain" or scores_images(paper)):
+            groups.setdefault(f"{missing} of {seeds} seeds of" if missing < seeds else "all seeds of", []).append(row.name)
+    more = {few: f"; and {len(names) - NAMED} more (`--plan` lists them)" for few, names in groups.items() if len(names) > NAMED}
+    said = [f"{few} {'; '.join(names[:NAMED])}{more.get(few, '')}" for few, names in groups.items()]
+    return [" ".join(f"Not measured: {each}." for each in said)] if said else []
 
 
 def _cautions(lines: Sequence[Line]) -> list[str]:

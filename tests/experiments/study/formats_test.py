@@ -32,9 +32,16 @@ def test_the_papers_number_is_beside_our_number():
 def test_rows_and_seeds_that_were_not_measured_are_named():
     rows = (PUBLISHED, Row("encoder", "pretrain", "pretrain"), Row("other", "segment", "segment"))
     paper = types.SimpleNamespace(TITLE="A", ROWS=rows, SEEDS=4)
-    assert "\n\nNot measured: ours_1 (1 of 4 seeds); other (4 of 4 seeds)." in formats.markdown(paper, ["mean_iou"], [line()])
+    assert "\n\nNot measured: 1 of 4 seeds of ours_1. Not measured: all seeds of other." in formats.markdown(paper, ["mean_iou"], [line()])
     whole = [line(), line(row=rows[2])]
     assert "Not measured" not in formats.markdown(types.SimpleNamespace(TITLE="A", ROWS=rows, SEEDS=3), ["mean_iou"], whole)
+
+
+def test_of_many_rows_without_a_measurement_the_first_are_named():
+    rows = tuple(Row(f"row {number}", "segment", "segment") for number in range(20))
+    text = formats.markdown(types.SimpleNamespace(TITLE="A", ROWS=rows, SEEDS=3), ["mean_iou"], [line(row=rows[0])])
+    named = "; ".join(f"row {number}" for number in range(1, 9))
+    assert f"Not measured: all seeds of {named}; and 11 more (`--plan` lists them)." in text
 
 
 def test_five_pairs_have_a_bootstrap_and_a_p_value_and_three_have_none():
@@ -138,7 +145,7 @@ def test_a_metric_that_is_no_fraction_has_its_unit_in_every_format():
     assert "| | psnr, dB | binary cross entropy, nats | difference of the first | seeds | seconds |" in text
     assert "| autoencoder | 22.00 ± 4.97 | 0.5600 ± 0.0248 | +2.00 ± 2.48 | 3 | 10 |" in text
     assert "in % or the unit named" in text
-    assert "\n\nNot measured: autoencoder (2 of 5 seeds)." in text, "a table of PSNR scores its autoencoders"
+    assert "\n\nNot measured: 2 of 5 seeds of autoencoder." in text, "a table of PSNR scores its autoencoders"
     [read] = csv.DictReader(io.StringIO(formats.comma_separated(paper, paper.METRICS, lines)))
     assert (read["psnr"], read["difference_psnr"], read["binary_cross_entropy"]) == ("22.0000", "2.0000", "0.5600")
 
@@ -146,7 +153,7 @@ def test_a_metric_that_is_no_fraction_has_its_unit_in_every_format():
 def test_a_row_of_fewer_seeds_misses_only_those():
     paper = types.SimpleNamespace(TITLE="A", ROWS=(PUBLISHED._replace(seeds=3), Row("other", "segment", "segment")), SEEDS=4)
     text = formats.markdown(paper, ["mean_iou"], [line(), line(row=paper.ROWS[1])])
-    assert "Not measured: other (1 of 4 seeds)." in text
+    assert "Not measured: 1 of 4 seeds of other." in text
 
 
 def test_the_opening_of_a_table_stands_before_its_rows():
