@@ -21,7 +21,10 @@ from aeseg.models.decoders.light import LightDecoder
 from aeseg.runs.configs import data_config, number, run_config, segmenter_config, warm_adamw
 from aeseg.spec import choose, names, recipe, spec
 
-ARGUMENTS = ("unet", "reconstruction", "denoising", "spark", "fcmae", "unet,large", "reconstruction,large", "spark,large", "fcmae,large")
+ARGUMENTS = (
+    *("unet", "reconstruction", "denoising", "spark", "fcmae", "variational", "quantised"),
+    *("unet,large", "reconstruction,large", "spark,large", "fcmae,large"),
+)
 
 
 def get_config(argument: str = "unet") -> ConfigDict:

@@ -16,7 +16,7 @@ from aeseg.models.heads.unet import UNetHead
 from aeseg.runs.configs import data_config, number, run_config, segmenter_config, warm_adamw
 from aeseg.spec import choose, names, recipe, spec
 
-ARGUMENTS = ("unet", "reconstruction", "denoising", "spark", "fcmae", "unet,reference")
+ARGUMENTS = ("unet", "reconstruction", "denoising", "spark", "fcmae", "variational", "quantised", "unet,reference")
 TARGETS = {"target_mean": (0.722, 0.388, 0.229), "target_std": (0.181, 0.116, 0.07), "content": 0.06}
 """Channel statistics of the 18 training images inside the field of view, and a `content` that units inside it reach.
 

@@ -15,6 +15,9 @@ SCALES = ("cpu", "gpu", "paper")
 METHODS = {"reconstruction": "reconstruction", "denoising": "denoising", "spark": "SparK", "fcmae": "FCMAE"}
 """{file name: display name} of the methods in tables over label fractions; all pretrain the encoder `convnet`."""
 
+LATENT = {"variational": "variational", "quantised": "quantised"}
+"""{file name: display name} of the methods that pretrain the same encoder and are not tuned."""
+
 COLOUR: dict[str, object] = {"method.target_mean": (), "method.target_std": (), "method.content": 0.0}
 """Fields of the recorded pretrainings on DRIVE with SparK and FCMAE.  As in the papers' code, all channels have one mean and std, and every
 hidden unit counts.  The config `drive` corrects both; without these fields, the rows would be measured again."""
@@ -82,6 +85,7 @@ def over_labels(
     common: Mapping[str, Any],
     scale: str = "cpu",
     ending: str = "",
+    methods: Mapping[str, str] | None = None,
 ) -> tuple[Row, ...]:
     """Return rows that pretrain each method and, per label fraction, segment from scratch and from each method's encoder.
 
@@ -93,14 +97,16 @@ def over_labels(
     tuned      fields of a method's pretraining
     rates      learning rates of the segmentation that replace the config's, by method or "scratch"
     ending     suffix of all names
+    methods    {file name: display name} of the methods; default METHODS
     """
-    rows = [Row(f"{method}{ending}", "pretrain", pretrain.format(method), dict(tuned.get(method, {})), scale=scale) for method in METHODS]
+    methods = METHODS if methods is None else methods
+    rows = [Row(f"{method}{ending}", "pretrain", pretrain.format(method), dict(tuned.get(method, {})), scale=scale) for method in methods]
     for label, fraction in fractions.items():
         fields = {**common, "data.fraction": fraction}
-        tuned_fields = {name: {**fields, RATE: rates[name]} if name in rates else fields for name in ("scratch", *METHODS)}
+        tuned_fields = {name: {**fields, RATE: rates[name]} if name in rates else fields for name in ("scratch", *methods)}
         scratch = Row(f"scratch, {label}{ending}", "segment", segment, {**tuned_fields["scratch"], "transfer": "scratch"}, scale=scale)
         rows.append(scratch)
-        for method, name in METHODS.items():
+        for method, name in methods.items():
             rows.append(
                 Row(f"{name}, {label}{ending}", "segment", segment, tuned_fields[method], f"{method}{ending}", scratch.name, scale=scale)
             )
