@@ -14,14 +14,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from flax import linen as nn
 
 from aeseg import keys, spec, tree
 from aeseg.data.records import is_aligned
 from aeseg.metrics import divide
-from aeseg.training import mesh, state
 from aeseg.types import IGNORE, UserError
 from tests import jitted
 
@@ -33,7 +31,6 @@ PACKAGES = {
     "source": "aeseg.data.sources",
 }
 GOLDEN = Path(__file__).parent / "golden"
-SGD = optax.sgd(0.1)
 LARGE = 224
 """Size at which shapes are checked: divisible by all strides up to 32, and by patches of 14 and 16."""
 
@@ -87,18 +84,11 @@ def built(kind: str, name: str, size: str) -> Any:
 
 
 @functools.cache
-def started(name: str) -> tuple[Any, state.TrainState]:
-    """Return a method from recipe("tiny"), and its state before a run of plain gradient descent."""
-    method = built("method", name, "tiny")
-    return method, state.create(method, SGD, batch(), 0, False, mesh.create())
-
-
-@functools.cache
 def case(kind: str, name: str) -> Case:
     """Return the part from recipe("tiny"), ready to be called."""
-    module = started(name)[0] if kind == "method" else built(kind, name, "tiny")
+    module = built(kind, name, "tiny")
     inputs = tiny_inputs(kind)
-    variables = started(name)[1].variables if kind == "method" else dict(jitted.init(module, jax.random.key(0), inputs, train=False))
+    variables = dict(jitted.init(module, jax.random.key(0), inputs, train=False))
 
     def call(variables: Any, inputs: Any, seed: Any, train: bool) -> tuple[Any, Any]:
         if not train:
