@@ -51,8 +51,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_collection_finish():
-    """Exclude all imported objects, millions, from garbage collection."""
+    """Exclude all imported objects, millions, from garbage collection, and collect rarely: programs are long-lived objects."""
     gc.freeze()
+    gc.set_threshold(50_000)
 
 
 LONG = {

@@ -21,6 +21,7 @@ from aeseg import keys, spec, tree
 from aeseg.data.records import is_aligned
 from aeseg.metrics import divide
 from aeseg.types import IGNORE, UserError
+from tests import jitted
 
 PACKAGES = {
     "method": "aeseg.methods",
@@ -87,7 +88,7 @@ def case(kind: str, name: str) -> Case:
     """Return the part from recipe("tiny"), ready to be called."""
     module = built(kind, name, "tiny")
     inputs = tiny_inputs(kind)
-    variables = dict(jax.jit(lambda: module.init(jax.random.key(0), inputs, train=False))())
+    variables = dict(jitted.init(module, jax.random.key(0), inputs, train=False))
 
     def call(variables: Any, inputs: Any, seed: Any, train: bool) -> tuple[Any, Any]:
         if not train:

@@ -174,6 +174,7 @@ def suits_folding(kernel: tuple[int, ...], stride: int) -> bool:
     return stride == 1 and max(kernel[2:]) < FEW_CHANNELS and convolves_without_copies()
 
 
+@functools.partial(jax.jit, static_argnames="padding", inline=True)  # called outside jit, it is one program, not a dozen
 def folded_convolution(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c d"], padding: Padding) -> Float[Array, "b i j d"]:
     """Compute several columns of a convolution at once, as channels: the larger kernel holds one shifted copy of `kernel` per column.
 

@@ -12,8 +12,6 @@ import numpy as np
 from aeseg import spec
 from aeseg.runs import scores
 from aeseg.runs.run import Run
-from aeseg.training import loop
-from aeseg.training import mesh as meshes
 from aeseg.training import state as states
 from aeseg.training import step as steps
 from aeseg.training.optimiser import Optimiser
@@ -31,7 +29,7 @@ class Alone:
 
     def initial(self, run: Run) -> TrainState:
         """Return an initial state of the run."""
-        return loop.initial_state(run, run.first_row)  # type: ignore[arg-type]
+        return states.jitted(run.start, run.mesh)()
 
     def step(self, run: Run) -> Any:
         """Return the train step of the run."""
@@ -58,17 +56,14 @@ class Programs:
         self._of(run, "check", run.check)
 
     def initial(self, run: Run) -> TrainState:
-        """Return an initial state of the run, like `loop.initial_state`."""
+        """Return an initial state of the run, like `Run.start`."""
+        seed = np.uint32(run.seed)
 
         def compiled() -> Any:
             row, optimiser = run.first_row, without_rate(run.optimiser)
-            placed = meshes.shardings(run.mesh, states.shapes(run.method, optimiser, row, 0, run.ema > 0))
-            options = states.QUICK_TO_COMPILE if run.mesh.devices.flat[0].platform == "cpu" else {}
-            return jax.jit(
-                lambda seed: states.initial(run.method, optimiser, row, seed, run.ema > 0), out_shardings=placed, compiler_options=options
-            )
+            return states.jitted(lambda seed: states.initial(run.method, optimiser, row, seed, run.ema > 0), run.mesh, seed)
 
-        return self._of(run, "initial", compiled)(np.uint32(run.seed))
+        return self._of(run, "initial", compiled)(seed)
 
     def step(self, run: Run) -> Callable[[TrainState, Any], tuple[TrainState, steps.Terms]]:
         """Return the train step of a run, like `step.train_step`."""

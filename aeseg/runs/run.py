@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -201,12 +201,17 @@ class Run:
         """Return a row of zeros in the shapes of the first batch, which is read once."""
         return {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in self.loader[0].items()}
 
+    @cached_property
+    def start(self) -> Callable[[], states.TrainState]:
+        """Return the function that makes the initial state; it is one object, which JAX traces once."""
+        return lambda: states.initial(self.method, self.optimiser, self.first_row, self.seed, self.ema > 0)
+
     def check(self) -> None:
         """Read the first batch and trace the network with shapes only, to raise errors before computing."""
         if self.steps < 1:
             raise UserError(f"steps must be at least 1; got {self.steps}. Set --config.steps.")
         _ = self.mesh, self.validation
-        state = states.shapes(self.method, self.optimiser, self.first_row, self.seed, self.ema > 0)
+        state = jax.eval_shape(self.start)
         images = 4 * self.batch_size // self.microbatches * math.prod(self.first_row["image"].shape[1:])
         needed = checks.state_bytes(state) + images
         checks.check_memory(

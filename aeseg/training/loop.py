@@ -15,7 +15,6 @@ from jax.sharding import Mesh
 
 from aeseg.training import cluster, memory, nonfinite, signals
 from aeseg.training import mesh as meshes
-from aeseg.training import state as states
 from aeseg.training import step as steps
 from aeseg.training.agreement import Agreement
 from aeseg.training.checkpoints import Checkpoints
@@ -175,11 +174,6 @@ def _next(batches: Iterator[Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarra
             f"A process that loads data ended with exit code {killed[1]} ({why}). The same command continues from the last checkpoint; "
             "lower --config.data.workers or --config.data.cache_gib."
         ) from error
-
-
-def initial_state(run: Trainable, batch: Mapping[str, np.ndarray]) -> TrainState:
-    """Return an initial state for the run, sharded over its mesh; only the shapes of `batch` are used."""
-    return states.create(run.method, run.optimiser, batch, run.seed, run.ema > 0, run.mesh)
 
 
 class _Report:

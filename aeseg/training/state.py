@@ -1,5 +1,6 @@
 """TrainState, the saved state of a run, and its initialisation."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -50,9 +51,14 @@ def shapes(method: nn.Module, optimiser: Any, batch: Loaded, seed: int, ema: boo
 
 def create(method: nn.Module, optimiser: Any, batch: Loaded, seed: int, ema: bool, mesh: Mesh) -> TrainState:
     """Return an initial state, created with its sharding; only the shapes of `batch` are used (one row is enough)."""
-    placed = meshes.shardings(mesh, shapes(method, optimiser, batch, seed, ema))
+    return jitted(lambda: initial(method, optimiser, batch, seed, ema), mesh)()
+
+
+def jitted(start: Callable[..., TrainState], mesh: Mesh, *arguments: Any) -> Callable[..., TrainState]:
+    """Return `start` jitted, whose state has its sharding.  JAX traces one function once: for its shapes and its program."""
+    placed = meshes.shardings(mesh, jax.eval_shape(start, *arguments))
     options = QUICK_TO_COMPILE if mesh.devices.flat[0].platform == "cpu" else {}
-    return jax.jit(lambda: initial(method, optimiser, batch, seed, ema), out_shardings=placed, compiler_options=options)()
+    return jax.jit(start, out_shardings=placed, compiler_options=options)
 
 
 def example(batch: Loaded) -> dict[str, Any]:

@@ -113,8 +113,8 @@ def test_a_few_steps_lower_the_rate_and_the_error(variables):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_a_run_resumes_bit_for_bit_and_does_not_depend_on_devices(tmp_path, monkeypatch):
-    bottlenecks.check_resumes_and_spreads(tmp_path, monkeypatch, build(hyperprior.recipe("tiny")))
+def test_a_run_resumes_bit_for_bit_and_does_not_depend_on_devices(tmp_path):
+    bottlenecks.check_resumes_and_spreads(tmp_path, build(hyperprior.recipe("tiny")))
 
 
 def test_its_encoder_starts_a_segmenter():

@@ -188,8 +188,8 @@ def test_training_changes_only_the_transformer_and_microbatches_change_nothing(m
     assert list(VARIABLES["params"]) == ["network"]
 
 
-def test_a_run_resumes_bit_for_bit_and_does_not_depend_on_devices(tmp_path, monkeypatch):
-    bottlenecks.check_resumes_and_spreads(tmp_path, monkeypatch, build(maskgit.recipe("tiny")))
+def test_a_run_resumes_bit_for_bit_and_does_not_depend_on_devices(tmp_path):
+    bottlenecks.check_resumes_and_spreads(tmp_path, build(maskgit.recipe("tiny")))
 
 
 def test_bad_fields_are_refused():

@@ -243,9 +243,9 @@ def test_its_encoder_starts_a_segmenter():
     bottlenecks.check_starts_a_segmenter(method(), BATCH, StrideHead())
 
 
-def test_a_run_resumes_to_the_bit_and_does_not_depend_on_devices(tmp_path, monkeypatch):
+def test_a_run_resumes_to_the_bit_and_does_not_depend_on_devices(tmp_path):
     ours = Multimodal(ENCODER.clone(), (Image(patch=4),), DECODER.clone(), visible=5)
-    bottlenecks.check_resumes_and_spreads(tmp_path, monkeypatch, ours)
+    bottlenecks.check_resumes_and_spreads(tmp_path, ours)
 
 
 @pytest.mark.parametrize(

@@ -237,8 +237,8 @@ def test_denominators_are_the_weights_of_the_means(fields):
     cases.assert_denominators_are_the_weights(method(**fields), BATCH)
 
 
-def test_a_run_resumes_bit_for_bit_and_does_not_depend_on_devices(tmp_path, monkeypatch):
-    bottlenecks.check_resumes_and_spreads(tmp_path, monkeypatch, build(variational.recipe("tiny")))
+def test_a_run_resumes_bit_for_bit_and_does_not_depend_on_devices(tmp_path):
+    bottlenecks.check_resumes_and_spreads(tmp_path, build(variational.recipe("tiny")))
 
 
 @bottlenecks.every_encoder

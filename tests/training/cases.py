@@ -1,15 +1,17 @@
 """The smallest run there is: a tiny denoising autoencoder on a few scenes."""
 
+import functools
 from types import SimpleNamespace
 
 import numpy as np
 
 from aeseg.data.sources.scenes import Scenes
 from aeseg.spec import build, recipe, spec
-from aeseg.training import loop, mesh
+from aeseg.training import loop, mesh, state, step
 from aeseg.training.optimiser import adamw
 
 IMAGES = Scenes(records=16, height=16, width=16)
+OPTIMISER = build(spec(adamw, learning_rate=1e-2, steps=6, warmup=2, clip=1.0))
 
 
 def batches(start, size=8):
@@ -22,10 +24,9 @@ def batches(start, size=8):
 
 def run(steps=6, devices=(), microbatches=1, method="denoising", batches=batches, **fields):
     """Return a run of `steps` steps that saves every 2."""
-    optimiser = build(spec(adamw, learning_rate=1e-2, steps=6, warmup=2, clip=1.0))
     parts = {
         "method": build(recipe("aeseg.methods", method, "tiny")),
-        "optimiser": optimiser,
+        "optimiser": OPTIMISER,
         "mesh": mesh.create(devices=devices),
         "batches": batches,
         "steps": steps,
@@ -33,6 +34,22 @@ def run(steps=6, devices=(), microbatches=1, method="denoising", batches=batches
     }
     numbers = {"seed": 0, "ema": 0.0, "log_every": 2, "evaluate_every": 100, "save_every": 2}
     return SimpleNamespace(**{**parts, **numbers, **fields})
+
+
+def initial_state(run):
+    """Return an initial state of a run, and trace equal runs once."""
+    return state.jitted(_start(run.method, run.seed, run.ema > 0), run.mesh)()
+
+
+@functools.cache
+def _start(method, seed, ema):
+    return lambda: state.initial(method, OPTIMISER, next(batches(0)), seed, ema)
+
+
+@functools.lru_cache(maxsize=4)
+def train_step(method, mesh, microbatches, seed, ema):
+    """Return a run's train step; equal runs share its program."""
+    return step.train_step(method, OPTIMISER, mesh, microbatches, seed, ema)
 
 
 def trained(run, state, checkpoints, log, evaluate=lambda state: {}, picture=lambda state: None, **how):

@@ -15,7 +15,6 @@ import torch
 
 from aeseg.data.loader import Loader
 from aeseg.training import loop, mesh
-from aeseg.training import step as steps
 from aeseg.training.checkpoints import Checkpoints
 from aeseg.training.log import Log
 from aeseg.types import UserError
@@ -26,11 +25,12 @@ from tests.training.cases import batches, run
 def trained(workdir, chosen, say=pytest.fail, **how):
     """Resume or start, train, and return the outcome."""
     kept = Checkpoints(os.path.join(workdir, "checkpoints"), keep=5)
-    state = loop.initial_state(chosen, next(batches(0)))
+    state = cases.initial_state(chosen)
     state = kept.restore(state, say=say) or state
     log = Log(str(workdir), chosen.steps, int(state.step))
+    step = cases.train_step(chosen.method, chosen.mesh, chosen.microbatches, chosen.seed, chosen.ema)
     try:
-        return cases.trained(chosen, state, kept, log, **how)
+        return cases.trained(chosen, state, kept, log, step_function=step, **how)
     finally:
         kept.close()
         log.close()
@@ -151,7 +151,7 @@ def test_a_killed_loader_process_gives_one_sentence():
 def test_a_running_mean_includes_batch_statistics_as_torch_averages_buffers(one_device):
     """torch.optim.swa_utils' exponential average, over parameters and statistics of three steps."""
     ours = run(3, one_device, method="spark", ema=0.8)
-    state, advance = loop.initial_state(ours, next(batches(0))), steps.train_step(ours.method, ours.optimiser, ours.mesh, 1, 0, 0.8)
+    state, advance = cases.initial_state(ours), cases.train_step(ours.method, ours.mesh, 1, 0, 0.8)
     seen = [jax.device_get({"params": state.params, **state.collections})]
     for batch in itertools.islice(batches(0), 3):
         state, _ = advance(state, mesh.place(ours.mesh, batch))

@@ -27,8 +27,9 @@ def trained(workdir, bad, policy, steps=6):
     with contextlib.closing(Checkpoints(os.path.join(workdir, "checkpoints"))) as kept:
         log = Log(str(workdir), steps)
         log.say = said.append
-        state = loop.initial_state(run, next(poisoned(0)))
-        return loop.train(run, state, kept, log, lambda state: {}, lambda state: None, policy), said
+        state = cases.initial_state(run)
+        step = cases.train_step(run.method, run.mesh, run.microbatches, run.seed, run.ema)
+        return loop.train(run, state, kept, log, lambda state: {}, lambda state: None, policy, step), said
 
 
 def named(step):

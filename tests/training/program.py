@@ -10,7 +10,7 @@ import time
 
 import jax
 
-from aeseg.training import cluster, lock, loop, mesh, signals
+from aeseg.training import cluster, lock, mesh, signals
 from aeseg.training.checkpoints import Checkpoints
 from aeseg.training.log import Log
 from aeseg.types import UserError
@@ -51,7 +51,7 @@ def train(workdir, options):
         **every,
     )
     with lock.held(workdir):
-        state = loop.initial_state(run, next(cases.batches(0)))
+        state = cases.initial_state(run)
         kept = Checkpoints(os.path.join(workdir, "checkpoints"))
         log = Log(workdir, run.steps, writes=jax.process_index() == 0)
         state = kept.restore(state, log.say) or state

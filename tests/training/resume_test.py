@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aeseg import tree
-from aeseg.training import loop, mesh
+from aeseg.training import mesh
 from aeseg.training.checkpoints import Checkpoints
 from aeseg.training.log import Log
 from tests.forked import Forked
@@ -27,7 +27,7 @@ def trained(workdir, devices, fsdp):
     """Train or resume on so many devices; return the state at the start."""
     run = cases.run(STEPS, mesh=mesh.create(fsdp, jax.devices()[:devices]), ema=0.9, log_every=1, save_every=1)
     kept = Checkpoints(os.path.join(workdir, "checkpoints"), keep=5)
-    state = loop.initial_state(run, next(cases.batches(0)))
+    state = cases.initial_state(run)
     state = kept.restore(state, say=pytest.fail) or state
     start = jax.device_get(state)
     log = Log(str(workdir), STEPS, int(state.step))
