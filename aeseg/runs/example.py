@@ -17,7 +17,10 @@ def config_example(config: Any) -> dict[str, Any]:
     """
     h, w = config.window
     row = {"image": np.zeros((1, h, w, image_channels(config)), np.uint8), "label": np.zeros((1, h, w), np.int32)}
-    beside = {"caption": np.zeros((1, narration.CAPTION), np.uint8), "sound": np.zeros((1, narration.RATE, 2), np.float32)}
+    beside: dict[str, np.ndarray] = {
+        "caption": np.zeros((1, narration.CAPTION), np.uint8),
+        "sound": np.zeros((1, narration.RATE, 2), np.float32),
+    }
     modalities = spec.build(config.method.get("modalities", ()))
     further = {each.key: each.example(h, w) for each in modalities if hasattr(each, "example")}
     as_long = {key: zeros for key, zeros in beside.items() if key in further and zeros.shape[2:] == further[key].shape[2:]}
