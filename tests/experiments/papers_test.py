@@ -21,6 +21,7 @@ from experiments.papers import (
     mae_ablations,
     reference,
     reference_tuning,
+    scenes,
     scenes_labels,
 )
 from experiments.recorded import descriptions, measurements
@@ -192,6 +193,16 @@ def test_the_readme_quotes_the_table_of_cracks():
         f"and {quoted[3]} ({seeds} of {cracks.SEEDS} seeds)"
     )
     assert expected in " ".join((ROOT / "README.md").read_text().split())
+
+
+def test_scenes_note_has_the_leads_of_its_table():
+    scores = {
+        (line["row"], line["seed"]): 100 * line["numbers"]["mean_iou"]
+        for line in measurements.current("scenes", scenes)
+        if "mean_iou" in line["numbers"]
+    }
+    leads = [scores["pretrained", seed] - scores["scratch", seed] for seed in range(scenes.SEEDS)]
+    assert f"by {min(leads):.1f} to {max(leads):.1f} points" in scenes.NOTE
 
 
 def test_scenes_labels_note_has_the_gains_of_its_table():
