@@ -76,6 +76,7 @@ def test_a_workdir_from_before_a_refactoring_belongs_to_the_same_run(tmp_path, r
     assert "freeze" in old
     (tmp_path / "config.json").write_text(json.dumps(old))
     config = cli.load_config("segment")
+    config.optimiser.learning_rate = 2e-3  # the default of that version
     workdir.check_workdir(str(tmp_path), config)
     config.transfer = "scratch"
     with pytest.raises(UserError, match=r'config\.transfer: "fine-tune" -> "scratch"'):
