@@ -25,7 +25,7 @@ def measured(name: str, config: ConfigDict, pairs: int, steps: int = 20) -> dict
     run = build(config)
     run.check()
     advance = step.train_step(run.method, run.optimiser, run.mesh, run.microbatches, run.seed, run.ema)
-    state = states.create(run.method, run.optimiser, run.first_row, run.seed, run.ema > 0, run.mesh)
+    state = states.jitted(run.start, run.mesh)()
     for index in range(len(run.training)):
         run.training[index]
     fixed, batches = run.loader[0], run.batches(0)

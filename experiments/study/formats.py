@@ -9,6 +9,9 @@ from ..recorded.rows import seeds_of
 from .significance import CHANCE, ENOUGH, EXACT, bootstrap, bootstrap_coverage, interval, rank_correlation, sign_flip, smallest_p
 from .summary import Line, scores_images, unit
 
+NAMED = 8
+"""Number of rows without a measurement to name, for each number of missing seeds."""
+
 
 def markdown(paper: Any, metrics: Sequence[str], lines: Sequence[Line], longest: int | None = None) -> str:
     """Format a table as Markdown: title, OPENING, CONTRASTS, table, units and provenance of its numbers, agreement of orders, NOTE.
@@ -116,10 +119,6 @@ def below(paper: Any, lines: Sequence[Line]) -> list[str]:
     return [*paragraphs, *_unmeasured(paper, lines)]
 
 
-NAMED = 8
-"""Number of rows without a measurement to name, for each number of missing seeds."""
-
-
 def _unmeasured(paper: Any, lines: Sequence[Line]) -> list[str]:
     """Return a paragraph that names the rows with missing seeds, at most NAMED of each number of seeds."""
     measured = {line.row.name: line.seeds for line in lines}
@@ -129,9 +128,13 @@ def _unmeasured(paper: Any, lines: Sequence[Line]) -> list[str]:
         missing = seeds - measured.get(row.name, 0)
         if missing > 0 and (row.command != "pretrain" or scores_images(paper)):
             groups.setdefault(f"{missing} of {seeds} seeds of" if missing < seeds else "all seeds of", []).append(row.name)
-    more = {few: f"; and {len(names) - NAMED} more (`--plan` lists them)" for few, names in groups.items() if len(names) > NAMED}
-    said = [f"{few} {'; '.join(names[:NAMED])}{more.get(few, '')}" for few, names in groups.items()]
-    return [" ".join(f"Not measured: {each}." for each in said)] if said else []
+    return [" ".join(f"Not measured: {few} {_first(names)}." for few, names in groups.items())] if groups else []
+
+
+def _first(names: Sequence[str]) -> str:
+    """Return the first NAMED names, and the number of the others."""
+    more = len(names) - NAMED
+    return "; ".join([*names[:NAMED], *([f"and {more} more (`--plan` lists them)"] if more > 0 else [])])
 
 
 def _cautions(lines: Sequence[Line]) -> list[str]:

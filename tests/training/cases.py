@@ -38,6 +38,7 @@ def run(steps=6, devices=(), microbatches=1, method="denoising", batches=batches
 
 def initial_state(run):
     """Return an initial state of a run, and trace equal runs once."""
+    assert run.optimiser is OPTIMISER
     return state.jitted(_start(run.method, run.seed, run.ema > 0), run.mesh)()
 
 
@@ -46,9 +47,14 @@ def _start(method, seed, ema):
     return lambda: state.initial(method, OPTIMISER, next(batches(0)), seed, ema)
 
 
-@functools.lru_cache(maxsize=4)
-def train_step(method, mesh, microbatches, seed, ema):
+def train_step(run):
     """Return a run's train step; equal runs share its program."""
+    assert run.optimiser is OPTIMISER
+    return _step(run.method, run.mesh, run.microbatches, run.seed, run.ema)
+
+
+@functools.lru_cache(maxsize=4)
+def _step(method, mesh, microbatches, seed, ema):
     return step.train_step(method, OPTIMISER, mesh, microbatches, seed, ema)
 
 

@@ -28,7 +28,7 @@ def trained(workdir, chosen, say=pytest.fail, **how):
     state = cases.initial_state(chosen)
     state = kept.restore(state, say=say) or state
     log = Log(str(workdir), chosen.steps, int(state.step))
-    step = cases.train_step(chosen.method, chosen.mesh, chosen.microbatches, chosen.seed, chosen.ema)
+    step = cases.train_step(chosen)
     try:
         return cases.trained(chosen, state, kept, log, step_function=step, **how)
     finally:
@@ -151,7 +151,7 @@ def test_a_killed_loader_process_gives_one_sentence():
 def test_a_running_mean_includes_batch_statistics_as_torch_averages_buffers(one_device):
     """torch.optim.swa_utils' exponential average, over parameters and statistics of three steps."""
     ours = run(3, one_device, method="spark", ema=0.8)
-    state, advance = cases.initial_state(ours), cases.train_step(ours.method, ours.mesh, 1, 0, 0.8)
+    state, advance = cases.initial_state(ours), cases.train_step(ours)
     seen = [jax.device_get({"params": state.params, **state.collections})]
     for batch in itertools.islice(batches(0), 3):
         state, _ = advance(state, mesh.place(ours.mesh, batch))

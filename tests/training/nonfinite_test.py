@@ -28,7 +28,7 @@ def trained(workdir, bad, policy, steps=6):
         log = Log(str(workdir), steps)
         log.say = said.append
         state = cases.initial_state(run)
-        step = cases.train_step(run.method, run.mesh, run.microbatches, run.seed, run.ema)
+        step = cases.train_step(run)
         return loop.train(run, state, kept, log, lambda state: {}, lambda state: None, policy, step), said
 
 

@@ -30,4 +30,6 @@ def test_rows_are_grouped_by_input_and_by_their_initial_weights():
 
 def test_a_tuned_table_says_where_its_settings_were_chosen():
     paper = types.SimpleNamespace(ROWS=ROWS, SPLIT="test", CHOSEN=camvid_labels.CHOSEN)
-    assert origins.paragraphs(paper, ROWS)[0].endswith(camvid_labels.CHOSEN)
+    text = origins.paragraphs(paper, ROWS)[0]
+    assert text.endswith(camvid_labels.CHOSEN)
+    assert "(the table camvid_labels_tuning)." in text
