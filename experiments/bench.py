@@ -8,15 +8,22 @@ python -m experiments.bench --record            also appends the rows to experim
 denoiser      the default network of `pretrain`, 64 x 64, batch 16; segmenter: of `segment`, batch 8 (experiments/benches/small.py)
 autoencoder   the reference's, 64-128-256 channels, 256 x 256, batch 4, binary cross-entropy, Adam
 unet          64 to 1024 channels, 128 x 128, batch 4, cross-entropy of 11 classes, Adam
+segnet        SegNet-Basic, 180 x 240, batch 4; densenet: FC-DenseNet56, 224 x 224, batch 3 (experiments/benches/published.py)
 mae           width 192, 224 x 224, batch 16, against ViTMAE of `transformers` (experiments/benches/mae.py)
+fcmae         ConvNeXt V2 atto, 224 x 224, batch 8; spark: ResNet-50, likewise (experiments/benches/sparse.py)
+*-predict-*   prediction of 360 x 480 in sliding windows, 1 or 8 at a time (experiments/benches/inference.py)
 
 A pair is one step of each, one after the other, so that other load on the machine affects both.  The ratio is PyTorch's seconds over
-aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  PyTorch gets its fastest settings: fused
-Adam; for convolutions, channels_last or contiguous memory (eager); for the small networks and MAE, also torch.compile.
+aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  PyTorch gets the fastest of its settings:
+fused Adam; channels_last or contiguous memory, and torch.compile where it works.  --memory then runs each side in a process of its own, and
+measures that process's largest resident memory, compilation included.
 """
 
 import contextlib
 import os
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,12 +35,13 @@ import optax
 from aeseg import jsonlines
 from aeseg.types import UserError
 
-from .benches import convolutional, loading, mae, small
+from .benches import convolutional, inference, loading, mae, published, small, sparse
 from .console import cli
 from .machine.provenance import provenance
 
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "bench.jsonl")
-SIZES = {"denoiser": 64, "segmenter": 64, "autoencoder": 256, "unet": 128, "mae": 224}
+MODULES: dict[str, Any] = {name: module for module in (small, convolutional, published, mae, sparse, inference) for name in module.NETWORKS}
+"""{network: its module}"""
 CHECKED = 3
 """Number of steps whose losses are compared before timing; they also compile and warm up."""
 
@@ -43,17 +51,18 @@ def run(argv: Sequence[str]) -> int:
     flags = cli.parse(
         argv,
         __doc__,
-        networks=(",".join(SIZES), "networks, joined by commas"),
+        networks=(",".join(MODULES), "networks, joined by commas"),
         pairs=(10, "pairs of steps to time"),
         form=("fast", "fast: as aeseg trains; plain: XLA's own operations"),
-        size=(0, "side of the images; 0: the size above"),
+        size=(0, "height of the images; 0: the size above"),
+        memory=(False, "also measure the memory of each side"),
         loading=("", "config whose steps are timed with and without the loader instead"),
         record=(False, "append the rows to experiments/results/bench.jsonl"),
     )
     names = flags.networks.split(",")
     for name in names:
-        if name not in SIZES:
-            raise UserError(f"The networks are {', '.join(SIZES)}; got {name!r}. Set --networks to some of these.")
+        if name not in MODULES:
+            raise UserError(f"The networks are {', '.join(MODULES)}; got {name!r}. Set --networks to some of these.")
     if flags.form not in ("fast", "plain"):
         raise UserError(f"The forms are fast and plain; got {flags.form!r}. Set --form to one of these.")
     if flags.pairs < 1:
@@ -68,10 +77,14 @@ def run(argv: Sequence[str]) -> int:
         return 0
     torch = imported_torch()
     for name in names:
-        row = measured(torch, name, flags.size or SIZES[name], flags.pairs, flags.form)
+        size = flags.size or MODULES[name].NETWORKS[name][0]
+        row = measured(torch, name, size, flags.pairs, flags.form)
+        if flags.memory:
+            row |= {key: memory(name, size, flags.form, side) for key, side in (("gb", ""), ("torch_gb", row["torch_format"]))}
         print(
             f"{name}: {row['ratio']:.2f}x as fast as PyTorch (quartiles {row['low']:.2f} to {row['high']:.2f}); "
             f"a step takes {row['seconds']:.3f} s, PyTorch's {row['torch_seconds']:.3f} s ({row['torch_format']})"
+            + (f"; {row['gb']:.2f} GB, PyTorch {row['torch_gb']:.2f} GB" if flags.memory else "")
         )
         keep([row] if flags.record else [])
     return 0
@@ -85,25 +98,20 @@ def keep(rows: Sequence[dict[str, Any]]) -> None:
 
 def measured(torch: Any, name: str, size: int, pairs: int, form: str) -> dict[str, Any]:
     """Measure one network; return its row of medians, with the quartiles of the ratio."""
-    module = mae if name == "mae" else small if name in small.BATCHES else convolutional
-    with convolutional.plain_layers() if form == "plain" else contextlib.nullcontext():
-        loss, params, twins = module.networks(torch, name, size)
-        ours = jax_step(loss, params, module.RATE)
-        losses = [ours() for _ in range(CHECKED)]
-    candidates = {each: torch_step(torch, *theirs, module.RATE) for each, theirs in twins.items()}
+    ours, candidates = sides(torch, name, size, form)
+    losses = [ours() for _ in range(CHECKED)]
     for theirs in candidates.values():
         check(name, losses, [theirs() for _ in range(CHECKED)])
     chosen = min(candidates, key=lambda key: min(seconds(candidates[key]) for _ in range(2)))
     theirs = candidates[chosen]
     candidates.clear()
-    twins.clear()
     times = np.array([(seconds(ours), seconds(theirs)) for _ in range(pairs)])
     low, ratio, high = np.quantile(times[:, 1] / times[:, 0], (0.25, 0.5, 0.75))
     return {
         "network": name,
         "form": form,
         "size": size,
-        "batch": small.BATCHES.get(name) or module.BATCH,
+        "batch": MODULES[name].NETWORKS[name][1],
         "ratio": round(float(ratio), 3),
         "low": round(float(low), 3),
         "high": round(float(high), 3),
@@ -112,8 +120,41 @@ def measured(torch: Any, name: str, size: int, pairs: int, form: str) -> dict[st
         "torch_format": chosen,
         "pairs": pairs,
         "loss": losses[-1],
-        **provenance(("jax", "flax", "torch", "transformers") if name == "mae" else ("jax", "flax", "torch")),
+        **provenance(("jax", "flax", "torch", "transformers") if name.startswith(("mae", "segformer")) else ("jax", "flax", "torch")),
     }
+
+
+def sides(torch: Any, name: str, size: int, form: str) -> tuple[Callable[[], float], dict[str, Callable[[], float]]]:
+    """Return functions that take a step and return its loss: ours, and PyTorch's by form."""
+    module = MODULES[name]
+    if module is inference:
+        step, candidates = inference.steps(torch, name, size)
+    else:
+        loss, params, twins = module.networks(torch, name, size)
+        step = jax_step(loss, params, module.RATE)
+        candidates = {each: torch_step(torch, *theirs, module.RATE) for each, theirs in twins.items()}
+
+    def ours() -> float:
+        with convolutional.plain_layers() if form == "plain" else contextlib.nullcontext():
+            return step()
+
+    return ours, candidates
+
+
+def memory(name: str, size: int, form: str, side: str) -> float:
+    """Return the largest resident memory, in GB, of a process that takes steps of one side: ours (""), or a form of PyTorch."""
+    code = f"from experiments import bench; bench.stepped({name!r}, {size}, {form!r}, {side!r})"
+    finished = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return round(float(finished.stdout.splitlines()[-1]), 3)
+
+
+def stepped(name: str, size: int, form: str, side: str) -> None:
+    """Take steps of one side, and print the largest resident memory of this process in GB."""
+    ours, candidates = sides(imported_torch(), name, size, form)
+    step = candidates[side] if side else ours
+    for _ in range(CHECKED):
+        step()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
 
 
 def jax_step(loss: Callable[[Any], jax.Array], params: Any, rate: float) -> Callable[[], float]:

@@ -15,26 +15,29 @@ import numpy as np
 import optax
 from jax import lax
 
-from aeseg import tree
 from aeseg.models import layers
 from aeseg.models.decoders import convolutional
 from aeseg.models.encoders import convnet
 from aeseg.models.heads import unet
 from aeseg.spec import build
 
+from .held import Held, flat, variables_of
+
 CLASSES = 11
-BATCH = 4
+NETWORKS = {"autoencoder": (256, 4), "unet": (128, 4)}
+"""{name: (side of the images, batch)}"""
 RATE = 1e-3
 
 
-def networks(torch: Any, name: str, size: int) -> tuple[Callable[[Any], jax.Array], Any, dict[str, tuple[Callable[[], Any], list[Any]]]]:
-    """Return our loss of parameters, our parameters, and PyTorch's (loss, parameters) by memory format."""
-    model = Network(build(convnet.recipe("unet" if name == "unet" else "reference")), reader(name))
-    random = np.random.default_rng(0)
-    image = random.random((BATCH, size, size, 3), np.float32)
-    target = random.integers(0, CLASSES, (BATCH, size, size), np.int32) if name == "unet" else image
-    variables = jax.jit(model.init)(jax.random.key(0), image)
-    weights = {path: np.array(leaf) for path, leaf in tree.flatten(variables["params"]).items()}
+def networks(
+    torch: Any, name: str, size: int, encoder: Any = None
+) -> tuple[Callable[[Any], jax.Array], Any, dict[str, tuple[Callable[[], Any], list[Any]]]]:
+    """Return our loss of parameters, our parameters, and PyTorch's (loss, parameters) by memory format; `encoder`: another spec."""
+    model = Network(build(encoder or convnet.recipe("unet" if name == "unet" else "reference")), reader(name))
+    random, rows = np.random.default_rng(0), NETWORKS[name][1]
+    image = random.random((rows, size, size, 3), np.float32)
+    target = random.integers(0, CLASSES, (rows, size, size), np.int32) if name == "unet" else image
+    variables = variables_of(lambda: model.init(jax.random.key(0), jnp.asarray(image)))
     images, targets = jnp.asarray(image), jnp.asarray(target)
 
     def loss(params: Any) -> jax.Array:
@@ -43,8 +46,18 @@ def networks(torch: Any, name: str, size: int) -> tuple[Callable[[Any], jax.Arra
             return optax.softmax_cross_entropy_with_integer_labels(value[1], targets).mean()
         return optax.sigmoid_binary_cross_entropy(value, targets).mean()
 
-    formats = {each: getattr(torch, each) for each in ("channels_last", "contiguous_format")}
-    return loss, variables["params"], {each: twin(torch, name, weights, image, target, chosen) for each, chosen in formats.items()}
+    def twin(layout: str) -> tuple[Callable[[], Any], list[Any]]:
+        functional, held = torch.nn.functional, Held(torch, flat(variables["params"]), layout)
+        given, wanted = held.features(image), torch.tensor(target.astype(np.int64)) if name == "unet" else held.features(target)
+
+        def theirs() -> Any:
+            if name == "unet":
+                return functional.cross_entropy(unet_logits(held, given), wanted)
+            return functional.binary_cross_entropy_with_logits(autoencoder_logits(held, given), wanted)
+
+        return theirs, list(held.tensors.values())
+
+    return loss, variables["params"], {layout: twin(layout) for layout in ("channels_last", "contiguous_format")}
 
 
 class Network(nn.Module):
@@ -54,8 +67,8 @@ class Network(nn.Module):
     reader: nn.Module
 
     @nn.compact
-    def __call__(self, image: jax.Array) -> Any:
-        return self.reader(self.encoder(image, train=True), train=True)
+    def __call__(self, image: jax.Array, train: bool = True) -> Any:
+        return self.reader(self.encoder(image, train=train), train=train)
 
 
 def reader(name: str) -> nn.Module:
@@ -63,58 +76,31 @@ def reader(name: str) -> nn.Module:
     return build(unet.recipe("reference", classes=CLASSES) if name == "unet" else convolutional.recipe("reference"))
 
 
-def twin(
-    torch: Any, name: str, weights: dict[str, np.ndarray], image: np.ndarray, target: np.ndarray, memory_format: Any
-) -> tuple[Callable[[], Any], list[Any]]:
-    """Return the loss and the parameters of the same network in PyTorch, with the same weights."""
-    functional = torch.nn.functional
+def autoencoder_logits(held: Held, features: Any) -> Any:
+    """Return the reconstruction's logits."""
+    functional = held.torch.nn.functional
+    for level in range(3):
+        features = functional.max_pool2d(held.convolve(features, f"encoder/level{level}/convolution0").relu(), 2)
+    for index in range(3):
+        features = functional.interpolate(held.convolve(features, f"reader/convolution{index}").relu(), scale_factor=2, mode="nearest")
+    return held.convolve(features, "reader/last")
 
-    def tensor(array: np.ndarray) -> Any:
-        ordered = torch.tensor(array.transpose(0, 3, 1, 2) if array.ndim == 4 else array)
-        return ordered.contiguous(memory_format=memory_format) if ordered.dim() == 4 else ordered
 
-    parameters = {}
-    for path, leaf in weights.items():
-        up = path.split("/")[-2].startswith("up")  # ConvTranspose2d's kernel is (in, out, height, width)
-        parameters[path] = tensor(
-            leaf.transpose(2, 0, 1, 3) if up and leaf.ndim == 4 else leaf.transpose(3, 0, 1, 2) if leaf.ndim == 4 else leaf
-        )
-        parameters[path].requires_grad_()
-    image, target = tensor(image), tensor(target.astype(np.int64) if name == "unet" else target)
-
-    def convolve(features: Any, path: str) -> Any:
-        kernel = parameters[f"{path}/kernel"]
-        return functional.conv2d(features, kernel, parameters[f"{path}/bias"], padding=kernel.shape[-1] // 2)
-
-    def autoencoder(features: Any) -> Any:
-        for level in range(3):
-            features = functional.max_pool2d(convolve(features, f"encoder/level{level}/convolution0").relu(), 2)
-        for index in range(3):
-            features = convolve(features, f"reader/convolution{index}").relu()
-            features = functional.interpolate(features, scale_factor=2, mode="nearest")
-        return convolve(features, "reader/last")
+def unet_logits(held: Held, features: Any) -> Any:
+    """Return the logits of a U-Net without norms."""
+    torch = held.torch
 
     def two(features: Any, path: str) -> Any:
-        return convolve(convolve(features, f"{path}/convolution0").relu(), f"{path}/convolution1").relu()
+        return held.convolve(held.convolve(features, f"{path}/convolution0").relu(), f"{path}/convolution1").relu()
 
-    def expanded(features: Any) -> Any:
-        skips = {}
-        for level in range(4):
-            skips[2**level] = two(features, f"encoder/level{level}")
-            features = functional.max_pool2d(skips[2**level], 2)
-        features = two(features, "encoder/bottleneck_level")
-        for stride in (8, 4, 2, 1):
-            up = f"reader/up{stride}"
-            features = functional.conv_transpose2d(features, parameters[f"{up}/kernel"], parameters[f"{up}/bias"], stride=2)
-            features = two(torch.cat([skips[stride], features], dim=1), f"reader/level{stride}")
-        return convolve(features, "reader/logits1")
-
-    def loss() -> Any:
-        if name == "unet":
-            return functional.cross_entropy(expanded(image), target)
-        return functional.binary_cross_entropy_with_logits(autoencoder(image), target)
-
-    return loss, list(parameters.values())
+    skips = {}
+    for level in range(4):
+        skips[2**level] = two(features, f"encoder/level{level}")
+        features = torch.nn.functional.max_pool2d(skips[2**level], 2)
+    features = two(features, "encoder/bottleneck_level")
+    for stride in (8, 4, 2, 1):
+        features = two(torch.cat([skips[stride], held.transpose(features, f"reader/up{stride}")], dim=1), f"reader/level{stride}")
+    return held.convolve(features, "reader/logits1")
 
 
 @contextlib.contextmanager

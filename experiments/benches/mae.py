@@ -18,7 +18,10 @@ from aeseg.methods import masked
 from aeseg.spec import build, recipe
 from aeseg.types import UserError
 
-BATCH = 16
+from .held import variables_of
+
+NETWORKS = {"mae": (224, 16)}
+"""{name: (side of the images, batch)}"""
 RATE = 1e-4
 ENCODER = {"mean": (0.0,), "std": (1.0,)}
 DECODER = {"width": 512, "depth": 8, "heads": 16}
@@ -33,16 +36,16 @@ def networks(
     """
     node = masked.recipe("small")
     node.encoder = recipe("aeseg.models.encoders", "vit", encoder)
-    side = size // node.encoder.patch
+    side, rows = size // node.encoder.patch, NETWORKS[name][1]
     node.encoder.update({**ENCODER, "grid": (side, side)})
     node.decoder.update({**DECODER, "grid": (side, side)})
     method = build(node)
-    image = np.random.default_rng(0).random((BATCH, size, size, 3), np.float32)
-    batch = {"image": jnp.asarray(image), "valid": jnp.ones(BATCH, bool), "index": jnp.arange(BATCH, dtype=jnp.int32)}
-    variables = jax.jit(lambda: method.init(jax.random.key(0), batch, train=False))()
+    image = np.random.default_rng(0).random((rows, size, size, 3), np.float32)
+    batch = {"image": jnp.asarray(image), "valid": jnp.ones(rows, bool), "index": jnp.arange(rows, dtype=jnp.int32)}
+    variables = variables_of(lambda: method.init(jax.random.key(0), batch, train=False))
     hidden = method.apply(variables, batch, False, method="_hidden")
     network = twin(vit_mae.config_of(node), to_foreign(vit_mae.rules(node), variables))
-    noise = torch.tensor(np.asarray(hidden, np.float32).reshape(BATCH, -1))  # `transformers` hides the patches with the largest noise
+    noise = torch.tensor(np.asarray(hidden, np.float32).reshape(rows, -1))  # `transformers` hides the patches with the largest noise
     pixels = torch.tensor(image.transpose(0, 3, 1, 2).copy())
 
     def loss(params: Any) -> jax.Array:

@@ -13,16 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aeseg import tree
 from aeseg.models.decoders import convolutional
 from aeseg.models.encoders import convnet
 from aeseg.models.heads import unet
 from aeseg.spec import build
 
 from .convolutional import Network
+from .held import Held, flat, variables_of
 
 CLASSES = 4
-BATCHES = {"denoiser": 16, "segmenter": 8}
+NETWORKS = {"denoiser": (64, 16), "segmenter": (64, 8)}
+"""{name: (side of the images, batch)}"""
 RATE = 2e-3
 SQUARE = 16
 """Side of the hidden squares; 6 of 10 are hidden, and a visible pixel's error counts 0.02, as in the default config."""
@@ -37,13 +38,13 @@ def networks(torch: Any, name: str, size: int) -> tuple[Callable[[Any], jax.Arra
     """Return our loss of parameters, our parameters, and PyTorch's (loss, parameters) by form."""
     reader = convolutional.recipe("small") if name == "denoiser" else unet.recipe("small", classes=CLASSES)
     model = Network(build(convnet.recipe("small")), build(reader))
-    random, rows = np.random.default_rng(0), BATCHES[name]
+    random, rows = np.random.default_rng(0), NETWORKS[name][1]
     image = random.random((rows, size, size, 3), np.float32)
     shown = np.kron(random.random((rows, size // SQUARE, size // SQUARE)) > 0.6, np.ones((SQUARE, SQUARE)))[..., None].astype(np.float32)
     label = random.integers(0, CLASSES, (rows, size, size), np.int32)
     weight = np.where(shown > 0, 0.02, 1).astype(np.float32)
     given = image * shown if name == "denoiser" else image
-    variables = jax.jit(model.init, compiler_options={"xla_backend_optimization_level": 1})(jax.random.key(0), image[:1])
+    variables = variables_of(lambda: model.init(jax.random.key(0), jnp.asarray(image)))
     statistics = variables["batch_stats"]
 
     def loss(params: Any) -> jax.Array:
@@ -53,35 +54,18 @@ def networks(torch: Any, name: str, size: int) -> tuple[Callable[[Any], jax.Arra
         return jnp.mean(weight * jnp.square(nn.sigmoid(value) - image))
 
     arrays = {"given": given, "image": image, "weight": weight, "label": label}
-    flat = {path: np.array(leaf) for path, leaf in tree.flatten(variables["params"]).items()}
-    twins = {form: twin(torch, name, flat, arrays, form) for form in FORMS}
+    twins = {form: twin(torch, name, flat(variables["params"]), arrays, form) for form in FORMS}
     return loss, variables["params"], twins
 
 
 def twin(torch: Any, name: str, weights: dict[str, np.ndarray], arrays: dict[str, np.ndarray], form: str) -> tuple[Loss, list[Any]]:
     """Return the same in PyTorch: its loss, and its parameters.  `form`: a memory format, or "compiled" (channels_last)."""
-    functional = torch.nn.functional
-    layout = torch.contiguous_format if form == "contiguous_format" else torch.channels_last
-
-    def tensor(array: np.ndarray, *axes: int) -> Any:
-        turned = torch.tensor(array.transpose(*axes) if axes else array)
-        return turned.contiguous(memory_format=layout) if turned.dim() == 4 else turned
-
-    held = {}
-    for path, leaf in weights.items():
-        up = path.split("/")[-2].startswith("up")  # ConvTranspose2d holds in, out, height, width
-        held[path] = tensor(leaf, *((2, 3, 0, 1) if up else (3, 2, 0, 1))) if leaf.ndim == 4 else tensor(leaf)
-        held[path].requires_grad_()
-    given, image, weight = (tensor(arrays[key], 0, 3, 1, 2) for key in ("given", "image", "weight"))
+    functional, held = torch.nn.functional, Held(torch, weights, "channels_last" if form == "compiled" else form)
+    given, image, weight = (held.features(arrays[key]) for key in ("given", "image", "weight"))
     label = torch.tensor(arrays["label"].astype(np.int64))
 
-    def convolve(features: Any, path: str) -> Any:
-        kernel = held[f"{path}/kernel"]
-        return functional.conv2d(features, kernel, held[f"{path}/bias"], padding=kernel.shape[-1] // 2)
-
     def block(features: Any, path: str, index: int) -> Any:
-        features, norm = convolve(features, f"{path}convolution{index}"), f"{path}norm{index}"
-        return functional.batch_norm(features, None, None, held[f"{norm}/scale"], held[f"{norm}/bias"], training=True).relu()
+        return held.normalise(held.convolve(features, f"{path}convolution{index}"), f"{path}norm{index}").relu()
 
     def encoded() -> tuple[dict[int, Any], Any]:
         features, skips = (given - 0.45) / 0.25, {}
@@ -94,14 +78,14 @@ def twin(torch: Any, name: str, weights: dict[str, np.ndarray], arrays: dict[str
         features = encoded()[1]
         for index in range(3):
             features = functional.interpolate(block(features, "reader/", index), scale_factor=2, mode="nearest")
-        return (weight * (convolve(features, "reader/last").sigmoid() - image) ** 2).mean()
+        return (weight * (held.convolve(features, "reader/last").sigmoid() - image) ** 2).mean()
 
     def segmenter() -> Any:
         skips, features = encoded()
         for stride in (4, 2, 1):
-            features = functional.conv_transpose2d(features, held[f"reader/up{stride}/kernel"], held[f"reader/up{stride}/bias"], stride=2)
+            features = held.transpose(features, f"reader/up{stride}")
             features = block(torch.cat([skips[stride], features], dim=1), f"reader/level{stride}/", 0)
-        return functional.cross_entropy(convolve(features, "reader/logits1"), label)
+        return functional.cross_entropy(held.convolve(features, "reader/logits1"), label)
 
     loss = denoiser if name == "denoiser" else segmenter
-    return torch.compile(loss) if form == "compiled" else loss, list(held.values())
+    return torch.compile(loss) if form == "compiled" else loss, list(held.tensors.values())

@@ -3,18 +3,28 @@ import functools
 import json
 
 import pytest
+import torch
 
+from aeseg.methods import fcmae, spark
 from aeseg.models import layers
-from aeseg.models.encoders import convnet
+from aeseg.models.encoders import convnet, mit
+from aeseg.spec import spec
 from aeseg.types import UserError
 from experiments import bench
-from experiments.benches import convolutional, mae, small
+from experiments.benches import convolutional, inference, mae, published, sparse
+
+
+@pytest.fixture(autouse=True)
+def _few_rows_in_eager_form(monkeypatch):
+    """Batches of two images, and the first of PyTorch's forms: compiling takes long."""
+    for module in set(bench.MODULES.values()):
+        monkeypatch.setattr(module, "NETWORKS", {name: (size, min(rows, 2)) for name, (size, rows) in module.NETWORKS.items()})
+        if hasattr(module, "FORMS"):
+            monkeypatch.setattr(module, "FORMS", module.FORMS[:1])
 
 
 @pytest.mark.parametrize(("name", "form"), [("autoencoder", "fast"), ("unet", "fast"), ("unet", "plain")])
 def test_convolutional_networks_do_the_same_arithmetic_in_pytorch(monkeypatch, name, form):
-    import torch
-
     small = {"autoencoder": {"widths": (4, 4, 6)}, "unet": {"widths": (4, 4, 6, 6), "convolutions": 2, "bottleneck": 8}}[name]
     monkeypatch.setattr(convnet, "recipe", lambda size: convnet.spec(convnet.ConvNet, **small))
     row = bench.measured(torch, name, 16, 1, form)  # raises when the losses differ
@@ -24,24 +34,71 @@ def test_convolutional_networks_do_the_same_arithmetic_in_pytorch(monkeypatch, n
 
 
 @pytest.mark.parametrize("name", ["denoiser", "segmenter"])
-def test_the_default_networks_do_the_same_arithmetic_in_pytorch(monkeypatch, name):
-    import torch
-
-    monkeypatch.setattr(small, "FORMS", small.FORMS[:1])
-    monkeypatch.setattr(small, "BATCHES", {"denoiser": 2, "segmenter": 2})
+def test_the_default_networks_do_the_same_arithmetic_in_pytorch(name):
     row = bench.measured(torch, name, 16, 1, "fast")  # raises when the losses differ
     assert row["batch"] == 2
     assert row["torch_format"] == "channels_last"
 
 
-def test_mae_does_the_same_arithmetic_in_transformers(monkeypatch):
-    import torch
+@pytest.mark.parametrize("name", ["segnet", "densenet"])
+def test_published_networks_do_the_same_arithmetic_in_pytorch(monkeypatch, name):
+    encoder, head = published.recipes(name)
+    if name == "segnet":
+        encoder.widths, encoder.convolutions = (5, 6), (1, 1)
+    else:
+        encoder.update(depths=(1, 2, 2), growth=3, width=5)
+        head.update(depths=(2, 1), growth=3)
+    monkeypatch.setattr(published, "recipes", lambda name: (encoder, head))
+    assert bench.measured(torch, name, 21, 1, "fast")["batch"] == 2  # raises when the losses differ; poolings do not divide 21
 
+
+def test_fcmae_does_the_same_arithmetic_in_pytorch(monkeypatch):
+    node = fcmae.recipe("tiny")
+    node.encoder.depths = (1, 2)
+    monkeypatch.setattr(sparse, "networks", functools.partial(sparse.networks, node=node))
+    bench.measured(torch, "fcmae", 16, 1, "fast")  # raises when the losses differ
+
+
+def test_spark_does_the_same_arithmetic_in_pytorch(monkeypatch):
+    node = spark.recipe("resnet50")
+    node.encoder.update(widths=(4, 4, 5, 6), depths=(1, 2, 1, 1), stem=4)
+    node.decoder.width = 32
+    monkeypatch.setattr(sparse, "networks", functools.partial(sparse.networks, node=node))
+    bench.measured(torch, "spark", 96, 1, "fast")  # raises when the losses differ
+
+
+def test_mae_does_the_same_arithmetic_in_transformers(monkeypatch):
     monkeypatch.setattr(mae, "DECODER", {"width": 8, "depth": 1, "heads": 2})
     monkeypatch.setattr(mae, "networks", functools.partial(mae.networks, encoder="tiny", compiled=False))
     row = bench.measured(torch, "mae", 16, 1, "fast")  # raises when the losses differ
     assert row["torch_format"] == "eager"
     json.dumps(row)
+
+
+@pytest.mark.parametrize("name", ["unet-predict-2", "segnet-predict-1", "segformer-predict-2"])
+def test_predictions_do_the_same_arithmetic_in_pytorch(monkeypatch, name):
+    unet = spec(convnet.ConvNet, widths=(4, 4, 6, 6), convolutions=2, bottleneck=8)
+    basic, b0 = published.recipes("segnet"), mit.recipe("small")
+    basic[0].widths, basic[0].convolutions = (5, 6), (1, 1)
+    monkeypatch.setattr(convnet, "recipe", lambda size: unet)
+    monkeypatch.setattr(inference, "recipes", lambda name: basic)
+    monkeypatch.setattr(mit, "recipe", lambda size: b0)
+    monkeypatch.setitem(inference.NETWORKS, name, (180, 2))
+    monkeypatch.setitem(bench.MODULES, name, inference)
+    row = bench.measured(torch, name, 180 if name.startswith("segformer") else 90, 1, "fast")  # raises when the logits differ
+    assert 0 < row["loss"] < 100
+
+
+def test_memory_is_that_of_a_process_of_one_side(capsys, monkeypatch):
+    taken = []
+    monkeypatch.setattr(bench, "sides", lambda torch, *_: (lambda: taken.append("ours"), {"eager": lambda: taken.append("theirs")}))
+    for side in ("", "eager"):
+        bench.stepped("unet", 16, "fast", side)
+        assert 0.05 < float(capsys.readouterr().out) < 30
+    assert taken == ["ours"] * 3 + ["theirs"] * 3
+    monkeypatch.setattr(bench.sys, "executable", "/bin/echo")
+    monkeypatch.setattr(bench.subprocess, "run", lambda command, **_: bench.subprocess.CompletedProcess(command, 0, "warning\n1.23456\n"))
+    assert bench.memory("unet", 16, "fast", "") == 1.235
 
 
 def test_losses_that_differ_are_an_error():
@@ -72,7 +129,7 @@ def test_without_pytorch_the_error_names_what_to_install(monkeypatch):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--networks=vgg", r"The networks are denoiser, segmenter, autoencoder, unet, mae; got 'vgg'"),
+        ("--networks=vgg", r"The networks are denoiser, segmenter, autoencoder, .*; got 'vgg'"),
         ("--form=slow", r"The forms are fast and plain; got 'slow'"),
         ("--pairs=0", r"at least one pair of steps; got --pairs=0"),
     ],
