@@ -154,7 +154,16 @@ def stepped(name: str, size: int, form: str, side: str) -> None:
     step = candidates[side] if side else ours
     for _ in range(CHECKED):
         step()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
+    print(peak() / 1e9)
+
+
+def peak() -> int:
+    """Return the largest resident memory of this process, in bytes; Linux's ru_maxrss is at least that of the process that started it."""
+    try:
+        with open("/proc/self/status") as file:
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def jax_step(loss: Callable[[Any], jax.Array], params: Any, rate: float) -> Callable[[], float]:
