@@ -226,12 +226,23 @@ def image_gradient(
 
 
 def depthwise_convolution(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c"]) -> Float[Array, "b h w c"]:
-    """Convolve each channel with its own kernel of odd size (SAME), as shifted products, which XLA fuses into one loop."""
-    (_, h, w, _), (height, width, _) = image.shape, kernel.shape
-    padded = jnp.pad(image, ((0, 0), (height // 2, height // 2), (width // 2, width // 2), (0, 0))).astype(jnp.float32)
-    taps = kernel.astype(jnp.float32)[:, :, None, None, None]
-    shifted = [padded[:, y : y + h, x : x + w] * taps[y, x] for y in range(height) for x in range(width)]
-    return sum(shifted[1:], shifted[0]).astype(image.dtype)
+    """Convolve each channel with its own kernel of odd size (SAME), as shifted products, which XLA fuses into one loop.
+
+    A scan over images, or over the halves of a single image, keeps this loop apart: XLA does not fuse the products if what follows, such
+    as a layer norm, reads their sum more than once, and stores each of them instead.
+    """
+    (b, h, w, c), (height, width, _) = image.shape, kernel.shape
+    bands = 1 if b > 1 else 2
+    rows = -(-h // bands)
+    sides = ((0, 0), (height // 2, height // 2 + bands * rows - h), (width // 2, width // 2), (0, 0))
+    padded, taps = jnp.pad(image, sides).astype(jnp.float32), kernel.astype(jnp.float32)
+
+    def convolved(index: Array) -> Array:
+        part = lax.dynamic_slice(padded, (index // bands, index % bands * rows, 0, 0), (1, rows + height - 1, padded.shape[2], c))[0]
+        shifted = [part[y : y + rows, x : x + w] * taps[y, x][None, None] for y in range(height) for x in range(width)]
+        return sum(shifted[1:], shifted[0]).astype(image.dtype)
+
+    return lax.map(convolved, jnp.arange(b * bands)).reshape(b, bands * rows, w, c)[:, :h]
 
 
 def depthwise_kernel_gradient(

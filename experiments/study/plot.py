@@ -4,6 +4,7 @@ Needs the extra `plot`.
 """
 
 import itertools
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,7 +36,8 @@ def write(path: str, paper: Any, found: Sequence[Mapping[str, Any]], images: int
 def draw(figure: Any, paper: Any, found: Sequence[Mapping[str, Any]], images: int = 0) -> None:
     """Draw the mean of the table's first metric, with its 95 % interval and the paper's number if there are any.
 
-    `images` is the number of labelled images of fraction 1; the axis then counts images instead of showing fractions.
+    `images` is the number of labelled images of fraction 1. If it is given, or if the rows' names count their labels (`8 labels`), the
+    axis counts images instead of showing fractions.
     """
     metric, *_ = summary.metrics(paper, found)
     lines = {line.row.name: line for line in summary.lines(paper, found, {}) if line.values[metric]}
@@ -43,7 +45,7 @@ def draw(figure: Any, paper: Any, found: Sequence[Mapping[str, Any]], images: in
         raise UserError(f"Nothing of {paper.TITLE!r} has been measured. Train it with --run, then draw it.")
     label = f"{metric.replace('_', ' ')}, {summary.unit(metric).name}"
     if shares := curves([line.row for line in lines.values()]):
-        _over_labels(figure, shares, lines, metric, label, images)
+        _over_labels(figure, shares, lines, metric, label, images or _all_images(shares))
     else:
         _bars(figure, lines, metric, label)
     said = (paper.TITLE, _seeds([line.values[metric] for line in lines.values()]))
@@ -60,6 +62,13 @@ def curves(rows: Sequence[Row]) -> dict[str, dict[float, str]]:
     if all(len(points) == 1 for points in groups.values()):
         return {}
     return {_shared_words(list(points.values())): dict(sorted(points.items())) for points in groups.values()}
+
+
+def _all_images(shares: Mapping[str, Mapping[float, str]]) -> int:
+    """Return the number of images of fraction 1, if every name counts its labels and all agree; else 0."""
+    named = [(share, re.search(r"\b([\d,]+) labels?\b", name)) for points in shares.values() for share, name in points.items()]
+    numbers = {round(int(match[1].replace(",", "")) / share) if match else 0 for share, match in named}
+    return numbers.pop() if len(numbers) == 1 else 0
 
 
 def _shared_words(names: Sequence[str]) -> str:

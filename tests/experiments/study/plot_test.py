@@ -67,7 +67,8 @@ def test_curves_are_drawn_over_the_label_fraction(tmp_path):
         assert f"<!-- {words} -->" in text
 
 
-def test_with_the_number_of_images_the_axis_counts_labelled_images():
+@pytest.mark.parametrize("images", [180, 0])
+def test_with_the_number_of_images_or_names_that_count_labels_the_axis_counts_labelled_images(images):
     """1, 4, 16 and 180 of 180 images, as `compare` names its rows; 4/180 of 180 is 4.000...1 without rounding."""
     counts = (1, 4, 16, 180)
     rows = tuple(
@@ -76,7 +77,7 @@ def test_with_the_number_of_images_the_axis_counts_labelled_images():
         for arm, compare in (("scratch", ""), ("spark", "scratch"))
     )
     figure = pytest.importorskip("matplotlib.figure").Figure(layout="constrained")
-    plot.draw(figure, *measured(rows), images=180)
+    plot.draw(figure, *measured(rows), images=images)
     for axes in figure.axes:
         assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "4", "16", "180"]
         assert axes.get_xlabel() == "labelled images"
