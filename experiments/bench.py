@@ -143,7 +143,7 @@ def sides(torch: Any, name: str, size: int, form: str) -> tuple[Callable[[], flo
 
 def memory(name: str, size: int, form: str, side: str) -> float:
     """Return the largest resident memory, in GB, of a process that takes steps of one side: ours (""), or a form of PyTorch."""
-    code = f"from experiments import bench; bench.stepped({name!r}, {size}, {form!r}, {side!r})"
+    code = f"from {__package__} import bench; bench.stepped({name!r}, {size}, {form!r}, {side!r})"
     finished = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return round(float(finished.stdout.splitlines()[-1]), 3)
 

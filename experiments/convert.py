@@ -20,6 +20,7 @@ from aeseg.importers import families
 from aeseg.runs import init
 from aeseg.runs import workdir as workdirs
 from aeseg.runs.data import SPLITS
+from aeseg.runs.run import has_head
 from aeseg.training import checkpoints as saved
 from aeseg.training.state import TrainState
 from aeseg.types import UserError
@@ -58,7 +59,7 @@ def from_foreign(path: str, workdir: str, data: str) -> int:
         raise UserError(f"{workdir} already has checkpoints. Set another --output, or remove it.")
     model = families.load(path)
     is_encoder = families.is_encoder(model.described)
-    segments = "head" in model.described
+    segments = has_head(model.described)
     config = cli.load_config(data or ("segment" if segments else "pretrain"))
     with config.unlocked():
         config.method = ConfigDict({"encoder": model.described}) if is_encoder else model.described

@@ -1,6 +1,6 @@
 """Pretrain an autoencoder on unlabelled images.
 
-python -m experiments.pretrain                                        generated scenes, about four minutes on two cores
+python -m experiments.pretrain                                        generated scenes, about three minutes on two cores
 python -m experiments.pretrain --config=camvid_small --workdir=runs/x  another config file (experiments/configs/*.py)
 python -m experiments.pretrain --config.optimiser.learning_rate=3e-4   any field of the config
 python -m experiments.pretrain --config=pretrain:masked --init=vit-mae  warm start from another run or a Hugging Face directory
@@ -14,6 +14,7 @@ import jax
 
 from aeseg import spec
 from aeseg.runs import init, prior
+from aeseg.runs.run import check_command
 from aeseg.runs.train import report, train
 
 from .console import cli
@@ -28,13 +29,14 @@ def run(argv: Sequence[str]) -> int:
         config="pretrain",
         workdir=("", "folder of the run; default runs/<config>"),
         minutes=(0.0, "minutes of training, after which the run saves and stops; 0: no limit"),
-        data=("", "data description that `inspect` wrote; replaces the config's data"),
+        data=("", "data description that `inspect` wrote, or a source of aeseg/data/sources (arrays); replaces the config's data"),
         init=(
             "",
             "initial weights of the encoder, and of the decoder if the method is the same: a workdir or a Hugging Face directory; of "
             "maskgit: the workdir of the quantised autoencoder",
         ),
     )
+    check_command(flags.config, "pretrain")
     process.start(trains=True)
     if prior.is_prior(flags.config):
         weights = prior.weights(flags.config, flags.init)

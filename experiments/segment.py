@@ -16,6 +16,7 @@ import jax
 
 from aeseg import spec
 from aeseg.runs import init, transfer
+from aeseg.runs.run import check_command
 from aeseg.runs.train import report, train
 
 from .console import cli
@@ -30,12 +31,13 @@ def run(argv: Sequence[str]) -> int:
         config="segment",
         workdir=("", "folder of the run; default runs/<config>"),
         minutes=(0.0, "minutes of training, after which the run saves and stops; 0: no limit"),
-        data=("", "data description that `inspect` wrote; replaces the config's data"),
+        data=("", "data description that `inspect` wrote, or a source of aeseg/data/sources (arrays); replaces the config's data"),
         init=(
             "",
             "initial weights of the encoder (transfer=continue: all weights): a workdir, its checkpoints, or a Hugging Face directory",
         ),
     )
+    check_command(flags.config, "segment")
     process.start(trains=True)
     config = flags.config
     weights = init.weights(config, flags.overrides, flags.init, transfer.taken(config.transfer)) if flags.init else None

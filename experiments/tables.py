@@ -240,14 +240,18 @@ def _with_parts(text: str) -> str:
 
 
 def _not_shown() -> list[str]:
-    """Return the measured rows that no table shows, because the row was removed or changed."""
+    """Return the measured rows that no table shows with all their seeds, because the table or the row was removed or changed."""
     lost = []
-    for name in spec.names(papers.__name__):
-        paper = spec.module(papers.__name__, name)
-        scales = {row.scale for row in paper.ROWS}
-        shown = {line["row"] for scale in scales for line in measurements.current(name, papers.at_scale(paper, scale))}
-        lost += [f"{name}: {row}" for row in dict.fromkeys(line["row"] for line in measurements.lines(name)) if row not in shown]
+    for name in measurements.tables():
+        paper = spec.module(papers.__name__, name) if name in spec.names(papers.__name__) else None
+        scales = {row.scale for row in paper.ROWS} if paper else set()
+        shown = {(line["row"], line["seed"]) for scale in scales for line in measurements.current(name, papers.at_scale(paper, scale))}
+        lost += [f"{name}: {row}" for row in dict.fromkeys(row for row, seed in _measured(name) if (row, seed) not in shown)]
     return lost
+
+
+def _measured(table: str) -> list[tuple[str, int]]:
+    return [(line["row"], line["seed"]) for line in measurements.lines(table)]
 
 
 def _with_results(text: str) -> str:

@@ -262,7 +262,7 @@ def check_source(source: Any) -> None:
 
 def _check_record(record: dict[str, Any], classes: tuple[Any, ...]) -> None:
     assert isinstance(record["name"], str)
-    assert record["image"].dtype == np.uint8
+    assert record["image"].dtype in (np.uint8, np.uint16)
     assert record["image"].ndim == 3
     assert ("label" in record) == bool(classes), "labels and classes come together"
     size = record["image"].shape[:2]

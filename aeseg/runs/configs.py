@@ -15,7 +15,7 @@ from aeseg import spec
 from aeseg.methods.segmenter import Segmenter
 from aeseg.models import neck as necks
 from aeseg.runs.data import SPLITS, Data
-from aeseg.runs.run import Run, is_segmenter
+from aeseg.runs.run import Run, has_head, is_segmenter
 from aeseg.spec import names, recipe
 from aeseg.training.optimiser import adamw
 from aeseg.types import UserError
@@ -30,7 +30,7 @@ def number(value: int | float) -> FieldReference:
 
 def run_config(method: ConfigDict, data: ConfigDict, **fields: Any) -> ConfigDict:
     """Return the config of a run whose parts follow its `dtype`, whose head follows the method's `classes`, with the method's metric."""
-    metric = "mean_iou" if "head" in method else "loss"
+    metric = "mean_iou" if has_head(method) else "loss"
     method = method.copy_and_resolve_references()  # it may be part of another config and follow its references
     config = spec.spec(Run, method=method, data=data, **{"best": metric, **fields})
     spec.follow(config.method, "dtype", config.get_ref("dtype"))
@@ -84,7 +84,7 @@ def method_config(argument: str, classes: int = 2, encoder: ConfigDict | None = 
     method = recipe(METHODS, name, "small" if kind else size)
     if kind and "encoder" not in method:
         raise UserError(f"{name} takes its encoder from --init; got {argument!r}. Write {name}.")
-    if "head" in method:
+    if has_head(method):
         method.classes = classes
     if encoder is not None and (kind or _takes(method, encoder)):
         if method.get("encoder", {}).get("has_mask_token"):

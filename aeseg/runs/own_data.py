@@ -1,6 +1,7 @@
 """Configs on your own images, as `inspect` described them."""
 
 import dataclasses
+import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -33,6 +34,24 @@ def use_data(config: ConfigDict, description: Mapping[str, Any]) -> None:
         for name in Data.DESCRIPTIONS:
             config.data[name] = spec.from_json(spec.to_json(ConfigDict(described[name])))
     follow_images(config)
+
+
+def use_source(config: ConfigDict, words: str) -> None:
+    """Set a config's data to a source of aeseg/data/sources, `<file>[,<size>]`: its recipe, with `split` for each split.
+
+    A config that pretrains reads only images, if the source has `images_only`. `follow_images` does the rest, after the command line.
+    """
+    file, _, size = words.partition(",")
+    source = spec.recipe("aeseg.data.sources", file, size or "small")
+    fields = inspect.signature(spec.resolve(source.target)).parameters
+    if "split" not in fields:
+        raise UserError(f"--data names sources with a field `split`; {file} has none, so its splits would share images. Add the field.")
+    if "images_only" in fields:
+        source.images_only = not is_segmenter(config)
+    with config.unlocked():
+        config.data.source = source
+        for split in SPLITS:
+            config.data[split] = ConfigDict({"split": split})
 
 
 def images_alone(description: Mapping[str, Any]) -> dict[str, Any]:

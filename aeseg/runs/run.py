@@ -235,4 +235,17 @@ def freezes_encoder(config: Any) -> bool:
 
 def is_segmenter(config: Any) -> bool:
     """Return whether a config of a `Run` trains a segmenter (with the command `segment`); otherwise it pretrains."""
-    return "head" in config["method"]
+    return has_head(config["method"])
+
+
+def has_head(method: Any) -> bool:
+    """Return whether the config of a method describes a segmenter."""
+    return "head" in method
+
+
+def check_command(config: Any, command: str) -> None:
+    """Raise UserError if a config of a `Run` is for the other one of the commands `pretrain` and `segment`."""
+    right = "segment" if is_segmenter(config) else "pretrain"
+    if command != right:
+        kind = config["method"]["target"].rpartition(":")[2]
+        raise UserError(f"{command} got a config that {right}s: its method is {kind}. Use {right}, or name another --config.")

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from aeseg import files, jsonlines, spec
 from aeseg.data import files as data_files
 from aeseg.runs.data import SPLITS, split_config
-from aeseg.runs.run import LARGER_IS_BETTER, Run, freezes_encoder
+from aeseg.runs.run import LARGER_IS_BETTER, Run, freezes_encoder, is_segmenter
 from aeseg.training import checkpoints as saved
 from aeseg.training import state as states
 from aeseg.training.stored import saved_steps
@@ -47,10 +47,10 @@ def comparable(config: Any) -> dict[str, Any]:
         node.pop(last, None)
     if not freezes_encoder(fields) or "patch" in fields["method"]["encoder"]:  # a ViT has no batch norm
         fields.pop("statistics", None)  # changes no number
-    if "head" not in fields["method"] or "positions" not in fields["method"]["encoder"]:
+    if not is_segmenter(fields) or "positions" not in fields["method"]["encoder"]:
         fields.pop("position_tables", None)  # changes no number
     if not fields.get("best"):
-        fields["best"] = "mean_iou" if "head" in fields["method"] else "loss"
+        fields["best"] = "mean_iou" if is_segmenter(fields) else "loss"
     return fields
 
 

@@ -10,6 +10,7 @@ from aeseg import spec
 from aeseg.importers import families
 from aeseg.runs import configs
 from aeseg.runs.example import decoder_channels
+from aeseg.runs.run import has_head
 from aeseg.spec import recipe
 from aeseg.types import UserError
 
@@ -69,7 +70,7 @@ def chosen(methods: str, public: Sequence[str], statistics: dict[str, Any], chan
     known: dict[str, str] = {}
     for word in methods.split():
         method = configs.method_config(word)
-        if "head" in method:
+        if has_head(method):
             raise UserError(f"Expected autoencoders; {word!r} is a head. Set --arms, for example --arms={DEFAULT!r}.")
         if "encoder" not in method:
             raise UserError(f"Expected autoencoders; {word!r} trains no encoder. Set --arms, for example --arms={DEFAULT!r}.")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from aeseg import files
 from aeseg.inference import draw
 from aeseg.types import UserError
 
@@ -28,7 +29,8 @@ def curves(path: str, points: Sequence[Point]) -> None:
         axes.set(xlabel="bits per pixel (real files)", ylabel=label, xscale="log")
         axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path)
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, format=path.rpartition(".")[2])
 
 
 def comparison(path: str, examples: Sequence[Mapping[str, Any]], points: Sequence[Point], networks: Sequence[str]) -> None:

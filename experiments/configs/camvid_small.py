@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from aeseg.data.published import camvid_splits
 from aeseg.data.transforms import HorizontalFlip, RandomResizedCrop, Resize
 from aeseg.runs.configs import data_config, encoder_of, file_of, method_config, number, run_config, warm_adamw
+from aeseg.runs.run import has_head
 from aeseg.spec import spec
 
 ARGUMENTS = ("denoising", "reconstruction", "masked", "simmim", "fcmae", "spark", "unet", "unet,vit", "unet,convnextv2", "upernet,vit")
@@ -22,7 +23,7 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     With `vit` (patch 8) a neck makes strides 1, 2, 4 and 8; `--init` brings its own ViT size.
     """
     method = method_config(argument, classes=11)
-    segments, encoder = "head" in method, file_of(encoder_of(method))
+    segments, encoder = has_head(method), file_of(encoder_of(method))
     steps = number(600)
     return run_config(
         method,

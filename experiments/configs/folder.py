@@ -23,6 +23,7 @@ from aeseg.data.transforms import HorizontalFlip, RandomCrop, RandomScale
 from aeseg.runs import own_data
 from aeseg.runs.configs import data_config, encoder_of, file_of, method_config, number, run_config, warm_adamw
 from aeseg.runs.data import SPLITS
+from aeseg.runs.run import has_head
 from aeseg.spec import recipe, spec
 
 ARGUMENTS = ("denoising", "unet", "masked", "upernet,vit", "fcmae", "multimodal", "fusion", "vote")
@@ -34,7 +35,7 @@ FIXED = ("vit", "dense")
 def get_config(argument: str = "denoising") -> ConfigDict:
     """Return the config of an autoencoder (pretrains) or a head (segments); see `method_config`."""
     method = method_config(argument, classes=2, encoder=recipe("aeseg.models.encoders", "convnet"))
-    segments, encoder = "head" in method, file_of(encoder_of(method))
+    segments, encoder = has_head(method), file_of(encoder_of(method))
     labels = {"class_table": MASK_CLASSES, "images_only": not segments}
     splits = {split: spec(Folder, root="data/folder", split=split, **labels) for split in SPLITS}
     crops = (spec(RandomScale, low=0.8, high=1.25), spec(RandomCrop, height=128, width=128))  # at the images' own scale
@@ -48,7 +49,7 @@ def get_config(argument: str = "denoising") -> ConfigDict:
         batch_size=16,
         window=(128, 128),
         enlarge=segments and larger,
-        optimiser=warm_adamw(1e-3, steps),
+        optimiser=warm_adamw(4e-3 if segments and encoder == "convnet" else 1e-3, steps),
         next="" if segments else following,
     )
 

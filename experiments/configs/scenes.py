@@ -12,6 +12,7 @@ from aeseg.data.planes import DropModalities
 from aeseg.data.sources.scenes import CLASSES, Scenes
 from aeseg.data.transforms import HorizontalFlip
 from aeseg.runs.configs import data_config, encoder_of, method_config, number, run_config, warm_adamw
+from aeseg.runs.run import has_head
 from aeseg.spec import recipe, spec
 
 ARGUMENTS = (
@@ -45,7 +46,7 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     mirrored = () if fuses or caption or sound else (spec(HorizontalFlip),)
     drop = (spec(DropModalities, keys=("image", *dropped)),) if dropped else ()
     data = data_config(splits, transforms=(*mirrored, *drop))
-    if "head" in method:
+    if has_head(method):
         steps, rate = number(1600), 2e-3 if "patch" in method.encoder else 4e-3
         data.fraction = LABELLED
         return run_config(

@@ -82,13 +82,16 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
     for name, (default, text) in options.items():
         define[type(default)](name, default, text, flag_values=values)
     absl_flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=values)
-    argv, node, module, config_name = list(argv), None, None, ""
+    argv, node, module, config_name, by_name = list(argv), None, None, "", False
     if config:
         config_name, argv = taken(argv, "config", config)
         node, module = _loaded(config_name)
         if "data" in options:
             path, _ = taken(argv, "data", "")
-            if path:
+            by_name = path.partition(",")[0] in spec.names("aeseg.data.sources")
+            if by_name:
+                own_data.use_source(node, path)
+            elif path:
                 own_data.use_data(node, description.read(path))
         window = tuple(node.get("window", ()))
         argv = [_current(word, node) for word in argv]
@@ -116,7 +119,9 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
         overrides = config_flags.get_override_values(values["config"])
         if "window" in overrides:
             configs.follow_window(values.config, window)
-        if not parsed.get("data") and hasattr(module, "complete"):
+        if by_name:
+            own_data.follow_images(values.config, overrides)
+        elif not parsed.get("data") and hasattr(module, "complete"):
             module.complete(values.config, overrides)  # fields of a config file that depend on the command line
         parsed |= {"config": values.config, "config_name": config_name, "overrides": overrides}
     return SimpleNamespace(**parsed)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO, TypeVar
 
+from aeseg import files
 from aeseg.types import UserError
 
 Task, Result = TypeVar("Task"), TypeVar("Result")
@@ -139,8 +140,7 @@ def timed(run: Callable[[], object], path: str) -> float:
         run()
     finally:
         if os.path.isdir(os.path.dirname(path)):
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(f"{time.perf_counter() - began:.3f}\n")
+            files.append(path, f"{time.perf_counter() - began:.3f}\n".encode())
     return seconds(path)
 
 

@@ -17,6 +17,7 @@ from aeseg.inference.measures import Measure
 from aeseg.runs import evaluations
 from aeseg.runs import scores as scoring
 from aeseg.runs import workdir as workdirs
+from aeseg.runs.run import is_segmenter
 from aeseg.types import IGNORE, Class, UserError
 
 from . import intervals, pictures
@@ -81,7 +82,7 @@ class RunPage:
     @property
     def segments(self) -> bool:
         """Return whether the run trains a segmenter."""
-        return "head" in self.config["method"]
+        return is_segmenter(self.config)
 
 
 def gather(

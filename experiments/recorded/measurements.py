@@ -12,6 +12,11 @@ from .rows import Row
 RESULTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "results")
 
 
+def tables() -> list[str]:
+    """Return the names of the tables with results."""
+    return sorted(name.removesuffix(".jsonl") for name in os.listdir(os.path.join(RESULTS, "configs")) if name.endswith(".jsonl"))
+
+
 def lines(table: str) -> list[dict[str, Any]]:
     """Return the results of a table, oldest first.
 

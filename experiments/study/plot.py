@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aeseg import files
 from aeseg.types import UserError
 
 from ..console import cli
@@ -30,7 +31,8 @@ def write(path: str, paper: Any, found: Sequence[Mapping[str, Any]], images: int
     if not path.endswith(tuple(f".{kind}" for kind in figure.canvas.get_supported_filetypes())):
         raise UserError(f"Expected a path that ends in .png, .svg or .pdf; got {path!r}. Set --plot.")
     draw(figure, paper, found, images)
-    figure.savefig(path)
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, format=path.rpartition(".")[2])
 
 
 def draw(figure: Any, paper: Any, found: Sequence[Mapping[str, Any]], images: int = 0) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -47,6 +48,22 @@ def pretrained(run, tmp_path_factory):
     decoder = "--config.method.decoder.widths=(8,4)"
     assert run(pretrain, "--config=folder", decoder, f"--workdir={workdir}") == 0
     return workdir
+
+
+def test_a_run_from_before_a_field_was_renamed_resumes_bit_for_bit(run, tmp_path):
+    """The earlier version called `transfer` `freeze`, and wrote no target at the top."""
+    flags = ("--config=folder", "--config.method.decoder.widths=(8,4)", "--config.save_every=1", "--config.keep=2")
+    for name in ("whole", "resumed"):
+        assert run(pretrain, *flags, f"--workdir={tmp_path / name}") == 0
+    workdir = tmp_path / "resumed"
+    old = json.loads((workdir / "config.json").read_text())
+    old["freeze"] = old.pop("transfer")
+    del old["target"], old["data"]["target"]
+    (workdir / "config.json").write_text(json.dumps(old))
+    shutil.rmtree(workdir / "checkpoints" / "2")
+    assert run(pretrain, *flags, f"--workdir={workdir}") == 0
+    assert (workdir / "checkpoints" / "2").exists()
+    assert same(*(encoder(tmp_path / name) for name in ("whole", "resumed")))
 
 
 def encoder(workdir):

@@ -1,5 +1,6 @@
 """Contact sheet: images with overlaid labels, the rarest classes first."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from aeseg import files
 from aeseg.types import IGNORE, Class, UserError
 
 CELL = 192
@@ -29,7 +31,8 @@ def write(path: Path, source: Any, order: Iterable[int], most: int = 30) -> int:
             continue
         cells.append(cell(record, source.classes))
     if cells:
-        Image.fromarray(grid(cells)).save(path)
+        with files.replacing(os.fspath(path)) as temporary:
+            Image.fromarray(grid(cells)).save(temporary, "png")
     return len(cells)
 
 

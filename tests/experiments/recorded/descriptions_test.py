@@ -1,6 +1,7 @@
 """experiments/recorded/descriptions.py: recorded results survive a refactoring, but not a changed row."""
 
 import json
+import shutil
 import sys
 import types
 
@@ -35,9 +36,16 @@ def recorded():
     return shown
 
 
+def assert_every_line_is_shown():
+    shown = dict.fromkeys((table for table, _ in TABLES), 0)
+    for (table, _), rows in recorded().items():
+        shown[table] += len(rows)
+    assert shown == {table: len({(line["row"], line["seed"]) for line in measurements.lines(table)}) for table in shown}
+
+
 @pytest.fixture
 def refactored(monkeypatch):
-    """Refactor: add a default to Segmenter, move UNetHead to another module, and rename a field of Run."""
+    """Refactor: add a default to Segmenter, and move UNetHead to another module."""
 
     class Segmenter(segmenter.Segmenter):
         sharpen: float = 0.0
@@ -63,10 +71,31 @@ def test_every_recorded_row_of_every_table_is_still_shown_after_a_refactoring(re
     described = method_config("unet")
     assert described.sharpen == 0.0
     assert described.head.target == "aeseg.models.heads.contracting:UNetHead"
-    shown = dict.fromkeys((table for table, _ in TABLES), 0)
-    for (table, _), rows in recorded().items():
-        shown[table] += len(rows)
-    assert shown == {table: len({(line["row"], line["seed"]) for line in measurements.lines(table)}) for table in shown}
+    assert_every_line_is_shown()
+
+
+def test_every_recorded_row_is_still_shown_after_a_field_was_renamed(tmp_path, monkeypatch):
+    """As if ConvNet's `widths` had another name when the results were recorded."""
+    convnet = "aeseg.models.encoders.convnet:ConvNet"
+    shutil.copytree(measurements.RESULTS, tmp_path / "results", ignore=shutil.ignore_patterns("pictures"))
+    renamed = 0
+
+    def old(node):
+        nonlocal renamed
+        if node.get("target") == convnet and "widths" in node:
+            renamed += 1
+            node = {"channels_of_levels" if name == "widths" else name: value for name, value in node.items()}
+        return node
+
+    for path in (tmp_path / "results" / "configs").iterdir():
+        lines = [json.loads(line, object_hook=old) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert renamed > 100
+    monkeypatch.setattr(measurements, "RESULTS", str(tmp_path / "results"))
+    assert not measurements.current("drive", spec.module("experiments.papers", "drive")), "no row has the recorded field"
+    monkeypatch.setitem(renames.FIELDS, convnet, {"channels_of_levels": "widths"})
+    descriptions.forget()
+    assert_every_line_is_shown()
 
 
 def test_a_workdir_from_before_a_refactoring_belongs_to_the_same_run(tmp_path, refactored):
