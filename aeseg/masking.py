@@ -22,6 +22,8 @@ class Random:
     """Hides round(ratio * n) of the n units, chosen uniformly (He et al. 2022, section 3, "Masking"); SparK's code rounds so, too.
 
     As in the paper's code, the visible units have the smallest of n uniform random numbers.
+
+    ratio   fraction of hidden units
     """
 
     ratio: float = 0.75

@@ -21,7 +21,7 @@ from aeseg.data.inspection import report
 from aeseg.data.sources.folder import Folder
 from aeseg.types import UserError
 
-from .console import cli
+from .console import cli, helps
 
 NOT_ASKED = ("root", "split", "splits", "split_seed", "group_by", "part", "list_file")
 ANSWERS = tuple(field.name for field in dataclasses.fields(Folder) if field.name not in NOT_ASKED)
@@ -30,6 +30,7 @@ ANSWERS = tuple(field.name for field in dataclasses.fields(Folder) if field.name
 
 def run(argv: Sequence[str]) -> int:
     """Inspect a folder; return the exit code."""
+    meanings = helps.documented(Folder)
     flags = cli.parse(
         argv,
         __doc__,
@@ -38,7 +39,7 @@ def run(argv: Sequence[str]) -> int:
         output=("", "folder for the results; default inspections/<name of the folder>"),
         seconds=(60.0, "seconds for reading pixels"),
         seed=(0, "seed of the splits"),
-        **{name: ("", f"{name} of the data (aeseg/data/sources/folder.py); default: a guess") for name in ANSWERS},
+        **{name: ("", f"{meanings[name]} (default: a guess)") for name in ANSWERS},
     )
     root = flags.folder
     if not root:

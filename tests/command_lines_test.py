@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 from aeseg import spec
+from aeseg.runs.run import is_segmenter
 from experiments import configs
 from experiments.console import cli
 from tests.imports_test import ROOT
@@ -49,6 +50,15 @@ def next_lines():
             config = module.get_config(argument) if argument else module.get_config()
             if " " in config.next:
                 yield f"{name}:{argument}", f"./launch.sh {config.next} --init=runs/{name}"
+
+
+@pytest.mark.parametrize("name", spec.names(configs.__name__))
+def test_the_next_command_of_every_config_names_a_config_that_loads(name):
+    module = spec.module(configs.__name__, name)
+    for argument in getattr(module, "ARGUMENTS", ("",)):
+        config = module.get_config(argument) if argument else module.get_config()
+        if config.next and " " not in config.next:
+            assert is_segmenter(cli.load_config(config.next)) != is_segmenter(config)
 
 
 def shown():

@@ -19,6 +19,8 @@ class PhotometricJitter:
     The first three are factors drawn from 1 - value to 1 + value.  The hue turns by at most the fraction `hue` of the colour circle.
     Contrast changes around the image's mean grey.  Saturation and hue change only images with 3 channels.
     16-bit images become 8-bit images.
+
+    brightness, contrast, saturation   largest deviation of the factor from 1
     """
 
     brightness: float = 0.25

@@ -132,7 +132,7 @@ class Pad:
 
 @dataclass(frozen=True)
 class PadToMultiple:
-    """Pad with 0 and IGNORE at the bottom and right, to the next multiple (such as the encoder's coarsest stride)."""
+    """Pad with 0 and IGNORE at the bottom and right, to the next `multiple` (such as the encoder's coarsest stride)."""
 
     multiple: int
 

@@ -32,6 +32,8 @@ class FiniteScalar(nn.Module):
     Tanh bounds channel i, which is rounded to `levels[i]` integers and divided by floor(levels / 2).  The codebook consists of all
     combinations and has no parameters.  Deviation: the shift of even levels is atanh(0.5 / half), which maps 0 to 0; the paper's listing
     has tan.
+
+    levels   number of levels of each channel
     """
 
     levels: tuple[int, ...] = (8, 5, 5, 5)

@@ -206,7 +206,7 @@ class _Report:
         numbers = {name: float(mean.total) / float(mean.weight) if mean.weight else 0.0 for name, mean in total.items()}
         at = rows[-1][0]
         losses = [(at, float(terms["loss"].total)) for (at, _), terms in zip(rows, values, strict=True) if terms["loss"].weight]
-        for line in self._spikes.told(losses):
+        for line in self._spikes.messages(losses):
             self._log.say(line)
         self._log.write(at, {**numbers, "learning_rate": float(self._run.optimiser.learning_rate(at - 1))}, "train/")
         self._log.progress(at, {name: value for name, value in numbers.items() if name != "gradient_norm"})

@@ -84,7 +84,7 @@ class Spikes:
         self._factor, self._least = factor, least
         self._last: deque[float] = deque(maxlen=window)
 
-    def told(self, steps: Iterable[tuple[int, float]]) -> list[str]:
+    def messages(self, steps: Iterable[tuple[int, float]]) -> list[str]:
         """Return one line for each (step, loss) that is a spike."""
         lines = []
         for step, loss in steps:

@@ -6,7 +6,9 @@ by path patterns (`encoder/*`); see `aeseg.tree.matches`.  All take
 clip          largest global norm of the gradient; 0: any
 layer_decay   below 1, scales the learning rate of layer l of L by layer_decay^(L-l) (Bao et al. 2022; aeseg/training/layer_decay.py)
 rates         factors of the learning rate by path: (("encoder/*", 0.1),), (("*bias", 2.0),) (aeseg/training/rates.py)
-freeze        frozen paths; with thaw=(n, m) their learning rate rises linearly from step n to its full value at step m (LP-FT)
+freeze        frozen paths
+thaw          (n, m): the learning rate of the frozen paths rises linearly from step n to its full value at step m (LP-FT)
+momentum      decay of the running mean of the updates
 """
 
 import functools
@@ -80,8 +82,19 @@ def adamw(
 ) -> Optimiser:
     """AdamW (Loshchilov & Hutter 2019, algorithm 2): weight decay is decoupled from the gradient and scales with the schedule.
 
-    The weight decay grows by the factor `weight_decay_growth` along half a cosine (Caron et al. 2021).  With weight_decay 0 this is
-    Adam (Kingma & Ba 2015).
+    With weight_decay 0 this is Adam (Kingma & Ba 2015).
+
+    learning_rate   largest learning rate, after the warm-up
+    steps           length of the schedule in steps
+    warmup          steps in which the learning rate rises linearly from 0
+    schedule        constant | cosine | polynomial | exponential, after the warm-up (aeseg/training/schedules.py)
+    end             learning rate at the end of the schedule, as a fraction of the largest
+    power           exponent of the polynomial schedule
+    b1, b2          decay of the running means of the gradient and of its square
+    epsilon         is added to the root of the mean square
+    weight_decay    fraction of a parameter that a step at learning rate 1 removes
+    weight_decay_growth   factor by which the weight decay grows along half a cosine (Caron et al. 2021)
+    no_decay        paths of the parameters without weight decay
     """
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [
@@ -109,7 +122,10 @@ def sgd(
     thaw: Sequence[int] = (),
     rates: Rates = (),
 ) -> Optimiser:
-    """Stochastic gradient descent with momentum.  Weight decay is added to the gradient, before the momentum, as in Caffe and torch."""
+    """Stochastic gradient descent with momentum.  Weight decay is added to the gradient, before the momentum, as in Caffe and torch.
+
+    nesterov   look ahead along the momentum (Nesterov 1983; Sutskever et al. 2013)
+    """
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [_decay(weight_decay, no_decay), optax.trace(momentum, nesterov)]
     return _assembled(core, rate, clip, layer_decay, Stillness(freeze, thaw), rates)
@@ -137,6 +153,8 @@ def rmsprop(
 
     epsilon is under the root, as in Lasagne (torch adds it to the root).  Weight decay is added to the gradient, before the mean
     square, as in Lasagne's recipes and in torch.  Lasagne's penalty c * sum(w^2) is a `weight_decay` of 2c.
+
+    decay   of the running mean of the squared gradient
     """
     rate = learning_rate_schedule(learning_rate, steps, warmup, schedule, end, power)
     core = [_decay(weight_decay, no_decay), optax.scale_by_rms(decay, epsilon)]

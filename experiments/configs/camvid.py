@@ -23,14 +23,14 @@ TRAINING_IMAGES = 367
 def get_config(argument: str = "denoising") -> ConfigDict:
     """Return the config of an autoencoder (pretrains), or of `unet` (segments)."""
     segments = argument in names("aeseg.models.heads")
-    encoder = spec(ConvNet, widths=(64, 128, 256), convolutions=2, bottleneck=512, norm="batch", use_bias=False, mean=(0.4,), std=(0.25,))
+    encoder = spec(ConvNet, convolutions=2, bottleneck=512, norm="batch", use_bias=False, mean=(0.4,), std=(0.25,))
     if segments:
         method = segmenter_config(spec(UNetHead, classes=11, norm="batch", use_bias=False), encoder, 11)
     else:
         method = recipe("aeseg.methods", argument)
         method.encoder = encoder
-        method.decoder = spec(ConvolutionalDecoder, widths=(256, 128, 64), norm="batch")
-    cut = (spec(RandomScale, low=0.5, high=2.0), spec(RandomCrop, height=360, width=480))
+        method.decoder = spec(ConvolutionalDecoder, norm="batch")
+    cut = (spec(RandomScale), spec(RandomCrop, height=360, width=480))
     epochs, batch = number(300), number(12)
     steps = epochs * TRAINING_IMAGES // batch
     return run_config(

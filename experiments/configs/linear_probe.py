@@ -17,7 +17,7 @@ from aeseg.runs.configs import data_config, number, run_config, segmenter_config
 from aeseg.spec import recipe, spec
 from aeseg.training.optimiser import lars
 
-ARGUMENTS = ("vit,b16", "vit,l16")
+ARGUMENTS = ("vit,b16", "vit,l16", "vit,h14")
 TRAINING_IMAGES = 20_210
 SPLITS = {"train": "train", "validation": "validation", "test": "validation"}
 

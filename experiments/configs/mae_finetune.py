@@ -31,7 +31,7 @@ def get_config(size: str = "b16") -> ConfigDict:
     encoder.drop_path = 0.1
     head = recipe("aeseg.models.heads", "upernet", "reference")
     head.width = encoder.width
-    cut = (spec(RandomScale, low=0.5, high=2.0), spec(RandomCrop, height=512, width=512))
+    cut = (spec(RandomScale), spec(RandomCrop, height=512, width=512))
     steps = number(160_000)
     return run_config(
         segmenter_config(head, encoder, 150, neck=(spec(PyramidNeck, blocks=4),)),

@@ -54,6 +54,9 @@ def guarded(command: Callable[[Sequence[str]], int | None], argv: Sequence[str])
     except UserError as error:
         print(f"\n{error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
+        return 0
     except OSError as error:
         if error.errno not in files.REFUSALS:
             raise
@@ -106,7 +109,7 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
         raise UserError(f"A flag cannot be read: {error}") from None
     if values.help:
         print(usage.strip(), "\n\nFlags")
-        print("\n".join(f"  --{name}={default!r:<12} {text}" for name, (default, text) in options.items()))
+        print("\n".join(f"  {f'--{name}={default!r}':<20} {text}" for name, (default, text) in options.items()))
         if config:
             print(f"\nFields of the config {config_name}, each a flag\n{helps.fields(values.config)}")
         raise SystemExit(0)

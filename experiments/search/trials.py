@@ -45,7 +45,7 @@ class Sweep(NamedTuple):
         """Return the file with a line per run."""
         return os.path.join(self.workdir, "trials.jsonl")
 
-    def place(self, trial: int, seed: int) -> str:
+    def workdir(self, trial: int, seed: int) -> str:
         """Return the workdir of a trial and seed."""
         return os.path.join(self.workdir, "trials", f"{trial:03d}-{seed}")
 
@@ -126,7 +126,7 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> bool:
         (number, seed), lock = task, sweep.lock
         if sweep.shared:
             locks[task] = contextlib.ExitStack()
-            lock = locks[task].enter_context(commands.held(f"{sweep.place(number, seed)}.lock"))
+            lock = locks[task].enter_context(commands.held(f"{sweep.workdir(number, seed)}.lock"))
             for line in reversed(jsonlines.read(sweep.record)[before:]):
                 if (line["trial"], line["seed"]) == task:
                     return {**line, "recorded": True}  # by another process
@@ -156,8 +156,8 @@ def outcomes(sweep: Sweep) -> list[Trial]:
         lines = [last[number, seed] for seed in sweep.seeds if (number, seed) in last]
         finished = [line for line in lines if "value" in line]
         error = "; ".join(f"seed {line['seed']}: {line['error']}" for line in lines if "error" in line)
-        values, places = [line["value"] for line in finished], [line["workdir"] for line in finished]
-        tried.append(Trial(number, lines[0]["fields"], values, sum(line["seconds"] for line in finished), places, error))
+        values, folders = [line["value"] for line in finished], [line["workdir"] for line in finished]
+        tried.append(Trial(number, lines[0]["fields"], values, sum(line["seconds"] for line in finished), folders, error))
     sign = -1 if sweep.larger_is_better else 1
     return sorted(
         tried, key=lambda trial: (bool(trial.error), -len(trial.values), sign * trial.mean if trial.values else 0.0, trial.number)
@@ -213,15 +213,15 @@ def validation(workdir: str, metric: str) -> float:
 
 def _run(sweep: Sweep, number: int, seed: int, fields: Fields, share: dict[str, Any]) -> dict[str, Any]:
     """Train one trial and seed; return the fields of its line."""
-    place = sweep.place(number, seed)
-    command = [sys.executable, "-m", module(sweep.command), f"--config={sweep.config}", f"--workdir={place}"]
+    workdir = sweep.workdir(number, seed)
+    command = [sys.executable, "-m", module(sweep.command), f"--config={sweep.config}", f"--workdir={workdir}"]
     command += assignments({**sweep.overrides, **fields, "seed": seed})
     command += [f"--init={sweep.init}"] if sweep.init else []
     print(f"[sweep] trial {number}, seed {seed}: {' '.join(f'{name}={said(value)}' for name, value in fields.items())}", flush=True)
-    log = f"{place}.log" if share["jobs"] > 1 else ""
-    seconds = commands.timed(lambda: commands.call(command, share, log, lock=sweep.lock), os.path.join(place, "seconds.txt"))
-    value = validation(place, sweep.metric)
-    return {"metric": sweep.metric, "value": value, "seconds": round(seconds, 1), "workdir": place}
+    log = f"{workdir}.log" if share["jobs"] > 1 else ""
+    seconds = commands.timed(lambda: commands.call(command, share, log, lock=sweep.lock), os.path.join(workdir, "seconds.txt"))
+    value = validation(workdir, sweep.metric)
+    return {"metric": sweep.metric, "value": value, "seconds": round(seconds, 1), "workdir": workdir}
 
 
 def _check_same(sweep: Sweep, number: int, fields: Fields, lines: Sequence[dict[str, Any]]) -> None:

@@ -9,14 +9,14 @@ SHOWN = (1, 2, 3, 5, 10, 20, 30, 40, 50)
 """Epochs in the printed curve."""
 
 
-def markdown(paper: Any, found: Sequence[Mapping[str, Any]]) -> list[str]:
+def markdown(paper: Any, results: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a Markdown table for each of the paper's CURVES that is recorded; a run is evaluated once an epoch.
 
     The mean over seeds, above the floor, if the loss has one: the loss of a perfect reconstruction.
     """
     tables = []
     for row, metric in getattr(paper, "CURVES", {}).items():
-        lines = [line for line in found if line["row"] == row and line.get("curve")]
+        lines = [line for line in results if line["row"] == row and line.get("curve")]
         if lines:
             tables.append(_table(row, metric, lines))
     return tables

@@ -21,7 +21,7 @@ HOLLOW = {"marker": "D", "linestyle": "none", "markerfacecolor": "none", "marker
 """Style of a paper's numbers."""
 
 
-def write(path: str, paper: Any, found: Sequence[Mapping[str, Any]], images: int = 0) -> None:
+def write(path: str, paper: Any, results: Sequence[Mapping[str, Any]], images: int = 0) -> None:
     """Draw the table into a file; its ending gives the format: .png, .svg, .pdf (see `draw`)."""
     try:
         from matplotlib.figure import Figure
@@ -30,19 +30,19 @@ def write(path: str, paper: Any, found: Sequence[Mapping[str, Any]], images: int
     figure = Figure(figsize=(7, 4), dpi=150, layout="constrained")
     if not path.endswith(tuple(f".{kind}" for kind in figure.canvas.get_supported_filetypes())):
         raise UserError(f"Expected a path that ends in .png, .svg or .pdf; got {path!r}. Set --plot.")
-    draw(figure, paper, found, images)
+    draw(figure, paper, results, images)
     with files.replacing(path) as temporary:
         figure.savefig(temporary, format=path.rpartition(".")[2])
 
 
-def draw(figure: Any, paper: Any, found: Sequence[Mapping[str, Any]], images: int = 0) -> None:
+def draw(figure: Any, paper: Any, results: Sequence[Mapping[str, Any]], images: int = 0) -> None:
     """Draw the mean of the table's first metric, with its 95 % interval and the paper's number if there are any.
 
     `images` is the number of labelled images of fraction 1. If it is given, or if the rows' names count their labels (`8 labels`), the
     axis counts images instead of showing fractions.
     """
-    metric, *_ = summary.metrics(paper, found)
-    lines = {line.row.name: line for line in summary.lines(paper, found, {}) if line.values[metric]}
+    metric, *_ = summary.metrics(paper, results)
+    lines = {line.row.name: line for line in summary.lines(paper, results, {}) if line.values[metric]}
     if not lines:
         raise UserError(f"Nothing of {paper.TITLE!r} has been measured. Train it with --run, then draw it.")
     label = f"{metric.replace('_', ' ')}, {summary.unit(metric).name}"

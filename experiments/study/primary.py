@@ -34,13 +34,13 @@ class Contrast(NamedTuple):
     corrected: float | None = None
 
 
-def contrasts(paper: Any, found: Sequence[Mapping[str, Any]]) -> list[Contrast]:
+def contrasts(paper: Any, results: Sequence[Mapping[str, Any]]) -> list[Contrast]:
     """Return the table's primary contrasts; one that is not measured yet counts in Holm's correction, with p = 1."""
     primary = getattr(paper, "PRIMARY", {})
     if not primary:
         return []
     metric, seeds_of = paper.METRICS[0], {row.name: row.seeds or paper.SEEDS for row in paper.ROWS}
-    scores = {(line["row"], line["seed"]): line["numbers"][metric] for line in found if metric in line["numbers"]}
+    scores = {(line["row"], line["seed"]): line["numbers"][metric] for line in results if metric in line["numbers"]}
     known = []
     for name, pairs in primary.items():
         values, needed = claims.differences(pairs, scores), min(seeds_of[row] for pair in pairs for row in pair)
@@ -49,7 +49,7 @@ def contrasts(paper: Any, found: Sequence[Mapping[str, Any]]) -> list[Contrast]:
     return [each._replace(corrected=p) if each.seeds > 1 else each for each, p in zip(known, corrected, strict=True)]
 
 
-def paragraphs(paper: Any, found: Sequence[Mapping[str, Any]]) -> list[str]:
+def paragraphs(paper: Any, results: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what a table says of its primary contrasts and of all other comparisons; nothing for a table without comparisons."""
     if paper.SPLIT == "validation" or not any(row.compare for row in paper.ROWS):
         return []
@@ -57,7 +57,7 @@ def paragraphs(paper: Any, found: Sequence[Mapping[str, Any]]) -> list[str]:
     if not registered:
         return ["All comparisons of this table are exploratory: none was named before its first test score."]
     named = f"Named before the first test score, in commit {registered}"
-    known = contrasts(paper, found)
+    known = contrasts(paper, results)
     if not known:
         return [f"{named}: the primary comparisons of the statements. All other comparisons of this table are exploratory."]
     over = f", with Holm's correction over {len(known)}" if len(known) > 1 else ""

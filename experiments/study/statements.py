@@ -60,9 +60,9 @@ def lines(table: str) -> list[str]:
 
 def written(text: str) -> str:
     """Return a page with the lines of every text between its MARKS; unchanged without marks."""
-    told = "\n".join(line for table in spec.names(texts.__name__) for line in lines(table))
+    verdicts = "\n".join(line for table in spec.names(texts.__name__) for line in lines(table))
     pattern = f"({re.escape(MARKS[0])}).*?({re.escape(MARKS[1])})"
-    return re.sub(pattern, lambda match: f"{match[1]}\n\n{told}\n\n{match[2]}", text, flags=re.DOTALL)
+    return re.sub(pattern, lambda match: f"{match[1]}\n\n{verdicts}\n\n{match[2]}", text, flags=re.DOTALL)
 
 
 def _tested(claim: Claim, table: str) -> Tested:
@@ -79,8 +79,8 @@ def _scores(comparison: Comparison, table: str) -> Mapping[tuple[str, int], floa
     paper = papers.at_scale(spec.module(papers.__name__, table), comparison.scale)
     wanted = {row for pair in comparison.pairs for row in pair}
     paper.ROWS = papers.with_starts(paper.ROWS, wanted) if wanted <= {row.name for row in paper.ROWS} else ()
-    found = measurements.current(table, paper) if paper.ROWS else []
-    return {(line["row"], line["seed"]): line["numbers"][comparison.metric] for line in found if comparison.metric in line["numbers"]}
+    results = measurements.current(table, paper) if paper.ROWS else []
+    return {(line["row"], line["seed"]): line["numbers"][comparison.metric] for line in results if comparison.metric in line["numbers"]}
 
 
 def _row(comparison: Comparison, finding: Finding, table: str) -> list[str]:
@@ -115,12 +115,12 @@ def _reason(each: Tested) -> str:
         )
     kinds = {claims.HOLDS: "hold", claims.FAILS: "do not hold", claims.UNTOLD: "cannot be told", claims.UNMEASURED: "not measured"}
     counts = [(sum(finding.verdict == kind for _, finding in primary), words) for kind, words in kinds.items()]
-    told = f": of {len(primary)} comparisons {', '.join(f'{count} {words}' for count, words in counts if count)}"
+    text = f": of {len(primary)} comparisons {', '.join(f'{count} {words}' for count, words in counts if count)}"
     if len({_unit(comparison) for comparison, _ in measured}) > 1:
-        return told
+        return text
     ranked = sorted(measured, key=lambda pair: pair[1].mean)
     low, high = (number(finding.mean, comparison.metric, "+") for comparison, finding in (ranked[0], ranked[-1]))
-    return f"{told}; mean differences from {low} to {high} {_unit(measured[0][0])}" if len(measured) > 1 else told
+    return f"{text}; mean differences from {low} to {high} {_unit(measured[0][0])}" if len(measured) > 1 else text
 
 
 def _unit(comparison: Comparison) -> str:

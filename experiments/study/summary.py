@@ -49,18 +49,18 @@ class Line(NamedTuple):
     metric: str = ""
 
 
-def metrics(paper: Any, found: Sequence[Mapping[str, Any]]) -> list[str]:
+def metrics(paper: Any, results: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table's metrics that some row has; all metrics if no row has any."""
-    return [metric for metric in paper.METRICS if any(metric in line["numbers"] for line in found)] or list(paper.METRICS)
+    return [metric for metric in paper.METRICS if any(metric in line["numbers"] for line in results)] or list(paper.METRICS)
 
 
-def lines(paper: Any, found: Sequence[Mapping[str, Any]], failed: Mapping[tuple[str, int], str]) -> list[Line]:
+def lines(paper: Any, results: Sequence[Mapping[str, Any]], failed: Mapping[tuple[str, int], str]) -> list[Line]:
     """Return the rows that have a score or failed, in the table's order; a pretraining row is scored by its segmentations.
 
-    `found` is what `measurements.current` gives, `failed` the errors by row and seed.
+    `results` is what `measurements.current` gives, `failed` the errors by row and seed.
     """
-    names = metrics(paper, found)
-    of_row = {row.name: {line["seed"]: line for line in found if line["row"] == row.name} for row in paper.ROWS}
+    names = metrics(paper, results)
+    of_row = {row.name: {line["seed"]: line for line in results if line["row"] == row.name} for row in paper.ROWS}
     every = []
     for row in paper.ROWS:
         mine, other = of_row[row.name], of_row.get(row.compare, {})
@@ -84,7 +84,7 @@ def _commit(line: Mapping[str, Any]) -> str:
     return f"{line['commit']} (scored by {line['scored']})" if "scored" in line else line["commit"]
 
 
-def disagreements(paper: Any, found: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+def disagreements(paper: Any, results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
     """Return (rows whose mean is outside their tolerance around the paper's number, rows with such a number but no measurement).
 
     Each is a sentence.
@@ -92,7 +92,7 @@ def disagreements(paper: Any, found: Sequence[Mapping[str, Any]]) -> tuple[list[
     away, missing = [], []
     for row in paper.ROWS:
         for metric, published in row.paper.items():
-            values = [line["numbers"][metric] for line in found if line["row"] == row.name and metric in line["numbers"]]
+            values = [line["numbers"][metric] for line in results if line["row"] == row.name and metric in line["numbers"]]
             claim = f"{row.name}, {metric}: the paper has {published:.1f} ({row.citation})"
             if not values:
                 missing.append(f"{claim}; not measured")

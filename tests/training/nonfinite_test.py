@@ -83,5 +83,5 @@ def test_an_unknown_policy_is_refused(fields, message):
 
 def test_a_loss_far_above_the_others_is_a_spike():
     spikes = nonfinite.Spikes(factor=4.0, window=50, least=20)
-    assert spikes.told((step, 1.0 if step else 100.0) for step in range(30)) == []
-    assert spikes.told([(30, 3.9), (31, 4.1)]) == ["Step 31: the loss is 4.1; the median of the 31 steps before is 1."]
+    assert spikes.messages((step, 1.0 if step else 100.0) for step in range(30)) == []
+    assert spikes.messages([(30, 3.9), (31, 4.1)]) == ["Step 31: the loss is 4.1; the median of the 31 steps before is 1."]

@@ -50,7 +50,7 @@ def inspect(
     Path(output).mkdir(parents=True, exist_ok=True)
     guessed = layout.guess(root)
     source, fields, notes, questions = _source(root, guessed, dict(answers))
-    splits, told = _completed({split: dict(own) for split, own in guessed.splits.items()})
+    splits, completed = _completed({split: dict(own) for split, own in guessed.splits.items()})
     sources, said = _of_splits(root, fields, splits)
     sources = sources or {"": source}
     split_of = {files.image: split for split, one in sources.items() for files in one.records}
@@ -68,7 +68,7 @@ def inspect(
     pictures = scan.pictures(root, seen, seconds)
     same, near = duplicates.same(root, seen), duplicates.near(pictures)
     sections = {
-        "Files": [f"layout: {guessed.kind}", *guessed.notes, *told, *notes, *read.notes, *_files(seen)],
+        "Files": [f"layout: {guessed.kind}", *guessed.notes, *completed, *notes, *read.notes, *_files(seen)],
         "Duplicates": _duplicates(same, near, split_of, len(pictures), len(seen)),
     }
     written: list[str] = []

@@ -63,10 +63,10 @@ class Tfds:
     """One split of a prepared TFDS data set.
 
     `dataset` is a TFDS name, `name`, `name/config` or `name/config:1.0.0` (default: the newest version on disk); `split` may be a slice
-    such as "train[:25%]"; `data_dir=""` is $TFDS_DATA_DIR or ~/tensorflow_datasets.  The `*_key`s name features; "" omits a feature.
-    `label_map[i]` is the class of the stored id i, IGNORE, or -1 if the id must not occur; () keeps the ids.  `segments_key` names the
-    segments (id, label) of a panoptic label, an RGB image with id = R + 256 G + 65536 B.  `class_table`: data/classes.py; "" takes the
-    names in the metadata.
+    such as "train[:25%]"; `data_dir` "" is $TFDS_DATA_DIR or ~/tensorflow_datasets.  `image_key`, `label_key`, `depth_key` and
+    `name_key` name features; "" omits a feature.  With `label_map`, label_map[i] is the class of the stored id i, IGNORE, or -1 if the
+    id must not occur; () keeps the ids.  `segments_key` names the segments (id, label) of a panoptic label, an RGB image with
+    id = R + 256 G + 65536 B.  `class_table` defines the classes (data/classes.py); "" takes the names in the metadata.
     """
 
     dataset: str
