@@ -1,7 +1,7 @@
 """A config is the constructor call: `spec(Class, **kwargs)` describes it, `build(node)` makes it.
 
-A description holds only what JSON holds (and references of ml_collections), every argument by name, defaults
-included: so a run's config.json says all of it even when the code's defaults change later.
+A description holds every argument by name, defaults included, as JSON values (or references of ml_collections).  So a run's
+config.json stays complete if the code's defaults change later.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ def spec(factory: Callable[..., Any], **kwargs: Any) -> ConfigDict:
     """
     known = [name for name in _parameters(factory) if name not in _LINEN_FIELDS]
     if "target" in known:
-        raise TypeError(f"{factory.__qualname__} has an argument 'target', which is where a spec keeps its name; call it otherwise.")
+        raise TypeError(f"{factory.__qualname__} has an argument 'target', but a spec stores the factory's name there. Rename the argument.")
     for name in kwargs:
         if name not in known:
             raise TypeError(f"{factory.__qualname__} has no argument {name!r}{suggestion(name, known)}; it has {known}.")

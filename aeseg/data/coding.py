@@ -244,7 +244,7 @@ def _check_lossy(sample: Findings, table: Table, snap: float, notes: list[str]) 
             f"{shown(sample.lossy)} is a label compressed with loss (JPEG or WebP), which changes ids and colours. Save labels as PNG; or "
             "set snap to the share of pixels that may take the nearest class (such as snap=0.1), or binary_threshold=128 for a mask."
         )
-    notes.append("labels are compressed with loss: ids that were changed into other ids cannot be told")
+    notes.append("labels are compressed with loss: ids that became other ids cannot be detected")
 
 
 def _greys(table: Table) -> dict[int, int]:

@@ -20,7 +20,7 @@ OVERLAPS = ("ask", "last", "ignore")
 
 
 class Meaning(NamedTuple):
-    """How to read a data set's labels.  `coding` is None if there are no coded label images; `one_file`: COCO."""
+    """Meaning of a data set's labels.  `coding` is None if there are no coded label images; `one_file`: COCO."""
 
     table: Table
     coding: Coding | None

@@ -76,7 +76,7 @@ def begin(address: Any) -> RollCall | None:
 
 
 def message(call: RollCall | None, seconds: int) -> str:
-    """Return the message about processes that did not start within so many seconds."""
+    """Return the message about processes that did not start within these seconds."""
     if not (absent := call.absent() if call else []):
         return f"Not all processes of the job started within {seconds} s. Find those that did not, and start all again."
     assert call is not None

@@ -36,16 +36,16 @@ class Clock:
         return max(1e-3, self.deadline - time.monotonic()) / 60 if self.deadline else 0.0
 
     def fits(self, seconds: float) -> bool:
-        """Return whether work of so many seconds ends before the deadline."""
+        """Return whether work of these seconds ends before the deadline."""
         return not self.deadline or time.monotonic() + seconds <= self.deadline
 
     def check(self, seconds: float) -> None:
-        """Raise OutOfTimeError if work of so many seconds does not fit."""
+        """Raise OutOfTimeError if work of these seconds does not fit."""
         if not self.fits(seconds):
             raise OutOfTimeError
 
     def replan(self, seconds: float) -> None:
-        """Plan further work of so many seconds after the finished work."""
+        """Plan further work of these seconds after the finished work."""
         self.planned = self._finished + seconds
 
     def skip(self, seconds: float) -> None:

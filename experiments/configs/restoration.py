@@ -56,7 +56,7 @@ def get_config(argument: str = "denoise") -> ConfigDict:
         objective="squared_error",
         output="linear",
         predicts="noise",
-        visible_weight=0.05 if task == "inpaint" else 1.0,  # outside the holes nothing is to do
+        visible_weight=0.05 if task == "inpaint" else 1.0,  # nothing changes outside the holes
     )
     own = {split: spec(Folder, root="data/folder", split=split, images_only=True) for split in SPLITS}
     steps = number(5000)

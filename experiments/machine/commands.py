@@ -45,7 +45,7 @@ class Late(UserError):
 
 
 def deadline(minutes: float) -> float:
-    """Return when (of time.monotonic) so many minutes are over; 0: never.  Raise UserError for a negative number."""
+    """Return the time (of time.monotonic) after these minutes; infinity for 0.  Raise UserError for a negative number."""
     if minutes < 0:
         raise UserError(f"Expected minutes >= 0, where 0 has no limit; got {minutes:g}. Set --minutes.")
     return time.monotonic() + 60 * minutes if minutes else math.inf

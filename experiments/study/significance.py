@@ -22,7 +22,7 @@ EXACT = 8
 def interval(values: Sequence[float], comparisons: int = 1) -> tuple[float, float]:
     """Return (mean, half the width of its 95 % interval) by Student's t; NaN as interval of a single value.
 
-    With more `comparisons` all of so many intervals hold their true mean at once in 95 % of cases or more (Bonferroni).
+    With more `comparisons`, that many intervals all hold their true means in at least 95 % of cases (Bonferroni).
     """
     array = np.asarray(values, np.float64)
     if len(array) < 2:

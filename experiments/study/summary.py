@@ -10,7 +10,7 @@ from . import significance
 
 
 class Unit(NamedTuple):
-    """How a metric is printed: the name of its unit, the factor to it, and decimals."""
+    """Unit in which a metric is printed: its name, the factor to it, and the number of decimals."""
 
     name: str = "%"
     factor: float = 100.0
