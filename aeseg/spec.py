@@ -50,7 +50,7 @@ def spec(factory: Callable[..., Any], **kwargs: Any) -> ConfigDict:
     """
     known = [name for name in _parameters(factory) if name not in _LINEN_FIELDS]
     if "target" in known:
-        raise TypeError(f"{factory.__qualname__} has an argument 'target', but a spec stores the factory's name there. Rename the argument.")
+        raise TypeError(f"{factory.__qualname__} has an argument 'target', where a spec stores the factory's name. Rename it.")
     for name in kwargs:
         if name not in known:
             raise TypeError(f"{factory.__qualname__} has no argument {name!r}{suggestion(name, known)}; it has {known}.")
