@@ -24,12 +24,9 @@ from aeseg.runs import own_data
 from aeseg.runs.configs import data_config, encoder_of, file_of, method_config, number, run_config, warm_adamw
 from aeseg.runs.data import SPLITS
 from aeseg.runs.run import has_head
-from aeseg.spec import recipe, spec
+from aeseg.spec import recipe, resolve, spec
 
 ARGUMENTS = ("denoising", "unet", "masked", "upernet,vit", "fcmae", "multimodal", "fusion", "vote")
-
-FIXED = ("vit", "dense")
-"""Encoders and heads with positions or layers of one size: they are not scored in larger windows than the training window."""
 
 
 def get_config(argument: str = "denoising") -> ConfigDict:
@@ -39,7 +36,8 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     labels = {"class_table": MASK_CLASSES, "images_only": not segments}
     splits = {split: spec(Folder, root="data/folder", split=split, **labels) for split in SPLITS}
     crops = (spec(RandomScale, low=0.8, high=1.25), spec(RandomCrop, height=128, width=128))  # at the images' own scale
-    larger = encoder not in FIXED and not (segments and file_of(method.head) in FIXED)
+    parts = (encoder_of(method), *((method.head,) if segments else ()))
+    larger = not any(getattr(resolve(part.target), "one_size", False) for part in parts)
     following = "folder:fusion" if argument == "multimodal" else "folder:unet" if encoder == "convnet" else f"folder:unet,{encoder}"
     steps = number(1000)
     return run_config(

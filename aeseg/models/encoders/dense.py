@@ -1,6 +1,7 @@
 """A fully connected encoder for images of one size: the baseline that shows the value of convolution."""
 
 import math
+from typing import ClassVar
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -23,6 +24,9 @@ class DenseEncoder(nn.Module):
     stride     side of a cell in pixels; the size of the image gives one vector for the whole image
     mean, std  standardise the image; (0,), (1,) leave it in [0, 1]
     """
+
+    one_size: ClassVar[bool] = True
+    """Whether positions or layers are made for one size of image, so that larger windows are not scored."""
 
     hidden: tuple[int, ...] = (256,)
     width: int = 16

@@ -61,6 +61,9 @@ class ViT(nn.Module):
     key_bias: bool = True
     antialias: bool = False
 
+    one_size: ClassVar[bool] = True
+    """Whether positions or layers are made for one size of image, so that larger windows are not scored."""
+
     masked_mode: ClassVar[str] = "tokens"
     adjustable: ClassVar[tuple[str, ...]] = ("initialiser", "drop_path", "outputs", "remat", "has_mask_token", "dtype")
     """Fields that may change between uses of the same weights."""

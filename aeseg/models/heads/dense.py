@@ -1,5 +1,7 @@
 """A fully connected head for images of one size."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 from ml_collections import ConfigDict
 
@@ -15,6 +17,9 @@ class DenseHead(nn.Module):
     size of image: 12.6 million for 64 x 64, stride 8, width 8, 6 classes. `output_stride` > 1 classifies squares of pixels, with
     output_stride^2 times fewer parameters.
     """
+
+    one_size: ClassVar[bool] = True
+    """Whether positions or layers are made for one size of image, so that larger windows are not scored."""
 
     classes: int
     width: int = 8
