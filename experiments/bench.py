@@ -15,8 +15,9 @@ fcmae         ConvNeXt V2 atto, 224 x 224, batch 8; spark: ResNet-50, likewise (
 
 A pair is one step of each, one after the other, so that other load on the machine affects both.  The ratio is PyTorch's seconds over
 aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  PyTorch gets the fastest of its settings:
-fused Adam; channels_last or contiguous memory, and torch.compile where it works.  --memory then runs each side in a process of its own, and
-measures that process's largest resident memory, compilation included.
+fused Adam (AdamW and clipping in the first two); channels_last or contiguous memory; and torch.compile, but for autoencoder, unet,
+fcmae and spark.  --memory then runs each side in a process of its own, and measures that process's largest
+resident memory, compilation included.
 """
 
 import contextlib
@@ -29,6 +30,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -42,6 +44,9 @@ from .machine.provenance import provenance
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "bench.jsonl")
 MODULES: dict[str, Any] = {name: module for module in (small, convolutional, published, mae, sparse, inference) for name in module.NETWORKS}
 """{network: its module}"""
+CLIP, DECAY = 1.0, 0.05
+"""Largest norm of the gradient, and weight decay of the kernels, in the default commands."""
+
 CHECKED = 3
 """Number of steps whose losses are compared before timing; they also compile and warm up."""
 
@@ -131,8 +136,8 @@ def sides(torch: Any, name: str, size: int, form: str) -> tuple[Callable[[], flo
         step, candidates = inference.steps(torch, name, size)
     else:
         loss, params, twins = module.networks(torch, name, size)
-        step = jax_step(loss, params, module.RATE)
-        candidates = {each: torch_step(torch, *theirs, module.RATE) for each, theirs in twins.items()}
+        step = jax_step(loss, params, module.RATE, module is small)
+        candidates = {each: torch_step(torch, *theirs, module.RATE, module is small) for each, theirs in twins.items()}
 
     def ours() -> float:
         with convolutional.plain_layers() if form == "plain" else contextlib.nullcontext():
@@ -166,9 +171,12 @@ def peak() -> int:
         return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def jax_step(loss: Callable[[Any], jax.Array], params: Any, rate: float) -> Callable[[], float]:
-    """Return a function that trains one step with Adam and returns its loss."""
+def jax_step(loss: Callable[[Any], jax.Array], params: Any, rate: float, decays: bool = False) -> Callable[[], float]:
+    """Return a function that trains one step and returns its loss: with Adam, or as the default commands, with AdamW and clipping."""
     optimiser = optax.adam(rate)
+    if decays:
+        adamw = optax.adamw(rate, weight_decay=DECAY, mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params))
+        optimiser = optax.chain(optax.clip_by_global_norm(CLIP), adamw)
 
     def update(params: Any, state: Any) -> tuple[Any, Any, jax.Array]:
         value, gradient = jax.value_and_grad(loss)(params)
@@ -176,7 +184,7 @@ def jax_step(loss: Callable[[Any], jax.Array], params: Any, rate: float) -> Call
         return optax.apply_updates(params, change), state, value
 
     jitted = jax.jit(update, donate_argnums=(0, 1))
-    carried = [params, optimiser.init(params)]
+    carried = [jax.tree.map(jnp.copy, params), optimiser.init(params)]
 
     def step() -> float:
         *carried[:], value = jitted(*carried)
@@ -186,16 +194,24 @@ def jax_step(loss: Callable[[Any], jax.Array], params: Any, rate: float) -> Call
     return step
 
 
-def torch_step(torch: Any, loss: Callable[[], Any], parameters: Sequence[Any], rate: float) -> Callable[[], float]:
-    """Return a function that trains one step in PyTorch with fused Adam and returns its loss."""
+def torch_step(torch: Any, loss: Callable[[], Any], parameters: Sequence[Any], rate: float, decays: bool = False) -> Callable[[], float]:
+    """Return the same in PyTorch, with its fused optimisers."""
     optimiser = torch.optim.Adam(parameters, lr=rate, fused=True)
+    if decays:
+        groups = [
+            {"params": [each for each in parameters if (each.dim() > 1) == kernels], "weight_decay": DECAY * kernels}
+            for kernels in (True, False)
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=rate, fused=True)
 
     def step() -> float:
         optimiser.zero_grad()
         value = loss()
         value.backward()
+        if decays:
+            torch.nn.utils.clip_grad_norm_(parameters, CLIP)
         optimiser.step()
-        return value.item()
+        return float(value.item())
 
     return step
 

@@ -1,7 +1,7 @@
 """The default networks of `pretrain` and `segment`, here and in PyTorch, from the same weights on the same batch.
 
 denoiser    the default denoising autoencoder, 64 x 64, batch 16: squared error of an image from one with hidden squares
-segmenter   the default U-Net, 64 x 64, batch 8: cross-entropy of 4 classes
+segmenter   the default U-Net, 64 x 64, batch 8: cross-entropy of the scenes' 8 classes
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from aeseg.data.sources.scenes import CLASSES
 from aeseg.models.decoders import convolutional
 from aeseg.models.encoders import convnet
 from aeseg.models.heads import unet
@@ -21,7 +22,6 @@ from aeseg.spec import build
 from .convolutional import Network
 from .held import Held, flat, variables_of
 
-CLASSES = 4
 NETWORKS = {"denoiser": (64, 16), "segmenter": (64, 8)}
 """{name: (side of the images, batch)}"""
 RATE = 2e-3
@@ -36,12 +36,12 @@ Loss = Callable[[], Any]
 
 def networks(torch: Any, name: str, size: int) -> tuple[Callable[[Any], jax.Array], Any, dict[str, tuple[Loss, list[Any]]]]:
     """Return our loss of parameters, our parameters, and PyTorch's (loss, parameters) by form."""
-    reader = convolutional.recipe("small") if name == "denoiser" else unet.recipe("small", classes=CLASSES)
+    reader = convolutional.recipe("small") if name == "denoiser" else unet.recipe("small", classes=len(CLASSES))
     model = Network(build(convnet.recipe("small")), build(reader))
     random, rows = np.random.default_rng(0), NETWORKS[name][1]
     image = random.random((rows, size, size, 3), np.float32)
     shown = np.kron(random.random((rows, size // SQUARE, size // SQUARE)) > 0.6, np.ones((SQUARE, SQUARE)))[..., None].astype(np.float32)
-    label = random.integers(0, CLASSES, (rows, size, size), np.int32)
+    label = random.integers(0, len(CLASSES), (rows, size, size), np.int32)
     weight = np.where(shown > 0, 0.02, 1).astype(np.float32)
     given = image * shown if name == "denoiser" else image
     variables = variables_of(lambda: model.init(jax.random.key(0), jnp.asarray(image)))
