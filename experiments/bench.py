@@ -15,7 +15,7 @@ fcmae         ConvNeXt V2 atto, 224 x 224, batch 8; spark: ResNet-50, likewise (
 
 A pair is one step of each, one after the other, so that other load on the machine affects both.  The ratio is PyTorch's seconds over
 aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  PyTorch gets the fastest of its settings:
-fused Adam (AdamW and clipping in the first two); channels_last or contiguous memory; and torch.compile, but for autoencoder, unet,
+fused Adam (AdamW and clipping in the first two); channels_last or contiguous memory; and torch.compile, except for autoencoder, unet,
 fcmae and spark.  --memory then runs each side in a process of its own, and measures that process's largest
 resident memory, compilation included.
 """

@@ -120,6 +120,16 @@ def of_folder(root):
         (segment, ("--config.class_weights=mean",), "class_weights must be one of"),
         (segment, ("--config.class_weights=segnet",), "for CamVid's classes, sky, .*; the data have.*background"),
         (segment, ("--config.method.classes=3",), "The model has 3 classes; the training data have 8: background, "),
+        (
+            segment,
+            ("--config=scenes:denoising", "--config.data.fraction=1.0"),
+            "segment got a config that pretrains: .* Denoising. Use pretrain",
+        ),
+        (
+            pretrain,
+            ("--config=scenes:unet,convnet", "--config.window=(16,16)"),
+            "pretrain got a config that segments: .* Segmenter. Use segment",
+        ),
         (evaluate, (), "config.json"),
         (evaluate, ("--split=tset",), "train, validation, test; got 'tset'"),
         (predict, ("--input=nothing/*.png",), "nothing"),
@@ -127,7 +137,7 @@ def of_folder(root):
     ids=lambda value: value[0] if isinstance(value, tuple) and value else None,
 )
 def test_bad_arguments_are_refused_with_one_sentence_before_training(refused, module, flags, says):
-    given = {pretrain: PRETRAIN, segment: SEGMENT}.get(module, ())
+    given = () if any("scenes:" in flag for flag in flags) else {pretrain: PRETRAIN, segment: SEGMENT}.get(module, ())
     message = refused(module, *given, *flags)
     assert_says(message, says)
 
