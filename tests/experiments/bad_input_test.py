@@ -123,12 +123,12 @@ def of_folder(root):
         (
             segment,
             ("--config=scenes:denoising", "--config.data.fraction=1.0"),
-            "segment got a config that pretrains: .* Denoising. Use pretrain",
+            "a config that pretrains: .* Denoising. Use pretrain",
         ),
         (
             pretrain,
             ("--config=scenes:unet,convnet", "--config.window=(16,16)"),
-            "pretrain got a config that segments: .* Segmenter. Use segment",
+            "a config that segments: .* Segmenter. Use segment",
         ),
         (evaluate, (), "config.json"),
         (evaluate, ("--split=tset",), "train, validation, test; got 'tset'"),
