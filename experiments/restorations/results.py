@@ -12,12 +12,18 @@ def table() -> str:
     if not last:
         return ""
     title = "**Restored images: mean PSNR in dB and SSIM of the network and of the usual methods, on the same degraded images**"
-    rows = [title, "", "| degraded by | data | method | PSNR | SSIM | the network is better by | on images | commit |", "|---" * 8 + "|"]
+    rows = [
+        title,
+        "",
+        "| degraded by | data | method | PSNR | SSIM | the network is better by | on images | seed | seconds | device | commit |",
+        "|---" * 11 + "|",
+    ]
     for line in last.values():
         given = [", ".join(line["noise"]), f"{line['data']}, {line['images']} images, step {line['step']}"]
+        measured = [str(line["seed"]), f"{line['seconds']:.0f}", line["device"], line["commit"]]
         for method, each in sorted(line["methods"].items(), key=lambda item: -item[1]["psnr"]):
             gain = ["", ""] if method == OURS else [f"{each['gain']:+.2f}", f"{100 * each['better']:.0f} %"]
-            cells = [*given, method, f"{each['psnr']:.2f}", f"{each['ssim']:.3f}", *gain, line["commit"]]
+            cells = [*given, method, f"{each['psnr']:.2f}", f"{each['ssim']:.3f}", *gain, *measured]
             rows.append(f"| {' | '.join(cells)} |")
-            given = ["", ""]
+            given, measured = ["", ""], ["", "", "", ""]
     return "\n".join(rows)
