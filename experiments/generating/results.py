@@ -34,21 +34,12 @@ def table() -> str:
         distances = [f"{frechet['samples']:.4g}", f"{frechet['floor']:.4g}", str(frechet["images"])]
         medians = [f"{nearest[measure][of]:.4g}" for measure in ("pixels", "features") for of in ("samples", "held_out")]
         near = [f"{100 * nearest[measure]['closer']:.0f} %" for measure in ("pixels", "features")]
-        cells = [
-            line["workdir"],
-            line["features"],
-            *distances,
-            *medians,
-            *near,
-            str(line["seed"]),
-            f"{line['seconds']:.0f}",
-            line["device"],
-        ]
-        cells.append(line["commit"])
+        cells = [line["workdir"], line["features"], *distances, *medians, *near]
+        cells += [str(line["seed"]), f"{line['seconds']:.0f}", line["device"], line["commit"]]
         rows.append(f"| {' | '.join(cells)} |")
     notes = (
         "The floor is the distance between two halves of the held-out images. Distances to the nearest training images are medians; "
-        "by pixels, in grey levels of 255. Too near: the share of samples that are nearer to a training image than the nearest 5 % of held-out "
-        "images are; more than 5 % may be memorised, or smooth, since smooth images are near many."
+        "by pixels, in grey levels of 255. Too near: the share of samples that are nearer to a training image than the nearest 5 % of "
+        "held-out images are; more than 5 % may be memorised, or smooth, since smooth images are near many."
     )
     return "\n".join([*rows, "", f"{notes} [Pictures]({PICTURE})."])

@@ -12,12 +12,8 @@ def table() -> str:
     if not last:
         return ""
     title = "**Restored images: mean PSNR in dB and SSIM of the network and of the usual methods, on the same degraded images**"
-    rows = [
-        title,
-        "",
-        "| degraded by | data | method | PSNR | SSIM | the network is better by | on images | seed | seconds | device | commit |",
-        "|---" * 11 + "|",
-    ]
+    head = ("degraded by", "data", "method", "PSNR", "SSIM", "the network is better by", "on images", "seed", "seconds", "device", "commit")
+    rows = [title, "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for line in last.values():
         given = [", ".join(line["noise"]), f"{line['data']}, {line['images']} images, step {line['step']}"]
         measured = [str(line["seed"]), f"{line['seconds']:.0f}", line["device"], line["commit"]]
