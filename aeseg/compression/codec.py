@@ -26,7 +26,8 @@ from aeseg.types import UserError
 CORE, HALO = 32, 4
 """Latent rows and columns of a window that are used, and those around it that are only seen.
 
-A number of a `GDNEncoder` or `GDNDecoder` sees less than two latent rows around it: windows change nothing.
+A number of a `GDNEncoder` or `GDNDecoder` sees less than two latent rows around it: windows change nothing.  Other
+networks may see further, and then differ near the edges of windows; files decode exactly all the same.
 """
 
 Area = tuple[slice, slice]
@@ -103,7 +104,7 @@ class Codec:
         return -0.9 * math.log2(max(int(table.counts.max()) for table in self.integers.scale_tables) / tables.TOTAL)
 
     def compress(self, image: UInt8[np.ndarray, "h w c"], coarser: int = 0) -> Compressed:
-        """Return the file of an image.  `coarser` steps of scale (12 % each) round y more coarsely than in training, or more finely."""
+        """Return the file of an image.  `coarser` steps of scale (13 % each) round y more coarsely than in training, or more finely."""
         (h, w, channels), stride = image.shape, self.stride
         if channels != self.channels or h * w == 0:
             raise UserError(f"The network compresses images of {self.channels} channels; got {h} x {w} pixels of {channels}.")

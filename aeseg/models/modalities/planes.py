@@ -13,7 +13,8 @@ from aeseg.types import Batch, UserError
 class Planes(nn.Module):
     """Patches of `key`, [b h w] or [b h w c]; absolute error (Bachmann et al. 2022, section 3.3, for depth).
 
-    uint8 and uint16 planes are read in [0, 1], as images are.
+    uint8 and uint16 planes are read in [0, 1], as images are.  Deviation: the authors' optional standardisation of each depth image by its
+    truncated mean and deviation is left out.
 
     mean, std   standardise the values: one number each for all planes
     channels    number of planes
