@@ -18,7 +18,8 @@ SMALLEST = 11 * 2 ** (len(WEIGHTS) - 1)
 def ms_ssim(a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]) -> Float[Array, "b"]:
     """Return the MS-SSIM of images in [0, 1] (Wang et al. 2003, equation 7), the mean over channels; NaN if a side is below SMALLEST.
 
-    Scales are means of 2x2 pixels; an odd last row or column is repeated (pytorch_msssim pads with zeros).  The window and constants are those of `images.ssim_map`.  A
+    Scales are means of 2x2 pixels; an odd last row or column is repeated (pytorch_msssim pads with
+    zeros).  The window and constants are those of `images.ssim_map`.  A
     negative factor counts as 0.
     """
     if min(a.shape[1:3]) < SMALLEST:

@@ -40,9 +40,8 @@ def get_config(argument: str = "denoising") -> ConfigDict:
     probability 0.25.
     """
     stacks = argument.split(",")[0] == "stacked"
-    method = method_config(
-        f"unet{argument.removeprefix('stacked')}" if stacks else argument, classes=2, encoder=recipe("aeseg.models.encoders", "convnet")
-    )
+    described = f"unet{argument.removeprefix('stacked')}" if stacks else argument
+    method = method_config(described, classes=2, encoder=recipe("aeseg.models.encoders", "convnet"))
     segments, encoder = "head" in method, file_of(encoder_of(method))
     labels = {"class_table": MASK_CLASSES, "images_only": not segments}
     splits = {split: spec(Folder, root="data/folder", split=split, **labels) for split in SPLITS}

@@ -133,6 +133,6 @@ def test_planes_are_stacked_onto_the_images_of_any_encoder(root, tmp_path):
     assert depth["low"] >= values.mean() - 3.2 * values.std()
     assert len(config.method.encoder.mean) == 1
     run = build(config)
-    assert run.validation is not None and run.loader[0]["image"].shape[-1] == 7
+    assert run.loader[0]["image"].shape[-1] == 7
     assert all(np.isfinite(value) for value in train(run, str(tmp_path / "run")).numbers.values())
     assert config_example(folder_config("folder:unet", root, PLANES))["image"].shape[-1] == 3, "other segmenters read images alone"
