@@ -16,6 +16,7 @@ If files cannot be read, the command lists them and exits with 1.  It overwrites
 
 import math
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -94,7 +95,9 @@ def run(argv: Sequence[str]) -> int:
     if made:
         print(f"sizes       {sizes(made)}: {summary(list(made.values()))}")
         print(f"results     {flags.output}, *{SUFFIX}\npictures    {panel}")
-        print(f"next        {process.launcher()}decompress --init={flags.init} --input={flags.output} --output=decompressed", flush=True)
+        step = [f"--step={flags.step}"] if flags.step >= 0 else []
+        following = shlex.join([f"--init={flags.init}", *step, f"--input={flags.output}", "--output=decompressed"])
+        print(f"next        {process.launcher()}decompress {following}", flush=True)
     return 1 if failed else 0
 
 

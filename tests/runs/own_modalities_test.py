@@ -1,4 +1,6 @@
-"""aeseg/runs/own_modalities.py: the planes of a user's folder become modalities, standardised as NumPy says."""
+"""aeseg/runs/own_modalities.py: planes, captions and sounds of a user's folder become modalities, planes standardised as NumPy says."""
+
+import wave
 
 import numpy as np
 import pytest
@@ -9,8 +11,11 @@ from aeseg.data.statistics import planes_statistics
 from aeseg.runs import own_data, own_modalities
 from aeseg.runs.configs import data_config, run_config, warm_adamw
 from aeseg.runs.data import SPLITS
+from aeseg.runs.example import config_example
+from aeseg.runs.train import train
 from aeseg.spec import build, recipe, spec, to_json
 from aeseg.types import UserError
+from experiments.console import cli
 
 RNG = np.random.default_rng(0)
 
@@ -20,7 +25,13 @@ def root(tmp_path):
     """8 images with labels and distances in metres, and thermal images of three of them."""
     for folder in ("images", "labels", "thermal", "depth"):
         (tmp_path / folder).mkdir()
+    (tmp_path / "captions").mkdir()
+    (tmp_path / "audio").mkdir()
     for number in range(8):
+        (tmp_path / f"captions/{number}.txt").write_text("a line from the top left")
+        with wave.open(str(tmp_path / f"audio/{number}.wav"), "wb") as sound:
+            sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(16_000)
+            sound.writeframes(RNG.integers(-99, 99, 4800, np.int16).tobytes())
         Image.fromarray(RNG.integers(0, 256, (16, 16, 3), np.uint8)).save(tmp_path / f"images/{number}.png")
         Image.fromarray(np.eye(16, dtype=np.uint8)).save(tmp_path / f"labels/{number}.png")
         np.save(tmp_path / f"depth/{number}.npy", RNG.normal(5, 2, (16, 16)).astype(np.float32))
@@ -75,3 +86,53 @@ def test_without_planes_and_for_methods_of_images_nothing_changes(root):
     before = to_json(config)
     own_modalities.follow(config, Folder(str(root), class_table="2"))
     assert to_json(config) == before
+
+
+SENSES = (
+    "--config.data.captions=captions",
+    "--config.data.caption_bytes=32",
+    "--config.data.audio=audio",
+    "--config.data.audio_seconds=0.3",
+)
+PLANES = "--config.data.aligned=('thermal','depth')"
+
+
+def folder_config(name, root, *words):
+    small = ("--config.window=(32,32)", "--config.steps=2", "--config.batch_size=2")
+    flags = ("program", f"--config={name}", f"--config.data.root={root}", "--config.data.class_table=2", *small, *words)
+    return cli.parse(flags, "", config=name).config
+
+
+@pytest.mark.parametrize("words", [(PLANES, *SENSES), SENSES[:2], SENSES[2:]], ids=["all", "captions", "sounds"])
+@pytest.mark.parametrize("name", ["folder:multimodal", "folder:fusion"])
+def test_captions_and_sounds_of_a_folder_reach_the_network_and_no_image_is_mirrored(root, tmp_path, name, words):
+    config = folder_config(name, root, *words)
+    planes = ("thermal", "depth") if PLANES in words else ()
+    senses = tuple(key for key, flag in (("caption", SENSES[0]), ("sound", SENSES[2])) if flag in words)
+    keys = tuple(build(each).key for each in config.method.modalities)
+    assert keys == ("image", *planes, *senses)
+    shapes = {key: config_example(config)[key].shape[1:] for key in senses}
+    assert shapes == {key: {"caption": (32,), "sound": (4800, 1)}[key] for key in senses}, "estimates count their tokens"
+    named = [each.target.rpartition(":")[2] for each in config.data.transforms]
+    dropped = ["DropModalities"] if name == "folder:fusion" and planes else []
+    assert named == ["RandomScale", "RandomCrop", *dropped]
+    if "visible" in config.method:
+        tokens = (1 + len(planes)) * 16 + sum({"caption": 32, "sound": 3 * 5}[key] for key in senses)
+        assert config.method.visible == round(tokens / 6)
+    outcome = train(build(config), str(tmp_path / "run"))
+    assert all(np.isfinite(value) for value in outcome.numbers.values())
+
+
+def test_planes_are_stacked_onto_the_images_of_any_encoder(root, tmp_path):
+    config = folder_config("folder:stacked,resnet", root, PLANES)
+    assert config_example(config)["image"].shape[-1] == 3 + 3 + 1
+    drop, thermal, depth = (each.to_dict() for each in config.data.transforms[-3:])
+    assert drop["keys"] == ("image", "thermal", "depth")
+    assert (thermal["low"], thermal["high"]) == (0.0, 255.0), "8-bit planes stay as they are"
+    values = expected(root)["depth"]
+    assert depth["low"] >= values.mean() - 3.2 * values.std()
+    assert len(config.method.encoder.mean) == 1
+    run = build(config)
+    assert run.loader[0]["image"].shape[-1] == 7
+    assert all(np.isfinite(value) for value in train(run, str(tmp_path / "run")).numbers.values())
+    assert config_example(folder_config("folder:unet", root, PLANES))["image"].shape[-1] == 3, "other segmenters read images alone"

@@ -38,7 +38,7 @@ class Audio:
 
     def read(self, files: Files, image: np.ndarray) -> dict[str, Any]:
         path = self.files.get(files.name, "")
-        sound = np.zeros((round(self.seconds * RATE), self._channels), np.float32)
+        sound = np.zeros(self.shape, np.float32)
         if path:
             heard = resampled(*decoded(Path(self.root, path)))[: len(sound)]
             if heard.shape[1] != sound.shape[1]:
@@ -48,6 +48,11 @@ class Audio:
                 )
             sound[: len(heard)] = heard
         return {self.key: sound, f"has_{self.key}": np.array(bool(path))}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of a sound; reads the first file."""
+        return round(self.seconds * RATE), self._channels
 
     @cached_property
     def _channels(self) -> int:

@@ -39,6 +39,11 @@ class Captions:
     notes: tuple[str, ...] = ()
     key = "caption"
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of a caption."""
+        return (self.length,)
+
     def read(self, files: Files, image: np.ndarray) -> dict[str, Any]:
         has = files.name in self.texts or files.name in self.paths
         words = self.texts.get(files.name, "")

@@ -182,6 +182,11 @@ class Folder:
         return {reader.key: reader.channels for reader in self._further if isinstance(reader, aligned.Aligned)}
 
     @property
+    def senses(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of `caption` and `sound`, if `captions` and `audio` name files; reads the first sound."""
+        return {reader.key: reader.shape for reader in self._further if not isinstance(reader, aligned.Aligned)}
+
+    @property
     def coding_key(self) -> tuple[Any, ...]:
         """Return the coding of label images, to compare with another split; reads a sample."""
         return self._meaning.coding.key if self._labelled and self._meaning.coding else ()
