@@ -23,6 +23,7 @@ from experiments.papers import (
     reference_tuning,
     scenes,
     scenes_labels,
+    scenes_longer,
 )
 from experiments.recorded import descriptions, measurements
 from experiments.recorded.rows import seeds_of
@@ -195,6 +196,37 @@ def test_the_readme_quotes_the_table_of_cracks():
     assert expected in " ".join((ROOT / "README.md").read_text().split())
 
 
+def test_the_note_of_cracks_has_the_numbers_of_its_table():
+    lines = measurements.current("cracks", cracks)
+    seeds = {name: {line["seed"]: line["numbers"] for line in lines if line["row"] == name} for name in ("RGB", "all, vote")}
+    complete = sorted(line["seed"] for line in lines if line["row"] == "all, fusion, pretrained")
+
+    def mean(row, *missing, light=""):
+        score = "_".join(("iou_crack", *light.split(), *(("without", *missing) if missing else ())))
+        return np.mean([100 * line["numbers"][score] for line in lines if line["row"] == row and line["seed"] in complete])
+
+    leads = [seeds["all, vote"][seed]["iou_crack"] - seeds["RGB"][seed]["iou_crack"] for seed in complete]
+    alone, stacked, rigid = ("image", "thermal"), "all, stacked", "all, stacked, no dropout"
+    number = {3: "three of five seeds"}[len(complete)]
+    expected = (
+        f"over {number}",
+        f"The vote has {mean('all, vote'):.1f}, without thermal {mean('all, vote', 'thermal'):.1f}, and from depth alone "
+        f"{mean('all, vote', *alone):.1f}; RGB has {mean('RGB'):.1f}.",
+        f"On dark images the vote has {mean('all, vote', light='dark'):.1f}, from depth alone {mean('all, vote', *alone, light='dark'):.1f}, "
+        f"and RGB has {mean('RGB', light='dark'):.1f}.",
+        f"in every seed, by {100 * min(leads):.1f} points or more",
+        f"but for fusion: {mean('all, fusion', light='dark'):.1f}, and {mean('all, fusion, pretrained', light='dark'):.1f} after",
+        f"falls by {mean(stacked) - mean(stacked, 'image'):.1f} points, and by {mean(rigid) - mean(rigid, 'image'):.1f} if",
+        f"had no dropout: {mean(rigid) - mean(rigid, 'thermal'):.1f}.",
+        f"({mean('all, fusion, pretrained'):.1f} after it, {mean('all, fusion'):.1f} before), and the U-Net on RGB leads the ViT by "
+        f"{mean('RGB') - mean('RGB, ViT'):.1f}.",
+    )
+    note = " ".join(cracks.NOTE.split())
+    assert [sentence for sentence in expected if sentence not in note] == []
+    with_depth = ("RGB + depth, stacked", stacked, rigid, "all, vote")
+    assert min(mean(row, light="dark") for row in with_depth) > mean("RGB", light="dark")
+
+
 def test_scenes_note_has_the_leads_of_its_table():
     scores = {
         (line["row"], line["seed"]): 100 * line["numbers"]["mean_iou"]
@@ -203,6 +235,11 @@ def test_scenes_note_has_the_leads_of_its_table():
     }
     leads = [scores["pretrained", seed] - scores["scratch", seed] for seed in range(scenes.SEEDS)]
     assert f"by {min(leads):.1f} to {max(leads):.1f} points" in scenes.NOTE
+    [(_, longer)] = {
+        line["seed"]: 100 * line["numbers"]["mean_iou"] for line in measurements.current("scenes_longer", scenes_longer)
+    }.items()
+    pretrained, scratch = scores["pretrained", 0], scores["scratch", 0]
+    assert f"{longer:.1f} after 3,000 steps, {pretrained:.1f} pretrained, {scratch:.1f} after 1,600" in scenes.NOTE
 
 
 def test_scenes_labels_note_has_the_gains_of_its_table():
