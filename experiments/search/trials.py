@@ -45,7 +45,7 @@ class Sweep(NamedTuple):
         """Return the file with a line per run."""
         return os.path.join(self.workdir, "trials.jsonl")
 
-    def workdir(self, trial: int, seed: int) -> str:
+    def folder_of(self, trial: int, seed: int) -> str:
         """Return the workdir of a trial and seed."""
         return os.path.join(self.workdir, "trials", f"{trial:03d}-{seed}")
 
@@ -126,7 +126,7 @@ def run_all(sweep: Sweep, sampler: Sampler, jobs: int) -> bool:
         (number, seed), lock = task, sweep.lock
         if sweep.shared:
             locks[task] = contextlib.ExitStack()
-            lock = locks[task].enter_context(commands.held(f"{sweep.workdir(number, seed)}.lock"))
+            lock = locks[task].enter_context(commands.held(f"{sweep.folder_of(number, seed)}.lock"))
             for line in reversed(jsonlines.read(sweep.record)[before:]):
                 if (line["trial"], line["seed"]) == task:
                     return {**line, "recorded": True}  # by another process
@@ -213,7 +213,7 @@ def validation(workdir: str, metric: str) -> float:
 
 def _run(sweep: Sweep, number: int, seed: int, fields: Fields, share: dict[str, Any]) -> dict[str, Any]:
     """Train one trial and seed; return the fields of its line."""
-    workdir = sweep.workdir(number, seed)
+    workdir = sweep.folder_of(number, seed)
     command = [sys.executable, "-m", module(sweep.command), f"--config={sweep.config}", f"--workdir={workdir}"]
     command += assignments({**sweep.overrides, **fields, "seed": seed})
     command += [f"--init={sweep.init}"] if sweep.init else []
