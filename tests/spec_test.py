@@ -45,7 +45,7 @@ def test_an_argument_called_target_is_refused():
     def aims(target="here"):
         return target
 
-    with pytest.raises(TypeError, match="call it otherwise"):
+    with pytest.raises(TypeError, match="Rename it"):
         spec.spec(aims)
 
 

@@ -56,7 +56,7 @@ class Log:
         if not os.path.lexists(self._path):
             return
         if not os.path.isfile(self._path):
-            self.say(f"Expected a file; {self._path} is not a file. Moved it to {files.move_aside(self._path)}.")
+            self.say(f"Expected a file; {self._path} is not a file. Moved to {files.move_aside(self._path)}.")
             return
         rows, damaged = files.json_objects(self._path)
         damaged += [json.dumps(row).encode() for row in rows if not _is_row(row)]

@@ -12,4 +12,5 @@ METRICS = ("mean_iou", "pixel_accuracy")
 SEEDS = 5
 SPLIT = "test"
 CHOSEN = "The learning rate is that of the table scenes."
+PICTURE = {"3,000 steps": "scratch, 3,000 steps"}
 ROWS = (Row("scratch, 3,000 steps", "segment", "segment", {"transfer": "scratch", "steps": 3000, "evaluate_every": 1000}),)
