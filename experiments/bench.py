@@ -22,7 +22,6 @@ resident memory, compilation included.
 
 import contextlib
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -35,6 +34,7 @@ import numpy as np
 import optax
 
 from aeseg import jsonlines
+from aeseg.training import memory
 from aeseg.types import UserError
 
 from .benches import convolutional, inference, loading, mae, published, small, sparse
@@ -85,7 +85,7 @@ def run(argv: Sequence[str]) -> int:
         size = flags.size or MODULES[name].NETWORKS[name][0]
         row = measured(torch, name, size, flags.pairs, flags.form)
         if flags.memory:
-            row |= {key: memory(name, size, flags.form, side) for key, side in (("gb", ""), ("torch_gb", row["torch_format"]))}
+            row |= {key: peak_of(name, size, flags.form, side) for key, side in (("gb", ""), ("torch_gb", row["torch_format"]))}
         print(
             f"{name}: {row['ratio']:.2f}x as fast as PyTorch (quartiles {row['low']:.2f} to {row['high']:.2f}); "
             f"a step takes {row['seconds']:.3f} s, PyTorch's {row['torch_seconds']:.3f} s ({row['torch_format']})"
@@ -146,7 +146,7 @@ def sides(torch: Any, name: str, size: int, form: str) -> tuple[Callable[[], flo
     return ours, candidates
 
 
-def memory(name: str, size: int, form: str, side: str) -> float:
+def peak_of(name: str, size: int, form: str, side: str) -> float:
     """Return the largest resident memory, in GB, of a process that takes steps of one side: ours (""), or a form of PyTorch."""
     code = f"from {__package__} import bench; bench.stepped({name!r}, {size}, {form!r}, {side!r})"
     finished = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
@@ -159,16 +159,7 @@ def stepped(name: str, size: int, form: str, side: str) -> None:
     step = candidates[side] if side else ours
     for _ in range(CHECKED):
         step()
-    print(peak() / 1e9)
-
-
-def peak() -> int:
-    """Return the largest resident memory of this process, in bytes; Linux's ru_maxrss is at least that of the process that started it."""
-    try:
-        with open("/proc/self/status") as file:
-            return next(1024 * int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(memory.peak() / 1e9)
 
 
 def jax_step(loss: Callable[[Any], jax.Array], params: Any, rate: float, decays: bool = False) -> Callable[[], float]:

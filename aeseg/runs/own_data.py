@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -39,7 +40,7 @@ def use_data(config: ConfigDict, description: Mapping[str, Any]) -> None:
 def use_source(config: ConfigDict, words: str) -> None:
     """Set a config's data to a source of aeseg/data/sources, `<file>[,<size>]`: its recipe, with `split` for each split.
 
-    A config that pretrains reads only images, if the source has `images_only`. `follow_images` does the rest, after the command line.
+    A config that pretrains reads only images, if the source has `images_only`. `complete` does the rest, after the command line.
     """
     file, _, size = words.partition(",")
     source = spec.recipe("aeseg.data.sources", file, size or "small")
@@ -52,6 +53,12 @@ def use_source(config: ConfigDict, words: str) -> None:
         config.data.source = source
         for split in SPLITS:
             config.data[split] = ConfigDict({"split": split})
+
+
+def complete(config: ConfigDict, overrides: Collection[str]) -> None:
+    """Set what depends on the images, once the command line is read; if their folder is missing, the source reports it when it is built."""
+    if os.path.isdir(config.data.source.get("root", ".")):
+        follow_images(config, overrides)
 
 
 def images_alone(description: Mapping[str, Any]) -> dict[str, Any]:

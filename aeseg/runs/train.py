@@ -2,7 +2,6 @@
 
 import math
 import os
-import resource
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from aeseg.runs import scores, workdir
 from aeseg.runs.programs import Alone, Programs
 from aeseg.runs.run import LARGER_IS_BETTER, Run
 from aeseg.training import checkpoints as saved
-from aeseg.training import lock, loop
+from aeseg.training import lock, loop, memory
 from aeseg.training import mesh as meshes
 from aeseg.training.log import Log
 from aeseg.training.state import TrainState
@@ -174,7 +173,7 @@ def report(run: Run, path: str, outcome: Outcome, next_command: str = "") -> str
         for split, source in (("training", run.training), ("validation", run.validation))
         if (skipped := getattr(source, "skipped", ()))
     ]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = memory.peak() / 2**30
     ended = "Finished" if outcome.finished else "Stopped"
     lines += [
         f"\n{ended} at step {outcome.step} of {run.steps} after {outcome.seconds:.0f} s, {peak:.1f} GB of memory at most.",

@@ -1,7 +1,8 @@
-"""Reuse of the memory that a step frees."""
+"""Memory of this process: its peak, and reuse of what a step frees."""
 
 import contextlib
 import ctypes
+import resource
 import sys
 from collections.abc import Iterator
 
@@ -13,6 +14,15 @@ KEPT = {-4: 0, -1: 2**31 - 1}
 
 RETURNED = {-4: 65536, -1: 2**17}
 """Their defaults: the system gets large buffers back at once, and the free end of the heap."""
+
+
+def peak() -> int:
+    """Return the largest resident memory of this process, in bytes; Linux's ru_maxrss is at least that of the process that started it."""
+    try:
+        with open("/proc/self/status", encoding="utf-8") as file:
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def share_heap() -> None:

@@ -29,11 +29,9 @@ NETWORKS = {"autoencoder": (256, 4), "unet": (128, 4)}
 RATE = 1e-3
 
 
-def networks(
-    torch: Any, name: str, size: int, encoder: Any = None
-) -> tuple[Callable[[Any], jax.Array], Any, dict[str, tuple[Callable[[], Any], list[Any]]]]:
-    """Return our loss of parameters, our parameters, and PyTorch's (loss, parameters) by memory format; `encoder`: another spec."""
-    model = Network(build(encoder or convnet.recipe("unet" if name == "unet" else "reference")), reader(name))
+def networks(torch: Any, name: str, size: int) -> tuple[Callable[[Any], jax.Array], Any, dict[str, tuple[Callable[[], Any], list[Any]]]]:
+    """Return our loss of parameters, our parameters, and PyTorch's (loss, parameters) by memory format."""
+    model = Network(build(convnet.recipe("unet" if name == "unet" else "reference")), reader(name))
     random, rows = np.random.default_rng(0), NETWORKS[name][1]
     image = random.random((rows, size, size, 3), np.float32)
     target = random.integers(0, CLASSES, (rows, size, size), np.int32) if name == "unet" else image

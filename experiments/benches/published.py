@@ -30,11 +30,9 @@ FORMS = ("channels_last", "contiguous_format", "compiled")
 Loss = Callable[[], Any]
 
 
-def networks(
-    torch: Any, name: str, size: int, parts: tuple[Any, Any] | None = None
-) -> tuple[Callable[[Any], jax.Array], Any, dict[str, Any]]:
-    """Return our loss of parameters, our parameters, and PyTorch's (loss, parameters) by form; `parts`: other (encoder, head) specs."""
-    encoder, head = parts or recipes(name)
+def networks(torch: Any, name: str, size: int) -> tuple[Callable[[Any], jax.Array], Any, dict[str, Any]]:
+    """Return our loss of parameters, our parameters, and PyTorch's (loss, parameters) by form."""
+    encoder, head = recipes(name)
     model, random, rows = Network(build(encoder), build(head)), np.random.default_rng(0), NETWORKS[name][1]
     width = size * 4 // 3 if name == "segnet" else size
     image = random.random((rows, size, width, 3), np.float32)

@@ -14,7 +14,6 @@ The three splits are disjoint: 70 % of the images train, 15 % validate, 15 % tes
 split. Images are cropped and scored at their own scale. `inspect` describes the images; --data=<description> replaces the flags above.
 """
 
-import os
 from collections.abc import Collection
 
 from ml_collections import ConfigDict
@@ -63,5 +62,4 @@ def get_config(argument: str = "denoising") -> ConfigDict:
 
 def complete(config: ConfigDict, overrides: Collection[str]) -> None:
     """Set classes, channels, mean and std from the images, if the command line names their folder."""
-    if os.path.isdir(config.data.source.get("root", "")):
-        own_data.follow_images(config, overrides)
+    own_data.complete(config, overrides)

@@ -123,8 +123,7 @@ def parse(argv: Sequence[str], usage: str, config: str = "", word: str = "", **o
         if "window" in overrides:
             configs.follow_window(values.config, window)
         if by_name:
-            if os.path.isdir(values.config.data.source.get("root", ".")):  # otherwise the source itself says what is missing
-                own_data.follow_images(values.config, overrides)
+            own_data.complete(values.config, overrides)
         elif not parsed.get("data") and hasattr(module, "complete"):
             module.complete(values.config, overrides)  # fields of a config file that depend on the command line
         parsed |= {"config": values.config, "config_name": config_name, "overrides": overrides}

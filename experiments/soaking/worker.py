@@ -23,6 +23,8 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from aeseg.training import memory
+
 from .. import module
 
 Answer = dict[str, Any]
@@ -191,7 +193,7 @@ def _answered(jobs: _Jobs, job: Mapping[str, Any]) -> Answer:
 
 def _peak() -> int:
     """Return the peak memory of this process in megabytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
+    return memory.peak() // 2**20
 
 
 def _bound_memory() -> None:

@@ -4,7 +4,10 @@ import platform
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from aeseg.training import memory
 
 FAULTS = """
 import resource, sys
@@ -27,3 +30,12 @@ def test_freed_memory_is_reused_without_new_pages():
         for how in ("kept", "given back")
     }
     assert faults["kept"] < 100 < faults["given back"]
+
+
+def test_the_peak_counts_freed_memory_and_not_that_of_the_starting_process():
+    ballast = np.ones(2**26)  # 0.5 GB
+    del ballast
+    assert memory.peak() > 5e8
+    code = "from aeseg.training import memory; print(memory.peak())"
+    child = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
+    assert int(child.stdout) < memory.peak() - 1e8
