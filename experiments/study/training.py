@@ -52,13 +52,15 @@ def missing(table: str, paper: Any) -> list[tuple[Row, int]]:
 
 
 def wanted(table: str, paper: Any, runs: str) -> list[tuple[Row, int]]:
-    """Return the `missing` rows and seeds, and before them the runs that they start from if these are gone or unfinished."""
-    needed = {(row.name, seed) for row, seed in missing(table, paper)}
-    starts = {row.name: row.init for row in paper.ROWS}
-    for name, seed in tuple(needed):
-        while (name := starts[name]) and not finished(workdir(runs, table, paper.ROWS, name, seed)):
-            needed.add((name, seed))
-    return [(row, seed) for row, seed in _every(paper) if (row.name, seed) in needed]
+    """Return the `missing` rows and seeds, each after the runs that it starts from if these are gone or unfinished."""
+    named = {row.name: row for row in paper.ROWS}
+    todo: dict[tuple[str, int], None] = {}
+    for row, seed in missing(table, paper):
+        chain = [row.name]
+        while (start := named[chain[-1]].init) and not finished(workdir(runs, table, paper.ROWS, start, seed)):
+            chain.append(start)
+        todo |= dict.fromkeys((name, seed) for name in reversed(chain))
+    return [(named[name], seed) for name, seed in todo]
 
 
 def failures(table: str, paper: Any, runs: str) -> dict[tuple[str, int], str]:

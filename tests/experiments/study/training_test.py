@@ -310,6 +310,19 @@ def test_all_unfinished_predecessors_of_a_row_are_trained_to_their_end(calls, tm
     assert len(measurements.lines("table")) == 8
 
 
+def test_a_run_that_is_gone_is_trained_again_just_before_the_row_that_needs_it(calls, tmp_path, monkeypatch):
+    """Measured rows whose workdirs are gone do not delay the first missing row, which a tier names."""
+    measure(tmp_path)
+    monkeypatch.setattr(
+        PAPER, "ROWS", (*PAPER.ROWS, Row("third", "segment", "segment", init="pretrained"), Row("fourth", "segment", "segment"))
+    )
+    monkeypatch.setattr(PAPER, "TIERS", ((("fourth",), 2), (("third",), 2)), raising=False)
+    shutil.rmtree(tmp_path / "runs")
+    order = [(row.name, seed) for row, seed in training.wanted("table", PAPER, str(tmp_path / "runs"))]
+    again = [(name, seed) for seed in (0, 1) for name in ("denoising", "pretrained", "third")]
+    assert order == [("fourth", 0), ("fourth", 1), *again]
+
+
 def test_a_finished_run_that_is_scored_again_keeps_its_seconds_and_its_commit(calls, tmp_path, monkeypatch):
     measure(tmp_path)
     before = measurements.lines("table")
