@@ -26,6 +26,7 @@ from aeseg.data.files import shown as printable
 from aeseg.inference import anomalies, draw, sliding
 from aeseg.inference.views import checked, resized
 from aeseg.runs import anomalies as networks
+from aeseg.runs import inputs
 from aeseg.runs import workdir as workdirs
 from aeseg.runs.train import PICTURES
 from aeseg.types import UserError
@@ -33,7 +34,7 @@ from aeseg.types import UserError
 from .console import cli, predictors
 from .console.progress import Progress
 from .machine import process
-from .predictions.inputs import input_files, kept_transforms, output_names, read_item
+from .predictions.inputs import input_files, output_names, stored_item
 from .predictions.masks import mask_paths, read_mask
 from .predictions.outputs import OutputRefused, Outputs
 
@@ -92,7 +93,7 @@ def mapped(
     trained: workdirs.Trained, paths: Sequence[str], masks: Mapping[str, str], out: Outputs, flags: Any
 ) -> tuple[Maps, dict[str, float], dict[str, np.ndarray], list[tuple[str, str]]]:
     """Write every file's map; return the maps' paths, their largest values, the masks, and (path, reason) of failed files."""
-    run, names, changes = trained.run, output_names(paths), kept_transforms(trained.run)
+    run, names = trained.run, output_names(paths)
     out.claim([("maps", ".npy"), ("pictures", ".png")], names)
     window = tuple(run.window)
     windows = {"window": window, "batch": flags.batch, **predictors.chosen_windows(flags, window, largest=run.largest_window)}
@@ -102,9 +103,9 @@ def mapped(
     with Progress("mapping", len(paths)) as progress:
         for number, (path, name) in enumerate(zip(paths, names, strict=True)):
             try:
-                item, image = read_item(run, path, name, changes)
+                item = stored_item(run, path, name)
                 mask = read_mask(masks[path], path, item.image.shape) if masks else None
-                planes = checked(sliding.sliding_logits(network, image, **windows), name)
+                planes = checked(sliding.sliding_logits(network, inputs.of_image(run, item.image), **windows), name)
                 values = anomalies.anomaly_map(resized(planes, item.image.shape[:2]), flags.sigma)
                 target = out.path("maps", name, ".npy")
                 with out.writing(), files.replacing(target) as temporary, open(temporary, "wb") as file:
@@ -144,7 +145,7 @@ def drawn(trained: workdirs.Trained, maps: Maps, masks: Mapping[str, str], out: 
             draw.write_image(out.path("pictures", name, ".png"), picture)
         if len(names) < PICTURES:
             names.append(f"{name}, largest {values.max():.3f}")
-            item, _ = read_item(trained.run, path, name, ())
+            item = stored_item(trained.run, path, name)
             row = {"image": item.image, "map": picture}
             if masks:
                 row["mask"] = 255 * read_mask(masks[path], path, item.image.shape).astype(np.uint8)[..., None]

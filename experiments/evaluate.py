@@ -21,7 +21,7 @@ import numpy as np
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.inference.measures import BOUNDARIES, CALIBRATION, REFERENCE_BOUNDARIES
-from aeseg.runs import conditions, evaluations
+from aeseg.runs import conditions, evaluations, inputs
 from aeseg.runs import scores as scoring
 from aeseg.runs import workdir as workdirs
 from aeseg.runs.data import SPLITS
@@ -32,6 +32,7 @@ from .console import cli, predictors
 from .console.conditions import conditions_table, further_planes
 from .console.progress import Progress
 from .machine import process
+from .predictions import modalities
 
 Found = tuple[dict[str, Any], dict[str, Any], list[str]]
 """Scores, columns of the picture, names of its rows."""
@@ -108,7 +109,8 @@ def run(argv: Sequence[str]) -> int:
     print(f"numbers     {path}\npictures    {picture}")
     which = f"--workdir={flags.workdir}{' --best' if flags.best else ''}"
     print(f"page        {process.launcher()}report {flags.workdir}{' --best' if flags.best else ''} --split={flags.split}")
-    print(f"next        {process.launcher()}predict {which} --input=<file, folder or glob> --output=predictions", flush=True)
+    beside = " ".join(filter(None, ("--input=<file, folder or glob>", modalities.naming(inputs.beside(trained.run)))))
+    print(f"next        {process.launcher()}predict {which} {beside} --output=predictions", flush=True)
     return 0
 
 

@@ -4,6 +4,7 @@ python -m experiments.predict --workdir=runs/segment --input=photos --output=pre
 python -m experiments.predict --workdir=runs/segment --input='a/**/*.jpg' --output=predictions --logits
 python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions --best --stride=32 --weights=gaussian
 python -m experiments.predict --workdir=runs/segment --input=photos --output=predictions --samples=40      Bayesian SegNet's uncertainty
+python -m experiments.predict --workdir=runs/folder-vote --input=photos --aligned=thermal=thermal,depth=depth --output=predictions
 
 Below --output: labels/<name>.png (8-bit palette: class ids; for a GeoTIFF also <name>.tif with its georeference), overlays/<name>.png,
 logits/<name>.npz (with --logits; key `logits`, float32 [h w k]), overview.png, predictions.json (predicted and failed files).
@@ -14,6 +15,9 @@ Results have the size of the stored image (EXIF rotation is not applied).  If a 
 (data.evaluation_transforms), it predicts at that size, and probabilities are resized back bilinearly.  Any other run slides its window over
 the image at full resolution, and writes the labels that `evaluate` scores with the same flags.  If probabilities are resized, or averaged
 over views or networks (--flip, --scales, --samples), --logits writes their logarithms.
+
+A network of several modalities reads the other files of an image by its name: thermal/a.png of photos/a.jpg.  A file that an image lacks
+counts as missing.
 
 Images of more than 16 million pixels are predicted in strips.  If files cannot be read or predicted, the command lists them and exits
 with 1.  It overwrites only results of an earlier run, and follows no link out of --output.
@@ -27,7 +31,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from flax import linen as nn
 
 from aeseg import checks
@@ -36,6 +39,8 @@ from aeseg.data.files import shown as printable
 from aeseg.inference import draw, sliding
 from aeseg.inference.samples import PLANES
 from aeseg.inference.views import averaged, checked
+from aeseg.inference.windows import Inputs, image_of
+from aeseg.runs import inputs
 from aeseg.runs import scores as scoring
 from aeseg.runs import workdir as workdirs
 from aeseg.runs.train import PICTURES
@@ -44,7 +49,8 @@ from aeseg.types import Class, UserError
 from .console import cli, predictors
 from .console.progress import Progress
 from .machine import process
-from .predictions.inputs import input_files, kept_transforms, output_names, read_item
+from .predictions import modalities
+from .predictions.inputs import input_files, output_names, stored_item
 from .predictions.outputs import OutputRefused, Outputs
 from .predictions.writing import Item, in_strips, is_large, reconstructed, segmented
 
@@ -60,6 +66,7 @@ def run(argv: Sequence[str]) -> int:
         output=("predictions", "folder for the results"),
         logits=(False, "also write the logits"),
         batch=(8, "windows per call"),
+        **modalities.FLAGS,
         **predictors.FLAGS,
     )
     if not flags.workdir:
@@ -68,14 +75,15 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"Expected at least one window per call; got --batch={flags.batch}. Set --batch.")
     process.start()
     began = time.perf_counter()
-    paths = input_files(flags.input, flags.output)
+    paths = input_files(flags.input, flags.output, without=modalities.folders(flags))
     trained = workdirs.load_trained(flags.workdir, predictors.chosen_step(flags))
     classes = known_classes(trained) if trained.run.segments else ()
-    if further := getattr(trained.method, "reads", ()):
-        print(f"Note: predicts from images alone; the network also reads {', '.join(further)}, which count as missing.", file=sys.stderr)
+    readers = modalities.readers(trained.run, flags, paths)
+    for note in modalities.notes(trained.run, readers):
+        print(f"Note: {printable(note)}", file=sys.stderr)
     if flags.logits and not classes:
         raise UserError("Only a segmenter has logits; this run is an autoencoder. Leave out --logits.")
-    shown, unreadable = predict(trained, paths, classes, flags)
+    shown, unreadable = predict(trained, paths, classes, readers, flags)
     done = len(paths) - len(unreadable)
     if shown:
         columns = {name: [row[name] for row in shown] for name in shown[0] if name != "name"}
@@ -93,15 +101,15 @@ def run(argv: Sequence[str]) -> int:
 
 
 def predict(
-    trained: workdirs.Trained, paths: Sequence[str], classes: tuple[Class, ...], flags: Any
+    trained: workdirs.Trained, paths: Sequence[str], classes: tuple[Class, ...], readers: Sequence[Any], flags: Any
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Write the results of every file; return the rows of the overview, and (path, reason) of failed files."""
     run, segments = trained.run, bool(classes)
     views, samples = predictors.chosen_views(flags, segments), predictors.chosen_samples(flags, segments)
     statistics, window = predictors.chosen_statistics(flags, segments), tuple(run.window)
     windows = {"window": window, "batch": flags.batch, **predictors.chosen_windows(flags, window, largest=run.largest_window)}
-    changes = kept_transforms(run)
-    needs_all = flags.logits or samples or views != predictors.ONE_VIEW or any(isinstance(change, transforms.Resize) for change in changes)
+    resizes = any(isinstance(change, transforms.Resize) for change in inputs.kept_transforms(run))
+    needs_all = flags.logits or samples or views != predictors.ONE_VIEW or resizes
     names, out = output_names(paths), Outputs(flags.output, paths)
     out.claim(_kinds(flags, segments), names)
     network = scoring.predictor(run, _without_noise(trained.method), trained.variables, samples, statistics)
@@ -113,15 +121,17 @@ def predict(
         if len(rows) < PICTURES:
             rows.append(row)
 
-    def images() -> Iterator[np.ndarray]:
+    def images() -> Iterator[Inputs]:
         for path, name in zip(paths, names, strict=True):
             try:
-                item, image = read_item(run, path, name, changes)
-                if is_large(image):
+                item = stored_item(run, path, name)
+                seen = inputs.of_image(run, item.image, modalities.entries(readers, path, item.image), name)
+                height, width = image_of(seen).shape[:2]
+                if is_large(height, width):
                     if needs_all:
-                        checks.check_memory(16 * image.shape[0] * image.shape[1] * max(3, len(classes)), path, REMEDY)
+                        checks.check_memory(16 * height * width * max(3, len(classes)), path, REMEDY)
                     else:
-                        strips = sliding.strips(network, image, **windows)
+                        strips = sliding.strips(network, seen, **windows)
                         at = functools.partial(_inside, progress, len(failed) + finished[0], path)
                         with out.writing():
                             done({"name": name} | in_strips(item, strips, classes, out, at))
@@ -133,7 +143,7 @@ def predict(
                 failed.append((path, str(error) or "out of memory"))
                 continue
             taken.append((path, item))
-            yield image
+            yield seen
 
     finished = [0]
     with Progress("predicting", len(paths)) as progress:

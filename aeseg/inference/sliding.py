@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
 from aeseg.inference import windows
 from aeseg.inference.windows import Inputs
@@ -24,14 +24,14 @@ WAITING = 2**28
 
 def sliding_logits(
     predict: Predict,
-    image: Shaped[np.ndarray, "h w c"],
+    image: Inputs,
     window: tuple[int, int],
     stride: tuple[int, int] = (0, 0),
     batch: int = 1,
     weights: str = "uniform",
     largest: int = 0,
 ) -> Float[np.ndarray, "h w k"]:
-    """Predict one image in overlapping windows; each pixel is the weighted mean over the windows that contain it.
+    """Predict one image, or `Inputs`, in overlapping windows; each pixel is the weighted mean over the windows that contain it.
 
     Logits are averaged, not probabilities, as in mmsegmentation's slide mode and nnU-Net. An image of the window's size gives
     exactly `predict(image)`. See `sliding` for the arguments.
@@ -92,7 +92,7 @@ def sliding(
 
 def strips(
     predict: Predict,
-    image: Shaped[np.ndarray, "h w c"],
+    image: Inputs,
     window: tuple[int, int],
     stride: tuple[int, int] = (0, 0),
     batch: int = 1,
@@ -101,7 +101,7 @@ def strips(
 ) -> Iterator[Float[np.ndarray, "_ w k"]]:
     """Yield the `sliding_logits` of one image from top to bottom, rows by rows, for images whose logits do not fit memory."""
     cut = _Cut(window, stride, batch, weights, largest)
-    one = _Sum(image.shape, cut)
+    one = _Sum(windows.image_of(image).shape, cut)
     call = _Call(predict, cut.rows(one.window), weights)
     for piece in one.pieces(image):
         call.take(one, piece)

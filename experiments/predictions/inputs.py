@@ -1,24 +1,21 @@
-"""Find the files to predict, name their results, and read them as the network sees them."""
+"""Find the files to predict, name their results, and read them."""
 
 import glob
 import os
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-
-from aeseg.data import decode, georeference, reading, transforms
+from aeseg.data import decode, georeference, reading
 from aeseg.runs.run import Run
 from aeseg.types import UserError
 
 from .writing import Item
 
 
-def input_files(pattern: str, output: str, kinds: tuple[str, ...] = decode.KINDS) -> list[str]:
+def input_files(pattern: str, output: str, kinds: tuple[str, ...] = decode.KINDS, without: Sequence[str] = ()) -> list[str]:
     """Return the files that --input means, sorted: the file itself, the images in a folder and below it, or the matches of a glob.
 
-    Skips earlier results (anything below `output`).
+    Skips earlier results (anything below `output`), and the folders `without`.
     """
     if os.path.isfile(pattern):
         return [pattern]
@@ -27,8 +24,8 @@ def input_files(pattern: str, output: str, kinds: tuple[str, ...] = decode.KINDS
         matches = [path for path in matches if path.lower().endswith(kinds)]
     else:
         matches = [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
-    results = os.path.join(os.path.realpath(output), "")
-    matches = sorted(path for path in matches if not os.path.realpath(path).startswith(results))
+    skipped = tuple(os.path.join(os.path.realpath(folder), "") for folder in (output, *without))
+    matches = sorted(path for path in matches if not os.path.realpath(path).startswith(skipped))
     if not matches:
         raise UserError(
             f"Expected images; --input={pattern!r} matches none. Set --input to a file, a folder with {', '.join(kinds)}, "
@@ -58,17 +55,8 @@ def output_names(paths: Sequence[str]) -> list[str]:
     return names
 
 
-def kept_transforms(run: Run) -> list[Any]:
-    """Return a run's evaluation transforms that keep the whole image: resizing and colours, not crops and moves."""
-    changes = run.data.evaluation_transforms
-    return [change for change in changes if type(change).__module__ != transforms.__name__ or isinstance(change, transforms.Resize)]
-
-
-def read_item(run: Run, path: str, name: str, changes: Sequence[Any]) -> tuple[Item, np.ndarray]:
-    """Read a file; return the stored image, and the image for the network."""
+def stored_item(run: Run, path: str, name: str) -> Item:
+    """Read a file's image, with the channels and the range of the run's images."""
     description = run.data.described("test")
     image = decode.image(path, description.get("channels", 3), reading=reading.of_description(description))
-    record = {"image": image, "name": name}
-    for change in changes:
-        record = change(record, np.random.default_rng(0))
-    return Item(name, image, georeference.tags(path)), record["image"]
+    return Item(name, image, georeference.tags(path))

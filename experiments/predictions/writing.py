@@ -29,9 +29,9 @@ class Item(NamedTuple):
     tags: tuple[georeference.Tag, ...] = ()
 
 
-def is_large(image: Shaped[np.ndarray, "h w c"]) -> bool:
+def is_large(height: int, width: int) -> bool:
     """Return whether an image is predicted in strips."""
-    return image.shape[0] * image.shape[1] > LARGE
+    return height * width > LARGE
 
 
 def segmented(

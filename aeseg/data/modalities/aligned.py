@@ -55,6 +55,11 @@ class Aligned:
         """Return the number of planes; reads the first file."""
         return self._kind[0][0] if self._kind[0] else 1
 
+    @property
+    def kind(self) -> str:
+        """Return the number of planes and the type of their values, such as "1 x uint8"; reads the first file."""
+        return _said(*self._kind)
+
     @cached_property
     def _kind(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         planes = self._planes(self.first)

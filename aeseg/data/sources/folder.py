@@ -182,6 +182,11 @@ class Folder:
         return {reader.key: reader.channels for reader in self._further if isinstance(reader, aligned.Aligned)}
 
     @property
+    def kinds(self) -> dict[str, str]:
+        """Return the number and type of the values of each folder in `aligned`, such as "1 x uint8"; reads their first files."""
+        return {reader.key: reader.kind for reader in self._further if isinstance(reader, aligned.Aligned)}
+
+    @property
     def senses(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of `caption` and `sound`, if `captions` and `audio` name files; reads the first sound."""
         return {reader.key: reader.shape for reader in self._further if not isinstance(reader, aligned.Aligned)}
