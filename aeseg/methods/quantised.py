@@ -115,14 +115,16 @@ def _frequencies(codes: Int[Array, "b h w"], batch: Batch, size: int) -> Mean:
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """Return finite scalar quantisation on `reconstruction`'s convolutional autoencoder of a size.
+    """Return finite scalar quantisation on `reconstruction`'s convolutional autoencoder of a size; `vq`: VQ-VAE's codebook, small.
 
     The levels are the paper's (table 1) for about 2^8 codes; 2^10 for reference.
     """
-    fields = choose(size, tiny={"levels": (3, 3)}, small={"levels": (8, 6, 5)}, reference={"levels": (8, 5, 5, 5)})
+    levels = {"tiny": (3, 3), "small": (8, 6, 5), "reference": (8, 5, 5, 5)}
+    scalar = {name: {"quantiser": spec(quantisers.FiniteScalar, levels=each), "size": name} for name, each in levels.items()}
+    chosen = choose(size, **scalar, vq={"quantiser": spec(quantisers.NearestVector), "size": "small"})
     return spec(
         QuantisedAutoencoder,
-        encoder=part("aeseg.models.encoders", "convnet", size),
-        decoder=part("aeseg.models.decoders", "convolutional", size),
-        quantiser=spec(quantisers.FiniteScalar, **fields),
+        encoder=part("aeseg.models.encoders", "convnet", chosen["size"]),
+        decoder=part("aeseg.models.decoders", "convolutional", chosen["size"]),
+        quantiser=chosen["quantiser"],
     )

@@ -241,12 +241,21 @@ def _over_images(each: Float[Array, "b"], batch: Batch) -> Mean:
 
 
 def recipe(size: str = "small") -> ConfigDict:
-    """Return a Gaussian likelihood with optimal variance on `reconstruction`'s convolutional autoencoder of a size."""
-    fields = choose(size, tiny={"latent": 4, "samples": 2, "warmup": 2}, small={"warmup": 300}, reference={"latent": 64, "warmup": 2000})
-    return spec(
-        Variational,
-        encoder=part("aeseg.models.encoders", "convnet", size),
-        decoder=part("aeseg.models.decoders", "convolutional", size),
-        likelihood=spec(likelihoods.Gaussian),
-        **fields,
+    """Return a Gaussian likelihood with optimal variance on `reconstruction`'s convolutional autoencoder of a size.
+
+    `bernoulli` and `mixture` have these likelihoods on the small one; `mixture` is for RGB.
+    """
+    small = {"warmup": 300, "likelihood": spec(likelihoods.Gaussian)}
+    fields = choose(
+        size,
+        tiny={**small, "latent": 4, "samples": 2, "warmup": 2},
+        small=small,
+        reference={**small, "latent": 64, "warmup": 2000},
+        bernoulli={**small, "likelihood": spec(likelihoods.Bernoulli)},
+        mixture={**small, "likelihood": spec(likelihoods.LogisticMixture)},
     )
+    named = size if size in ("tiny", "reference") else "small"
+    decoder = part("aeseg.models.decoders", "convolutional", named)
+    if size == "mixture":
+        decoder.channels = likelihoods.LogisticMixture().numbers(3)
+    return spec(Variational, encoder=part("aeseg.models.encoders", "convnet", named), decoder=decoder, **fields)

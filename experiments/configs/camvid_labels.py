@@ -23,14 +23,17 @@ from aeseg.spec import choose, names, recipe, spec
 
 ARGUMENTS = (
     *("unet", "reconstruction", "denoising", "spark", "fcmae", "variational", "quantised"),
-    *("unet,large", "reconstruction,large", "spark,large", "fcmae,large"),
+    *("quantised,vq", "unet,large", "reconstruction,large", "spark,large", "fcmae,large"),
 )
 
 
 def get_config(argument: str = "unet") -> ConfigDict:
-    """Return the config of a head (segments) or an autoencoder (pretrains); `,large`: U-Net's published widths at 352x480, for a GPU."""
+    """Return the config of a head (segments) or an autoencoder (pretrains); `,large`: U-Net's published widths at 352x480, for a GPU.
+
+    `quantised,vq` has VQ-VAE's codebook.
+    """
     name, _, size = argument.partition(",")
-    large = choose(size or "small", small={"is": False}, large={"is": True})["is"]
+    large = choose(size or "small", small={"is": False}, vq={"is": False}, large={"is": True})["is"]
     segments = name in names("aeseg.models.heads")
     encoder = recipe("aeseg.models.encoders", "convnet", "unet" if large else "small")
     if large:
@@ -38,7 +41,7 @@ def get_config(argument: str = "unet") -> ConfigDict:
     if segments:
         method = segmenter_config(recipe("aeseg.models.heads", name), encoder, 11)
     else:
-        method = recipe("aeseg.methods", name)
+        method = recipe("aeseg.methods", name, "vq" if size == "vq" else "small")
         method.encoder = encoder
         if large:
             method.update(_large(name))

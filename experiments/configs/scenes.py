@@ -17,6 +17,7 @@ from aeseg.spec import recipe, spec
 
 ARGUMENTS = (
     *("denoising", "reconstruction", "masked", "simmim", "variational", "quantised", "maskgit", "multimodal"),
+    *("variational,bernoulli", "variational,mixture", "quantised,vq"),
     *("denoising,tiny", "multimodal,senses", "unet", "linear", "fcn", "unet,vit", "fusion", "fusion,caption", "fusion,senses", "vote"),
 )
 PRETRAININGS = {"denoising": (1150, 6e-3), "maskgit": (2000, 2e-3)}

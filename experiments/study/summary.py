@@ -17,7 +17,12 @@ class Unit(NamedTuple):
     digits: int = 1
 
 
-UNITS = {"psnr": Unit("dB", 1.0, 2), "binary_cross_entropy": Unit("nats", 1.0, 4), "floor": Unit("nats", 1.0, 4)}
+UNITS = {
+    "psnr": Unit("dB", 1.0, 2),
+    **dict.fromkeys(("binary_cross_entropy", "floor"), Unit("nats", 1.0, 4)),
+    **dict.fromkeys(("bound", "importance_bound", "rate"), Unit("bits per dimension", 1.0, 3)),
+    **dict.fromkeys(("active_units", "perplexity"), Unit("number", 1.0, 0)),
+}
 """Units of metrics that are not fractions of 1."""
 
 
