@@ -37,12 +37,15 @@ def follow(config: ConfigDict, train: Any) -> None:
     one image that trains with `DropModalities` gets the planes as channels of the image (`Stack`).
     """
     planes, method = getattr(train, "planes", {}), config.method
+    by_patch = "modalities" in method and "patch" in method.get("encoder", {})
+    senses = getattr(train, "senses", {})
+    if senses and not by_patch:
+        _check_unread(config, senses)
     drop = spec(DropModalities, keys=("image", *planes))
     if planes and "modalities" not in method and any(each.target == drop.target for each in config.data.transforms):
         _stack(config, train, drop)
         return
-    by_patch = "patch" in method.get("encoder", {})
-    senses = getattr(train, "senses", {}) if by_patch else {}
+    senses = senses if by_patch else {}
     if not (planes or senses) or "modalities" not in method:
         return
     image, *_ = method.modalities
@@ -105,6 +108,17 @@ def _of_senses(senses: Mapping[str, tuple[int, ...]]) -> tuple[list[ConfigDict],
         modalities.append(modality)
         tokens += frames // rows * (audio.BANDS // modality.patch[1])
     return modalities, tokens
+
+
+def _check_unread(config: ConfigDict, senses: Mapping[str, Any]) -> None:
+    """Raise UserError if a network gets captions or sounds that it does not read, but that keep images from being mirrored."""
+    mirrors = [spec(kind).target for kind in (HorizontalFlip, VerticalFlip)]
+    if any(each.target in mirrors for each in config.data.transforms):
+        name = config.method.target.rpartition(":")[2]
+        fields = " and ".join({"caption": "--config.data.captions", "sound": "--config.data.audio"}[key] for key in senses)
+        raise UserError(
+            f"{name} reads no {' or '.join(senses)}, only images and planes. Leave out {fields}, or segment with folder:fusion."
+        )
 
 
 def _apart_from(transforms: Iterable[ConfigDict], *kinds: type) -> tuple[ConfigDict, ...]:

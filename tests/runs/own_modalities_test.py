@@ -9,6 +9,7 @@ from PIL import Image
 
 from aeseg.data.sources.folder import Folder
 from aeseg.data.statistics import planes_statistics
+from aeseg.data.transforms import HorizontalFlip
 from aeseg.runs import own_data, own_modalities
 from aeseg.runs.configs import data_config, run_config, warm_adamw
 from aeseg.runs.data import SPLITS
@@ -143,3 +144,11 @@ def test_planes_are_stacked_onto_the_images_of_any_encoder(root, tmp_path):
     assert run.loader[0]["image"].shape[-1] == 7
     assert all(np.isfinite(value) for value in train(run, str(tmp_path / "run")).numbers.values())
     assert config_example(folder_config("folder:unet", root, PLANES))["image"].shape[-1] == 3, "other segmenters read images alone"
+
+
+def test_captions_that_a_network_does_not_read_are_refused(root):
+    splits = dict.fromkeys(SPLITS, spec(Folder, root=str(root), class_table="2", captions="captions"))
+    data, method = data_config(splits, transforms=(spec(HorizontalFlip),)), recipe("aeseg.methods", "vote", "tiny")
+    config = run_config(method, data, steps=1, batch_size=2, window=(16, 16), optimiser=warm_adamw(1e-3, 1))
+    with pytest.raises(UserError, match=r"Vote reads only images and planes, no caption\. Leave out --config\.data\.captions"):
+        own_data.follow_images(config)
