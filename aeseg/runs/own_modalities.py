@@ -116,9 +116,7 @@ def _check_unread(config: ConfigDict, senses: Mapping[str, Any]) -> None:
     if any(each.target in mirrors for each in config.data.transforms):
         name = config.method.target.rpartition(":")[2]
         fields = " and ".join({"caption": "--config.data.captions", "sound": "--config.data.audio"}[key] for key in senses)
-        raise UserError(
-            f"{name} reads no {' or '.join(senses)}, only images and planes. Leave out {fields}, or segment with folder:fusion."
-        )
+        raise UserError(f"{name} reads only images and planes, no {' or '.join(senses)}. Leave out {fields}, or use folder:fusion.")
 
 
 def _apart_from(transforms: Iterable[ConfigDict], *kinds: type) -> tuple[ConfigDict, ...]:
