@@ -10,7 +10,8 @@ size), pictures/<name>.png (all with one scale), overview.png (highest maximum f
 image, failed files).
 
 --masks has a mask for each image (white: anomalous; all black: normal).  The area under the ROC curve is over all pixels, and over the
-images by the largest value of their maps.  If files cannot be read, the command lists them and exits with 1.
+images by the largest value of their maps; `report` shows it, from the workdir's metrics.json.  If files cannot be read, the command lists
+them and exits with 1.
 """
 
 import os
@@ -26,7 +27,7 @@ from aeseg.data.files import shown as printable
 from aeseg.inference import anomalies, draw, sliding
 from aeseg.inference.views import checked, resized
 from aeseg.runs import anomalies as networks
-from aeseg.runs import inputs
+from aeseg.runs import evaluations, inputs
 from aeseg.runs import workdir as workdirs
 from aeseg.runs.train import PICTURES
 from aeseg.types import UserError
@@ -78,6 +79,9 @@ def run(argv: Sequence[str]) -> int:
     overview = drawn(trained, maps, masks, out, flags) if maps else ""
     settings = {"init": flags.init, "step": trained.step, "repeats": flags.repeats, "sigma": flags.sigma}
     out.record({**settings, **scores, "largest": largest, "failed": dict(failed)})
+    if scores:
+        about = {"step": trained.step, "repeats": flags.repeats, "sigma": flags.sigma, "images": len(maps)}
+        evaluations.add(flags.init, f"anomalies of {flags.input}", {**scores, **about})
     for path, reason in failed:
         print(f"Skipped {printable(path)}: {printable(reason.removeprefix(path).strip())}", file=sys.stderr)
     for name, value in scores.items():

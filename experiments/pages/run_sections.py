@@ -180,7 +180,7 @@ def _calibration(judged: Judged) -> Markup:
 def _evaluations(page: RunPage) -> Markup | None:
     if not page.evaluations:
         return None
-    heads = ("split", "step", "mIoU, %", "PSNR", "images", "windows and views", "date")
+    heads = ("split", "step", "mIoU, %", "PSNR", "images", "further numbers", "windows and views", "date")
     rows = []
     for entry in page.evaluations[-50:]:
         how = ", ".join(f"{name} {spelled(value)}" for key in ("windows", "views") for name, value in _mapping(entry.get(key)).items())
@@ -191,12 +191,19 @@ def _evaluations(page: RunPage) -> Markup | None:
             percent(iou) if isinstance(iou, float) else "",
             f"{psnr:.2f}" if isinstance(psnr, float) else "",
             entry.get("images", ""),
+            "" if "mean_iou" in entry else _further(entry),
             how,
             entry.get("date", ""),
         )
         rows.append(tag("tr", *(tag("td", cell) for cell in cells)))
     table = tag("table", tag("thead", tag("tr", *(tag("th", text, scope="col") for text in heads))), tag("tbody", *rows))
     return tag("details", tag("summary", f"Evaluations ({len(rows)})"), scrolled(table))
+
+
+def _further(entry: Mapping[str, Any]) -> str:
+    """Return the numbers of an autoencoder's evaluation that have no column."""
+    numbers = {name: value for name, value in entry.items() if isinstance(value, float) and name not in ("psnr", "loss")}
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in numbers.items())
 
 
 def _origin(page: RunPage) -> Markup | None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from experiments import anomalies, pretrain
+from experiments import anomalies, pretrain, report
 from experiments.console import cli
 from tests.experiments import untrained
 
@@ -72,6 +72,10 @@ def test_foreign_patches_are_found_by_an_autoencoder_of_the_texture(textures, tm
     assert scores["image_auroc"] > 0.85
     assert values.dtype == np.float32
     assert f"pixel auroc             {scores['pixel_auroc']:.4f}" in capsys.readouterr().out
+    page = tmp_path / "page.html"
+    assert cli.guarded(report.run, ["report", str(workdir), f"--output={page}"]) == 0
+    assert f"anomalies of {textures / 'photos'}" in page.read_text()
+    assert f"pixel auroc {scores['pixel_auroc']:.4g}, image auroc {scores['image_auroc']:.4g}" in page.read_text()
 
 
 def test_every_image_gets_numbers_and_a_picture_of_one_scale(run, textures, tmp_path):
