@@ -14,18 +14,20 @@ fcmae         ConvNeXt V2 atto, 224 x 224, batch 8; spark: ResNet-50, likewise (
 *-predict-*   prediction of 360 x 480 in sliding windows, 1 or 8 at a time (experiments/benches/inference.py)
 
 A pair is one step of each, one after the other, so that other load on the machine affects both.  The ratio is PyTorch's seconds over
-aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  PyTorch gets the fastest of its settings:
+aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  Each side has a process of its own: aeseg's
+reuses freed memory as its commands do (aeseg/training/memory.py), PyTorch's is as it comes.  PyTorch gets the fastest of its settings:
 fused Adam (AdamW and clipping in the first two); channels_last or contiguous memory; and torch.compile, except for autoencoder, unet,
 fcmae and spark.  --memory then runs each side in a process of its own, and measures that process's largest
 resident memory, compilation included.
 """
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -46,6 +48,11 @@ MODULES: dict[str, Any] = {name: module for module in (small, convolutional, pub
 """{network: its module}"""
 CLIP, DECAY = 1.0, 0.05
 """Largest norm of the gradient, and weight decay of the kernels, in the default commands."""
+
+Step = Callable[[], float]
+"""Takes a step and returns its loss."""
+
+OURS = "aeseg"
 
 CHECKED = 3
 """Number of steps whose losses are compared before timing; they also compile and warm up."""
@@ -80,10 +87,11 @@ def run(argv: Sequence[str]) -> int:
         )
         keep([row] if flags.record else [])
         return 0
-    torch = imported_torch()
+    imported_torch()
     for name in names:
         size = flags.size or MODULES[name].NETWORKS[name][0]
-        row = measured(torch, name, size, flags.pairs, flags.form)
+        with apart(name, size, flags.form) as both:
+            row = measured(name, size, flags.pairs, flags.form, *both)
         if flags.memory:
             row |= {key: peak_of(name, size, flags.form, side) for key, side in (("gb", ""), ("torch_gb", row["torch_format"]))}
         print(
@@ -101,16 +109,13 @@ def keep(rows: Sequence[dict[str, Any]]) -> None:
         jsonlines.write(RESULTS, row)
 
 
-def measured(torch: Any, name: str, size: int, pairs: int, form: str) -> dict[str, Any]:
-    """Measure one network; return its row of medians, with the quartiles of the ratio."""
-    ours, candidates = sides(torch, name, size, form)
+def measured(name: str, size: int, pairs: int, form: str, ours: Step, candidates: dict[str, Step]) -> dict[str, Any]:
+    """Measure one network; return its row of medians, with the quartiles of the ratio.  For `ours` and `candidates` see `sides`."""
     losses = [ours() for _ in range(CHECKED)]
     for theirs in candidates.values():
         check(name, losses, [theirs() for _ in range(CHECKED)])
     chosen = min(candidates, key=lambda key: min(seconds(candidates[key]) for _ in range(2)))
-    theirs = candidates[chosen]
-    candidates.clear()
-    times = np.array([(seconds(ours), seconds(theirs)) for _ in range(pairs)])
+    times = np.array([(seconds(ours), seconds(candidates[chosen])) for _ in range(pairs)])
     low, ratio, high = np.quantile(times[:, 1] / times[:, 0], (0.25, 0.5, 0.75))
     return {
         "network": name,
@@ -129,7 +134,7 @@ def measured(torch: Any, name: str, size: int, pairs: int, form: str) -> dict[st
     }
 
 
-def sides(torch: Any, name: str, size: int, form: str) -> tuple[Callable[[], float], dict[str, Callable[[], float]]]:
+def sides(torch: Any, name: str, size: int, form: str) -> tuple[Step, dict[str, Step]]:
     """Return functions that take a step and return its loss: ours, and PyTorch's by form."""
     module = MODULES[name]
     if module is inference:
@@ -144,6 +149,45 @@ def sides(torch: Any, name: str, size: int, form: str) -> tuple[Callable[[], flo
             return step()
 
     return ours, candidates
+
+
+@contextlib.contextmanager
+def apart(name: str, size: int, form: str) -> Iterator[tuple[Step, dict[str, Step]]]:
+    """Return the `sides`, each in a process of its own, which ends with the block."""
+    code = f"from {__package__} import bench; bench.serve({name!r}, {size}, {form!r}, mine=%s)"
+
+    def side(mine: bool) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-c", code % mine], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    with side(mine=True) as ours, side(mine=False) as theirs:  # each ends when its input does
+        yield _steps(name, ours)[OURS], _steps(name, theirs)
+
+
+def _steps(name: str, process: subprocess.Popen[str]) -> dict[str, Step]:
+    def answered(request: str = "") -> str:
+        if request:
+            print(request, file=process.stdin, flush=True)
+        line = process.stdout.readline() if process.stdout else ""
+        if not line:
+            raise UserError(f"The process of {name} ended with {process.wait()}; its error is above.")
+        return line.rstrip("\n")
+
+    return {key: lambda key=key: float(answered(key)) for key in json.loads(answered())}  # type: ignore[misc]
+
+
+def serve(name: str, size: int, form: str, mine: bool) -> None:
+    """Print the names of one side's steps; for each name that comes on the standard input, take that step and print its loss."""
+    if mine:
+        memory.share_heap()
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)  # compilers print, too
+        ours, candidates = sides(imported_torch(), name, size, form)
+        steps = {OURS: ours} if mine else candidates
+        print(json.dumps(list(steps)), file=answers, flush=True)
+        for number, line in enumerate(sys.stdin):
+            print(steps[line.rstrip("\n")](), file=answers, flush=True)
+            if mine and number == 0:
+                memory.keep_freed()
 
 
 def peak_of(name: str, size: int, form: str, side: str) -> float:

@@ -23,11 +23,16 @@ def _few_rows_in_eager_form(monkeypatch):
             monkeypatch.setattr(module, "FORMS", module.FORMS[:1])
 
 
+def in_process(name, size, pairs, form):
+    """Measure with both sides in this process, so that tests can make the networks small."""
+    return bench.measured(name, size, pairs, form, *bench.sides(torch, name, size, form))
+
+
 @pytest.mark.parametrize(("name", "form"), [("autoencoder", "fast"), ("unet", "fast"), ("unet", "plain")])
 def test_convolutional_networks_do_the_same_arithmetic_in_pytorch(monkeypatch, name, form):
     small = {"autoencoder": {"widths": (4, 4, 6)}, "unet": {"widths": (4, 4, 6, 6), "convolutions": 2, "bottleneck": 8}}[name]
     monkeypatch.setattr(convnet, "recipe", lambda size: convnet.spec(convnet.ConvNet, **small))
-    row = bench.measured(torch, name, 16, 1, form)  # raises when the losses differ
+    row = in_process(name, 16, 1, form)  # raises when the losses differ
     assert row["ratio"] > 0
     assert row["low"] == row["high"] == row["ratio"]
     json.dumps(row)
@@ -35,7 +40,7 @@ def test_convolutional_networks_do_the_same_arithmetic_in_pytorch(monkeypatch, n
 
 @pytest.mark.parametrize("name", ["denoiser", "segmenter"])
 def test_the_default_networks_do_the_same_arithmetic_in_pytorch(name):
-    row = bench.measured(torch, name, 16, 1, "fast")  # raises when the losses differ
+    row = in_process(name, 16, 1, "fast")  # raises when the losses differ
     assert row["batch"] == 2
     assert row["torch_format"] == "channels_last"
 
@@ -49,14 +54,14 @@ def test_published_networks_do_the_same_arithmetic_in_pytorch(monkeypatch, name)
         encoder.update(depths=(1, 2, 2), growth=3, width=5)
         head.update(depths=(2, 1), growth=3)
     monkeypatch.setattr(published, "recipes", lambda name: (encoder, head))
-    assert bench.measured(torch, name, 21, 1, "fast")["batch"] == 2  # raises when the losses differ; poolings do not divide 21
+    assert in_process(name, 21, 1, "fast")["batch"] == 2  # raises when the losses differ; poolings do not divide 21
 
 
 def test_fcmae_does_the_same_arithmetic_in_pytorch(monkeypatch):
     node = fcmae.recipe("tiny")
     node.encoder.depths = (1, 2)
     monkeypatch.setattr(sparse, "networks", functools.partial(sparse.networks, node=node))
-    bench.measured(torch, "fcmae", 16, 1, "fast")  # raises when the losses differ
+    in_process("fcmae", 16, 1, "fast")  # raises when the losses differ
 
 
 def test_spark_does_the_same_arithmetic_in_pytorch(monkeypatch):
@@ -64,13 +69,13 @@ def test_spark_does_the_same_arithmetic_in_pytorch(monkeypatch):
     node.encoder.update(widths=(4, 4, 5, 6), depths=(1, 2, 1, 1), stem=4)
     node.decoder.width = 32
     monkeypatch.setattr(sparse, "networks", functools.partial(sparse.networks, node=node))
-    bench.measured(torch, "spark", 96, 1, "fast")  # raises when the losses differ
+    in_process("spark", 96, 1, "fast")  # raises when the losses differ
 
 
 def test_mae_does_the_same_arithmetic_in_transformers(monkeypatch):
     monkeypatch.setattr(mae, "DECODER", {"width": 8, "depth": 1, "heads": 2})
     monkeypatch.setattr(mae, "networks", functools.partial(mae.networks, encoder="tiny", compiled=False))
-    row = bench.measured(torch, "mae", 16, 1, "fast")  # raises when the losses differ
+    row = in_process("mae", 16, 1, "fast")  # raises when the losses differ
     assert row["torch_format"] == "eager"
     json.dumps(row)
 
@@ -85,8 +90,17 @@ def test_predictions_do_the_same_arithmetic_in_pytorch(monkeypatch, name):
     monkeypatch.setattr(mit, "recipe", lambda size: b0)
     monkeypatch.setitem(inference.NETWORKS, name, (180, 2))
     monkeypatch.setitem(bench.MODULES, name, inference)
-    row = bench.measured(torch, name, 180 if name.startswith("segformer") else 90, 1, "fast")  # raises when the logits differ
+    row = in_process(name, 180 if name.startswith("segformer") else 90, 1, "fast")  # raises when the logits differ
     assert 0 < row["loss"] < 100
+
+
+def test_each_side_has_a_process_of_its_own(monkeypatch):
+    with bench.apart("denoiser", 32, "fast") as (ours, candidates):
+        losses = [ours() for _ in range(3)]
+        bench.check("denoiser", losses, [candidates["contiguous_format"]() for _ in range(3)])
+        assert losses[2] < losses[0]
+    with pytest.raises(UserError, match="The process of vgg ended with 1"), bench.apart("vgg", 32, "fast"):
+        pass
 
 
 def test_memory_is_that_of_a_process_of_one_side(capsys, monkeypatch):
