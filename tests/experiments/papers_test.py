@@ -5,6 +5,7 @@ import re
 import jax
 import numpy as np
 import pytest
+from scipy import stats
 
 from aeseg import spec, tree
 from aeseg.training import optimiser, rates, state
@@ -19,6 +20,7 @@ from experiments.papers import (
     cracks,
     drive,
     mae_ablations,
+    nuclei_labels,
     reference,
     reference_tuning,
     scenes,
@@ -244,6 +246,23 @@ def test_scenes_note_has_the_leads_of_its_table():
     assert f"{steps} after 3,000 steps from scratch, {pretrained} pretrained" in note
     mean, half = significance.interval(np.array([scores["pretrained", seed] - longer[seed] for seed in range(scenes.SEEDS)]))
     assert f"leads by {mean:.1f} ± {half:.1f} points over five seeds" in note
+
+
+def test_nuclei_labels_note_has_the_gains_of_its_table():
+    scores = {(line["row"], line["seed"]): line["numbers"].get("mean_iou") for line in measurements.current("nuclei_labels", nuclei_labels)}
+    spark, scratch, longer = (
+        100 * np.array([scores[f"{row}, 4 labels", seed] for seed in range(nuclei_labels.MORE)])
+        for row in ("SparK", "scratch", "scratch, longer")
+    )
+    said = []
+    for ours, theirs in ((spark, scratch), (spark, longer), (longer, scratch)):
+        mean, half = significance.interval(ours - theirs)
+        said.append(f"{mean:.1f} ± {half:.1f}")
+        if ours is spark:
+            said.append(f"(p {stats.ttest_rel(ours, theirs).pvalue:.3f})")
+    note = " ".join(nuclei_labels.NOTE.split())
+    assert re.findall(r"\d\.\d ± \d\.\d|\(p [\d.]+\)", note) == said
+    assert np.sum(np.maximum(np.maximum(spark, scratch), longer) < 45) == 1
 
 
 def test_scenes_labels_note_has_the_gains_of_its_table():
