@@ -30,6 +30,6 @@ def check_size(root: str, reading: Reading, image_file: str, image: np.ndarray, 
     (h, w), (other_h, other_w) = image.shape[:2], other.shape[:2]
     if (h, w) != (other_h, other_w):
         raise UserError(
-            f"In {shown(root)}, {shown(image_file)} is {h}x{w} (height x width) and {shown(file)} is {other_h}x{other_w}. They must be "
-            f"of one size: replace one of them. (Both are read with orientation={reading.orientation!r}.)"
+            f"{f'In {shown(root)}, ' if root else ''}{shown(image_file)} is {h}x{w} (height x width) and {shown(file)} is "
+            f"{other_h}x{other_w}. They must be of one size: replace one of them. (Both are read with orientation={reading.orientation!r}.)"
         )

@@ -188,7 +188,7 @@ def test_planes_of_another_size_are_listed(run, root, tmp_path, capsys):
     assert run(trained, f"--input={root}/images", "--aligned=thermal=warm") == 1
     printed = capsys.readouterr()
     assert "2 of 3 images" in printed.out
-    assert "a.png is 16x16 (height x width) and warm/a.png is 16x8" in printed.err
+    assert f"Skipped {root}/images/a.png: is 16x16 (height x width) and warm/a.png is 16x8" in printed.err
 
 
 def test_the_interface_takes_the_entries_of_a_record(root, monkeypatch):
