@@ -31,6 +31,9 @@ def _gains() -> Iterator[Comparison]:
     for method, network in (("denoising", "convnet"), ("SparK", "convnet"), ("MAE", "vit"), ("SimMIM", "vit"), ("FCMAE", "convnextv2")):
         name = f"{method}, U-Net on {network}, CamVid 96x128, 37 and 367 labels, 3 seeds"
         yield _over("camvid_small", f"{method}, {{}}", f"scratch {network}, {{}}", ("10 %", "100 %"), name)._replace(primary=False)
+    for arm, control in (("scratch", ""), ("scratch, longer", ", against as many seconds from scratch")):
+        name = f"SparK, U-Net, nuclei, 4 labelled images{control}"
+        yield _over("nuclei_labels", "SparK, {}", f"{arm}, {{}}", ("4 labels",), name)._replace(primary=False)
 
 
 CLAIMS = (

@@ -1,5 +1,6 @@
 """experiments/papers: rows over label fractions differ only in the encoder's initial weights; notes agree with their tables."""
 
+import operator
 import re
 
 import jax
@@ -365,7 +366,10 @@ def test_the_rows_of_the_reference_differ_in_what_they_are_called_by():
         if row.compare:
             ours, theirs = (plan.config_of(each, rows, {}) for each in (row, rows[row.compare]))
             assert (ours.window, ours.batch_size, ours.seed) == (theirs.window, theirs.batch_size, theirs.seed), row.name
-            if row.command == "segment":
+            if row.name == "tuned":  # has the winner's fields
+                found = {name: operator.attrgetter(name)(ours) for name in reference.winner()}
+                assert found == reference.winner()
+            elif row.command == "segment":
                 assert (ours.steps, ours.optimiser) == (theirs.steps, theirs.optimiser), row.name
     none, everything = (rows[f"data: {kind}, 128 labels"] for kind in ("none", "all"))
     ours, theirs = (plan.config_of(each, rows, {}) for each in (none, everything))
