@@ -3,7 +3,8 @@
 Command   python -m experiments.tables reference --run --rows="code*"
           python -m experiments.pretrain --config=reference:example --workdir=runs/example
           python -m experiments.segment --config=reference:classifier --init=runs/example
-Cost      0.01 (dense) to 0.39 s (unet) per step on one core (AMD EPYC, avx512f); 400 steps      Expected  not yet measured
+Cost      0.01 (dense) to 0.39 s (unet) per step on one core (AMD EPYC, avx512f); 400 steps
+Expected  see the table reference in experiments/results/README.md
 """
 
 from ml_collections import ConfigDict
