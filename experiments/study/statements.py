@@ -113,9 +113,11 @@ def _reason(each: Tested) -> str:
         return (
             f": {comparison.name}, {difference(comparison, finding)}, {_seeds([finding])}{could if each.verdict == claims.UNTOLD else ''}"
         )
-    kinds = {claims.HOLDS: "hold", claims.FAILS: "do not hold", claims.UNTOLD: "cannot be told", claims.UNMEASURED: "not measured"}
-    counts = [(sum(finding.verdict == kind for _, finding in primary), words) for kind, words in kinds.items()]
-    text = f": of {len(primary)} comparisons {', '.join(f'{count} {words}' for count, words in counts if count)}"
+    several = {claims.HOLDS: "hold", claims.FAILS: "do not hold", claims.UNTOLD: "cannot be told", claims.UNMEASURED: "not measured"}
+    one = {**several, claims.HOLDS: "holds", claims.FAILS: "does not hold"}
+    counts = {kind: sum(finding.verdict == kind for _, finding in primary) for kind in several}
+    said = [f"{count} {(one if count == 1 else several)[kind]}" for kind, count in counts.items() if count]
+    text = f": of {len(primary)} comparisons {', '.join(said)}"
     if len({_unit(comparison) for comparison, _ in measured}) > 1:
         return text
     ranked = sorted(measured, key=lambda pair: pair[1].mean)
