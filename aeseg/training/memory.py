@@ -9,7 +9,7 @@ from collections.abc import Iterator
 ONE_HEAP = {-8: 1}
 """glibc's M_ARENA_MAX (malloc.h): all threads share one heap."""
 
-KEPT = {-4: 0, -1: 2**31 - 1}
+KEPT = {-4: 0, -1: -1}
 """glibc's M_MMAP_MAX and M_TRIM_THRESHOLD: large buffers lie in a heap that never shrinks."""
 
 RETURNED = {-4: 65536, -1: 2**17}
