@@ -21,7 +21,7 @@ import numpy as np
 from aeseg.inference import draw
 from aeseg.inference import evaluate as evaluation
 from aeseg.inference.measures import BOUNDARIES, CALIBRATION, REFERENCE_BOUNDARIES
-from aeseg.runs import conditions, evaluations, inputs
+from aeseg.runs import conditions, evaluations
 from aeseg.runs import scores as scoring
 from aeseg.runs import workdir as workdirs
 from aeseg.runs.data import SPLITS
@@ -109,7 +109,7 @@ def run(argv: Sequence[str]) -> int:
     print(f"numbers     {path}\npictures    {picture}")
     which = f"--workdir={flags.workdir}{' --best' if flags.best else ''}"
     print(f"page        {process.launcher()}report {flags.workdir}{' --best' if flags.best else ''} --split={flags.split}")
-    beside = " ".join(filter(None, ("--input=<file, folder or glob>", modalities.naming(inputs.beside(trained.run)))))
+    beside = " ".join(filter(None, ("--input=<file, folder or glob>", modalities.naming(conditions.modalities(trained.run)[1:]))))
     print(f"next        {process.launcher()}predict {which} {beside} --output=predictions", flush=True)
     return 0
 

@@ -1,7 +1,6 @@
 """The inputs of a run's network for a new image: the image, and the modalities that the network reads beside it."""
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,16 +15,6 @@ from aeseg.runs.run import Run
 from aeseg.types import UserError
 
 
-def beside(run: Run) -> dict[str, Callable[[int, int], np.ndarray]]:
-    """Return the modalities that a prediction reads beside the image, each with a function from (h, w) to the zeros of a missing one."""
-    zeros: dict[str, Callable[[int, int], np.ndarray]] = {}
-    for modality in run.method.modalities[1:] if _reads(run) else ():
-        zeros[modality.key] = functools.partial(_example, modality)
-    for key, channels in stacked(run.data.evaluation_transforms).items():
-        zeros[key] = functools.partial(_planes, channels)
-    return zeros
-
-
 def of_image(
     run: Run, image: Shaped[np.ndarray, "h w c"], given: Mapping[str, np.ndarray] | None = None, name: str = "the image"
 ) -> Inputs:
@@ -36,7 +25,7 @@ def of_image(
     """
     if not given and _reads(run):
         return _changed(run, {"image": image, "name": name})["image"]
-    zeros = {key: zeros_of(*image.shape[:2]) for key, zeros_of in beside(run).items()}
+    zeros = _zeros(run, *image.shape[:2])
     _check(given or {}, zeros, image, name)
     entries = {**zeros, **dict.fromkeys((f"has_{key}" for key in zeros), np.array(False))}
     for key in zeros:
@@ -62,12 +51,11 @@ def _changed(run: Run, record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _example(modality: Any, h: int, w: int) -> np.ndarray:
-    return modality.example(h, w)[0]
-
-
-def _planes(channels: int, h: int, w: int) -> np.ndarray:
-    return np.zeros((h, w, channels), np.uint8)
+def _zeros(run: Run, h: int, w: int) -> dict[str, np.ndarray]:
+    """Return the values of missing modalities for an image of h x w."""
+    read = {modality.key: modality.example(h, w)[0] for modality in run.method.modalities[1:]} if _reads(run) else {}
+    planes = stacked(run.data.evaluation_transforms)
+    return read | {key: np.zeros((h, w, channels), np.uint8) for key, channels in planes.items()}
 
 
 def _check(given: Mapping[str, np.ndarray], zeros: Mapping[str, np.ndarray], image: np.ndarray, name: str) -> None:

@@ -34,13 +34,18 @@ def input_files(pattern: str, output: str, kinds: tuple[str, ...] = decode.KINDS
     return matches
 
 
+def common_folder(paths: Sequence[str]) -> str:
+    """Return the deepest folder that holds all files."""
+    return os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+
+
 def output_names(paths: Sequence[str]) -> list[str]:
     """Return a name for the results of each file, without a suffix; names are unique, also if case is ignored.
 
     The files' common folder is left out.  a.png beside a.jpg become a_png and a_jpg.
     """
-    root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    stems = [os.path.splitext(os.path.relpath(os.path.abspath(path), root)) for path in paths]
+    root = common_folder(paths)
+    stems = [os.path.splitext(os.path.relpath(path, root)) for path in paths]
     alike = Counter(stem.lower() for stem, _ in stems)
     used = {stem.lower() for stem, _ in stems if alike[stem.lower()] == 1}
     names = []

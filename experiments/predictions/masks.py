@@ -10,6 +10,8 @@ from aeseg.data import decode
 from aeseg.data.files import shown
 from aeseg.types import UserError
 
+from .inputs import common_folder
+
 
 def mask_paths(masks: str, paths: Sequence[str]) -> dict[str, str]:
     """Return the path of each image's mask, "" if it has none: `masks` itself, of one image, or the file of its name below `masks`.
@@ -22,8 +24,8 @@ def mask_paths(masks: str, paths: Sequence[str]) -> dict[str, str]:
         return {paths[0]: masks}
     if not os.path.isdir(masks):
         raise UserError(f"Expected a folder of masks, or the mask of one image; --masks={masks!r} does not exist.")
-    root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    stems = {path: os.path.splitext(os.path.relpath(os.path.abspath(path), root))[0] for path in paths}
+    root = common_folder(paths)
+    stems = {path: os.path.splitext(os.path.relpath(path, root))[0] for path in paths}
     return {
         path: next(filter(os.path.isfile, (os.path.join(masks, stem + end) for end in decode.KINDS)), "") for path, stem in stems.items()
     }

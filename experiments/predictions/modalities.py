@@ -10,10 +10,12 @@ from aeseg.data import narration, reading
 from aeseg.data.files import shown
 from aeseg.data.matching import Files
 from aeseg.data.modalities import aligned, audio, captions
-from aeseg.data.names import normal
-from aeseg.runs import inputs
+from aeseg.data.names import stem_of
+from aeseg.runs import conditions
 from aeseg.runs.run import Run
 from aeseg.types import UserError
+
+from .inputs import common_folder
 
 FLAGS = {
     "aligned": ("", "folders of planes that the network reads beside the images: thermal=photos/thermal,depth=photos/depth"),
@@ -35,7 +37,9 @@ def readers(run: Run, flags: Any, paths: Sequence[str]) -> list[Any]:
 
     The files of an image have its path below --input, or below the images' common folder, with any ending.
     """
-    description, read = run.data.described("test"), inputs.beside(run)
+    if not any(getattr(flags, name) for name in FLAGS):
+        return []
+    description, read = run.data.described("test"), conditions.modalities(run)
     stems, complete = _stems(flags.input, paths), os.path.isdir(flags.input)
     settings = reading.of_description(description).of_labels
     found: list[Any] = [aligned.reader("", each, stems, settings, complete) for each in _planes(flags)]
@@ -46,15 +50,14 @@ def readers(run: Run, flags: Any, paths: Sequence[str]) -> list[Any]:
         found.append(audio.reader("", flags.audio, description.get("audio_seconds", 1.0), stems, complete))
     keys = [reader.key for reader in found]
     if wrong := [key for key in keys if key not in read or keys.count(key) > 1]:
-        known = ", ".join(("image", *read))
-        raise UserError(f"The network reads {known}; got files of {', '.join(wrong)}. Name each modality that it reads once.")
+        raise UserError(f"The network reads {', '.join(read)}; got files of {', '.join(wrong)}. Name each modality that it reads once.")
     _check_kinds(run, found)
     return found
 
 
 def notes(run: Run, found: Sequence[Any]) -> list[str]:
     """Return what is missing, a sentence each."""
-    without = [key for key in inputs.beside(run) if key not in {reader.key for reader in found}]
+    without = [key for key in conditions.modalities(run)[1:] if key not in {reader.key for reader in found}]
     missing = f"The network also reads {', '.join(without)}, which count as missing. To give their files: {naming(without)}"
     return [*([missing] if without else []), *(note for reader in found for note in reader.notes)]
 
@@ -78,9 +81,8 @@ def _planes(flags: Any) -> list[str]:
 
 
 def _stems(given: str, paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    common = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    tops = dict.fromkeys((common, os.path.abspath(given) if os.path.isdir(given) else common))
-    return {path: tuple(normal(os.path.splitext(os.path.relpath(os.path.abspath(path), top))[0]) for top in tops) for path in paths}
+    tops = dict.fromkeys((common_folder(paths), *([os.path.abspath(given)] if os.path.isdir(given) else [])))
+    return {path: tuple(stem_of(path, top) for top in tops) for path in paths}
 
 
 def _check_kinds(run: Run, found: Sequence[Any]) -> None:
