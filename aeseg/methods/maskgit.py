@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from aeseg import keys, masking, metrics, objectives, positions
 from aeseg.checks import check_field
 from aeseg.metrics import Mean
-from aeseg.models import transformer
+from aeseg.models import layers, transformer
 from aeseg.spec import choose, spec
 from aeseg.spec import recipe as part
 from aeseg.types import Batch
@@ -44,7 +44,7 @@ class CodeTransformer(nn.Module):
         tokens = tokens + jnp.asarray(POSITION_SIZE * grid, self.dtype)[None]
         tokens, _ = transformer.blocks(tokens, self.depth, self.heads, dtype=self.dtype, train=train)
         tokens = transformer.layer_norm(1e-6, self.dtype, "norm")(tokens)
-        logits = nn.Dense(self.size, kernel_init=transformer.TOKEN, dtype="float32", name="logits")(tokens)
+        logits = layers.Dense(self.size, kernel_init=transformer.TOKEN, dtype="float32", name="logits")(tokens)
         return logits.reshape(b, h, w, self.size)
 
 

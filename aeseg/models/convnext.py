@@ -50,7 +50,7 @@ class Block(nn.Module):
         width = features.shape[-1]
         branch = layers.DepthwiseConvolution(7, dtype=self.dtype, name="depthwise")(features)
         branch = layers.layer_norm(branch, self.dtype, "norm")
-        branch = nn.gelu(self._linear(4 * width, "expand")(branch), approximate=False)
+        branch = layers.gelu(self._linear(4 * width, "expand")(branch))
         if self.response_norm:
             branch = ResponseNorm(self.dtype, name="response")(layers.visible_only(branch, hidden))
         branch = self._linear(width, "reduce")(branch)
@@ -63,4 +63,4 @@ class Block(nn.Module):
         return layers.visible_only(features + branch, hidden)
 
     def _linear(self, width: int, name: str) -> nn.Dense:
-        return nn.Dense(width, kernel_init=layers.INITIALISERS["narrow"], dtype=self.dtype, name=name)
+        return layers.Dense(width, kernel_init=layers.INITIALISERS["narrow"], dtype=self.dtype, name=name)

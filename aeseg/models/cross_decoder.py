@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from aeseg.models import transformer
+from aeseg.models import layers, transformer
 
 
 class CrossDecoder(nn.Module):
@@ -54,7 +54,7 @@ class CrossDecoder(nn.Module):
         context = jnp.concatenate([tokens[:, :leading], context], axis=1)
         values = self._attended(query, context, present + leading)
         branch = transformer.layer_norm(self.epsilon, self.dtype, "norm_after")(values)
-        branch = nn.gelu(self._dense(round(self.ratio * self.width), "expand")(branch), approximate=False)
+        branch = layers.gelu(self._dense(round(self.ratio * self.width), "expand")(branch))
         values = values + self._dense(self.width, "contract")(branch)
         if self.depth:
             fields = {name: getattr(self, name) for name in ("ratio", "epsilon", "dtype")}
@@ -68,8 +68,8 @@ class CrossDecoder(nn.Module):
             self._dense(self.width, name)(tokens).reshape(*tokens.shape[:2], self.heads, -1)
             for name, tokens in (("query", query), ("key", context), ("value", context))
         )
-        attended = transformer.attention(query, key, value, present)
+        attended = layers.attention(query, key, value, present)
         return self._dense(self.width, "projection")(attended.reshape(*attended.shape[:2], -1))
 
     def _dense(self, units: int, name: str) -> nn.Dense:
-        return nn.Dense(units, kernel_init=transformer.XAVIER, dtype=self.dtype, name=name)
+        return layers.Dense(units, kernel_init=transformer.XAVIER, dtype=self.dtype, name=name)

@@ -1,4 +1,4 @@
-"""Layers of all models: convolution, pooling, upsampling and norms (arithmetic is in `ops`, norms in `norms`).
+"""Layers of all models: convolution, fully connected, attention, pooling, upsampling, norms (arithmetic is in `ops`, norms in `norms`).
 
 Parameters are float32, with the names and shapes of linen's layers (`kernel` height, width, in, out; `bias`).
 Kernels are initialised by He et al. 2015 (arXiv 1502.01852, equation 10), for a ReLU after the layer.  Other initialisers: "lecun", for
@@ -7,6 +7,7 @@ ConvNeXt; "he_out" (normal, variance 2 / (k^2 out); He et al. 2015, equation 14)
 the last layer of a network that predicts a residual.
 """
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -16,12 +17,15 @@ from jaxtyping import Array, Bool, Float
 from aeseg.models.norms import dropout, layer_norm, normalise, standardise, unstandardise
 from aeseg.models.ops import (
     Padding,
+    attention,
     convolve,
     depthwise_convolve,
     dilated_convolve,
     even,
+    gelu,
     max_pool,
     max_unpool,
+    product,
     resize,
     transpose_convolve,
     up_convolve,
@@ -34,11 +38,13 @@ from aeseg.types import UserError
 __all__ = [
     "Convolution",
     "ConvolutionBlock",
+    "Dense",
     "DepthwiseConvolution",
     "DilatedConvolution",
     "TransposedConvolution",
     "UpConvolution",
     "UpsampledConvolution",
+    "attention",
     "check_hidden",
     "check_size",
     "convolve",
@@ -46,6 +52,7 @@ __all__ = [
     "depthwise_convolve",
     "dropout",
     "even",
+    "gelu",
     "layer_norm",
     "max_pool",
     "max_unpool",
@@ -77,6 +84,10 @@ INITIALISERS = {
     "narrow": nn.initializers.truncated_normal(0.02),
     "zeros": nn.initializers.zeros_init(),
 }
+
+
+Dense = functools.partial(nn.Dense, dot_general=product)
+"""Fully connected layer of the last axis: flax's, with a faster gradient (see `ops.product`)."""
 
 
 class Convolution(nn.Module):
@@ -225,7 +236,7 @@ def dense(module: nn.Module, features: Float[Array, "b n"], units: int, name: st
             f"in and {outputs} out; this image needs {features.shape[-1]} and {units}. Give it images of the size it was trained "
             "with (sliding windows do), or a convolutional model."
         )
-    return nn.Dense(units, dtype=module.dtype, kernel_init=_initialiser(initialiser), name=name, parent=module)(features)
+    return Dense(units, dtype=module.dtype, kernel_init=_initialiser(initialiser), name=name, parent=module)(features)
 
 
 def _parameters(module: nn.Module, channels: int) -> tuple[Array, Array | None]:

@@ -66,7 +66,7 @@ class PyramidNeck(nn.Module):
             for step in range(int(steps)):
                 if step:
                     level = layers.normalise(level, self.norm, train=train, dtype=self.dtype, name=f"norm{stride}_{step}")
-                    level = nn.gelu(level, approximate=False)
+                    level = layers.gelu(level)
                 level = layers.UpConvolution(width, dtype=self.dtype, name=f"up{stride}_{step}")(level)
             if level.shape[-1] != width:
                 level = layers.Convolution(width, size=1, initialiser="lecun", dtype=self.dtype, name=f"width{stride}")(level)

@@ -1,20 +1,22 @@
-"""Convolution, pooling and upsampling as functions: plain versions, and faster versions with equal results.
+"""Convolution, pooling, upsampling, matrix products and attention as functions: plain versions, and faster versions with equal results.
 
-XLA on a CPU is slow at six things: the gradient of a convolution's kernel, convolutions of few channels, convolutions of small images
-with large kernels, the gradient of max pooling (select-and-scatter), the gradients of a transposed convolution, and depthwise
-convolutions.  These functions have custom gradients, equal to the plain gradients up to rounding.  The platform selects the version at
-compile time, so the program has no branch.
+XLA on a CPU is slow at eight things: the gradient of a convolution's kernel, convolutions of few channels, convolutions of small images
+with large kernels, the gradient of max pooling (select-and-scatter), the gradients of a transposed convolution, depthwise convolutions,
+the gradient of a fully connected layer's kernel, and attention.  Where a gradient is slow, these functions have a custom gradient, equal
+to the plain one up to rounding.  The platform selects the version at compile time, so the program has no branch.
 """
 
 import contextlib
 import contextvars
 import functools
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from aeseg.models import fast_cpu
 
@@ -103,6 +105,64 @@ def upsample(image: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
     """Upsample by 2 (nearest): repeat each pixel four times."""
     b, h, w, c = image.shape
     return jnp.broadcast_to(image[:, :, None, :, None, :], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
+
+
+def product(
+    features: Float[Array, "*b c"],
+    kernel: Float[Array, "c d"],
+    dimensions: Any,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+) -> Float[Array, "*b d"]:
+    """Return `features` times a kernel, as one product of two matrices; `layers.Dense` takes this as its `dot_general`.
+
+    With features of three axes or more, XLA on a CPU would compute the kernel's gradient from a transposed copy of the output's gradient,
+    in almost twice the time.
+    """
+    flat = features.reshape(-1, features.shape[-1])
+    dimensions = (((1,), (0,)), ((), ()))
+    result = lax.dot_general(flat, kernel, dimensions, precision=precision, preferred_element_type=preferred_element_type)
+    return result.reshape(*features.shape[:-1], kernel.shape[-1])
+
+
+def attention(
+    query: Float[Array, "b n heads d"],
+    key: Float[Array, "b m heads d"],
+    value: Float[Array, "b m heads d"],
+    present: Int[Array, "b"] | None = None,
+) -> Float[Array, "b n heads d"]:
+    """Scaled dot-product attention, softmax(q k / sqrt(d)) v, with a float32 softmax (Vaswani et al. 2017, equation 1).
+
+    On a GPU, cuDNN's flash attention runs if it supports the input: half precision, and d at most 128 and a multiple of 8.
+    Only the first `present` keys of an image are attended to; None: all.
+    """
+    if jax.default_backend() == "cpu":
+        return fast_cpu.attention(query, key, value, present)
+    fits = query.dtype in (jnp.bfloat16, jnp.float16) and query.shape[-1] <= 128 and query.shape[-1] % 8 == 0
+    cudnn = fits and jax.default_backend() == "gpu"
+    return jax.nn.dot_product_attention(query, key, value, key_value_seq_lengths=present, implementation="cudnn" if cudnn else "xla")
+
+
+@jax.custom_vjp
+def gelu(values: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """Exact GELU, x (1 + erf(x / sqrt(2))) / 2 (Hendrycks & Gimpel 2016, section 2).
+
+    `jax.nn.gelu` takes the slower erfc, and its gradient keeps four arrays in memory where this one keeps its input.
+    """
+    return values * _normal_below(values)
+
+
+def _normal_below(values: Array) -> Array:
+    """Return the probability that a standard normal number is below each value."""
+    return 0.5 * (1 + lax.erf(values * math.sqrt(0.5)))
+
+
+def _gelu_backward(values: Array, gradient: Array) -> tuple[Array]:
+    density = jnp.exp(-0.5 * values * values) * (1 / math.sqrt(2 * math.pi))
+    return (gradient * (_normal_below(values) + values * density),)
+
+
+gelu.defvjp(lambda values: (values * _normal_below(values), values), _gelu_backward)
 
 
 @jax.custom_vjp

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from aeseg import positions
-from aeseg.models import transformer
+from aeseg.models import layers, transformer
 from aeseg.types import UserError
 
 
@@ -40,7 +40,7 @@ class TokenDecoder(nn.Module):
         then no mask token is inserted.
         """
         b, h, w = hidden.shape
-        tokens = nn.Dense(self.width, kernel_init=transformer.XAVIER, dtype=self.dtype, name="embed")(tokens)
+        tokens = layers.Dense(self.width, kernel_init=transformer.XAVIER, dtype=self.dtype, name="embed")(tokens)
         first, patches = tokens[:, :leading], tokens[:, leading:]
         if patches.shape[1] < h * w:
             patches = self._filled(patches, hidden.reshape(b, h * w))
@@ -48,7 +48,7 @@ class TokenDecoder(nn.Module):
         fields = {name: getattr(self, name) for name in ("ratio", "epsilon", "remat", "dtype")}
         tokens, _ = transformer.blocks(tokens, self.depth, self.heads, train=train, **fields)
         tokens = transformer.layer_norm(self.epsilon, self.dtype, "norm")(tokens[:, leading:])
-        values = nn.Dense(numbers, kernel_init=transformer.XAVIER, dtype=self.dtype, name="pixels")(tokens)
+        values = layers.Dense(numbers, kernel_init=transformer.XAVIER, dtype=self.dtype, name="pixels")(tokens)
         return values.reshape(b, h, w, numbers)
 
     def _filled(self, visible: Float[Array, "b _ d"], hidden: Bool[Array, "b n"]) -> Float[Array, "b n d"]:

@@ -1,6 +1,5 @@
 """Common functions of modalities: the records that have one, patches of aligned planes, and their embedding."""
 
-import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
@@ -36,7 +35,7 @@ def patches(array: Float[Array, "b h w *c"], patch: int) -> Float[Array, "b n p"
 
 def embedded(values: Float[Array, "b n p"], grid: tuple[int, int], width: int, dtype: str) -> Float[Array, "b n {width}"]:
     """Apply a linear layer and add fixed positions (Bachmann et al. 2022, section 3.1).  Call inside a compact method."""
-    tokens = nn.Dense(width, kernel_init=transformer.XAVIER, dtype=dtype, name="embed")(values.astype(dtype))
+    tokens = layers.Dense(width, kernel_init=transformer.XAVIER, dtype=dtype, name="embed")(values.astype(dtype))
     return tokens + jnp.asarray(positions.sine_cosine(*grid, width), dtype)[None]  # type: ignore[call-arg]
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from aeseg.models import layers
 from aeseg.types import UserError
 
 XAVIER = nn.initializers.xavier_uniform()
@@ -60,7 +61,7 @@ class Block(nn.Module):
         )
         if angles is not None:
             query, key = rotated(query, angles), rotated(key, angles)
-        branch = attention(query, key, value, present).reshape(branch.shape)
+        branch = layers.attention(query, key, value, present).reshape(branch.shape)
         tokens = tokens + self._weighed(self._dense(width, "projection", number)(branch), "attention_scale", rate)
         branch = layer_norm(self.epsilon, self.dtype, "norm_after")(tokens)
         branch = self._dense(round(self.ratio * width) * (2 if self.gated else 1), "expand")(branch)
@@ -68,7 +69,7 @@ class Block(nn.Module):
             gate, branch = jnp.split(branch, 2, axis=-1)
             branch = nn.silu(gate) * branch
         else:
-            branch = nn.gelu(branch, approximate=False)
+            branch = layers.gelu(branch)
         tokens = tokens + self._weighed(self._dense(width, "contract", number)(branch), "mlp_scale", rate)
         return tokens, tokens if self.collects else None
 
@@ -79,7 +80,7 @@ class Block(nn.Module):
             return start(key, shape, dtype) / jnp.sqrt(2.0 * number)  # type: ignore[operator]
 
         shrinks = self.initialiser == "depth" and number is not None
-        return nn.Dense(units, use_bias, kernel_init=smaller if shrinks else start, dtype=self.dtype, name=name)
+        return layers.Dense(units, use_bias, kernel_init=smaller if shrinks else start, dtype=self.dtype, name=name)
 
     def _weighed(self, branch: Float[Array, "b n d"], name: str, rate: Float[Array, ""]) -> Float[Array, "b n d"]:
         if self.layer_scale:
@@ -137,22 +138,6 @@ def rotated(vectors: Float[Array, "b n heads d"], angles: Float[Array, "_ n d"])
     turned = jnp.concatenate([-second, first], axis=-1)
     cosine, sine = (function(angles)[:, :, None].astype(vectors.dtype) for function in (jnp.cos, jnp.sin))
     return vectors * cosine + turned * sine
-
-
-def attention(
-    query: Float[Array, "b n heads d"],
-    key: Float[Array, "b m heads d"],
-    value: Float[Array, "b m heads d"],
-    present: Int[Array, "b"] | None = None,
-) -> Float[Array, "b n heads d"]:
-    """Scaled dot-product attention, softmax(q k / sqrt(d)) v, with a float32 softmax (Vaswani et al. 2017, equation 1).
-
-    On a GPU, cuDNN's flash attention runs if it supports the input: half precision, and d at most 128 and a multiple of 8.
-    Only the first `present` keys of an image are attended to; None: all.
-    """
-    fits = query.dtype in (jnp.bfloat16, jnp.float16) and query.shape[-1] <= 128 and query.shape[-1] % 8 == 0
-    cudnn = fits and jax.default_backend() == "gpu"
-    return jax.nn.dot_product_attention(query, key, value, key_value_seq_lengths=present, implementation="cudnn" if cudnn else "xla")
 
 
 def layer_norm(epsilon: float, dtype: str, name: str) -> nn.LayerNorm:

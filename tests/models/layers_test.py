@@ -121,6 +121,66 @@ def test_convolutions_are_the_same_on_eight_devices():
         assert_near(value_and_gradients(function, shared, kernel), value_and_gradients(function, image, kernel), 1e-5)
 
 
+def torchs(function, *arrays):
+    """Return the value and the gradients of `value_and_gradients`, by torch."""
+    tensors = [torch.tensor(np.asarray(array, np.float32), requires_grad=True) for array in arrays]
+    value = function(*tensors)
+    (value * torch.tensor(np.asarray(normal(9, *value.shape)))).sum().backward()
+    return (value.detach().numpy(), *(tensor.grad.numpy() for tensor in tensors))
+
+
+@pytest.mark.parametrize("backend", ["cpu", "tpu"])
+@pytest.mark.parametrize("present", [None, (1, 4, 6)])
+def test_attention_equals_torchs_in_value_and_gradients(monkeypatch, backend, present):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    query, key, value = (normal(seed, 3, length, 2, 4) for seed, length in enumerate((5, 6, 6)))
+    mask = None if present is None else torch.arange(6) < torch.tensor(present)[:, None, None, None]
+
+    def ours(*parts):
+        return layers.attention(*parts, None if present is None else jnp.asarray(present))
+
+    def theirs(*parts):
+        parts = [part.transpose(1, 2) for part in parts]
+        return torch.nn.functional.scaled_dot_product_attention(*parts, attn_mask=mask).transpose(1, 2)
+
+    assert_near(value_and_gradients(ours, query, key, value), torchs(theirs, query, key, value))
+
+
+def test_the_softmax_of_attention_is_float32_in_half_precision():
+    low = [normal(seed, 2, 64, 2, 8).astype(jnp.bfloat16) for seed in range(3)]
+    ours = value_and_gradients(layers.attention, *low)
+    assert {array.dtype for array in ours} == {jnp.dtype("bfloat16")}
+    assert_near(ours, value_and_gradients(layers.attention, *(part.astype(jnp.float32) for part in low)), tolerance=1e-2)
+
+
+def test_gelu_equals_torchs_in_value_and_gradient():
+    values = jnp.concatenate([jnp.linspace(-12, 12, 97), jnp.asarray([-1e4, -0.0, 1e-20, 1e4])])
+    assert_near(value_and_gradients(layers.gelu, values), torchs(torch.nn.functional.gelu, values), 2e-7)
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5), (2, 3, 4, 5)])
+def test_dense_equals_torchs_in_value_and_gradients(shape):
+    features, kernel, bias = normal(0, *shape), normal(1, 5, 6), normal(2, 6)
+
+    def ours(features, kernel, bias):
+        return layers.Dense(6).apply({"params": {"kernel": kernel, "bias": bias}}, features)
+
+    def theirs(features, kernel, bias):
+        return torch.nn.functional.linear(features, kernel.T, bias)
+
+    assert_near(value_and_gradients(ours, features, kernel, bias), torchs(theirs, features, kernel, bias))
+
+
+def test_the_gradient_of_dense_copies_and_transposes_no_features():
+    features, kernel = normal(0, 4, 50, 32), normal(1, 32, 128)
+
+    def loss(kernel):
+        return jnp.sum(jnp.sin(layers.Dense(128, use_bias=False).apply({"params": {"kernel": kernel}}, features)))
+
+    with lanes.optimised():
+        assert " transpose(" not in jax.jit(jax.grad(loss)).lower(kernel).compile().as_text()
+
+
 def test_the_choice_of_form_leaves_no_conditional_in_the_program():
     image, kernel = normal(0, 2, 8, 8, 3), normal(1, 3, 3, 3, 4)
     program = jax.jit(jax.grad(lambda image, kernel: jnp.sum(layers.convolve(image, kernel) ** 2), argnums=1)).lower(image, kernel)

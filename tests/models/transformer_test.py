@@ -93,14 +93,6 @@ def test_drop_path_keeps_the_mean():
     np.testing.assert_allclose(dropped.mean(axis=0), jitted.apply(single, start, TOKENS[:1])[0][0], atol=0.05)
 
 
-def test_the_softmax_is_float32_in_half_precision():
-    query, key, value = (jnp.asarray(np.random.default_rng(i).normal(size=(1, 64, 1, 8)), jnp.bfloat16) for i in range(3))
-    ours = transformer.attention(query, key, value)
-    full = transformer.attention(*(array.astype(jnp.float32) for array in (query, key, value)))
-    assert ours.dtype == jnp.bfloat16
-    np.testing.assert_allclose(ours.astype(jnp.float32), full, atol=0.01)
-
-
 def test_the_last_layers_of_deeper_blocks_are_initialised_smaller_as_in_beit_and_simmim():
     """SimMIM's fix_init_weight: normal with deviation .02; attn.proj and mlp.fc2 of block l, from 1, divided by sqrt(2 l)."""
     tokens = jnp.zeros((1, 5, 128))

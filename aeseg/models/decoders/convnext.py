@@ -37,7 +37,7 @@ class ConvNeXtDecoder(nn.Module):
         return images.from_patches(self._linear(self.stride**2 * self.channels, "pixels")(features), self.stride)
 
     def _linear(self, width: int, name: str) -> nn.Dense:
-        return nn.Dense(width, kernel_init=layers.INITIALISERS["narrow"], dtype=self.dtype, name=name)
+        return layers.Dense(width, kernel_init=layers.INITIALISERS["narrow"], dtype=self.dtype, name=name)
 
 
 def recipe(size: str = "small") -> ConfigDict:

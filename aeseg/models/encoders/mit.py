@@ -137,16 +137,16 @@ class Block(nn.Module):
             reduced = _norm(self.dtype, "reduce_norm")(reduce(features))
         parts = {"query": features, "key": reduced, "value": reduced}
         split = [self._dense(d, name)(part).reshape(b, -1, self.heads, d // self.heads) for name, part in parts.items()]
-        return self._dense(d, "projection")(transformer.attention(*split).reshape(features.shape))
+        return self._dense(d, "projection")(layers.attention(*split).reshape(features.shape))
 
     def _mix(self, features: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
         """Apply Mix-FFN (equation 3). The zero padding of its 3x3 convolution encodes positions."""
         hidden = self._dense(self.ratio * features.shape[-1], "expand")(features)
         hidden = layers.DepthwiseConvolution(3, initialiser="lecun", dtype=self.dtype, name="depthwise")(hidden)
-        return self._dense(features.shape[-1], "contract")(nn.gelu(hidden, approximate=False))
+        return self._dense(features.shape[-1], "contract")(layers.gelu(hidden))
 
     def _dense(self, units: int, name: str) -> nn.Dense:
-        return nn.Dense(units, kernel_init=NARROW, dtype=self.dtype, name=name)
+        return layers.Dense(units, kernel_init=NARROW, dtype=self.dtype, name=name)
 
     def _dropped(self, branch: Float[Array, "b h w d"], rate: Float[Array, ""]) -> Float[Array, "b h w d"]:
         if not self.drops:

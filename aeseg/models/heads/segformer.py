@@ -30,7 +30,7 @@ class SegFormerHead(nn.Module):
         h, w = pyramid[strides[0]].shape[1:3]
         projected = []
         for index, stride in enumerate(strides):
-            features = nn.Dense(self.width, dtype=self.dtype, name=f"project{index}")(pyramid[stride])
+            features = layers.Dense(self.width, dtype=self.dtype, name=f"project{index}")(pyramid[stride])
             projected.append(layers.resize(features, h, w))
         joined = jnp.concatenate(projected[::-1], axis=-1)  # coarse to fine, the order of published weights
         joined = layers.Convolution(self.width, size=1, use_bias=False, dtype=self.dtype, name="join")(joined)
