@@ -3,6 +3,7 @@
 python -m experiments.bench                     all networks, 10 pairs of steps each; needs the extra: pip install -e '.[bench]'
 python -m experiments.bench --form=plain        with XLA's own convolutions, pooling and upsampling, to measure the gain of `layers`
 python -m experiments.bench --loading=camvid_small:unet   time that loading adds to a config's steps (experiments/benches/loading.py)
+python -m experiments.bench --start=pretrain,segment   time until the first step, without and with compiled programs in the cache
 python -m experiments.bench --record            also appends the rows to experiments/results/bench.jsonl
 
 denoiser      the default network of `pretrain`, 64 x 64, batch 16; segmenter: of `segment`, batch 8 (experiments/benches/small.py)
@@ -39,7 +40,7 @@ from aeseg import jsonlines
 from aeseg.training import memory
 from aeseg.types import UserError
 
-from .benches import convolutional, inference, loading, mae, published, small, sparse
+from .benches import convolutional, inference, loading, mae, published, small, sparse, starting
 from .console import cli
 from .machine.provenance import provenance
 
@@ -69,6 +70,7 @@ def run(argv: Sequence[str]) -> int:
         size=(0, "height of the images; 0: the size above"),
         memory=(False, "also measure the memory of each side"),
         loading=("", "config whose steps are timed with and without the loader instead"),
+        start=("", "commands whose time until the first step is measured instead: pretrain,segment"),
         record=(False, "append the rows to experiments/results/bench.jsonl"),
     )
     names = flags.networks.split(",")
@@ -87,6 +89,8 @@ def run(argv: Sequence[str]) -> int:
         )
         keep([row] if flags.record else [])
         return 0
+    if flags.start:
+        return _start(flags)
     imported_torch()
     for name in names:
         size = flags.size or MODULES[name].NETWORKS[name][0]
@@ -99,6 +103,17 @@ def run(argv: Sequence[str]) -> int:
             f"a step takes {row['seconds']:.3f} s, PyTorch's {row['torch_seconds']:.3f} s ({row['torch_format']})"
             + (f"; {row['gb']:.2f} GB, PyTorch {row['torch_gb']:.2f} GB" if flags.memory else "")
         )
+        keep([row] if flags.record else [])
+    return 0
+
+
+def _start(flags: Any) -> int:
+    """Measure commands until their first step."""
+    for command in flags.start.split(","):
+        if command not in starting.COMMANDS:
+            raise UserError(f"Expected --start to name some of {', '.join(starting.COMMANDS)}; got {command!r}.")
+        row = starting.measured(command, flags.pairs) | provenance()
+        print(f"{command}: the first step ends after {row['cold']:.1f} s, and after {row['warm']:.1f} s with its programs in the cache")
         keep([row] if flags.record else [])
     return 0
 
