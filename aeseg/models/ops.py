@@ -93,12 +93,44 @@ def transpose_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y y
     The kernel has 4, 8, ... pixels, or 3: the last 3 of 4, or with `padding` 1 the first 3.  With 4x4, an even row of the output sees
     rows 3 and 1 of the kernel, an odd row sees rows 2 and 0; columns likewise (see `upsample_convolve`).
     """
+    return _transposed(image, kernel, padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _transposed(image: Array, kernel: Array, padding: int) -> Array:
+    return _in_four_parities(image, kernel, padding)
+
+
+def _in_four_parities(image: Array, kernel: Array, padding: int) -> Array:
     if kernel.shape[0] == 3:
         kernel = jnp.pad(kernel, ((1 - padding, padding), (1 - padding, padding), (0, 0), (0, 0)))
     (size, _, c, d), half = kernel.shape, kernel.shape[0] // 2
     parts = kernel[::-1, ::-1].reshape(half, 2, half, 2, c, d)  # tap, parity, tap, parity, c, d
     small = parts.transpose(0, 2, 4, 1, 3, 5).reshape(half, half, c, 4 * d).astype(image.dtype)
     return _interleave(convolve(image, small, padding=((size // 4, size // 4), (size // 4, size // 4))))
+
+
+def _transposed_backward(padding: int, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    """Differentiate; with few channels on a CPU, both gradients are those of the convolution with stride 2 that maps back to the image."""
+    image, kernel = saved
+    size, _, c, d = kernel.shape
+    before = padding if size == 3 else size // 2 - 1
+    sides = ((before, size - 2 - before), (before, size - 2 - before))
+
+    def plain(image: Array, kernel: Array, gradient: Array) -> tuple[Array, Array]:
+        return jax.vjp(lambda image, kernel: _in_four_parities(image, kernel, padding), image, kernel)[1](gradient)
+
+    def strided(image: Array, kernel: Array, gradient: Array) -> tuple[Array, Array]:
+        to_image = convolve(gradient, kernel.transpose(0, 1, 3, 2).astype(gradient.dtype), 2, sides)
+        to_kernel = fast_cpu.kernel_gradient(gradient, image, (size, size), 2, sides).transpose(0, 1, 3, 2)
+        return to_image, to_kernel.astype(kernel.dtype)
+
+    if c * d > fast_cpu.SMALL_KERNEL:
+        return plain(image, kernel, gradient)
+    return lax.platform_dependent(image, kernel, gradient, cpu=strided, default=plain)
+
+
+_transposed.defvjp(lambda image, kernel, padding: (_in_four_parities(image, kernel, padding), (image, kernel)), _transposed_backward)
 
 
 def upsample(image: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:

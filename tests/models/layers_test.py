@@ -325,6 +325,23 @@ def test_the_transposed_convolution_equals_torch(size, padding, behind):
     assert_near([jitted.apply(module, variables, image)], [expected[:, :6, :10]])
 
 
+@pytest.mark.parametrize("few", [1, 100])
+@pytest.mark.parametrize(("size", "padding", "behind"), [(3, 0, 0), (3, 1, 1), (4, 1, 0), (8, 3, 0)])
+def test_the_gradients_of_the_transposed_convolution_equal_torchs(monkeypatch, few, size, padding, behind):
+    monkeypatch.setattr(fast_cpu, "SMALL_KERNEL", few)
+    image, kernel = normal(0, 2, 3, 5, 4), normal(1, size, size, 4, 6)
+
+    def ours(image, kernel):
+        return layers.transpose_convolve(image, kernel, padding if size == 3 else 0)
+
+    def theirs(image, kernel):
+        image, kernel = image.permute(0, 3, 1, 2), kernel.permute(2, 3, 0, 1)
+        value = torch.nn.functional.conv_transpose2d(image, kernel, None, 2, padding, output_padding=behind)
+        return value[:, :, :6, :10].permute(0, 2, 3, 1)
+
+    assert_near(value_and_gradients(ours, image, kernel), torchs(theirs, image, kernel))
+
+
 def test_kernels_are_initialised_as_by_he():
     image = jnp.zeros((1, 8, 8, 64))
     kernel = jitted.init(layers.Convolution(256), jax.random.key(0), image)["params"]["kernel"]
