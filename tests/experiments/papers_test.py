@@ -1,5 +1,7 @@
 """experiments/papers: rows over label fractions differ only in the encoder's initial weights; notes agree with their tables."""
 
+import collections
+import math
 import operator
 import re
 
@@ -325,6 +327,20 @@ def test_a_note_has_a_text_for_each_scale_of_its_table(table):
     paper = spec.module("experiments.papers", table)
     for scale in {row.scale for row in paper.ROWS}:
         assert isinstance(getattr(papers.at_scale(paper, scale), "NOTE", ""), str)
+
+
+def test_references_note_has_the_scores_of_its_classifiers():
+    paper = papers.at_scale(reference, "cpu")
+    scores = collections.defaultdict(list)
+    for line in measurements.current("reference", paper):
+        scores[line["row"]].append(100 * line["numbers"].get("mean_iou", math.nan))
+    note, few = " ".join(paper.NOTE.split()), "32 labels, scratch"
+    for start in ("scratch", "pretrained"):
+        background = scores[f"classifier, 512 labels, {start}"]
+        assert f"{np.mean(background):.1f} mIoU, and a train" in note
+        assert np.ptp(background) < 0.01
+    ours, unet = (np.mean(scores[f"{head}, {few}"]) for head in ("classifier", "classifier's rival U-Net"))
+    assert f"has {ours:.1f} mIoU on the test images, where U-Net has {unet:.1f}" in note
 
 
 def reference_rows():
