@@ -151,9 +151,9 @@ def product(
     With features of three axes or more, XLA on a CPU would compute the kernel's gradient from a transposed copy of the output's gradient,
     in almost twice the time.
     """
+    del dimensions  # flax's Dense contracts the last axis of the features with the first of the kernel
     flat = features.reshape(-1, features.shape[-1])
-    dimensions = (((1,), (0,)), ((), ()))
-    result = lax.dot_general(flat, kernel, dimensions, precision=precision, preferred_element_type=preferred_element_type)
+    result = lax.dot_general(flat, kernel, (((1,), (0,)), ((), ())), precision=precision, preferred_element_type=preferred_element_type)
     return result.reshape(*features.shape[:-1], kernel.shape[-1])
 
 
