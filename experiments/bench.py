@@ -65,7 +65,7 @@ def run(argv: Sequence[str]) -> int:
         argv,
         __doc__,
         networks=(",".join(MODULES), "networks, joined by commas"),
-        pairs=(10, "pairs of steps to time"),
+        pairs=(10, "pairs of steps to time, or with --start number of cold and warm starts"),
         form=("fast", "fast: as aeseg trains; plain: XLA's own operations"),
         size=(0, "height of the images; 0: the size above"),
         memory=(False, "also measure the memory of each side"),

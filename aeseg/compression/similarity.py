@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from aeseg import images
-from aeseg.models.ops import even
+from aeseg.models.pooling import even
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales, fine to coarse (Wang et al. 2003, section 4)."""

@@ -1,11 +1,11 @@
-"""Exact, faster algorithms for convolutions, their gradients and attention, which XLA computes slowly on a CPU.  Only `ops` uses them."""
+"""Exact, faster algorithms for convolutions and their gradients that XLA computes slowly on a CPU.  Only `ops` uses them."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 TERMS = 64
 """Number of products that one fused loop of `depthwise_kernel_gradient` sums.  More are not faster, and slow to compile."""
@@ -273,48 +273,6 @@ def depthwise_kernel_gradient(
     start = jnp.zeros((b, height, width, c), jnp.float32)
     total, _ = lax.scan(add, start, jnp.arange(down * across))
     return jnp.sum(total, axis=0).astype(dtype)
-
-
-def attention(
-    query: Float[Array, "b n heads d"],
-    key: Float[Array, "b m heads d"],
-    value: Float[Array, "b m heads d"],
-    present: Int[Array, "b"] | None,
-) -> Float[Array, "b n heads d"]:
-    """Compute `ops.attention` with the heads before the tokens, a layout in which XLA's products of each head are fast."""
-    query, key, value = (part.transpose(0, 2, 1, 3) for part in (query, key, value))
-    return _attend(query, key, value, present).transpose(0, 2, 1, 3)
-
-
-@jax.custom_vjp
-def _attend(query: Array, key: Array, value: Array, present: Array | None) -> Array:
-    return _attended(query, key, value, present)[0]
-
-
-def _attended(query: Array, key: Array, value: Array, present: Array | None) -> tuple[Array, Array]:
-    """Return the attended values and the weights."""
-    scores = jnp.einsum("bhnd,bhmd->bhnm", query, key, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
-    if present is not None:
-        scores = jnp.where(jnp.arange(key.shape[2])[None, None, None] < present[:, None, None, None], scores, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(scores).astype(value.dtype)
-    return weights @ value, weights
-
-
-def _attend_forward(query: Array, key: Array, value: Array, present: Array | None) -> tuple[Array, tuple[Array, ...]]:
-    attended, weights = _attended(query, key, value, present)
-    return attended, (query, key, value, attended, weights)
-
-
-def _attend_backward(saved: tuple[Array, ...], gradient: Array) -> tuple[Array, Array, Array, None]:
-    """Differentiate from the weights alone, as flash attention does (Dao et al. 2022, appendix B.2); absent keys have weight 0."""
-    query, key, value, attended, weights = saved
-    mean = jnp.sum(gradient.astype(jnp.float32) * attended, axis=-1, keepdims=True)
-    change = jnp.einsum("bhnd,bhmd->bhnm", gradient, value, preferred_element_type=jnp.float32)
-    change = (weights * (change - mean) * query.shape[-1] ** -0.5).astype(query.dtype)
-    return change @ key, jnp.einsum("bhnm,bhnd->bhmd", change, query), jnp.einsum("bhnm,bhnd->bhmd", weights, gradient), None
-
-
-_attend.defvjp(_attend_forward, _attend_backward)
 
 
 def _product(left: Float[Array, "m k"], right: Float[Array, "k n"]) -> Float[Array, "m n"]:

@@ -1,4 +1,4 @@
-"""Layers of all models: convolution, fully connected, attention, pooling, upsampling, norms (arithmetic is in `ops`, norms in `norms`).
+"""Layers of all models: the modules here, and the functions of `ops`, `pooling`, `products` and `norms`, which have the arithmetic.
 
 Parameters are float32, with the names and shapes of linen's layers (`kernel` height, width, in, out; `bias`).
 Kernels are initialised by He et al. 2015 (arXiv 1502.01852, equation 10), for a ReLU after the layer.  Other initialisers: "lecun", for
@@ -9,6 +9,7 @@ the last layer of a network that predicts a residual.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -17,21 +18,17 @@ from jaxtyping import Array, Bool, Float
 from aeseg.models.norms import dropout, layer_norm, normalise, standardise, unstandardise
 from aeseg.models.ops import (
     Padding,
-    attention,
     convolve,
     depthwise_convolve,
     dilated_convolve,
-    even,
-    gelu,
-    max_pool,
-    max_unpool,
-    product,
     resize,
     transpose_convolve,
     up_convolve,
     upsample,
     upsample_convolve,
 )
+from aeseg.models.pooling import even, max_pool, max_unpool
+from aeseg.models.products import attention, gelu, product
 from aeseg.models.sparse import check_hidden, visible_at, visible_only
 from aeseg.types import UserError
 
@@ -86,8 +83,13 @@ INITIALISERS = {
 }
 
 
-Dense = functools.partial(nn.Dense, dot_general=product)
-"""Fully connected layer of the last axis: flax's, with a faster gradient (see `ops.product`)."""
+def _last_with_first(features: Array, kernel: Array, _dimensions: Any, **fields: Any) -> Array:
+    """Contract the last axis of the features with the first of the kernel, as flax's Dense asks its `dot_general` to."""
+    return product(features, kernel, **fields)
+
+
+Dense = functools.partial(nn.Dense, dot_general=_last_with_first)
+"""Fully connected layer of the last axis: flax's, with a faster gradient (see `products.product`)."""
 
 
 class Convolution(nn.Module):

@@ -1,24 +1,23 @@
-"""Convolution, pooling, upsampling, matrix products and attention as functions: plain versions, and faster versions with equal results.
+"""Convolution and upsampling as functions: plain versions, and faster versions with equal results.
 
-XLA on a CPU is slow at eight things: the gradient of a convolution's kernel, convolutions of few channels, convolutions of small images
-with large kernels, the gradient of max pooling (select-and-scatter), the gradients of a transposed convolution, depthwise convolutions,
-the gradient of a fully connected layer's kernel, and attention.  Where a gradient is slow, these functions have a custom gradient, equal
-to the plain one up to rounding.  The platform selects the version at compile time, so the program has no branch.
+XLA on a CPU is slow at five things: the gradient of a convolution's kernel, convolutions of few channels, convolutions of small images
+with large kernels, the gradients of a transposed convolution, and depthwise convolutions.  These functions have custom gradients, equal
+to the plain gradients up to rounding.  The platform selects the version at compile time, so the program has no branch.
 """
 
 import contextlib
 import contextvars
 import functools
-import math
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from aeseg.models import fast_cpu
+from aeseg.models.pooling import quarters
+from aeseg.models.products import product
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -83,8 +82,8 @@ def upsample_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "3 3 
 def up_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "2 2 c d"]) -> Float[Array, "b 2*h 2*w d"]:
     """Put each pixel times kernel[y, x] at (2i + y, 2j + x), by one matrix product."""
     (b, h, w, c), d = image.shape, kernel.shape[-1]
-    product = image.reshape(-1, c) @ kernel.transpose(2, 0, 1, 3).reshape(c, 4 * d)
-    return product.reshape(b, h, w, 2, 2, d).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, d)
+    parts = product(image, kernel.transpose(2, 0, 1, 3).reshape(c, 4 * d))
+    return parts.reshape(b, h, w, 2, 2, d).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, d)
 
 
 def transpose_convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "y y c d"], padding: int = 0) -> Float[Array, "b 2*h 2*w d"]:
@@ -137,85 +136,6 @@ def upsample(image: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
     """Upsample by 2 (nearest): repeat each pixel four times."""
     b, h, w, c = image.shape
     return jnp.broadcast_to(image[:, :, None, :, None, :], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
-
-
-def product(
-    features: Float[Array, "*b c"],
-    kernel: Float[Array, "c d"],
-    dimensions: Any,
-    precision: Any = None,
-    preferred_element_type: Any = None,
-) -> Float[Array, "*b d"]:
-    """Return `features` times a kernel, as one product of two matrices; `layers.Dense` takes this as its `dot_general`.
-
-    With features of three axes or more, XLA on a CPU would compute the kernel's gradient from a transposed copy of the output's gradient,
-    in almost twice the time.
-    """
-    del dimensions  # flax's Dense contracts the last axis of the features with the first of the kernel
-    flat = features.reshape(-1, features.shape[-1])
-    result = lax.dot_general(flat, kernel, (((1,), (0,)), ((), ())), precision=precision, preferred_element_type=preferred_element_type)
-    return result.reshape(*features.shape[:-1], kernel.shape[-1])
-
-
-def attention(
-    query: Float[Array, "b n heads d"],
-    key: Float[Array, "b m heads d"],
-    value: Float[Array, "b m heads d"],
-    present: Int[Array, "b"] | None = None,
-) -> Float[Array, "b n heads d"]:
-    """Scaled dot-product attention, softmax(q k / sqrt(d)) v, with a float32 softmax (Vaswani et al. 2017, equation 1).
-
-    On a GPU, cuDNN's flash attention runs if it supports the input: half precision, and d at most 128 and a multiple of 8.
-    Only the first `present` keys of an image are attended to; None: all.
-    """
-    if jax.default_backend() == "cpu":
-        return fast_cpu.attention(query, key, value, present)
-    fits = query.dtype in (jnp.bfloat16, jnp.float16) and query.shape[-1] <= 128 and query.shape[-1] % 8 == 0
-    cudnn = fits and jax.default_backend() == "gpu"
-    return jax.nn.dot_product_attention(query, key, value, key_value_seq_lengths=present, implementation="cudnn" if cudnn else "xla")
-
-
-@jax.custom_vjp
-def gelu(values: Float[Array, "*b"]) -> Float[Array, "*b"]:
-    """Exact GELU, x (1 + erf(x / sqrt(2))) / 2 (Hendrycks & Gimpel 2016, section 2).
-
-    `jax.nn.gelu` takes the slower erfc, and its gradient keeps four arrays in memory where this one keeps its input.
-    """
-    return values * _normal_below(values)
-
-
-def _normal_below(values: Array) -> Array:
-    """Return the probability that a standard normal number is below each value."""
-    return 0.5 * (1 + lax.erf(values * math.sqrt(0.5)))
-
-
-def _gelu_backward(values: Array, gradient: Array) -> tuple[Array]:
-    density = jnp.exp(-0.5 * values * values) * (1 / math.sqrt(2 * math.pi))
-    return (gradient * (_normal_below(values) + values * density),)
-
-
-gelu.defvjp(lambda values: (values * _normal_below(values), values), _gelu_backward)
-
-
-@jax.custom_vjp
-def max_pool(image: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
-    """Max pooling over 2x2 pixels; an odd last row or column is dropped.  The first of equal maxima gets the gradient."""
-    return _greatest(image)
-
-
-def max_unpool(pooled: Float[Array, "b h w c"], image: Float[Array, "b y x c"]) -> Float[Array, "b y x c"]:
-    """Unpool `pooled` to the size of `image`: each value goes to the position of the maximum of its 2x2 pixels of `image`; others are 0.
-
-    These are SegNet's pooling indices (Badrinarayanan et al. 2017, section 3.1), recomputed from the pooling's input; the first of
-    equals, as in torch's MaxUnpool2d.  An odd last row or column is pooled separately (see `even`).
-    """
-    padded = even(jax.lax.stop_gradient(image))
-    return _placed(pooled, padded, _greatest(padded))[:, : image.shape[1], : image.shape[2]]
-
-
-def even(image: Float[Array, "b h w c"]) -> Float[Array, "b _ _ c"]:
-    """Repeat an odd last row or column, so that pooling covers all pixels (Caffe's rule; torch's ceil_mode)."""
-    return jnp.pad(image, ((0, 0), (0, image.shape[1] % 2), (0, image.shape[2] % 2), (0, 0)), mode="edge")
 
 
 def resize(image: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b height width c"]:
@@ -326,44 +246,9 @@ def _interleaved(parts: Array) -> Array:
 
 
 def _interleave_backward(_: tuple[()], gradient: Array) -> tuple[Array]:
-    quarters = _quarters(gradient)
+    parts = quarters(gradient)
     sides = [((0, 0), (y, 1 - y), (x, 1 - x), (0, 0)) for y in (0, 1) for x in (0, 1)]
-    return (jnp.concatenate([jnp.pad(part, side) for part, side in zip(quarters, sides, strict=True)], axis=-1),)
+    return (jnp.concatenate([jnp.pad(part, side) for part, side in zip(parts, sides, strict=True)], axis=-1),)
 
 
 _interleave.defvjp(lambda parts: (_interleaved(parts), ()), _interleave_backward)
-
-
-def _quarters(image: Array) -> list[Array]:
-    """Return the four pixels of each 2x2 in reading order; an odd last row or column is dropped."""
-    h, w = image.shape[1] // 2 * 2, image.shape[2] // 2 * 2
-    return [image[:, y:h:2, x:w:2] for y in (0, 1) for x in (0, 1)]
-
-
-def _greatest(image: Array) -> Array:
-    return functools.reduce(jnp.maximum, _quarters(image))
-
-
-def _max_pool_forward(image: Array) -> tuple[Array, tuple[Array, Array]]:
-    pooled = _greatest(image)
-    return pooled, (image, pooled)
-
-
-def _max_pool_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array]:
-    image, pooled = saved
-    whole = _placed(gradient, image, pooled)
-    return (jnp.pad(whole, ((0, 0), (0, image.shape[1] % 2), (0, image.shape[2] % 2), (0, 0))),)
-
-
-def _placed(numbers: Array, image: Array, pooled: Array) -> Array:
-    """Put each of the numbers [b h w c] at the position of `pooled` in its 2x2 pixels of the image; other positions are 0."""
-    b, h, w, c = pooled.shape
-    parts, taken = [], jnp.zeros(pooled.shape, bool)
-    for quarter in _quarters(image):
-        greatest = (quarter == pooled) & ~taken
-        taken |= greatest
-        parts.append(jnp.where(greatest, numbers, 0))
-    return jnp.stack([jnp.stack(parts[:2], axis=3), jnp.stack(parts[2:], axis=3)], axis=2).reshape(b, 2 * h, 2 * w, c)
-
-
-max_pool.defvjp(_max_pool_forward, _max_pool_backward)

@@ -47,6 +47,7 @@ def seconds(command: str, workdir: str, cache: str, flags: Sequence[str]) -> flo
             lines.append(text)
             if re.match(r"step 1/3\b", text):
                 found = time.perf_counter() - began
+                process.terminate()
                 process.communicate()
                 return found
     raise UserError(f"{command} logged no first step. It wrote:\n{''.join(lines)}")

@@ -38,6 +38,14 @@ def value_and_gradients(function, *arrays):
     return (value, *gradients)
 
 
+def torchs(function, *arrays):
+    """Return the value and the gradients of `value_and_gradients`, by torch."""
+    tensors = [torch.tensor(np.asarray(array, np.float32), requires_grad=True) for array in arrays]
+    value = function(*tensors)
+    (value * torch.tensor(np.asarray(normal(9, *value.shape)))).sum().backward()
+    return (value.detach().numpy(), *(tensor.grad.numpy() for tensor in tensors))
+
+
 @functools.cache
 def of_the_plain_form(size, stride, h, w, c, d):
     image, kernel = normal(0, 2, h, w, c), normal(1, size, size, c, d)
@@ -121,14 +129,6 @@ def test_convolutions_are_the_same_on_eight_devices():
         assert_near(value_and_gradients(function, shared, kernel), value_and_gradients(function, image, kernel), 1e-5)
 
 
-def torchs(function, *arrays):
-    """Return the value and the gradients of `value_and_gradients`, by torch."""
-    tensors = [torch.tensor(np.asarray(array, np.float32), requires_grad=True) for array in arrays]
-    value = function(*tensors)
-    (value * torch.tensor(np.asarray(normal(9, *value.shape)))).sum().backward()
-    return (value.detach().numpy(), *(tensor.grad.numpy() for tensor in tensors))
-
-
 @pytest.mark.parametrize("backend", ["cpu", "tpu"])
 @pytest.mark.parametrize("present", [None, (1, 4, 6)])
 def test_attention_equals_torchs_in_value_and_gradients(monkeypatch, backend, present):
@@ -150,7 +150,9 @@ def test_the_softmax_of_attention_is_float32_in_half_precision():
     low = [normal(seed, 2, 64, 2, 8).astype(jnp.bfloat16) for seed in range(3)]
     ours = value_and_gradients(layers.attention, *low)
     assert {array.dtype for array in ours} == {jnp.dtype("bfloat16")}
-    assert_near(ours, value_and_gradients(layers.attention, *(part.astype(jnp.float32) for part in low)), tolerance=1e-2)
+    full = value_and_gradients(layers.attention, *(part.astype(jnp.float32) for part in low))
+    np.testing.assert_allclose(ours[0].astype(jnp.float32), full[0], atol=0.01)
+    assert_near(ours[1:], full[1:], tolerance=1e-2)
 
 
 def test_gelu_equals_torchs_in_value_and_gradient():
@@ -235,18 +237,12 @@ def test_convolution_has_the_parameters_and_values_of_linen():
 
 def test_convolution_equals_torch():
     image, kernel = normal(0, 2, 6, 8, 3), normal(1, 3, 3, 3, 4)
-    theirs = [torch.tensor(np.asarray(image).transpose(0, 3, 1, 2)), torch.tensor(np.asarray(kernel).transpose(3, 2, 0, 1))]
-    for tensor in theirs:
-        tensor.requires_grad_()
-    value = torch.nn.functional.conv2d(*theirs, padding=1)
-    value.backward(torch.tensor(np.asarray(normal(9, 2, 6, 8, 4)).transpose(0, 3, 1, 2).copy()))
-    ours = value_and_gradients(layers.convolve, image, kernel)
-    expected = [
-        value.detach().numpy().transpose(0, 2, 3, 1),
-        theirs[0].grad.numpy().transpose(0, 2, 3, 1),
-        theirs[1].grad.numpy().transpose(2, 3, 1, 0),
-    ]
-    assert_near(ours, expected)
+
+    def theirs(image, kernel):
+        value = torch.nn.functional.conv2d(image.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), padding=1)
+        return value.permute(0, 2, 3, 1)
+
+    assert_near(value_and_gradients(layers.convolve, image, kernel), torchs(theirs, image, kernel))
 
 
 @pytest.mark.parametrize(("h", "w"), [(4, 4), (3, 5), (1, 1), (1, 6)])

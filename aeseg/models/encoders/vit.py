@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from aeseg import images, masking, positions
 from aeseg.models import layers, transformer
+from aeseg.models.products import product
 from aeseg.spec import choose, spec
 from aeseg.types import Pyramid, UserError
 
@@ -215,7 +216,7 @@ class PatchEmbedding(nn.Module):
         shape = (self.patch, self.patch, pixels // self.patch**2, self.width)
         kernel = self.param("kernel", lambda key, shape: start(key, (pixels, self.width)).reshape(shape), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.width,))
-        return patches @ kernel.reshape(pixels, self.width).astype(self.dtype) + bias.astype(self.dtype).reshape(1, 1, -1)
+        return product(patches, jnp.asarray(kernel.reshape(pixels, self.width), self.dtype)) + bias.astype(self.dtype).reshape(1, 1, -1)
 
 
 def recipe(size: str = "small") -> ConfigDict:

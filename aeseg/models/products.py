@@ -1,0 +1,101 @@
+"""Matrix products of features, attention and GELU: forms that XLA computes fast on a CPU, equal to the plain forms up to rounding."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+
+def product(features: Float[Array, "*b c"], kernel: Float[Array, "c d"], **fields: Any) -> Float[Array, "*b d"]:
+    """Return `features` times a kernel, as one product of two matrices; `fields` are those of `jax.lax.dot_general`.
+
+    With features of three axes or more, XLA on a CPU would compute the kernel's gradient from a transposed copy of the output's gradient,
+    in almost twice the time.
+    """
+    result = lax.dot_general(features.reshape(-1, features.shape[-1]), kernel, (((1,), (0,)), ((), ())), **fields)
+    return result.reshape(*features.shape[:-1], kernel.shape[-1])
+
+
+def attention(
+    query: Float[Array, "b n heads d"],
+    key: Float[Array, "b m heads d"],
+    value: Float[Array, "b m heads d"],
+    present: Int[Array, "b"] | None = None,
+) -> Float[Array, "b n heads d"]:
+    """Scaled dot-product attention, softmax(q k / sqrt(d)) v, with a float32 softmax (Vaswani et al. 2017, equation 1).
+
+    On a GPU, cuDNN's flash attention runs if it supports the input: half precision, and d at most 128 and a multiple of 8.
+    Only the first `present` keys of an image are attended to; None: all.
+    """
+    if jax.default_backend() == "cpu":
+        return _heads_first(query, key, value, present)
+    fits = query.dtype in (jnp.bfloat16, jnp.float16) and query.shape[-1] <= 128 and query.shape[-1] % 8 == 0
+    cudnn = fits and jax.default_backend() == "gpu"
+    return jax.nn.dot_product_attention(query, key, value, key_value_seq_lengths=present, implementation="cudnn" if cudnn else "xla")
+
+
+def _heads_first(
+    query: Float[Array, "b n heads d"],
+    key: Float[Array, "b m heads d"],
+    value: Float[Array, "b m heads d"],
+    present: Int[Array, "b"] | None,
+) -> Float[Array, "b n heads d"]:
+    """Compute `attention` with the heads before the tokens, a layout in which XLA's products of each head are fast."""
+    query, key, value = (part.transpose(0, 2, 1, 3) for part in (query, key, value))
+    return _attend(query, key, value, present).transpose(0, 2, 1, 3)
+
+
+@jax.custom_vjp
+def _attend(query: Array, key: Array, value: Array, present: Array | None) -> Array:
+    return _attended(query, key, value, present)[0]
+
+
+def _attended(query: Array, key: Array, value: Array, present: Array | None) -> tuple[Array, Array]:
+    """Return the attended values and the weights."""
+    scores = jnp.einsum("bhnd,bhmd->bhnm", query, key, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
+    if present is not None:
+        scores = jnp.where(jnp.arange(key.shape[2])[None, None, None] < present[:, None, None, None], scores, jnp.finfo(jnp.float32).min)
+    weights = jax.nn.softmax(scores).astype(value.dtype)
+    return weights @ value, weights
+
+
+def _attend_forward(query: Array, key: Array, value: Array, present: Array | None) -> tuple[Array, tuple[Array, ...]]:
+    attended, weights = _attended(query, key, value, present)
+    return attended, (query, key, value, attended, weights)
+
+
+def _attend_backward(saved: tuple[Array, ...], gradient: Array) -> tuple[Array, Array, Array, None]:
+    """Differentiate from the weights alone, as flash attention does (Dao et al. 2022, appendix B.2); absent keys have weight 0."""
+    query, key, value, attended, weights = saved
+    mean = jnp.sum(gradient.astype(jnp.float32) * attended, axis=-1, keepdims=True)
+    change = jnp.einsum("bhnd,bhmd->bhnm", gradient, value, preferred_element_type=jnp.float32)
+    change = (weights * (change - mean) * query.shape[-1] ** -0.5).astype(query.dtype)
+    return change @ key, jnp.einsum("bhnm,bhnd->bhmd", change, query), jnp.einsum("bhnm,bhnd->bhmd", weights, gradient), None
+
+
+_attend.defvjp(_attend_forward, _attend_backward)
+
+
+@jax.custom_vjp
+def gelu(values: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """Exact GELU, x (1 + erf(x / sqrt(2))) / 2 (Hendrycks & Gimpel 2016, section 2).
+
+    `jax.nn.gelu` takes the slower erfc, and its gradient keeps four arrays in memory where this one keeps its input.
+    """
+    return values * _normal_below(values)
+
+
+def _normal_below(values: Array) -> Array:
+    """Return the probability that a standard normal number is below each value."""
+    return 0.5 * (1 + lax.erf(values * math.sqrt(0.5)))
+
+
+def _gelu_backward(values: Array, gradient: Array) -> tuple[Array]:
+    density = jnp.exp(-0.5 * values * values) * (1 / math.sqrt(2 * math.pi))
+    return (gradient * (_normal_below(values) + values * density),)
+
+
+gelu.defvjp(lambda values: (values * _normal_below(values), values), _gelu_backward)
