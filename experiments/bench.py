@@ -36,15 +36,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aeseg import jsonlines
 from aeseg.training import memory
 from aeseg.types import UserError
 
 from .benches import convolutional, inference, loading, mae, published, small, sparse, starting
 from .console import cli
 from .machine.provenance import provenance
+from .recorded import measurements
 
-RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "bench.jsonl")
 MODULES: dict[str, Any] = {name: module for module in (small, convolutional, published, mae, sparse, inference) for name in module.NETWORKS}
 """{network: its module}"""
 CLIP, DECAY = 1.0, 0.05
@@ -121,7 +120,7 @@ def _start(flags: Any) -> int:
 def keep(rows: Sequence[dict[str, Any]]) -> None:
     """Append rows to the results."""
     for row in rows:
-        jsonlines.write(RESULTS, row)
+        measurements.append("bench", row)
 
 
 def measured(name: str, size: int, pairs: int, form: str, ours: Step, candidates: dict[str, Step]) -> dict[str, Any]:

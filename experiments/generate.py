@@ -25,7 +25,7 @@ from typing import Any
 
 import jax
 
-from aeseg import files, jsonlines
+from aeseg import files
 from aeseg.data.files import shown
 from aeseg.runs import features as encoders
 from aeseg.runs import workdir as workdirs
@@ -33,11 +33,11 @@ from aeseg.runs.data import SPLITS
 from aeseg.types import UserError
 
 from .console import cli, predictors
-from .generating import compared, drawn, pictures
+from .generating import compared, drawn, pictures, results
 from .machine import process
 from .machine.provenance import provenance
+from .recorded import measurements
 
-RECORD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "generate.jsonl")
 FILE = "generated.json"
 LARGEST = 10_000
 """Largest number of images: their names have four digits."""
@@ -97,7 +97,7 @@ def run(argv: Sequence[str]) -> int:
         with contextlib.suppress(FileNotFoundError):
             os.remove(os.path.join(output, "samples", f"{number:04}.png"))
     if flags.record:
-        jsonlines.write(RECORD, entry)
+        measurements.append(results.RESULTS, entry)
     print("\n" + table(entry))
     print(f"\n{flags.number} images in {entry['seconds']:.0f} s.")
     print(f"pictures    {os.path.join(output, 'samples.png')}\nnumbers     {os.path.join(output, FILE)}")

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from aeseg import files, jsonlines, noises
+from aeseg import files, noises
 from aeseg.data import copies
 from aeseg.data.files import shown as printable
 from aeseg.inference import draw, restoration
@@ -196,7 +196,7 @@ def tabulate(trained: workdirs.Trained, task: str, restore: Any, flags: Any, beg
     }
     path = evaluations.add(flags.init, task, entry, "restore.json")
     if flags.record:
-        jsonlines.write(os.path.join(measurements.RESULTS, f"{results.RESULTS}.jsonl"), entry)
+        measurements.append(results.RESULTS, entry)
     print(f"\n{', '.join(map(str, noise))}; seed {flags.seed}, {len(clean)} images\n\n{table.text(means, settings)}")
     print(f"\n{entry['seconds']:.0f} s.\nnumbers     {path}\npictures    {picture}", flush=True)
 

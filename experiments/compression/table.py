@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from aeseg import files, jsonlines
+from aeseg import files
 from aeseg.compression.curves import bjontegaard
 from aeseg.compression.similarity import decibels
 from aeseg.data.files import shown as printable
@@ -69,7 +69,7 @@ def run(flags: Any, paths: Sequence[str]) -> int:
         _add(workdir, name, points, differences, about)
     if flags.record:
         for line in lines:
-            jsonlines.write(os.path.join(measurements.RESULTS, f"{RESULTS}.jsonl"), line)
+            measurements.append(RESULTS, line)
     print("\n" + text(points, differences))
     print(f"\n{images} images of {about['input']} in {about['seconds']:.0f} s.")
     print(f"numbers     {flags.output}/table.json\npictures    {flags.output}/curves.png, {flags.output}/comparison.png", flush=True)

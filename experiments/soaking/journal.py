@@ -1,7 +1,6 @@
 """Cases of `soak`: tried one by one and recorded.  An interrupted part resumes; a finished part adds one line of results."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -68,7 +67,7 @@ def summary(part: str, seed: int, scale: str, path: str) -> dict[str, Any]:
 
 def record(line: dict[str, Any]) -> None:
     """Append a part's line to the recorded results."""
-    jsonlines.write(os.path.join(measurements.RESULTS, f"{RESULTS}.jsonl"), line)
+    measurements.append(RESULTS, line)
 
 
 def table() -> str:

@@ -194,7 +194,6 @@ def test_a_grid_is_as_square_as_possible():
 
 
 def test_recorded_numbers_are_on_the_results_page(runs, made, monkeypatch, tmp_path):
-    monkeypatch.setattr(generate, "RECORD", str(tmp_path / "generate.jsonl"))
     monkeypatch.setattr(measurements, "RESULTS", str(tmp_path))
     assert results.table() == ""
     numbers = generated(runs["variational"], tmp_path / "a", "--record")
