@@ -16,8 +16,9 @@ Results have the size of the stored image (EXIF rotation is not applied).  If a 
 the image at full resolution, and writes the labels that `evaluate` scores with the same flags.  If probabilities are resized, or averaged
 over views or networks (--flip, --scales, --samples), --logits writes their logarithms.
 
-A network of several modalities reads the other files of an image by its name: thermal/a.png of photos/a.jpg.  A file that an image lacks
-counts as missing.
+A network of several modalities reads the other files of an image by its name: thermal/a.png of photos/a.jpg.  A folder that no flag names
+is found by its name in training, in --input or beside it.  A file that an image lacks counts as missing; it is an error for planes that are
+channels of the image, unless training left some out (DropModalities).
 
 Images of more than 16 million pixels are predicted in strips.  If files cannot be read or predicted, the command lists them and exits
 with 1.  It overwrites only results of an earlier run, and follows no link out of --output.
@@ -78,8 +79,14 @@ def run(argv: Sequence[str]) -> int:
     paths = input_files(flags.input, flags.output, without=modalities.folders(flags))
     trained = workdirs.load_trained(flags.workdir, predictors.chosen_step(flags))
     classes = known_classes(trained) if trained.run.segments else ()
-    readers = modalities.readers(trained.run, flags, paths)
-    for note in modalities.notes(trained.run, readers):
+    given = modalities.readers(trained.run, flags, paths)
+    places = modalities.places(trained.run, flags, paths, given)
+    if places:
+        paths = input_files(flags.input, flags.output, without=[*modalities.folders(flags), *(place.path for place in places)])
+    beside, said = modalities.beside(trained.run, flags, paths, places)
+    readers = [*given, *beside]
+    modalities.check_required(trained.run, readers)
+    for note in (*said, *modalities.notes(trained.run, readers)):
         print(f"Note: {printable(note)}", file=sys.stderr)
     if flags.logits and not classes:
         raise UserError("Only a segmenter has logits; this run is an autoencoder. Leave out --logits.")

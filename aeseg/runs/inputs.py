@@ -7,12 +7,14 @@ import numpy as np
 from jaxtyping import Shaped
 
 from aeseg.data import transforms
-from aeseg.data.planes import stacked
+from aeseg.data.planes import DropModalities, stacked
 from aeseg.data.records import is_aligned
 from aeseg.inference import evaluate
 from aeseg.inference.windows import Inputs
 from aeseg.runs.run import Run
 from aeseg.types import UserError
+
+REQUIRED = "which the network reads as channels of the image and has always seen in training"
 
 
 def of_image(
@@ -21,7 +23,7 @@ def of_image(
     """Return what the network reads of an image, after the run's transforms: the image, or its entries if there are several.
 
     given   entries of the other modalities, as the run's records have them: {"thermal": [h w]}; absent ones count as missing, as do those
-            with `has_<key>` False
+            with `has_<key>` False; UserError if one of `required` is missing
     """
     if not given and _reads(run):
         return _changed(run, {"image": image, "name": name})["image"]
@@ -31,8 +33,16 @@ def of_image(
     for key in zeros:
         if given and key in given:
             entries |= {key: given[key], f"has_{key}": np.asarray(given.get(f"has_{key}", True))}
+    if without := [key for key in required(run) if not entries[f"has_{key}"]]:
+        raise UserError(f"Expected {' and '.join(without)} of {name}, {REQUIRED}; got none. Give it, or leave this image out.")
     record = _changed(run, {"image": image, "name": name, **entries})
     return evaluate.inputs(record, _reads(run)) if _reads(run) else record["image"]
+
+
+def required(run: Run) -> tuple[str, ...]:
+    """Return the stacked planes that training never left out, so that zeros would be a guess instead of a known sign of a missing plane."""
+    drops = [each for each in run.data.transforms if isinstance(each, DropModalities) and each.probability > 0]
+    return tuple(key for key in stacked(run.data.evaluation_transforms) if not any(key in each.keys for each in drops))
 
 
 def kept_transforms(run: Run) -> list[Any]:

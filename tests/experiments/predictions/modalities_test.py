@@ -1,5 +1,6 @@
 """`predict` and `aeseg.predict` with thermal images, captions and sounds beside the images, on untrained networks."""
 
+import shutil
 import wave
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aeseg.data.planes import Stack
+from aeseg.data.planes import DropModalities, Stack
 from aeseg.data.sources.folder import Folder
 from aeseg.inference import evaluate
 from aeseg.methods import fusion, vote
@@ -56,16 +57,24 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture
+def alone(root, tmp_path):
+    """Return a folder of the images, far from their other files."""
+    shutil.copytree(root / "images", tmp_path / "far/away/images")
+    return tmp_path / "far/away/images"
+
+
+@pytest.fixture
 def run(monkeypatch, tmp_path):
     """Return a function that runs `predict` on a network in place of the workdir's, and returns the exit code."""
     monkeypatch.chdir(tmp_path)
     return lambda trained, *flags: untrained.called(monkeypatch, predict, trained, f"--workdir={tmp_path}", "--output=results", *flags)
 
 
-def network(root, method, transforms=(), **fields):
+def network(root, method, transforms=(), drops=(), **fields):
     """Return an untrained network whose data is `root`, and its records."""
     source = spec(Folder, root=str(root), images="images", labels="labels", coding="mask", aligned=(KEY,), **fields)
-    data = data_config(dict.fromkeys(SPLITS, source), evaluation_transforms=transforms, cache_gib=0.0, threads=1)
+    splits, changes = dict.fromkeys(SPLITS, source), (*drops, *transforms)
+    data = data_config(splits, transforms=changes, evaluation_transforms=transforms, cache_gib=0.0, threads=1)
     config = run_config(method, data, steps=7, batch_size=2, window=(16, 16), optimiser=warm_adamw(1e-3, 7))
     built = build(from_json(to_json(config)))
     channels = 3 + sum(each.channels for each in transforms)
@@ -79,10 +88,11 @@ def voting(root):
     return network(root, spec(vote.Vote, encoder=encoder, head=head, classes=2, modalities=(spec(ImageTokens), spec(Planes, key=KEY))))
 
 
-def stacking(root):
+def stacking(root, probability=0.25):
     encoder, head = recipe("aeseg.models.encoders", "convnet", "tiny"), recipe("aeseg.models.heads", "linear", "tiny")
     encoder.mean, encoder.std, head.classes = (0.5,), (0.25,), 2
-    return network(root, spec(Segmenter, encoder=encoder, head=head, classes=2), (spec(Stack, key=KEY, low=0.0, high=255.0),))
+    stack, drop = spec(Stack, key=KEY, low=0.0, high=255.0), spec(DropModalities, keys=("image", KEY), probability=probability)
+    return network(root, spec(Segmenter, encoder=encoder, head=head, classes=2), (stack,), (drop,))
 
 
 def fusing(root):
@@ -113,23 +123,57 @@ def written(name):
         (fusing, ["--aligned=thermal={root}/thermal", "--captions={root}/captions.csv", "--audio={root}/audio"]),
     ],
 )
-def test_the_modalities_beside_an_image_are_read_as_from_the_data_set(run, root, kind, flags):
+def test_the_modalities_beside_an_image_are_read_as_from_the_data_set(run, root, alone, kind, flags, capsys):
     trained, records = kind(root)
-    assert run(trained, f"--input={root}/images", "--logits", "--batch=1") == 0
-    alone = {name: written(name) for name in NAMES}
-    assert run(trained, f"--input={root}/images", "--logits", "--batch=1", *(flag.format(root=root) for flag in flags)) == 0
+    words = f"--input={alone}", "--logits", "--batch=1"
+    assert run(trained, *words) == 0
+    without = {name: written(name) for name in NAMES}
+    assert run(trained, *words, *(flag.format(root=root) for flag in flags)) == 0
+    named = {name: written(name) for name in NAMES}
     seen = {record["name"]: record for record in records}
     for name in ("a", "c"):
         np.testing.assert_allclose(written(name), logits(trained, seen[name]), atol=1e-5)
-    assert np.abs(written("a") - alone["a"]).max() > 1e-3
-    assert np.abs(written("more/b") - alone["more/b"]).max() > 1e-3
+    assert np.abs(written("a") - without["a"]).max() > 1e-3
+    assert np.abs(written("more/b") - without["more/b"]).max() > 1e-3
     if kind is not fusing:  # c has no thermal image
-        np.testing.assert_allclose(written("c"), alone["c"], atol=1e-5)
+        np.testing.assert_allclose(written("c"), without["c"], atol=1e-5)
+    capsys.readouterr()
+    assert run(trained, f"--input={root}/images", "--logits", "--batch=1") == 0, "folders beside the images are found"
+    assert "Note: thermal is read from " in capsys.readouterr().err
+    for name in NAMES:
+        np.testing.assert_array_equal(written(name), named[name])
 
 
-def test_what_is_missing_is_said_with_its_flag(run, root, capsys):
+def test_planes_that_training_never_left_out_must_be_there(run, root, alone, capsys):
+    trained, _ = stacking(root, probability=0.0)
+    assert run(trained, f"--input={alone}") == 2
+    message = "Expected files of thermal, which the network reads as channels of the image and has always seen in training; got none."
+    assert f"{message} Set --aligned=thermal=<folder>." in capsys.readouterr().err
+    assert run(trained, f"--input={root}/images") == 1
+    printed = capsys.readouterr()
+    assert "2 of 3 images" in printed.out
+    assert f"Skipped {root}/images/c.png: Expected thermal of" in printed.err
+
+
+def test_a_folder_in_the_images_folder_is_no_image_and_one_that_does_not_fit_is_left_out(run, root, alone, capsys):
+    trained, _ = voting(root)
+    shutil.copytree(root / "thermal", alone / "thermal")
+    assert run(trained, f"--input={alone}") == 0
+    printed = capsys.readouterr()
+    assert "3 of 3 images" in printed.out
+    assert "1 of 3 images have no entry" in printed.err
+    shutil.rmtree(alone / "thermal")
+    shutil.copytree(root / "colours", alone / "thermal")
+    assert run(trained, f"--input={alone}") == 0
+    printed = capsys.readouterr().err
+    assert "thermal is not read from" in printed
+    assert "has planes of 3 x uint8; the network was trained on thermal of 1 x uint8" in printed
+    assert "The network also reads thermal, which count as missing" in printed
+
+
+def test_what_is_missing_is_said_with_its_flag(run, root, alone, capsys):
     trained, _ = fusing(root)
-    assert run(trained, f"--input={root}/images", f"--audio={root}/audio") == 0
+    assert run(trained, f"--input={alone}", f"--audio={root}/audio") == 0
     printed = capsys.readouterr().err
     assert "The network also reads thermal, caption, which count as missing. To give their files: --aligned=thermal=<folder>" in printed
     assert "--captions=<folder or table>" in printed
