@@ -28,9 +28,13 @@ LEAST = 1e-3
 def use_data(config: ConfigDict, description: Mapping[str, Any]) -> None:
     """Set a config's data from a description: source and splits, classes, channels, and the images' mean and std per channel.
 
-    A config that pretrains reads only images, including unlabelled images, apart from validation and test images.
+    A config that pretrains reads only images, including unlabelled images, apart from validation and test images.  A network that reads
+    no captions and sounds leaves them out.
     """
     described = description if is_segmenter(config) else images_alone(description)
+    if not own_modalities.reads_senses(config.method):
+        unread = {name: "" for name in ("captions", "audio") if name in described["source"]}
+        described = {**described, "source": {**described["source"], **unread}}
     with config.unlocked():
         for name in Data.DESCRIPTIONS:
             config.data[name] = spec.from_json(spec.to_json(ConfigDict(described[name])))

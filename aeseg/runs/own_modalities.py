@@ -1,7 +1,7 @@
-"""Modalities of a method on your own images: the image, and the aligned planes, captions and sounds that the folder names."""
+"""Modalities of a method on your own images: the image, and the planes, captions, sounds and pseudo-labels that the folder names."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from aeseg.data.planes import DropModalities, Stack
 from aeseg.data.statistics import planes_statistics
 from aeseg.data.transforms import HorizontalFlip, VerticalFlip
 from aeseg.models.modalities import audio
+from aeseg.models.modalities.label import Label
 from aeseg.models.modalities.planes import Planes
 from aeseg.models.modalities.text import Text
 from aeseg.spec import spec
@@ -29,27 +30,33 @@ FRAMES = 10
 """Most frames of 10 ms in a patch of a spectrogram."""
 
 
+FLAGS = {"caption": "--config.data.captions", "sound": "--config.data.audio", "label": "--config.data.pseudo_labels"}
+"""Flag that names the files of a modality."""
+
+NAMES = {"caption": "captions", "sound": "sounds", "label": "pseudo-labels"}
+
+
 def follow(config: ConfigDict, train: Any) -> None:
     """Give a method of several modalities those of its training records, with standardised planes; other methods stay as they are.
 
     A pretraining sees a sixth of the tokens.  A `Fusion` of several aligned modalities trains with `DropModalities`.  Networks of captions
-    or sounds, which name positions, train without mirrored images.  A method without tokens (`Vote`) gets the planes alone.  A config of
-    one image that trains with `DropModalities` gets the planes as channels of the image (`Stack`).
+    or sounds, which name positions, train without mirrored images.  A config of one image that trains with `DropModalities` gets the planes
+    as channels of the image (`Stack`).
+
+    Raises UserError for captions, sounds and pseudo-labels that the method does not read.
     """
-    planes, method = getattr(train, "planes", {}), config.method
-    by_patch = "modalities" in method and "patch" in method.get("encoder", {})
-    senses = getattr(train, "senses", {})
-    if senses and not by_patch:
-        _check_unread(config, senses)
+    planes, senses, method = getattr(train, "planes", {}), getattr(train, "senses", {}), config.method
+    by_patch, pseudo = reads_senses(method), getattr(train, "reads_pseudo_labels", False)
+    check_read(config, () if by_patch else tuple(senses), FLAGS, "folder:fusion")
+    check_read(config, ("label",) if pseudo and not method.target.endswith(":Multimodal") else (), FLAGS, "folder:multimodal")
     drop = spec(DropModalities, keys=("image", *planes))
-    if planes and "modalities" not in method and any(each.target == drop.target for each in config.data.transforms):
+    if planes and _stacks(config):
         _stack(config, train, drop)
         return
-    senses = senses if by_patch else {}
-    if not (planes or senses) or "modalities" not in method:
+    if not (planes or senses or pseudo) or "modalities" not in method:
         return
     image, *_ = method.modalities
-    middle, spread = (0.0, 1.0) if by_patch else _one_for_all_channels(method.encoder)
+    middle, spread = (0.0, 1.0) if by_patch else one_for_all_channels(method.encoder)
     if by_patch:
         for each in (image, *method.get("extra", ())):
             each.update(patch=method.encoder.patch, mean=method.encoder.mean, std=method.encoder.std)
@@ -60,11 +67,12 @@ def follow(config: ConfigDict, train: Any) -> None:
         fields = {"mean": round(mean - middle * scale, 4), "std": round(scale, 4)}
         further.append(spec(Planes, key=key, patch=image.patch, channels=channels, **fields))
     words, tokens = _of_senses(senses)
+    labels = (label_maps(len(train.classes), image.patch),) if pseudo else ()
     with config.unlocked():
-        method.modalities = (image, *further, *words)
+        method.modalities = (image, *further, *labels, *words)
         if "visible" in method:
-            height, width = config.window
-            method.visible = max(1, round(SEEN * ((1 + len(planes)) * (height // image.patch) * (width // image.patch) + tokens)))
+            (height, width), aligned = config.window, 1 + len(planes) + len(labels)
+            method.visible = max(1, round(SEEN * (aligned * (height // image.patch) * (width // image.patch) + tokens)))
         if senses:
             config.data.transforms = _apart_from(config.data.transforms, HorizontalFlip, VerticalFlip)
         if planes and method.target.endswith(":Fusion"):
@@ -89,7 +97,7 @@ def _stack(config: ConfigDict, train: Any, drop: ConfigDict) -> None:
         data = config.data
         data.transforms = (*_apart_from(data.transforms, DropModalities, Stack), drop, *stacks)
         data.evaluation_transforms = (*_apart_from(data.evaluation_transforms, Stack), *stacks)
-        _one_for_all_channels(config.method.encoder)
+        one_for_all_channels(config.method.encoder)
 
 
 def _of_senses(senses: Mapping[str, tuple[int, ...]]) -> tuple[list[ConfigDict], int]:
@@ -110,13 +118,31 @@ def _of_senses(senses: Mapping[str, tuple[int, ...]]) -> tuple[list[ConfigDict],
     return modalities, tokens
 
 
-def _check_unread(config: ConfigDict, senses: Mapping[str, Any]) -> None:
-    """Raise UserError if a network gets captions or sounds that it does not read, but that keep images from being mirrored."""
-    mirrors = [spec(kind).target for kind in (HorizontalFlip, VerticalFlip)]
-    if any(each.target in mirrors for each in config.data.transforms):
-        name = config.method.target.rpartition(":")[2]
-        fields = " and ".join({"caption": "--config.data.captions", "sound": "--config.data.audio"}[key] for key in senses)
-        raise UserError(f"{name} reads only images and planes, no {' or '.join(senses)}. Leave out {fields}, or use folder:fusion.")
+def reads_senses(method: ConfigDict) -> bool:
+    """Return whether a method reads tokens, so captions and sounds, too: `Multimodal` and `Fusion`, but not `Vote`."""
+    return "modalities" in method and "patch" in method.get("encoder", {}) and not method.target.endswith(":Vote")
+
+
+def check_read(config: ConfigDict, unread: Collection[str], flags: Mapping[str, str], remedy: str) -> None:
+    """Raise UserError if the data have entries that the method does not read; `flags` name them, `remedy` is a config that reads them."""
+    if unread:
+        stacks = _stacks(config)
+        name = "stacked" if stacks else config.method.target.rpartition(":")[2]
+        reads = "images and planes aligned with them" if stacks or "modalities" in config.method else "images"
+        words, leave_out = (" and ".join(of[key] for key in unread) for of in (NAMES, flags))
+        raise UserError(f"{name} reads {reads}; got {words}. Leave out {leave_out}, or use {remedy}.")
+
+
+def label_maps(classes: int, patch: int) -> ConfigDict:
+    """Return the modality of label maps, with about 4 x 4 classes in each patch, as in the paper."""
+    stride = next(stride for stride in range(max(1, patch // 4), 0, -1) if patch % stride == 0)
+    return spec(Label, classes=classes, patch=patch, stride=stride)
+
+
+def _stacks(config: ConfigDict) -> bool:
+    """Return whether planes become channels of the image."""
+    drops = spec(DropModalities).target
+    return "modalities" not in config.method and any(each.target == drops for each in config.data.transforms)
 
 
 def _apart_from(transforms: Iterable[ConfigDict], *kinds: type) -> tuple[ConfigDict, ...]:
@@ -124,7 +150,7 @@ def _apart_from(transforms: Iterable[ConfigDict], *kinds: type) -> tuple[ConfigD
     return tuple(each for each in transforms if each.target not in left_out)
 
 
-def _one_for_all_channels(encoder: ConfigDict) -> tuple[float, float]:
+def one_for_all_channels(encoder: ConfigDict) -> tuple[float, float]:
     """Set an encoder's mean and std to one number each, for planes of any number of channels; return them."""
     for name in ("mean", "std"):
         encoder[name] = (math.fsum(encoder[name]) / len(encoder[name]),)

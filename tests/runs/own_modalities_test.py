@@ -9,7 +9,6 @@ from PIL import Image
 
 from aeseg.data.sources.folder import Folder
 from aeseg.data.statistics import planes_statistics
-from aeseg.data.transforms import HorizontalFlip
 from aeseg.runs import own_data, own_modalities
 from aeseg.runs.configs import data_config, run_config, warm_adamw
 from aeseg.runs.data import SPLITS
@@ -146,9 +145,42 @@ def test_planes_are_stacked_onto_the_images_of_any_encoder(root, tmp_path):
     assert config_example(folder_config("folder:unet", root, PLANES))["image"].shape[-1] == 3, "other segmenters read images alone"
 
 
-def test_captions_that_a_network_does_not_read_are_refused(root):
-    splits = dict.fromkeys(SPLITS, spec(Folder, root=str(root), class_table="2", captions="captions"))
-    data, method = data_config(splits, transforms=(spec(HorizontalFlip),)), recipe("aeseg.methods", "vote", "tiny")
-    config = run_config(method, data, steps=1, batch_size=2, window=(16, 16), optimiser=warm_adamw(1e-3, 1))
-    with pytest.raises(UserError, match=r"Vote reads only images and planes, no caption\. Leave out --config\.data\.captions"):
-        own_data.follow_images(config)
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("folder:vote", "Vote reads images and planes aligned with them; got captions and sounds. Leave out --config.data.captions and "),
+        ("folder:stacked", "stacked reads images and planes aligned with them; got captions and sounds. Leave out --config.data.captions"),
+        (
+            "folder:unet",
+            "Segmenter reads images; got captions and sounds. Leave out --config.data.captions and --config.data.audio, or use",
+        ),
+    ],
+)
+def test_captions_and_sounds_that_a_network_does_not_read_are_refused(root, name, message):
+    with pytest.raises(UserError) as error:
+        folder_config(name, root, PLANES, *SENSES)
+    assert message in str(error.value)
+    assert "use folder:fusion" in str(error.value)
+
+
+def test_captions_of_a_description_reach_only_networks_that_read_them(root):
+    source = spec(Folder, root=str(root), class_table="2", aligned=("depth",), captions="captions")
+    description = {"source": source.to_dict(), **{split: {} for split in SPLITS}}
+    for name, keys in (("vote", ["image", "depth"]), ("fusion", ["image", "depth", "caption"])):
+        config = cli.load_config(f"folder:{name}")
+        own_data.use_data(config, description)
+        assert [build(each).key for each in config.method.modalities] == keys
+        assert bool(config.data.source.captions) == ("caption" in keys)
+
+
+def test_pseudo_labels_become_a_modality_of_multimae(root):
+    config = folder_config("folder:multimodal", root, PLANES, "--config.data.pseudo_labels=labels")
+    image, *_, label = build(config.method.modalities)
+    assert (label.key, label.classes, label.patch, label.stride) == ("label", 2, image.patch, image.patch // 4)
+    assert config.method.visible == round(4 * 16 / 6)
+    run = build(config)
+    batch = run.loader[0]
+    assert batch["has_label"].all()
+    jax.eval_shape(lambda batch: run.method.init(jax.random.key(0), step.prepare(batch), train=False), batch)
+    with pytest.raises(UserError, match=r"got pseudo-labels\. Leave out --config\.data\.pseudo_labels, or use folder:multimodal"):
+        folder_config("folder:denoising", root, "--config.data.pseudo_labels=labels")

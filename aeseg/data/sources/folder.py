@@ -22,7 +22,7 @@ from aeseg.data.images import check_size, read_image
 from aeseg.data.labels import Meaning
 from aeseg.data.listing import passed_over
 from aeseg.data.matching import Files, Locations, Matched, image_files, images_alone, label_files, matched
-from aeseg.data.modalities import aligned, audio, captions
+from aeseg.data.modalities import aligned, audio, captions, pseudo_labels
 from aeseg.data.names import stem_of
 from aeseg.data.reading import Reading
 from aeseg.spec import spec
@@ -56,6 +56,7 @@ class Folder:
     Further modalities (data/modalities), matched by name as labels are; a record without a file has zeros, and `has_<key>` is False.
             `aligned` names folders of planes (thermal, depth), which become entries of the same names; `captions` is a folder of .txt
             or one .csv or .json, of at most `caption_bytes` each; of the sounds in the folder `audio`, `audio_seconds` are read.
+            `pseudo_labels` is a folder of label images that `predict` wrote; with `images_only`, they are read as `label`.
 
     The constructor lists folders and opens no image; files that do not match raise a UserError there.  A faulty file raises a UserError
     when its record is read.  `notes` lists inferred settings.
@@ -103,6 +104,7 @@ class Folder:
     caption_bytes: int = narration.CAPTION
     audio: str = ""
     audio_seconds: float | int = 1.0
+    pseudo_labels: str = ""
 
     def __post_init__(self) -> None:
         if not Path(self.root or "?").is_dir():
@@ -129,7 +131,7 @@ class Folder:
 
     @property
     def classes(self) -> tuple[Class, ...]:
-        return self._table.classes if self._labelled else ()
+        return self._table.classes if self._labelled or self.reads_pseudo_labels else ()
 
     @cached_property
     def records(self) -> tuple[Files, ...]:
@@ -189,7 +191,12 @@ class Folder:
     @property
     def senses(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of `caption` and `sound`, if `captions` and `audio` name files; reads the first sound."""
-        return {reader.key: reader.shape for reader in self._further if not isinstance(reader, aligned.Aligned)}
+        return {reader.key: reader.shape for reader in self._further if isinstance(reader, captions.Captions | audio.Audio)}
+
+    @property
+    def reads_pseudo_labels(self) -> bool:
+        """Return whether `label` is a pseudo-label."""
+        return bool(self.pseudo_labels) and self.images_only
 
     @property
     def coding_key(self) -> tuple[Any, ...]:
@@ -252,7 +259,10 @@ class Folder:
         planes = [aligned.reader(self.root, folder, stems, self._reading.of_labels, all_there) for folder in self.aligned]
         words = [captions.reader(self.root, self.captions, self.caption_bytes, stems, all_there)] if self.captions else []
         sounds = [audio.reader(self.root, self.audio, self.audio_seconds, stems, all_there)] if self.audio else []
-        return (*planes, *words, *sounds)
+        maps = []
+        if self.reads_pseudo_labels:
+            maps = [pseudo_labels.reader(self.root, self.pseudo_labels, len(self.classes), stems, self._reading.of_labels, all_there)]
+        return (*planes, *words, *sounds, *maps)
 
     def _listed(self, list_file: str) -> tuple[Files, ...]:
         """Return the images of a list."""
