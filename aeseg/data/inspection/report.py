@@ -13,7 +13,7 @@ import numpy as np
 from aeseg.data import groups
 from aeseg.data.checks import Counts, described, judged, summed
 from aeseg.data.files import few, shown
-from aeseg.data.inspection import companions, description, duplicates, layout, meaning, scan, sheet, splitting, suggestions
+from aeseg.data.inspection import alignment, companions, description, duplicates, layout, meaning, scan, sheet, splitting, suggestions
 from aeseg.data.inspection.layout import Layout
 from aeseg.data.inspection.scan import Seen
 from aeseg.data.matching import Locations, label_files
@@ -86,6 +86,9 @@ def inspect(
     counts, order, classes = _classes(whole, progress)
     if classes.lines:
         sections["Classes"] = classes.lines
+    with contextlib.suppress(UserError):  # unreadable labels and planes are listed above
+        if said := alignment.lines(train):
+            sections["Modalities"] = said
     if sheet.write(Path(output, "contact.png"), train, order):
         written.append(str(Path(output, "contact.png")))
     sizes = [(file.header.height, file.header.width) for file in seen if file.header]
