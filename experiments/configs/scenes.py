@@ -4,7 +4,7 @@ Command   python -m experiments.pretrain [--config=scenes:<autoencoder>[,<encode
           python -m experiments.segment --init=runs/pretrain [--config=scenes:<head>[,<encoder>]]
           python -m experiments.segment --config=scenes:fusion,senses     from images, depth, captions and sounds
           python -m experiments.segment --config=scenes:stacked           depth as a channel of the image (scenes:vote: two networks)
-          python -m experiments.pretrain --config=scenes:multimodal,label the label maps of all scenes as a modality, too
+          python -m experiments.pretrain --config=scenes:multimodal,label  the label maps of all scenes, too
 Cost      see experiments/results/README.md      Expected  see experiments/results/scenes.jsonl
 """
 

@@ -69,4 +69,4 @@ def near_outline(label: Shaped[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     outline = np.zeros(label.shape, bool)
     for first, second in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
         outline[first] |= (label[first] != label[second]) & (label[first] != IGNORE) & (label[second] != IGNORE)
-    return cv2.distanceTransform(np.uint8(~outline), cv2.DIST_L2, 5) <= NEAR if outline.any() else outline
+    return cv2.distanceTransform(np.asarray(~outline, np.uint8), cv2.DIST_L2, 5) <= NEAR if outline.any() else outline
