@@ -127,7 +127,11 @@ set_up() { # EXTRA ...: create the environment, one process at a time; the other
     exec 9>".cache/${venv#.}.lock"
     "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)' # this shell keeps the lock until it closes 9
   fi
-  if [[ "$accelerator" != cpu ]]; then requirements+=("jax[$accelerator]"); fi
+  if [[ "$accelerator" == cpu ]]; then
+    while IFS= read -r line; do requirements+=("$line"); done < <(extra cpu)
+  else
+    requirements+=("jax[$accelerator]")
+  fi
   install aeseg "${requirements[@]}"
   for name in "$@"; do
     extras=()

@@ -27,12 +27,16 @@ def enable(parent: str = "") -> str:
     """
     if given := getattr(jax.config, "jax_compilation_cache_dir", None):
         return str(given)
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = os.path.join(parent or os.path.join(home, "aeseg", "xla"), fingerprint())
+    folder = os.path.join(parent or os.path.join(home(), "xla"), fingerprint())
     clean(folder)
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SECONDS)
     return folder
+
+
+def home() -> str:
+    """Return aeseg's part of the user's cache folder: $XDG_CACHE_HOME/aeseg."""
+    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "aeseg")
 
 
 def fingerprint(features: str = "") -> str:

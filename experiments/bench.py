@@ -36,6 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from aeseg.models import onednn
 from aeseg.training import memory
 from aeseg.types import UserError
 
@@ -193,6 +194,8 @@ def serve(name: str, size: int, form: str, mine: bool) -> None:
     """Print the names of one side's steps; for each name that comes on the standard input, take that step and print its loss."""
     if mine:
         memory.share_heap()
+        if form == "fast":
+            onednn.enable()
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)  # compilers print, too
         ours, candidates = sides(imported_torch(), name, size, form)

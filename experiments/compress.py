@@ -57,7 +57,7 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"Expected a number of images, or 0 for all; got --most={flags.most}. Set --most=40.")
     if flags.record and not flags.table:
         raise UserError("--record appends the numbers of --table. Set --table, too.")
-    process.start()
+    process.start(portable=True)
     began = time.perf_counter()
     paths = input_files(flags.input, flags.output)
     if flags.table:

@@ -36,7 +36,7 @@ from .predictions.outputs import Outputs
 def run(argv: Sequence[str]) -> int:
     """Run the command; return its exit code, 1 if a file could not be decompressed."""
     flags = cli.parse(argv, __doc__, **codecs.FLAGS, output=("decompressed", "folder for the results"))
-    process.start()
+    process.start(portable=True)
     began = time.perf_counter()
     paths = input_files(flags.input, flags.output, (SUFFIX,))
     codec = codecs.codec_of(flags.init, flags.step, writes=False)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import pytest
 
@@ -49,6 +50,10 @@ def launch(tmp_path, monkeypatch):
     return run
 
 
+ONEDNN = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["cpu"][0]
+CPU = f"-r requirements.txt {ONEDNN}"
+
+
 def installed(lines):
     return [line.partition("version-check ")[2] for line in lines if line.startswith("-m pip")]
 
@@ -56,7 +61,7 @@ def installed(lines):
 def test_the_first_run_installs_and_the_second_does_not(launch):
     code, lines, _ = launch("pretrain", "--config.steps=2", "--workdir=a b")
     assert code == 0
-    assert installed(lines) == ["-r requirements.txt"]
+    assert installed(lines) == [CPU]
     assert lines[-1] == "-m experiments.pretrain --config.steps=2 --workdir=a b"
     assert launch("pretrain")[1] == ["-m experiments.pretrain"]
 
@@ -65,7 +70,7 @@ def test_changed_requirements_are_installed_again(launch, tmp_path):
     launch("pretrain")
     with (tmp_path / "requirements.txt").open("a") as file:
         file.write("one-more\n")
-    assert installed(launch("pretrain")[1]) == ["-r requirements.txt"]
+    assert installed(launch("pretrain")[1]) == [CPU]
 
 
 def test_an_incomplete_environment_is_created_again(launch, tmp_path):
@@ -73,7 +78,7 @@ def test_an_incomplete_environment_is_created_again(launch, tmp_path):
     assert code == 2
     assert "pip could not install" in error
     (tmp_path / ".venv/left_over").write_text("")
-    assert installed(launch("pretrain")[1]) == ["-r requirements.txt"]
+    assert installed(launch("pretrain")[1]) == [CPU]
     assert not (tmp_path / ".venv/left_over").exists()
 
 
@@ -166,10 +171,10 @@ def test_the_minutes_of_a_gpu_go_to_the_most_informative_rows_first(tmp_path, mo
 def test_a_dry_run_only_prints_its_commands(launch, tmp_path):
     code, lines, _ = launch("--dry-run", "pretrain", "--workdir=a b")
     assert (code, lines) == (0, [])
-    assert launch.printed == [
-        "./python -m venv .venv",
-        ".venv/bin/python -m pip install --no-compile -r requirements.txt",
-        r".venv/bin/python -m experiments.pretrain --workdir=a\ b",
+    assert [shlex.split(line) for line in launch.printed] == [
+        ["./python", "-m", "venv", ".venv"],
+        [".venv/bin/python", "-m", "pip", "install", "--no-compile", "-r", "requirements.txt", ONEDNN],
+        [".venv/bin/python", "-m", "experiments.pretrain", "--workdir=a b"],
     ]
     assert not (tmp_path / ".venv").exists()
     launch("pretrain")

@@ -2,7 +2,8 @@
 
 XLA on a CPU is slow at five things: the gradient of a convolution's kernel, convolutions of few channels, convolutions of small images
 with large kernels, the gradients of a transposed convolution, and depthwise convolutions.  These functions have custom gradients, equal
-to the plain gradients up to rounding.  The platform selects the version at compile time, so the program has no branch.
+to the plain gradients up to rounding.  The platform selects the version at compile time, so the program has no branch.  Where oneDNN is
+installed and enabled (`onednn`), it computes the convolutions instead.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from aeseg.models import fast_cpu
+from aeseg.models import fast_cpu, onednn
 from aeseg.models.pooling import quarters
 from aeseg.models.products import product
 
@@ -121,7 +122,7 @@ def _transposed_backward(padding: int, saved: tuple[Array, Array], gradient: Arr
 
     def strided(image: Array, kernel: Array, gradient: Array) -> tuple[Array, Array]:
         to_image = convolve(gradient, kernel.transpose(0, 1, 3, 2).astype(gradient.dtype), 2, sides)
-        to_kernel = fast_cpu.kernel_gradient(gradient, image, (size, size), 2, sides).transpose(0, 1, 3, 2)
+        to_kernel = _fast_kernel_gradient(gradient, image, (size, size), 2, sides).transpose(0, 1, 3, 2)
         return to_image, to_kernel.astype(kernel.dtype)
 
     if c * d > fast_cpu.SMALL_KERNEL:
@@ -155,6 +156,9 @@ def _convolve_forward(image: Array, kernel: Array, stride: int, padding: Padding
 
 def _value(image: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     plain = functools.partial(_plain_convolve, stride=stride, padding=padding)
+    if onednn.suits(image):
+        fast = functools.partial(onednn.convolution, stride=stride, padding=padding)
+        return lax.platform_dependent(image, kernel, cpu=fast, default=plain)
     if fast_cpu.suits_convolution(kernel.shape, image.shape, stride):
         fast = functools.partial(fast_cpu.convolution, stride=stride, padding=padding)
         return lax.platform_dependent(image, kernel, cpu=fast, default=plain)
@@ -171,10 +175,13 @@ def _convolve_backward(stride: int, padding: Padding, saved: tuple[Array, Array]
         return jax.vjp(lambda kernel: _plain_convolve(image, kernel, stride, padding), kernel)[1](gradient)[0]
 
     def fast_kernel(image: Array, gradient: Array) -> Array:
-        return fast_cpu.kernel_gradient(image, gradient, kernel.shape[:2], stride, padding)
+        return _fast_kernel_gradient(image, gradient, kernel.shape[:2], stride, padding)
 
     def plain_image(kernel: Array, gradient: Array) -> Array:
         return jax.vjp(lambda image: _plain_convolve(image, kernel, stride, padding), image)[1](gradient)[0]
+
+    def library_image(kernel: Array, gradient: Array) -> Array:
+        return onednn.image_gradient(kernel, gradient, image.shape[1:3], stride, padding)
 
     def fast_image(kernel: Array, gradient: Array) -> Array:
         return fast_cpu.image_gradient(kernel, gradient, image.shape[1:3], stride, padding)
@@ -183,13 +190,21 @@ def _convolve_backward(stride: int, padding: Padding, saved: tuple[Array, Array]
         return fast_cpu.folded_convolution(gradient, kernel[::-1, ::-1].transpose(0, 1, 3, 2), (opposite[0], opposite[1]))
 
     opposite = tuple((length - 1 - before, length - 1 - after) for length, (before, after) in zip(kernel.shape, padding, strict=False))
-    if fast_cpu.suits_image_gradient(kernel.shape, gradient.shape):
+    if onednn.suits(image):
+        to_image = lax.platform_dependent(kernel, gradient, cpu=library_image, default=plain_image)
+    elif fast_cpu.suits_image_gradient(kernel.shape, gradient.shape):
         to_image = lax.platform_dependent(kernel, gradient, cpu=fast_image, default=plain_image)
     elif fast_cpu.suits_folding(kernel.shape, stride) and min(map(min, opposite)) >= 0:
         to_image = lax.platform_dependent(kernel, gradient, cpu=folded_image, default=plain_image)
     else:
         to_image = plain_image(kernel, gradient)
     return to_image, lax.platform_dependent(image, gradient, cpu=fast_kernel, default=plain_kernel)
+
+
+def _fast_kernel_gradient(image: Array, gradient: Array, size: tuple[int, ...], stride: int, padding: Padding) -> Array:
+    if onednn.suits(image):
+        return onednn.kernel_gradient(image, gradient, size, stride, padding)
+    return fast_cpu.kernel_gradient(image, gradient, size, stride, padding)
 
 
 _convolve.defvjp(_convolve_forward, _convolve_backward)

@@ -14,13 +14,15 @@ def provenance(packages: Sequence[str] = ("jax", "flax")) -> dict[str, object]:
     """Return the device, the commit (with + if the code differs from it) and the packages' versions."""
     import jax
 
+    from aeseg.models import onednn
+
     devices = jax.devices()
     kind = processor() if devices[0].platform == "cpu" else devices[0].device_kind
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "device": f"{len(devices)} x {kind}, {cores} cores",
         "commit": commit(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "versions": {name: importlib.metadata.version(name) for name in (*packages, *([onednn.PACKAGE] if onednn.enabled() else []))},
     }
 
 

@@ -1,0 +1,152 @@
+"""Convolutions by oneDNN, Intel's library of CPU kernels: an extra, which `ops` uses where it can, with equal results up to rounding.
+
+XLA divides a convolution over output channels and columns only, so small networks use one core.  oneDNN divides it over images and rows,
+too.  Measured on two cores (`experiments.bench`): training steps of convolutional networks take 0.5 to 0.75 of their time.
+
+The extra `cpu` installs oneDNN.  XLA calls it through onednn.cc, which the machine's C++ compiler builds once, in 5 seconds; the user's cache
+folder keeps it.  Without the extra or a compiler, on several devices, and on other processors, nothing changes.
+"""
+
+import ctypes
+import functools
+import glob
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import tempfile
+import warnings
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+from jaxtyping import Array, Float
+
+from aeseg import compile_cache
+
+PACKAGE = "onednn-cpu-gomp"
+
+SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "onednn.cc")
+
+TASKS = ("aeseg_convolution", "aeseg_image_gradient", "aeseg_kernel_gradient")
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+_wanted: list[bool] = []
+
+
+def enable() -> None:
+    """Let `ops` use oneDNN in this process, where it can; call it before the first program is traced."""
+    _wanted.append(True)
+
+
+def enabled() -> bool:
+    """Return whether `ops` uses oneDNN."""
+    return bool(_wanted) and _usable()
+
+
+def suits(image: Array) -> bool:
+    """Return whether `ops` convolves these images by oneDNN."""
+    return image.dtype == jnp.float32 and enabled()
+
+
+@functools.cache
+def _usable() -> bool:
+    """Build and register the functions; return whether that is possible."""
+    # XLA cannot divide a call over devices: each would compute the whole batch.
+    if jax.default_backend() != "cpu" or jax.device_count() > 1 or not (library := _library()):
+        return False
+    if not (compiler := os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
+        warnings.warn(
+            "oneDNN is installed, but there is no C++ compiler to connect it to XLA, so training is slower. Install g++ or set CXX.",
+            stacklevel=2,
+        )
+        return False
+    try:
+        built = ctypes.CDLL(_built(compiler, library))
+    except (OSError, subprocess.CalledProcessError) as error:
+        message = getattr(error, "stderr", "") or str(error)
+        warnings.warn(f"oneDNN cannot be connected to XLA, so training is slower: {message.strip()[-500:]}", stacklevel=2)
+        return False
+    for task in TASKS:
+        jax.ffi.register_ffi_target(task, jax.ffi.pycapsule(getattr(built, task)), platform="cpu")
+    return True
+
+
+def _library() -> str:
+    """Return the path of oneDNN's library, "" if it is not installed."""
+    try:
+        files = importlib.metadata.files(PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    return next((os.path.abspath(file.locate()) for file in files if file.name == "libdnnl.so.3"), "")
+
+
+def _built(compiler: str, library: str) -> str:
+    """Compile onednn.cc, unless the cache has it; return the file."""
+    command = [
+        *compiler.split(),
+        "-O2",
+        "-std=c++17",
+        "-w",
+        "-shared",
+        "-fPIC",
+        "-pthread",
+        "-isystem",
+        jax.ffi.include_dir(),
+        SOURCE,
+        library,
+    ]
+    command += [f"-Wl,-rpath,{os.path.dirname(library)}"]
+    with open(SOURCE, "rb") as file:
+        key = _digest(file.read() + " ".join((*command, jaxlib.__version__)).encode())  # type: ignore[attr-defined]
+    folder = os.path.join(compile_cache.home(), "onednn")
+    for path in glob.glob(os.path.join(glob.escape(folder), f"{key}-*.so")):
+        if path.endswith(f"-{_digest_of(path)}.so"):  # a damaged library could end the process
+            return path
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as apart:  # other processes may build it, too
+        built = os.path.join(apart, "built.so")
+        subprocess.run([*command, "-o", built], check=True, capture_output=True, text=True)
+        path = os.path.join(folder, f"{key}-{_digest_of(built)}.so")
+        os.replace(built, path)
+    return path
+
+
+def _digest_of(path: str) -> str:
+    with open(path, "rb") as file:
+        return _digest(file.read())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def convolution(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c d"], stride: int, padding: Padding) -> Float[Array, "b i j d"]:
+    """Convolve images."""
+    sizes = zip(image.shape[1:3], padding, kernel.shape[:2], strict=True)
+    rows, columns = ((side + before + after - length) // stride + 1 for side, (before, after), length in sizes)
+    return _called(TASKS[0], (image.shape[0], rows, columns, kernel.shape[3]), image, kernel, stride, padding)
+
+
+def image_gradient(
+    kernel: Float[Array, "y x c d"], gradient: Float[Array, "b i j d"], size: tuple[int, ...], stride: int, padding: Padding
+) -> Float[Array, "b h w c"]:
+    """Return the gradient of a convolution's image, of `size`."""
+    return _called(TASKS[1], (gradient.shape[0], *size, kernel.shape[2]), kernel, gradient, stride, padding)
+
+
+def kernel_gradient(
+    image: Float[Array, "b h w c"], gradient: Float[Array, "b i j d"], size: tuple[int, ...], stride: int, padding: Padding
+) -> Float[Array, "y x c d"]:
+    """Return the gradient of a convolution's kernel, of `size`."""
+    return _called(TASKS[2], (*size, image.shape[3], gradient.shape[3]), image, gradient, stride, padding)
+
+
+def _called(task: str, shape: tuple[int, ...], left: Array, right: Array, stride: int, padding: Padding) -> Array:
+    (top, bottom), (before, after) = padding
+    fields = {"stride": stride, "top": top, "bottom": bottom, "left": before, "right": after}
+    call = jax.ffi.ffi_call(task, jax.ShapeDtypeStruct(shape, jnp.float32), vmap_method="sequential")
+    return call(left, right, **{name: np.int64(value) for name, value in fields.items()})  # type: ignore[no-any-return]

@@ -1,0 +1,139 @@
+"""Convolutions by oneDNN against PyTorch, and what happens where oneDNN cannot be used."""
+
+import os
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from aeseg import tree
+from aeseg.models import onednn, ops
+from aeseg.training.checkpoints import load_variables
+from experiments import pretrain
+from experiments.console import cli
+from experiments.machine import provenance
+from tests import lanes
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    """Let oneDNN see one device, as users' processes have."""
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    monkeypatch.setattr(onednn, "_wanted", [True])
+    onednn._usable.cache_clear()
+    yield
+    onednn._usable.cache_clear()
+
+
+def program(function, *arrays):
+    return jax.jit(function).lower(*arrays).as_text()
+
+
+CASES = [  # batch, height, width, channels, kernels, size, stride, padding
+    (2, 9, 11, 3, 5, 3, 1, ((1, 1), (1, 1))),
+    (1, 5, 7, 1, 1, 1, 1, ((0, 0), (0, 0))),
+    (3, 16, 12, 17, 33, 5, 2, ((2, 2), (1, 2))),
+    (2, 8, 8, 64, 96, 3, 1, ((1, 1), (1, 1))),
+    (1, 32, 32, 3, 64, 7, 2, ((3, 3), (3, 3))),
+    (2, 12, 12, 8, 4, 4, 4, ((0, 0), (0, 0))),
+    (2, 6, 6, 4, 8, 3, 1, ((0, 2), (3, 0))),
+    (2, 13, 13, 16, 16, 2, 1, ((1, 1), (1, 1))),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_values_and_gradients_equal_torchs(case, one_device):
+    b, h, w, c, d, size, stride, padding = case
+    random = np.random.default_rng(0)
+    image, kernel = random.standard_normal((b, h, w, c), np.float32), random.standard_normal((size, size, c, d), np.float32)
+
+    def ours(image, kernel):
+        return ops.convolve(image, kernel, stride, padding)
+
+    with lanes.optimised():
+        value, back = jax.vjp(ours, jnp.asarray(image), jnp.asarray(kernel))
+        weights = random.standard_normal(value.shape, np.float32)
+        gradients = back(jnp.asarray(weights))
+    assert program(ours, image, kernel).count("aeseg_convolution") == 1
+    left, right = (torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in (image, kernel))
+    padded = functional.pad(left.permute(0, 3, 1, 2), (*padding[1], *padding[0]))
+    theirs = functional.conv2d(padded, right.permute(3, 2, 0, 1), stride=stride).permute(0, 2, 3, 1)
+    (theirs * torch.tensor(weights)).sum().backward()
+    for our, their in zip((value, *gradients), (theirs.detach(), left.grad, right.grad), strict=True):
+        np.testing.assert_allclose(our, their.numpy(), atol=1e-5 * their.abs().max(), rtol=0)
+
+
+def test_transposed_and_upsampling_convolutions_call_it_too(one_device):
+    image, kernel = jnp.ones((1, 4, 4, 3)), jnp.ones((4, 4, 3, 2))
+    text = program(jax.grad(lambda kernel: ops.transpose_convolve(image, kernel).sum()), kernel)
+    assert text.count("call @aeseg_kernel_gradient") + text.count("custom_call @aeseg_kernel_gradient") >= 1
+    assert "aeseg_convolution" in program(ops.upsample_convolve, image, kernel[:3, :3])
+
+
+def test_it_can_be_mapped_over_kernels(one_device):
+    images, kernels = jnp.ones((3, 2, 8, 8, 4)), jnp.arange(3 * 9 * 4 * 5.0).reshape(3, 3, 3, 4, 5)
+    mapped = jax.jit(jax.vmap(ops.convolve))(images, kernels)
+    each = [ops.convolve(image, kernel) for image, kernel in zip(images, kernels, strict=True)]
+    np.testing.assert_array_equal(mapped, np.stack(each))
+
+
+def test_other_types_and_several_devices_use_xlas_convolutions(one_device, monkeypatch):
+    image, kernel = jnp.ones((1, 8, 8, 4)), jnp.ones((3, 3, 4, 4))
+    assert "aeseg_convolution" in program(lambda *arrays: ops.convolve(*arrays), image, kernel)
+    assert "aeseg_convolution" not in program(lambda *arrays: ops.convolve(*arrays), image.astype("bfloat16"), kernel.astype("bfloat16"))
+    monkeypatch.setattr(jax, "device_count", lambda: 2)
+    onednn._usable.cache_clear()
+    assert "aeseg_convolution" not in program(lambda *arrays: ops.convolve(*arrays), image, kernel)
+
+
+def test_it_is_off_until_a_process_asks_for_it(one_device, monkeypatch):
+    assert onednn.PACKAGE in provenance.provenance()["versions"]
+    monkeypatch.setattr(onednn, "_wanted", [])
+    assert not onednn.enabled()
+    assert onednn.PACKAGE not in provenance.provenance()["versions"]
+
+
+def test_without_the_extra_nothing_changes(one_device, monkeypatch):
+    monkeypatch.setattr(onednn, "PACKAGE", "no-such-package")
+    assert not onednn.enabled()
+
+
+def test_without_a_compiler_it_warns_and_changes_nothing(one_device, monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.warns(UserWarning, match=r"no C\+\+ compiler .* Install g\+\+ or set CXX"):
+        assert not onednn.enabled()
+
+
+def test_a_compiler_that_fails_is_no_error(one_device, monkeypatch):
+    monkeypatch.setenv("CXX", "false")
+    with pytest.warns(UserWarning, match="cannot be connected to XLA, so training is slower"):
+        assert not onednn.enabled()
+
+
+def test_the_compiled_file_is_kept_and_replaced_if_it_is_damaged(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    built = onednn._built("g++", onednn._library())
+    written = os.stat(built).st_mtime_ns
+    assert onednn._built("g++", onednn._library()) == built
+    assert os.stat(built).st_mtime_ns == written
+    with open(built, "r+b") as file:
+        file.write(b"damaged")
+    monkeypatch.setattr(onednn.subprocess, "run", lambda command, **_: shutil.copy(onednn.SOURCE, command[-1]))
+    assert os.path.getsize(onednn._built("g++", onednn._library())) == os.path.getsize(onednn.SOURCE)
+
+
+def test_a_run_resumes_bit_for_bit(one_device, tmp_path):
+    flags = ["--config=scenes:denoising", "--config.steps=2", "--config.save_every=1", "--config.keep=2", "--config.batch_size=8"]
+    flags += ["--config.method.encoder.widths=(4,8)", "--config.method.encoder.bottleneck=8", "--config.method.decoder.widths=(8,4)"]
+    for name in ("whole", "resumed"):
+        assert cli.guarded(pretrain.run, ["pretrain", *flags, f"--workdir={tmp_path / name}"]) == 0
+    shutil.rmtree(tmp_path / "resumed/checkpoints/2")
+    assert cli.guarded(pretrain.run, ["pretrain", *flags, f"--workdir={tmp_path / 'resumed'}"]) == 0
+    whole, resumed = (tree.flatten(load_variables(str(tmp_path / name / "checkpoints"))[1]) for name in ("whole", "resumed"))
+    assert whole.keys() == resumed.keys()
+    assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
