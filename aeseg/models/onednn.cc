@@ -1,4 +1,4 @@
-// Convolutions of float32 images by oneDNN, as three functions that XLA calls (aeseg/models/onednn.py builds and registers them).
+// Convolutions and matrix products of float32 by oneDNN, as functions that XLA calls (aeseg/models/onednn.py builds and registers them).
 //
 // Images are [b h w c], kernels [y x c d].  oneDNN chooses its own layout for kernels, so each call first copies its kernel into that
 // layout, or copies the gradient of a kernel out of it.  One call runs at a time, on all cores: XLA may make several at once.
@@ -48,6 +48,7 @@ int dnnl_convolution_backward_data_primitive_desc_create(Description *, Engine, 
 int dnnl_convolution_backward_weights_primitive_desc_create(Description *, Engine, int algorithm, Layout image, Layout kernel, Layout bias,
                                                             Layout result, const int64_t *strides, const int64_t *dilation,
                                                             const int64_t *before, const int64_t *after, Description forward, Attributes);
+int dnnl_matmul_primitive_desc_create(Description *, Engine, Layout left, Layout right, Layout bias, Layout result, Attributes);
 int dnnl_reorder_primitive_desc_create(Description *, Layout from, Engine, Layout to, Engine, Attributes);
 Layout dnnl_primitive_desc_query_md(Description, int what, int index);
 int dnnl_primitive_create(Primitive *, Description);
@@ -55,7 +56,7 @@ int dnnl_primitive_execute(Primitive, Stream, int count, const Argument *);
 }
 constexpr int kCpu = 1, kInOrder = 1, kFloat = 3, kAnyLayout = 1, kGivenScratch = 1, kTraining = 64, kDirect = 1;
 constexpr int kLayoutOfKernel = 131, kLayoutOfKernelGradient = 132, kLayoutOfScratch = 136;
-constexpr int kImage = 1, kResult = 17, kKernel = 33, kScratch = 80, kImageGradient = 129, kResultGradient = 145, kKernelGradient = 161;
+constexpr int kLeft = 1, kResult = 17, kRight = 33, kScratch = 80, kImageGradient = 129, kResultGradient = 145, kKernelGradient = 161;
 
 namespace {
 
@@ -90,118 +91,175 @@ Engine engine() {
   return it;
 }
 
-enum Task { kForward, kToImage, kToKernel };
+Attributes attributes() {
+  static Attributes it = [] {
+    Attributes made_here = made(dnnl_primitive_attr_create);
+    check(dnnl_primitive_attr_set_scratchpad_mode(made_here, kGivenScratch));
+    return made_here;
+  }();
+  return it;
+}
 
-// One of the three tasks for given sizes.
-class Convolution {
+// A primitive with its scratch memory.
+class Step {
  public:
-  // sizes: b h w c of the image; y x d of the kernel; rows and columns of the result; stride; padding before and after.
-  Convolution(Task task, const std::vector<int64_t> &n) : task_(task) {
-    const int64_t b = n[0], h = n[1], w = n[2], c = n[3], y = n[4], x = n[5], d = n[6], i = n[7], j = n[8];
-    const int64_t strides[] = {n[9], n[9]}, dilation[] = {0, 0}, before[] = {n[10], n[12]}, after[] = {n[11], n[13]};
-    Layout image = pixels(b, h, w, c), result = pixels(b, i, j, d);
-    const int64_t kernel_sizes[] = {d, c, y, x}, kernel_strides[] = {1, d, x * c * d, c * d};
-    Layout plain = made(dnnl_memory_desc_create_with_strides, 4, kernel_sizes, kFloat, kernel_strides);
-    Layout any = made(dnnl_memory_desc_create_with_tag, 4, kernel_sizes, kFloat, kAnyLayout);
-    Attributes attributes = made(dnnl_primitive_attr_create);
-    check(dnnl_primitive_attr_set_scratchpad_mode(attributes, kGivenScratch));
-    Description forward = made(dnnl_convolution_forward_primitive_desc_create, engine(), kTraining, kDirect, image, any, nullptr, result,
-                               strides, dilation, before, after, attributes);
-    Description chosen = forward;
-    if (task == kToImage)
-      chosen = made(dnnl_convolution_backward_data_primitive_desc_create, engine(), kDirect, image, any, result, strides, dilation, before,
-                    after, forward, attributes);
-    if (task == kToKernel)
-      chosen = made(dnnl_convolution_backward_weights_primitive_desc_create, engine(), kDirect, image, any, nullptr, result, strides,
-                    dilation, before, after, forward, attributes);
-    convolve_ = made(dnnl_primitive_create, chosen);
-    Layout kernel = dnnl_primitive_desc_query_md(chosen, task == kToKernel ? kLayoutOfKernelGradient : kLayoutOfKernel, 0);
-    copies_ = !dnnl_memory_desc_equal(kernel, plain);
-    if (copies_) {
-      kernel_bytes_ = dnnl_memory_desc_get_size(kernel);
-      Layout from = task == kToKernel ? kernel : plain, to = task == kToKernel ? plain : kernel;
-      Description copy = made(dnnl_reorder_primitive_desc_create, from, engine(), to, engine(), attributes);
-      copy_ = made(dnnl_primitive_create, copy);
-      copy_scratch_ = scratch(copy, copy_scratch_bytes_);
-      plain_ = made(dnnl_memory_create, plain, engine(), nullptr);
-    }
-    scratch_ = scratch(chosen, scratch_bytes_);
-    image_ = made(dnnl_memory_create, image, engine(), nullptr);
-    kernel_ = made(dnnl_memory_create, kernel, engine(), nullptr);
-    result_ = made(dnnl_memory_create, result, engine(), nullptr);
+  explicit Step(Description description) : primitive_(made(dnnl_primitive_create, description)) {
+    Layout layout = dnnl_primitive_desc_query_md(description, kLayoutOfScratch, 0);
+    bytes_ = dnnl_memory_desc_get_size(layout);
+    scratch_ = made(dnnl_memory_create, layout, engine(), nullptr);
   }
-
-  void run(Stream stream, float *image, float *kernel, float *result) {
-    static Space kernels, scratch;
-    check(dnnl_memory_set_data_handle(image_, image));
-    check(dnnl_memory_set_data_handle(result_, result));
-    check(dnnl_memory_set_data_handle(kernel_, copies_ ? kernels.of(kernel_bytes_) : kernel));
-    if (copies_) check(dnnl_memory_set_data_handle(plain_, kernel));
-    if (copies_ && task_ != kToKernel) copy(stream, plain_, kernel_, scratch);
-    const int names[3][3] = {{kImage, kKernel, kResult}, {kImageGradient, kKernel, kResultGradient}, {kImage, kKernelGradient, kResultGradient}};
-    check(dnnl_memory_set_data_handle(scratch_, scratch.of(scratch_bytes_)));
-    const Argument arguments[] = {{names[task_][0], image_}, {names[task_][1], kernel_}, {names[task_][2], result_}, {kScratch, scratch_}};
-    check(dnnl_primitive_execute(convolve_, stream, 4, arguments));
-    if (copies_ && task_ == kToKernel) copy(stream, kernel_, plain_, scratch);
-    check(dnnl_stream_wait(stream));
+  void run(Stream stream, std::vector<Argument> arguments) {
+    static Space space;
+    check(dnnl_memory_set_data_handle(scratch_, space.of(bytes_)));
+    arguments.push_back({kScratch, scratch_});
+    check(dnnl_primitive_execute(primitive_, stream, static_cast<int>(arguments.size()), arguments.data()));
   }
 
  private:
-  static Layout pixels(int64_t b, int64_t h, int64_t w, int64_t c) {
-    const int64_t sizes[] = {b, c, h, w}, strides[] = {h * w * c, 1, w * c, c};
-    return made(dnnl_memory_desc_create_with_strides, 4, sizes, kFloat, strides);
-  }
-  static Memory scratch(Description description, size_t &bytes) {
-    Layout layout = dnnl_primitive_desc_query_md(description, kLayoutOfScratch, 0);
-    bytes = dnnl_memory_desc_get_size(layout);
-    return made(dnnl_memory_create, layout, engine(), nullptr);
-  }
-  void copy(Stream stream, Memory from, Memory to, Space &scratch) {
-    check(dnnl_memory_set_data_handle(copy_scratch_, scratch.of(copy_scratch_bytes_)));
-    const Argument arguments[] = {{kImage, from}, {kResult, to}, {kScratch, copy_scratch_}};
-    check(dnnl_primitive_execute(copy_, stream, 3, arguments));
-  }
-
-  Task task_;
-  bool copies_ = false;
-  size_t kernel_bytes_ = 0, scratch_bytes_ = 0, copy_scratch_bytes_ = 0;
-  Primitive convolve_ = nullptr, copy_ = nullptr;
-  Memory image_ = nullptr, kernel_ = nullptr, plain_ = nullptr, result_ = nullptr, scratch_ = nullptr, copy_scratch_ = nullptr;
+  Primitive primitive_;
+  Memory scratch_;
+  size_t bytes_;
 };
 
-using Floats = ffi::Buffer<ffi::F32>;
+Memory memory(Layout layout) { return made(dnnl_memory_create, layout, engine(), nullptr); }
 
-ffi::Error run(Task task, Floats &image, Floats &kernel, Floats &result, int64_t stride, int64_t top, int64_t bottom,
-               int64_t left, int64_t right) {
-  auto n = image.dimensions(), k = kernel.dimensions(), r = result.dimensions();
-  std::vector<int64_t> sizes = {n[0], n[1], n[2], n[3], k[0], k[1], k[3], r[1], r[2], stride, top, bottom, left, right};
+using Sizes = std::vector<int64_t>;
+
+Layout layout(const Sizes &sizes, const Sizes &strides) {
+  return made(dnnl_memory_desc_create_with_strides, static_cast<int>(sizes.size()), sizes.data(), kFloat, strides.data());
+}
+
+enum Task { kForward, kToImage, kToKernel, kProduct };
+
+struct Job {
+  virtual ~Job() = default;
+  virtual void run(Stream stream, float *left, float *right, float *result) = 0;
+};
+
+// A convolution, or the gradient of its image or kernel.
+class Convolution : public Job {
+ public:
+  // sizes: b h w c of the image; y x d of the kernel; rows and columns of the result; stride; padding before and after.
+  Convolution(Task task, const Sizes &n) : task_(task) {
+    const int64_t b = n[0], h = n[1], w = n[2], c = n[3], y = n[4], x = n[5], d = n[6], i = n[7], j = n[8];
+    const int64_t strides[] = {n[9], n[9]}, dilation[] = {0, 0}, before[] = {n[10], n[12]}, after[] = {n[11], n[13]};
+    Layout image = layout({b, c, h, w}, {h * w * c, 1, w * c, c}), result = layout({b, d, i, j}, {i * j * d, 1, j * d, d});
+    Layout plain = layout({d, c, y, x}, {1, d, x * c * d, c * d});
+    Layout any = made(dnnl_memory_desc_create_with_tag, 4, Sizes{d, c, y, x}.data(), kFloat, kAnyLayout);
+    Description forward = made(dnnl_convolution_forward_primitive_desc_create, engine(), kTraining, kDirect, image, any, nullptr, result,
+                               strides, dilation, before, after, attributes());
+    Description chosen = forward;
+    if (task == kToImage)
+      chosen = made(dnnl_convolution_backward_data_primitive_desc_create, engine(), kDirect, image, any, result, strides, dilation, before,
+                    after, forward, attributes());
+    if (task == kToKernel)
+      chosen = made(dnnl_convolution_backward_weights_primitive_desc_create, engine(), kDirect, image, any, nullptr, result, strides,
+                    dilation, before, after, forward, attributes());
+    convolve_ = std::make_unique<Step>(chosen);
+    Layout kernel = dnnl_primitive_desc_query_md(chosen, task == kToKernel ? kLayoutOfKernelGradient : kLayoutOfKernel, 0);
+    if (!dnnl_memory_desc_equal(kernel, plain)) {
+      Layout from = task == kToKernel ? kernel : plain, to = task == kToKernel ? plain : kernel;
+      copy_ = std::make_unique<Step>(made(dnnl_reorder_primitive_desc_create, from, engine(), to, engine(), attributes()));
+      kernel_bytes_ = dnnl_memory_desc_get_size(kernel);
+    }
+    image_ = memory(image);
+    kernel_ = memory(kernel);
+    plain_ = memory(plain);
+    result_ = memory(result);
+  }
+
+  void run(Stream stream, float *image, float *kernel, float *result) override {
+    static Space kernels;
+    check(dnnl_memory_set_data_handle(image_, image));
+    check(dnnl_memory_set_data_handle(result_, result));
+    check(dnnl_memory_set_data_handle(plain_, kernel));
+    check(dnnl_memory_set_data_handle(kernel_, copy_ ? kernels.of(kernel_bytes_) : kernel));
+    if (copy_ && task_ != kToKernel) copy_->run(stream, {{kLeft, plain_}, {kResult, kernel_}});
+    if (task_ == kForward) convolve_->run(stream, {{kLeft, image_}, {kRight, kernel_}, {kResult, result_}});
+    if (task_ == kToImage) convolve_->run(stream, {{kImageGradient, image_}, {kRight, kernel_}, {kResultGradient, result_}});
+    if (task_ == kToKernel) convolve_->run(stream, {{kLeft, image_}, {kKernelGradient, kernel_}, {kResultGradient, result_}});
+    if (copy_ && task_ == kToKernel) copy_->run(stream, {{kLeft, kernel_}, {kResult, plain_}});
+  }
+
+ private:
+  Task task_;
+  size_t kernel_bytes_ = 0;
+  std::unique_ptr<Step> convolve_, copy_;
+  Memory image_, kernel_, plain_, result_;
+};
+
+// Products of pairs of matrices.
+class Product : public Job {
+ public:
+  // sizes: pairs, m, k, n; whether the left matrices lie in memory as [k m], and the right ones as [n k].
+  explicit Product(const Sizes &sizes) {
+    const int64_t b = sizes[0], m = sizes[1], k = sizes[2], n = sizes[3];
+    Layout left = layout({b, m, k}, sizes[4] ? Sizes{m * k, 1, m} : Sizes{m * k, k, 1});
+    Layout right = layout({b, k, n}, sizes[5] ? Sizes{k * n, 1, k} : Sizes{k * n, n, 1});
+    Layout result = layout({b, m, n}, {m * n, n, 1});
+    multiply_ = std::make_unique<Step>(made(dnnl_matmul_primitive_desc_create, engine(), left, right, nullptr, result, attributes()));
+    left_ = memory(left);
+    right_ = memory(right);
+    result_ = memory(result);
+  }
+
+  void run(Stream stream, float *left, float *right, float *result) override {
+    check(dnnl_memory_set_data_handle(left_, left));
+    check(dnnl_memory_set_data_handle(right_, right));
+    check(dnnl_memory_set_data_handle(result_, result));
+    multiply_->run(stream, {{kLeft, left_}, {kRight, right_}, {kResult, result_}});
+  }
+
+ private:
+  std::unique_ptr<Step> multiply_;
+  Memory left_, right_, result_;
+};
+
+// Run a job that is made for its sizes once.
+ffi::Error run(Task task, const Sizes &sizes, float *left, float *right, float *result) {
   try {
     static std::mutex mutex;
     std::lock_guard<std::mutex> alone(mutex);
     static Stream stream = made(dnnl_stream_create, engine(), unsigned{kInOrder});
-    static std::map<std::pair<Task, std::vector<int64_t>>, std::unique_ptr<Convolution>> known;
-    auto &convolution = known[{task, sizes}];
-    if (!convolution) convolution = std::make_unique<Convolution>(task, sizes);
-    convolution->run(stream, image.typed_data(), kernel.typed_data(), result.typed_data());
+    static std::map<std::pair<Task, Sizes>, std::unique_ptr<Job>> jobs;
+    std::unique_ptr<Job> &job = jobs[{task, sizes}];
+    if (!job) job = task == kProduct ? std::unique_ptr<Job>(new Product(sizes)) : std::unique_ptr<Job>(new Convolution(task, sizes));
+    job->run(stream, left, right, result);
+    check(dnnl_stream_wait(stream));
   } catch (const std::exception &exception) {
-    return ffi::Error::Internal(std::string("A convolution by oneDNN failed: ") + exception.what());
+    return ffi::Error::Internal(std::string("A call of oneDNN failed: ") + exception.what());
   }
   return ffi::Error::Success();
 }
 
+using Floats = ffi::Buffer<ffi::F32>;
+
+ffi::Error convolve(Task task, Floats &image, Floats &kernel, Floats &result, int64_t stride, int64_t top, int64_t bottom, int64_t left,
+                    int64_t right) {
+  auto n = image.dimensions(), k = kernel.dimensions(), r = result.dimensions();
+  const Sizes sizes = {n[0], n[1], n[2], n[3], k[0], k[1], k[3], r[1], r[2], stride, top, bottom, left, right};
+  return run(task, sizes, image.typed_data(), kernel.typed_data(), result.typed_data());
+}
+
 ffi::Error forward(Floats image, Floats kernel, ffi::Result<Floats> result, int64_t stride, int64_t top, int64_t bottom,
                    int64_t left, int64_t right) {
-  return run(kForward, image, kernel, *result, stride, top, bottom, left, right);
+  return convolve(kForward, image, kernel, *result, stride, top, bottom, left, right);
 }
 
 ffi::Error to_image(Floats kernel, Floats gradient, ffi::Result<Floats> image, int64_t stride, int64_t top,
                     int64_t bottom, int64_t left, int64_t right) {
-  return run(kToImage, *image, kernel, gradient, stride, top, bottom, left, right);
+  return convolve(kToImage, *image, kernel, gradient, stride, top, bottom, left, right);
 }
 
 ffi::Error to_kernel(Floats image, Floats gradient, ffi::Result<Floats> kernel, int64_t stride, int64_t top,
                      int64_t bottom, int64_t left, int64_t right) {
-  return run(kToKernel, image, *kernel, gradient, stride, top, bottom, left, right);
+  return convolve(kToKernel, image, *kernel, gradient, stride, top, bottom, left, right);
+}
+
+ffi::Error product(Floats left, Floats right, ffi::Result<Floats> result, int64_t swap_left, int64_t swap_right) {
+  auto of_left = left.dimensions(), of_result = result->dimensions();
+  const Sizes sizes = {of_result[0], of_result[1], of_left[swap_left ? 1 : 2], of_result[2], swap_left, swap_right};
+  return run(kProduct, sizes, left.typed_data(), right.typed_data(), result->typed_data());
 }
 
 }  // namespace
@@ -220,3 +278,6 @@ ffi::Error to_kernel(Floats image, Floats gradient, ffi::Result<Floats> kernel, 
 TASK(aeseg_convolution, forward);
 TASK(aeseg_image_gradient, to_image);
 TASK(aeseg_kernel_gradient, to_kernel);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    aeseg_product, product,
+    ffi::Ffi::Bind().Arg<Floats>().Arg<Floats>().Ret<Floats>().Attr<int64_t>("swap_left").Attr<int64_t>("swap_right"));

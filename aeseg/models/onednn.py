@@ -1,9 +1,9 @@
-"""Convolutions by oneDNN, Intel's library of CPU kernels: an extra, which `ops` uses where it can, with equal results up to rounding.
+"""Convolutions and matrix products by oneDNN, a library of CPU kernels: an extra for `ops` and `products`, equal up to rounding.
 
 XLA divides a convolution over output channels and columns only, so small networks use one core.  oneDNN divides it over images and rows,
 too.  Measured on two cores (`experiments.bench`): training steps of convolutional networks take 0.5 to 0.75 of their time.
 
-The extra `cpu` installs oneDNN.  XLA calls it through onednn.cc, which the machine's C++ compiler builds once, in 5 seconds; the user's cache
+The extra `cpu` installs oneDNN.  XLA calls it through onednn.cc, which the machine's C++ compiler builds once, in 5 seconds; aeseg's cache
 folder keeps it.  Without the extra or a compiler, on several devices, and on other processors, nothing changes.
 """
 
@@ -30,7 +30,7 @@ PACKAGE = "onednn-cpu-gomp"
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "onednn.cc")
 
-TASKS = ("aeseg_convolution", "aeseg_image_gradient", "aeseg_kernel_gradient")
+TASKS = ("aeseg_convolution", "aeseg_image_gradient", "aeseg_kernel_gradient", "aeseg_product")
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -38,18 +38,18 @@ _wanted: list[bool] = []
 
 
 def enable() -> None:
-    """Let `ops` use oneDNN in this process, where it can; call it before the first program is traced."""
+    """Let `ops` and `products` use oneDNN in this process, where it can; call it before the first program is traced."""
     _wanted.append(True)
 
 
 def enabled() -> bool:
-    """Return whether `ops` uses oneDNN."""
+    """Return whether oneDNN is used."""
     return bool(_wanted) and _usable()
 
 
-def suits(image: Array) -> bool:
-    """Return whether `ops` convolves these images by oneDNN."""
-    return image.dtype == jnp.float32 and enabled()
+def suits(array: Array) -> bool:
+    """Return whether oneDNN computes with such arrays."""
+    return array.dtype == jnp.float32 and enabled()
 
 
 @functools.cache
@@ -128,25 +128,38 @@ def convolution(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c d"],
     """Convolve images."""
     sizes = zip(image.shape[1:3], padding, kernel.shape[:2], strict=True)
     rows, columns = ((side + before + after - length) // stride + 1 for side, (before, after), length in sizes)
-    return _called(TASKS[0], (image.shape[0], rows, columns, kernel.shape[3]), image, kernel, stride, padding)
+    return _convolved(TASKS[0], (image.shape[0], rows, columns, kernel.shape[3]), image, kernel, stride, padding)
 
 
 def image_gradient(
     kernel: Float[Array, "y x c d"], gradient: Float[Array, "b i j d"], size: tuple[int, ...], stride: int, padding: Padding
 ) -> Float[Array, "b h w c"]:
     """Return the gradient of a convolution's image, of `size`."""
-    return _called(TASKS[1], (gradient.shape[0], *size, kernel.shape[2]), kernel, gradient, stride, padding)
+    return _convolved(TASKS[1], (gradient.shape[0], *size, kernel.shape[2]), kernel, gradient, stride, padding)
 
 
 def kernel_gradient(
     image: Float[Array, "b h w c"], gradient: Float[Array, "b i j d"], size: tuple[int, ...], stride: int, padding: Padding
 ) -> Float[Array, "y x c d"]:
     """Return the gradient of a convolution's kernel, of `size`."""
-    return _called(TASKS[2], (*size, image.shape[3], gradient.shape[3]), image, gradient, stride, padding)
+    return _convolved(TASKS[2], (*size, image.shape[3], gradient.shape[3]), image, gradient, stride, padding)
 
 
-def _called(task: str, shape: tuple[int, ...], left: Array, right: Array, stride: int, padding: Padding) -> Array:
+def _convolved(task: str, shape: tuple[int, ...], left: Array, right: Array, stride: int, padding: Padding) -> Array:
     (top, bottom), (before, after) = padding
-    fields = {"stride": stride, "top": top, "bottom": bottom, "left": before, "right": after}
+    return _called(task, shape, left, right, {"stride": stride, "top": top, "bottom": bottom, "left": before, "right": after})
+
+
+def product(
+    left: Float[Array, "*b _ _"], right: Float[Array, "*b _ _"], swap_left: bool = False, swap_right: bool = False
+) -> Float[Array, "*b _ _"]:
+    """Multiply pairs of matrices; those of a swapped side are transposed first, without moving memory."""
+    m, n = left.shape[-1 if swap_left else -2], right.shape[-2 if swap_right else -1]
+    pairs = [array.reshape(-1, *array.shape[-2:]) for array in (left, right)]
+    result = _called(TASKS[3], (pairs[0].shape[0], m, n), *pairs, {"swap_left": swap_left, "swap_right": swap_right})
+    return result.reshape(*left.shape[:-2], m, n)
+
+
+def _called(task: str, shape: tuple[int, ...], left: Array, right: Array, fields: dict[str, int]) -> Array:
     call = jax.ffi.ffi_call(task, jax.ShapeDtypeStruct(shape, jnp.float32), vmap_method="sequential")
     return call(left, right, **{name: np.int64(value) for name, value in fields.items()})  # type: ignore[no-any-return]

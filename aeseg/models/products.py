@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from aeseg.models import onednn
+
 
 def product(features: Float[Array, "*b c"], kernel: Float[Array, "c d"], **fields: Any) -> Float[Array, "*b d"]:
     """Return `features` times a kernel, as one product of two matrices; `fields` are those of `jax.lax.dot_general`.
@@ -15,8 +17,39 @@ def product(features: Float[Array, "*b c"], kernel: Float[Array, "c d"], **field
     With features of three axes or more, XLA on a CPU would compute the kernel's gradient from a transposed copy of the output's gradient,
     in almost twice the time.
     """
-    result = lax.dot_general(features.reshape(-1, features.shape[-1]), kernel, (((1,), (0,)), ((), ())), **fields)
+    flat = features.reshape(-1, features.shape[-1])
+    plain = all(value is None for value in fields.values())
+    result = _product(flat, kernel) if plain else lax.dot_general(flat, kernel, (((1,), (0,)), ((), ())), **fields)
     return result.reshape(*features.shape[:-1], kernel.shape[-1])
+
+
+@jax.custom_vjp
+def _product(left: Array, right: Array) -> Array:
+    return _multiply(left, right)
+
+
+def _product_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    left, right = saved
+    return _multiply(gradient, right, swap_right=True), _multiply(left, gradient, swap_left=True)
+
+
+_product.defvjp(lambda left, right: (_multiply(left, right), (left, right)), _product_backward)
+
+
+def _multiply(left: Float[Array, "*b _ _"], right: Float[Array, "*b _ _"], swap_left: bool = False, swap_right: bool = False) -> Array:
+    """Multiply pairs of matrices, those of a swapped side transposed."""
+
+    def plain(left: Array, right: Array) -> Array:
+        axes, batch = left.ndim, tuple(range(left.ndim - 2))
+        contracted = ((axes - 2 if swap_left else axes - 1,), (axes - 1 if swap_right else axes - 2,))
+        return lax.dot_general(left, right, (contracted, (batch, batch)))
+
+    def fast(left: Array, right: Array) -> Array:
+        return onednn.product(left, right, swap_left, swap_right)
+
+    if onednn.suits(left):
+        return lax.platform_dependent(left, right, cpu=fast, default=plain)
+    return plain(left, right)
 
 
 def attention(
@@ -55,11 +88,11 @@ def _attend(query: Array, key: Array, value: Array, present: Array | None) -> Ar
 
 def _attended(query: Array, key: Array, value: Array, present: Array | None) -> tuple[Array, Array]:
     """Return the attended values and the weights."""
-    scores = jnp.einsum("bhnd,bhmd->bhnm", query, key, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
+    scores = _scores(query, key) * query.shape[-1] ** -0.5
     if present is not None:
         scores = jnp.where(jnp.arange(key.shape[2])[None, None, None] < present[:, None, None, None], scores, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores).astype(value.dtype)
-    return weights @ value, weights
+    return _multiply(weights, value), weights
 
 
 def _attend_forward(query: Array, key: Array, value: Array, present: Array | None) -> tuple[Array, tuple[Array, ...]]:
@@ -71,9 +104,16 @@ def _attend_backward(saved: tuple[Array, ...], gradient: Array) -> tuple[Array, 
     """Differentiate from the weights alone, as flash attention does (Dao et al. 2022, appendix B.2); absent keys have weight 0."""
     query, key, value, attended, weights = saved
     mean = jnp.sum(gradient.astype(jnp.float32) * attended, axis=-1, keepdims=True)
-    change = jnp.einsum("bhnd,bhmd->bhnm", gradient, value, preferred_element_type=jnp.float32)
+    change = _scores(gradient, value)
     change = (weights * (change - mean) * query.shape[-1] ** -0.5).astype(query.dtype)
-    return change @ key, jnp.einsum("bhnm,bhnd->bhmd", change, query), jnp.einsum("bhnm,bhnd->bhmd", weights, gradient), None
+    return _multiply(change, key), _multiply(change, query, swap_left=True), _multiply(weights, gradient, swap_left=True), None
+
+
+def _scores(query: Array, key: Array) -> Array:
+    """Return the products of all pairs of query and key, in float32."""
+    if onednn.suits(query):
+        return _multiply(query, key, swap_right=True)
+    return jnp.einsum("bhnd,bhmd->bhnm", query, key, preferred_element_type=jnp.float32)
 
 
 _attend.defvjp(_attend_forward, _attend_backward)

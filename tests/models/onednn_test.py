@@ -1,4 +1,4 @@
-"""Convolutions by oneDNN against PyTorch, and what happens where oneDNN cannot be used."""
+"""Convolutions and products by oneDNN against PyTorch and NumPy, and what happens where oneDNN cannot be used."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from aeseg import tree
-from aeseg.models import onednn, ops
+from aeseg.models import onednn, ops, products
 from aeseg.training.checkpoints import load_variables
 from experiments import pretrain
 from experiments.console import cli
@@ -81,12 +81,48 @@ def test_it_can_be_mapped_over_kernels(one_device):
     np.testing.assert_array_equal(mapped, np.stack(each))
 
 
+@pytest.mark.parametrize("sizes", [(7, 5, 3), (50, 64, 50), (1, 1, 1), (130, 96, 33)], ids=str)
+def test_products_and_their_gradients_equal_numpys(sizes, one_device):
+    m, k, n = sizes
+    random = np.random.default_rng(0)
+    left, right, weights = (random.standard_normal(shape, np.float32) for shape in ((2, m, k), (k, n), (2, m, n)))
+    value, back = jax.vjp(products.product, jnp.asarray(left), jnp.asarray(right))
+    to_left, to_right = back(jnp.asarray(weights))
+    assert program(products.product, left, right).count("aeseg_product") == 1
+    expected = (left @ right, weights @ right.T, np.einsum("bmk,bmn->kn", left, weights))
+    for our, their in zip((value, to_left, to_right), expected, strict=True):
+        np.testing.assert_allclose(our, their, atol=1e-5 * np.abs(their).max(), rtol=0)
+
+
+@pytest.mark.parametrize("present", [None, (5, 9)])
+def test_attention_and_its_gradients_equal_jaxs(present, one_device):
+    random = np.random.default_rng(0)
+    query = jnp.asarray(random.standard_normal((2, 7, 3, 8), np.float32))
+    key, value = (jnp.asarray(random.standard_normal((2, 9, 3, 8), np.float32)) for _ in range(2))
+    keys = None if present is None else jnp.asarray(present)
+
+    def jaxs(query, key, value):
+        return jax.nn.dot_product_attention(query, key, value, key_value_seq_lengths=keys, implementation="xla")
+
+    def ours(query, key, value):
+        return products.attention(query, key, value, keys)
+
+    assert program(ours, query, key, value).count("aeseg_product") == 2
+    (our, our_back), (their, their_back) = (jax.vjp(form, query, key, value) for form in (ours, jaxs))
+    for one, other in zip((our, *our_back(our)), (their, *their_back(our)), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-6, rtol=0)
+
+
 def test_other_types_and_several_devices_use_xlas_convolutions(one_device, monkeypatch):
     image, kernel = jnp.ones((1, 8, 8, 4)), jnp.ones((3, 3, 4, 4))
     assert "aeseg_convolution" in program(lambda *arrays: ops.convolve(*arrays), image, kernel)
     assert "aeseg_convolution" not in program(lambda *arrays: ops.convolve(*arrays), image.astype("bfloat16"), kernel.astype("bfloat16"))
+    assert "aeseg_product" not in program(
+        lambda *arrays: products.product(*arrays), image.astype("bfloat16"), kernel[0, 0].astype("bfloat16")
+    )
     monkeypatch.setattr(jax, "device_count", lambda: 2)
     onednn._usable.cache_clear()
+    assert "aeseg_product" not in program(lambda *arrays: products.product(*arrays), image, kernel[0, 0])
     assert "aeseg_convolution" not in program(lambda *arrays: ops.convolve(*arrays), image, kernel)
 
 
