@@ -86,20 +86,8 @@ def _library() -> str:
 
 def _built(compiler: str, library: str) -> str:
     """Compile onednn.cc, unless the cache has it; return the file."""
-    command = [
-        *compiler.split(),
-        "-O2",
-        "-std=c++17",
-        "-w",
-        "-shared",
-        "-fPIC",
-        "-pthread",
-        "-isystem",
-        jax.ffi.include_dir(),
-        SOURCE,
-        library,
-    ]
-    command += [f"-Wl,-rpath,{os.path.dirname(library)}"]
+    options = "-O2 -std=c++17 -w -shared -fPIC -pthread -isystem"
+    command = [*compiler.split(), *options.split(), jax.ffi.include_dir(), SOURCE, library, f"-Wl,-rpath,{os.path.dirname(library)}"]
     with open(SOURCE, "rb") as file:
         key = _digest(file.read() + " ".join((*command, jaxlib.__version__)).encode())  # type: ignore[attr-defined]
     folder = os.path.join(compile_cache.home(), "onednn")
@@ -155,8 +143,8 @@ def product(
 ) -> Float[Array, "*b _ _"]:
     """Multiply pairs of matrices; those of a swapped side are transposed first, without moving memory."""
     m, n = left.shape[-1 if swap_left else -2], right.shape[-2 if swap_right else -1]
-    pairs = [array.reshape(-1, *array.shape[-2:]) for array in (left, right)]
-    result = _called(TASKS[3], (pairs[0].shape[0], m, n), *pairs, {"swap_left": swap_left, "swap_right": swap_right})
+    lefts, rights = (array.reshape(-1, *array.shape[-2:]) for array in (left, right))
+    result = _called(TASKS[3], (lefts.shape[0], m, n), lefts, rights, {"swap_left": swap_left, "swap_right": swap_right})
     return result.reshape(*left.shape[:-2], m, n)
 
 
