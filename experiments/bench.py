@@ -1,7 +1,8 @@
 """Benchmark training steps of aeseg and of PyTorch in alternation, from the same weights on the same batch.
 
-python -m experiments.bench                     all networks, 10 pairs of steps each; needs the extra: pip install -e '.[bench]'
-python -m experiments.bench --form=plain        with XLA's own convolutions, pooling and upsampling, to measure the gain of `layers`
+python -m experiments.bench                     all networks, 10 pairs of steps each; needs two extras: pip install -e '.[bench,cpu]'
+python -m experiments.bench --form=xla          without oneDNN (aeseg/models/onednn.py); plain: with XLA's own convolutions, pooling and
+                                                upsampling, to measure the gain of `layers`
 python -m experiments.bench --loading=camvid_small:unet   time that loading adds to a config's steps (experiments/benches/loading.py)
 python -m experiments.bench --start=pretrain,segment   time until the first step, without and with compiled programs in the cache
 python -m experiments.bench --record            also appends the rows to experiments/results/bench.jsonl
@@ -18,8 +19,8 @@ A pair is one step of each, one after the other, so that other load on the machi
 aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  Each side has a process of its own: aeseg's
 reuses freed memory as its commands do (aeseg/training/memory.py), PyTorch's is as it comes.  PyTorch gets the fastest of its settings:
 fused Adam (AdamW and clipping in the first two); channels_last or contiguous memory; and torch.compile, except for autoencoder, unet,
-fcmae and spark.  --memory then runs each side in a process of its own, and measures that process's largest
-resident memory, compilation included.
+fcmae and spark.  Both call oneDNN: PyTorch contains it, the extra `cpu` brings it to aeseg.  --memory then runs each side in a process of
+its own, and measures that process's largest resident memory, compilation included.
 """
 
 import contextlib
@@ -47,6 +48,7 @@ from .recorded import measurements
 
 MODULES: dict[str, Any] = {name: module for module in (small, convolutional, published, mae, sparse, inference) for name in module.NETWORKS}
 """{network: its module}"""
+FORMS = ("fast", "xla", "plain")
 CLIP, DECAY = 1.0, 0.05
 """Largest norm of the gradient, and weight decay of the kernels, in the default commands."""
 
@@ -66,7 +68,7 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         networks=(",".join(MODULES), "networks, joined by commas"),
         pairs=(10, "pairs of steps to time, or with --start number of cold and warm starts"),
-        form=("fast", "fast: as aeseg trains; plain: XLA's own operations"),
+        form=("fast", "fast: as aeseg trains; xla: without oneDNN; plain: XLA's own operations"),
         size=(0, "height of the images; 0: the size above"),
         memory=(False, "also measure the memory of each side"),
         loading=("", "config whose steps are timed with and without the loader instead"),
@@ -77,8 +79,8 @@ def run(argv: Sequence[str]) -> int:
     for name in names:
         if name not in MODULES:
             raise UserError(f"The networks are {', '.join(MODULES)}; got {name!r}. Set --networks to some of these.")
-    if flags.form not in ("fast", "plain"):
-        raise UserError(f"The forms are fast and plain; got {flags.form!r}. Set --form to one of these.")
+    if flags.form not in FORMS:
+        raise UserError(f"The forms are {', '.join(FORMS)}; got {flags.form!r}. Set --form to one of these.")
     if flags.pairs < 1:
         raise UserError(f"Expected at least one pair of steps; got --pairs={flags.pairs}.")
     if flags.loading:
@@ -92,6 +94,8 @@ def run(argv: Sequence[str]) -> int:
     if flags.start:
         return _start(flags)
     imported_torch()
+    if flags.form == "fast":
+        onednn.enable()  # the rows name its version
     for name in names:
         size = flags.size or MODULES[name].NETWORKS[name][0]
         with apart(name, size, flags.form) as both:
@@ -151,6 +155,8 @@ def measured(name: str, size: int, pairs: int, form: str, ours: Step, candidates
 
 def sides(torch: Any, name: str, size: int, form: str) -> tuple[Step, dict[str, Step]]:
     """Return functions that take a step and return its loss: ours, and PyTorch's by form."""
+    if form == "fast":
+        onednn.enable()
     module = MODULES[name]
     if module is inference:
         step, candidates = inference.steps(torch, name, size)
@@ -194,8 +200,6 @@ def serve(name: str, size: int, form: str, mine: bool) -> None:
     """Print the names of one side's steps; for each name that comes on the standard input, take that step and print its loss."""
     if mine:
         memory.share_heap()
-        if form == "fast":
-            onednn.enable()
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)  # compilers print, too
         ours, candidates = sides(imported_torch(), name, size, form)

@@ -143,7 +143,7 @@ def test_without_pytorch_the_error_names_what_to_install(monkeypatch):
     ("flag", "message"),
     [
         ("--networks=vgg", r"The networks are denoiser, segmenter, autoencoder, .*; got 'vgg'"),
-        ("--form=slow", r"The forms are fast and plain; got 'slow'"),
+        ("--form=slow", r"The forms are fast, xla, plain; got 'slow'"),
         ("--pairs=0", r"at least one pair of steps; got --pairs=0"),
     ],
 )
