@@ -7,6 +7,7 @@ The extra `cpu` installs oneDNN.  XLA calls it through onednn.cc, which the mach
 folder keeps it.  Without the extra or a compiler, on several devices, and on other processors, nothing changes.
 """
 
+import contextlib
 import ctypes
 import functools
 import glob
@@ -16,6 +17,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import warnings
 
 import jax
@@ -35,11 +37,23 @@ TASKS = ("aeseg_convolution", "aeseg_image_gradient", "aeseg_kernel_gradient", "
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 _wanted: list[bool] = []
+_builders: list[threading.Thread] = []
 
 
 def enable() -> None:
-    """Let `ops` and `products` use oneDNN in this process, where it can; call it before the first program is traced."""
+    """Let `ops` and `products` use oneDNN in this process, where it can; call it before the first program is traced.
+
+    A thread builds what is not built yet, while the process starts.
+    """
+    if not _wanted and (library := _library()) and (compiler := _compiler()):
+        _builders.append(threading.Thread(target=_build_ahead, args=(compiler, library), daemon=True))
+        _builders[-1].start()
     _wanted.append(True)
+
+
+def _build_ahead(compiler: str, library: str) -> None:
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):  # `_usable` tries again, and says what is wrong
+        _built(compiler, library)
 
 
 def enabled() -> bool:
@@ -58,7 +72,9 @@ def _usable() -> bool:
     # XLA cannot divide a call over devices: each would compute the whole batch.
     if jax.default_backend() != "cpu" or jax.device_count() > 1 or not (library := _library()):
         return False
-    if not (compiler := os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
+    for builder in _builders:
+        builder.join()
+    if not (compiler := _compiler()):
         warnings.warn(
             "oneDNN is installed, but there is no C++ compiler to connect it to XLA, so training is slower. Install g++ or set CXX.",
             stacklevel=2,
@@ -73,6 +89,10 @@ def _usable() -> bool:
     for task in TASKS:
         jax.ffi.register_ffi_target(task, jax.ffi.pycapsule(getattr(built, task)), platform="cpu")
     return True
+
+
+def _compiler() -> str:
+    return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++") or ""
 
 
 def _library() -> str:

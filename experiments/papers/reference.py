@@ -154,7 +154,7 @@ on a wider network, brings 10 points (statement 7).
 
 The fully connected head does not learn to segment scenes in 400 steps (statement 4). With 512 labels it predicts the background alone, from
 scratch and pretrained: 8.4 mIoU, and a train accuracy of 68 %, the background's share. With 32 labels it fits its training images (train
-accuracy 99 to 100 %) and has 9.7 mIoU on the test images, where U-Net has 11.8. The likely reason: it has a weight for each pair of a
+accuracy 99 to 100 %) and has 9.6 mIoU on the test images, where U-Net has 11.8. The likely reason: it has a weight for each pair of a
 feature and a pixel, so what it learns at one position says nothing of the others. FCN and U-Net, with as many parameters, share weights.
 
 The example was trained beside the same network in torch, with the same weights and batches of the sample (seed 0). The

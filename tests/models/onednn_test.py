@@ -133,6 +133,17 @@ def test_it_is_off_until_a_process_asks_for_it(one_device, monkeypatch):
     assert onednn.PACKAGE not in provenance.provenance()["versions"]
 
 
+def test_it_is_built_while_the_process_starts(one_device, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(onednn, "_wanted", [])
+    monkeypatch.setattr(onednn, "_builders", [])
+    onednn.enable()
+    (builder,) = onednn._builders
+    builder.join()
+    monkeypatch.setattr(onednn.subprocess, "run", None)
+    assert os.path.exists(onednn._built(onednn._compiler(), onednn._library()))
+
+
 def test_without_the_extra_nothing_changes(one_device, monkeypatch):
     monkeypatch.setattr(onednn, "PACKAGE", "no-such-package")
     assert not onednn.enabled()
