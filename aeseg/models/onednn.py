@@ -3,7 +3,7 @@
 XLA divides a convolution over output channels and columns only, so small networks use one core.  oneDNN divides it over images and rows,
 too.  Measured on two cores (`experiments.bench`): training steps of convolutional networks take 0.5 to 0.75 of their time.
 
-The extra `cpu` installs oneDNN.  XLA calls it through onednn.cc, which the machine's C++ compiler builds once, in 5 seconds; aeseg's cache
+The extra `cpu` installs oneDNN.  XLA calls it through onednn.cc, which the machine's C++ compiler builds once, in 3 seconds; aeseg's cache
 folder keeps it.  Without the extra or a compiler, on several devices, and on other processors, nothing changes.
 """
 
@@ -106,7 +106,7 @@ def _library() -> str:
 
 def _built(compiler: str, library: str) -> str:
     """Compile onednn.cc, unless the cache has it; return the file."""
-    options = "-O2 -std=c++17 -w -shared -fPIC -pthread -isystem"
+    options = "-O1 -std=c++17 -w -shared -fPIC -pthread -isystem"
     command = [*compiler.split(), *options.split(), jax.ffi.include_dir(), SOURCE, library, f"-Wl,-rpath,{os.path.dirname(library)}"]
     with open(SOURCE, "rb") as file:
         key = _digest(file.read() + " ".join((*command, jaxlib.__version__)).encode())  # type: ignore[attr-defined]
