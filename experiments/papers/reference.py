@@ -161,8 +161,8 @@ The example was trained beside the same network in torch, with the same weights 
 validation losses of the two are 0.74893 and 0.74893 at the start, 1.42659 and 1.42660 after one step, 0.68978 and 0.68977 after ten. Then
 they differ: 0.6492 and 0.6432 after 26 steps, 0.6302 and 0.6273 after 52, 0.6113 and 0.6149 after 78, 0.6042 and 0.6017 after 104.
 Rounding is the cause: torch differs from itself as much. In double precision its losses are 0.6539 after 26 steps and 0.6293 after 52, and
-with each starting weight changed by about a ten-millionth, 0.6443 and 0.6353. A test compares both losses over an epoch of five steps, at an eighth
-of the width, to a relative 2e-5."""
+with each starting weight changed by about a ten-millionth, 0.6443 and 0.6353. A test compares both losses over an epoch of five steps, at
+an eighth of the width, to a relative 2e-5."""
 }
 CURVES = {"example": "loss", "example, all images": "loss"}
 """Rows whose validation loss by epoch is recorded."""
