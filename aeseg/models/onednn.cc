@@ -78,9 +78,11 @@ struct Space {
   void *of(size_t wanted) {
     if (wanted > size) {
       std::free(data);
-      size = (wanted + 4095) / 4096 * 4096;
-      data = std::aligned_alloc(4096, size);
+      size = 0;
+      const size_t pages = (wanted + 4095) / 4096;
+      data = std::aligned_alloc(4096, 4096 * pages);
       if (!data) throw std::bad_alloc();
+      size = 4096 * pages;
     }
     return data;
   }
@@ -100,7 +102,7 @@ Attributes attributes() {
   return it;
 }
 
-// A primitive with its scratch memory.
+// A primitive of oneDNN, with its scratch memory.
 class Step {
  public:
   explicit Step(Description description) : primitive_(made(dnnl_primitive_create, description)) {
@@ -131,6 +133,7 @@ Layout layout(const Sizes &sizes, const Sizes &strides) {
 
 enum Task { kForward, kToImage, kToKernel, kProduct };
 
+// What a function of XLA runs; made once for its sizes, and kept.
 struct Job {
   virtual ~Job() = default;
   virtual void run(Stream stream, float *left, float *right, float *result) = 0;
@@ -215,7 +218,7 @@ class Product : public Job {
   Memory left_, right_, result_;
 };
 
-// Run a job that is made for its sizes once.
+// Run the job of these sizes.
 ffi::Error run(Task task, const Sizes &sizes, float *left, float *right, float *result) {
   try {
     static std::mutex mutex;
