@@ -83,6 +83,8 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"The forms are {', '.join(FORMS)}; got {flags.form!r}. Set --form to one of these.")
     if flags.pairs < 1:
         raise UserError(f"Expected at least one pair of steps; got --pairs={flags.pairs}.")
+    if flags.form == "fast":
+        onednn.enable()  # the rows name its version
     if flags.loading:
         row = loading.measured(flags.loading, cli.load_config(flags.loading), flags.pairs) | provenance()
         print(
@@ -94,8 +96,6 @@ def run(argv: Sequence[str]) -> int:
     if flags.start:
         return _start(flags)
     imported_torch()
-    if flags.form == "fast":
-        onednn.enable()  # the rows name its version
     for name in names:
         size = flags.size or MODULES[name].NETWORKS[name][0]
         with apart(name, size, flags.form) as both:

@@ -32,7 +32,7 @@ PACKAGE = "onednn-cpu-gomp"
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "onednn.cc")
 
-TASKS = ("aeseg_convolution", "aeseg_image_gradient", "aeseg_kernel_gradient", "aeseg_product")
+TASKS = CONVOLUTION, TO_IMAGE, TO_KERNEL, PRODUCT = ("aeseg_convolution", "aeseg_image_gradient", "aeseg_kernel_gradient", "aeseg_product")
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -46,7 +46,7 @@ def enable() -> None:
     A thread builds what is not built yet, while the process starts.
     """
     if not _wanted and (library := _library()) and (compiler := _compiler()):
-        _builders.append(threading.Thread(target=_build_ahead, args=(compiler, library), daemon=True))
+        _builders.append(threading.Thread(target=_build_ahead, args=(compiler, library)))
         _builders[-1].start()
     _wanted.append(True)
 
@@ -136,21 +136,21 @@ def convolution(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c d"],
     """Convolve images."""
     sizes = zip(image.shape[1:3], padding, kernel.shape[:2], strict=True)
     rows, columns = ((side + before + after - length) // stride + 1 for side, (before, after), length in sizes)
-    return _convolved(TASKS[0], (image.shape[0], rows, columns, kernel.shape[3]), image, kernel, stride, padding)
+    return _convolved(CONVOLUTION, (image.shape[0], rows, columns, kernel.shape[3]), image, kernel, stride, padding)
 
 
 def image_gradient(
     kernel: Float[Array, "y x c d"], gradient: Float[Array, "b i j d"], size: tuple[int, ...], stride: int, padding: Padding
 ) -> Float[Array, "b h w c"]:
     """Return the gradient of a convolution's image, of `size`."""
-    return _convolved(TASKS[1], (gradient.shape[0], *size, kernel.shape[2]), kernel, gradient, stride, padding)
+    return _convolved(TO_IMAGE, (gradient.shape[0], *size, kernel.shape[2]), kernel, gradient, stride, padding)
 
 
 def kernel_gradient(
     image: Float[Array, "b h w c"], gradient: Float[Array, "b i j d"], size: tuple[int, ...], stride: int, padding: Padding
 ) -> Float[Array, "y x c d"]:
     """Return the gradient of a convolution's kernel, of `size`."""
-    return _convolved(TASKS[2], (*size, image.shape[3], gradient.shape[3]), image, gradient, stride, padding)
+    return _convolved(TO_KERNEL, (*size, image.shape[3], gradient.shape[3]), image, gradient, stride, padding)
 
 
 def _convolved(task: str, shape: tuple[int, ...], left: Array, right: Array, stride: int, padding: Padding) -> Array:
@@ -164,7 +164,7 @@ def product(
     """Multiply pairs of matrices; those of a swapped side are transposed first, without moving memory."""
     m, n = left.shape[-1 if swap_left else -2], right.shape[-2 if swap_right else -1]
     lefts, rights = (array.reshape(-1, *array.shape[-2:]) for array in (left, right))
-    result = _called(TASKS[3], (lefts.shape[0], m, n), lefts, rights, {"swap_left": swap_left, "swap_right": swap_right})
+    result = _called(PRODUCT, (lefts.shape[0], m, n), lefts, rights, {"swap_left": swap_left, "swap_right": swap_right})
     return result.reshape(*left.shape[:-2], m, n)
 
 

@@ -36,13 +36,15 @@ def _product_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Arra
 _product.defvjp(lambda left, right: (_multiply(left, right), (left, right)), _product_backward)
 
 
-def _multiply(left: Float[Array, "*b _ _"], right: Float[Array, "*b _ _"], swap_left: bool = False, swap_right: bool = False) -> Array:
-    """Multiply pairs of matrices, those of a swapped side transposed."""
+def _multiply(
+    left: Float[Array, "*b _ _"], right: Float[Array, "*b _ _"], swap_left: bool = False, swap_right: bool = False, kind: Any = None
+) -> Float[Array, "*b _ _"]:
+    """Multiply pairs of matrices, those of a swapped side transposed; `kind` is the type of the result, None: that of the matrices."""
 
     def plain(left: Array, right: Array) -> Array:
         axes, batch = left.ndim, tuple(range(left.ndim - 2))
         contracted = ((axes - 2 if swap_left else axes - 1,), (axes - 1 if swap_right else axes - 2,))
-        return lax.dot_general(left, right, (contracted, (batch, batch)))
+        return lax.dot_general(left, right, (contracted, (batch, batch)), preferred_element_type=kind)
 
     def fast(left: Array, right: Array) -> Array:
         return onednn.product(left, right, swap_left, swap_right)
@@ -88,7 +90,7 @@ def _attend(query: Array, key: Array, value: Array, present: Array | None) -> Ar
 
 def _attended(query: Array, key: Array, value: Array, present: Array | None) -> tuple[Array, Array]:
     """Return the attended values and the weights."""
-    scores = _scores(query, key) * query.shape[-1] ** -0.5
+    scores = _multiply(query, key, swap_right=True, kind=jnp.float32) * query.shape[-1] ** -0.5
     if present is not None:
         scores = jnp.where(jnp.arange(key.shape[2])[None, None, None] < present[:, None, None, None], scores, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores).astype(value.dtype)
@@ -104,16 +106,9 @@ def _attend_backward(saved: tuple[Array, ...], gradient: Array) -> tuple[Array, 
     """Differentiate from the weights alone, as flash attention does (Dao et al. 2022, appendix B.2); absent keys have weight 0."""
     query, key, value, attended, weights = saved
     mean = jnp.sum(gradient.astype(jnp.float32) * attended, axis=-1, keepdims=True)
-    change = _scores(gradient, value)
+    change = _multiply(gradient, value, swap_right=True, kind=jnp.float32)
     change = (weights * (change - mean) * query.shape[-1] ** -0.5).astype(query.dtype)
     return _multiply(change, key), _multiply(change, query, swap_left=True), _multiply(weights, gradient, swap_left=True), None
-
-
-def _scores(query: Array, key: Array) -> Array:
-    """Return the products of all pairs of query and key, in float32."""
-    if onednn.suits(query):
-        return _multiply(query, key, swap_right=True)
-    return jnp.einsum("bhnd,bhmd->bhnm", query, key, preferred_element_type=jnp.float32)
 
 
 _attend.defvjp(_attend_forward, _attend_backward)
