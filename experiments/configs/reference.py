@@ -9,19 +9,25 @@ Expected  see the table reference in experiments/results/README.md
 
 from ml_collections import ConfigDict
 
+from aeseg import likelihoods
 from aeseg.data.colours import PhotometricJitter
 from aeseg.data.sources.folder import Folder
 from aeseg.data.sources.scenes import CLASSES, Scenes
 from aeseg.data.transforms import HorizontalFlip, RandomResizedCrop
+from aeseg.methods.denoising import Denoising
+from aeseg.methods.quantised import QuantisedAutoencoder
 from aeseg.methods.reconstruction import Reconstruction
+from aeseg.methods.variational import Variational
 from aeseg.models.decoders.convolutional import ConvolutionalDecoder
 from aeseg.models.decoders.dense import DenseDecoder
+from aeseg.models.decoders.unet import UNetDecoder
 from aeseg.models.encoders.convnet import ConvNet
 from aeseg.models.encoders.dense import DenseEncoder
 from aeseg.models.heads.dense import DenseHead
 from aeseg.models.heads.fcn import FCNHead
 from aeseg.models.heads.unet import UNetHead
-from aeseg.noises import Squares
+from aeseg.models.quantisers import FiniteScalar
+from aeseg.noises import Gaussian, Rounded, Squares
 from aeseg.runs.configs import data_config, number, run_config, segmenter_config, warm_adamw
 from aeseg.spec import choose, recipe, spec
 from aeseg.training.optimiser import adamw
@@ -34,6 +40,7 @@ WIDTHS = (32, 64, 128)
 """Channels of the convolutional autoencoder with a code: half as many as in the example."""
 ARGUMENTS = (
     *("convolutional", "dense", "convolutional,cifar10", "dense,cifar10", "example", "denoising"),
+    *("restoration", "compression", "generation"),
     *("code", "classifier", "unet", "fcn", "small", "small,none", "small,crops", "small,all"),
 )
 
@@ -44,6 +51,9 @@ def get_config(argument: str = "example") -> ConfigDict:
     `convolutional`, `dense`     autoencoders of scenes with a code of 4x4 cells; `,cifar10`: of the images in data/cifar10
     `example`                    the network of the reference example, on scenes
     `denoising`                  a small convolutional network that fills in squares of 8 pixels
+    `restoration`                on the encoder of `denoising`: a network that removes noise of sigma 25/255, with skips
+    `compression`                ... an autoencoder whose code is 16 of 240 values, so 0.12 bits per pixel
+    `generation`                 ... a variational autoencoder
     `code`                       a segmenter with one head for the encoder of either code
     `classifier`, `unet`, `fcn`  segmenters on the example's encoder whose heads have equally many parameters: fully connected, with
                                  skips, and convolutional at stride 8
@@ -52,6 +62,8 @@ def get_config(argument: str = "example") -> ConfigDict:
     name, _, rest = argument.partition(",")
     if name in ("convolutional", "dense", "example", "denoising"):
         return _pretraining(_autoencoder(name), cifar10=rest == "cifar10")
+    if name in ("restoration", "compression", "generation"):
+        return _use(name)
     return _segmentation(name, rest or "flips")
 
 
@@ -86,6 +98,30 @@ def _pretraining(method: ConfigDict, cifar10: bool) -> ConfigDict:
         save_every=steps,
         keep=1,
         next="reference:small" if "noise" in method else "reference:classifier",
+    )
+
+
+def _use(name: str) -> ConfigDict:
+    """Return the run of a network that restores, compresses or generates images, with the steps and the rate of the small segmenter."""
+    small = {"encoder": recipe("aeseg.models.encoders", "convnet"), "decoder": recipe("aeseg.models.decoders", "convolutional")}
+    residual = {"decoder": spec(UNetDecoder, convolutions=1, initialiser="zeros"), "output": "linear", "predicts": "noise"}
+    restoration = {**small, **residual, "noise": (spec(Gaussian, sigma=25 / 255), spec(Rounded))}
+    methods = {
+        "restoration": spec(Denoising, **restoration),
+        "compression": spec(QuantisedAutoencoder, **small, quantiser=spec(FiniteScalar, levels=(8, 6, 5))),
+        "generation": spec(Variational, **small, likelihood=spec(likelihoods.Gaussian), warmup=100),
+    }
+    steps = number(400)
+    return run_config(
+        methods[name],
+        _scenes(UNLABELLED, (spec(HorizontalFlip),)),
+        steps=steps,
+        batch_size=32,
+        window=(SIDE, SIDE),
+        optimiser=warm_adamw(2e-3, steps),
+        evaluate_every=steps,
+        save_every=steps,
+        keep=1,
     )
 
 

@@ -35,8 +35,9 @@ def tested(table: str) -> list[Tested]:
 
 def opening(table: str) -> list[str]:
     """Return the Markdown that opens a table with claims: a line for each comparison."""
+    known = tested(table)
     rows = []
-    for index, each in enumerate(tested(table), start=1):
+    for index, each in enumerate(known, start=1):
         first = [f"{index}. {each.claim.says}", "", "", "", "", f"**{each.verdict}**", _command(each.claim, table)]
         rows.append(first)
         rows += [_row(comparison, finding, table) for comparison, finding in each.findings]
@@ -50,7 +51,12 @@ def opening(table: str) -> list[str]:
         "of a statement's comparisons are corrected for their number (Bonferroni); those in brackets are exploratory. The seeds could show "
         f"the difference given with probability {claims.significance.POWER}."
     )
-    return ["\n".join(f"| {line} |" for line in lines), said]
+    later = [
+        f"The comparisons of statement {index} were named in commit {each.claim.registered}, before the first test score of its rows."
+        for index, each in enumerate(known, start=1)
+        if each.claim.registered
+    ]
+    return ["\n".join(f"| {line} |" for line in lines), " ".join([said, *later])]
 
 
 def lines(table: str) -> list[str]:
@@ -106,7 +112,7 @@ def _reason(each: Tested) -> str:
     primary = [(comparison, finding) for comparison, finding in each.findings if comparison.primary]
     measured = [(comparison, finding) for comparison, finding in primary if finding.seeds]
     if not measured:
-        return f": {each.claim.lacking}" if each.claim.lacking else ""
+        return ""
     if len(primary) == 1:
         [(comparison, finding)] = measured
         could = f"; so many could show {number(finding.smallest, comparison.metric)} {_unit(comparison)}" if finding.smallest > 0 else ""

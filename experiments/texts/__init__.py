@@ -26,12 +26,12 @@ class Comparison(NamedTuple):
 class Claim(NamedTuple):
     """A statement of a text, and the comparisons that test it.
 
-    says      the statement
-    rows      pattern of the names of the rows that test it in the table of the text
-    lacking   what is not measured, if there is nothing to compare
+    says         the statement
+    rows         pattern of the names of the rows that test it in the table of the text
+    registered   commit that named its primary comparisons before their first test score, if not that of the table's paper
     """
 
     says: str
     comparisons: tuple[Comparison, ...] = ()
     rows: str = ""
-    lacking: str = ""
+    registered: str = ""
