@@ -157,6 +157,6 @@ CLAIMS = (
         "The same features serve generation, compression and restoration.",
         tuple(_uses()),
         rows="use*",
-        registered="",
+        registered="6bb8e1c",
     ),
 )
