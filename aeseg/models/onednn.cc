@@ -1,9 +1,16 @@
-// Convolutions and matrix products of float32 by oneDNN, as functions that XLA calls (aeseg/models/onednn.py builds and registers them).
+// Convolutions, matrix products and attention of float32 by oneDNN, as functions that XLA calls (aeseg/models/onednn.py builds and
+// registers them).
 //
 // Images are [b h w c], kernels [y x c d].  oneDNN chooses its own layout for kernels, so each call first copies its kernel into that
-// layout, or copies the gradient of a kernel out of it.  One call runs at a time, on all cores: XLA may make several at once.
+// layout, or copies the gradient of a kernel out of it.  Attention shares its images and heads out to the cores: the weights of one stay in
+// the cache of its core.  One call runs at a time, on all cores: XLA may make several at once.
 
+#include <algorithm>
+#include <atomic>
+#include <cfloat>
 #include <cstdlib>
+#include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -49,12 +56,20 @@ int dnnl_convolution_backward_weights_primitive_desc_create(Description *, Engin
                                                             Layout result, const int64_t *strides, const int64_t *dilation,
                                                             const int64_t *before, const int64_t *after, Description forward, Attributes);
 int dnnl_matmul_primitive_desc_create(Description *, Engine, Layout left, Layout right, Layout bias, Layout result, Attributes);
+int dnnl_softmax_forward_primitive_desc_create(Description *, Engine, int kind, int algorithm, Layout scores, Layout weights, int axis,
+                                               Attributes);
+int dnnl_softmax_backward_primitive_desc_create(Description *, Engine, int algorithm, Layout of_scores, Layout of_weights, Layout weights,
+                                                int axis, Description forward, Attributes);
 int dnnl_reorder_primitive_desc_create(Description *, Layout from, Engine, Layout to, Engine, Attributes);
 Layout dnnl_primitive_desc_query_md(Description, int what, int index);
 int dnnl_primitive_create(Primitive *, Description);
 int dnnl_primitive_execute(Primitive, Stream, int count, const Argument *);
+// OpenMP's, which oneDNN uses: the number of threads that calls from this thread use, and a call of a function by several threads at once.
+int omp_get_max_threads();
+void omp_set_num_threads(int);
+void GOMP_parallel(void (*function)(void *), void *data, unsigned threads, unsigned flags);
 }
-constexpr int kCpu = 1, kInOrder = 1, kFloat = 3, kAnyLayout = 1, kGivenScratch = 1, kTraining = 64, kDirect = 1;
+constexpr int kCpu = 1, kInOrder = 1, kFloat = 3, kAnyLayout = 1, kGivenScratch = 1, kTraining = 64, kDirect = 1, kSoftmax = 0x30000;
 constexpr int kLayoutOfKernel = 131, kLayoutOfKernelGradient = 132, kLayoutOfScratch = 136;
 constexpr int kLeft = 1, kResult = 17, kRight = 33, kScratch = 80, kImageGradient = 129, kResultGradient = 145, kKernelGradient = 161;
 
@@ -110,8 +125,7 @@ class Step {
     bytes_ = dnnl_memory_desc_get_size(layout);
     scratch_ = made(dnnl_memory_create, layout, engine(), nullptr);
   }
-  void run(Stream stream, std::vector<Argument> arguments) {
-    static Space space;
+  void run(Stream stream, Space &space, std::vector<Argument> arguments) {
     check(dnnl_memory_set_data_handle(scratch_, space.of(bytes_)));
     arguments.push_back({kScratch, scratch_});
     check(dnnl_primitive_execute(primitive_, stream, static_cast<int>(arguments.size()), arguments.data()));
@@ -131,12 +145,32 @@ Layout layout(const Sizes &sizes, const Sizes &strides) {
   return made(dnnl_memory_desc_create_with_strides, static_cast<int>(sizes.size()), sizes.data(), kFloat, strides.data());
 }
 
+// Products of two matrices, or of pairs of them, in memory of the given layouts.
+class Multiply {
+ public:
+  Multiply(Layout left, Layout right, Layout result)
+      : step_(made(dnnl_matmul_primitive_desc_create, engine(), left, right, nullptr, result, attributes())),
+        left_(memory(left)),
+        right_(memory(right)),
+        result_(memory(result)) {}
+  void run(Stream stream, Space &space, float *left, float *right, float *result) {
+    check(dnnl_memory_set_data_handle(left_, left));
+    check(dnnl_memory_set_data_handle(right_, right));
+    check(dnnl_memory_set_data_handle(result_, result));
+    step_.run(stream, space, {{kLeft, left_}, {kRight, right_}, {kResult, result_}});
+  }
+
+ private:
+  Step step_;
+  Memory left_, right_, result_;
+};
+
 enum Task { kForward, kToImage, kToKernel, kProduct };
 
 // What a function of XLA runs; made once for its sizes, and kept.
 struct Job {
   virtual ~Job() = default;
-  virtual void run(Stream stream, float *left, float *right, float *result) = 0;
+  virtual void run(Stream stream, Space &space, float *left, float *right, float *result) = 0;
 };
 
 // A convolution, or the gradient of its image or kernel.
@@ -171,17 +205,17 @@ class Convolution : public Job {
     result_ = memory(result);
   }
 
-  void run(Stream stream, float *image, float *kernel, float *result) override {
+  void run(Stream stream, Space &space, float *image, float *kernel, float *result) override {
     static Space kernels;
     check(dnnl_memory_set_data_handle(image_, image));
     check(dnnl_memory_set_data_handle(result_, result));
     check(dnnl_memory_set_data_handle(plain_, kernel));
     check(dnnl_memory_set_data_handle(kernel_, copy_ ? kernels.of(kernel_bytes_) : kernel));
-    if (copy_ && task_ != kToKernel) copy_->run(stream, {{kLeft, plain_}, {kResult, kernel_}});
-    if (task_ == kForward) convolve_->run(stream, {{kLeft, image_}, {kRight, kernel_}, {kResult, result_}});
-    if (task_ == kToImage) convolve_->run(stream, {{kImageGradient, image_}, {kRight, kernel_}, {kResultGradient, result_}});
-    if (task_ == kToKernel) convolve_->run(stream, {{kLeft, image_}, {kKernelGradient, kernel_}, {kResultGradient, result_}});
-    if (copy_ && task_ == kToKernel) copy_->run(stream, {{kLeft, kernel_}, {kResult, plain_}});
+    if (copy_ && task_ != kToKernel) copy_->run(stream, space, {{kLeft, plain_}, {kResult, kernel_}});
+    if (task_ == kForward) convolve_->run(stream, space, {{kLeft, image_}, {kRight, kernel_}, {kResult, result_}});
+    if (task_ == kToImage) convolve_->run(stream, space, {{kImageGradient, image_}, {kRight, kernel_}, {kResultGradient, result_}});
+    if (task_ == kToKernel) convolve_->run(stream, space, {{kLeft, image_}, {kKernelGradient, kernel_}, {kResultGradient, result_}});
+    if (copy_ && task_ == kToKernel) copy_->run(stream, space, {{kLeft, kernel_}, {kResult, plain_}});
   }
 
  private:
@@ -199,41 +233,145 @@ class Product : public Job {
     const int64_t b = sizes[0], m = sizes[1], k = sizes[2], n = sizes[3];
     Layout left = layout({b, m, k}, sizes[4] ? Sizes{m * k, 1, m} : Sizes{m * k, k, 1});
     Layout right = layout({b, k, n}, sizes[5] ? Sizes{k * n, 1, k} : Sizes{k * n, n, 1});
-    Layout result = layout({b, m, n}, {m * n, n, 1});
-    multiply_ = std::make_unique<Step>(made(dnnl_matmul_primitive_desc_create, engine(), left, right, nullptr, result, attributes()));
-    left_ = memory(left);
-    right_ = memory(right);
-    result_ = memory(result);
+    multiply_ = std::make_unique<Multiply>(left, right, layout({b, m, n}, {m * n, n, 1}));
   }
 
-  void run(Stream stream, float *left, float *right, float *result) override {
-    check(dnnl_memory_set_data_handle(left_, left));
-    check(dnnl_memory_set_data_handle(right_, right));
-    check(dnnl_memory_set_data_handle(result_, result));
-    multiply_->run(stream, {{kLeft, left_}, {kRight, right_}, {kResult, result_}});
+  void run(Stream stream, Space &space, float *left, float *right, float *result) override {
+    multiply_->run(stream, space, left, right, result);
   }
 
  private:
-  std::unique_ptr<Step> multiply_;
-  Memory left_, right_, result_;
+  std::unique_ptr<Multiply> multiply_;
 };
+
+std::mutex one_call;
 
 // Run the job of these sizes.
 ffi::Error run(Task task, const Sizes &sizes, float *left, float *right, float *result) {
   try {
-    static std::mutex mutex;
-    std::lock_guard<std::mutex> alone(mutex);
+    std::lock_guard<std::mutex> alone(one_call);
     static Stream stream = made(dnnl_stream_create, engine(), unsigned{kInOrder});
+    static Space space;
     static std::map<std::pair<Task, Sizes>, std::unique_ptr<Job>> jobs;
     std::unique_ptr<Job> &job = jobs[{task, sizes}];
     if (!job) job = task == kProduct ? std::unique_ptr<Job>(new Product(sizes)) : std::unique_ptr<Job>(new Convolution(task, sizes));
-    job->run(stream, left, right, result);
+    job->run(stream, space, left, right, result);
     check(dnnl_stream_wait(stream));
   } catch (const std::exception &exception) {
     return ffi::Error::Internal(std::string("A call of oneDNN failed: ") + exception.what());
   }
   return ffi::Error::Success();
 }
+
+// Attention of one image and head at a time, softmax(query key^T) value, or its gradient; one thread uses it at a time.
+class Head {
+ public:
+  // sizes: queries, keys, heads, channels of a head.
+  Head(const Sizes &sizes, bool gradient) : queries_(sizes[0]), keys_(sizes[1]) {
+    const int64_t q = queries_, k = keys_, c = sizes[3], row = sizes[2] * c;
+    Layout query = layout({q, c}, {row, 1}), key = layout({k, c}, {row, 1}), turned = layout({c, k}, {1, row});
+    Layout weights = layout({q, k}, {k, 1}), over_queries = layout({k, q}, {1, k});
+    Description softmax =
+        made(dnnl_softmax_forward_primitive_desc_create, engine(), kTraining, kSoftmax, weights, weights, 1, attributes());
+    score_ = std::make_unique<Multiply>(query, turned, weights);
+    normalise_ = std::make_unique<Step>(softmax);
+    weights_ = memory(weights);
+    change_ = memory(weights);
+    if (!gradient) {
+      attend_ = std::make_unique<Multiply>(weights, key, query);
+      return;
+    }
+    to_query_ = std::make_unique<Multiply>(weights, key, query);
+    to_key_ = std::make_unique<Multiply>(over_queries, query, key);
+    through_softmax_ = std::make_unique<Step>(
+        made(dnnl_softmax_backward_primitive_desc_create, engine(), kSoftmax, weights, weights, weights, 1, softmax, attributes()));
+  }
+
+  // Keys from the first `present` on have the lowest score.
+  void attend(float *query, float *key, float *value, int64_t present, float *result) {
+    float *weights = weigh(query, key, present);
+    attend_->run(stream_, scratch_, weights, value, result);
+  }
+
+  void differentiate(float *query, float *key, float *value, int64_t present, float *gradient, float *to_query, float *to_key,
+                     float *to_value) {
+    float *weights = weigh(query, key, present), *change = weights + queries_ * keys_;
+    to_key_->run(stream_, scratch_, weights, gradient, to_value);
+    score_->run(stream_, scratch_, gradient, value, change);
+    check(dnnl_memory_set_data_handle(change_, change));
+    through_softmax_->run(stream_, scratch_, {{kResult, weights_}, {kResultGradient, change_}, {kImageGradient, change_}});
+    to_query_->run(stream_, scratch_, change, key, to_query);
+    to_key_->run(stream_, scratch_, change, query, to_key);
+  }
+
+ private:
+  float *weigh(float *query, float *key, int64_t present) {
+    float *weights = static_cast<float *>(space_.of(2 * queries_ * keys_ * sizeof(float)));
+    score_->run(stream_, scratch_, query, key, weights);
+    if (present < keys_)
+      for (int64_t row = 0; row < queries_; ++row) std::fill(weights + row * keys_ + present, weights + (row + 1) * keys_, -FLT_MAX);
+    check(dnnl_memory_set_data_handle(weights_, weights));
+    normalise_->run(stream_, scratch_, {{kLeft, weights_}, {kResult, weights_}});
+    return weights;
+  }
+
+  const int64_t queries_, keys_;
+  Stream stream_ = made(dnnl_stream_create, engine(), unsigned{kInOrder});
+  Space space_, scratch_;
+  std::unique_ptr<Multiply> score_, attend_, to_query_, to_key_;
+  std::unique_ptr<Step> normalise_, through_softmax_;
+  Memory weights_, change_;
+};
+
+// While it lives, calls of oneDNN from this thread use one thread.
+class Alone {
+ public:
+  Alone() { omp_set_num_threads(1); }
+  ~Alone() { omp_set_num_threads(before_); }
+
+ private:
+  const int before_ = omp_get_max_threads();
+};
+
+// Attention of many images and heads, by several threads at once.
+class Heads {
+ public:
+  Heads(const Sizes &sizes, bool gradient) {
+    Alone alone;
+    for (int thread = 0; thread < threads_; ++thread) heads_.push_back(std::make_unique<Head>(sizes, gradient));
+  }
+
+  // Call `work` once for each number below `count`.
+  void share(int64_t count, const std::function<void(Head &, int64_t)> &work) {
+    Shared shared{*this, work, count};
+    GOMP_parallel(take_part, &shared, threads_, 0);
+    if (shared.failed) std::rethrow_exception(shared.failure);
+  }
+
+ private:
+  struct Shared {
+    Heads &heads;
+    const std::function<void(Head &, int64_t)> &work;
+    const int64_t count;
+    std::atomic<int64_t> next{0};
+    std::atomic<size_t> thread{0};
+    std::atomic<bool> failed{false};
+    std::exception_ptr failure;
+  };
+
+  static void take_part(void *data) {
+    Shared &shared = *static_cast<Shared *>(data);
+    try {
+      Head &head = *shared.heads.heads_.at(shared.thread++);
+      for (int64_t number; (number = shared.next++) < shared.count;) shared.work(head, number);
+    } catch (...) {
+      if (!shared.failed.exchange(true)) shared.failure = std::current_exception();
+    }
+  }
+
+  const int threads_ = omp_get_max_threads();
+  std::vector<std::unique_ptr<Head>> heads_;
+};
 
 using Floats = ffi::Buffer<ffi::F32>;
 
@@ -265,6 +403,42 @@ ffi::Error product(Floats left, Floats right, ffi::Result<Floats> result, int64_
   return run(kProduct, sizes, left.typed_data(), right.typed_data(), result->typed_data());
 }
 
+using Integers = ffi::Buffer<ffi::S32>;
+
+// Share out the images and heads of queries [b q h c] and keys [b k h c]; `work` gets their first numbers and the number of present keys.
+ffi::Error share(Floats &query, Floats &key, Integers &present, bool gradient,
+                 const std::function<void(Head &, int64_t query, int64_t key, int64_t present)> &work) {
+  auto n = query.dimensions();
+  const int64_t b = n[0], q = n[1], k = key.dimensions()[1], h = n[2], c = n[3];
+  try {
+    static std::map<std::pair<bool, Sizes>, std::unique_ptr<Heads>> all;
+    std::lock_guard<std::mutex> alone(one_call);
+    std::unique_ptr<Heads> &heads = all[{gradient, {q, k, h, c}}];
+    if (!heads) heads = std::make_unique<Heads>(Sizes{q, k, h, c}, gradient);
+    heads->share(b * h, [&](Head &head, int64_t number) {
+      const int64_t image = number / h, channel = number % h * c;
+      work(head, image * q * h * c + channel, image * k * h * c + channel, present.typed_data()[image]);
+    });
+  } catch (const std::exception &exception) {
+    return ffi::Error::Internal(std::string("A call of oneDNN failed: ") + exception.what());
+  }
+  return ffi::Error::Success();
+}
+
+ffi::Error attend(Floats query, Floats key, Floats value, Integers present, ffi::Result<Floats> result) {
+  return share(query, key, present, false, [&](Head &head, int64_t at, int64_t from, int64_t keys) {
+    head.attend(query.typed_data() + at, key.typed_data() + from, value.typed_data() + from, keys, result->typed_data() + at);
+  });
+}
+
+ffi::Error differentiate(Floats query, Floats key, Floats value, Integers present, Floats gradient,
+                         ffi::Result<Floats> to_query, ffi::Result<Floats> to_key, ffi::Result<Floats> to_value) {
+  return share(query, key, present, true, [&](Head &head, int64_t at, int64_t from, int64_t keys) {
+    head.differentiate(query.typed_data() + at, key.typed_data() + from, value.typed_data() + from, keys, gradient.typed_data() + at,
+                       to_query->typed_data() + at, to_key->typed_data() + from, to_value->typed_data() + from);
+  });
+}
+
 }  // namespace
 
 #define TASK(name, function)                                                                                              \
@@ -284,3 +458,20 @@ TASK(aeseg_kernel_gradient, to_kernel);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     aeseg_product, product,
     ffi::Ffi::Bind().Arg<Floats>().Arg<Floats>().Ret<Floats>().Attr<int64_t>("swap_left").Attr<int64_t>("swap_right"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_attention, attend,
+                              ffi::Ffi::Bind()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Integers>()
+                                  .Ret<Floats>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_attention_gradient, differentiate,
+                              ffi::Ffi::Bind()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Integers>()
+                                  .Arg<Floats>()
+                                  .Ret<Floats>()
+                                  .Ret<Floats>()
+                                  .Ret<Floats>());

@@ -1,4 +1,4 @@
-"""Convolutions and matrix products by oneDNN, a library of CPU kernels: an extra for `ops` and `products`, equal up to rounding.
+"""Convolutions, matrix products and attention by oneDNN, a library of CPU kernels: an extra for `ops` and `products`, equal up to rounding.
 
 XLA divides a convolution over output channels and columns only, so small networks use one core.  oneDNN divides it over images and rows,
 too.  Measured on two cores (`experiments.bench`): training steps of convolutional networks take 0.5 to 0.75 of their time.
@@ -19,12 +19,13 @@ import subprocess
 import tempfile
 import threading
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jaxlib
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from aeseg import compile_cache
 
@@ -32,7 +33,9 @@ PACKAGE = "onednn-cpu-gomp"
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "onednn.cc")
 
-TASKS = CONVOLUTION, TO_IMAGE, TO_KERNEL, PRODUCT = ("aeseg_convolution", "aeseg_image_gradient", "aeseg_kernel_gradient", "aeseg_product")
+CONVOLUTION, TO_IMAGE, TO_KERNEL = "aeseg_convolution", "aeseg_image_gradient", "aeseg_kernel_gradient"
+PRODUCT, ATTENTION, OF_ATTENTION = "aeseg_product", "aeseg_attention", "aeseg_attention_gradient"
+TASKS = (CONVOLUTION, TO_IMAGE, TO_KERNEL, PRODUCT, ATTENTION, OF_ATTENTION)
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -155,7 +158,8 @@ def kernel_gradient(
 
 def _convolved(task: str, shape: tuple[int, ...], left: Array, right: Array, stride: int, padding: Padding) -> Array:
     (top, bottom), (before, after) = padding
-    return _called(task, shape, left, right, {"stride": stride, "top": top, "bottom": bottom, "left": before, "right": after})
+    result: Array = _called(task, shape, left, right, stride=stride, top=top, bottom=bottom, left=before, right=after)
+    return result
 
 
 def product(
@@ -164,10 +168,30 @@ def product(
     """Multiply pairs of matrices; those of a swapped side are transposed first, without moving memory."""
     m, n = left.shape[-1 if swap_left else -2], right.shape[-2 if swap_right else -1]
     lefts, rights = (array.reshape(-1, *array.shape[-2:]) for array in (left, right))
-    result = _called(PRODUCT, (lefts.shape[0], m, n), lefts, rights, {"swap_left": swap_left, "swap_right": swap_right})
+    result = _called(PRODUCT, (lefts.shape[0], m, n), lefts, rights, swap_left=swap_left, swap_right=swap_right)
     return result.reshape(*left.shape[:-2], m, n)
 
 
-def _called(task: str, shape: tuple[int, ...], left: Array, right: Array, fields: dict[str, int]) -> Array:
-    call = jax.ffi.ffi_call(task, jax.ShapeDtypeStruct(shape, jnp.float32), vmap_method="sequential")
-    return call(left, right, **{name: np.int64(value) for name, value in fields.items()})  # type: ignore[no-any-return]
+def attention(
+    query: Float[Array, "b n heads d"], key: Float[Array, "b m heads d"], value: Float[Array, "b m heads d"], present: Int[Array, "b"]
+) -> Float[Array, "b n heads d"]:
+    """Return softmax(q k) v of each head, over the first `present` keys of each image."""
+    return _called(ATTENTION, query.shape, query, key, value, present)
+
+
+def attention_gradient(
+    query: Float[Array, "b n heads d"],
+    key: Float[Array, "b m heads d"],
+    value: Float[Array, "b m heads d"],
+    present: Int[Array, "b"],
+    gradient: Float[Array, "b n heads d"],
+) -> tuple[Float[Array, "b n heads d"], Float[Array, "b m heads d"], Float[Array, "b m heads d"]]:
+    """Return the gradients of the query, the key and the value of `attention`."""
+    return _called(OF_ATTENTION, (query.shape, key.shape, value.shape), query, key, value, present, gradient)
+
+
+def _called(task: str, shape: Any, *arrays: Array, **fields: int) -> Any:
+    """Call a function; `shape` is that of its result, or a tuple with that of each result."""
+    results = jax.tree.map(lambda each: jax.ShapeDtypeStruct(each, jnp.float32), shape, is_leaf=lambda each: not isinstance(each[0], tuple))
+    call = jax.ffi.ffi_call(task, results, vmap_method="sequential")
+    return call(*arrays, **{name: np.int64(value) for name, value in fields.items()})  # type: ignore[no-untyped-call]

@@ -54,6 +54,10 @@ def _multiply(
     return plain(left, right)
 
 
+SHARED_OUT = 16
+"""Number of images times heads from which cores take whole heads; fewer leave cores without work."""
+
+
 def attention(
     query: Float[Array, "b n heads d"],
     key: Float[Array, "b m heads d"],
@@ -66,6 +70,9 @@ def attention(
     Only the first `present` keys of an image are attended to; None: all.
     """
     if jax.default_backend() == "cpu":
+        if onednn.suits(query) and query.shape[0] * query.shape[2] >= SHARED_OUT:
+            every = jnp.full(query.shape[0], key.shape[1], jnp.int32)
+            return _by_heads(query, key, value, every if present is None else present.astype(jnp.int32))
         return _heads_first(query, key, value, present)
     fits = query.dtype in (jnp.bfloat16, jnp.float16) and query.shape[-1] <= 128 and query.shape[-1] % 8 == 0
     cudnn = fits and jax.default_backend() == "gpu"
@@ -112,6 +119,30 @@ def _attend_backward(saved: tuple[Array, ...], gradient: Array) -> tuple[Array, 
 
 
 _attend.defvjp(_attend_forward, _attend_backward)
+
+
+@jax.custom_vjp
+def _by_heads(query: Array, key: Array, value: Array, present: Array) -> Array:
+    """Compute `attention` by one call of oneDNN, which keeps no weights in memory; its gradient computes them again."""
+    return lax.platform_dependent(query * query.shape[-1] ** -0.5, key, value, present, cpu=onednn.attention, default=_unscaled)
+
+
+def _unscaled(query: Array, key: Array, value: Array, present: Array) -> Array:
+    return _heads_first(query * query.shape[-1] ** 0.5, key, value, present)
+
+
+def _by_heads_backward(saved: tuple[Array, ...], gradient: Array) -> tuple[Array, Array, Array, None]:
+    query, key, value, present = saved
+    scale = query.shape[-1] ** -0.5
+
+    def plain(query: Array, key: Array, value: Array, present: Array, gradient: Array) -> Any:
+        return jax.vjp(_unscaled, query, key, value, present)[1](gradient)[:3]
+
+    gradients = lax.platform_dependent(query * scale, key, value, present, gradient, cpu=onednn.attention_gradient, default=plain)
+    return gradients[0] * scale, gradients[1], gradients[2], None
+
+
+_by_heads.defvjp(lambda *parts: (_by_heads(*parts), parts), _by_heads_backward)
 
 
 @jax.custom_vjp
