@@ -56,4 +56,7 @@ def _git(*arguments: str) -> str:
 
 
 if __name__ == "__main__":
+    from . import process
+
+    process.start()  # the provenance of a command, which uses oneDNN where it can
     print(json.dumps(provenance()))

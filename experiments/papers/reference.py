@@ -175,6 +175,11 @@ scratch and pretrained: 8.4 mIoU, and a train accuracy of 68 %, the background's
 accuracy 99 to 100 %) and has 9.6 mIoU on the test images, where U-Net has 11.8. The likely reason: it has a weight for each pair of a
 feature and a pixel, so what it learns at one position says nothing of the others. FCN and U-Net, with as many parameters, share weights.
 
+The features that a segmenter starts from gain a little for compression (+0.22 dB) and for generation (0.011 bits per dimension), less than
+what matters here, and nothing for restoration (statement 9). They are not useless: frozen, they lead random features by 2.1 dB in
+compression and by 0.29 bits in generation. In 400 steps, an encoder that trains along learns what they know. Frozen, they are no better
+than random ones in restoration (-0.04 dB): there, the decoder also reads features of full resolution, and noise shows in neighbouring pixels.
+
 The example was trained beside the same network in torch, with the same weights and batches of the sample (seed 0). The
 validation losses of the two are 0.74893 and 0.74893 at the start, 1.42659 and 1.42660 after one step, 0.68978 and 0.68977 after ten. Then
 they differ: 0.6492 and 0.6432 after 26 steps, 0.6302 and 0.6273 after 52, 0.6113 and 0.6149 after 78, 0.6042 and 0.6017 after 104.

@@ -1,8 +1,13 @@
 """experiments/machine/provenance.py: every number has the commit of its code."""
 
+import json
+import os
 import subprocess
+import sys
 
 import pytest
+
+from aeseg.models import onednn
 
 from experiments.machine import provenance
 
@@ -46,3 +51,10 @@ def test_device_and_versions():
     assert found["device"].startswith("8 x ")
     assert found["device"].endswith("cores")
     assert set(found["versions"]) == {"jax", "numpy"}
+
+
+def test_a_row_of_a_table_names_onednn_which_its_commands_use():
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device, as in users' processes
+    command = [sys.executable, "-m", "experiments.machine.provenance"]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert set(json.loads(printed)["versions"]) == {"jax", "flax", onednn.PACKAGE}
