@@ -1,9 +1,9 @@
 // Convolutions, matrix products and attention of float32 by oneDNN, as functions that XLA calls (aeseg/models/onednn.py builds and
 // registers them).
 //
-// Images are [b h w c], kernels [y x c d].  oneDNN chooses its own layout for kernels, so each call first copies its kernel into that
-// layout, or copies the gradient of a kernel out of it.  Attention shares its images and heads out to the cores: the weights of one stay in
-// the cache of its core.  One call runs at a time, on all cores: XLA may make several at once.
+// Images are [b h w c], kernels [y x c d], or [y x c] of a depthwise convolution.  oneDNN chooses its own layout for kernels, so each call
+// first copies its kernel into that layout, or copies the gradient of a kernel out of it.  Attention shares its images and heads out to the
+// cores: the weights of one stay in the cache of its core.  One call runs at a time, on all cores: XLA may make several at once.
 
 #include <algorithm>
 #include <atomic>
@@ -176,13 +176,15 @@ struct Job {
 // A convolution, or the gradient of its image or kernel.
 class Convolution : public Job {
  public:
-  // sizes: b h w c of the image; y x d of the kernel; rows and columns of the result; stride; padding before and after.
+  // sizes: b h w c of the image; y x d of the kernel; rows and columns of the result; stride; padding before and after; whether it is
+  // depthwise.
   Convolution(Task task, const Sizes &n) : task_(task) {
     const int64_t b = n[0], h = n[1], w = n[2], c = n[3], y = n[4], x = n[5], d = n[6], i = n[7], j = n[8];
     const int64_t strides[] = {n[9], n[9]}, dilation[] = {0, 0}, before[] = {n[10], n[12]}, after[] = {n[11], n[13]};
     Layout image = layout({b, c, h, w}, {h * w * c, 1, w * c, c}), result = layout({b, d, i, j}, {i * j * d, 1, j * d, d});
-    Layout plain = layout({d, c, y, x}, {1, d, x * c * d, c * d});
-    Layout any = made(dnnl_memory_desc_create_with_tag, 4, Sizes{d, c, y, x}.data(), kFloat, kAnyLayout);
+    const Sizes sizes = n[14] ? Sizes{c, 1, 1, y, x} : Sizes{d, c, y, x};
+    Layout plain = layout(sizes, n[14] ? Sizes{1, c, c, x * c, c} : Sizes{1, d, x * c * d, c * d});
+    Layout any = made(dnnl_memory_desc_create_with_tag, static_cast<int>(sizes.size()), sizes.data(), kFloat, kAnyLayout);
     Description forward = made(dnnl_convolution_forward_primitive_desc_create, engine(), kTraining, kDirect, image, any, nullptr, result,
                                strides, dilation, before, after, attributes());
     Description chosen = forward;
@@ -378,7 +380,7 @@ using Floats = ffi::Buffer<ffi::F32>;
 ffi::Error convolve(Task task, Floats &image, Floats &kernel, Floats &result, int64_t stride, int64_t top, int64_t bottom, int64_t left,
                     int64_t right) {
   auto n = image.dimensions(), k = kernel.dimensions(), r = result.dimensions();
-  const Sizes sizes = {n[0], n[1], n[2], n[3], k[0], k[1], k[3], r[1], r[2], stride, top, bottom, left, right};
+  const Sizes sizes = {n[0], n[1], n[2], n[3], k[0], k[1], r[3], r[1], r[2], stride, top, bottom, left, right, k.size() == 3};
   return run(task, sizes, image.typed_data(), kernel.typed_data(), result.typed_data());
 }
 

@@ -156,6 +156,22 @@ def kernel_gradient(
     return _convolved(TO_KERNEL, (*size, image.shape[3], gradient.shape[3]), image, gradient, stride, padding)
 
 
+def depthwise_convolution(image: Float[Array, "b h w c"], kernel: Float[Array, "y x c"]) -> Float[Array, "b h w c"]:
+    """Convolve each channel with its own kernel of odd size (SAME)."""
+    return _convolved(CONVOLUTION, image.shape, image, kernel, 1, _same(kernel.shape))
+
+
+def depthwise_kernel_gradient(
+    image: Float[Array, "b h w c"], gradient: Float[Array, "b h w c"], size: tuple[int, ...]
+) -> Float[Array, "y x c"]:
+    """Return the gradient of `depthwise_convolution`'s kernel, of `size`."""
+    return _convolved(TO_KERNEL, (*size, image.shape[3]), image, gradient, 1, _same(size))
+
+
+def _same(size: tuple[int, ...]) -> Padding:
+    return ((size[0] // 2, size[0] // 2), (size[1] // 2, size[1] // 2))
+
+
 def _convolved(task: str, shape: tuple[int, ...], left: Array, right: Array, stride: int, padding: Padding) -> Array:
     (top, bottom), (before, after) = padding
     result: Array = _called(task, shape, left, right, stride=stride, top=top, bottom=bottom, left=before, right=after)

@@ -221,7 +221,8 @@ def _depthwise(image: Array, kernel: Array) -> Array:
 
 
 def _depthwise_value(image: Array, kernel: Array) -> Array:
-    return lax.platform_dependent(image, kernel, cpu=fast_cpu.depthwise_convolution, default=_plain_depthwise)
+    fast = onednn.depthwise_convolution if onednn.suits(image) else fast_cpu.depthwise_convolution
+    return lax.platform_dependent(image, kernel, cpu=fast, default=_plain_depthwise)
 
 
 def _depthwise_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
@@ -231,7 +232,8 @@ def _depthwise_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Ar
         return jax.vjp(lambda kernel: _plain_depthwise(image, kernel), kernel)[1](gradient)[0]
 
     def fast_kernel(image: Array, gradient: Array) -> Array:
-        return fast_cpu.depthwise_kernel_gradient(image, gradient, kernel.shape[:2])
+        gradient_of = onednn.depthwise_kernel_gradient if onednn.suits(image) else fast_cpu.depthwise_kernel_gradient
+        return gradient_of(image, gradient, kernel.shape[:2])
 
     # The gradient of the image is also a depthwise convolution, with the kernel flipped.
     to_image = _depthwise_value(gradient, kernel[::-1, ::-1])

@@ -67,6 +67,22 @@ def test_values_and_gradients_equal_torchs(case, one_device):
         np.testing.assert_allclose(our, their.numpy(), atol=1e-5 * their.abs().max(), rtol=0)
 
 
+@pytest.mark.parametrize("case", [(2, 9, 11, 3, 3), (1, 16, 12, 40, 7), (4, 14, 14, 16, 5), (2, 5, 5, 1, 1), (1, 3, 4, 24, 7)], ids=str)
+def test_depthwise_convolutions_equal_torchs(case, one_device):
+    b, h, w, c, size = case
+    random = np.random.default_rng(0)
+    image, kernel = random.standard_normal((b, h, w, c), np.float32), random.standard_normal((size, size, c), np.float32)
+    value, back = jax.vjp(ops.depthwise_convolve, jnp.asarray(image), jnp.asarray(kernel))
+    weights = random.standard_normal(value.shape, np.float32)
+    gradients = back(jnp.asarray(weights))
+    assert "aeseg_convolution" in program(ops.depthwise_convolve, image, kernel)
+    left, right = (torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in (image, kernel))
+    theirs = functional.conv2d(left.permute(0, 3, 1, 2), right.permute(2, 0, 1)[:, None], padding=size // 2, groups=c).permute(0, 2, 3, 1)
+    (theirs * torch.tensor(weights)).sum().backward()
+    for our, their in zip((value, *gradients), (theirs.detach(), left.grad, right.grad), strict=True):
+        np.testing.assert_allclose(our, their.numpy(), atol=1e-5 * their.abs().max(), rtol=0)
+
+
 def test_transposed_and_upsampling_convolutions_call_it_too(one_device):
     image, kernel = jnp.ones((1, 4, 4, 3)), jnp.ones((4, 4, 3, 2))
     text = program(jax.grad(lambda kernel: ops.transpose_convolve(image, kernel).sum()), kernel)

@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from aeseg.models import onednn
-
 from experiments.machine import provenance
 
 
