@@ -1,10 +1,15 @@
 """SegFormer's head: an MLP per cell, on all strides."""
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from aeseg.models import layers
+from aeseg.models.products import product
 from aeseg.spec import choose, spec
 from aeseg.types import Pyramid, chosen_strides
 
@@ -28,16 +33,32 @@ class SegFormerHead(nn.Module):
     def __call__(self, pyramid: Pyramid, *, train: bool) -> Pyramid:
         strides = chosen_strides(pyramid, self.strides, "SegFormerHead")
         h, w = pyramid[strides[0]].shape[1:3]
-        projected = []
-        for index, stride in enumerate(strides):
-            features = layers.Dense(self.width, dtype=self.dtype, name=f"project{index}")(pyramid[stride])
-            projected.append(layers.resize(features, h, w))
-        joined = jnp.concatenate(projected[::-1], axis=-1)  # coarse to fine, the order of published weights
-        joined = layers.Convolution(self.width, size=1, use_bias=False, dtype=self.dtype, name="join")(joined)
+        projected = [
+            layers.Dense(self.width, dtype=self.dtype, name=f"project{index}")(pyramid[stride]) for index, stride in enumerate(strides)
+        ]
+        joined = Join(self.width, self.dtype, name="join")(projected[::-1], h, w)  # coarse to fine, the order of published weights
         features = nn.relu(layers.normalise(joined, "batch", train=train, dtype=self.dtype, name="norm"))
         features = layers.dropout(self, features, self.dropout, train=train, whole=True)
         logits = layers.Convolution(self.classes, size=1, initialiser="lecun", dtype=self.dtype, name="logits")
         return {strides[0]: logits(features)}
+
+
+class Join(nn.Module):
+    """Resizes features to one size, concatenates their channels, and applies a 1x1 convolution without bias.
+
+    All three are linear, so the convolution comes first, level by level: coarse levels cost less, and nothing is concatenated.
+    """
+
+    features: int
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, levels: Sequence[Float[Array, "b _ _ _"]], height: int, width: int) -> Float[Array, "b {height} {width} d"]:
+        channels = [level.shape[-1] for level in levels]
+        kernel = self.param("kernel", layers.INITIALISERS["he"], (1, 1, sum(channels), self.features))
+        parts = jnp.split(kernel[0, 0].astype(self.dtype), np.cumsum(channels)[:-1])
+        joined = [layers.resize(product(level, part), height, width) for level, part in zip(levels, parts, strict=True)]
+        return sum(joined[1:], joined[0])
 
 
 def recipe(size: str = "small", classes: int = 2) -> ConfigDict:

@@ -1,6 +1,9 @@
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+import torch
+from torch.nn import functional
 
 from aeseg import tree
 from aeseg.models.encoders import mit
@@ -27,6 +30,17 @@ def test_with_its_encoder_it_has_the_published_number_of_parameters(size):
     for classes, count in zip((150, 11), TOTALS[size], strict=True):
         network = Network(build(mit.recipe(size)), build(segformer.recipe("b0" if size in ("b0", "b1") else "b2", classes)))
         assert tree.count(jax.eval_shape(lambda image, network=network: network.init(keys, image), image)["params"]) == count
+
+
+def test_the_join_is_a_convolution_of_the_resized_and_concatenated_levels():
+    random = np.random.default_rng(0)
+    levels = [jnp.asarray(random.standard_normal((2, side, side, 3 + side), np.float32)) for side in (2, 4, 8)]
+    join = segformer.Join(5)
+    variables = join.init(jax.random.key(0), levels, 8, 8)
+    resized = [functional.interpolate(torch.tensor(np.asarray(each)).permute(0, 3, 1, 2), (8, 8), mode="bilinear") for each in levels]
+    kernel = torch.tensor(np.asarray(variables["params"]["kernel"])).permute(3, 2, 0, 1)
+    theirs = functional.conv2d(torch.cat(resized, 1), kernel).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(join.apply(variables, levels, 8, 8), theirs, atol=1e-5)
 
 
 def test_it_reads_the_four_coarsest_strides_or_the_given_strides():
