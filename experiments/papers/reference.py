@@ -177,8 +177,8 @@ feature and a pixel, so what it learns at one position says nothing of the other
 
 The features that a segmenter starts from serve compression and generation, and not restoration (statement 9). The two gains are small,
 below the differences that were said to matter. With frozen encoders they are large: 2.1 dB and 0.29 bits per dimension over random
-features. In 400 steps, an encoder that is trained along learns most of what the pretrained one knows. In restoration, frozen features of the
-pretraining are no better than random ones: noise shows in neighbouring pixels, and the pretraining filled in squares of 8 pixels.
+features. In 400 steps, an encoder that is trained along learns most of what the pretrained one knows. In restoration, frozen features of
+the pretraining are no better than random ones: noise shows in neighbouring pixels, and the pretraining filled in squares of 8 pixels.
 
 The example was trained beside the same network in torch, with the same weights and batches of the sample (seed 0). The
 validation losses of the two are 0.74893 and 0.74893 at the start, 1.42659 and 1.42660 after one step, 0.68978 and 0.68977 after ten. Then
