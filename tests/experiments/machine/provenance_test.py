@@ -53,7 +53,7 @@ def test_device_and_versions():
 
 
 def test_a_row_of_a_table_names_onednn_which_its_commands_use():
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device, as in users' processes
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {"JAX_PLATFORMS": "cpu"}  # one device
     command = [sys.executable, "-m", "experiments.machine.provenance"]
     printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert set(json.loads(printed)["versions"]) == {"jax", "flax", onednn.PACKAGE}
