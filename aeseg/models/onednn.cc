@@ -278,12 +278,9 @@ class Head {
     score_ = std::make_unique<Multiply>(query, turned, weights);
     normalise_ = std::make_unique<Step>(softmax);
     weights_ = memory(weights);
+    attend_ = std::make_unique<Multiply>(weights, key, query);
+    if (!gradient) return;
     change_ = memory(weights);
-    if (!gradient) {
-      attend_ = std::make_unique<Multiply>(weights, key, query);
-      return;
-    }
-    to_query_ = std::make_unique<Multiply>(weights, key, query);
     to_key_ = std::make_unique<Multiply>(over_queries, query, key);
     through_softmax_ = std::make_unique<Step>(
         made(dnnl_softmax_backward_primitive_desc_create, engine(), kSoftmax, weights, weights, weights, 1, softmax, attributes()));
@@ -302,7 +299,7 @@ class Head {
     score_->run(stream_, scratch_, gradient, value, change);
     check(dnnl_memory_set_data_handle(change_, change));
     through_softmax_->run(stream_, scratch_, {{kResult, weights_}, {kResultGradient, change_}, {kImageGradient, change_}});
-    to_query_->run(stream_, scratch_, change, key, to_query);
+    attend_->run(stream_, scratch_, change, key, to_query);
     to_key_->run(stream_, scratch_, change, query, to_key);
   }
 
@@ -320,7 +317,7 @@ class Head {
   const int64_t queries_, keys_;
   Stream stream_ = made(dnnl_stream_create, engine(), unsigned{kInOrder});
   Space space_, scratch_;
-  std::unique_ptr<Multiply> score_, attend_, to_query_, to_key_;
+  std::unique_ptr<Multiply> score_, attend_, to_key_;
   std::unique_ptr<Step> normalise_, through_softmax_;
   Memory weights_, change_;
 };

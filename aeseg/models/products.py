@@ -124,22 +124,23 @@ _attend.defvjp(_attend_forward, _attend_backward)
 @jax.custom_vjp
 def _by_heads(query: Array, key: Array, value: Array, present: Array) -> Array:
     """Compute `attention` by one call of oneDNN, which keeps no weights in memory; its gradient computes them again."""
-    return lax.platform_dependent(query * query.shape[-1] ** -0.5, key, value, present, cpu=onednn.attention, default=_unscaled)
 
+    def fast(query: Array, key: Array, value: Array, present: Array) -> Array:
+        return onednn.attention(query * query.shape[-1] ** -0.5, key, value, present)
 
-def _unscaled(query: Array, key: Array, value: Array, present: Array) -> Array:
-    return _heads_first(query * query.shape[-1] ** 0.5, key, value, present)
+    return lax.platform_dependent(query, key, value, present, cpu=fast, default=_heads_first)
 
 
 def _by_heads_backward(saved: tuple[Array, ...], gradient: Array) -> tuple[Array, Array, Array, None]:
-    query, key, value, present = saved
-    scale = query.shape[-1] ** -0.5
+    def fast(query: Array, key: Array, value: Array, present: Array, gradient: Array) -> tuple[Array, Array, Array]:
+        scale = query.shape[-1] ** -0.5
+        to_query, to_key, to_value = onednn.attention_gradient(query * scale, key, value, present, gradient)
+        return to_query * scale, to_key, to_value
 
     def plain(query: Array, key: Array, value: Array, present: Array, gradient: Array) -> Any:
-        return jax.vjp(_unscaled, query, key, value, present)[1](gradient)[:3]
+        return jax.vjp(_heads_first, query, key, value, present)[1](gradient)[:3]
 
-    gradients = lax.platform_dependent(query * scale, key, value, present, gradient, cpu=onednn.attention_gradient, default=plain)
-    return gradients[0] * scale, gradients[1], gradients[2], None
+    return (*lax.platform_dependent(*saved, gradient, cpu=fast, default=plain), None)
 
 
 _by_heads.defvjp(lambda *parts: (_by_heads(*parts), parts), _by_heads_backward)

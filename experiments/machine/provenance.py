@@ -56,7 +56,7 @@ def _git(*arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    from . import process
+    from aeseg.models import onednn
 
-    process.start()  # the provenance of a command, which uses oneDNN where it can
+    onednn.enable()  # as the commands do whose provenance it is
     print(json.dumps(provenance()))

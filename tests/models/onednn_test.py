@@ -140,7 +140,7 @@ def test_attention_and_its_gradients_equal_jaxs(case, one_device):
     (our, our_back), (their, their_back) = (jax.vjp(form, query, key, value) for form in (ours, jaxs))
     weights = jnp.asarray(random.standard_normal(our.shape, np.float32))
     for one, other in zip((our, *our_back(weights)), (their, *their_back(weights)), strict=True):
-        np.testing.assert_allclose(one, other, atol=5e-6, rtol=0)
+        np.testing.assert_allclose(one, other, atol=2e-6, rtol=0)
 
 
 def test_attention_is_the_same_number_in_every_call(one_device):
