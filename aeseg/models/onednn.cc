@@ -248,10 +248,21 @@ class Product : public Job {
 
 std::mutex one_call;
 
-// Run the job of these sizes.
-ffi::Error run(Task task, const Sizes &sizes, float *left, float *right, float *result) {
+// Do the work of a call, one call at a time; return what it throws as an error of XLA.
+template <typename Work>
+ffi::Error in_turn(const Work &work) {
   try {
     std::lock_guard<std::mutex> alone(one_call);
+    work();
+  } catch (const std::exception &exception) {
+    return ffi::Error::Internal(std::string("A call of oneDNN failed: ") + exception.what());
+  }
+  return ffi::Error::Success();
+}
+
+// Run the job of these sizes.
+ffi::Error run(Task task, const Sizes &sizes, float *left, float *right, float *result) {
+  return in_turn([&] {
     static Stream stream = made(dnnl_stream_create, engine(), unsigned{kInOrder});
     static Space space;
     static std::map<std::pair<Task, Sizes>, std::unique_ptr<Job>> jobs;
@@ -259,10 +270,7 @@ ffi::Error run(Task task, const Sizes &sizes, float *left, float *right, float *
     if (!job) job = task == kProduct ? std::unique_ptr<Job>(new Product(sizes)) : std::unique_ptr<Job>(new Convolution(task, sizes));
     job->run(stream, space, left, right, result);
     check(dnnl_stream_wait(stream));
-  } catch (const std::exception &exception) {
-    return ffi::Error::Internal(std::string("A call of oneDNN failed: ") + exception.what());
-  }
-  return ffi::Error::Success();
+  });
 }
 
 // Attention of one image and head at a time, softmax(query key^T) value, or its gradient; one thread uses it at a time.
@@ -409,19 +417,15 @@ ffi::Error share(Floats &query, Floats &key, Integers &present, bool gradient,
                  const std::function<void(Head &, int64_t query, int64_t key, int64_t present)> &work) {
   auto n = query.dimensions();
   const int64_t b = n[0], q = n[1], k = key.dimensions()[1], h = n[2], c = n[3];
-  try {
+  return in_turn([&] {
     static std::map<std::pair<bool, Sizes>, std::unique_ptr<Heads>> all;
-    std::lock_guard<std::mutex> alone(one_call);
     std::unique_ptr<Heads> &heads = all[{gradient, {q, k, h, c}}];
     if (!heads) heads = std::make_unique<Heads>(Sizes{q, k, h, c}, gradient);
     heads->share(b * h, [&](Head &head, int64_t number) {
       const int64_t image = number / h, channel = number % h * c;
       work(head, image * q * h * c + channel, image * k * h * c + channel, present.typed_data()[image]);
     });
-  } catch (const std::exception &exception) {
-    return ffi::Error::Internal(std::string("A call of oneDNN failed: ") + exception.what());
-  }
-  return ffi::Error::Success();
+  });
 }
 
 ffi::Error attend(Floats query, Floats key, Floats value, Integers present, ffi::Result<Floats> result) {

@@ -1,9 +1,6 @@
 """experiments/study/primary.py: what was named before the first score is tested, corrected and told from the rest."""
 
-import ast
-import inspect
 import re
-import subprocess
 import types
 
 import pytest
@@ -12,8 +9,8 @@ from scipy import stats
 from aeseg import spec
 from experiments import papers
 from experiments.papers import Row
-from experiments.recorded import measurements
 from experiments.study import primary
+from tests.experiments.study import registrations
 
 ROWS = tuple(
     Row(f"{name}, {labels}", "segment", "segment", compare="" if name == "scratch" else f"scratch, {labels}")
@@ -94,19 +91,4 @@ def test_primary_contrasts_are_rows_of_the_table_and_their_registration_is_writt
 
 @pytest.mark.parametrize("table", registering())
 def test_the_registration_is_what_its_commit_said_before_any_score(table):
-    """Needs the repository's history; without the commit (an archive, a shallow clone) only the text of today can be read."""
-    module = spec.module(papers.__name__, table)
-    commit = module.REGISTERED
-    if not commit or subprocess.run(["git", "cat-file", "-e", f"{commit}^{{commit}}"], capture_output=True, check=False).returncode:
-        return
-    then = subprocess.run(["git", "show", f"{commit}:experiments/papers/{table}.py"], capture_output=True, text=True, check=True).stdout
-    assert registered(ast.get_docstring(ast.parse(then))) == registered(inspect.getdoc(module))
-    for line in measurements.lines(table):
-        trained = line["commit"].partition("+")[0]
-        before = subprocess.run(["git", "merge-base", "--is-ancestor", commit, trained], capture_output=True, check=False)
-        assert before.returncode == 0, f"{line['row']}, seed {line['seed']} was trained by {trained}, which does not contain {commit}"
-
-
-def registered(docstring):
-    """The paragraph that registers a study."""
-    return docstring[docstring.index(primary.MARK) :].partition("\n\n")[0].strip()
+    registrations.check(table, spec.module(papers.__name__, table).REGISTERED, primary.MARK)

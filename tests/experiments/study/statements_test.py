@@ -1,10 +1,7 @@
 """experiments/study/statements.py: each statement of a text has a line, a verdict from recorded rows, and a command."""
 
-import ast
 import fnmatch
-import inspect
 import os
-import subprocess
 
 import pytest
 
@@ -15,6 +12,7 @@ from experiments.recorded import descriptions, measurements
 from experiments.study import statements
 from experiments.study.claims import FAILS, HOLDS, UNMEASURED
 from experiments.texts import reference as text
+from tests.experiments.study import registrations
 
 ROWS = {"reference": papers.at_scale(reference, "cpu").ROWS, "scenes": scenes.ROWS}
 
@@ -115,25 +113,11 @@ def test_the_nine_statements_are_tested_by_their_primary_comparisons():
 
 
 def test_a_statement_that_was_named_later_stands_in_its_commit_as_it_stands_now_before_every_score_of_its_rows():
-    """Without the commit (an archive, a shallow clone) only the text of today can be read."""
     later = {f"Statement {index} ": claim for index, claim in enumerate(text.CLAIMS, start=1) if claim.registered}
     assert list(later) == ["Statement 9 "]
     for start, claim in later.items():
         assert f"were named in commit {claim.registered}" in statements.opening("reference")[1]
-        if subprocess.run(["git", "cat-file", "-e", f"{claim.registered}^{{commit}}"], capture_output=True, check=False).returncode:
-            return
-        path = f"{claim.registered}:experiments/papers/reference.py"
-        then = subprocess.run(["git", "show", path], capture_output=True, text=True, check=True).stdout
-        assert _paragraph(ast.get_docstring(ast.parse(then)), start) == _paragraph(inspect.getdoc(reference), start)
-        for line in measurements.lines("reference"):
-            if fnmatch.fnmatchcase(line["row"], claim.rows):
-                trained = line["commit"].partition("+")[0]
-                command = ["git", "merge-base", "--is-ancestor", claim.registered, trained]
-                assert subprocess.run(command, capture_output=True, check=False).returncode == 0, line["row"]
-
-
-def _paragraph(docstring, start):
-    return docstring[docstring.index(start) :].partition("\n\n")[0]
+        registrations.check("reference", claim.registered, start, claim.rows)
 
 
 def test_the_results_page_says_what_follows_from_the_recorded_rows():
