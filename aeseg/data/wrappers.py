@@ -2,9 +2,10 @@
 
 import functools
 import threading
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 from jaxtyping import Int64
@@ -79,13 +80,16 @@ class Subset(_Wrapper):
 class Cached(_Wrapper):
     """Keep decoded records in memory, up to `gib` GiB; other records are read again each time.
 
-    Threads may share a cache; each worker process fills its own.  Arrays are read-only, because they are returned again.
+    Planes [h w], such as labels, are kept compressed, without loss, if that halves them.  Threads may share a cache; each worker process
+    fills its own.  Arrays are read-only, because they are returned again.
     """
 
     source: Source
     gib: float
     _records: dict[int, Record] = field(default_factory=dict, init=False, repr=False, compare=False)
     _held: list[int] = field(default_factory=lambda: [0], init=False, repr=False, compare=False)
+    _plain: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    """Entries that compression did not halve in some record: they are not compressed again."""
     _lock: Any = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -94,18 +98,35 @@ class Cached(_Wrapper):
 
     def __getitem__(self, index: SupportsIndex) -> Record:
         index = index.__index__()
-        record = self._records.get(index)
-        if record is not None:
-            return dict(record)
+        held = self._records.get(index)
+        if held is not None:
+            return {key: value.array() if isinstance(value, _Compressed) else value for key, value in held.items()}
         record = self.source[index]
-        with self._lock:
-            if index not in self._records and self._held[0] + _bytes(record) <= self.gib * 2**30:
-                for value in record.values():
-                    if isinstance(value, np.ndarray):
-                        value.setflags(write=False)
-                self._records[index] = record
-                self._held[0] += _bytes(record)
+        if self._room(_bytes({key: value for key, value in record.items() if not self._compressible(key, value)})):
+            compact = {key: self._compact(key, value) for key, value in record.items()}
+            with self._lock:
+                if index not in self._records and self._room(_bytes(compact)):
+                    for value in record.values():
+                        if isinstance(value, np.ndarray):
+                            value.setflags(write=False)
+                    self._records[index] = compact
+                    self._held[0] += _bytes(compact)
         return dict(record)
+
+    def _room(self, more: int) -> bool:
+        return self._held[0] + more <= self.gib * 2**30
+
+    def _compressible(self, key: str, value: Any) -> bool:
+        return isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "biuf" and key not in self._plain
+
+    def _compact(self, key: str, value: Any) -> Any:
+        if not self._compressible(key, value):
+            return value
+        compressed = _Compressed(zlib.compress(value.tobytes(), 1), value.dtype, value.shape)
+        if 2 * compressed.nbytes > value.nbytes:
+            self._plain.add(key)
+            return value
+        return compressed
 
     @property
     def held(self) -> int:
@@ -115,7 +136,8 @@ class Cached(_Wrapper):
     @functools.cached_property
     def text(self) -> str:
         """Estimate the final size from the first record: `RAM cache: 367 of 367 records, 0.21 of at most 2.00 GiB`."""
-        each = _bytes(self[0])
+        first = self[0]
+        each = _bytes(self._records.get(0, first))
         records = min(len(self), int(self.gib * 2**30) // each)
         return f"RAM cache: {records} of {len(self)} records, {records * each / 2**30:.2f} of at most {self.gib:.2f} GiB"
 
@@ -182,5 +204,19 @@ class Readable(Selected):
         return self._reasons
 
 
+class _Compressed(NamedTuple):
+    data: bytes
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.data)
+
+    def array(self) -> np.ndarray:
+        """Return the array, read-only."""
+        return np.frombuffer(zlib.decompress(self.data), self.dtype).reshape(self.shape)
+
+
 def _bytes(record: Record) -> int:
-    return sum(value.nbytes for value in record.values() if isinstance(value, np.ndarray))
+    return sum(value.nbytes for value in record.values() if isinstance(value, np.ndarray | _Compressed))

@@ -119,6 +119,7 @@ def train(
                     keep = [] if (measure or save) else unread[-1:]
                     report(unread[: len(unread) - len(keep)], state)
                     unread = keep
+                    memory.trim()
                 if measure:
                     with signals.reacting(raises=alone, limit=slow):
                         numbers = _evaluated(run, state, log, evaluate)

@@ -1,5 +1,6 @@
 import pickle
 import threading
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,8 @@ from aeseg.data.sources.scenes import Scenes
 from aeseg.data.wrappers import Cached, Readable, Subset, Tolerant
 from aeseg.types import Class, UserError
 
+EACH = 64 * 3 + len(zlib.compress(bytes(64), 1))
+"""Bytes of a cached record of `Listed` with 64 equal labels."""
 CLASSES = (Class("a", (0, 0, 0)), Class("b", (1, 1, 1)), Class("c", (2, 2, 2)))
 
 
@@ -66,29 +69,53 @@ def test_the_cache_reads_each_record_once_and_returns_the_same_record():
 
 
 def test_the_cache_stops_at_its_bound():
-    source = Listed([[0] * 64] * 10)  # 64 * 4 bytes each
-    cached = Cached(source, 3.5 * 256 / 2**30)
+    source = Listed([[0] * 64] * 10)
+    cached = Cached(source, 3.5 * EACH / 2**30)
     for _ in range(3):
         places(cached)
-    assert cached.held == 3 * 256
+    assert cached.held == 3 * EACH
     assert len(source.reads) == 3 + 3 * 7
 
 
 def test_the_cache_estimates_its_size():
-    assert Cached(Scenes(records=1000), 2.0).text == "RAM cache: 1000 of 1000 records, 0.03 of at most 2.00 GiB"
-    assert Cached(Scenes(records=1000), 0.01).text == "RAM cache: 327 of 1000 records, 0.01 of at most 0.01 GiB"
+    assert Cached(Scenes(records=1000), 2.0).text == "RAM cache: 1000 of 1000 records, 0.01 of at most 2.00 GiB"
+    assert Cached(Scenes(records=1000), 0.01).text == "RAM cache: 796 of 1000 records, 0.01 of at most 0.01 GiB"
 
 
 def test_a_cached_record_is_read_only():
-    cached = Cached(Listed([[0, 1]]), 1.0)
+    cached = Cached(Listed([[0] * 100]), 1.0)
     cached[0]["name"] = "another"
-    assert cached[0]["name"] == "set/0.png"
-    with pytest.raises(ValueError, match="read-only"):
-        cached[0]["label"][0, 0] = 3
+    for key, entry in cached[0].items():
+        if key == "name":
+            assert entry == "set/0.png"
+        else:
+            with pytest.raises(ValueError, match="read-only"):
+                entry[0, 0] = 3
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int32, np.float32, np.dtype(">u2")])
+def test_the_cache_compresses_planes_without_loss(dtype):
+    planes = np.random.default_rng(0).integers(0, 2, (5, 6, 7)).astype(dtype).repeat(8, 1).repeat(8, 2)
+    cached = Cached([{"label": plane[::-1], "image": plane[..., None]} for plane in planes], 1.0)
+    for _ in range(2):
+        for plane, record in zip(planes, map(cached.__getitem__, range(5)), strict=True):
+            np.testing.assert_array_equal(record["label"], plane[::-1])
+            assert record["label"].dtype == plane.dtype
+    assert planes.nbytes < cached.held < 1.5 * planes.nbytes
+
+
+def test_the_cache_leaves_planes_that_compression_does_not_halve():
+    noise = np.random.default_rng(0).random((3, 20, 20))
+    planes = [{"depth": noise[0], "names": np.array([["a"]], object)}, {"depth": noise[1]}, {"depth": np.zeros((20, 20))}]
+    cached = Cached(planes, 1.0)
+    for _ in range(2):
+        assert all(cached[i]["depth"] is planes[i]["depth"] for i in range(3))
+        assert cached[0]["names"][0, 0] == "a"
+    assert cached.held == noise.nbytes + planes[0]["names"].nbytes
 
 
 def test_threads_may_share_a_cache():
-    cached = Cached(Listed([[0] * 64] * 50), 20 * 256 / 2**30)
+    cached = Cached(Listed([[0] * 64] * 50), 20 * EACH / 2**30)
     wrong = []
 
     def read():
@@ -100,7 +127,7 @@ def test_threads_may_share_a_cache():
     for thread in threads:
         thread.join()
     assert wrong == []
-    assert cached.held == 20 * 256
+    assert cached.held == 20 * EACH
 
 
 def test_a_cache_travels_to_a_worker_empty():

@@ -23,6 +23,30 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+HOLES = """
+from aeseg.training import memory
+def resident():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS:")) * 1024
+memory.share_heap()
+memory.keep_freed()
+blocks = [b"x" * 2**20 for _ in range(64)]
+kept = blocks[1::2]
+before = resident()
+del blocks
+held = resident()
+memory.trim()
+print(before - held, before - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps freed memory")
+def test_trimming_returns_freed_memory_between_blocks_in_use():
+    answer = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True).stdout
+    kept, trimmed = map(int, answer.split())
+    assert kept < 2**20
+    assert trimmed > 30 * 2**20
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives each large buffer back to the system")
 def test_freed_memory_is_reused_without_new_pages():
     faults = {
