@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from aeseg.models.norms import dropout, layer_norm, normalise, standardise, unstandardise
+from aeseg.models.norms import LayerNorm, dropout, layer_norm, normalise, standardise, unstandardise
 from aeseg.models.ops import (
     Padding,
     convolve,
@@ -38,6 +38,7 @@ __all__ = [
     "Dense",
     "DepthwiseConvolution",
     "DilatedConvolution",
+    "LayerNorm",
     "TransposedConvolution",
     "UpConvolution",
     "UpsampledConvolution",

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from aeseg import keys
+from aeseg.models import onednn
 from aeseg.models.sparse import visible_at
 from aeseg.types import UserError
 
@@ -108,9 +109,62 @@ def _row(vector: Array, like: Array) -> Array:
 batch_normalised.defvjp(_batch_normalised_forward, _batch_normalised_backward)
 
 
+class LayerNorm(nn.LayerNorm):
+    """Linen's layer norm over the last axis, with float32 statistics and the variance of differences from the mean (or by oneDNN)."""
+
+    use_fast_variance: bool = False
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... d"], *, mask: Bool[Array, "... d"] | None = None) -> Float[Array, "... d"]:
+        if mask is not None or self.is_initializing() or self.dtype != "float32" or not onednn.suits(x):
+            return super().__call__(x, mask=mask)
+        scale, bias = (self.param(name, nn.initializers.zeros_init(), x.shape[-1:]) for name in ("scale", "bias"))
+        return layer_normalised(x, scale, bias, self.epsilon)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def layer_normalised(
+    features: Float[Array, "... d"], scale: Float[Array, "d"], bias: Float[Array, "d"], epsilon: float
+) -> Float[Array, "... d"]:
+    """Normalise each row to mean 0 and variance 1, times `scale`, plus `bias` (Ba et al. 2016, equation 3), by one call of oneDNN."""
+    return _layer_normalised_forward(features, scale, bias, epsilon)[0]
+
+
+def _layer_normalised_forward(features: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, tuple[Array, ...]]:
+    def fast(features: Array, scale: Array, bias: Array) -> tuple[Array, Array, Array]:
+        return onednn.layer_norm(features, scale, bias, epsilon)
+
+    def plain(features: Array, scale: Array, bias: Array) -> tuple[Array, Array, Array]:
+        normalised = _plain_layer_norm(features, scale, bias, epsilon)
+        return normalised, jnp.mean(features, -1).reshape(-1), jnp.var(features, -1).reshape(-1)
+
+    normalised, mean, variance = jax.lax.platform_dependent(features, scale, bias, cpu=fast, default=plain)
+    return normalised, (features, scale, mean, variance)
+
+
+def _layer_normalised_backward(epsilon: float, saved: tuple[Array, ...], gradient: Array) -> Any:
+    def fast(features: Array, scale: Array, mean: Array, variance: Array, gradient: Array) -> tuple[Array, Array, Array]:
+        return onednn.layer_norm_gradient(features, scale, mean, variance, gradient, epsilon)
+
+    def plain(features: Array, scale: Array, mean: Array, variance: Array, gradient: Array) -> Any:
+        back = jax.vjp(functools.partial(_plain_layer_norm, epsilon=epsilon), features, scale, jnp.zeros_like(scale))[1]
+        return back(gradient)
+
+    return jax.lax.platform_dependent(*saved, gradient, cpu=fast, default=plain)
+
+
+def _plain_layer_norm(features: Array, scale: Array, bias: Array, epsilon: float) -> Array:
+    centred = features - jnp.mean(features, -1, keepdims=True)
+    inverse = jax.lax.rsqrt(jnp.var(features, -1, keepdims=True) + epsilon)
+    return centred * inverse * _row(scale, features) + _row(bias, features)
+
+
+layer_normalised.defvjp(_layer_normalised_forward, _layer_normalised_backward)
+
+
 def layer_norm(features: Float[Array, "b h w d"], dtype: str, name: str) -> Float[Array, "b h w d"]:
     """Apply layer norm to each position (Ba et al. 2016), with epsilon 1e-6.  Call inside a module."""
-    return nn.LayerNorm(epsilon=1e-6, use_fast_variance=False, dtype=dtype, name=name)(features)
+    return LayerNorm(epsilon=1e-6, dtype=dtype, name=name)(features)
 
 
 def dropout(

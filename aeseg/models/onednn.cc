@@ -1,5 +1,5 @@
-// Convolutions, matrix products and attention of float32 by oneDNN, as functions that XLA calls (aeseg/models/onednn.py builds and
-// registers them).
+// Convolutions, matrix products, attention, layer norm and GELU of float32 by oneDNN, as functions that XLA calls (aeseg/models/onednn.py
+// builds and registers them).
 //
 // Images are [b h w c], kernels [y x c d], or [y x c] of a depthwise convolution.  oneDNN chooses its own layout for kernels, so each call
 // first copies its kernel into that layout, or copies the gradient of a kernel out of it.  Attention shares its images and heads out to the
@@ -16,6 +16,8 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "xla/ffi/api/ffi.h"
@@ -60,6 +62,15 @@ int dnnl_softmax_forward_primitive_desc_create(Description *, Engine, int kind, 
                                                Attributes);
 int dnnl_softmax_backward_primitive_desc_create(Description *, Engine, int algorithm, Layout of_scores, Layout of_weights, Layout weights,
                                                 int axis, Description forward, Attributes);
+int dnnl_eltwise_forward_primitive_desc_create(Description *, Engine, int kind, int algorithm, Layout values, Layout result, float alpha,
+                                               float beta, Attributes);
+int dnnl_eltwise_backward_primitive_desc_create(Description *, Engine, int algorithm, Layout of_values, Layout of_result, Layout values,
+                                                float alpha, float beta, Description forward, Attributes);
+int dnnl_layer_normalization_forward_primitive_desc_create(Description *, Engine, int kind, Layout values, Layout result, Layout statistics,
+                                                           float epsilon, unsigned flags, Attributes);
+int dnnl_layer_normalization_backward_primitive_desc_create(Description *, Engine, int kind, Layout of_values, Layout of_result,
+                                                            Layout values, Layout statistics, float epsilon, unsigned flags,
+                                                            Description forward, Attributes);
 int dnnl_reorder_primitive_desc_create(Description *, Layout from, Engine, Layout to, Engine, Attributes);
 Layout dnnl_primitive_desc_query_md(Description, int what, int index);
 int dnnl_primitive_create(Primitive *, Description);
@@ -69,9 +80,11 @@ int omp_get_max_threads();
 void omp_set_num_threads(int);
 void GOMP_parallel(void (*function)(void *), void *data, unsigned threads, unsigned flags);
 }
-constexpr int kCpu = 1, kInOrder = 1, kFloat = 3, kAnyLayout = 1, kGivenScratch = 1, kTraining = 64, kDirect = 1, kSoftmax = 0x30000;
+constexpr int kCpu = 1, kInOrder = 1, kFloat = 3, kAnyLayout = 1, kGivenScratch = 1, kTraining = 64, kBackward = 128;
+constexpr int kDirect = 1, kSoftmax = 0x30000, kExactGelu = 0x31, kScaleAndShift = 2 | 4;
 constexpr int kLayoutOfKernel = 131, kLayoutOfKernelGradient = 132, kLayoutOfScratch = 136;
-constexpr int kLeft = 1, kResult = 17, kRight = 33, kScratch = 80, kImageGradient = 129, kResultGradient = 145, kKernelGradient = 161;
+constexpr int kLeft = 1, kResult = 17, kRight = 33, kMean = 49, kVariance = 50, kScale = 51, kShift = 52, kScratch = 80;
+constexpr int kImageGradient = 129, kResultGradient = 145, kKernelGradient = 161, kScaleGradient = 255, kShiftGradient = 256;
 
 namespace {
 
@@ -165,12 +178,13 @@ class Multiply {
   Memory left_, right_, result_;
 };
 
-enum Task { kForward, kToImage, kToKernel, kProduct };
+enum Task { kForward, kToImage, kToKernel, kProduct, kNorm, kOfNorm, kGelu, kOfGelu };
 
 // What a function of XLA runs; made once for its sizes, and kept.
 struct Job {
   virtual ~Job() = default;
-  virtual void run(Stream stream, Space &space, float *left, float *right, float *result) = 0;
+  // `arrays` are the arguments and then the results of the function.
+  virtual void run(Stream stream, Space &space, float *const *arrays) = 0;
 };
 
 // A convolution, or the gradient of its image or kernel.
@@ -207,8 +221,10 @@ class Convolution : public Job {
     result_ = memory(result);
   }
 
-  void run(Stream stream, Space &space, float *image, float *kernel, float *result) override {
+  void run(Stream stream, Space &space, float *const *arrays) override {
     static Space kernels;
+    float *image = arrays[task_ == kToImage ? 2 : 0], *kernel = arrays[task_ == kToImage ? 0 : task_ == kToKernel ? 2 : 1];
+    float *result = arrays[task_ == kForward ? 2 : 1];
     check(dnnl_memory_set_data_handle(image_, image));
     check(dnnl_memory_set_data_handle(result_, result));
     check(dnnl_memory_set_data_handle(plain_, kernel));
@@ -238,13 +254,82 @@ class Product : public Job {
     multiply_ = std::make_unique<Multiply>(left, right, layout({b, m, n}, {m * n, n, 1}));
   }
 
-  void run(Stream stream, Space &space, float *left, float *right, float *result) override {
-    multiply_->run(stream, space, left, right, result);
+  void run(Stream stream, Space &space, float *const *arrays) override {
+    multiply_->run(stream, space, arrays[0], arrays[1], arrays[2]);
   }
 
  private:
   std::unique_ptr<Multiply> multiply_;
 };
+
+// One primitive, each of whose arguments is a whole array.
+class Whole : public Job {
+ public:
+  void run(Stream stream, Space &space, float *const *arrays) override {
+    for (size_t number = 0; number < arguments_.size(); ++number)
+      check(dnnl_memory_set_data_handle(arguments_[number].memory, arrays[number]));
+    step_->run(stream, space, arguments_);
+  }
+
+ protected:
+  std::unique_ptr<Step> step_;
+  std::vector<Argument> arguments_;
+};
+
+// Layer norm over the columns of a matrix, or its gradient.
+class Norm : public Whole {
+ public:
+  // sizes: rows, columns.
+  Norm(Task task, const Sizes &n, float epsilon) {
+    Layout matrix = layout(n, {n[1], 1}), of_rows = layout({n[0]}, {1}), of_columns = layout({n[1]}, {1});
+    Description forward = made(dnnl_layer_normalization_forward_primitive_desc_create, engine(), kTraining, matrix, matrix, of_rows,
+                               epsilon, unsigned{kScaleAndShift}, attributes());
+    if (task == kNorm) {
+      step_ = std::make_unique<Step>(forward);
+      arguments_ = {{kLeft, memory(matrix)},   {kScale, memory(of_columns)}, {kShift, memory(of_columns)},
+                    {kResult, memory(matrix)}, {kMean, memory(of_rows)},     {kVariance, memory(of_rows)}};
+      return;
+    }
+    step_ = std::make_unique<Step>(made(dnnl_layer_normalization_backward_primitive_desc_create, engine(), kBackward, matrix, matrix,
+                                        matrix, of_rows, epsilon, unsigned{kScaleAndShift}, forward, attributes()));
+    arguments_ = {{kLeft, memory(matrix)},  {kScale, memory(of_columns)}, {kShift, memory(of_columns)},
+                  {kMean, memory(of_rows)}, {kVariance, memory(of_rows)}, {kResultGradient, memory(matrix)},
+                  {kImageGradient, memory(matrix)}, {kScaleGradient, memory(of_columns)}, {kShiftGradient, memory(of_columns)}};
+  }
+};
+
+// Exact GELU of a vector, or its gradient.
+class Gelu : public Whole {
+ public:
+  Gelu(Task task, const Sizes &n) {
+    Layout vector = layout(n, {1});
+    Description forward =
+        made(dnnl_eltwise_forward_primitive_desc_create, engine(), kTraining, kExactGelu, vector, vector, 0.f, 0.f, attributes());
+    if (task == kGelu) {
+      step_ = std::make_unique<Step>(forward);
+      arguments_ = {{kLeft, memory(vector)}, {kResult, memory(vector)}};
+      return;
+    }
+    step_ = std::make_unique<Step>(made(dnnl_eltwise_backward_primitive_desc_create, engine(), kExactGelu, vector, vector, vector, 0.f, 0.f,
+                                        forward, attributes()));
+    arguments_ = {{kLeft, memory(vector)}, {kResultGradient, memory(vector)}, {kImageGradient, memory(vector)}};
+  }
+};
+
+std::unique_ptr<Job> job_of(Task task, const Sizes &sizes, float epsilon) {
+  switch (task) {
+    case kProduct:
+      return std::make_unique<Product>(sizes);
+    case kNorm:
+    case kOfNorm:
+      return std::make_unique<Norm>(task, sizes, epsilon);
+    case kGelu:
+    case kOfGelu:
+      return std::make_unique<Gelu>(task, sizes);
+    default:
+      return std::make_unique<Convolution>(task, sizes);
+  }
+}
 
 std::mutex one_call;
 
@@ -260,15 +345,15 @@ ffi::Error in_turn(const Work &work) {
   return ffi::Error::Success();
 }
 
-// Run the job of these sizes.
-ffi::Error run(Task task, const Sizes &sizes, float *left, float *right, float *result) {
+// Run the job of these sizes on the arguments and results of a call.
+ffi::Error run(Task task, const Sizes &sizes, const std::vector<float *> &arrays, float epsilon = 0) {
   return in_turn([&] {
     static Stream stream = made(dnnl_stream_create, engine(), unsigned{kInOrder});
     static Space space;
-    static std::map<std::pair<Task, Sizes>, std::unique_ptr<Job>> jobs;
-    std::unique_ptr<Job> &job = jobs[{task, sizes}];
-    if (!job) job = task == kProduct ? std::unique_ptr<Job>(new Product(sizes)) : std::unique_ptr<Job>(new Convolution(task, sizes));
-    job->run(stream, space, left, right, result);
+    static std::map<std::tuple<Task, Sizes, float>, std::unique_ptr<Job>> jobs;
+    std::unique_ptr<Job> &job = jobs[{task, sizes, epsilon}];
+    if (!job) job = job_of(task, sizes, epsilon);
+    job->run(stream, space, arrays.data());
     check(dnnl_stream_wait(stream));
   });
 }
@@ -382,32 +467,64 @@ class Heads {
 
 using Floats = ffi::Buffer<ffi::F32>;
 
-ffi::Error convolve(Task task, Floats &image, Floats &kernel, Floats &result, int64_t stride, int64_t top, int64_t bottom, int64_t left,
-                    int64_t right) {
+template <typename... B>
+std::vector<float *> data(B &...buffers) {
+  return {buffers.typed_data()...};
+}
+
+// The sizes of `Convolution`.
+Sizes sizes_of(const Floats &image, const Floats &kernel, const Floats &result, const Sizes &stride_and_padding) {
   auto n = image.dimensions(), k = kernel.dimensions(), r = result.dimensions();
-  const Sizes sizes = {n[0], n[1], n[2], n[3], k[0], k[1], r[3], r[1], r[2], stride, top, bottom, left, right, k.size() == 3};
-  return run(task, sizes, image.typed_data(), kernel.typed_data(), result.typed_data());
+  Sizes sizes = {n[0], n[1], n[2], n[3], k[0], k[1], r[3], r[1], r[2]};
+  sizes.insert(sizes.end(), stride_and_padding.begin(), stride_and_padding.end());
+  sizes.push_back(k.size() == 3);
+  return sizes;
 }
 
 ffi::Error forward(Floats image, Floats kernel, ffi::Result<Floats> result, int64_t stride, int64_t top, int64_t bottom,
                    int64_t left, int64_t right) {
-  return convolve(kForward, image, kernel, *result, stride, top, bottom, left, right);
+  return run(kForward, sizes_of(image, kernel, *result, {stride, top, bottom, left, right}), data(image, kernel, *result));
 }
 
 ffi::Error to_image(Floats kernel, Floats gradient, ffi::Result<Floats> image, int64_t stride, int64_t top,
                     int64_t bottom, int64_t left, int64_t right) {
-  return convolve(kToImage, *image, kernel, gradient, stride, top, bottom, left, right);
+  return run(kToImage, sizes_of(*image, kernel, gradient, {stride, top, bottom, left, right}), data(kernel, gradient, *image));
 }
 
 ffi::Error to_kernel(Floats image, Floats gradient, ffi::Result<Floats> kernel, int64_t stride, int64_t top,
                      int64_t bottom, int64_t left, int64_t right) {
-  return convolve(kToKernel, image, *kernel, gradient, stride, top, bottom, left, right);
+  return run(kToKernel, sizes_of(image, *kernel, gradient, {stride, top, bottom, left, right}), data(image, gradient, *kernel));
 }
 
 ffi::Error product(Floats left, Floats right, ffi::Result<Floats> result, int64_t swap_left, int64_t swap_right) {
   auto of_left = left.dimensions(), of_result = result->dimensions();
   const Sizes sizes = {of_result[0], of_result[1], of_left[swap_left ? 1 : 2], of_result[2], swap_left, swap_right};
-  return run(kProduct, sizes, left.typed_data(), right.typed_data(), result->typed_data());
+  return run(kProduct, sizes, data(left, right, *result));
+}
+
+// Rows and columns of an array [... d].
+Sizes matrix(const Floats &values) {
+  const int64_t columns = values.dimensions().back();
+  return {static_cast<int64_t>(values.element_count()) / columns, columns};
+}
+
+ffi::Error norm(Floats values, Floats scale, Floats shift, ffi::Result<Floats> result, ffi::Result<Floats> mean,
+                ffi::Result<Floats> variance, float epsilon) {
+  return run(kNorm, matrix(values), data(values, scale, shift, *result, *mean, *variance), epsilon);
+}
+
+ffi::Error of_norm(Floats values, Floats scale, Floats mean, Floats variance, Floats gradient, ffi::Result<Floats> to_values,
+                   ffi::Result<Floats> to_scale, ffi::Result<Floats> to_shift, float epsilon) {
+  Floats &shift = scale;  // oneDNN asks for the shift, and does not read it
+  return run(kOfNorm, matrix(values), data(values, scale, shift, mean, variance, gradient, *to_values, *to_scale, *to_shift), epsilon);
+}
+
+ffi::Error gelu(Floats values, ffi::Result<Floats> result) {
+  return run(kGelu, {static_cast<int64_t>(values.element_count())}, data(values, *result));
+}
+
+ffi::Error of_gelu(Floats values, Floats gradient, ffi::Result<Floats> to_values) {
+  return run(kOfGelu, {static_cast<int64_t>(values.element_count())}, data(values, gradient, *to_values));
 }
 
 using Integers = ffi::Buffer<ffi::S32>;
@@ -478,3 +595,25 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_attention_gradient, differentiate,
                                   .Ret<Floats>()
                                   .Ret<Floats>()
                                   .Ret<Floats>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_norm, norm,
+                              ffi::Ffi::Bind()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Ret<Floats>()
+                                  .Ret<Floats>()
+                                  .Ret<Floats>()
+                                  .Attr<float>("epsilon"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_norm_gradient, of_norm,
+                              ffi::Ffi::Bind()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Ret<Floats>()
+                                  .Ret<Floats>()
+                                  .Ret<Floats>()
+                                  .Attr<float>("epsilon"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_gelu, gelu, ffi::Ffi::Bind().Arg<Floats>().Ret<Floats>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_gelu_gradient, of_gelu, ffi::Ffi::Bind().Arg<Floats>().Arg<Floats>().Ret<Floats>());

@@ -1,8 +1,9 @@
-"""Convolutions, matrix products and attention by oneDNN, a library of CPU kernels: an extra for `ops` and `products`, equal up to rounding.
+"""Convolutions, products, attention, layer norm and GELU by oneDNN, a library of CPU kernels: an extra, equal up to rounding.
 
 XLA divides a convolution over output channels and columns only, so small networks use one core.  oneDNN divides it over images and rows,
 too.  Measured on two cores (`experiments.bench`): training steps of convolutional networks take 0.5 to 0.75 of their time.  Attention and
-its gradient take half of theirs, and keep no weights in memory; a depthwise convolution of 7x7 takes a fifth to a quarter.
+its gradient take half of theirs, and keep no weights in memory; a depthwise convolution of 7x7 takes a fifth to a quarter; layer norm
+and its gradient take a fifth, and GELU a third.
 
 The extra `cpu` installs oneDNN.  XLA calls it through onednn.cc, which the machine's C++ compiler builds once, in 3 seconds; aeseg's cache
 folder keeps it.  Without the extra or a compiler, on several devices, and on other processors, nothing changes.
@@ -36,7 +37,8 @@ SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "onednn.cc")
 
 CONVOLUTION, TO_IMAGE, TO_KERNEL = "aeseg_convolution", "aeseg_image_gradient", "aeseg_kernel_gradient"
 PRODUCT, ATTENTION, OF_ATTENTION = "aeseg_product", "aeseg_attention", "aeseg_attention_gradient"
-TASKS = (CONVOLUTION, TO_IMAGE, TO_KERNEL, PRODUCT, ATTENTION, OF_ATTENTION)
+NORM, OF_NORM, GELU, OF_GELU = "aeseg_norm", "aeseg_norm_gradient", "aeseg_gelu", "aeseg_gelu_gradient"
+TASKS = (CONVOLUTION, TO_IMAGE, TO_KERNEL, PRODUCT, ATTENTION, OF_ATTENTION, NORM, OF_NORM, GELU, OF_GELU)
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -207,8 +209,40 @@ def attention_gradient(
     return _called(OF_ATTENTION, (query.shape, key.shape, value.shape), query, key, value, present, gradient)
 
 
-def _called(task: str, shape: Any, *arrays: Array, **fields: int) -> Any:
+def layer_norm(
+    values: Float[Array, "*b d"], scale: Float[Array, "d"], shift: Float[Array, "d"], epsilon: float
+) -> tuple[Float[Array, "*b d"], Float[Array, "n"], Float[Array, "n"]]:
+    """Return the layer norm over the last axis, and the mean and variance of each of its n rows."""
+    rows = (values.size // values.shape[-1],)
+    return _called(NORM, (values.shape, rows, rows), values, scale, shift, epsilon=epsilon)
+
+
+def layer_norm_gradient(
+    values: Float[Array, "*b d"],
+    scale: Float[Array, "d"],
+    mean: Float[Array, "n"],
+    variance: Float[Array, "n"],
+    gradient: Float[Array, "*b d"],
+    epsilon: float,
+) -> tuple[Float[Array, "*b d"], Float[Array, "d"], Float[Array, "d"]]:
+    """Return the gradients of the values, the scale and the shift of `layer_norm`."""
+    shapes = (values.shape, scale.shape, scale.shape)
+    return _called(OF_NORM, shapes, values, scale, mean, variance, gradient, epsilon=epsilon)
+
+
+def gelu(values: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """Return the exact GELU."""
+    return _called(GELU, values.shape, values)
+
+
+def gelu_gradient(values: Float[Array, "*b"], gradient: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """Return the gradient of the values of `gelu`."""
+    return _called(OF_GELU, values.shape, values, gradient)
+
+
+def _called(task: str, shape: Any, *arrays: Array, **fields: int | float) -> Any:
     """Call a function; `shape` is that of its result, or a tuple with that of each result."""
     results = jax.tree.map(lambda each: jax.ShapeDtypeStruct(each, jnp.float32), shape, is_leaf=lambda each: not isinstance(each[0], tuple))
     call = jax.ffi.ffi_call(task, results, vmap_method="sequential")
-    return call(*arrays, **{name: np.int64(value) for name, value in fields.items()})  # type: ignore[no-untyped-call]
+    typed = {name: np.float32(value) if isinstance(value, float) else np.int64(value) for name, value in fields.items()}
+    return call(*arrays, **typed)  # type: ignore[no-untyped-call]

@@ -152,6 +152,12 @@ def gelu(values: Float[Array, "*b"]) -> Float[Array, "*b"]:
 
     `jax.nn.gelu` takes the slower erfc, and its gradient keeps four arrays in memory where this one keeps its input.
     """
+    if onednn.suits(values):
+        return lax.platform_dependent(values, cpu=onednn.gelu, default=_gelu)
+    return _gelu(values)
+
+
+def _gelu(values: Array) -> Array:
     return values * _normal_below(values)
 
 
@@ -161,8 +167,13 @@ def _normal_below(values: Array) -> Array:
 
 
 def _gelu_backward(values: Array, gradient: Array) -> tuple[Array]:
-    density = jnp.exp(-0.5 * values * values) * (1 / math.sqrt(2 * math.pi))
-    return (gradient * (_normal_below(values) + values * density),)
+    def plain(values: Array, gradient: Array) -> Array:
+        density = jnp.exp(-0.5 * values * values) * (1 / math.sqrt(2 * math.pi))
+        return gradient * (_normal_below(values) + values * density)
+
+    if onednn.suits(values):
+        return (lax.platform_dependent(values, gradient, cpu=onednn.gelu_gradient, default=plain),)
+    return (plain(values, gradient),)
 
 
-gelu.defvjp(lambda values: (values * _normal_below(values), values), _gelu_backward)
+gelu.defvjp(lambda values: (gelu(values), values), _gelu_backward)

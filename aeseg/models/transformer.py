@@ -141,5 +141,5 @@ def rotated(vectors: Float[Array, "b n heads d"], angles: Float[Array, "_ n d"])
 
 
 def layer_norm(epsilon: float, dtype: str, name: str) -> nn.LayerNorm:
-    """Return a layer norm (Ba et al. 2016) with float32 statistics and the variance of differences from the mean."""
-    return nn.LayerNorm(epsilon=epsilon, dtype=dtype, use_fast_variance=False, name=name)
+    """Return a layer norm (Ba et al. 2016)."""
+    return layers.LayerNorm(epsilon=epsilon, dtype=dtype, name=name)

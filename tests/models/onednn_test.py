@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from aeseg import tree
-from aeseg.models import onednn, ops, products
+from aeseg.models import layers, onednn, ops, products
 from aeseg.training.checkpoints import load_variables
 from experiments import pretrain
 from experiments.console import cli
@@ -108,6 +108,50 @@ def test_products_and_their_gradients_equal_numpys(sizes, one_device):
     expected = (left @ right, weights @ right.T, np.einsum("bmk,bmn->kn", left, weights))
     for our, their in zip((value, to_left, to_right), expected, strict=True):
         np.testing.assert_allclose(our, their, atol=1e-5 * np.abs(their).max(), rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 5), (3, 4, 6, 16), (1, 1), (2, 50, 192), (130, 33)], ids=str)
+def test_layer_norm_and_its_gradients_equal_torchs(shape, one_device):
+    random = np.random.default_rng(0)
+    values, weights = (3 * random.standard_normal(shape, np.float32) + 1 for _ in range(2))
+    scale, bias = (random.standard_normal(shape[-1], np.float32) for _ in range(2))
+    layer = layers.LayerNorm(epsilon=1e-6, dtype="float32")
+
+    def ours(values, scale, bias):
+        return layer.apply({"params": {"scale": scale, "bias": bias}}, values)
+
+    value, back = jax.vjp(ours, *map(jnp.asarray, (values, scale, bias)))
+    assert program(ours, values, scale, bias).count("aeseg_norm") == 1
+    left, right, shift = (torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in (values, scale, bias))
+    theirs = functional.layer_norm(left, shape[-1:], right, shift, 1e-6)
+    (theirs * torch.tensor(weights)).sum().backward()
+    for our, their in zip((value, *back(jnp.asarray(weights))), (theirs.detach(), left.grad, right.grad, shift.grad), strict=True):
+        np.testing.assert_allclose(our, their.numpy(), atol=2e-5 * their.abs().max() + 1e-6, rtol=0)
+
+
+def test_layer_norm_of_large_numbers_loses_no_more_digits_than_they_have(one_device):
+    values = jnp.asarray(1000 + np.random.default_rng(0).standard_normal((6, 64), np.float32))
+    exact = functional.layer_norm(torch.tensor(np.asarray(values), dtype=torch.float64), (64,), eps=1e-6).numpy()
+    ours = layers.LayerNorm(epsilon=1e-6, dtype="float32").apply({"params": {"scale": jnp.ones(64), "bias": jnp.zeros(64)}}, values)
+    np.testing.assert_allclose(ours, exact, atol=2e-4, rtol=0)
+
+
+def test_gelu_and_its_gradient_equal_torchs(one_device):
+    values, weights = jnp.linspace(-9, 9, 1001).reshape(7, 11, 13), jnp.linspace(-1, 2, 1001).reshape(7, 11, 13)
+    value, back = jax.vjp(products.gelu, values)
+    assert program(products.gelu, values).count("aeseg_gelu") == 1
+    theirs = torch.tensor(np.asarray(values), dtype=torch.float64, requires_grad=True)
+    expected = functional.gelu(theirs)
+    (expected * torch.tensor(np.asarray(weights))).sum().backward()
+    np.testing.assert_allclose(value, expected.detach().numpy(), atol=2e-6, rtol=0)
+    np.testing.assert_allclose(back(weights)[0], theirs.grad.numpy(), atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_not_given_to_it(dtype, one_device):
+    values = jnp.ones((2, 8), dtype)
+    layer, variables = layers.LayerNorm(epsilon=1e-6, dtype=dtype), {"params": {"scale": jnp.ones(8), "bias": jnp.zeros(8)}}
+    assert "aeseg" not in program(lambda values: products.gelu(layer.apply(variables, values)), values)
 
 
 ATTENDED = [  # images, queries, keys, heads, channels, present keys
