@@ -3,7 +3,8 @@
 //
 // Images are [b h w c], kernels [y x c d], or [y x c] of a depthwise convolution.  oneDNN chooses its own layout for kernels, so each call
 // first copies its kernel into that layout, or copies the gradient of a kernel out of it.  Attention shares its images and heads out to the
-// cores: the weights of one stay in the cache of its core.  One call runs at a time, on all cores: XLA may make several at once.
+// cores: the weights of one stay in the cache of its core.  One call runs at a time, because XLA may make several at once: on all cores, or
+// on one core if it is small.
 
 #include <algorithm>
 #include <atomic>
@@ -14,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -345,6 +347,26 @@ ffi::Error in_turn(const Work &work) {
   return ffi::Error::Success();
 }
 
+// While it lives, calls of oneDNN from this thread use one thread.
+class Alone {
+ public:
+  Alone() { omp_set_num_threads(1); }
+  ~Alone() { omp_set_num_threads(before_); }
+
+ private:
+  const int before_ = omp_get_max_threads();
+};
+
+// The least number of multiplications for which other threads are woken: 0.1 ms of one core.
+constexpr double kSharedOut = 8e6;
+
+// The number of multiplications of a job; an element of a norm or of GELU takes as long as about 30.
+double work_of(Task task, const Sizes &n) {
+  if (task == kProduct) return 1. * n[0] * n[1] * n[2] * n[3];
+  if (task == kForward || task == kToImage || task == kToKernel) return 1. * n[0] * n[7] * n[8] * n[4] * n[5] * n[6] * (n[14] ? 1 : n[3]);
+  return 30. * n[0] * (task == kNorm || task == kOfNorm ? n[1] : 1);
+}
+
 // Run the job of these sizes on the arguments and results of a call.
 ffi::Error run(Task task, const Sizes &sizes, const std::vector<float *> &arrays, float epsilon = 0) {
   return in_turn([&] {
@@ -352,6 +374,8 @@ ffi::Error run(Task task, const Sizes &sizes, const std::vector<float *> &arrays
     static Space space;
     static std::map<std::tuple<Task, Sizes, float>, std::unique_ptr<Job>> jobs;
     std::unique_ptr<Job> &job = jobs[{task, sizes, epsilon}];
+    std::optional<Alone> alone;
+    if (work_of(task, sizes) < kSharedOut) alone.emplace();
     if (!job) job = job_of(task, sizes, epsilon);
     job->run(stream, space, arrays.data());
     check(dnnl_stream_wait(stream));
@@ -415,16 +439,6 @@ class Head {
   Memory weights_, change_;
 };
 
-// While it lives, calls of oneDNN from this thread use one thread.
-class Alone {
- public:
-  Alone() { omp_set_num_threads(1); }
-  ~Alone() { omp_set_num_threads(before_); }
-
- private:
-  const int before_ = omp_get_max_threads();
-};
-
 // Attention of many images and heads, by several threads at once.
 class Heads {
  public:
@@ -433,10 +447,10 @@ class Heads {
     for (int thread = 0; thread < threads_; ++thread) heads_.push_back(std::make_unique<Head>(sizes, gradient));
   }
 
-  // Call `work` once for each number below `count`.
-  void share(int64_t count, const std::function<void(Head &, int64_t)> &work) {
+  // Call `work` once for each number below `count`, by several threads if the multiplications are many.
+  void share(int64_t count, double multiplications, const std::function<void(Head &, int64_t)> &work) {
     Shared shared{*this, work, count};
-    GOMP_parallel(take_part, &shared, threads_, 0);
+    GOMP_parallel(take_part, &shared, multiplications < kSharedOut ? 1 : threads_, 0);
     if (shared.failed) std::rethrow_exception(shared.failure);
   }
 
@@ -538,7 +552,7 @@ ffi::Error share(Floats &query, Floats &key, Integers &present, bool gradient,
     static std::map<std::pair<bool, Sizes>, std::unique_ptr<Heads>> all;
     std::unique_ptr<Heads> &heads = all[{gradient, {q, k, h, c}}];
     if (!heads) heads = std::make_unique<Heads>(Sizes{q, k, h, c}, gradient);
-    heads->share(b * h, [&](Head &head, int64_t number) {
+    heads->share(b * h, 2. * b * h * q * k * c, [&](Head &head, int64_t number) {
       const int64_t image = number / h, channel = number % h * c;
       work(head, image * q * h * c + channel, image * k * h * c + channel, present.typed_data()[image]);
     });
