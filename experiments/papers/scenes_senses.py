@@ -26,7 +26,7 @@ LABELS = (32, 256)
 PRIMARY = {"depth, 32 labels": (("image + depth, 32 labels", "image, 32 labels"),)}
 STEPS = {"steps": 800, "evaluate_every": 800, "save_every": 800}
 NO_DROPOUT = {"data.transforms[0].probability": 0.0}
-PICTURE = {name: f"{name}, 256 labels" for name in ("image", "image + depth", "all")}
+PICTURE = {f"from {name}": f"{name}, 256 labels" for name in ("image", "image + depth", "all")}
 
 
 def _rows(labels: int) -> tuple[Row, ...]:
@@ -52,4 +52,5 @@ TIERS = tuple(
 """(rows, number of seeds), in the order of measurement."""
 NOTE = """Depth helps, as expected: +4.1 points at 32 labels, and more at 256 (+9.1, exploratory). Captions and sounds bring no gain that
 5 seeds could show: -0.3 and +0.3 at 32 labels, -0.5 and +2.3 at 256. At 256 labels the seeds differ by 10 points and more. All four
-modalities with dropout bring +8.7 at 32 labels (4 seeds). Their other rows are measured in part, MultiMAE's not at all. The seconds include pauses in which the machine measured something else."""
+modalities with dropout bring +8.7 at 32 labels (4 seeds). Their other rows are measured in part, MultiMAE's not at all. The seconds
+include pauses in which the machine measured something else."""
