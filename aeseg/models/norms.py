@@ -154,9 +154,8 @@ def _layer_normalised_backward(epsilon: float, saved: tuple[Array, ...], gradien
 
 
 def _plain_layer_norm(features: Array, scale: Array, bias: Array, epsilon: float) -> Array:
-    centred = features - jnp.mean(features, -1, keepdims=True)
-    inverse = jax.lax.rsqrt(jnp.var(features, -1, keepdims=True) + epsilon)
-    return centred * inverse * _row(scale, features) + _row(bias, features)
+    linens = nn.LayerNorm(epsilon=epsilon, use_fast_variance=False, parent=None)
+    return linens.apply({"params": {"scale": scale, "bias": bias}}, features)  # type: ignore[return-value]
 
 
 layer_normalised.defvjp(_layer_normalised_forward, _layer_normalised_backward)

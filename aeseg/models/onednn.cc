@@ -223,6 +223,8 @@ class Convolution : public Job {
     result_ = memory(result);
   }
 
+  static double multiplications(const Sizes &n) { return 1. * n[0] * n[7] * n[8] * n[4] * n[5] * n[6] * (n[14] ? 1 : n[3]); }
+
   void run(Stream stream, Space &space, float *const *arrays) override {
     static Space kernels;
     float *image = arrays[task_ == kToImage ? 2 : 0], *kernel = arrays[task_ == kToImage ? 0 : task_ == kToKernel ? 2 : 1];
@@ -256,6 +258,8 @@ class Product : public Job {
     multiply_ = std::make_unique<Multiply>(left, right, layout({b, m, n}, {m * n, n, 1}));
   }
 
+  static double multiplications(const Sizes &sizes) { return 1. * sizes[0] * sizes[1] * sizes[2] * sizes[3]; }
+
   void run(Stream stream, Space &space, float *const *arrays) override {
     multiply_->run(stream, space, arrays[0], arrays[1], arrays[2]);
   }
@@ -263,6 +267,9 @@ class Product : public Job {
  private:
   std::unique_ptr<Multiply> multiply_;
 };
+
+// An element of a norm or of GELU takes as long as about this number of multiplications.
+constexpr double kEach = 30;
 
 // One primitive, each of whose arguments is a whole array.
 class Whole : public Job {
@@ -281,6 +288,8 @@ class Whole : public Job {
 // Layer norm over the columns of a matrix, or its gradient.
 class Norm : public Whole {
  public:
+  static double multiplications(const Sizes &n) { return kEach * n[0] * n[1]; }
+
   // sizes: rows, columns.
   Norm(Task task, const Sizes &n, float epsilon) {
     Layout matrix = layout(n, {n[1], 1}), of_rows = layout({n[0]}, {1}), of_columns = layout({n[1]}, {1});
@@ -303,6 +312,9 @@ class Norm : public Whole {
 // Exact GELU of a vector, or its gradient.
 class Gelu : public Whole {
  public:
+  static double multiplications(const Sizes &n) { return kEach * n[0]; }
+
+  // sizes: elements.
   Gelu(Task task, const Sizes &n) {
     Layout vector = layout(n, {1});
     Description forward =
@@ -360,11 +372,19 @@ class Alone {
 // The least number of multiplications for which other threads are woken: 0.1 ms of one core.
 constexpr double kSharedOut = 8e6;
 
-// The number of multiplications of a job; an element of a norm or of GELU takes as long as about 30.
-double work_of(Task task, const Sizes &n) {
-  if (task == kProduct) return 1. * n[0] * n[1] * n[2] * n[3];
-  if (task == kForward || task == kToImage || task == kToKernel) return 1. * n[0] * n[7] * n[8] * n[4] * n[5] * n[6] * (n[14] ? 1 : n[3]);
-  return 30. * n[0] * (task == kNorm || task == kOfNorm ? n[1] : 1);
+double multiplications_of(Task task, const Sizes &sizes) {
+  switch (task) {
+    case kProduct:
+      return Product::multiplications(sizes);
+    case kNorm:
+    case kOfNorm:
+      return Norm::multiplications(sizes);
+    case kGelu:
+    case kOfGelu:
+      return Gelu::multiplications(sizes);
+    default:
+      return Convolution::multiplications(sizes);
+  }
 }
 
 // Run the job of these sizes on the arguments and results of a call.
@@ -375,7 +395,7 @@ ffi::Error run(Task task, const Sizes &sizes, const std::vector<float *> &arrays
     static std::map<std::tuple<Task, Sizes, float>, std::unique_ptr<Job>> jobs;
     std::unique_ptr<Job> &job = jobs[{task, sizes, epsilon}];
     std::optional<Alone> alone;
-    if (work_of(task, sizes) < kSharedOut) alone.emplace();
+    if (multiplications_of(task, sizes) < kSharedOut) alone.emplace();
     if (!job) job = job_of(task, sizes, epsilon);
     job->run(stream, space, arrays.data());
     check(dnnl_stream_wait(stream));
@@ -573,61 +593,44 @@ ffi::Error differentiate(Floats query, Floats key, Floats value, Integers presen
   });
 }
 
+// A description of a function with further arguments or results, all of them arrays of float32.
+template <int count, typename Bound>
+auto takes(Bound &&bound) {
+  if constexpr (count == 1)
+    return std::move(bound).template Arg<Floats>();
+  else
+    return takes<count - 1>(std::move(bound).template Arg<Floats>());
+}
+
+template <int count, typename Bound>
+auto returns(Bound &&bound) {
+  if constexpr (count == 1)
+    return std::move(bound).template Ret<Floats>();
+  else
+    return returns<count - 1>(std::move(bound).template Ret<Floats>());
+}
+
+auto convolution() {
+  return returns<1>(takes<2>(ffi::Ffi::Bind()))
+      .Attr<int64_t>("stride")
+      .Attr<int64_t>("top")
+      .Attr<int64_t>("bottom")
+      .Attr<int64_t>("left")
+      .Attr<int64_t>("right");
+}
+
+auto queried() { return takes<3>(ffi::Ffi::Bind()).Arg<Integers>(); }
+
 }  // namespace
 
-#define TASK(name, function)                                                                                              \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(name, function,                                                                           \
-                                ffi::Ffi::Bind()                                                                          \
-                                    .Arg<Floats>()                                                                        \
-                                    .Arg<Floats>()                                                                        \
-                                    .Ret<Floats>()                                                                        \
-                                    .Attr<int64_t>("stride")                                                              \
-                                    .Attr<int64_t>("top")                                                                 \
-                                    .Attr<int64_t>("bottom")                                                              \
-                                    .Attr<int64_t>("left")                                                                \
-                                    .Attr<int64_t>("right"))
-TASK(aeseg_convolution, forward);
-TASK(aeseg_image_gradient, to_image);
-TASK(aeseg_kernel_gradient, to_kernel);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    aeseg_product, product,
-    ffi::Ffi::Bind().Arg<Floats>().Arg<Floats>().Ret<Floats>().Attr<int64_t>("swap_left").Attr<int64_t>("swap_right"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_attention, attend,
-                              ffi::Ffi::Bind()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Arg<Integers>()
-                                  .Ret<Floats>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_attention_gradient, differentiate,
-                              ffi::Ffi::Bind()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Arg<Integers>()
-                                  .Arg<Floats>()
-                                  .Ret<Floats>()
-                                  .Ret<Floats>()
-                                  .Ret<Floats>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_norm, norm,
-                              ffi::Ffi::Bind()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Ret<Floats>()
-                                  .Ret<Floats>()
-                                  .Ret<Floats>()
-                                  .Attr<float>("epsilon"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_norm_gradient, of_norm,
-                              ffi::Ffi::Bind()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Ret<Floats>()
-                                  .Ret<Floats>()
-                                  .Ret<Floats>()
-                                  .Attr<float>("epsilon"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_gelu, gelu, ffi::Ffi::Bind().Arg<Floats>().Ret<Floats>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_gelu_gradient, of_gelu, ffi::Ffi::Bind().Arg<Floats>().Arg<Floats>().Ret<Floats>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_convolution, forward, convolution());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_image_gradient, to_image, convolution());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_kernel_gradient, to_kernel, convolution());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_product, product,
+                              returns<1>(takes<2>(ffi::Ffi::Bind())).Attr<int64_t>("swap_left").Attr<int64_t>("swap_right"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_attention, attend, returns<1>(queried()));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_attention_gradient, differentiate, returns<3>(takes<1>(queried())));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_norm, norm, returns<3>(takes<3>(ffi::Ffi::Bind())).Attr<float>("epsilon"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_norm_gradient, of_norm, returns<3>(takes<5>(ffi::Ffi::Bind())).Attr<float>("epsilon"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_gelu, gelu, returns<1>(takes<1>(ffi::Ffi::Bind())));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_gelu_gradient, of_gelu, returns<1>(takes<2>(ffi::Ffi::Bind())));

@@ -112,11 +112,13 @@ def _compared(by_title: dict[str, Predicted]) -> list[dict[str, np.ndarray]]:
     # Hide unscored pixels: predictions outside a field of view are noise.
     predicted = {title: np.where(label == IGNORE, IGNORE, each.prediction) for title, each in by_title.items()}
     wrong = {title: draw.error_map(label, each.prediction) for title, each in by_title.items()}
+    first = {"image": image, **planes, "label": label}
+    if taken := first.keys() & by_title.keys():
+        raise UserError(f"Expected titles in PICTURE that no other column has; got {', '.join(sorted(taken))}. Rename them.")
     if len(by_title) > BESIDE:
-        first = {"image": image, **planes, "label": label}
         return [{**first, **predicted}, {**dict.fromkeys(first, np.full_like(image, 255)), **wrong}]
     pairs = (((title, predicted[title]), (f"{title}: wrong", wrong[title])) for title in by_title)
-    return [{"image": image, **planes, "label": label, **dict(itertools.chain(*pairs))}]
+    return [{**first, **dict(itertools.chain(*pairs))}]
 
 
 def predicted(trained: workdirs.Trained, split: str) -> tuple[list[Predicted], Any]:

@@ -147,6 +147,13 @@ def test_gelu_and_its_gradient_equal_torchs(one_device):
     np.testing.assert_allclose(back(weights)[0], theirs.grad.numpy(), atol=2e-6, rtol=0)
 
 
+def test_for_another_platform_norms_and_gelu_are_xlas(one_device):
+    layer, variables = layers.LayerNorm(epsilon=1e-6, dtype="float32"), {"params": {"scale": jnp.ones(8), "bias": jnp.zeros(8)}}
+    gradient = jax.jit(jax.grad(lambda values: jnp.sum(products.gelu(layer.apply(variables, values)) ** 2)))
+    texts = {name: gradient.trace(jnp.ones((2, 8))).lower(lowering_platforms=(name,)).as_text() for name in ("cpu", "tpu")}
+    assert {name: "aeseg" in text for name, text in texts.items()} == {"cpu": True, "tpu": False}
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_is_not_given_to_it(dtype, one_device):
     values = jnp.ones((2, 8), dtype)

@@ -121,6 +121,14 @@ def test_aligned_modalities_that_a_network_reads_are_drawn_beside_the_image(draw
     np.testing.assert_array_equal(sorted(map(np.sum, columns["depth"])), sorted(map(np.sum, _depths(fusion, drawn[path][1]))))
 
 
+@pytest.mark.parametrize("title", ["image", "depth", "label"])
+def test_a_row_with_the_title_of_another_column_is_refused(title, drawn, monkeypatch):
+    monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step=-1: untrained.fusion())
+    paper = types.SimpleNamespace(SPLIT="test", PICTURE={title: "scratch"}, ROWS=(ROW,), EACH=1)
+    with pytest.raises(UserError, match=f"no other column has; got {title}"):
+        figures.write("table", paper, "runs")
+
+
 def _depths(trained, names):
     source = trained.run.data.scored("test")
     return [source[index]["depth"] for index in range(len(source)) if any(source[index]["name"] in name for name in names)]
