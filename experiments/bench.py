@@ -3,6 +3,7 @@
 python -m experiments.bench                     all networks, 10 pairs of steps each; needs two extras: pip install -e '.[bench,cpu]'
 python -m experiments.bench --form=xla          without oneDNN (aeseg/models/onednn.py); plain: with XLA's own convolutions, pooling and
                                                 upsampling, to measure the gain of `layers`
+python -m experiments.bench --instructions=avx2   on a CPU with AVX-512: both sides use AVX2 alone, as on a smaller CPU
 python -m experiments.bench --loading=camvid_small:unet   time that loading adds to a config's steps (experiments/benches/loading.py)
 python -m experiments.bench --start=pretrain,segment   time until the first step, without and with compiled programs in the cache
 python -m experiments.bench --record            also appends the rows to experiments/results/bench.jsonl
@@ -28,6 +29,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -49,6 +51,9 @@ from .recorded import measurements
 MODULES: dict[str, Any] = {name: module for module in (small, convolutional, published, mae, sparse, inference) for name in module.NETWORKS}
 """{network: its module}"""
 FORMS = ("fast", "xla", "plain")
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+"""Variables that keep oneDNN, PyTorch and MKL from AVX-512; XLA has a flag."""
+
 CLIP, DECAY = 1.0, 0.05
 """Largest norm of the gradient, and weight decay of the kernels, in the default commands."""
 
@@ -69,6 +74,7 @@ def run(argv: Sequence[str]) -> int:
         networks=(",".join(MODULES), "networks, joined by commas"),
         pairs=(10, "pairs of steps to time, or with --start number of cold and warm starts"),
         form=("fast", "fast: as aeseg trains; xla: without oneDNN; plain: XLA's own operations"),
+        instructions=("", "avx2: neither side uses later instructions"),
         size=(0, "height of the images; 0: the size above"),
         memory=(False, "also measure the memory of each side"),
         loading=("", "config whose steps are timed with and without the loader instead"),
@@ -83,10 +89,19 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"The forms are {', '.join(FORMS)}; got {flags.form!r}. Set --form to one of these.")
     if flags.pairs < 1:
         raise UserError(f"Expected at least one pair of steps; got --pairs={flags.pairs}.")
+    if flags.instructions not in ("", "avx2"):
+        raise UserError(f"Expected --instructions=avx2 or none; got {flags.instructions!r}.")
+    with limited() if flags.instructions else contextlib.nullcontext():
+        return _measure(flags, names)
+
+
+def _measure(flags: Any, names: Sequence[str]) -> int:
+    """Measure what the flags name; return the exit code."""
+    limit = {"instructions": flags.instructions} if flags.instructions else {}
     if flags.form == "fast":
         onednn.enable()  # the rows name its version
     if flags.loading:
-        row = loading.measured(flags.loading, cli.load_config(flags.loading), flags.pairs) | provenance()
+        row = loading.measured(flags.loading, cli.load_config(flags.loading), flags.pairs) | limit | provenance()
         print(
             f"{flags.loading}: loading adds {100 * row['share']:.1f} % to a step (quartiles {100 * row['low']:.1f} to "
             f"{100 * row['high']:.1f} %); a step takes {row['seconds']:.3f} s with loading, {row['seconds_without']:.3f} s without"
@@ -94,12 +109,12 @@ def run(argv: Sequence[str]) -> int:
         keep([row] if flags.record else [])
         return 0
     if flags.start:
-        return _start(flags)
+        return _start(flags, limit)
     imported_torch()
     for name in names:
         size = flags.size or MODULES[name].NETWORKS[name][0]
         with apart(name, size, flags.form) as both:
-            row = measured(name, size, flags.pairs, flags.form, *both)
+            row = measured(name, size, flags.pairs, flags.form, *both) | limit
         if flags.memory:
             row |= {key: peak_of(name, size, flags.form, side) for key, side in (("gb", ""), ("torch_gb", row["torch_format"]))}
         print(
@@ -111,15 +126,32 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _start(flags: Any) -> int:
+def _start(flags: Any, limit: dict[str, str]) -> int:
     """Measure commands until their first step."""
     for command in flags.start.split(","):
         if command not in starting.COMMANDS:
             raise UserError(f"Expected --start to name some of {', '.join(starting.COMMANDS)}; got {command!r}.")
-        row = starting.measured(command, flags.pairs) | provenance()
+        row = starting.measured(command, flags.pairs) | limit | provenance()
         print(f"{command}: the first step ends after {row['cold']:.1f} s, and after {row['warm']:.1f} s with its programs in the cache")
         keep([row] if flags.record else [])
     return 0
+
+
+@contextlib.contextmanager
+def limited() -> Iterator[None]:
+    """Keep processes that start inside the block from instructions later than AVX2.
+
+    They compile PyTorch's programs anew: torch.compile's own cache would return programs with AVX-512, which then fail.
+    """
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory() as folder:
+        xla = f"{before.get('XLA_FLAGS', '')} --xla_cpu_max_isa=AVX2"
+        os.environ.update(AVX2, XLA_FLAGS=xla, TORCHINDUCTOR_CACHE_DIR=folder)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def keep(rows: Sequence[dict[str, Any]]) -> None:

@@ -1,6 +1,8 @@
 import builtins
 import functools
 import json
+import os
+import sys
 
 import pytest
 import torch
@@ -103,6 +105,19 @@ def test_each_side_has_a_process_of_its_own(monkeypatch):
         pass
 
 
+def test_instructions_are_limited_in_processes_that_start_meanwhile(monkeypatch):
+    """PyTorch says which instructions it uses."""
+    code = "import jax, torch; jax.devices(); print(torch.backends.cpu.get_cpu_capability())"
+    monkeypatch.setenv("XLA_FLAGS", before := "--xla_cpu_enable_fast_math=false")
+    with bench.limited():
+        assert os.environ["XLA_FLAGS"] == f"{before} --xla_cpu_max_isa=AVX2"
+        finished = bench.subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        cache = os.environ["TORCHINDUCTOR_CACHE_DIR"]
+    assert finished.stdout == "AVX2\n"
+    assert os.environ["XLA_FLAGS"] == before
+    assert not os.path.exists(cache)
+
+
 def test_memory_is_that_of_a_process_of_one_side(capsys, monkeypatch):
     taken = []
     monkeypatch.setattr(bench, "sides", lambda torch, *_: (lambda: taken.append("ours"), {"eager": lambda: taken.append("theirs")}))
@@ -143,6 +158,7 @@ def test_without_pytorch_the_error_names_what_to_install(monkeypatch):
     ("flag", "message"),
     [
         ("--networks=vgg", r"The networks are denoiser, segmenter, autoencoder, .*; got 'vgg'"),
+        ("--instructions=sse", r"Expected --instructions=avx2 or none; got 'sse'"),
         ("--form=slow", r"The forms are fast, xla, plain; got 'slow'"),
         ("--pairs=0", r"at least one pair of steps; got --pairs=0"),
     ],
