@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +67,32 @@ def test_values_and_gradients_equal_torchs(case, one_device):
     (theirs * torch.tensor(weights)).sum().backward()
     for our, their in zip((value, *gradients), (theirs.detach(), left.grad, right.grad), strict=True):
         np.testing.assert_allclose(our, their.numpy(), atol=1e-5 * their.abs().max(), rtol=0)
+
+
+def test_with_avx2_alone_a_kernels_gradient_copies_long_rows_and_equals_torchs(tmp_path):
+    random = np.random.default_rng(0)
+    image, gradient = random.standard_normal((2, 5, 64, 65), np.float32), random.standard_normal((2, 5, 64, 70), np.float32)
+    np.savez(tmp_path / "given.npz", image, gradient)
+    code = """if True:
+        import jax, numpy, sys
+        from aeseg.models import onednn
+        onednn.enable()
+        assert onednn.enabled()
+        given = numpy.load(sys.argv[1] + "/given.npz")
+        numpy.save(sys.argv[1] + "/found.npy", onednn.kernel_gradient(given["arr_0"], given["arr_1"], (3, 3), 1, ((1, 1), (1, 1))))
+    """
+    variables = {**os.environ, "XLA_FLAGS": "", "ONEDNN_MAX_CPU_ISA": "AVX2", "ONEDNN_VERBOSE": "1"}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    finished = subprocess.run(command, env=variables, check=True, capture_output=True, text=True)
+    assert finished.stdout.count("exec,cpu,reorder") == 3, finished.stdout
+    expected = torch.nn.grad.conv2d_weight(
+        torch.tensor(image, dtype=torch.float64).permute(0, 3, 1, 2),
+        (70, 65, 3, 3),
+        torch.tensor(gradient).double().permute(0, 3, 1, 2),
+        1,
+        1,
+    ).permute(2, 3, 1, 0)
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), expected.numpy(), atol=1e-5 * expected.abs().max(), rtol=0)
 
 
 @pytest.mark.parametrize("case", [(2, 9, 11, 3, 3), (1, 16, 12, 40, 7), (4, 14, 14, 16, 5), (2, 5, 5, 1, 1), (1, 3, 4, 24, 7)], ids=str)
