@@ -233,17 +233,17 @@ def _measure(
 def numbers(scores: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of a run's scores, with IoU and Dice of each class, as a line keeps them.
 
-    IoU by light is `iou_<class>_dark`; with missing modalities it is `iou_<class>_without_depth`, `iou_<class>_dark_without_depth`.
+    By light, IoU and mean IoU are `iou_<class>_dark` and `mean_iou_dark`; with missing modalities they are `iou_<class>_without_depth`,
+    `iou_<class>_dark_without_depth`, and so on.
     """
     scalars = {name: value for name, value in scores.items() if isinstance(value, int | float)}
     for each in scores.get("per_class", ()):
         scalars |= {f"iou_{each['name']}": each["iou"], f"dice_{each['name']}": each["dice"]}
     for part, ending in [(scores, ""), *((each, "_without_" + "_".join(each["missing"])) for each in scores.get("subsets", ()))]:
         if not ending.endswith("_"):  # "_without_": the subset of all
-            scalars |= {f"iou_{name}{ending}": iou for name, iou in part.get("iou", {}).items()}
-            scalars |= {
-                f"iou_{name}_{light}{ending}": iou for light, at in part.get("light", {}).items() for name, iou in at["iou"].items()
-            }
+            for light, at in (("", part), *((f"_{name}", at) for name, at in part.get("light", {}).items())):
+                scalars |= {f"mean_iou{light}{ending}": at["mean_iou"]} if "mean_iou" in at else {}
+                scalars |= {f"iou_{name}{light}{ending}": iou for name, iou in at.get("iou", {}).items()}
     return scalars
 
 

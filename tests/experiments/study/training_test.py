@@ -101,7 +101,7 @@ def test_minutes_end_a_row_without_an_error_and_begin_no_other(calls, tmp_path, 
 def test_iou_by_light_and_without_modalities_has_a_name_of_its_own():
     light = {"dark": {"mean_iou": 0.2, "iou": {"disc": 0.3}}}
     every = {"present": ["image", "depth"], "missing": [], "mean_iou": 0.5, "iou": {"disc": 0.25}, "light": light}
-    without = {**every, "present": ["image"], "missing": ["depth"], "iou": {"disc": 0.1}}
+    without = {**every, "present": ["image"], "missing": ["depth"], "mean_iou": 0.4, "iou": {"disc": 0.1}}
     scores = {"per_class": [{"name": "disc", "iou": 0.25, "dice": 0.4}], "light": light, "subsets": [every, without]}
     assert training.numbers(scores) == {
         "iou_disc": 0.25,
@@ -109,6 +109,9 @@ def test_iou_by_light_and_without_modalities_has_a_name_of_its_own():
         "iou_disc_dark": 0.3,
         "iou_disc_without_depth": 0.1,
         "iou_disc_dark_without_depth": 0.3,
+        "mean_iou_dark": 0.2,
+        "mean_iou_without_depth": 0.4,
+        "mean_iou_dark_without_depth": 0.2,
     }
 
 
