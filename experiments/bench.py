@@ -91,30 +91,34 @@ def run(argv: Sequence[str]) -> int:
         raise UserError(f"Expected at least one pair of steps; got --pairs={flags.pairs}.")
     if flags.instructions not in ("", "avx2"):
         raise UserError(f"Expected --instructions=avx2 or none; got {flags.instructions!r}.")
-    with limited() if flags.instructions else contextlib.nullcontext():
-        return _measure(flags, names)
-
-
-def _measure(flags: Any, names: Sequence[str]) -> int:
-    """Measure what the flags name; return the exit code."""
     limit = {"instructions": flags.instructions} if flags.instructions else {}
+    with limited() if limit else contextlib.nullcontext():
+        for row in _rows(flags, names):
+            if flags.record:
+                measurements.append("bench", row | limit)
+    return 0
+
+
+def _rows(flags: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Measure what the flags name; print and yield a row of each."""
     if flags.form == "fast":
         onednn.enable()  # the rows name its version
     if flags.loading:
-        row = loading.measured(flags.loading, cli.load_config(flags.loading), flags.pairs) | limit | provenance()
+        row = loading.measured(flags.loading, cli.load_config(flags.loading), flags.pairs) | provenance()
         print(
             f"{flags.loading}: loading adds {100 * row['share']:.1f} % to a step (quartiles {100 * row['low']:.1f} to "
             f"{100 * row['high']:.1f} %); a step takes {row['seconds']:.3f} s with loading, {row['seconds_without']:.3f} s without"
         )
-        keep([row] if flags.record else [])
-        return 0
+        yield row
+        return
     if flags.start:
-        return _start(flags, limit)
+        yield from _started(flags)
+        return
     imported_torch()
     for name in names:
         size = flags.size or MODULES[name].NETWORKS[name][0]
         with apart(name, size, flags.form) as both:
-            row = measured(name, size, flags.pairs, flags.form, *both) | limit
+            row = measured(name, size, flags.pairs, flags.form, *both)
         if flags.memory:
             row |= {key: peak_of(name, size, flags.form, side) for key, side in (("gb", ""), ("torch_gb", row["torch_format"]))}
         print(
@@ -122,19 +126,17 @@ def _measure(flags: Any, names: Sequence[str]) -> int:
             f"a step takes {row['seconds']:.3f} s, PyTorch's {row['torch_seconds']:.3f} s ({row['torch_format']})"
             + (f"; {row['gb']:.2f} GB, PyTorch {row['torch_gb']:.2f} GB" if flags.memory else "")
         )
-        keep([row] if flags.record else [])
-    return 0
+        yield row
 
 
-def _start(flags: Any, limit: dict[str, str]) -> int:
-    """Measure commands until their first step."""
+def _started(flags: Any) -> Iterator[dict[str, Any]]:
+    """Measure commands until their first step; print and yield a row of each."""
     for command in flags.start.split(","):
         if command not in starting.COMMANDS:
             raise UserError(f"Expected --start to name some of {', '.join(starting.COMMANDS)}; got {command!r}.")
-        row = starting.measured(command, flags.pairs) | limit | provenance()
+        row = starting.measured(command, flags.pairs) | provenance()
         print(f"{command}: the first step ends after {row['cold']:.1f} s, and after {row['warm']:.1f} s with its programs in the cache")
-        keep([row] if flags.record else [])
-    return 0
+        yield row
 
 
 @contextlib.contextmanager
@@ -152,12 +154,6 @@ def limited() -> Iterator[None]:
         finally:
             os.environ.clear()
             os.environ.update(before)
-
-
-def keep(rows: Sequence[dict[str, Any]]) -> None:
-    """Append rows to the results."""
-    for row in rows:
-        measurements.append("bench", row)
 
 
 def measured(name: str, size: int, pairs: int, form: str, ours: Step, candidates: dict[str, Step]) -> dict[str, Any]:

@@ -35,8 +35,8 @@ differ more: 73.3 to 79.0 from scratch.
 
 The variational and the quantised autoencoder lose 0.6 to 1.2 points everywhere; two of eight losses exceed their interval (quantised, one
 image, -1.2 ± 0.5, and all images, -0.6 ± 0.4). So 800 steps on 18 retinas do not bring the gain of 1.6 points that a VQ-VAE on fundus
-photographs brought a U-Net on DRIVE (10.1177/20552076261433086). These rows are newer than those from scratch: four seeds of "scratch, all",
-measured again with the newer code, differ from the recorded ones by -0.1 points on average.
+photographs brought a U-Net on DRIVE (10.1177/20552076261433086). These rows are newer than those from scratch. Four seeds of
+"scratch, all", measured again with the newer code, differ from the recorded ones by -0.1 points on average.
 
 We looked for the cause on the validation images (drive_labels_tuning, two labels, one seed). 600 steps from scratch on two retinas reach
 73.1. Pretraining is not a head start either: with one label, from step 100 on, training from scratch has the lowest mean loss (0.61,
