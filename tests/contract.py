@@ -36,15 +36,16 @@ LARGE = 224
 
 
 class Case(NamedTuple):
-    """One part built from recipe("tiny"), tiny inputs, and its call, compiled.
+    """One part built from recipe("tiny"), tiny inputs, its call, and the call and its gradient, compiled.
 
-    `apply(variables, inputs, seed, train)` -> (output, updated collections);
+    `call(variables, inputs, seed, train)` and `apply(variables, inputs, seed, train)` -> (output, updated collections);
     `slope(variables, inputs, weights, seed)` -> (gradient, output, updated collections), of the loss with train=True.
     """
 
     module: nn.Module
     inputs: Any
     variables: dict[str, Any]
+    call: Callable[..., Any]
     apply: Callable[..., Any]
     slope: Callable[..., Any]
 
@@ -106,7 +107,12 @@ def case(kind: str, name: str) -> Case:
         gradient, (output, updated) = jax.grad(loss, has_aux=True)(variables["params"], variables, inputs, weights, seed)
         return gradient, output, updated
 
-    return Case(module, inputs, variables, jax.jit(call, static_argnums=3), jax.jit(slope))
+    return Case(module, inputs, variables, call, jax.jit(call, static_argnums=3), jax.jit(slope))
+
+
+def program(tested: Case, train: bool) -> Any:
+    """Trace the call anew and return its program."""
+    return jax.make_jaxpr(lambda variables, inputs: tested.call(variables, inputs, 0, train))(tested.variables, tested.inputs)
 
 
 def weights(tested: Case) -> dict[str, Any]:
