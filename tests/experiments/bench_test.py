@@ -1,8 +1,5 @@
-import builtins
 import functools
 import json
-import os
-import sys
 
 import pytest
 import torch
@@ -13,13 +10,13 @@ from aeseg.models.encoders import convnet, mit
 from aeseg.spec import spec
 from aeseg.types import UserError
 from experiments import bench
-from experiments.benches import convolutional, inference, mae, published, sparse
+from experiments.benches import convolutional, inference, mae, published, sides, sparse
 
 
 @pytest.fixture(autouse=True)
 def _few_rows_in_eager_form(monkeypatch):
     """Batches of two images, and the first of PyTorch's forms: compiling takes long."""
-    for module in set(bench.MODULES.values()):
+    for module in set(sides.MODULES.values()):
         monkeypatch.setattr(module, "NETWORKS", {name: (size, min(rows, 2)) for name, (size, rows) in module.NETWORKS.items()})
         if hasattr(module, "FORMS"):
             monkeypatch.setattr(module, "FORMS", module.FORMS[:1])
@@ -27,7 +24,7 @@ def _few_rows_in_eager_form(monkeypatch):
 
 def in_process(name, size, pairs, form):
     """Measure with both sides in this process, so that tests can make the networks small."""
-    return bench.measured(name, size, pairs, form, *bench.sides(torch, name, size, form))
+    return bench.measured(name, size, pairs, form, *sides.both(torch, name, size, form))
 
 
 @pytest.mark.parametrize(("name", "form"), [("autoencoder", "fast"), ("unet", "fast"), ("unet", "plain")])
@@ -91,42 +88,9 @@ def test_predictions_do_the_same_arithmetic_in_pytorch(monkeypatch, name):
     monkeypatch.setattr(inference, "recipes", lambda name: basic)
     monkeypatch.setattr(mit, "recipe", lambda size: b0)
     monkeypatch.setitem(inference.NETWORKS, name, (180, 2))
-    monkeypatch.setitem(bench.MODULES, name, inference)
+    monkeypatch.setitem(sides.MODULES, name, inference)
     row = in_process(name, 180 if name.startswith("segformer") else 90, 1, "fast")  # raises when the logits differ
     assert 0 < row["loss"] < 100
-
-
-def test_each_side_has_a_process_of_its_own(monkeypatch):
-    with bench.apart("denoiser", 32, "fast") as (ours, candidates):
-        losses = [ours() for _ in range(3)]
-        bench.check("denoiser", losses, [candidates["contiguous_format"]() for _ in range(3)])
-        assert losses[2] < losses[0]
-    with pytest.raises(UserError, match="The process of vgg ended with 1"), bench.apart("vgg", 32, "fast"):
-        pass
-
-
-def test_instructions_are_limited_in_processes_that_start_meanwhile(monkeypatch):
-    """PyTorch says which instructions it uses."""
-    code = "import jax, torch; jax.devices(); print(torch.backends.cpu.get_cpu_capability())"
-    monkeypatch.setenv("XLA_FLAGS", before := "--xla_cpu_enable_fast_math=false")
-    with bench.limited():
-        assert os.environ["XLA_FLAGS"] == f"{before} --xla_cpu_max_isa=AVX2"
-        finished = bench.subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-        cache = os.environ["TORCHINDUCTOR_CACHE_DIR"]
-    assert finished.stdout == "AVX2\n"
-    assert os.environ["XLA_FLAGS"] == before
-    assert not os.path.exists(cache)
-
-
-def test_memory_is_that_of_a_process_of_one_side(capsys, monkeypatch):
-    taken = []
-    monkeypatch.setattr(bench, "sides", lambda torch, *_: (lambda: taken.append("ours"), {"eager": lambda: taken.append("theirs")}))
-    for side in ("", "eager"):
-        bench.stepped("unet", 16, "fast", side)
-        assert 0.05 < float(capsys.readouterr().out) < 30
-    assert taken == ["ours"] * 3 + ["theirs"] * 3
-    monkeypatch.setattr(bench.subprocess, "run", lambda command, **_: bench.subprocess.CompletedProcess(command, 0, "warning\n1.23456\n"))
-    assert bench.peak_of("unet", 16, "fast", "") == 1.235
 
 
 def test_losses_that_differ_are_an_error():
@@ -139,19 +103,6 @@ def test_the_fast_forms_are_restored_afterwards():
     with convolutional.plain_layers():
         assert layers.convolve is not before
     assert layers.convolve is before
-
-
-def test_without_pytorch_the_error_names_what_to_install(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *rest, **named):
-        if name == "torch":
-            raise ImportError(name)
-        return real(name, *rest, **named)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UserError, match=r"needs PyTorch, which is not installed. Install it: pip install -e '.\[bench\]'"):
-        bench.imported_torch()
 
 
 @pytest.mark.parametrize(
