@@ -84,9 +84,9 @@ def batch_normalised(
 
 
 def _batch_normalised_forward(features: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Any, Any]:
-    axes, wide = tuple(range(features.ndim - 1)), features.astype(jnp.float32)
-    mean = jnp.mean(wide, axes)
-    variance = jnp.maximum(0.0, jnp.mean(jnp.square(wide), axes) - jnp.square(mean))
+    wide, count = features.astype(jnp.float32), features.size // features.shape[-1]
+    mean, square = (each / count for each in _sums(wide, wide, jnp.zeros(features.shape[-1])))
+    variance = jnp.maximum(0.0, square - jnp.square(mean))
     inverse = jax.lax.rsqrt(variance + epsilon)
     normalised = (wide - _row(mean, wide)) * _row(inverse * scale, wide) + _row(bias, wide)
     return (normalised, mean, variance), (features, scale, mean, inverse)
@@ -94,11 +94,24 @@ def _batch_normalised_forward(features: Array, scale: Array, bias: Array, epsilo
 
 def _batch_normalised_backward(epsilon: float, saved: Any, gradients: Any) -> tuple[Array, Array, Array]:
     (features, scale, mean, inverse), gradient = saved, gradients[0]
-    axes, count = tuple(range(features.ndim - 1)), features.size // features.shape[-1]
-    standard = (features.astype(jnp.float32) - _row(mean, features)) * _row(inverse, features)
-    to_bias, to_scale = jnp.sum(gradient, axes), jnp.sum(gradient * standard, axes)
+    wide, count = features.astype(jnp.float32), features.size // features.shape[-1]
+    standard = (wide - _row(mean, features)) * _row(inverse, features)
+    to_bias, product = _sums(gradient, wide, mean)
+    to_scale = product * inverse
     centred = gradient - _row(to_bias / count, features) - standard * _row(to_scale / count, features)
     return (centred * _row(inverse * scale, features)).astype(features.dtype), to_scale, to_bias
+
+
+def _sums(values: Array, others: Array, shift: Array) -> tuple[Array, Array]:
+    """Return the sums over all axes except the last of values, and of values times (others - shift)."""
+
+    def plain(values: Array, others: Array, shift: Array) -> tuple[Array, Array]:
+        axes = tuple(range(values.ndim - 1))
+        return jnp.sum(values, axes), jnp.sum(values * (others - _row(shift, others)), axes)
+
+    if not onednn.suits(values):
+        return plain(values, others, shift)
+    return jax.lax.platform_dependent(values, others, shift, cpu=onednn.sums, default=plain)
 
 
 def _row(vector: Array, like: Array) -> Array:

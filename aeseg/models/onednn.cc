@@ -1,5 +1,5 @@
 // Convolutions, matrix products, attention, layer norm and GELU of float32 by oneDNN, as functions that XLA calls (aeseg/models/onednn.py
-// builds and registers them).
+// builds and registers them); and the sums of batch norm, which oneDNN has only together with what XLA fuses into the next operation.
 //
 // Images are [b h w c], kernels [y x c d], or [y x c] of a depthwise convolution.  oneDNN chooses its own layout for kernels, so each call
 // first copies its kernel into that layout, or copies the gradient of a kernel out of it; with AVX2 alone, some images are copied, too.
@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -407,6 +408,33 @@ class Alone {
 // The least number of multiplications for which other threads are woken: 0.1 ms of one core.
 constexpr double kSharedOut = 8e6;
 
+// Work that several threads share: each takes the next number until none is left.
+struct Shared {
+  const std::function<void(size_t, int64_t)> &work;
+  const int64_t count;
+  std::atomic<int64_t> next{0};
+  std::atomic<size_t> thread{0};
+  std::atomic<bool> failed{false};
+  std::exception_ptr failure;
+
+  static void take_part(void *data) {
+    Shared &shared = *static_cast<Shared *>(data);
+    const size_t thread = shared.thread++;
+    try {
+      for (int64_t number; (number = shared.next++) < shared.count;) shared.work(thread, number);
+    } catch (...) {
+      if (!shared.failed.exchange(true)) shared.failure = std::current_exception();
+    }
+  }
+};
+
+// Call `work` with a thread below `threads` and a number, once for each number below `count`.
+void share_out(int64_t count, int threads, const std::function<void(size_t, int64_t)> &work) {
+  Shared shared{work, count};
+  GOMP_parallel(Shared::take_part, &shared, threads, 0);
+  if (shared.failed) std::rethrow_exception(shared.failure);
+}
+
 double multiplications_of(Task task, const Sizes &sizes) {
   switch (task) {
     case kProduct:
@@ -502,34 +530,12 @@ class Heads {
     for (int thread = 0; thread < threads_; ++thread) heads_.push_back(std::make_unique<Head>(sizes, gradient));
   }
 
-  // Call `work` once for each number below `count`, by several threads if the multiplications are many.
+  // Call `work` once for each number below `count`.
   void share(int64_t count, double multiplications, const std::function<void(Head &, int64_t)> &work) {
-    Shared shared{*this, work, count};
-    GOMP_parallel(take_part, &shared, multiplications < kSharedOut ? 1 : threads_, 0);
-    if (shared.failed) std::rethrow_exception(shared.failure);
+    share_out(count, multiplications < kSharedOut ? 1 : threads_, [&](size_t thread, int64_t number) { work(*heads_.at(thread), number); });
   }
 
  private:
-  struct Shared {
-    Heads &heads;
-    const std::function<void(Head &, int64_t)> &work;
-    const int64_t count;
-    std::atomic<int64_t> next{0};
-    std::atomic<size_t> thread{0};
-    std::atomic<bool> failed{false};
-    std::exception_ptr failure;
-  };
-
-  static void take_part(void *data) {
-    Shared &shared = *static_cast<Shared *>(data);
-    try {
-      Head &head = *shared.heads.heads_.at(shared.thread++);
-      for (int64_t number; (number = shared.next++) < shared.count;) shared.work(head, number);
-    } catch (...) {
-      if (!shared.failed.exchange(true)) shared.failure = std::current_exception();
-    }
-  }
-
   const int threads_ = omp_get_max_threads();
   std::vector<std::unique_ptr<Head>> heads_;
 };
@@ -594,6 +600,62 @@ ffi::Error gelu(Floats values, ffi::Result<Floats> result) {
 
 ffi::Error of_gelu(Floats values, Floats gradient, ffi::Result<Floats> to_values) {
   return run(kOfGelu, {static_cast<int64_t>(values.element_count())}, data(values, gradient, *to_values));
+}
+
+// Sixteen numbers anywhere in memory, for which the compiler takes the processor's widest registers.
+typedef float Lanes __attribute__((vector_size(64), aligned(4), may_alias));
+constexpr int64_t kLanes = 16;
+// The number of values that one core adds up at a time, in float32.
+constexpr int64_t kPart = 8192;
+
+#ifdef __x86_64__
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define FOR_EACH_PROCESSOR
+#endif
+
+// Add up the values of some rows in `sums`, and values times (others - shift) in `products`; `width` is a multiple of kLanes.
+FOR_EACH_PROCESSOR void add_up(const float *values, const float *others, const float *shift, int64_t rows, int64_t width, float *sums,
+                               float *products) {
+  for (int64_t column = 0; column < width; column += kLanes) {
+    const Lanes shifts = *reinterpret_cast<const Lanes *>(shift + column);
+    Lanes sum = {}, product = {};
+    for (int64_t at = column; at < rows * width; at += width) {
+      const Lanes value = *reinterpret_cast<const Lanes *>(values + at), other = *reinterpret_cast<const Lanes *>(others + at);
+      sum += value;
+      product += value * (other - shifts);
+    }
+    *reinterpret_cast<Lanes *>(sums + column) = sum;
+    *reinterpret_cast<Lanes *>(products + column) = product;
+  }
+}
+
+// The sums over the rows of a matrix.  Cores share its parts, and the sums do not depend on the number of cores.
+ffi::Error sums(Floats values, Floats others, Floats shift, ffi::Result<Floats> sums, ffi::Result<Floats> products) {
+  return in_turn([&] {
+    const int64_t size = static_cast<int64_t>(values.element_count()), columns = matrix(values)[1];
+    const int64_t width = std::lcm(columns, kLanes);  // columns of several rows that are read as one
+    const int64_t rows = size / width, part = std::max<int64_t>(1, kPart / width), parts = (rows + part - 1) / part;
+    const float *value = values.typed_data(), *other = others.typed_data();
+    std::vector<float> shifts(width), found(2 * width * parts);
+    for (int64_t at = 0; at < width; ++at) shifts[at] = shift.typed_data()[at % columns];
+    share_out(parts, kEach * size < kSharedOut ? 1 : omp_get_max_threads(), [&](size_t, int64_t number) {
+      const int64_t first = number * part, at = first * width;
+      float *sum = &found[2 * width * number];
+      add_up(value + at, other + at, shifts.data(), std::min(part, rows - first), width, sum, sum + width);
+    });
+    std::vector<double> sum(columns), product(columns);
+    for (auto from = found.begin(); from != found.end();)
+      for (std::vector<double> *to : {&sum, &product})
+        for (const auto end = from + width; from != end; from += columns)
+          for (int64_t column = 0; column < columns; ++column) (*to)[column] += from[column];
+    for (int64_t at = rows * width; at < size; ++at) {  // the last rows
+      sum[at % columns] += value[at];
+      product[at % columns] += value[at] * (other[at] - shifts[at % columns]);
+    }
+    std::copy(sum.begin(), sum.end(), sums->typed_data());
+    std::copy(product.begin(), product.end(), products->typed_data());
+  });
 }
 
 using Integers = ffi::Buffer<ffi::S32>;
@@ -669,3 +731,4 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_norm, norm, returns<3>(takes<3>(ffi::Ffi::Bi
 XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_norm_gradient, of_norm, returns<3>(takes<5>(ffi::Ffi::Bind())).Attr<float>("epsilon"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_gelu, gelu, returns<1>(takes<1>(ffi::Ffi::Bind())));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_gelu_gradient, of_gelu, returns<1>(takes<2>(ffi::Ffi::Bind())));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(aeseg_sums, sums, returns<2>(takes<3>(ffi::Ffi::Bind())));

@@ -3,7 +3,7 @@
 XLA divides a convolution over output channels and columns only, so small networks use one core.  oneDNN divides it over images and rows,
 too.  Measured on two cores (`experiments.bench`): training steps of convolutional networks take 0.5 to 0.75 of their time.  Attention and
 its gradient take half of theirs, and keep no weights in memory; a depthwise convolution of 7x7 takes a fifth to a quarter; layer norm
-and its gradient take a fifth, and GELU a third.
+and its gradient take a fifth, and GELU a third.  The sums of batch norm, which XLA computes on one core, take a third to a half.
 
 The extra `cpu` installs oneDNN.  XLA calls it through onednn.cc, which the machine's C++ compiler builds once, in 3 seconds; aeseg's cache
 folder keeps it.  Without the extra or a compiler, on several devices, and on other processors, nothing changes.
@@ -38,7 +38,8 @@ SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "onednn.cc")
 CONVOLUTION, TO_IMAGE, TO_KERNEL = "aeseg_convolution", "aeseg_image_gradient", "aeseg_kernel_gradient"
 PRODUCT, ATTENTION, OF_ATTENTION = "aeseg_product", "aeseg_attention", "aeseg_attention_gradient"
 NORM, OF_NORM, GELU, OF_GELU = "aeseg_norm", "aeseg_norm_gradient", "aeseg_gelu", "aeseg_gelu_gradient"
-TASKS = (CONVOLUTION, TO_IMAGE, TO_KERNEL, PRODUCT, ATTENTION, OF_ATTENTION, NORM, OF_NORM, GELU, OF_GELU)
+SUMS = "aeseg_sums"
+TASKS = (CONVOLUTION, TO_IMAGE, TO_KERNEL, PRODUCT, ATTENTION, OF_ATTENTION, NORM, OF_NORM, GELU, OF_GELU, SUMS)
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -228,6 +229,13 @@ def layer_norm_gradient(
     """Return the gradients of the values, the scale and the shift of `layer_norm`."""
     shapes = (values.shape, scale.shape, scale.shape)
     return _called(OF_NORM, shapes, values, scale, mean, variance, gradient, epsilon=epsilon)
+
+
+def sums(
+    values: Float[Array, "*b d"], others: Float[Array, "*b d"], shift: Float[Array, "d"]
+) -> tuple[Float[Array, "d"], Float[Array, "d"]]:
+    """Return the sums over all axes except the last of values, and of values times (others - shift); this is our own loop."""
+    return _called(SUMS, (shift.shape, shift.shape), values, others, shift)
 
 
 def gelu(values: Float[Array, "*b"]) -> Float[Array, "*b"]:

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from aeseg import tree
-from aeseg.models import layers, onednn, ops, products
+from aeseg.models import layers, norms, onednn, ops, products
 from aeseg.training.checkpoints import load_variables
 from experiments import pretrain
 from experiments.console import cli
@@ -162,6 +162,52 @@ def test_layer_norm_of_large_numbers_loses_no_more_digits_than_they_have(one_dev
     exact = functional.layer_norm(torch.tensor(np.asarray(values), dtype=torch.float64), (64,), eps=1e-6).numpy()
     ours = layers.LayerNorm(epsilon=1e-6, dtype="float32").apply({"params": {"scale": jnp.ones(64), "bias": jnp.zeros(64)}}, values)
     np.testing.assert_allclose(ours, exact, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(8, 64, 64, 16), (3, 50, 41, 11), (2, 9, 9, 12), (70000, 1), (1, 300), (3, 2, 33), (0, 5)], ids=str)
+def test_sums_are_those_of_float64(shape, one_device):
+    random = np.random.default_rng(0)
+    values, others = random.standard_normal(shape, np.float32), 7 + random.standard_normal(shape, np.float32)
+    shift = others.mean(tuple(range(len(shape) - 1)), dtype=np.float32) if len(values) else np.zeros(shape[-1], np.float32)
+    exact, axes = values.astype(np.float64), tuple(range(len(shape) - 1))
+    products = exact * (others.astype(np.float64) - shift)
+    assert onednn.enabled()
+    for found, terms in zip(onednn.sums(*map(jnp.asarray, (values, others, shift))), (exact, products), strict=True):
+        np.testing.assert_allclose(found, terms.sum(axes), atol=3e-7 * np.abs(terms).sum(axes).max(initial=0), rtol=0)
+
+
+def test_sums_do_not_depend_on_the_number_of_threads(tmp_path):
+    code = """if True:
+        import numpy, sys
+        from aeseg.models import onednn
+        onednn.enable()
+        assert onednn.enabled()
+        values, others = numpy.random.default_rng(0).standard_normal((2, 90000, 7), numpy.float32)
+        numpy.save(sys.argv[1], onednn.sums(values, others, numpy.ones(7, numpy.float32)))
+    """
+    for threads in ("1", "2"):
+        variables = {**os.environ, "XLA_FLAGS": "", "OMP_NUM_THREADS": threads}
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / threads)], env=variables, check=True)
+    np.testing.assert_array_equal(*(np.load(tmp_path / f"{threads}.npy") for threads in ("1", "2")))
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 3, 6), (2, 40, 30, 20)], ids=str)
+def test_batch_norm_and_its_gradients_equal_torchs(shape, one_device):
+    random = np.random.default_rng(0)
+    values, weights = 3 * random.standard_normal(shape, np.float32) + 2, random.standard_normal(shape, np.float32)
+    scale, bias = random.standard_normal((2, shape[-1]), np.float32)
+
+    def ours(*arrays):
+        return norms.batch_normalised(*arrays, 1e-5)[0]
+
+    value, back = jax.vjp(ours, *map(jnp.asarray, (values, scale, bias)))
+    assert program(jax.grad(lambda *arrays: jnp.sum(ours(*arrays) * weights)), values, scale, bias).count("call @aeseg_sums") == 2
+    inputs = [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in (values.transpose(0, 3, 1, 2), scale, bias)]
+    theirs = functional.batch_norm(inputs[0], None, None, *inputs[1:], training=True, eps=1e-5)
+    (theirs * torch.tensor(weights.transpose(0, 3, 1, 2))).sum().backward()
+    expected = theirs.detach().permute(0, 2, 3, 1), inputs[0].grad.permute(0, 2, 3, 1), inputs[1].grad, inputs[2].grad
+    for our, their in zip((value, *back(jnp.asarray(weights))), expected, strict=True):
+        np.testing.assert_allclose(our, their.numpy(), atol=1e-5 * their.abs().max(), rtol=0)
 
 
 def test_gelu_and_its_gradient_equal_torchs(one_device):
