@@ -4,6 +4,7 @@ Needs the extra `plot`.
 """
 
 import itertools
+import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -51,7 +52,8 @@ def draw(figure: Any, paper: Any, results: Sequence[Mapping[str, Any]], images: 
     else:
         _bars(figure, lines, metric, label)
     said = (paper.TITLE, _seeds([line.values[metric] for line in lines.values()]))
-    figure.suptitle("\n".join(textwrap.fill(each, 80) for each in said), fontsize="medium")
+    letters = round(11.5 * figure.get_figwidth())
+    figure.suptitle("\n".join(textwrap.fill(each, letters) for each in said), fontsize="medium")
 
 
 def curves(rows: Sequence[Row]) -> dict[str, dict[float, str]]:
@@ -86,8 +88,9 @@ def _over_labels(
     curves = {name: {round(images * share) if images else share: row for share, row in points.items()} for name, points in shares.items()}
     compared = [name for name, points in curves.items() if all(lines[row].differences for row in points.values())]
     width = 11 if compared else 7
-    beneath = max(1, int(width / (0.6 + 0.085 * max(map(len, curves)))))  # columns of the legend, which is below
-    figure.set_size_inches(width, 4.2 + 0.22 * -(-len(curves) // beneath))
+    fitting = max(1, int(width / (0.6 + 0.085 * max(map(len, curves)))))
+    rows = math.ceil(len(curves) / fitting)  # of the legend, which is below
+    figure.set_size_inches(width, 4.2 + 0.22 * rows)
     axes, *beside = figure.subplots(1, 2 if compared else 1, squeeze=False)[0]
     ticks = sorted({labels for points in curves.values() for labels in points})
     colours = {name: f"C{index}" for index, name in enumerate(curves)}
@@ -114,7 +117,7 @@ def _over_labels(
         each.set_xticks(ticks, [f"{tick:,}" if images else f"{100 * tick:.3g} %" for tick in ticks], minor=False)
         each.minorticks_off()
         each.set_xlabel("labelled images" if images else "share of the labelled images")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=beneath)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=math.ceil(len(curves) / rows))
 
 
 def _asides(names: Sequence[str], ticks: Sequence[float]) -> dict[str, float]:
