@@ -163,8 +163,8 @@ def _mixture(
     parameters = parameters.reshape(*values.shape[:3], mixtures, -1)  # means, log scales, coefficients
     means, scales = parameters[..., :channels], jnp.maximum(parameters[..., channels : 2 * channels], -7)
     coefficients = jnp.tanh(parameters[..., 2 * channels :])
+    conditional = [means[..., channel] for channel in range(channels)]
     pairs = [(channel, before) for channel in range(channels) for before in range(channel)]
     for pair, (channel, before) in enumerate(pairs):
-        earlier = (2 * image[..., before] - 1)[..., None]
-        means = means.at[..., channel].add(coefficients[..., pair] * earlier)
-    return weights, means, scales
+        conditional[channel] += coefficients[..., pair] * (2 * image[..., before] - 1)[..., None]
+    return weights, jnp.stack(conditional, axis=-1), scales  # stacked, because a CPU adds at an index one number at a time
