@@ -25,7 +25,8 @@ NOTE = {
 of tuned methods, three exceed their interval, and chance alone gives about one: SparK with all labels (+0.7 ± 0.4), reconstruction with
 1/16 of the labels (-0.8 ± 0.8) and FCMAE with 1/4 (-0.8 ± 0.7). With five seeds, p exceeds 0.06. SparK's difference is positive at each of
 the five fractions, by 0.1 to 0.7. The variational and the quantised autoencoder, which are not tuned, lose 0.1 to 0.8 points at each
-fraction, and never more than their interval.
+fraction, and never more than their interval. Their rows are newer than those from scratch. Four runs from scratch, measured again with the
+newer code, differ from the recorded ones by +0.1 points on average.
 With 1/60 of the labels (six images), labels are the bottleneck: mIoU is 31, against 38 to 40 with 1/16 and more. Even there, pretraining
 does not replace labels: the differences are -0.3 to +0.5.
 
