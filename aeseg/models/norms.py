@@ -109,9 +109,8 @@ def _sums(values: Array, others: Array, shift: Array) -> tuple[Array, Array]:
         axes = tuple(range(values.ndim - 1))
         return jnp.sum(values, axes), jnp.sum(values * (others - _row(shift, others)), axes)
 
-    if not onednn.suits(values):
-        return plain(values, others, shift)
-    return jax.lax.platform_dependent(values, others, shift, cpu=onednn.sums, default=plain)
+    sums: tuple[Array, Array] = onednn.or_plain(onednn.sums, plain, values, others, shift)
+    return sums
 
 
 def _row(vector: Array, like: Array) -> Array:

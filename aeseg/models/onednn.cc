@@ -428,10 +428,11 @@ struct Shared {
   }
 };
 
-// Call `work` with a thread below `threads` and a number, once for each number below `count`.
-void share_out(int64_t count, int threads, const std::function<void(size_t, int64_t)> &work) {
+// Call `work` with the number of a thread and a number, once for each number below `count`; by several threads if the multiplications are
+// many.
+void share_out(int64_t count, double multiplications, const std::function<void(size_t, int64_t)> &work) {
   Shared shared{work, count};
-  GOMP_parallel(Shared::take_part, &shared, threads, 0);
+  GOMP_parallel(Shared::take_part, &shared, multiplications < kSharedOut ? 1 : omp_get_max_threads(), 0);
   if (shared.failed) std::rethrow_exception(shared.failure);
 }
 
@@ -526,17 +527,17 @@ class Head {
 class Heads {
  public:
   Heads(const Sizes &sizes, bool gradient) {
+    const int threads = omp_get_max_threads();
     Alone alone;
-    for (int thread = 0; thread < threads_; ++thread) heads_.push_back(std::make_unique<Head>(sizes, gradient));
+    for (int thread = 0; thread < threads; ++thread) heads_.push_back(std::make_unique<Head>(sizes, gradient));
   }
 
   // Call `work` once for each number below `count`.
   void share(int64_t count, double multiplications, const std::function<void(Head &, int64_t)> &work) {
-    share_out(count, multiplications < kSharedOut ? 1 : threads_, [&](size_t thread, int64_t number) { work(*heads_.at(thread), number); });
+    share_out(count, multiplications, [&](size_t thread, int64_t number) { work(*heads_.at(thread), number); });
   }
 
  private:
-  const int threads_ = omp_get_max_threads();
   std::vector<std::unique_ptr<Head>> heads_;
 };
 
@@ -602,14 +603,14 @@ ffi::Error of_gelu(Floats values, Floats gradient, ffi::Result<Floats> to_values
   return run(kOfGelu, {static_cast<int64_t>(values.element_count())}, data(values, gradient, *to_values));
 }
 
-// Sixteen numbers anywhere in memory, for which the compiler takes the processor's widest registers.
-typedef float Lanes __attribute__((vector_size(64), aligned(4), may_alias));
-constexpr int64_t kLanes = 16;
+// Eight numbers anywhere in memory.  Longer ones are no faster with AVX-512, and half as fast with AVX2: the compiler keeps them in memory.
+typedef float Lanes __attribute__((vector_size(32), aligned(4), may_alias));
+constexpr int64_t kLanes = 8;
 // The number of values that one core adds up at a time, in float32.
 constexpr int64_t kPart = 8192;
 
 #ifdef __x86_64__
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx2", "default")))
 #else
 #define FOR_EACH_PROCESSOR
 #endif
@@ -639,7 +640,7 @@ ffi::Error sums(Floats values, Floats others, Floats shift, ffi::Result<Floats> 
     const float *value = values.typed_data(), *other = others.typed_data();
     std::vector<float> shifts(width), found(2 * width * parts);
     for (int64_t at = 0; at < width; ++at) shifts[at] = shift.typed_data()[at % columns];
-    share_out(parts, kEach * size < kSharedOut ? 1 : omp_get_max_threads(), [&](size_t, int64_t number) {
+    share_out(parts, kEach * size, [&](size_t, int64_t number) {
       const int64_t first = number * part, at = first * width;
       float *sum = &found[2 * width * number];
       add_up(value + at, other + at, shifts.data(), std::min(part, rows - first), width, sum, sum + width);

@@ -21,6 +21,7 @@ import subprocess
 import tempfile
 import threading
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -71,6 +72,11 @@ def enabled() -> bool:
 def suits(array: Array) -> bool:
     """Return whether oneDNN computes with such arrays."""
     return array.dtype == jnp.float32 and enabled()
+
+
+def or_plain(fast: Callable[..., Any], plain: Callable[..., Any], *arrays: Array) -> Any:
+    """Compute by oneDNN where it suits the first array, otherwise by XLA."""
+    return jax.lax.platform_dependent(*arrays, cpu=fast, default=plain) if suits(arrays[0]) else plain(*arrays)
 
 
 @functools.cache

@@ -1,7 +1,6 @@
 """Matrix products of features, attention and GELU: forms that XLA computes fast on a CPU, equal to the plain forms up to rounding."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -50,12 +49,7 @@ def _multiply(
     def fast(left: Array, right: Array) -> Array:
         return onednn.product(left, right, swap_left, swap_right)
 
-    return _by_library(fast, plain, left, right)
-
-
-def _by_library(fast: Callable[..., Array], plain: Callable[..., Array], *arrays: Array) -> Array:
-    """Compute by oneDNN where it suits the first array, otherwise by XLA."""
-    return lax.platform_dependent(*arrays, cpu=fast, default=plain) if onednn.suits(arrays[0]) else plain(*arrays)
+    return onednn.or_plain(fast, plain, left, right)
 
 
 SHARED_OUT = 16
@@ -156,7 +150,7 @@ def gelu(values: Float[Array, "*b"]) -> Float[Array, "*b"]:
 
     `jax.nn.gelu` takes the slower erfc, and its gradient keeps four arrays in memory where this one keeps its input.
     """
-    return _by_library(onednn.gelu, _gelu, values)
+    return onednn.or_plain(onednn.gelu, _gelu, values)
 
 
 def _gelu(values: Array) -> Array:
@@ -173,7 +167,7 @@ def _gelu_backward(values: Array, gradient: Array) -> tuple[Array]:
         density = jnp.exp(-0.5 * values * values) * (1 / math.sqrt(2 * math.pi))
         return gradient * (_normal_below(values) + values * density)
 
-    return (_by_library(onednn.gelu_gradient, plain, values, gradient),)
+    return (onednn.or_plain(onednn.gelu_gradient, plain, values, gradient),)
 
 
 gelu.defvjp(lambda values: (gelu(values), values), _gelu_backward)

@@ -7,13 +7,14 @@ import sys
 import pytest
 
 from aeseg.types import UserError
+from experiments import bench
 from experiments.benches import sides
 
 
 def test_each_side_has_a_process_of_its_own():
     with sides.apart("denoiser", 32, "fast") as (ours, candidates):
         losses = [ours() for _ in range(3)]
-        assert losses == pytest.approx([candidates["contiguous_format"]() for _ in range(3)], rel=2e-3)
+        bench.check("denoiser", losses, [candidates["contiguous_format"]() for _ in range(3)])
         assert losses[2] < losses[0]
     with pytest.raises(UserError, match="The process of vgg ended with 1"), sides.apart("vgg", 32, "fast"):
         pass
