@@ -126,7 +126,7 @@ def train(
                 if save:
                     _save(state, numbers if measure else {}, checkpoints)
                 if measure:
-                    with signals.reacting(raises=alone, limit=slow):
+                    with memory.returned(), signals.reacting(raises=alone, limit=slow):
                         picture(state)
             done = at >= run.steps
         except signals.Stopped:
@@ -145,7 +145,7 @@ def _save(state: TrainState, numbers: dict[str, float], checkpoints: Checkpoints
     An exception inside Orbax's save can leave a thread that waits for a sign of the main thread, up to 20 minutes; the end of the process
     waits for that thread.
     """
-    with signals.unhurried():
+    with memory.returned(), signals.unhurried():
         checkpoints.save(state, numbers)
 
 

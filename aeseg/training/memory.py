@@ -51,7 +51,10 @@ def trim() -> None:
 
 @contextlib.contextmanager
 def returned() -> Iterator[None]:
-    """Return freed memory to the system inside the block, which may compile programs; then keep it again."""
+    """Return freed memory to the system inside the block, then keep it again.
+
+    For what happens between steps: otherwise the buffers of an evaluation, a checkpoint or a picture stay beside those of the step.
+    """
     _set(RETURNED)
     try:
         yield

@@ -4,6 +4,8 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -43,6 +45,22 @@ def test_a_run_from_an_older_checkpoint_logs_each_step_once(tmp_path):
     log.close()
     assert [(row["step"], row["loss"]) for row in rows_of(tmp_path)] == [(2, 0.5), (4, 0.25), (6, 9.0)]
     assert curve(tmp_path) == [(2, 0.5), (4, 0.25), (6, 9.0)]  # as TensorBoard reads it
+
+
+def test_a_log_does_not_load_torch_but_its_process_can(tmp_path):
+    """tensorboardX loads an installed torch: 0.15 GB of memory that no run needs."""
+    program = f"""
+import sys
+from aeseg.training.log import Log
+log = Log({str(tmp_path)!r}, 10)
+log.write(1, {{"loss": 0.5}})
+log.close()
+assert not [name for name in sys.modules if name.split(".")[0] == "torch"]
+import torch
+torch.zeros(3)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert curve(tmp_path) == [(1, 0.5)]
 
 
 DAMAGE = (
