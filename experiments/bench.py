@@ -1,6 +1,6 @@
 """Benchmark training steps of aeseg and of PyTorch in alternation, from the same weights on the same batch.
 
-python -m experiments.bench                     all networks, 10 pairs of steps each; needs two extras: pip install -e '.[bench,cpu]'
+python -m experiments.bench                     all networks, 10 pairs each; needs two extras: pip install -e '.[bench,cpu]'
 python -m experiments.bench --form=xla          without oneDNN (aeseg/models/onednn.py); plain: with XLA's own convolutions, pooling and
                                                 upsampling, to measure the gain of `layers`
 python -m experiments.bench --instructions=avx2   on a CPU with AVX-512: both sides use AVX2 alone, as on a smaller CPU
@@ -16,15 +16,17 @@ mae           width 192, 224 x 224, batch 16, against ViTMAE of `transformers` (
 fcmae         ConvNeXt V2 atto, 224 x 224, batch 8; spark: ResNet-50, likewise (experiments/benches/sparse.py)
 *-predict-*   prediction of 360 x 480 in sliding windows, 1 or 8 at a time (experiments/benches/inference.py)
 
-A pair is one step of each, one after the other, so that other load on the machine affects both.  The ratio is PyTorch's seconds over
-aeseg's: above 1, aeseg is faster.  Before timing, the losses of the first steps must agree.  Each side has a process of its own: aeseg's
-reuses freed memory as its commands do (aeseg/training/memory.py), PyTorch's is as it comes.  PyTorch gets the fastest of its settings:
-fused Adam (AdamW and clipping in the first two); channels_last or contiguous memory; and torch.compile, except for autoencoder, unet,
-fcmae and spark.  Both call oneDNN: PyTorch contains it, the extra `cpu` brings it to aeseg.  --memory then runs each side in a process of
-its own, and measures that process's largest resident memory, compilation included.
+A pair is one stretch of each, one after the other, so that other load on the machine affects both. A stretch is one step, or as many as
+last half a second: in training, steps of a small network find the caches as the step before left them. The ratio is PyTorch's seconds
+over aeseg's: above 1, aeseg is faster. Before timing, the losses of the first steps must agree. Each side has a process of its own:
+aeseg's reuses freed memory as its commands do (aeseg/training/memory.py), PyTorch's is as it comes. PyTorch gets the fastest of its
+settings: fused Adam (AdamW and clipping in the first two); channels_last or contiguous memory; and torch.compile, except for
+autoencoder, unet, fcmae and spark. Both call oneDNN: PyTorch contains it, the extra `cpu` brings it to aeseg. --memory then runs each
+side in a process of its own, and measures that process's largest resident memory, compilation included.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -42,6 +44,9 @@ from .recorded import measurements
 
 FORMS = ("fast", "xla", "plain")
 
+STRETCH = 0.5
+"""Least number of seconds that a side is timed without a pause."""
+
 
 def run(argv: Sequence[str]) -> int:
     """Run the command; return its exit code."""
@@ -49,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
         argv,
         __doc__,
         networks=(",".join(MODULES), "networks, joined by commas"),
-        pairs=(10, "pairs of steps to time, or with --start number of cold and warm starts"),
+        pairs=(10, "pairs of stretches to time, or with --start number of cold and warm starts"),
         form=("fast", "fast: as aeseg trains; xla: without oneDNN; plain: XLA's own operations"),
         instructions=("", "avx2: neither side uses later instructions"),
         size=(0, "height of the images; 0: the size above"),
@@ -121,8 +126,9 @@ def measured(name: str, size: int, pairs: int, form: str, ours: Step, candidates
     losses = [ours() for _ in range(CHECKED)]
     for theirs in candidates.values():
         check(name, losses, [theirs() for _ in range(CHECKED)])
-    chosen = min(candidates, key=lambda key: min(seconds(candidates[key]) for _ in range(2)))
-    times = np.array([(seconds(ours), seconds(candidates[chosen])) for _ in range(pairs)])
+    count = stretch(seconds(ours))
+    chosen = min(candidates, key=lambda key: min(seconds(candidates[key], count) for _ in range(2)))
+    times = np.array([(seconds(ours, count), seconds(candidates[chosen], count)) for _ in range(pairs)])
     low, ratio, high = np.quantile(times[:, 1] / times[:, 0], (0.25, 0.5, 0.75))
     return {
         "network": name,
@@ -136,6 +142,7 @@ def measured(name: str, size: int, pairs: int, form: str, ours: Step, candidates
         "torch_seconds": round(float(np.median(times[:, 1])), 4),
         "torch_format": chosen,
         "pairs": pairs,
+        "stretch": count,
         "loss": losses[-1],
         **provenance(("jax", "flax", "torch", "transformers") if name.startswith(("mae", "segformer")) else ("jax", "flax", "torch")),
     }
@@ -147,11 +154,17 @@ def check(name: str, ours: Sequence[float], theirs: Sequence[float]) -> None:
         raise AssertionError(f"{name}: the losses of the first steps differ: {ours}, and in PyTorch {theirs}.")
 
 
-def seconds(step: Callable[[], float]) -> float:
-    """Return the seconds of one step."""
+def stretch(step_seconds: float) -> int:
+    """Return the number of steps of a stretch, at least one."""
+    return max(1, math.ceil(STRETCH / step_seconds))
+
+
+def seconds(step: Callable[[], float], count: int = 1) -> float:
+    """Return the seconds of a step: the mean of `count` steps, one after the other."""
     began = time.perf_counter()
-    step()
-    return time.perf_counter() - began
+    for _ in range(count):
+        step()
+    return (time.perf_counter() - began) / count
 
 
 if __name__ == "__main__":
