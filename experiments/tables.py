@@ -8,7 +8,7 @@ python -m experiments.tables camvid_segnet --scale=paper --rehearse=20 --size=14
 python -m experiments.tables camvid_small --check    exit with 1 if a mean is outside its row's tolerance around the paper's number
 python -m experiments.tables camvid_small --plot=a.svg  draw curves over the label fraction if the rows differ in it, else bars
                                                      (the results page shows experiments/results/pictures/<table>.png)
-python -m experiments.tables camvid_small --picture  draw predictions and reconstructions, from the runs of the first seed
+python -m experiments.tables camvid_small --picture  draw predictions and reconstructions, from the runs of the first seed that has them all
 python -m experiments.tables --readme                write every table with results into experiments/results/README.md
 
 Each row and seed has one workdir below --runs.  The row's command trains it, it is scored once on the table's split, and its result is one

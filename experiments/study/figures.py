@@ -1,9 +1,9 @@
-"""Pictures of a table from the runs of its first seed: correct and wrong pixels of segmenters, and reconstructions of autoencoders."""
+"""Pictures of a table from the runs of one seed: correct and wrong pixels of segmenters, and reconstructions of autoencoders."""
 
 import collections
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +19,7 @@ from aeseg.types import IGNORE, UserError
 
 from ..console.progress import Progress
 from ..recorded import measurements
+from ..recorded.rows import seeds_of
 from . import training
 
 EACH = 2
@@ -76,9 +77,8 @@ def predictions(table: str, paper: Any, runs: str) -> str:
     """
     rows = {row.name: row for row in paper.ROWS}
     by_title, classes = {}, ()
-    for title, row in paper.PICTURE.items():
-        folder = training.workdir(runs, table, paper.ROWS, row, 0)
-        trained = workdirs.load_trained(folder, workdirs.best_step(folder) if rows[row].best else -1)
+    for title, folder in _workdirs(table, paper, runs, paper.PICTURE).items():
+        trained = workdirs.load_trained(folder, workdirs.best_step(folder) if rows[paper.PICTURE[title]].best else -1)
         by_title[title], classes = predicted(trained, paper.SPLIT)
     images = list(zip(*by_title.values(), strict=True))
     scores = [float(np.mean([each.score for each in image])) for image in images]
@@ -95,6 +95,13 @@ def predictions(table: str, paper: Any, runs: str) -> str:
                 columns[title].append(array)
         names += [f"{rank}: {images[index][0].name}, mean IoU {scores[index]:.1%}", "wrong where red"][: len(lines)]
     return _drawn(columns, table, classes, names)
+
+
+def _workdirs(table: str, paper: Any, runs: str, drawn: Mapping[str, str]) -> dict[str, str]:
+    """Return the workdir of each row in `drawn`, by title: of the first seed that has them all, or else of the first seed."""
+    seeds = range(min(seeds_of(row, paper) for row in paper.ROWS if row.name in drawn.values()))
+    by_seed = [{title: training.workdir(runs, table, paper.ROWS, row, seed) for title, row in drawn.items()} for seed in seeds]
+    return next((folders for folders in by_seed if all(map(os.path.isdir, folders.values()))), by_seed[0])
 
 
 def _ranks(scores: list[float], groups: dict[str, list[int]], each: int) -> Iterator[tuple[int, str]]:
@@ -142,8 +149,8 @@ def reconstructions(table: str, paper: Any, runs: str) -> str:
     """Draw images, and the input and reconstruction of each RECONSTRUCTIONS row's autoencoder; return the picture's path."""
     columns: dict[str, Any] = {}
     names: list[str] = []
-    for title, row in paper.RECONSTRUCTIONS.items():
-        trained = workdirs.load_trained(training.workdir(runs, table, paper.ROWS, row, 0))
+    for title, folder in _workdirs(table, paper, runs, paper.RECONSTRUCTIONS).items():
+        trained = workdirs.load_trained(folder)
         chosen = _chosen(trained, paper.SPLIT)
         batch = next(iter(scoring.windows(trained.run, chosen, len(chosen))))
         shown = jax.device_get(scoring.shower(trained.method)(trained.variables, batch))

@@ -65,7 +65,7 @@ def test_the_best_and_the_worst_images_are_drawn_with_their_errors(drawn, monkey
 
     monkeypatch.setattr(evaluation, "sliding", sliding)
     titles = [f"network {number}" for number in range(networks)]
-    paper = types.SimpleNamespace(SPLIT="test", EACH=1, PICTURE=dict.fromkeys(titles, "scratch"), ROWS=(ROW,))
+    paper = types.SimpleNamespace(SPLIT="test", SEEDS=2, EACH=1, PICTURE=dict.fromkeys(titles, "scratch"), ROWS=(ROW,))
     (path,) = figures.write("table", paper, "runs")
     columns, names = drawn[path]
     ranks = ["best of 3: test-000000, mean IoU 100.0%", "worst of 3: test-000002, mean IoU 0.0%"]
@@ -84,7 +84,7 @@ def test_the_best_and_the_worst_images_are_drawn_with_their_errors(drawn, monkey
 
 @pytest.mark.parametrize(("records", "shown"), [(1, 1), (3, 3)])
 def test_few_images_are_drawn_once_each(drawn, monkeypatch, records, shown):
-    paper = types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}, ROWS=(ROW,))
+    paper = types.SimpleNamespace(SPLIT="test", SEEDS=2, PICTURE={"from scratch": "scratch"}, ROWS=(ROW,))
     whole = Data.scored
     monkeypatch.setattr(Data, "scored", lambda data, split: wrappers.Subset(whole(data, split), records / 3))
     (path,) = figures.write("table", paper, "runs")
@@ -101,21 +101,25 @@ def test_a_row_scored_at_its_best_step_is_drawn_at_that_step(drawn, monkeypatch)
     monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step=-1: steps.append(step) or load(workdir))
     monkeypatch.setattr(workdirs, "best_step", lambda workdir: 3)
     for row in (ROW, ROW._replace(best=True)):
-        figures.write("table", types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}, ROWS=(row,)), "runs")
+        figures.write("table", types.SimpleNamespace(SPLIT="test", SEEDS=2, PICTURE={"from scratch": "scratch"}, ROWS=(row,)), "runs")
     assert steps == [-1, 3]
 
 
 def test_lit_and_dark_images_are_drawn_apart_where_a_table_is_scored_by_light(drawn, monkeypatch):
     monkeypatch.setattr(conditions, "is_dark", lambda records: [index != 1 for index in range(len(records))])
     rows = (ROW._replace(lighting=True),)
-    (path,) = figures.write("table", types.SimpleNamespace(SPLIT="test", PICTURE={"from scratch": "scratch"}, ROWS=rows, EACH=1), "runs")
+    (path,) = figures.write(
+        "table", types.SimpleNamespace(SPLIT="test", SEEDS=2, PICTURE={"from scratch": "scratch"}, ROWS=rows, EACH=1), "runs"
+    )
     assert [name.partition(",")[0].partition(":")[0] for name in drawn[path][1]] == ["best of 1 lit", "best of 2 dark", "worst of 2 dark"]
 
 
 def test_aligned_modalities_that_a_network_reads_are_drawn_beside_the_image(drawn, monkeypatch):
     fusion = untrained.fusion()
     monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step=-1: fusion)
-    (path,) = figures.write("table", types.SimpleNamespace(SPLIT="test", PICTURE={"fusion": "scratch"}, ROWS=(ROW,), EACH=1), "runs")
+    (path,) = figures.write(
+        "table", types.SimpleNamespace(SPLIT="test", SEEDS=2, PICTURE={"fusion": "scratch"}, ROWS=(ROW,), EACH=1), "runs"
+    )
     columns, _ = drawn[path]
     assert list(columns) == ["image", "depth", "label", "fusion", "fusion: wrong"]
     np.testing.assert_array_equal(sorted(map(np.sum, columns["depth"])), sorted(map(np.sum, _depths(fusion, drawn[path][1]))))
@@ -124,7 +128,7 @@ def test_aligned_modalities_that_a_network_reads_are_drawn_beside_the_image(draw
 @pytest.mark.parametrize("title", ["image", "depth", "label"])
 def test_a_row_with_the_title_of_another_column_is_refused(title, drawn, monkeypatch):
     monkeypatch.setattr(workdirs, "load_trained", lambda workdir, step=-1: untrained.fusion())
-    paper = types.SimpleNamespace(SPLIT="test", PICTURE={title: "scratch"}, ROWS=(ROW,), EACH=1)
+    paper = types.SimpleNamespace(SPLIT="test", SEEDS=2, PICTURE={title: "scratch"}, ROWS=(ROW,), EACH=1)
     with pytest.raises(UserError, match=f"no other column has; got {title}"):
         figures.write("table", paper, "runs")
 
@@ -137,7 +141,7 @@ def _depths(trained, names):
 def test_reconstructions_are_drawn_beside_the_visible_inputs(drawn):
     rows = (ROW, ROW._replace(name="denoising"), ROW._replace(name="masked"))
     paper = types.SimpleNamespace(
-        SPLIT="test", PICTURE={"scratch": "scratch"}, ROWS=rows, RECONSTRUCTIONS={"denoising": "denoising", "MAE": "masked"}
+        SPLIT="test", SEEDS=2, PICTURE={"scratch": "scratch"}, ROWS=rows, RECONSTRUCTIONS={"denoising": "denoising", "MAE": "masked"}
     )
     _, path = figures.write("table", paper, "runs")
     columns, _ = drawn[path]
@@ -148,16 +152,29 @@ def test_reconstructions_are_drawn_beside_the_visible_inputs(drawn):
     assert os.path.basename(path) == "table_reconstructions.jpg"
 
 
+def test_the_first_seed_with_the_runs_of_all_drawn_rows_is_drawn(tmp_path, monkeypatch):
+    paper = types.SimpleNamespace(SEEDS=3, ROWS=(ROW, ROW._replace(name="denoising")))
+    monkeypatch.setattr(training, "workdir", lambda runs, table, rows, name, seed: training.path_prefix(runs, table, name, seed))
+    for name in ("scratch-0", "scratch-1", "scratch-2", "denoising-1", "denoising-2"):
+        (tmp_path / "table" / name).mkdir(parents=True)
+    drawn = {"from scratch": "scratch", "pretrained": "denoising"}
+    chosen = figures._workdirs("table", paper, str(tmp_path), drawn)
+    assert [os.path.basename(folder) for folder in chosen.values()] == ["scratch-1", "denoising-1"]
+    (tmp_path / "table" / "denoising-1").rmdir()
+    (tmp_path / "table" / "denoising-2").rmdir()
+    assert figures._workdirs("table", paper, str(tmp_path), drawn)["pretrained"].endswith("denoising-0")  # its error names the folder
+
+
 def test_a_table_of_autoencoders_alone_has_no_predictions_to_draw(drawn):
     paper = types.SimpleNamespace(ROWS=(papers.Row("denoising", "pretrain", "pretrain"),), PICTURE={}, RECONSTRUCTIONS={"a": "denoising"})
-    paper.SPLIT = "test"
+    paper.SPLIT, paper.SEEDS = "test", 2
     assert [os.path.basename(path) for path in figures.write("table", paper, "runs")] == ["table_reconstructions.jpg"]
 
 
 def test_a_table_that_names_no_rows_to_draw_is_refused():
     message = r"^Expected rows to draw in PICTURE; trials has no PICTURE\. Add PICTURE to experiments/papers/trials\.py, or "
     with pytest.raises(UserError, match=message):
-        figures.write("trials", types.SimpleNamespace(SPLIT="test", ROWS=(ROW,)), "runs")
+        figures.write("trials", types.SimpleNamespace(SPLIT="test", SEEDS=2, ROWS=(ROW,)), "runs")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +191,9 @@ def test_rows_of_another_scale_are_not_drawn(table, paper, name):
 
 
 def test_reconstructions_of_another_scale_are_refused_before_anything_is_drawn(drawn):
-    paper = types.SimpleNamespace(SPLIT="test", PICTURE={"scratch": "scratch"}, ROWS=(ROW,), RECONSTRUCTIONS={"denoising": "denoising"})
+    paper = types.SimpleNamespace(
+        SPLIT="test", SEEDS=2, PICTURE={"scratch": "scratch"}, ROWS=(ROW,), RECONSTRUCTIONS={"denoising": "denoising"}
+    )
     with pytest.raises(UserError, match="got denoising, of another scale"):
         figures.write("table", paper, "runs")
     assert not drawn
