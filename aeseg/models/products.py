@@ -17,23 +17,33 @@ def product(features: Float[Array, "*b c"], kernel: Float[Array, "c d"], **field
     With features of three axes or more, XLA on a CPU would compute the kernel's gradient from a transposed copy of the output's gradient,
     in almost twice the time.
     """
-    flat = features.reshape(-1, features.shape[-1])
-    plain = all(value is None for value in fields.values())
-    result = _product(flat, kernel) if plain else lax.dot_general(flat, kernel, (((1,), (0,)), ((), ())), **fields)
+    if all(value is None for value in fields.values()):
+        return _product(features, kernel)
+    result = lax.dot_general(_flat(features), kernel, (((1,), (0,)), ((), ())), **fields)
     return result.reshape(*features.shape[:-1], kernel.shape[-1])
 
 
 @jax.custom_vjp
-def _product(left: Array, right: Array) -> Array:
-    return _multiply(left, right)
+def _product(features: Array, kernel: Array) -> Array:
+    return _multiply(_flat(features), kernel).reshape(*features.shape[:-1], kernel.shape[-1])
+
+
+def _product_forward(features: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    """Save the features as they came: a scan keeps those that several products share once."""
+    return _product(features, kernel), (features, kernel)
 
 
 def _product_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    left, right = saved
-    return _multiply(gradient, right, swap_right=True), _multiply(left, gradient, swap_left=True)
+    features, kernel = saved
+    back = _multiply(_flat(gradient), kernel, swap_right=True).reshape(features.shape)
+    return back, _multiply(_flat(features), _flat(gradient), swap_left=True)
 
 
-_product.defvjp(lambda left, right: (_multiply(left, right), (left, right)), _product_backward)
+_product.defvjp(_product_forward, _product_backward)
+
+
+def _flat(features: Array) -> Array:
+    return features.reshape(-1, features.shape[-1])
 
 
 def _multiply(

@@ -183,6 +183,22 @@ def test_the_gradient_of_dense_copies_and_transposes_no_features():
         assert " transpose(" not in jax.jit(jax.grad(loss)).lower(kernel).compile().as_text()
 
 
+def test_products_of_the_same_features_save_them_once_in_a_scan():
+    """Queries, keys and values share their features; saved three times, they take 100 MB in MAE's decoder."""
+
+    def total(kernels):
+        def block(tokens, kernels):
+            shared = 2 * tokens
+            return sum(layers.product(shared, kernel) for kernel in kernels), None
+
+        return jnp.sum(lax.scan(block, jnp.ones((2, 3, 4)), kernels)[0])
+
+    program = jax.make_jaxpr(jax.grad(total))(tuple(jnp.ones((5, 4, 4)) for _ in range(3)))
+    forward = next(equation for equation in program.eqns if equation.primitive.name == "scan")
+    stacked = [each.aval.shape for each in forward.outvars[forward.params["num_carry"] :]]
+    assert [shape for shape in stacked if np.prod(shape) == 5 * 2 * 3 * 4] == [(5, 2, 3, 4)]
+
+
 def test_the_choice_of_form_leaves_no_conditional_in_the_program():
     image, kernel = normal(0, 2, 8, 8, 3), normal(1, 3, 3, 3, 4)
     program = jax.jit(jax.grad(lambda image, kernel: jnp.sum(layers.convolve(image, kernel) ** 2), argnums=1)).lower(image, kernel)
