@@ -27,8 +27,7 @@ side in a process of its own, and measures that process's largest resident memor
 
 import contextlib
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ from aeseg.models import onednn
 from aeseg.types import UserError
 
 from .benches import loading, sides, starting
-from .benches.sides import CHECKED, MODULES, Step
+from .benches.sides import CHECKED, MODULES, Timed
 from .console import cli
 from .machine.provenance import provenance
 from .recorded import measurements
@@ -121,14 +120,14 @@ def _started(flags: Any) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def measured(name: str, size: int, pairs: int, form: str, ours: Step, candidates: dict[str, Step]) -> dict[str, Any]:
-    """Measure one network; return its row of medians, with the quartiles of the ratio.  For `ours` and `candidates` see `sides.both`."""
-    losses = [ours() for _ in range(CHECKED)]
+def measured(name: str, size: int, pairs: int, form: str, ours: Timed, candidates: dict[str, Timed]) -> dict[str, Any]:
+    """Measure one network; return its row of medians, with the quartiles of the ratio.  For `ours` and `candidates` see `sides.apart`."""
+    losses = [ours(1)[0] for _ in range(CHECKED)]
     for theirs in candidates.values():
-        check(name, losses, [theirs() for _ in range(CHECKED)])
-    count = stretch(seconds(ours))
-    chosen = min(candidates, key=lambda key: min(seconds(candidates[key], count) for _ in range(2)))
-    times = np.array([(seconds(ours, count), seconds(candidates[chosen], count)) for _ in range(pairs)])
+        check(name, losses, [theirs(1)[0] for _ in range(CHECKED)])
+    count = stretch(ours(1)[1])
+    chosen = min(candidates, key=lambda key: min(candidates[key](count)[1] for _ in range(2)))
+    times = np.array([(ours(count)[1], candidates[chosen](count)[1]) for _ in range(pairs)])
     low, ratio, high = np.quantile(times[:, 1] / times[:, 0], (0.25, 0.5, 0.75))
     return {
         "network": name,
@@ -157,14 +156,6 @@ def check(name: str, ours: Sequence[float], theirs: Sequence[float]) -> None:
 def stretch(step_seconds: float) -> int:
     """Return the number of steps of a stretch, at least one."""
     return max(1, math.ceil(STRETCH / step_seconds))
-
-
-def seconds(step: Callable[[], float], count: int = 1) -> float:
-    """Return the seconds of a step: the mean of `count` steps, one after the other."""
-    began = time.perf_counter()
-    for _ in range(count):
-        step()
-    return (time.perf_counter() - began) / count
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -33,6 +34,9 @@ CLIP, DECAY = 1.0, 0.05
 Step = Callable[[], float]
 """Takes a step and returns its loss."""
 
+Timed = Callable[[int], tuple[float, float]]
+"""Takes that many steps, one after the other; returns the last one's loss and the mean seconds of a step."""
+
 OURS = "aeseg"
 
 CHECKED = 3
@@ -56,6 +60,18 @@ def both(torch: Any, name: str, size: int, form: str) -> tuple[Step, dict[str, S
             return step()
 
     return ours, candidates
+
+
+def timed(step: Step) -> Timed:
+    """Return the function that takes and times such steps."""
+
+    def steps(count: int) -> tuple[float, float]:
+        began = time.perf_counter()
+        for _ in range(count):
+            loss = step()
+        return loss, (time.perf_counter() - began) / count
+
+    return steps
 
 
 def jax_step(loss: Callable[[Any], jax.Array], params: Any, rate: float, decays: bool = False) -> Callable[[], float]:
@@ -103,8 +119,8 @@ def torch_step(torch: Any, loss: Callable[[], Any], parameters: Sequence[Any], r
 
 
 @contextlib.contextmanager
-def apart(name: str, size: int, form: str) -> Iterator[tuple[Step, dict[str, Step]]]:
-    """Return what `both` does, each side in a process of its own, which ends with the block."""
+def apart(name: str, size: int, form: str) -> Iterator[tuple[Timed, dict[str, Timed]]]:
+    """Return the timed steps of `both`, each side in a process of its own, which measures its seconds itself and ends with the block."""
     code = f"from {__package__} import sides; sides.serve({name!r}, {size}, {form!r}, mine=%s)"
 
     def side(mine: bool) -> subprocess.Popen[str]:
@@ -114,29 +130,30 @@ def apart(name: str, size: int, form: str) -> Iterator[tuple[Step, dict[str, Ste
         yield _steps(name, ours)[OURS], _steps(name, theirs)
 
 
-def _steps(name: str, process: subprocess.Popen[str]) -> dict[str, Step]:
-    def answered(request: str = "") -> str:
+def _steps(name: str, process: subprocess.Popen[str]) -> dict[str, Timed]:
+    def answered(request: str = "") -> Any:
         if request:
             print(request, file=process.stdin, flush=True)
         line = process.stdout.readline() if process.stdout else ""
         if not line:
             raise UserError(f"The process of {name} ended with {process.wait()}; its error is above.")
-        return line.rstrip("\n")
+        return json.loads(line)
 
-    return {key: lambda key=key: float(answered(key)) for key in json.loads(answered())}  # type: ignore[misc]
+    return {key: lambda count, key=key: answered(f"{key} {count}") for key in answered()}  # type: ignore[misc]
 
 
 def serve(name: str, size: int, form: str, mine: bool) -> None:
-    """Print the names of one side's steps; for each name that comes on the standard input, take that step and print its loss."""
+    """Print the names of one side's steps; for each name and count on the standard input, take these steps, print the loss and seconds."""
     if mine:
         memory.share_heap()
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)  # compilers print, too
         ours, candidates = both(imported_torch(), name, size, form)
-        steps = {OURS: ours} if mine else candidates
+        steps = {key: timed(step) for key, step in ({OURS: ours} if mine else candidates).items()}
         print(json.dumps(list(steps)), file=answers, flush=True)
         for number, line in enumerate(sys.stdin):
-            print(steps[line.rstrip("\n")](), file=answers, flush=True)
+            key, count = line.split()
+            print(json.dumps(steps[key](int(count))), file=answers, flush=True)
             if mine and number == 0:
                 memory.keep_freed()
 

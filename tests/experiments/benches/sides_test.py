@@ -13,11 +13,20 @@ from experiments.benches import sides
 
 def test_each_side_has_a_process_of_its_own():
     with sides.apart("denoiser", 32, "fast") as (ours, candidates):
-        losses = [ours() for _ in range(3)]
-        bench.check("denoiser", losses, [candidates["contiguous_format"]() for _ in range(3)])
+        losses = [ours(1)[0] for _ in range(3)]
+        bench.check("denoiser", losses, [candidates["contiguous_format"](1)[0] for _ in range(3)])
         assert losses[2] < losses[0]
+        loss, seconds = ours(4)
+        assert loss < losses[2]
+        assert 0 < seconds < 60
     with pytest.raises(UserError, match="The process of vgg ended with 1"), sides.apart("vgg", 32, "fast"):
         pass
+
+
+def test_timed_steps_follow_one_another_and_give_their_mean_seconds(monkeypatch):
+    clock, losses = iter([10.0, 13.0]), iter([0.5, 0.4, 0.3, 0.2, 0.1, 0.05])
+    monkeypatch.setattr(sides.time, "perf_counter", lambda: next(clock))
+    assert sides.timed(lambda: next(losses))(6) == (0.05, 0.5)
 
 
 def test_instructions_are_limited_in_processes_that_start_meanwhile(monkeypatch):
