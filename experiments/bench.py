@@ -17,10 +17,10 @@ fcmae         ConvNeXt V2 atto, 224 x 224, batch 8; spark: ResNet-50, likewise (
 *-predict-*   prediction of 360 x 480 in sliding windows, 1 or 8 at a time (experiments/benches/inference.py)
 
 A pair is one stretch of each, one after the other, so that other load on the machine affects both. A stretch is one step, or as many as
-last half a second: in training, steps of a small network find the caches as the step before left them. The ratio is PyTorch's seconds
-over aeseg's: above 1, aeseg is faster. Before timing, the losses of the first steps must agree. Each side has a process of its own:
-aeseg's reuses freed memory as its commands do (aeseg/training/memory.py), PyTorch's is as it comes. PyTorch gets the fastest of its
-settings: fused Adam (AdamW and clipping in the first two); channels_last or contiguous memory; and torch.compile, except for
+last two seconds: training does not pause between steps, and the first steps of a small network after a pause are slower. The ratio is
+PyTorch's seconds over aeseg's: above 1, aeseg is faster. Before timing, the losses of the first steps must agree. Each side has a process
+of its own: aeseg's reuses freed memory as its commands do (aeseg/training/memory.py), PyTorch's is as it comes. PyTorch gets the fastest
+of its settings: fused Adam (AdamW and clipping in the first two); channels_last or contiguous memory; and torch.compile, except for
 autoencoder, unet, fcmae and spark. Both call oneDNN: PyTorch contains it, the extra `cpu` brings it to aeseg. --memory then runs each
 side in a process of its own, and measures that process's largest resident memory, compilation included.
 """
@@ -43,7 +43,7 @@ from .recorded import measurements
 
 FORMS = ("fast", "xla", "plain")
 
-STRETCH = 0.5
+STRETCH = 2.0
 """Least number of seconds that a side is timed without a pause."""
 
 

@@ -95,8 +95,8 @@ def test_predictions_do_the_same_arithmetic_in_pytorch(monkeypatch, name):
     assert 0 < row["loss"] < 100
 
 
-def test_a_stretch_is_one_long_step_or_half_a_second_of_short_ones():
-    assert [bench.stretch(seconds) for seconds in (2.0, 0.5, 0.2, 0.01)] == [1, 1, 3, 50]
+def test_a_stretch_is_one_long_step_or_two_seconds_of_short_ones():
+    assert [bench.stretch(seconds) for seconds in (8.0, 2.0, 0.75, 0.01)] == [1, 1, 3, 200]
 
 
 def test_losses_that_differ_are_an_error():
