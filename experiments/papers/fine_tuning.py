@@ -33,6 +33,9 @@ REGISTERED = "4804442"
 PICTURE = {"from scratch": "DRIVE, 1 label: scratch", "LP-FT, decoder": "DRIVE, 1 label: LP-FT, decoder"}
 CHOSEN = "Learning rate and squares are the best of earlier trials on validation (drive_labels_tuning, camvid_labels_tuning)."
 
+NOTE = """Seeds 0 and 1 of DRIVE with one label were measured on a busy machine, and the seconds of two of their rows include a pause of
+half an hour: `at once, decoder, decay` (seed 0) and `LP-FT, decay` (seed 1)."""
+
 
 class Setting(NamedTuple):
     """A data set with some labels: configs that segment and pretrain, fraction of the labels, steps, and further fields."""
