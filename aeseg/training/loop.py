@@ -1,5 +1,6 @@
 """The training loop of all autoencoders and of the segmenter."""
 
+import contextlib
 import dataclasses
 import math
 import re
@@ -120,14 +121,15 @@ def train(
                     report(unread[: len(unread) - len(keep)], state)
                     unread = keep
                     memory.trim()
-                if measure:
-                    with signals.reacting(raises=alone, limit=slow):
-                        numbers = _evaluated(run, state, log, evaluate)
-                if save:
-                    _save(state, numbers if measure else {}, checkpoints)
-                if measure:
-                    with memory.returned(), signals.reacting(raises=alone, limit=slow):
-                        picture(state)
+                with memory.returned() if measure or save else contextlib.nullcontext():
+                    if measure:
+                        with signals.reacting(raises=alone, limit=slow):
+                            numbers = _evaluated(run, state, log, evaluate)
+                    if save:
+                        _save(state, numbers if measure else {}, checkpoints)
+                    if measure:
+                        with signals.reacting(raises=alone, limit=slow):
+                            picture(state)
             done = at >= run.steps
         except signals.Stopped:
             stop = signals.heard()
@@ -145,7 +147,7 @@ def _save(state: TrainState, numbers: dict[str, float], checkpoints: Checkpoints
     An exception inside Orbax's save can leave a thread that waits for a sign of the main thread, up to 20 minutes; the end of the process
     waits for that thread.
     """
-    with memory.returned(), signals.unhurried():
+    with signals.unhurried():
         checkpoints.save(state, numbers)
 
 
@@ -155,8 +157,7 @@ def _is_due(run: Trainable, at: int) -> bool:
 
 
 def _evaluated(run: Trainable, state: TrainState, log: Log, evaluate: Evaluate) -> dict[str, float]:
-    with memory.returned():
-        at, numbers = int(state.step), evaluate(state)
+    at, numbers = int(state.step), evaluate(state)
     if numbers:
         log.write(at, numbers, "validation/")
     log.say(f"step {at}/{run.steps}  validation  " + "  ".join(f"{k} {v:.4g}" for k, v in numbers.items()))

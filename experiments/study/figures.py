@@ -100,8 +100,11 @@ def predictions(table: str, paper: Any, runs: str) -> str:
 def _workdirs(table: str, paper: Any, runs: str, drawn: Mapping[str, str]) -> dict[str, str]:
     """Return the workdir of each row in `drawn`, by title: of the first seed that has them all, or else of the first seed."""
     seeds = range(min(seeds_of(row, paper) for row in paper.ROWS if row.name in drawn.values()))
-    by_seed = [{title: training.workdir(runs, table, paper.ROWS, row, seed) for title, row in drawn.items()} for seed in seeds]
-    return next((folders for folders in by_seed if all(map(os.path.isdir, folders.values()))), by_seed[0])
+
+    def of(seed: int) -> dict[str, str]:
+        return {title: training.workdir(runs, table, paper.ROWS, row, seed) for title, row in drawn.items()}
+
+    return next((folders for folders in map(of, seeds) if all(map(os.path.isdir, folders.values()))), None) or of(0)
 
 
 def _ranks(scores: list[float], groups: dict[str, list[int]], each: int) -> Iterator[tuple[int, str]]:
